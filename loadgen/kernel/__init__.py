@@ -1,0 +1,1 @@
+"""What the kernel says of itself: one module for each file or family of files under /proc."""

@@ -1,0 +1,1 @@
+"""Ways to start shards; each is a module of its own."""

@@ -1,0 +1,1 @@
+"""What a run counts: outcomes by (syscall, errno), histograms, shared-memory blocks, the summary."""

@@ -1,0 +1,197 @@
+"""The nouns that every module shares: endpoints, port ranges, stages of arrival, the plan, the shard.
+
+Frozen and made of plain values, so that a plan can be pickled to another process, written as JSON
+and compared in a test. Nothing here reads a file, a clock or a socket.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Strategy(StrEnum):
+    """Who chooses the source port of a new four-tuple, and when; see `loadgen.sourceports`."""
+
+    KERNEL = "kernel"
+    LATE = "late"
+    LATE_RANGE = "late-range"
+    EXPLICIT = "explicit"
+
+
+class CloseMode(StrEnum):
+    """How a connection ends: `fin` leaves TIME-WAIT on this side, `rst` (SO_LINGER 0) leaves nothing."""
+
+    FIN = "fin"
+    RST = "rst"
+
+
+class Phase(StrEnum):
+    """What a run is doing: opening, holding, closing, or finished."""
+
+    RAMP = "ramp"
+    HOLD = "hold"
+    DRAIN = "drain"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """One end of a connection: a literal IP address and a TCP port (0 means "not chosen yet")."""
+
+    address: str
+    port: int
+
+    @property
+    def family(self) -> int:
+        """AF_INET or AF_INET6."""
+        return socket.AF_INET6 if ":" in self.address else socket.AF_INET
+
+    @property
+    def sockaddr(self) -> tuple[str, int]:
+        """What socket.bind() and socket.connect() take."""
+        return (self.address, self.port)
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PortRange:
+    """Ports `low` to `high`, both included, as in ip_local_port_range."""
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.low <= self.high <= 65535:
+            raise ValueError(f"{self.low}-{self.high} is no port range; 1 <= low <= high <= 65535")
+
+    def __len__(self) -> int:
+        return self.high - self.low + 1
+
+    def __contains__(self, port: int) -> bool:
+        return self.low <= port <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low}-{self.high}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of the arrival schedule: the rate goes in a straight line from start to end.
+
+    `duration_s` None means "until every connection is due" and is only allowed in the last stage.
+    """
+
+    rate_start_per_s: float
+    rate_end_per_s: float
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One destination; `sink` says that loadgen itself is to listen there."""
+
+    endpoint: Endpoint
+    sink: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """One line of the plan: what a resource is asked for, and what this host has of it."""
+
+    resource: str
+    needed: int
+    available: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a worker must know, and what the arithmetic said; made by `loadgen.capacity`.
+
+    ports: what the strategy may use, partitioned between workers where it allows that.
+    skipped_ports: ports inside `ports` that cannot be used (reserved, or held by a listener), sorted.
+    capacity_per_pair: four-tuples per (source, target), all workers together.
+    in_flight_max: attempts one worker may have unanswered at once.
+    sinks: sink processes, 0 when every target is somebody else's.
+    """
+
+    name: str
+    connections: int
+    sources: tuple[str, ...]
+    targets: tuple[Target, ...]
+    strategy: Strategy
+    ports: PortRange
+    skipped_ports: tuple[int, ...]
+    capacity_per_pair: int
+    stages: tuple[Stage, ...]
+    hold_s: float
+    close: CloseMode
+    timeout_s: float
+    in_flight_max: int
+    interval_s: float
+    workers: int
+    sinks: int
+    headroom: tuple[Headroom, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> tuple[tuple[str, Endpoint], ...]:
+        """Every (source, target), target by target: the spaces of four-tuples to fill."""
+        return tuple((source, target.endpoint) for target in self.targets for source in self.sources)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for plan.json; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Plan:
+        """The plan that `to_json` wrote. Raises: KeyError, TypeError, ValueError when it is not one."""
+        return cls(
+            **{
+                **data,
+                "sources": tuple(data["sources"]),
+                "targets": tuple(
+                    Target(Endpoint(**target["endpoint"]), target["sink"]) for target in data["targets"]
+                ),
+                "strategy": Strategy(data["strategy"]),
+                "ports": PortRange(**data["ports"]),
+                "skipped_ports": tuple(data["skipped_ports"]),
+                "stages": tuple(Stage(**stage) for stage in data["stages"]),
+                "close": CloseMode(data["close"]),
+                "headroom": tuple(Headroom(**line) for line in data["headroom"]),
+                "notes": tuple(data["notes"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One worker's part of a plan. All shards of a plan together are exactly the plan."""
+
+    plan: Plan
+    index: int
+
+    @property
+    def count(self) -> int:
+        """How many shards the plan was cut into."""
+        return self.plan.workers
+
+
+def canonical_address(text: str) -> str:
+    """A literal IP address in its one usual spelling, IPv4-mapped IPv6 unmapped.
+
+    Raises: ValueError for anything that is not strictly an address ("010.0.0.1" is not: RFC 6943 3.1.1).
+    """
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id and not address.scope_id.replace("-", "").replace(".", "").isalnum():
+            raise ValueError(f"{text!r} has a zone that is no interface name")
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+    return str(address)
