@@ -5,6 +5,7 @@
     │   └── ScenarioError        2   a scenario that says something wrong, at line and column
     ├── HostError                3   this host cannot do it: privilege, missing address, refused sysctl
     │   ├── CapacityError        3   a resource is too small, with the numbers and the remedy
+    │   ├── LabForbiddenError    3   this host lets us make no network namespace
     │   └── ResultsError         3   the run directory cannot be written
     └── IncompleteError          4   a worker or sink was lost, so the run says less than it should
 
@@ -64,6 +65,10 @@ class CapacityError(HostError):
     def __init__(self, resource: str, *, needed: int, available: int, remedy: str) -> None:
         super().__init__(f"{resource}: need {needed:,}, have {available:,}; {remedy}")
         self.resource, self.needed, self.available, self.remedy = resource, needed, available, remedy
+
+
+class LabForbiddenError(HostError):
+    """Neither privilege nor user namespaces allow a network namespace of our own here."""
 
 
 class ResultsError(HostError):

@@ -137,6 +137,7 @@ class Plan:
     interval_s: float
     workers: int
     sinks: int
+    expect: tuple[str, ...] = ()
     headroom: tuple[Headroom, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -164,6 +165,7 @@ class Plan:
                 "skipped_ports": tuple(data["skipped_ports"]),
                 "stages": tuple(Stage(**stage) for stage in data["stages"]),
                 "close": CloseMode(data["close"]),
+                "expect": tuple(data["expect"]),
                 "headroom": tuple(Headroom(**line) for line in data["headroom"]),
                 "notes": tuple(data["notes"]),
             }

@@ -1,0 +1,59 @@
+# Everything a user or a contributor does, each as one word. `make` lists them.
+PYTHON ?= python3
+SCENARIO ?= scenarios/past-64k.yaml
+BIN := .venv/bin
+# Without a time limit of its own a package index that does not answer would hold `make run` up for good.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check unit lab e2e bench verify-vendor clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: .venv/.run ## the virtual environment and loadgen in it; quick when done already
+
+run: .venv/.run ## the main job: 100,000 connections to one destination (SCENARIO=... for another)
+	$(BIN)/loadgen run $(SCENARIO)
+
+test: .venv/.dev ## every test: unit, lab, end to end
+	$(BIN)/pytest -n 2 tests/unit
+	$(BIN)/pytest tests/lab tests/e2e
+
+check: .venv/.dev ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: .venv/.dev ## the tests that need no network, in seconds
+	$(BIN)/pytest -n 2 tests/unit
+
+lab: .venv/.dev ## the tests that use real sockets, each in a throwaway namespace
+	$(BIN)/pytest tests/lab
+
+e2e: .venv/.dev ## the tests that use the command line as a user does
+	$(BIN)/pytest tests/e2e
+
+bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc)
+	$(BIN)/python -m bench.run $(BENCH)
+
+clean: ## remove the virtual environment and what tools left behind; results/ stays
+	rm -rf .venv bench/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The two stamps: what running needs, and what developing needs on top.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "loadgen needs Python 3.11 or later; this is $$($(PYTHON) --version). Try: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { rm -rf .venv; echo "Python cannot make a virtual environment here. On Debian: apt install python3-venv"; exit 1; }
+
+.venv/.run: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing loadgen and what it needs into .venv (once; under a minute)"
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.dev: .venv/.run
+	@echo "Installing what the tests need into .venv (once)"
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@

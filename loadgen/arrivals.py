@@ -1,0 +1,214 @@
+"""Open-loop arrival schedules and how they are cut into shards: pure arithmetic, no clock, no sockets.
+
+The schedule says when each attempt is due, whatever the target or the generator does meanwhile, so
+it can be plotted and tested before anything is opened. Times are nanoseconds since the run started.
+
+Sharding needs no coordinator: from the plan and its own index a worker computes which pairs of
+(source, target) it serves, which arrivals of the schedule are its own, and which source ports
+nobody else uses. Attempts have two numbers, both from 0: the global one is the place in the whole
+schedule, the local one counts the attempts of one worker.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.clock import NS_PER_S
+from loadgen.errors import CapacityError, ScenarioError
+from loadgen.model import PortRange, Stage
+
+#: An attempt that only a millionth of an arrival keeps from being due at the end of a stage is due
+#: there. Without it 100 attempts at 100/3 per second for 3 s would be 99, by rounding alone.
+_SLACK = 1e-6
+
+
+def due_ns(stages: Sequence[Stage], count: int) -> NDArray[np.int64]:
+    """Due times of a whole schedule: attempt n is due when the area under the rate reaches n = 1..count.
+
+    So the first attempt of a constant rate of 10/s is due after 0.1 s, and an arrival half finished
+    at the end of one stage is finished in the next.
+
+    Returns: int64 (count,), non-decreasing, nanoseconds since the start, rounded to the nearest.
+    Raises: ScenarioError if the stages end before the last attempt is due, if a rate or duration is
+        negative or not finite, or if a stage without an end is not the last or not of constant rate.
+    """
+    return due_ns_of(stages, np.arange(count, dtype=np.int64))
+
+
+def due_ns_of(stages: Sequence[Stage], arrivals: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Due times of some attempts only: `due_ns(stages, ...)[arrivals]` without the others' memory.
+
+    arrivals: global numbers from 0, increasing; what `shard_arrivals` returns.
+    Returns: int64, the shape of `arrivals`, non-decreasing, nanoseconds since the start.
+    Raises: ScenarioError as `due_ns`, with the highest of `arrivals` as the last attempt.
+    """
+    _check(stages)
+    due = np.empty(arrivals.size, dtype=np.int64)
+    count = int(arrivals[-1]) + 1 if arrivals.size else 0
+    passed = 0  # attempts due in earlier stages
+    carry = 0.0  # area left over from them, less than one attempt
+    start_ns = 0
+    for stage in stages:
+        mean_per_s = stage.rate_start_per_s / 2 + stage.rate_end_per_s / 2
+        area = 0.0 if mean_per_s == 0 else mean_per_s * _seconds(stage)
+        # A stage of rate 0 gets nothing, not even an attempt that the slack would put at its end.
+        here = int(min(carry + area + _SLACK, count - passed)) if area else 0
+        first, last = np.searchsorted(arrivals, (passed, passed + here))
+        if first < last:
+            reached = (arrivals[first:last] - passed).astype(np.float64) + (1 - carry)
+            due[first:last] = start_ns + _since_stage_start_ns(stage, reached)
+        passed += here
+        if passed == count:
+            break
+        carry += area - here
+        start_ns += round(_seconds(stage) * NS_PER_S)
+    if passed < count:
+        raise ScenarioError(
+            f"the stages end with {passed:,} of {count:,} connections due; "
+            "make the last stage longer, or leave out its duration"
+        )
+    # Non-decreasing by construction but for the last bit of a float, which can only show where
+    # attempts are less than a nanosecond apart.
+    return np.maximum.accumulate(due)
+
+
+def _since_stage_start_ns(stage: Stage, area: NDArray[np.float64]) -> NDArray[np.int64]:
+    """When the area under this stage's rate, counted from its start, reaches each of `area` (> 0).
+
+    From r0*t + (r1-r0)/(2*d)*t**2 = a follows, with x = a / (d*(r0+r1)/2) as the share of the whole
+    area, t = d * x*(r0+r1) / (r0 + sqrt((1-x)*r0**2 + x*r1**2)). This form of the quadratic's root
+    (Numerical Recipes 5.6) never subtracts two close numbers: it is good for a slope of 0, for any
+    slope near it, and for a rate that starts or ends at 0.
+    """
+    if stage.duration_s is None:
+        seconds = area / stage.rate_start_per_s
+        if seconds[-1] >= _SECONDS_MAX:
+            raise ScenarioError(
+                f"at {stage.rate_start_per_s:g}/s the last connection would be due in centuries"
+            )
+        since: NDArray[np.int64] = np.rint(seconds * NS_PER_S).astype(np.int64)
+        return since
+    # Only the ratio of the rates matters for the shape; as 0..1 their squares cannot overflow.
+    top = max(stage.rate_start_per_s, stage.rate_end_per_s)
+    r0, r1 = stage.rate_start_per_s / top, stage.rate_end_per_s / top
+    x = np.minimum(area / top / (stage.duration_s * (r0 + r1) / 2), 1.0)  # above 1 only by the slack
+    root = np.sqrt((1 - x) * r0**2 + x * r1**2)
+    length_ns = stage.duration_s * NS_PER_S
+    since = np.rint(length_ns * (x * (r0 + r1) / (r0 + root))).astype(np.int64)
+    return np.minimum(since, round(length_ns))
+
+
+#: All stages together, so that nanoseconds fit into an int64: 146 years.
+_SECONDS_MAX = 2**62 / NS_PER_S
+
+
+def _seconds(stage: Stage) -> float:
+    return math.inf if stage.duration_s is None else stage.duration_s
+
+
+def _check(stages: Sequence[Stage]) -> None:
+    total_s = 0.0
+    for number, stage in enumerate(stages, 1):
+        for rate in (stage.rate_start_per_s, stage.rate_end_per_s):
+            if not 0 <= rate < math.inf:
+                raise ScenarioError(
+                    f"stage {number} has a rate of {rate}/s; it must be finite and not below 0"
+                )
+        if stage.duration_s is not None:
+            total_s += stage.duration_s
+            if not (stage.duration_s >= 0 and total_s < _SECONDS_MAX):
+                raise ScenarioError(f"stage {number} cannot last {stage.duration_s} s")
+        elif number < len(stages):
+            raise ScenarioError(f"stage {number} has no duration, so stage {number + 1} would never start")
+        elif stage.rate_start_per_s != stage.rate_end_per_s:
+            raise ScenarioError(f"stage {number} has no duration, so its rate cannot change while it lasts")
+        elif stage.rate_start_per_s == 0:
+            raise ScenarioError(f"stage {number} has no duration and a rate of 0, so it would never end")
+
+
+def shard_sizes(connections: int, pairs: int, workers: int) -> list[int]:
+    """How many attempts each worker makes.
+
+    Where every pair has a connection for every worker, each pair's connections are spread over the
+    workers, the first ones getting one more: so a worker's share of any pair is at most its share of
+    the ports (see `port_slices`), up to a range that is full to the last port. Where there are fewer,
+    the workers get equal parts of the whole, and none takes a pair twice.
+
+    Returns: `workers` sizes with the sum `connections`.
+    Raises: ValueError unless there is at least one pair and one worker, and no negative number.
+    """
+    if connections < 0 or pairs < 1 or workers < 1:
+        raise ValueError(f"cannot spread {connections} connections over {pairs} pairs, {workers} workers")
+    if connections < pairs * workers:
+        return [_part(connections, index, workers) for index in range(workers)]
+    each, extra = divmod(connections, pairs)
+    return [
+        extra * _part(each + 1, index, workers) + (pairs - extra) * _part(each, index, workers)
+        for index in range(workers)
+    ]
+
+
+def _part(whole: int, index: int, parts: int) -> int:
+    """The size of one part when the first `whole % parts` parts are one larger than the others."""
+    return whole // parts + (index < whole % parts)
+
+
+def first_pair(sizes: Sequence[int], pairs: int, index: int) -> int:
+    """The pair of a worker's first attempt; from there it goes round robin, attempt by attempt.
+
+    That alone gives each pair its connections, to the single one. With many per pair every worker
+    begins at pair 0, and its last, incomplete round stops just before the pairs that have one
+    connection less. With few per pair each worker begins where the one before it ended.
+    """
+    if sum(sizes) < pairs * len(sizes):
+        return sum(sizes[:index]) % pairs
+    return 0
+
+
+def shard_arrivals(sizes: Sequence[int], index: int) -> NDArray[np.int64]:
+    """The global numbers of the attempts of worker `index`: its part of the schedule.
+
+    Attempts are dealt like cards: the first of every worker, the second of every worker, and so on,
+    passing over whoever has none left. So the workers share the rate evenly at every moment.
+    Time and memory go with the worker's own size, times the number of workers in time only.
+
+    Returns: int64 (sizes[index],), increasing, from 0; all workers' together are 0..sum(sizes)-1.
+    """
+    local = np.arange(sizes[index], dtype=np.int64)
+    arrivals = local.copy()
+    for worker, size in enumerate(sizes):
+        if worker != index:
+            # What this worker was dealt before: its rounds so far, and this one if its turn was earlier.
+            arrivals += np.minimum(local + 1 if worker < index else local, size)
+    return arrivals
+
+
+def port_slices(ports: PortRange, workers: int, skipped: Container[int] = ()) -> list[PortRange]:
+    """The ports of each worker: contiguous and disjoint, with equal numbers of ports that can be used.
+
+    skipped: ports of the range that cannot be (reserved, or held by a listener); they may lie inside
+    a slice but count for nothing. The first slices have one usable port more, as have the parts in
+    `shard_sizes`: a pair with no more connections than there are usable ports gives no worker more
+    than its slice holds.
+
+    Raises: CapacityError when there are fewer usable ports than workers.
+    """
+    usable = [port for port in range(ports.low, ports.high + 1) if port not in skipped]
+    if len(usable) < workers:
+        raise CapacityError(
+            "source ports, one per worker at least",
+            needed=workers,
+            available=len(usable),
+            remedy=f"use at most {len(usable)} workers or a wider range than {ports}",
+        )
+    slices = []
+    begin = 0
+    for index in range(workers):
+        end = begin + _part(len(usable), index, workers)
+        slices.append(PortRange(usable[begin], usable[end - 1]))
+        begin = end
+    return slices

@@ -1,0 +1,306 @@
+"""What a scenario will take of this host, and whether it fits: Scenario + HostFacts -> Plan.
+
+Pure arithmetic. A plan that cannot work is refused here, before the first socket, with the number
+that is short and the change that mends it.
+
+    four-tuples   (sources) x (targets) x (usable source ports), the wall that loadgen is about
+    descriptors   one for each connection in a worker, one more in a sink
+    memory        some kilobytes of kernel memory for each end
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from loadgen.arrivals import shard_sizes
+from loadgen.errors import CapacityError, HostError, UsageError
+from loadgen.kernel.host import HostFacts
+from loadgen.model import Endpoint, Headroom, Plan, PortRange, Strategy, Target
+from loadgen.scenario import Scenario
+
+#: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
+RESERVED_DESCRIPTORS: Final = 64
+#: Below this many connections one worker is as fast as two, and starts sooner.
+_SMALL: Final = 2_000
+#: Kernel memory of one end of an idle connection; 6.2 KB for both ends were measured on Linux 6.18.
+_KERNEL_BYTES_PER_END: Final = 3_200
+#: User memory of a held connection, and of a process that holds none yet.
+_USER_BYTES_PER_END: Final = 600
+_PROCESS_BYTES: Final = 25_000_000
+#: SO_REUSEPORT spreads by hash, so a sink's share is binomial: so many deviations of room are left to it.
+_SINK_DEVIATIONS: Final = 6.0
+
+_LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """What the command line, and only the command line, permits.
+
+    in_lab: the run has a namespace of its own, where it can be in nobody's way.
+    """
+
+    in_lab: bool
+    port_blocking: bool = False
+    extend_sources: bool = False
+
+
+def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allowances: Allowances) -> Plan:
+    """The plan of a scenario on this host.
+
+    sources: its source addresses, interface names resolved.
+
+    Raises: CapacityError when a resource is too small; HostError when the host lacks an address or a
+        feature; UsageError when the scenario asks for a combination that cannot be.
+    """
+    notes: list[str] = []
+    strategy = _strategy(scenario.sources.strategy, facts, notes)
+    targets = tuple(Target(spec.endpoint, spec.sink) for spec in scenario.targets)
+    _require_sources(sources, facts)
+    if strategy is Strategy.KERNEL:
+        _require_kernel_source(sources, targets, facts)
+    ports = _ports(scenario, strategy, facts, allowances)
+    skipped = _skipped(ports, strategy, targets, facts)
+    usable = len(ports) - len(skipped)
+    if allowances.extend_sources:
+        sources = _extended(sources, math.ceil(scenario.connections / (usable * len(targets))), notes)
+    pairs = len(sources) * len(targets)
+    _require(
+        "four-tuples",
+        needed=scenario.connections,
+        available=usable * pairs,
+        remedy=_more_four_tuples(scenario.connections - usable * pairs, usable, ports, len(targets)),
+    )
+    descriptors = facts.descriptors - RESERVED_DESCRIPTORS
+    workers = _workers(scenario, pairs, usable, descriptors, facts)
+    sinks = _sinks(scenario, targets, descriptors, facts)
+    sunk = scenario.connections * sum(target.sink for target in targets) // len(targets)
+    ends = scenario.connections + sunk
+    memory = ends * (_KERNEL_BYTES_PER_END + _USER_BYTES_PER_END) + (workers + sinks) * _PROCESS_BYTES
+    _require(
+        "descriptors of the whole host (fs.file-max)",
+        needed=ends,
+        available=facts.files_free,
+        remedy="raise fs.file-max, or open fewer connections",
+    )
+    _require(
+        "bytes of memory",
+        needed=memory,
+        available=facts.memory_available_bytes,
+        remedy="open fewer connections, or give the machine more memory",
+    )
+    headroom = (
+        Headroom(
+            "four-tuples", scenario.connections, usable * pairs, f"{usable:,} for each of {pairs} pairs"
+        ),
+        Headroom(
+            "descriptors per worker",
+            max(shard_sizes(scenario.connections, pairs, workers)),
+            descriptors,
+            f"{workers} workers",
+        ),
+        *(
+            (Headroom("descriptors per sink", -(-sunk // sinks), descriptors, f"{sinks} sinks"),)
+            if sinks
+            else ()
+        ),
+        Headroom("descriptors of the host", ends, facts.files_free, "fs.file-max"),
+        Headroom("memory, bytes", memory, facts.memory_available_bytes, "kernel and processes, both ends"),
+    )
+    return Plan(
+        name=scenario.name,
+        connections=scenario.connections,
+        sources=tuple(sources),
+        targets=targets,
+        strategy=strategy,
+        ports=ports,
+        skipped_ports=skipped,
+        capacity_per_pair=usable,
+        stages=scenario.arrival.stages if scenario.arrival else (),
+        hold_s=scenario.hold_s,
+        close=scenario.close,
+        timeout_s=scenario.timeout_s,
+        in_flight_max=scenario.in_flight,
+        interval_s=scenario.interval_s,
+        workers=workers,
+        sinks=sinks,
+        expect=tuple(expectation.text for expectation in scenario.expect),
+        headroom=headroom,
+        notes=tuple(notes),
+    )
+
+
+def _require(resource: str, *, needed: int, available: int, remedy: str) -> None:
+    if needed > available:
+        raise CapacityError(resource, needed=needed, available=available, remedy=remedy)
+
+
+def _strategy(asked: Strategy, facts: HostFacts, notes: list[str]) -> Strategy:
+    if asked is Strategy.LATE_RANGE and not facts.port_range_option:
+        notes.append(
+            f"Linux {facts.kernel} has no IP_LOCAL_PORT_RANGE (6.3): using late, which slows down past half of the range"
+        )
+        asked = Strategy.LATE
+    if asked is Strategy.LATE and not facts.late_bind:
+        raise HostError(
+            f"Linux {facts.kernel} has no IP_BIND_ADDRESS_NO_PORT (4.2); use `strategy: explicit` or `kernel`"
+        )
+    return asked
+
+
+def _require_sources(sources: Sequence[str], facts: HostFacts) -> None:
+    if not sources:
+        raise HostError("the scenario names no source address that this host has")
+    if facts.missing_sources:
+        missing = facts.missing_sources
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        length = 128 if ":" in missing[0] else 32
+        raise HostError(
+            f"source address {missing[0]}{more} is not on this host; "
+            f"add it with: ip address add {missing[0]}/{length} dev lo"
+        )
+
+
+def _require_kernel_source(sources: Sequence[str], targets: Sequence[Target], facts: HostFacts) -> None:
+    """connect() alone takes the source address of the route, so a scenario can only agree with it."""
+    chosen = sorted(set(facts.default_sources))
+    if list(sources) != chosen:
+        raise UsageError(
+            "strategy kernel leaves the source address to the route, which gives "
+            f"{', '.join(chosen)} for {targets[0].endpoint}; write `addresses: [{', '.join(chosen)}]`, "
+            "or use late-range to choose sources yourself"
+        )
+
+
+def _ports(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
+    asked, automatic = scenario.sources.ports, facts.port_range
+    ports = asked or automatic
+    if strategy in (Strategy.KERNEL, Strategy.LATE):
+        if ports != automatic:
+            raise UsageError(
+                f"strategy {strategy} takes ports from ip_local_port_range ({automatic}) and cannot keep to {ports}; "
+                "leave `ports` out, or use late-range or explicit"
+            )
+    elif strategy is Strategy.LATE_RANGE:
+        if ports.low not in automatic or ports.high not in automatic:
+            raise HostError(
+                f"ports {ports} reach outside ip_local_port_range ({automatic}), where the kernel silently ignores "
+                "IP_LOCAL_PORT_RANGE; keep inside, widen the sysctl (in a lab: lab.sysctls), or use explicit"
+            )
+    else:
+        if ports.low < facts.unprivileged_port_start and not facts.privileged:
+            raise HostError(
+                f"ports {ports} begin below ip_unprivileged_port_start ({facts.unprivileged_port_start}); "
+                "begin there, or run as root"
+            )
+        overlap = ports.low <= automatic.high and automatic.low <= ports.high
+        if overlap and not (allowances.in_lab or allowances.port_blocking):
+            raise HostError(
+                f"strategy explicit would bind ports inside ip_local_port_range ({automatic}), and a bound port is "
+                "closed to every other process's automatic choice on all addresses of this host; choose `ports` "
+                "outside that range, run in a lab, or give --allow-port-blocking"
+            )
+    return ports
+
+
+def _skipped(
+    ports: PortRange, strategy: Strategy, targets: Sequence[Target], facts: HostFacts
+) -> tuple[int, ...]:
+    """Ports of the range that no connection can get.
+
+    A listener's port is closed to automatic choice on all addresses, and to bind() on its own. What
+    ip_local_reserved_ports holds back is held back from automatic choice only: that is its purpose.
+    """
+    closed = set(facts.listeners) | {target.endpoint.port for target in targets if target.sink}
+    if strategy is not Strategy.EXPLICIT:
+        closed |= set(facts.reserved_ports)
+    return tuple(sorted(port for port in closed if port in ports))
+
+
+def _extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence[str]:
+    """More addresses of 127.0.0.0/8, of which every one is there without set-up, until there are enough."""
+    if len(sources) >= needed:
+        return sources
+    extended = list(sources)
+    taken = set(sources)
+    following = max(ipaddress.IPv4Address(source) for source in sources)
+    while len(extended) < needed:
+        following += 1
+        if following not in _LOOPBACK:
+            raise CapacityError(
+                "source addresses",
+                needed=needed,
+                available=len(extended),
+                remedy="start lower in 127.0.0.0/8",
+            )
+        if str(following) not in taken:
+            extended.append(str(following))
+    notes.append(
+        f"{needed - len(sources)} more source addresses of 127.0.0.0/8 make up for the narrower port range"
+    )
+    return extended
+
+
+def _more_four_tuples(short: int, usable: int, ports: PortRange, targets: int) -> str:
+    """The ways past the wall, the one that needs nothing from the host first."""
+    per_source = usable * targets
+    ways = (
+        [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"]
+        if usable
+        else []
+    )
+    if len(ports) < 64_512:
+        ways.append(
+            f"widen ip_local_port_range to 1024-65535 (+{64_512 - len(ports):,} for each source and target)"
+        )
+    return ", or ".join(ways)
+
+
+def _workers(scenario: Scenario, pairs: int, usable: int, descriptors: int, facts: HostFacts) -> int:
+    """Enough that no worker runs out of descriptors, and one per core if there is something to share."""
+    connections = scenario.connections
+    least = max(1, -(-connections // descriptors))
+    while max(shard_sizes(connections, pairs, least)) > descriptors:
+        least += 1
+    if scenario.workers:
+        if scenario.workers < least:
+            raise CapacityError(
+                f"descriptors of {scenario.workers} workers",
+                needed=connections,
+                available=scenario.workers * descriptors,
+                remedy=f"say `workers: {least}` or leave it out, or raise the hard limit of open files (ulimit -Hn)",
+            )
+        return scenario.workers
+    wanted = least if connections < _SMALL else max(least, facts.cpus)
+    return min(wanted, usable)
+
+
+def _sinks(scenario: Scenario, targets: Sequence[Target], descriptors: int, facts: HostFacts) -> int:
+    """Enough processes that the unlucky one, too, can hold its share."""
+    if not any(target.sink for target in targets):
+        return 0
+    expected = math.ceil(scenario.connections * sum(target.sink for target in targets) / len(targets))
+    least = 1
+    while (
+        expected / least + (_SINK_DEVIATIONS * math.sqrt(expected / least) if least > 1 else 0) > descriptors
+    ):
+        least += 1
+    if scenario.sinks:
+        if scenario.sinks < least:
+            raise CapacityError(
+                f"descriptors of {scenario.sinks} sinks",
+                needed=expected,
+                available=scenario.sinks * descriptors,
+                remedy=f"say `sinks: {least}` or leave it out",
+            )
+        return scenario.sinks
+    return least if expected < _SMALL else max(least, facts.cpus)
+
+
+def sink_endpoints(plan: Plan) -> tuple[Endpoint, ...]:
+    """Where loadgen itself has to listen."""
+    return tuple(target.endpoint for target in plan.targets if target.sink)

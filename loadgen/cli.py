@@ -1,0 +1,254 @@
+"""The command line: flags in, exit code out; the only module that prints.
+
+Imports that cost time are made where they are needed, so that `loadgen --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loadgen.errors import ExitCode, LoadgenError
+
+if TYPE_CHECKING:
+    from loadgen.run import Result
+
+_EPILOG = """\b
+Exit codes: 0 fine, 1 a bug of ours, 2 usage or scenario, 3 this host cannot,
+4 incomplete, 99 an expectation failed, 130 interrupted.
+"""
+_TAB = """\b
+Tab completion:
+  bash   eval "$(_LOADGEN_COMPLETE=bash_source loadgen)"
+  zsh    eval "$(_LOADGEN_COMPLETE=zsh_source loadgen)"
+  fish   _LOADGEN_COMPLETE=fish_source loadgen | source
+"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG + "\n" + _TAB,
+)
+@click.version_option(package_name="loadgen")
+def cli() -> None:
+    """Open very many outbound TCP connections from this host, and know which limit stops you.
+
+    \b
+    loadgen run scenarios/past-64k.yaml        100,000 connections to one destination
+    loadgen run hold.yaml --set connections=5000 --json
+    loadgen sink 127.0.0.1:9000                a target of your own, in another terminal
+    loadgen report results/RUN                 rebuild summary and report of a run
+    """
+
+
+@cli.command(epilog=_EPILOG)
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a key of the scenario, dotted path; repeatable.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where the run directory is made.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="The summary as JSON on stdout, and nothing else there."
+)
+@click.option("--quiet", is_flag=True, help="No progress on stderr, only what went wrong.")
+@click.option(
+    "--allow",
+    metavar="CIDR",
+    multiple=True,
+    help="Permit targets in this network beyond loopback; repeatable.",
+)
+@click.option(
+    "--i-am-authorized",
+    "authorized",
+    is_flag=True,
+    help="Together with --allow: targets with global addresses are mine to load.",
+)
+@click.option(
+    "--allow-port-blocking",
+    "port_blocking",
+    is_flag=True,
+    help="Permit strategy explicit to close ports of ip_local_port_range to the other processes of this host.",
+)
+def run(
+    scenario: Path,
+    settings: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+    allow: tuple[str, ...],
+    authorized: bool,
+    port_blocking: bool,
+) -> None:
+    """Run SCENARIO and write a run directory with its report.
+
+    Ctrl-C once closes what is open and reports; twice stops at once.
+
+    \b
+    Examples:
+      loadgen run scenarios/past-64k.yaml
+      loadgen run scenarios/past-64k.yaml --set hold=1m --set sources.strategy=explicit
+      loadgen run mine.yaml --allow 10.20.0.0/16 --json > summary.json
+    """
+    from rich.console import Console
+
+    from loadgen import live
+    from loadgen.report import text
+    from loadgen.run import Options
+
+    options = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking)
+    view = live.view_for(Console(stderr=True), quiet=quiet)
+    with view:
+        result = _execute(scenario, settings, options, view)
+    if as_json:
+        click.echo(json.dumps(result.summary, indent=2))
+    else:
+        text.render(result.summary, Console())
+        click.echo(f"\nReport: {result.path / 'report.html'}")
+    if result.error:
+        _complain(result.error)
+    sys.exit(result.exit_code)
+
+
+def _execute(scenario: Path, settings: tuple[str, ...], options: Any, view: Any) -> Result:
+    """Run on uvloop, with Ctrl-C and SIGTERM turned into an orderly end."""
+    import signal
+
+    import uvloop
+
+    from loadgen import scenario as scenarios
+    from loadgen.run import Orchestrator
+
+    read = scenarios.load(scenario, settings)
+
+    async def main() -> Result:
+        import asyncio
+
+        orchestrator = Orchestrator(
+            read,
+            "".join(f"# --set {setting}\n" for setting in settings) + scenario.read_text(),
+            options,
+            observer=view.update,
+            notice=view.notice,
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, orchestrator.interrupt)
+        return await orchestrator.execute()
+
+    return uvloop.run(main())
+
+
+@cli.command()
+@click.argument("addresses", metavar="ADDR:PORT...", nargs=-1, required=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    default=None,
+    help="Processes that share the port; by default one per core.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The final counts as JSON on stdout.")
+@click.option("--quiet", is_flag=True, help="No line per second on stderr.")
+def sink(addresses: tuple[str, ...], workers: int | None, as_json: bool, quiet: bool) -> None:
+    """Listen, accept in batches, hold and echo, until Ctrl-C.
+
+    \b
+    Examples:
+      loadgen sink 127.0.0.1:9000
+      loadgen sink 127.0.0.1:9000 [::1]:9000 --workers 6
+    """
+    import uvloop
+    from rich.console import Console
+
+    from loadgen import serve
+    from loadgen.quantities import endpoint
+
+    try:
+        endpoints = tuple(endpoint(address) for address in addresses)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    errors = Console(stderr=True)
+    say: Callable[[str], None] = (
+        (lambda _: None) if quiet else lambda text: errors.print(text, highlight=False)
+    )
+    counts = uvloop.run(serve.serve(endpoints, workers, say))
+    if as_json:
+        click.echo(json.dumps(counts, indent=2))
+    else:
+        click.echo(serve.describe(counts))
+
+
+@cli.command()
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--json", "as_json", is_flag=True, help="The summary as JSON on stdout, and nothing else there."
+)
+def report(run_directory: Path, as_json: bool) -> None:
+    """Rebuild the report of RUN, and its summary if the run never came to write one.
+
+    \b
+    Example:
+      loadgen report results/20260131T120000Z-past-64k-1f3a
+    """
+    from rich.console import Console
+
+    from loadgen import rundir
+    from loadgen.report import html, text
+
+    found = rundir.read(run_directory)
+    summary = found.summarised()
+    page = html.render(summary, found.series, found.events, found.plan, found.host, found.scenario_text)
+    path = rundir.replace_derived(run_directory, summary=None if found.summary else summary, report=page)
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        text.render(summary, Console())
+        click.echo(f"\nReport: {path}")
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of a scenario file, for editors.
+
+    \b
+    Example:
+      loadgen schema > scenario.schema.json
+    """
+    from loadgen.scenario import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _complain(error: LoadgenError) -> None:
+    click.echo(f"loadgen: {error}", err=True)
+
+
+def main() -> None:
+    """Entry point: every failure we know becomes one message and its exit code, never a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(ExitCode.INTERRUPTED)
+    except LoadgenError as error:
+        _complain(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(ExitCode.FINE)  # the reader of our output has seen enough

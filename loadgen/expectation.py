@@ -1,0 +1,75 @@
+"""What a run is expected to do: `outcomes.failed == 0`, read and held against a summary.
+
+Plain comparisons of one number in summary.json with one constant, and no more: whoever needs
+arithmetic has the summary as JSON.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+_COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_EXPECTATION: Final = re.compile(
+    r" *([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*) *(==|!=|<=|>=|<|>)"
+    r" *([-+]?[0-9]{1,18}(?:_[0-9]{1,18}){0,6}(?:\.[0-9]{1,18})?) *"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One line of `expect:`, a number in the summary and what it must be."""
+
+    path: str
+    operator: str
+    value: float
+    text: str
+
+    @classmethod
+    def parse(cls, text: object) -> Expectation:
+        """`outcomes.failed == 0` -> Expectation. Raises: ValueError for any other shape."""
+        match = _EXPECTATION.fullmatch(text) if isinstance(text, str) and len(text) <= 300 else None
+        if not match:
+            raise ValueError(f"write PATH OP NUMBER with OP one of {' '.join(_COMPARE)}, as in outcomes.failed == 0")
+        return cls(match[1], match[2], float(match[3]), match[0].strip())
+
+    def check(self, summary: Mapping[str, Any]) -> tuple[bool, float | None]:
+        """Whether `summary` meets it, and the number that was found; (False, None) if there is none.
+
+        `errors` is a list in the summary and addressed as errors.SYSCALL.ERRNO, as errors.SYSCALL or
+        as errors: the sum of the counts, 0 when nothing failed that way.
+        """
+        steps = self.path.split(".")
+        listed = summary.get("errors")
+        if steps[0] == "errors" and isinstance(listed, list):
+            wanted = steps[1:]
+            found: object = sum(
+                entry["count"] for entry in listed if [entry["syscall"], entry["errno"]][: len(wanted)] == wanted
+            )
+        else:
+            found = _walk(summary, steps)
+        if not isinstance(found, (int, float)) or found != found:  # a NaN is no number either
+            return False, None
+        return bool(_COMPARE[self.operator](found, self.value)), float(found)
+
+
+def _walk(value: object, steps: Sequence[str]) -> object:
+    """What lies at a dotted path; a key may hold dots itself ("TcpExt.TWRecycled"), shorter keys first."""
+    if not steps:
+        return value
+    if isinstance(value, Mapping):
+        for count in range(1, len(steps) + 1):
+            key = ".".join(steps[:count])
+            if key in value and (found := _walk(value[key], steps[count:])) is not None:
+                return found
+    return None

@@ -1,0 +1,179 @@
+"""The guard rail: which destinations loadgen may send load to.
+
+A hundred thousand connections are an attack when they reach the wrong host, so everything beyond
+this machine has to be named, and everything public has to be answered for:
+
+    free        loopback, and the networks of a lab that loadgen made itself
+    private     needs `--allow CIDR` that covers it
+    global      needs `--allow CIDR` and `--i-am-authorized`; also everything that no rule names,
+                documentation (RFC 5737, RFC 3849) and reserved (RFC 1112) addresses among it
+    never       multicast, broadcast, unspecified, link-local, cloud metadata: no flag opens these
+
+An IPv6 address that carries an IPv4 address is judged by the IPv4 address, because that is where the
+packets end up. Pure arithmetic on addresses: no names are resolved and no sockets opened here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final, NamedTuple
+
+from loadgen.errors import UsageError
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+#: The shortest prefix `--allow` takes. /8 is the largest private network of IPv4 (RFC 1918); a /16 of
+#: IPv6 is already far more than any site is given (a /48, RFC 6177).
+ALLOW_PREFIX_MIN: Final = {4: 8, 6: 16}
+
+
+class Verdict(Enum):
+    """What it takes to send load somewhere."""
+
+    FREE = "free"
+    PRIVATE = "private"
+    GLOBAL = "global"
+    NEVER = "never"
+
+
+class Rule(NamedTuple):
+    """Networks that are judged alike, what they are called, and who says so."""
+
+    verdict: Verdict
+    name: str
+    source: str
+    networks: tuple[Network, ...]
+
+
+def _rule(verdict: Verdict, name: str, source: str, *networks: str) -> Rule:
+    return Rule(verdict, name, source, tuple(ipaddress.ip_network(network) for network in networks))
+
+
+#: The first rule that holds the address decides. Single addresses stand before the networks they are in.
+RULES: Final = (
+    _rule(Verdict.NEVER, "unspecified", "RFC 1122 3.2.1.3, RFC 4291 2.5.2", "0.0.0.0/8", "::/128"),
+    _rule(Verdict.NEVER, "broadcast", "RFC 919", "255.255.255.255/32"),
+    _rule(Verdict.NEVER, "multicast", "RFC 5771, RFC 4291 2.7", "224.0.0.0/4", "ff00::/8"),
+    # Cloud metadata, which hands out credentials, answers on 169.254.169.254 nearly everywhere.
+    _rule(Verdict.NEVER, "link-local", "RFC 3927, RFC 4291 2.5.6", "169.254.0.0/16", "fe80::/10"),
+    # No RFC names these; they are the documented metadata and agent addresses of Amazon, Google,
+    # Scaleway, Alibaba, Oracle and Azure that are not link-local.
+    _rule(
+        Verdict.NEVER,
+        "cloud metadata",
+        "the providers' documentation",
+        "fd00:ec2::254/128",
+        "fd20:ce::254/128",
+        "fd00:42::42/128",
+        "100.100.100.200/32",
+        "192.0.0.192/32",
+        "168.63.129.16/32",
+    ),
+    # A translator in the site picks where the IPv4 address stands in it (RFC 6052 2.2), so nobody can
+    # say from here where the packets would go.
+    _rule(Verdict.NEVER, "local-use NAT64", "RFC 8215", "64:ff9b:1::/48"),
+    _rule(Verdict.FREE, "loopback", "RFC 1122 3.2.1.3, RFC 4291 2.5.3", "127.0.0.0/8", "::1/128"),
+    _rule(Verdict.PRIVATE, "private", "RFC 1918", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+    _rule(Verdict.PRIVATE, "unique local", "RFC 4193", "fc00::/7"),
+    _rule(Verdict.PRIVATE, "shared address space", "RFC 6598", "100.64.0.0/10"),
+    _rule(Verdict.PRIVATE, "benchmarking", "RFC 2544, RFC 5180", "198.18.0.0/15", "2001:2::/48"),
+)
+_GLOBAL: Final = Rule(Verdict.GLOBAL, "not private", "RFC 6890", ())
+
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_COMPATIBLE: Final = IPv6Network("::/96")
+_TRANSLATED: Final = IPv6Network("::ffff:0:0:0/96")
+
+
+def check(address: str, *, allowed: Sequence[str], authorized: bool, lab: Sequence[str] = ()) -> None:
+    """Return if load may be sent to `address`; that is the only way to say yes.
+
+    address: a literal IPv4 or IPv6 address.
+    allowed: every `--allow`, a CIDR each; authorized: whether `--i-am-authorized` was given.
+    lab: networks (CIDR) that exist only inside a lab of this run.
+
+    Raises: UsageError with the reason and the flag that would change it, if one would; also for an
+        `--allow` that is no CIDR or too wide, whether or not it was needed.
+    """
+    networks = [_allowed_network(text) for text in allowed]
+    literal = _literal(address)
+    judged, carrier = _destination(literal)
+    rule = rule_of(judged)
+    name = f"{literal} leads to {judged} ({carrier}), which is" if carrier else f"{judged} is"
+
+    if rule.verdict is Verdict.NEVER:
+        raise UsageError(f"{name} {rule.name} ({rule.source}); loadgen never sends load there, use another target")
+    if carrier and rule.verdict is Verdict.FREE:
+        # 127.0.0.1 behind a translator is the translator's own loopback, not ours.
+        raise UsageError(f"{name} {rule.name} on another machine; write {judged} to mean this one")
+    if rule.verdict is Verdict.FREE:
+        return
+    if not carrier and any(_covers(ipaddress.ip_network(network), judged) for network in lab):
+        return
+
+    missing = []
+    if not any(_covers(network, judged) for network in networks):
+        missing.append(f"--allow {judged}/{judged.max_prefixlen}")
+    if rule.verdict is Verdict.GLOBAL and not authorized:
+        missing.append("--i-am-authorized")
+    if missing:
+        owner = "yours to load" if rule.verdict is Verdict.PRIVATE else "yours, or its owner agreed"
+        raise UsageError(f"{name} {rule.name} ({rule.source}); if it is {owner}, add {' '.join(missing)}")
+
+
+def rule_of(address: Address) -> Rule:
+    """The rule that decides about an address; what no rule names is global, which needs most."""
+    return next((rule for rule in RULES if any(_covers(net, address) for net in rule.networks)), _GLOBAL)
+
+
+def _literal(text: str) -> Address:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        # ipaddress refuses leading zeros, which some resolvers read as octal (RFC 6943 3.1.1).
+        raise UsageError(f"{text[:60]!r} is not a literal IP address; resolve names first") from None
+    if isinstance(address, IPv6Address):
+        # The zone says which link, not which address, and must not hide the address from the rules.
+        address = IPv6Address(int(address))
+        return address.ipv4_mapped or address  # RFC 4291 2.5.5.2
+    return address
+
+
+def _destination(address: Address) -> tuple[Address, str]:
+    """Where packets to `address` end up, and by which mechanism if that is another address."""
+    if isinstance(address, IPv6Address):
+        if address in _NAT64:
+            return IPv4Address(int(address) & 0xFFFF_FFFF), "NAT64, RFC 6052"
+        if address.sixtofour:
+            return address.sixtofour, "6to4, RFC 3056"
+        if address.teredo:
+            return address.teredo[1], "Teredo, RFC 4380"
+        if address in _TRANSLATED:
+            return IPv4Address(int(address) & 0xFFFF_FFFF), "SIIT, RFC 2765"
+        if address in _COMPATIBLE and int(address) > 1:  # not :: and ::1
+            return IPv4Address(int(address) & 0xFFFF_FFFF), "IPv4-compatible, RFC 4291 2.5.5.1"
+    return address, ""
+
+
+def _allowed_network(text: str) -> Network:
+    shown = repr(text[:60])
+    if "/" not in text:
+        raise UsageError(f"--allow {shown} is not a CIDR; write ADDRESS/LENGTH, for example 10.1.2.3/32")
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise UsageError(f"--allow {shown} is not a CIDR: {str(error)[:120]}; write 10.1.2.0/24") from None
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped and network.prefixlen >= 96:
+        network = IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
+    shortest = ALLOW_PREFIX_MIN[network.version]
+    if network.prefixlen < shortest:
+        raise UsageError(f"--allow {shown} is too wide; give the networks you mean, /{shortest} or longer")
+    return network
+
+
+def _covers(network: Network, address: Address) -> bool:
+    return network.version == address.version and address in network

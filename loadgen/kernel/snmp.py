@@ -1,0 +1,59 @@
+"""The protocol counters of one network namespace: /proc/net/snmp and /proc/net/netstat.
+
+Both files are pairs of lines, names above values, each led by the group: `Tcp: ActiveOpens ...` and
+`Tcp: 21 ...`. Which columns exist depends on the kernel, so they are passed on as they come, under
+the names nstat(8) and the kernel's documentation use: "Tcp.ActiveOpens", "TcpExt.TWRecycled".
+
+Sources: proc_pid_net(5); net/ipv4/proc.c (the columns); Documentation/networking/snmp_counter.rst
+(what they mean); RFC 4022 for the group Tcp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import zip_longest
+from pathlib import Path
+
+
+def parse(text: str) -> dict[str, int]:
+    """The counters in the text of either file, {"Tcp.ActiveOpens": 21}.
+
+    Nearly all only ever grow; Tcp.CurrEstab goes both ways, and Tcp.MaxConn is -1 for "no limit".
+
+    Raises: ValueError quoting the first line that breaks the format.
+    """
+    counters: dict[str, int] = {}
+    lines = text.splitlines()
+    for header, values in zip_longest(lines[::2], lines[1::2], fillvalue=""):
+        group, colon, names = header.partition(":")
+        if not colon:
+            raise ValueError(f"no line of counter names: {header!r}")
+        if not values.startswith(f"{group}:"):
+            raise ValueError(f"no line of values for {group!r} under its names, but {values!r}")
+        try:
+            pairs = zip(names.split(), map(int, values.split()[1:]), strict=True)
+            counters.update({f"{group}.{name}": value for name, value in pairs})
+        except ValueError as error:
+            raise ValueError(f"not one whole number for each name of {group!r}: {values!r}") from error
+    return counters
+
+
+def read(proc_net: Path) -> dict[str, int]:
+    """Both files below a directory such as /proc/self/net.
+
+    /proc/net is per network namespace, and /proc/<pid>/net shows the namespace of that process
+    (network_namespaces(7), proc(5)): to see another namespace, name a process that lives in it.
+
+    Raises: ValueError as `parse`; OSError when that process is gone (ENOENT, EINVAL, ESRCH).
+    """
+    return parse((proc_net / "snmp").read_text()) | parse((proc_net / "netstat").read_text())
+
+
+def delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """What changed, after - before, without the zeros.
+
+    A counter that `before` lacks counts from 0: the kernel leaves out some until they move (IcmpMsg).
+    One that `after` lacks is left out.
+    """
+    differences = {name: value - before.get(name, 0) for name, value in after.items()}
+    return {name: difference for name, difference in differences.items() if difference}

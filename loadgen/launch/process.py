@@ -1,0 +1,31 @@
+"""What Linux lets a process arrange about its own life: limits, and dying with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask for SIGKILL when the thread that made this process ends; leave if it has ended already.
+
+    The request does not survive a fork, nor a change of credentials such as entering a user
+    namespace (prctl(2), PR_SET_PDEATHSIG), so it is made again after both.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def raise_descriptor_limit() -> int:
+    """Lift the soft limit of open descriptors to the hard one; returns it (getrlimit(2), RLIMIT_NOFILE)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

@@ -1,0 +1,181 @@
+"""What a person watches while a run goes on: a live table on a terminal, plain lines elsewhere.
+
+Everything here goes to stderr, so that stdout stays the summary's.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from loadgen.metrics import histogram
+from loadgen.model import Phase, Plan
+
+_WORDS = {Phase.RAMP: "opening", Phase.HOLD: "holding", Phase.DRAIN: "closing", Phase.DONE: "done"}
+#: Of errors and of sources, a terminal shows this many, the worst first.
+_ROWS_MAX = 4
+
+
+class View(Protocol):
+    """What `loadgen run` tells the person watching."""
+
+    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+        """A new line of the series."""
+
+    def notice(self, text: str) -> None:
+        """Something happened that is worth a sentence."""
+
+    def __enter__(self) -> View: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Quiet:
+    """Says nothing but what went wrong."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def notice(self, text: str) -> None:
+        """A sentence on a line of its own."""
+        self._console.print(Text(f"loadgen: {text}"), soft_wrap=True)
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class PlainLines(Quiet):
+    """One line per interval: for a log, a pipe, a CI job."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._rate = _Rate()
+
+    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+        """Print the line."""
+        sink = f", sink {line['sink']['open']:,}" if line["sink"] else ""
+        p50, p99 = _connect_us(line)
+        latency = f", connect p50 {p50:,.0f} us p99 {p99:,.0f} us" if p50 else ""
+        errors = "".join(
+            f", {syscall} {number} {count:,}" for syscall, number, _, count in line["errors"][:_ROWS_MAX]
+        )
+        self._console.print(
+            f"{line['t_s']:7.1f} s  {_WORDS[Phase(line['phase'])]:8} "
+            f"{line['open']:>9,} open of {plan.connections:,}, {self._rate.of(line):,.0f}/s, "
+            f"{line['failed']:,} failed, {line['lost']:,} lost{sink}{latency}{errors}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+
+
+class LiveTable(Quiet):
+    """A table that is drawn over itself."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._rate = _Rate()
+        self._hold_began_s: float | None = None
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> LiveTable:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+        """Redraw."""
+        self._live.update(self._render(plan, line), refresh=True)
+
+    def _render(self, plan: Plan, line: dict[str, Any]) -> Group:
+        phase = Phase(line["phase"])
+        if phase is Phase.HOLD and self._hold_began_s is None:
+            self._hold_began_s = line["t_s"]
+        done = (
+            line["open"]
+            if phase is Phase.DRAIN
+            else line["established"] + line["failed"] + line["not_started"]
+        )
+        head = Table.grid(padding=(0, 2), expand=True)
+        head.add_column(no_wrap=True)
+        head.add_column(ratio=1)
+        head.add_column(justify="right", no_wrap=True)
+        head.add_row(
+            f"[bold]{escape(plan.name)}[/]  {_WORDS[phase]}",
+            ProgressBar(total=plan.connections, completed=done),
+            self._time(plan, phase, line),
+        )
+        body = Table.grid(padding=(0, 2))
+        body.add_column(style="dim", no_wrap=True)
+        body.add_column(no_wrap=True, overflow="ellipsis")
+        lost = f"  [bold red]{line['lost']:,} lost[/]" if line["lost"] else ""
+        failed = f"  [red]{line['failed']:,} failed[/]" if line["failed"] else "  0 failed"
+        body.add_row("open", f"[bold]{line['open']:,}[/] of {plan.connections:,}{failed}{lost}")
+        body.add_row("rate", f"{self._rate.of(line):,.0f}/s   in flight {line['in_flight']:,}")
+        p50, p99 = _connect_us(line)
+        if p50:
+            body.add_row("connect", f"p50 {p50:,.0f} us   p99 {p99:,.0f} us")
+        if line["sink"]:
+            body.add_row("sink", f"{line['sink']['open']:,} open, {line['sink']['accepted']:,} accepted")
+        if tw := line["kernel"].get("now", {}).get("sockstat.tcp_tw"):
+            body.add_row("TIME-WAIT", f"{tw:,}")
+        for syscall, number, outcome, count in line["errors"][:_ROWS_MAX]:
+            body.add_row(
+                "error", f"[red]{count:,}[/]  {escape(syscall)} {escape(number)}  ({escape(outcome)})"
+            )
+        workers = line["workers"]
+        stalled = f"  [red]{workers['stalled']} stalled[/]" if workers["stalled"] else ""
+        body.add_row("workers", f"{workers['alive']} of {plan.workers}{stalled}")
+        return Group(head, body)
+
+    def _time(self, plan: Plan, phase: Phase, line: dict[str, Any]) -> str:
+        if phase is Phase.HOLD and self._hold_began_s is not None:
+            left_s = max(plan.hold_s - (line["t_s"] - self._hold_began_s), 0)
+            return f"{left_s:.0f} s left"
+        return f"{line['t_s']:.1f} s"
+
+
+class _Rate:
+    """Connections per second since the line before; lines close together are taken as one."""
+
+    def __init__(self) -> None:
+        self._at_s, self._established, self._rate = 0.0, 0, 0.0
+
+    def of(self, line: dict[str, Any]) -> float:
+        elapsed_s = line["t_s"] - self._at_s
+        if elapsed_s > 0.05:
+            self._rate = (line["established"] - self._established) / elapsed_s
+            self._at_s, self._established = line["t_s"], line["established"]
+        return self._rate
+
+
+def _connect_us(line: dict[str, Any]) -> tuple[float, float]:
+    counts = histogram.dense(line["latency_ns"]["connect"])
+    return histogram.quantile_ns(counts, 0.5) / 1e3, histogram.quantile_ns(counts, 0.99) / 1e3
+
+
+def view_for(console: Console, *, quiet: bool) -> View:
+    """The view that fits: a table on a terminal, lines in a file, nothing when asked for."""
+    if quiet:
+        return Quiet(console)
+    return LiveTable(console) if console.is_terminal else PlainLines(console)

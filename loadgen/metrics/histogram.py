@@ -1,0 +1,144 @@
+"""Latencies as a log-linear histogram: a plain int64 array of counts, indexed by bucket.
+
+There is no class, so that a histogram can be a row of a shared-memory block, be added to another
+one with `+`, and be summed over workers with `sum(axis=0)`. Values are whole nanoseconds.
+
+Below 256 ns every value has a bucket of its own; from there each octave (2**e to 2**(e+1) - 1) is
+cut into 128 buckets of equal width 2**(e-7). A bucket is therefore at most 1/128 = 0.79 % of the
+values in it wide, and its midpoint is less than 1/256 = 0.4 % from each of them. The top is
+2**40 - 1 ns, about 18 minutes; longer times go into the last bucket, negative ones into the first.
+
+Example: 1,000,000 ns lies in the octave that starts at 2**19 = 524,288, where buckets are
+2**12 = 4,096 ns wide. Its bucket is (12 << 7) + (1,000,000 >> 12) = 1780, which holds 999,424 to
+1,003,519 ns and is reported as 1,001,471.5 ns: 0.15 % too much.
+
+The layout is HdrHistogram's with two and a half significant digits and no separate first octave;
+its Python port is the oracle in the tests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Buckets of one octave as a power of two; 7 is the smallest that keeps a midpoint within 0.4 %.
+_SUB_BITS: Final = 7
+#: Values have at most this many bits. Far below 53, so a float64 holds each of them exactly.
+_VALUE_BITS: Final = 40
+#: IEEE 754 binary64: sign, 11 bits of exponent + bias, 52 bits of mantissa.
+_MANTISSA_BITS: Final = 52
+_EXPONENT_BIAS: Final = 1023
+
+VALUE_NS_MAX: Final = (1 << _VALUE_BITS) - 1
+BUCKETS: Final[int] = (_VALUE_BITS - _SUB_BITS + 1) << _SUB_BITS
+
+
+def bucket_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The bucket of each value, exact at every edge.
+
+    Returns: int64, the shape of `values_ns`, each in 0..BUCKETS-1 and non-decreasing in the value.
+    """
+    # The float64 of a whole number below 2**53 is exact, and its bits above the 45th are exponent and
+    # the 7 leading digits: just the octave and the bucket in it, without a logarithm that could round
+    # 2**e - 1 up into the next octave. Past 2**53 the value may round, but all that is in the last bucket.
+    leading = values_ns.astype(np.float64).view(np.int64) >> (_MANTISSA_BITS - _SUB_BITS)
+    leading -= (_EXPONENT_BIAS + _SUB_BITS - 1) << _SUB_BITS
+    small = values_ns < 1 << _SUB_BITS
+    buckets: NDArray[np.int64] = np.where(small, np.maximum(values_ns, 0), np.minimum(leading, BUCKETS - 1))
+    return buckets
+
+
+def add(counts: NDArray[np.int64], values_ns: NDArray[np.int64]) -> None:
+    """Count each value, in place; `counts` is int64 (BUCKETS,) and may be shared memory."""
+    # np.add.at touches only the buckets that change and was the faster one for up to 2,000
+    # values and no slower at 4,096 (64: 1.5 us against 4 us); np.bincount walks all 4,352 counts each time.
+    np.add.at(counts, bucket_of(values_ns), 1)
+
+
+def low_ns(index: int) -> int:
+    """The smallest value that goes into this bucket (into bucket 0: and everything below).
+
+    Raises: IndexError unless 0 <= index < BUCKETS.
+    """
+    if not 0 <= index < BUCKETS:
+        raise IndexError(f"no bucket {index}; there are {BUCKETS}, from 0")
+    shift = max((index >> _SUB_BITS) - 1, 0)
+    return (index - (shift << _SUB_BITS)) << shift
+
+
+def high_ns(index: int) -> int:
+    """The largest value that goes into this bucket, included (into the last: and everything above).
+
+    Raises: IndexError unless 0 <= index < BUCKETS.
+    """
+    return low_ns(index) + (1 << max((index >> _SUB_BITS) - 1, 0)) - 1
+
+
+def value_ns(index: int) -> float:
+    """What a bucket is reported as: the middle between its smallest and its largest value.
+
+    Raises: IndexError unless 0 <= index < BUCKETS.
+    """
+    return (low_ns(index) + high_ns(index)) / 2
+
+
+def quantile_ns(counts: NDArray[np.int64], q: float) -> float:
+    """The value that a share `q` of all counted values does not exceed; 0 when nothing was counted.
+
+    Of n values the one of rank ceil(q*n), at least 1, is meant (the nearest-rank definition, no
+    interpolation); the answer is the middle of its bucket. So q=0 is the minimum, q=1 the maximum,
+    and a p999 of fewer than 1,000 values is their maximum.
+
+    Raises: ValueError unless 0 <= q <= 1.
+    """
+    if not 0 <= q <= 1:
+        raise ValueError(f"a quantile is between 0 and 1, not {q}")
+    cumulated = np.cumsum(counts)
+    total = int(cumulated[-1])
+    if total == 0:
+        return 0.0
+    # For a float 0.07 * 100 is a little over 7, and would be rounded up to rank 8; likewise 5/6 of 6.
+    # A millionth of a millionth is far above such an error and, below 10**11 values, below one rank.
+    rank = max(math.ceil(q * total * (1 - 1e-12)), 1)
+    return value_ns(int(np.searchsorted(cumulated, rank)))
+
+
+def max_ns(counts: NDArray[np.int64]) -> float:
+    """The middle of the highest bucket in use, 0 when there is none; never below any quantile."""
+    used = np.flatnonzero(counts)
+    return value_ns(int(used[-1])) if used.size else 0.0
+
+
+def sparse(counts: NDArray[np.int64]) -> dict[str, int]:
+    """The buckets in use, {"1780": 3}, in rising order: JSON has no integer keys."""
+    used = np.flatnonzero(counts)
+    return dict(zip(map(str, used.tolist()), counts[used].tolist(), strict=True))
+
+
+def accumulate(counts: NDArray[np.int64], mapping: Mapping[str, int]) -> None:
+    """Add what `sparse` wrote to `counts`, in place; nothing is added when something is wrong.
+
+    Raises: ValueError for a bucket that does not exist or a count that is no whole number >= 0: the
+        mapping may come from a file that somebody edited or that another version wrote.
+    """
+    for index, count in mapping.items():
+        if not (index.isascii() and index.isdecimal() and int(index) < BUCKETS):
+            raise ValueError(f"{index!r} is no bucket of a histogram with {BUCKETS} of them")
+        if type(count) is not int or not 0 <= count <= np.iinfo(np.int64).max:
+            raise ValueError(f"bucket {index} of a histogram cannot have a count of {count!r}")
+    for index, count in mapping.items():
+        counts[int(index)] += count
+
+
+def dense(mapping: Mapping[str, int]) -> NDArray[np.int64]:
+    """The counts that `sparse` wrote, int64 (BUCKETS,); `dense({})` is an empty histogram.
+
+    Raises: ValueError as `accumulate`.
+    """
+    counts = np.zeros(BUCKETS, dtype=np.int64)
+    accumulate(counts, mapping)
+    return counts

@@ -1,0 +1,104 @@
+"""What (syscall, errno) means for a connection: a table, not a tree of exceptions.
+
+The system call is half of the meaning. EADDRNOTAVAIL from bind() says that the source address is
+not on this host; from connect() it says that no four-tuple is free. So every failure is kept as the
+pair, and the table gives it a name that a person can act on.
+
+Four of the "system calls" here are moments rather than calls that failed: `wait` is loadgen's own
+patience running out, `recv` on a held connection is the other side going away, `getsockname` with
+errno 0 is a connection that met itself, and errno 0 from `recv` is a plain end of file.
+"""
+
+import errno
+from enum import IntEnum, StrEnum
+from typing import Final, NamedTuple
+
+
+class Syscall(IntEnum):
+    """Where an outcome was decided; the number is the upper half of an error key."""
+
+    SOCKET = 1
+    SETSOCKOPT = 2
+    BIND = 3
+    CONNECT = 4
+    WAIT = 5
+    RECV = 6
+    GETSOCKNAME = 7
+    REGISTER = 8
+
+
+class Outcome(StrEnum):
+    """How an attempt ended, or how an established connection was lost."""
+
+    ESTABLISHED = "established"
+    NO_FREE_FOUR_TUPLE = "no-free-four-tuple"
+    NO_FREE_PORT = "no-free-port"
+    NO_SUCH_SOURCE = "no-such-source"
+    REFUSED = "refused"
+    RESET = "reset"
+    TIMED_OUT = "timed-out"
+    UNREACHABLE = "unreachable"
+    FORBIDDEN = "forbidden"
+    NO_DESCRIPTOR = "no-descriptor"
+    NO_MEMORY = "no-memory"
+    SELF_CONNECT = "self-connect"
+    LOST = "lost"
+    OTHER = "other"
+
+
+#: errno(3) by meaning; the same in every system call.
+_ANYWHERE: Final = {
+    errno.EMFILE: Outcome.NO_DESCRIPTOR,
+    errno.ENFILE: Outcome.NO_DESCRIPTOR,
+    errno.ENOBUFS: Outcome.NO_MEMORY,
+    errno.ENOMEM: Outcome.NO_MEMORY,
+    errno.EACCES: Outcome.FORBIDDEN,
+    errno.EPERM: Outcome.FORBIDDEN,
+}
+
+#: connect(2) and bind(2) give the same number different meanings.
+_BY_SYSCALL: Final = {
+    (Syscall.BIND, errno.EADDRNOTAVAIL): Outcome.NO_SUCH_SOURCE,
+    (Syscall.BIND, errno.EADDRINUSE): Outcome.NO_FREE_PORT,
+    (Syscall.CONNECT, errno.EADDRNOTAVAIL): Outcome.NO_FREE_FOUR_TUPLE,
+    (Syscall.CONNECT, errno.EADDRINUSE): Outcome.NO_FREE_FOUR_TUPLE,
+    (Syscall.CONNECT, errno.ECONNREFUSED): Outcome.REFUSED,
+    (Syscall.CONNECT, errno.ECONNRESET): Outcome.RESET,
+    (Syscall.CONNECT, errno.ETIMEDOUT): Outcome.TIMED_OUT,
+    (Syscall.CONNECT, errno.ENETUNREACH): Outcome.UNREACHABLE,
+    (Syscall.CONNECT, errno.EHOSTUNREACH): Outcome.UNREACHABLE,
+    (Syscall.WAIT, errno.ETIMEDOUT): Outcome.TIMED_OUT,
+    (Syscall.GETSOCKNAME, 0): Outcome.SELF_CONNECT,
+}
+
+_ERRNO_BITS: Final = 16
+
+
+class ErrorKind(NamedTuple):
+    """A failure in words: the system call, the errno by name ("EOF" and "SELF" for errno 0), its outcome."""
+
+    syscall: str
+    errno: str
+    outcome: str
+
+
+def error_key(syscall: Syscall, number: int) -> int:
+    """One positive integer for (syscall, errno), small enough to live in a shared array."""
+    return syscall << _ERRNO_BITS | number
+
+
+def outcome_of(syscall: Syscall, number: int) -> Outcome:
+    """The meaning of a failure; an unlisted pair is OTHER and keeps its errno beside it."""
+    if syscall is Syscall.RECV:
+        return Outcome.LOST
+    return _BY_SYSCALL.get((syscall, number)) or _ANYWHERE.get(number, Outcome.OTHER)
+
+
+def describe(key: int) -> ErrorKind:
+    """The words for an `error_key`. Raises: ValueError when no system call has that number."""
+    syscall, number = Syscall(key >> _ERRNO_BITS), key & (1 << _ERRNO_BITS) - 1
+    if number == 0:
+        name = "SELF" if syscall is Syscall.GETSOCKNAME else "EOF"
+    else:
+        name = errno.errorcode.get(number, str(number))
+    return ErrorKind(syscall.name.lower(), name, outcome_of(syscall, number).value)

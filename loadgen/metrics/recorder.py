@@ -1,0 +1,276 @@
+"""One worker's numbers in shared memory: a block that outlives the process that fills it.
+
+The orchestrator makes one anonymous memory file (memfd_create(2): no name, so nothing to clean up)
+with a block for each worker. The data plane counts in plain Python integers, which cost least, and
+publishes them once per batch; the orchestrator reads whenever it likes. Nobody waits for anybody.
+
+The counters that must agree with each other are kept twice. A worker writes the idle copy, then
+turns `active` to it, so a reader, or the survivor of a SIGKILL, never sees half of an update.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from array import array
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.metrics import histogram
+from loadgen.metrics.outcomes import Syscall, error_key
+
+#: Distinct (syscall, errno) a worker can tell apart; the last slot takes all that come later.
+ERROR_KINDS: Final = 32
+#: The key of that last slot.
+OTHER_KEY: Final = 0
+#: A worker notes the instant at which each hundredth of its connections was established.
+MARKS: Final = 100
+#: Latencies waiting to be sorted into histograms: numpy wants many at once, memory wants few.
+_PENDING: Final = 1024
+
+
+class Counter(IntEnum):
+    """Positions in the twice-kept counters. Instants are CLOCK_MONOTONIC nanoseconds, 0 for "not yet"."""
+
+    STARTED = 0
+    ESTABLISHED = 1
+    FAILED = 2
+    IN_FLIGHT = 3
+    NOT_STARTED = 4
+    OPEN = 5
+    LOST = 6
+    RETRIED = 7
+    FIRST_STARTED_NS = 8
+    LAST_ESTABLISHED_NS = 9
+    HEARTBEAT_NS = 10
+    CPU_NS = 11
+
+
+class Latency(IntEnum):
+    """Rows of the latency histograms.
+
+    LATENESS: started - due, loadgen's own delay. CONNECT: established - started, the network's and
+    the target's. ARRIVAL: established - due, what a user would have waited; the only one of the
+    three that is free of coordinated omission.
+    """
+
+    LATENESS = 0
+    CONNECT = 1
+    ARRIVAL = 2
+
+
+class PairColumn(IntEnum):
+    """Columns of the counts for each (source, target)."""
+
+    ESTABLISHED = 0
+    FAILED = 1
+    OPEN = 2
+
+
+def block_dtype(pairs: int) -> np.dtype[np.void]:
+    """The layout of one worker's block for a plan of `pairs` (source, target) spaces; all int64."""
+    return np.dtype(
+        [
+            ("active", "i8"),
+            ("counters", "i8", (2, len(Counter))),
+            ("marks_ns", "i8", (MARKS,)),
+            ("error_keys", "i8", (ERROR_KINDS,)),
+            ("errors", "i8", (pairs, ERROR_KINDS)),
+            ("pairs", "i8", (pairs, len(PairColumn))),
+            ("latency", "i8", (len(Latency), histogram.BUCKETS)),
+            ("lag", "i8", (histogram.BUCKETS,)),
+        ]
+    )
+
+
+class Blocks:
+    """A shared array of equal records, one for each process.
+
+    `records` is a numpy structured array (count,). Each record starts on a page of its own, so that
+    two processes never write to one cache line.
+    """
+
+    def __init__(self, fd: int, dtype: np.dtype[np.void], count: int) -> None:
+        self.fd = fd
+        padded = np.dtype(
+            {
+                "names": list(dtype.names or ()),
+                "formats": [dtype.fields[name][0] for name in dtype.names or ()],  # type: ignore[index]  # named
+                "offsets": [dtype.fields[name][1] for name in dtype.names or ()],  # type: ignore[index]  # named
+                "itemsize": -(-dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE,
+            }
+        )
+        size = padded.itemsize * count
+        if os.fstat(fd).st_size < size:
+            os.ftruncate(fd, size)
+        self.records: NDArray[np.void] = np.frombuffer(mmap.mmap(fd, size), dtype=padded, count=count)
+
+    @classmethod
+    def create(cls, name: str, dtype: np.dtype[np.void], count: int) -> Blocks:
+        """New zeroed blocks; `name` only shows in /proc/<pid>/maps."""
+        return cls(os.memfd_create(name, os.MFD_CLOEXEC), dtype, count)
+
+
+def consistent_counters(record: Any) -> NDArray[np.int64]:
+    """A copy of one block's counters in which every number belongs to the same instant."""
+    for _ in range(8):  # a worker would have to publish twice during one copy, eight times in a row
+        active = int(record["active"])
+        copy: NDArray[np.int64] = record["counters"][active].copy()
+        if int(record["active"]) == active:
+            return copy
+    return copy
+
+
+class Recorder:
+    """The writing end of one block, used by the connector on every attempt.
+
+    The public integers are the worker's own truth; `publish` copies them to the block. Attributes
+    are counts, except those ending in `_ns`.
+    """
+
+    __slots__ = (
+        "_arrival",
+        "_block",
+        "_connect",
+        "_counters",
+        "_error_slots",
+        "_lateness",
+        "_marks",
+        "_pending",
+        "_scheduled",
+        "cpu_ns",
+        "established",
+        "failed",
+        "first_started_ns",
+        "heartbeat_ns",
+        "in_flight",
+        "last_established_ns",
+        "lost",
+        "next_mark",
+        "not_started",
+        "open",
+        "pair_established",
+        "pair_failed",
+        "pair_open",
+        "retried",
+        "started",
+    )
+
+    def __init__(self, block: Any, *, scheduled: int) -> None:
+        pairs = block["pairs"].shape[0]
+        self._block = block
+        # numpy calls an int64 "l" and array calls it "q"; assigning from one to the other wants one name.
+        self._counters = [memoryview(block["counters"][copy]).cast("B").cast("q") for copy in (0, 1)]
+        self._error_slots: dict[int, int] = {}
+        self._scheduled = scheduled
+        self._marks = 0
+        self.next_mark = self._mark_after(0)
+        self.pair_established, self.pair_failed, self.pair_open = ([0] * pairs for _ in range(3))
+        self.started = self.established = self.failed = self.in_flight = self.not_started = 0
+        self.open = self.lost = self.retried = 0
+        self.first_started_ns = self.last_established_ns = self.heartbeat_ns = self.cpu_ns = 0
+        self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
+        self._pending = 0
+
+    def record_established(self, pair: int, due_ns: int, started_ns: int, established_ns: int) -> None:
+        """Count a connection that is open from now on. due_ns 0: nothing was scheduled, so no lateness."""
+        self.established += 1
+        self.open += 1
+        self.pair_established[pair] += 1
+        self.pair_open[pair] += 1
+        self.last_established_ns = established_ns
+        n = self._pending
+        self._connect[n] = established_ns - started_ns
+        self._lateness[n] = started_ns - due_ns if due_ns else -1
+        self._arrival[n] = established_ns - (due_ns or started_ns)
+        self._pending = n + 1
+        if n + 1 == _PENDING:
+            self._sort_latencies()
+        while self.established >= self.next_mark:
+            self._block["marks_ns"][self._marks] = established_ns
+            self._marks += 1
+            self.next_mark = self._mark_after(self._marks)
+
+    def record_failed(self, pair: int, syscall: Syscall, number: int) -> None:
+        """Count an attempt that ended without a connection."""
+        self.failed += 1
+        self.pair_failed[pair] += 1
+        self._count_error(pair, syscall, number)
+
+    def record_lost(self, pair: int, number: int) -> None:
+        """Count a held connection that the other side closed (errno 0) or reset."""
+        self.lost += 1
+        self.open -= 1
+        self.pair_open[pair] -= 1
+        self._count_error(pair, Syscall.RECV, number)
+
+    def record_closed(self, pair: int) -> None:
+        """Count a connection that loadgen itself closed."""
+        self.open -= 1
+        self.pair_open[pair] -= 1
+
+    def record_lag(self, lag_ns: int) -> None:
+        """Count how late the worker's own event loop was."""
+        histogram.add(self._block["lag"], np.array([lag_ns], dtype=np.int64))
+
+    def publish(self) -> None:
+        """Show the counters to the orchestrator, all at once; a microsecond, so once per batch."""
+        idle = 1 - int(self._block["active"])
+        self._counters[idle][:] = array(
+            "q",
+            (
+                self.started,
+                self.established,
+                self.failed,
+                self.in_flight,
+                self.not_started,
+                self.open,
+                self.lost,
+                self.retried,
+                self.first_started_ns,
+                self.last_established_ns,
+                self.heartbeat_ns,
+                self.cpu_ns,
+            ),
+        )
+        self._block["active"] = idle
+
+    def publish_all(self) -> None:
+        """`publish`, and also what costs more: latencies and the counts of each pair."""
+        self._sort_latencies()
+        block = self._block["pairs"]
+        block[:, PairColumn.ESTABLISHED] = self.pair_established
+        block[:, PairColumn.FAILED] = self.pair_failed
+        block[:, PairColumn.OPEN] = self.pair_open
+        self.publish()
+
+    def _mark_after(self, marks: int) -> int:
+        """How many connections make the next hundredth; out of reach when all are marked."""
+        return -(-self._scheduled * (marks + 1) // MARKS) if marks < MARKS else sys.maxsize
+
+    def _sort_latencies(self) -> None:
+        count = self._pending
+        if not count:
+            return
+        rows = self._block["latency"]
+        for row, values in (
+            (Latency.LATENESS, self._lateness),
+            (Latency.CONNECT, self._connect),
+            (Latency.ARRIVAL, self._arrival),
+        ):
+            ns = np.frombuffer(values, dtype=np.int64, count=count)
+            histogram.add(rows[row], ns[ns >= 0] if row is Latency.LATENESS else ns)
+        self._pending = 0
+
+    def _count_error(self, pair: int, syscall: Syscall, number: int) -> None:
+        key = error_key(syscall, number)
+        slot = self._error_slots.get(key)
+        if slot is None:
+            slot = min(len(self._error_slots), ERROR_KINDS - 1)
+            self._error_slots[key] = slot
+            self._block["error_keys"][slot] = key if slot < ERROR_KINDS - 1 else OTHER_KEY
+        self._block["errors"][pair, slot] += 1

@@ -1,0 +1,257 @@
+"""The lines of a run folded into one object: summary.json.
+
+A pure function of what is in the run directory, used by the run itself and by `loadgen report`, so
+that a run whose orchestrator was killed is summed up by the same code from the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+
+from loadgen.clock import NS_PER_US
+from loadgen.expectation import Expectation
+from loadgen.metrics import histogram
+from loadgen.metrics.recorder import Latency, PairColumn
+from loadgen.metrics.verdict import decide
+from loadgen.model import Phase, Plan
+
+SCHEMA: Final = "loadgen.summary/1"
+
+#: Events after which a run says less than it should. "ended" must be there, these must not.
+CUT_SHORT: Final = frozenset({"interrupted", "worker-lost", "sink-lost", "zygote-lost", "results-lost"})
+
+_QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+#: An arrival that is this late no longer belongs to the rate that was asked for: ten ticks of a
+#: millisecond timer, and more than a loopback or data-centre round trip that one wants to measure.
+LATENESS_LIMIT_MS: Final = 10.0
+#: A worker whose loop stands still for so long sees answers and losses late by as much.
+LAG_LIMIT_MS: Final = 200.0
+
+Line = Mapping[str, Any]
+
+
+def summarise(
+    plan_json: Mapping[str, Any],
+    host: Mapping[str, Any],
+    series: Sequence[Line],
+    events: Sequence[Line],
+    *,
+    run: str,
+) -> dict[str, Any]:
+    """What a run came to.
+
+    plan_json, host, series, events: the contents of the run directory's files; the series may be
+    empty or cut off anywhere. Counts are of connections, times in the unit of the key's name.
+    """
+    plan = Plan.from_json(dict(plan_json))
+    last: Line = series[-1] if series else {}
+    happened = {event["event"] for event in events}
+    complete = "ended" in happened and not happened & CUT_SHORT
+    started = int(last.get("started", 0))
+    latency = _latency(series)
+    summary: dict[str, Any] = {
+        "schema": SCHEMA,
+        "scenario": plan.name,
+        "run": run,
+        "started_at": host.get("started_at"),
+        "duration_s": last.get("t_s", 0.0),
+        "complete": complete,
+        "incomplete_because": None if complete else _why_incomplete(events),
+        "arrivals": {
+            "scheduled": plan.connections,
+            "started": started,
+            # Of a run that was cut off nobody could count what it never started; the rest is that.
+            "not_started": last.get("not_started", 0) if complete else plan.connections - started,
+        },
+        "outcomes": {key: last.get(key, 0) for key in ("established", "failed", "in_flight", "retried")},
+        "errors": [
+            {"syscall": syscall, "errno": number, "outcome": outcome, "count": count}
+            for syscall, number, outcome, count in last.get("errors", ())
+        ],
+        "open": {
+            "peak": max((line["open"] for line in series), default=0),
+            "end_of_hold": _end_of(series, Phase.HOLD, Phase.RAMP).get("open", 0),
+            "lost": last.get("lost", 0),
+        },
+        "rate_per_s": _rates(series),
+        "tenths_s": [
+            round(later - earlier, 6) for earlier, later in pairwise((0.0, *last.get("tenths_s", ())))
+        ],
+        "phases": _phases(series),
+        "latency_us": {
+            row.name.lower(): {
+                **{
+                    name: round(histogram.quantile_ns(latency[row], q) / NS_PER_US, 1)
+                    for name, q in _QUANTILES.items()
+                },
+                "max": round(histogram.max_ns(latency[row]) / NS_PER_US, 1),
+                "count": int(latency[row].sum()),
+            }
+            for row in Latency
+        },
+        "sources": _sources(plan, series),
+        "sink": _sink(plan, series),
+        "kernel": _kernel(series),
+        "generator": _generator(plan, series, events),
+    }
+    summary["verdict"] = decide(summary, plan)
+    summary["expect"] = [_held(Expectation.parse(text), summary) for text in plan.expect]
+    return summary
+
+
+def broken_invariants(summary: Mapping[str, Any]) -> list[str]:
+    """The sums that must always hold and do not; empty unless loadgen has a bug."""
+    arrivals, outcomes = summary["arrivals"], summary["outcomes"]
+    problems = []
+    if arrivals["scheduled"] != arrivals["started"] + arrivals["not_started"]:
+        problems.append(f"scheduled is not started + not_started: {arrivals}")
+    if arrivals["started"] != outcomes["established"] + outcomes["failed"] + outcomes["in_flight"]:
+        problems.append(
+            f"started ({arrivals['started']}) is not established + failed + in_flight: {outcomes}"
+        )
+    if summary["complete"] and outcomes["in_flight"]:
+        problems.append(f"a complete run has {outcomes['in_flight']} attempts in flight")
+    return problems
+
+
+def _held(expectation: Expectation, summary: Mapping[str, Any]) -> dict[str, Any]:
+    passed, observed = expectation.check(summary)
+    return {"expression": expectation.text, "passed": passed, "observed": observed}
+
+
+def _why_incomplete(events: Sequence[Line]) -> str:
+    reasons = [event["text"] for event in events if event["event"] in CUT_SHORT]
+    return "; ".join(reasons) or "the run ended before its summary could be written"
+
+
+def _end_of(series: Sequence[Line], *phases: Phase) -> Line:
+    """The last line of the first of these phases that the run came to."""
+    for phase in phases:
+        for line in reversed(series):
+            if line["phase"] == phase.value:
+                return line
+    return {}
+
+
+def _phases(series: Sequence[Line]) -> dict[str, float]:
+    """How long each phase took, in seconds; its last line stands at its end."""
+    begun = 0.0
+    lengths = {}
+    for phase in (Phase.RAMP, Phase.HOLD, Phase.DRAIN):
+        ended = _end_of(series, phase).get("t_s", begun)
+        lengths[f"{phase.value}_s"] = round(ended - begun, 6)
+        begun = ended
+    return lengths
+
+
+def _rates(series: Sequence[Line]) -> dict[str, float]:
+    last: Line = series[-1] if series else {}
+    ramp_s = last.get("ramp_s", 0.0)
+    mean = last["established"] / ramp_s if ramp_s else 0.0
+    per_line = [
+        (later["established"] - earlier["established"]) / (later["t_s"] - earlier["t_s"])
+        for earlier, later in pairwise(({"t_s": 0.0, "established": 0}, *series))
+        if later["phase"] == Phase.RAMP.value and later["t_s"] - earlier["t_s"] > _SHORT_S
+    ]
+    # Of a ramp shorter than an interval the mean is all there is to know.
+    return {"established_mean": round(mean, 1), "established_peak": round(max([mean, *per_line]), 1)}
+
+
+#: Two lines closer than this are a change of phase beside an interval: too short to make a rate of.
+_SHORT_S: Final = 0.05
+
+
+def _latency(series: Sequence[Line]) -> Any:
+    counts = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
+    for line in series:
+        for row in Latency:
+            histogram.accumulate(counts[row], line["latency_ns"][row.name.lower()])
+    return counts
+
+
+def _sources(plan: Plan, series: Sequence[Line]) -> list[dict[str, Any]]:
+    if not series:
+        return []
+    peaks = np.max([[pair[PairColumn.OPEN] for pair in line["pairs"]] for line in series], axis=0)
+    return [
+        {
+            "source": source,
+            "target": str(target),
+            "capacity": plan.capacity_per_pair,
+            "peak_open": int(peak),
+            "established": counts[PairColumn.ESTABLISHED],
+            "failed": counts[PairColumn.FAILED],
+        }
+        for (source, target), counts, peak in zip(plan.pairs, series[-1]["pairs"], peaks, strict=True)
+    ]
+
+
+def _sink(plan: Plan, series: Sequence[Line]) -> dict[str, Any] | None:
+    """What the listening side saw, and whether it is what this side saw; None without a sink."""
+    seen = [line["sink"] for line in series if line.get("sink")]
+    if not seen:
+        return None
+    last, client = seen[-1], series[-1]
+    accepted = last["accepted"]
+    ours = dict.fromkeys(plan.sources, 0)
+    for (source, _), counts in zip(plan.pairs, client["pairs"], strict=True):
+        ours[source] += counts[PairColumn.ESTABLISHED]
+    theirs = {row["source"]: row["accepted"] for row in last.get("sources", ())}
+    agrees = accepted == client["established"] and (not theirs or theirs == _without_zeros(ours))
+    text = (
+        f"both sides agree on {accepted:,} connections"
+        if agrees
+        else f"the sink accepted {accepted:,} connections, this side established {client['established']:,}"
+    )
+    return {
+        "accepted": accepted,
+        "open_peak": max(line["open"] for line in seen),
+        "end_of_hold": (_end_of(series, Phase.HOLD, Phase.RAMP).get("sink") or last)["open"],
+        "agrees": agrees,
+        "text": text,
+        "sources": list(last.get("sources", ())),
+    }
+
+
+def _without_zeros(counts: dict[str, int]) -> dict[str, int]:
+    return {source: count for source, count in counts.items() if count}
+
+
+def _kernel(series: Sequence[Line]) -> dict[str, dict[str, int]]:
+    peak: dict[str, int] = {}
+    for line in series:
+        for name, value in line.get("kernel", {}).get("now", {}).items():
+            peak[name] = max(value, peak.get(name, 0))
+    delta = series[-1].get("kernel", {}).get("delta", {}) if series else {}
+    return {"delta": dict(delta), "peak": peak}
+
+
+def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[str, Any]:
+    """Whether loadgen itself kept up; when it did not, its numbers are about itself."""
+    lag = np.zeros(histogram.BUCKETS, dtype=np.int64)
+    for line in series:
+        histogram.accumulate(lag, line["lag_ns"])
+    lag_ms = histogram.quantile_ns(lag, 0.99) / 1e6
+    lateness_ms = histogram.quantile_ns(_latency(series)[Latency.LATENESS], 0.99) / 1e6
+    reasons = [event["text"] for event in events if event["event"] == "worker-stalled"]
+    if plan.stages and lateness_ms > LATENESS_LIMIT_MS:
+        reasons.append(
+            f"1 % of the arrivals started {lateness_ms:.0f} ms late or more (limit {LATENESS_LIMIT_MS:.0f} ms): "
+            "loadgen could not keep the rate"
+        )
+    if lag_ms > LAG_LIMIT_MS:
+        reasons.append(
+            f"a worker's event loop stood still for {lag_ms:.0f} ms at the 99th percentile "
+            f"(limit {LAG_LIMIT_MS:.0f} ms)"
+        )
+    return {
+        "trustworthy": not reasons,
+        "reasons": reasons,
+        "lag_ms_p99": round(lag_ms, 3),
+        "workers": plan.workers,
+        "cpu_s": series[-1].get("cpu_s", 0.0) if series else 0.0,
+    }

@@ -1,0 +1,225 @@
+"""Text a person writes -> numbers with units: durations, rates, addresses, ports.
+
+One function per notation, each pure, each strict: what could be read in two ways (a bare number as a
+duration, 010.0.0.1 as an address) is refused. They raise ValueError, whose message says what to write
+instead and leaves out what was written; the caller knows that and where it stands.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from loadgen.model import Endpoint, PortRange, canonical_address
+
+RATE_PER_S_MAX: Final = 10_000_000
+#: Longer text is no quantity, and float() need not look at it.
+_TEXT_MAX: Final = 100
+
+_DURATION_UNITS_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION: Final = re.compile("".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in _DURATION_UNITS_S))
+_RATE_UNITS_S: Final = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_RATE: Final = re.compile(r"([0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?) ?/ ?(s|min|h)")
+_METRIC: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKmM])")
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
+_PREFIX: Final = re.compile(r"0|[1-9][0-9]{0,2}")
+# A letter first, so that an address is never taken for an interface; 15 characters (netdevice(7), IFNAMSIZ).
+_INTERFACE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,14}")
+_ADDRESS_PORT: Final = re.compile(r"(?:\[([^\]]*)\]|([^:]*)):([^:\]]*)")
+
+#: What cannot be one end of a TCP connection, and who says so.
+_UNUSABLE: Final = tuple(
+    (ipaddress.ip_network(network), reason)
+    for network, reason in (
+        ("0.0.0.0/8", "unspecified (RFC 1122 3.2.1.3)"),
+        ("::/128", "unspecified (RFC 4291 2.5.2)"),
+        ("224.0.0.0/4", "multicast (RFC 5771)"),
+        ("ff00::/8", "multicast (RFC 4291 2.7)"),
+        ("255.255.255.255/32", "broadcast (RFC 919)"),
+    )
+)
+
+
+def duration_s(value: object) -> float:
+    """`1m30s`, `500ms`, `1.5s` -> seconds. Units h, m, s, ms, each at most once and in this order.
+
+    Raises: ValueError for anything else, a bare number too: it could be seconds or milliseconds.
+    """
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and len(value) <= _TEXT_MAX else None
+    if not match or not match[0]:
+        raise ValueError("write 30s, 2m or 500ms")
+    parts = zip(match.groups(), _DURATION_UNITS_S.values(), strict=True)
+    return math.fsum(float(digits) * unit_s for digits, unit_s in parts if digits)
+
+
+def rate_per_s(value: object) -> float:
+    """`20000/s`, `600/min`, `3600/h` -> arrivals per second; 0 is a rate.
+
+    Raises: ValueError for anything else, and for what nobody means: below 1/h, above 10,000,000/s.
+    """
+    match = _RATE.fullmatch(value) if isinstance(value, str) and len(value) <= _TEXT_MAX else None
+    if not match:
+        meant = whole_number(value.split("/")[0].strip() if isinstance(value, str) else value)
+        raise ValueError(f"write {20_000 if meant is None else meant}/s")
+    rate = float(match[1]) / _RATE_UNITS_S[match[2]]
+    if rate and not 1 / 3600 <= rate <= RATE_PER_S_MAX:
+        raise ValueError(f"write a rate from 1/h to {RATE_PER_S_MAX}/s")
+    return rate
+
+
+def whole_number(value: object) -> int | None:
+    """The whole number somebody meant by `100k`, `1.5M`, "20" or 1e5; None if there is none to see."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return int(value) if float(value).is_integer() else None
+    if not isinstance(value, str) or len(value) > 15:
+        return None
+    if match := _METRIC.fullmatch(value):
+        return round(float(match[1]) * {"k": 1_000, "m": 1_000_000}[match[2].lower()])
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The addresses of one version (4 or 6) from `first` to `last`, both included, as integers."""
+
+    version: int
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        raise TypeError("len() ends at 2**63; use .count")
+
+    @property
+    def count(self) -> int:
+        """How many addresses; arithmetic only, so ::/0 costs nothing."""
+        return self.last - self.first + 1
+
+    def addresses(self) -> Iterator[str]:
+        """Every address in order, in its usual spelling."""
+        make = IPv4Address if self.version == 4 else IPv6Address
+        return (str(make(number)) for number in range(self.first, self.last + 1))
+
+    def within(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+        """Whether every address lies in `network`."""
+        first, last = int(network.network_address), int(network.broadcast_address)
+        return self.version == network.version and first <= self.first and self.last <= last
+
+
+def is_interface(text: str) -> bool:
+    """Whether text reads as the name of a network interface (`eth0`) rather than as an address."""
+    return _INTERFACE.fullmatch(text) is not None
+
+
+def block(text: str) -> Block:
+    """An address, a CIDR or a range -> the block of addresses it means; nothing is expanded here.
+
+    A CIDR is every host in it: for IPv4 up to /30 without network and broadcast address (RFC 1122
+    3.2.1.3; a /31 has neither, RFC 3021). A range is `a-b` or, for IPv4, `127.0.0.2-9`.
+    IPv4-mapped IPv6 (::ffff:a.b.c.d) is the IPv4 address.
+
+    Raises: ValueError for anything else.
+    """
+    if "/" in text:
+        found = _cidr(*text.split("/", 1))
+    elif "-" in text:
+        found = _range(*text.split("-", 1))
+    else:
+        one = _address(text)
+        found = Block(one.version, int(one), int(one))
+    return found
+
+
+def check_usable(found: Block) -> None:
+    """Raises: ValueError if an address of the block cannot be an end of a TCP connection."""
+    for network, reason in _UNUSABLE:
+        first, last = int(network.network_address), int(network.broadcast_address)
+        if found.version == network.version and found.first <= last and first <= found.last:
+            raise ValueError(f"use other addresses, {network} is {reason}")
+
+
+def endpoint(text: str) -> Endpoint:
+    """`127.0.0.1:9000` or `[::1]:9000` -> the endpoint of a target. Raises: ValueError."""
+    match = _ADDRESS_PORT.fullmatch(text)
+    if not match:
+        if text.count(":") > 1 and not text.startswith("["):
+            raise ValueError("write an IPv6 address in brackets, then the port, for example [::1]:9000")
+        raise ValueError("write address and port, for example 127.0.0.1:9000 or [::1]:9000")
+    inside, outside, port = match.groups()
+    if is_interface(outside or "") or re.search("[A-Za-z]", outside or ""):
+        raise ValueError("give a literal address, for example 127.0.0.1:9000; names are not resolved")
+    if inside is not None and ":" not in inside:
+        raise ValueError("brackets are for IPv6 addresses, for example [::1]:9000")
+    found = block(str(_address(inside or outside)))
+    check_usable(found)
+    return Endpoint(next(found.addresses()), _port(port))
+
+
+def port_range(value: object) -> PortRange:
+    """`1024-65535`, or one port as text or number -> the range. Raises: ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError("write a range of ports, for example 1024-65535")
+    low, dash, high = value.partition("-")
+    first, last = _port(low.strip()), _port((high if dash else low).strip())
+    if first > last:
+        raise ValueError(f"write the lower port first: {last}-{first}")
+    return PortRange(first, last)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """A literal address, IPv4-mapped unmapped."""
+    if "%" in text:
+        raise ValueError("write the address without a zone (%...); link-local addresses are of no use here")
+    try:
+        return ipaddress.ip_address(canonical_address(text))
+    except ValueError:
+        parts = text.split(".")
+        if len(parts) == 4 and all(re.fullmatch("[0-9]{1,9}", part) for part in parts):
+            decimal = ".".join(str(int(part)) for part in parts)
+            if decimal != text:
+                raise ValueError(
+                    f"write {decimal} if that is meant; leading zeros could be octal (RFC 6943 3.1.1)"
+                ) from None
+            raise ValueError("each number of an IPv4 address goes from 0 to 255") from None
+    raise ValueError("write an address (10.0.0.1, fd00::1), a CIDR, a range a-b or an interface name")
+
+
+def _cidr(base: str, prefix: str) -> Block:
+    address = _address(base)
+    if not _PREFIX.fullmatch(prefix):
+        raise ValueError("write the prefix length as a number, for example 10.0.0.0/24")
+    mapped = 96 if ":" in base and address.version == 4 else 0
+    length = int(prefix) - mapped
+    if not 0 <= length <= address.max_prefixlen:
+        raise ValueError(f"write a prefix length from {mapped} to {mapped + address.max_prefixlen}")
+    network = ipaddress.ip_network(f"{address}/{length}", strict=False)
+    if network.network_address != address:
+        raise ValueError(f"write {network}; the address has bits set after its prefix")
+    # Network and broadcast address are no hosts.
+    edge = 1 if network.version == 4 and length <= 30 else 0
+    return Block(network.version, int(network.network_address) + edge, int(network.broadcast_address) - edge)
+
+
+def _range(low: str, high: str) -> Block:
+    first = _address(low.strip())
+    high = high.strip()
+    if first.version == 4 and re.fullmatch("0|[1-9][0-9]{0,2}", high):
+        high = str(first).rsplit(".", 1)[0] + "." + high
+    last = _address(high)
+    if first.version != last.version:
+        raise ValueError("both ends of a range must be IPv4, or both IPv6")
+    if int(first) > int(last):
+        raise ValueError(f"write the lower address first: {last}-{first}")
+    return Block(first.version, int(first), int(last))
+
+
+def _port(text: str) -> int:
+    if not _PORT.fullmatch(text) or int(text) > 65535:
+        raise ValueError("write a port from 1 to 65535, for example 9000")
+    return int(text)

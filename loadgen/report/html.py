@@ -1,0 +1,411 @@
+"""The report: one HTML file that works offline, on paper, on a phone and without JavaScript.
+
+The page states what it is about in static HTML; charts are drawn by a script out of a block of JSON,
+and are extra. Nothing is loaded: style, script and data are in the file, and the Content-Security-Policy
+allows exactly those blocks by their hash and no connection at all. So there can be no style="" attribute
+anywhere either; bars are SVG, whose width and height are attributes of their own.
+
+Whatever comes from outside (scenario, host, errors, events) is text: Jinja escapes every expression, and
+`visible` writes out the characters that could hide or reorder others.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import BaseLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from loadgen.report import charts, words
+
+HERE: Final = Path(__file__).parent
+SOURCES_MAX: Final = 50
+#: Rows of a long table that are there at once; the rest of it is folded away.
+ROWS_OPEN: Final = 12
+EVENTS_MAX: Final = 200
+ERRORS_MAX: Final = 50
+SCENARIO_CHARACTERS_MAX: Final = 60_000
+
+Json = Mapping[str, Any]
+Rows = Sequence[Json]
+
+
+def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, scenario_text: str) -> str:
+    """The whole page. Every argument may lack keys, or be empty: what is there is shown.
+
+    summary: summary.json (loadgen.summary/1). series, events: the lines of series.jsonl, events.jsonl.
+    plan: plan.json. host: host.json. scenario_text: the YAML as given.
+    """
+    style, scripts = _style(), _scripts()
+    drawn = charts.everything(series, events)
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, scripts))};"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return (
+        _environment()
+        .from_string(_read("template.html.j2"))
+        .render(
+            policy=policy,
+            style=Markup(style),
+            scripts=[Markup(script) for script in scripts],
+            payload=Markup(payload(drawn)),
+            charts=_slots(drawn["charts"]),
+            page=_page(summary, plan),
+            figures=_figures(summary),
+            arrivals=words.part(summary, "arrivals"),
+            outcomes=words.part(summary, "outcomes"),
+            errors=_errors(summary),
+            latency=_latency(summary),
+            tenths=_tenths(summary),
+            sources=_sources(summary),
+            sink=_sink(summary),
+            kernel=_kernel(summary),
+            headroom=_headroom(plan),
+            notes=words.items(plan, "notes"),
+            expect=words.rows(summary, "expect"),
+            events=_events(events),
+            host=_groups(host),
+            plan=_plan(plan),
+            generator=words.part(summary, "generator"),
+            scenario=_cut(scenario_text),
+        )
+    )
+
+
+def payload(data: object) -> str:
+    """JSON that can stand inside a script element, whatever strings are in it.
+
+    Only ASCII comes out (so U+2028 is an escape), and "<", ">" and "&" are escapes as well: neither
+    "</script" nor "<!--" can appear. Raises: ValueError for NaN, which JSON does not have.
+    """
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _hash(block: str) -> str:
+    """The CSP source of an inline block: it covers every character between the tags."""
+    digest = hashlib.sha256(block.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+@cache
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _style() -> str:
+    return _read("vendor/uplot/uPlot.min.css") + "\n" + _read("report.css")
+
+
+def _scripts() -> tuple[str, str]:
+    # The licence travels with every copy, and a report is one.
+    notice = f"/*\nuPlot {_read('vendor/uplot/VERSION').strip()}\n{_read('vendor/uplot/LICENSE')}*/\n"
+    return notice + _read("vendor/uplot/uPlot.iife.min.js"), _read("report.js")
+
+
+@cache
+def _environment() -> Environment:
+    def shown(value: object) -> object:
+        """Applied to every {{ expression }} before it is escaped."""
+        if isinstance(value, Markup):
+            return value
+        return words.visible(words.scalar(value))
+
+    environment = Environment(
+        loader=BaseLoader(),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=words.count,
+        signed=words.signed,
+        rate=words.rate,
+        latency=words.latency,
+        seconds=words.seconds,
+        percent=words.percent,
+    )
+    environment.globals.update(bar=bar)
+    return environment
+
+
+def bar(share: float | None, tone: str = "blue") -> Markup:
+    """A horizontal bar, `share` of 1 long; decoration beside the number it stands for."""
+    width = 100 * min(max(share or 0.0, 0.0), 1.0)
+    return Markup(
+        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="track" width="100" height="10"/><rect class="{}" width="{}" height="10"/></svg>'
+    ).format(tone, f"{width:.1f}")
+
+
+def _slots(drawn: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Where each chart goes: id, title and description only, the data is in the payload."""
+    places: dict[str, list[dict[str, Any]]] = {"run": [], "latency": [], "curve": []}
+    for chart in drawn:
+        place = "latency" if "small" in chart else "curve" if "percentiles" in chart else "run"
+        places[place].append(chart)
+    return places
+
+
+def _page(summary: Json, plan: Json) -> dict[str, Any]:
+    """Title, badges and the sentences at the top."""
+    verdict = words.part(summary, "verdict")
+    limit = verdict.get("limit")
+    failed = [row for row in words.rows(summary, "expect") if row.get("passed") is not True]
+    expected = len(words.rows(summary, "expect"))
+    phases = words.part(summary, "phases")
+    return {
+        "scenario": summary.get("scenario") or plan.get("name") or "unnamed scenario",
+        "run": summary.get("run"),
+        "started_at": summary.get("started_at"),
+        "duration": words.seconds(summary.get("duration_s")),
+        "headline": words.headline(summary),
+        "incomplete": words.incomplete_because(summary),
+        "distrust": words.distrust(summary),
+        "limit": None if limit is None else "no limit reached" if limit == "none" else f"limit: {limit}",
+        "limited": limit not in (None, "none"),
+        "expected": expected,
+        "expect_failed": len(failed),
+        "predicted": verdict.get("predicted"),
+        "observed": verdict.get("observed"),
+        "remedies": words.items(verdict, "remedies"),
+        "phases": [
+            (name, words.seconds(phases[f"{name}_s"]))
+            for name in ("ramp", "hold", "drain")
+            if words.number(phases.get(f"{name}_s")) is not None
+        ],
+    }
+
+
+def _figures(summary: Json) -> list[dict[str, Any]]:
+    """The key figures: label, value, a line of context, whether it is bad news."""
+    outcomes, opened = words.part(summary, "outcomes"), words.part(summary, "open")
+    scheduled = words.part(summary, "arrivals").get("scheduled")
+    pace, connect = (
+        words.part(summary, "rate_per_s"),
+        words.part(words.part(summary, "latency_us"), "connect"),
+    )
+    failed, lost = words.number(outcomes.get("failed")), words.number(opened.get("lost"))
+    worst = max(
+        words.rows(summary, "errors"), key=lambda row: words.number(row.get("count")) or 0, default=None
+    )
+    why = (
+        f"mostly {worst.get('syscall')} {worst.get('errno')}"
+        if failed and worst
+        else "attempts that ended in an error"
+    )
+
+    def unbroken(us: object) -> str:
+        return words.latency(us).replace(" ", "\u00a0")
+
+    return [
+        {
+            "name": "Established",
+            "value": words.count(outcomes.get("established")),
+            "note": f"of {words.count(scheduled)} scheduled",
+            "bad": False,
+        },
+        {"name": "Failed", "value": words.count(failed), "note": why, "bad": bool(failed)},
+        {
+            "name": "Lost",
+            "value": words.count(lost),
+            "note": "closed by the other side while held",
+            "bad": bool(lost),
+        },
+        {
+            "name": "Peak open",
+            "value": words.count(opened.get("peak")),
+            "note": f"{words.count(opened.get('end_of_hold'))} at the end of hold",
+            "bad": False,
+        },
+        {
+            "name": "Rate",
+            "value": words.rate(pace.get("established_mean")),
+            "note": f"mean over the ramp; peak {words.rate(pace.get('established_peak'))}",
+            "bad": False,
+        },
+        {
+            "name": "Connect, median",
+            "value": words.latency(connect.get("p50")),
+            "note": f"p99 {unbroken(connect.get('p99'))}, max {unbroken(connect.get('max'))}",
+            "bad": False,
+        },
+    ]
+
+
+def _errors(summary: Json) -> dict[str, Any]:
+    """Error rows, most frequent first, and what the ones not shown add up to."""
+    rows = sorted(words.rows(summary, "errors"), key=lambda row: -(words.number(row.get("count")) or 0))
+    failed = words.total(row.get("count") for row in rows)
+    return {
+        "rows": [
+            {**row, "share": words.share(row.get("count"), failed)}
+            for row in _filled(rows[:ERRORS_MAX], "syscall", "errno", "outcome", "count")
+        ],
+        "more": len(rows[ERRORS_MAX:]),
+        "more_count": words.total(row.get("count") for row in rows[ERRORS_MAX:]),
+    }
+
+
+def _filled(rows: Iterable[Json], *keys: str) -> list[dict[str, Any]]:
+    """The rows with exactly these keys, None where one is missing."""
+    return [{key: row.get(key) for key in keys} for row in rows]
+
+
+def _latency(summary: Json) -> list[dict[str, Any]]:
+    """The latency table; a kind without one measurement is left out."""
+    keys = ("p50", "p90", "p99", "p999", "max", "count")
+    meaning = {
+        "lateness": "started − due: our own delay",  # noqa: RUF001 - a minus sign in running text
+        "connect": "established − started",  # noqa: RUF001
+        "arrival": "established − due: free of coordinated omission",  # noqa: RUF001
+    }
+    latency = words.part(summary, "latency_us")
+    return [
+        {"kind": kind, "meaning": meaning[kind], **{key: words.part(latency, kind).get(key) for key in keys}}
+        for kind in charts.LATENCIES
+        if words.part(latency, kind) and words.number(words.part(latency, kind).get("count")) != 0
+    ]
+
+
+def _tenths(summary: Json) -> dict[str, Any] | None:
+    """How long each tenth of the established connections took, as a rate."""
+    took_s = [words.number(value) for value in words.items(summary, "tenths_s")]
+    established = words.number(words.part(summary, "outcomes").get("established"))
+    pace = [established / len(took_s) / t if established and t and t > 0 else None for t in took_s]
+    known = [value for value in pace if value is not None]
+    if established is None or not known:
+        return None
+    return {
+        "rows": [
+            {
+                "upto": established * (index + 1) / len(took_s),
+                "seconds": t,
+                "rate": value,
+                "share": words.share(value, max(known)),
+            }
+            for index, (t, value) in enumerate(zip(took_s, pace, strict=True))
+        ],
+        "ratio": words.count(round(max(known) / min(known), 2)),
+        "flat": max(known) <= 1.25 * min(known),
+    }
+
+
+def _sources(summary: Json) -> dict[str, Any] | None:
+    """Sources by occupancy, fullest first; those past the fiftieth as one row."""
+    keys = ("source", "target", "capacity", "peak_open", "established", "failed")
+    rows = _filled(words.rows(summary, "sources"), *keys)
+    if not rows:
+        return None
+    for row in rows:
+        row["share"] = words.share(row["peak_open"], row["capacity"])
+    rows.sort(key=lambda row: (-(row["share"] or 0), -(words.number(row["failed"]) or 0)))
+    rest = rows[SOURCES_MAX:]
+    more = None
+    if rest:
+        more = {key: words.total(row[key] for row in rest) for key in keys[2:]}
+        more["share"] = words.share(more["peak_open"], more["capacity"]) or 0.0
+    shares = [row["share"] for row in rows if row["share"] is not None]
+    return {
+        "open": rows[:ROWS_OPEN],
+        "folded": rows[ROWS_OPEN:SOURCES_MAX],
+        "more": more,
+        "more_pairs": len(rest),
+        "pairs": len(rows),
+        "low": min(shares, default=None),
+        "high": max(shares, default=None),
+    }
+
+
+def _sink(summary: Json) -> dict[str, Any] | None:
+    """What the other side counted, source by source."""
+    sink = words.part(summary, "sink")
+    if not sink:
+        return None
+    rows = _filled(words.rows(sink, "sources"), "source", "accepted", "four_tuples")
+    return {
+        "agrees": sink.get("agrees"),
+        "text": sink.get("text"),
+        "accepted": sink.get("accepted"),
+        "open_peak": sink.get("open_peak"),
+        "rows": rows[:SOURCES_MAX],
+        "more": len(rows[SOURCES_MAX:]),
+        "more_accepted": words.total(row["accepted"] for row in rows[SOURCES_MAX:]),
+    }
+
+
+def _kernel(summary: Json) -> dict[str, Any]:
+    """Counters that changed, how many did not, and the highest values that were sampled."""
+    kernel = words.part(summary, "kernel")
+    delta, peak = words.part(kernel, "delta"), words.part(kernel, "peak")
+    return {
+        "delta": sorted((name, value) for name, value in delta.items() if value != 0),
+        "still": sum(value == 0 for value in delta.values()),
+        "peak": sorted(peak.items()),
+    }
+
+
+def _headroom(plan: Json) -> list[dict[str, Any]]:
+    rows = _filled(words.rows(plan, "headroom"), "resource", "needed", "available", "note")
+    return [{**row, "share": words.share(row["needed"], row["available"])} for row in rows]
+
+
+def _plan(plan: Json) -> list[tuple[str, str]]:
+    """The plan in a few words; lists that may be long are counted."""
+    ports, named = words.part(plan, "ports"), []
+    for name, value in (
+        ("connections", words.count(plan.get("connections"))),
+        ("source addresses", words.count(len(words.items(plan, "sources")) or None)),
+        ("targets", words.count(len(words.items(plan, "targets")) or None)),
+        ("strategy", plan.get("strategy")),
+        ("source ports", f"{ports['low']}-{ports['high']}" if "low" in ports and "high" in ports else None),
+        ("four-tuples per source and target", words.count(plan.get("capacity_per_pair"))),
+        ("close", plan.get("close")),
+        ("timeout", words.seconds(plan.get("timeout_s"))),
+        ("worker processes", words.count(plan.get("workers"))),
+        ("sink processes", words.count(plan.get("sinks"))),
+    ):
+        if value not in (None, "", words.MISSING):
+            named.append((name, str(value)))
+    return named
+
+
+def _events(events: Rows) -> dict[str, Any]:
+    rows = _filled(events, "t_s", "event", "text")
+    return {"rows": rows[:EVENTS_MAX], "more": len(rows[EVENTS_MAX:])}
+
+
+def _groups(host: Json) -> list[tuple[str, list[tuple[str, str]]]]:
+    """host.json as tables: the scalars at its top first, then one table for each object in it."""
+    top = [(name, _of_host(name, value)) for name, value in host.items() if not isinstance(value, Mapping)]
+    groups = [("Host", top)] if top else []
+    groups += [(name, list(_leaves(value))) for name, value in host.items() if isinstance(value, Mapping)]
+    return [(name, rows) for name, rows in groups if rows]
+
+
+def _of_host(name: str, value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(words.scalar(item) for item in value)
+    return words.size(value) if name.endswith("_bytes") else words.scalar(value)
+
+
+def _leaves(group: Json, prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in group.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, _of_host(name, value)
+
+
+def _cut(text: str) -> dict[str, Any]:
+    """The scenario, or the beginning of a very long one."""
+    return {"text": text[:SCENARIO_CHARACTERS_MAX], "more": max(len(text) - SCENARIO_CHARACTERS_MAX, 0)}

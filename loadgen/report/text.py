@@ -1,0 +1,167 @@
+"""What a person sees when a run ends: a verdict, then the numbers behind it, at 80 columns.
+
+`summary_lines` says it in plain text; `render` prints the same lines and adds weight and colour, so
+that nothing is lost in a pipe, with NO_COLOR or on a terminal without colours.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from loadgen.report import words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LABEL_WIDTH: Final = 13
+WIDTH_MIN, WIDTH_MAX = 60, 100
+ERRORS_MAX: Final = 6
+#: The styles of rich; the label of each line is dim, whatever the line is.
+_STYLES: Final = {"verdict": "bold", "bad": "red", "good": "green", "head": "dim", "": ""}
+
+#: (tone, line): a key of _STYLES, and the text.
+Line = tuple[str, str]
+
+
+def summary_lines(summary: Mapping[str, Any], *, report: str | None = None, width: int = 80) -> list[str]:
+    """The summary as lines of at most `width` columns; `report` is the path of the HTML page, if any."""
+    return [line for _, line in _lines(summary, report, width)]
+
+
+def render(summary: Mapping[str, Any], console: Console, *, report: str | None = None) -> None:
+    """Print the summary to a console, as wide as that is but between 60 and 100 columns."""
+    from rich.text import Text  # rich takes 50 ms that a `--json` run need not spend
+
+    for tone, line in _lines(summary, report, max(WIDTH_MIN, min(console.width, WIDTH_MAX))):
+        # What the terminal's encoding lacks becomes an escape instead of an exception.
+        text = Text(
+            line.encode(console.encoding, "backslashreplace").decode(console.encoding), style=_STYLES[tone]
+        )
+        if tone in ("", "good", "bad"):
+            text.stylize("not bold dim" if tone == "" else "bold", 0, LABEL_WIDTH)
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _lines(summary: Mapping[str, Any], report: str | None, width: int) -> list[Line]:
+    found: list[Line] = [("verdict", line) for line in _wrapped(words.headline(summary), "", width)]
+    incomplete = words.incomplete_because(summary)
+    if incomplete is not None:
+        found += _labelled("INCOMPLETE", incomplete, width, "bad")
+    found.append(("", ""))
+    found += _connections(summary, width)
+    found += _pace(summary, width)
+    found += _latency(summary)
+    found += _errors(summary, width)
+    found += _expectations(summary, width)
+    distrust = words.distrust(summary)
+    if distrust is not None:
+        found += _labelled("generator", "NOT TRUSTWORTHY: " + "; ".join(distrust), width, "bad")
+    for index, remedy in enumerate(words.items(words.part(summary, "verdict"), "remedies")):
+        found += _labelled("remedy" if index == 0 else "", str(remedy), width)
+    if report:
+        # In one piece however long it is, so that it can be picked up with a double click.
+        found.append(("", "report".ljust(LABEL_WIDTH) + words.visible(report)))
+    return found
+
+
+def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
+    arrivals, outcomes = words.part(summary, "arrivals"), words.part(summary, "outcomes")
+    opened, sink = words.part(summary, "open"), words.part(summary, "sink")
+    scheduled = words.count(arrivals.get("scheduled"))
+    first = f"{words.count(outcomes.get('established'))} established of {scheduled} scheduled"
+    for name, value in (
+        ("not started", arrivals.get("not_started")),
+        ("in flight", outcomes.get("in_flight")),
+    ):
+        if words.number(value):
+            first += f", {words.count(value)} {name}"
+    second = [
+        f"{words.count(outcomes.get('failed'))} failed",
+        f"{words.count(opened.get('lost'))} lost while held",
+        f"at most {words.count(opened.get('peak'))} open",
+    ]
+    found = _labelled("connections", first, width) + _labelled("", ", ".join(second), width)
+    if sink:
+        agrees = sink.get("agrees") is True
+        accepted, peak = words.count(sink.get("accepted")), words.count(sink.get("open_peak"))
+        reason = (
+            "both sides agree" if agrees else f"THE SIDES DISAGREE: {sink.get('text') or 'no reason given'}"
+        )
+        said = f"{accepted} accepted, at most {peak} open; {reason}"
+        found += _labelled("other side", said, width, "" if agrees else "bad")
+    return found
+
+
+def _pace(summary: Mapping[str, Any], width: int) -> list[Line]:
+    pace, phases = words.part(summary, "rate_per_s"), words.part(summary, "phases")
+    took = [
+        f"{name} {words.seconds(phases[f'{name}_s'])}"
+        for name in ("ramp", "hold", "drain")
+        if words.number(phases.get(f"{name}_s")) is not None
+    ]
+    if words.number(summary.get("duration_s")) is not None:
+        took.append(f"{words.seconds(summary['duration_s'])} in all")
+    found: list[Line] = []
+    if pace:
+        mean, peak = words.rate(pace.get("established_mean")), words.rate(pace.get("established_peak"))
+        found += _labelled("rate", f"{mean} mean over the ramp, {peak} peak", width)
+    return found + (_labelled("time", ", ".join(took), width) if took else [])
+
+
+def _latency(summary: Mapping[str, Any]) -> list[Line]:
+    keys = ("p50", "p90", "p99", "p999", "max")
+    latency = words.part(summary, "latency_us")
+    rows = [
+        (kind, [words.latency(row.get(key), "us") for key in keys])
+        for kind in ("lateness", "connect", "arrival")
+        if (row := words.part(latency, kind)) and words.number(row.get("count")) != 0
+    ]
+    if not rows:
+        return []
+    head = "latency".ljust(LABEL_WIDTH) + "".join(
+        f"{name:>10}" for name in ("p50", "p90", "p99", "p99.9", "max")
+    )
+    return [("head", head)] + [
+        ("", f"  {kind}".ljust(LABEL_WIDTH) + "".join(f"{value:>10}" for value in values))
+        for kind, values in rows
+    ]
+
+
+def _errors(summary: Mapping[str, Any], width: int) -> list[Line]:
+    rows = sorted(words.rows(summary, "errors"), key=lambda row: -(words.number(row.get("count")) or 0))
+    found: list[Line] = []
+    for index, row in enumerate(rows[:ERRORS_MAX]):
+        said = f"{words.count(row.get('count')):>9}  {row.get('syscall')} {row.get('errno')}"
+        if row.get("outcome"):
+            said += f" ({row['outcome']})"
+        found += _labelled("errors" if index == 0 else "", said, width)
+    rest = rows[ERRORS_MAX:]
+    if rest:
+        said = f"{words.count(words.total(row.get('count') for row in rest)):>9}  of {len(rest)} other kinds"
+        found += _labelled("", said, width)
+    return found
+
+
+def _expectations(summary: Mapping[str, Any], width: int) -> list[Line]:
+    found: list[Line] = []
+    for index, row in enumerate(words.rows(summary, "expect")):
+        passed = row.get("passed") is True
+        said = f"{'pass' if passed else 'FAIL'}  {row.get('expression')}"
+        said += f", observed {words.scalar(row.get('observed'))}"
+        found += _labelled("expect" if index == 0 else "", said, width, "good" if passed else "bad")
+    return found
+
+
+def _labelled(label: str, text: str, width: int, tone: str = "") -> list[Line]:
+    """A label and a text, the text in a column of its own however many lines it takes."""
+    return [(tone, line) for line in _wrapped(text, label.ljust(LABEL_WIDTH), width)]
+
+
+def _wrapped(text: str, first: str, width: int) -> list[str]:
+    # One paragraph, made of visible characters: a run's name must not move the cursor.
+    said = words.visible(" ".join(text.split("\n"))).replace("\t", " ")
+    return textwrap.wrap(
+        said, width, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
+    ) or [first.rstrip()]

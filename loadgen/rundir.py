@@ -1,0 +1,229 @@
+"""The run directory: the contract between measuring and looking.
+
+    results/<UTC time>-<name>-<4 hex>/
+        scenario.yaml    as it was given
+        plan.json        what the arithmetic said
+        host.json        kernel, sysctls, limits, versions
+        series.jsonl     one object per interval and per change of phase, see metrics/snapshot.py
+        events.jsonl     what happened, in words: {"t_s", "event", "text"}
+        summary.json     the whole run in one object
+        report.html      the same for people
+
+Lines are written as the run goes and each with one system call, so a run that is killed leaves all
+but at most its last line; `summarise` makes the summary from the lines, whoever asks for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from loadgen.clock import wall_clock
+from loadgen.errors import ResultsError, UsageError
+from loadgen.metrics.summary import summarise
+
+_SCENARIO: Final = "scenario.yaml"
+_PLAN: Final = "plan.json"
+_HOST: Final = "host.json"
+_SERIES: Final = "series.jsonl"
+_EVENTS: Final = "events.jsonl"
+_SUMMARY: Final = "summary.json"
+_REPORT: Final = "report.html"
+
+
+class RunWriter:
+    """Writes one run directory. Every method raises ResultsError when the disk will not have it."""
+
+    def __init__(self, results: Path, name: str) -> None:
+        started = wall_clock()
+        self.started_at = started.isoformat(timespec="seconds")
+        # The name is a slug already; a second look costs nothing and keeps ../ out whoever calls.
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "run"
+        label = f"{started:%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(2)}"
+        self.path = results / label
+        try:
+            results.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir()
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+        self._series = self._open(_SERIES)
+        self._events = self._open(_EVENTS)
+
+    def write_scenario(self, text: str) -> None:
+        """Keep the scenario as it was given."""
+        self._write(_SCENARIO, text)
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        """Keep the plan."""
+        self._write(_PLAN, _pretty(plan))
+
+    def write_host(self, host: dict[str, Any]) -> None:
+        """Keep what the host was like."""
+        self._write(_HOST, _pretty(host))
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Keep the result."""
+        self._write(_SUMMARY, _pretty(summary))
+
+    def write_report(self, html: str) -> None:
+        """Keep the page for people."""
+        self._write(_REPORT, html)
+
+    def append_series(self, line: dict[str, Any]) -> None:
+        """Add a line of numbers."""
+        self._append(self._series, _SERIES, line)
+
+    def append_event(self, line: dict[str, Any]) -> None:
+        """Add a line of words."""
+        self._append(self._events, _EVENTS, line)
+
+    def close(self) -> None:
+        """Close the two files that were kept open."""
+        os.close(self._series)
+        os.close(self._events)
+
+    def _open(self, name: str) -> int:
+        try:
+            return os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _cannot_write(self.path / name, error) from error
+
+    def _append(self, fd: int, name: str, line: dict[str, Any]) -> None:
+        try:
+            _write_all(fd, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+        except OSError as error:
+            raise _cannot_write(self.path / name, error) from error
+
+    def _write(self, name: str, text: str) -> None:
+        # Beside the old file and then over it, so that a full disk never costs what was there before.
+        final, partial = self.path / name, self.path / f".{name}.partial"
+        try:
+            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            try:
+                _write_all(fd, text.encode())
+            finally:
+                os.close(fd)
+            partial.rename(final)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise _cannot_write(final, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run directory read back; parts that were never written are empty."""
+
+    path: Path
+    scenario_text: str = ""
+    plan: dict[str, Any] = field(default_factory=dict)
+    host: dict[str, Any] = field(default_factory=dict)
+    series: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def summarised(self) -> dict[str, Any]:
+        """The summary as written, or made now from the lines if the run never came to write it."""
+        return self.summary or summarise(self.plan, self.host, self.series, self.events, run=self.path.name)
+
+
+def read(path: Path) -> Run:
+    """Read a run directory, whatever state its run left it in.
+
+    A torn last line, which is what a kill or a full disk leaves, is passed over; any other line that
+    is not JSON is an error, because then this is not our file.
+
+    Raises: UsageError when there is no run there, or a file in it is not what loadgen writes.
+    """
+    if not (path / _PLAN).is_file():
+        raise UsageError(
+            f"{path} is no run directory (no {_PLAN} in it); "
+            "give one of the directories that `loadgen run` makes under results/"
+        )
+    return Run(
+        path=path,
+        scenario_text=_read_text(path / _SCENARIO),
+        plan=_read_object(path / _PLAN),
+        host=_read_object(path / _HOST),
+        series=_read_lines(path / _SERIES),
+        events=_read_lines(path / _EVENTS),
+        summary=_read_object(path / _SUMMARY),
+    )
+
+
+def replace_derived(path: Path, *, summary: dict[str, Any] | None, report: str) -> Path:
+    """Write a report, and a summary if one was missing, into an existing run directory; the report's path.
+
+    Raises: ResultsError.
+    """
+    target = path / _REPORT
+    try:
+        if summary is not None:
+            (path / _SUMMARY).write_text(_pretty(summary))
+        target.write_text(report)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    return target
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """write(2) may take less than it was given, on a nearly full disk for one; go on until all or an error."""
+    view = memoryview(data)
+    while view:
+        written = os.write(fd, view)
+        if written == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        view = view[written:]
+
+
+def _cannot_write(path: Path, error: OSError) -> ResultsError:
+    remedy = {
+        errno.ENOSPC: "free some space there, or choose another directory with --out",
+        errno.EDQUOT: "the quota is used up; choose another directory with --out",
+    }.get(error.errno or 0, "choose a directory you may write to with --out")
+    return ResultsError(f"cannot write {path}: {error.strerror}; {remedy}")
+
+
+def _pretty(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    if not text:
+        return {}
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{path}: not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: not a JSON object")
+    return data
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    lines = _read_text(path).splitlines()
+    result = []
+    for number, text in enumerate(lines, start=1):
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise UsageError(f"{path}:{number}: not JSON: {error}") from error
+        result.append(line)
+    return result

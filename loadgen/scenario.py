@@ -1,0 +1,492 @@
+"""Scenario text -> Scenario: what the user wants, checked, with units, and nothing about this host.
+
+The only module that knows the scenario file. `loadgen.yamltext` reads the text and remembers where
+everything stands, `loadgen.quantities` reads `30s` and `10.0.0.0/24`; the models here say what is
+allowed, so they are the schema too. Names in YAML are the words of the field (`hold: 30s`), names in
+Python carry the unit (`hold_s`).
+
+Whatever is wrong becomes one ScenarioError: the first problem in the order of the file, with its
+line, its column and what to write instead. The reference for people is docs/scenario.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from loadgen import model, quantities, yamltext
+from loadgen.errors import ScenarioError
+from loadgen.expectation import Expectation
+from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
+from loadgen.quantities import Block
+from loadgen.yamltext import Document, shown
+
+ADDRESSES_MAX: Final = 65_536
+TARGETS_MAX: Final = 1_000
+CONNECTIONS_MAX: Final = 10_000_000
+STAGES_MAX: Final = 1_000
+PROCESSES_MAX: Final = 1_000
+_LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}"
+#: pydantic lists the valid words of an enum as "'fin' or 'rst'".
+_QUOTED: Final = re.compile(r"'([^']*)'")
+_SYSCTL: Final = r"net(\.[A-Za-z0-9_-]+)+"
+
+
+class Topology(StrEnum):
+    """How the network of a lab looks: `loopback` is one namespace with nothing but `lo`."""
+
+    LOOPBACK = "loopback"
+
+
+class Fallback(StrEnum):
+    """What to do where namespaces are forbidden: `none` gives up, `host` uses the host's own loopback."""
+
+    NONE = "none"
+    HOST = "host"
+
+
+def _within(low: str, high: str) -> Callable[[float], float]:
+    """A check that a duration lies between two others, both included."""
+
+    def check(value_s: float) -> float:
+        if not quantities.duration_s(low) <= value_s <= quantities.duration_s(high):
+            raise ValueError(f"write a duration from {low} to {high}")
+        return value_s
+
+    return check
+
+
+def _wrong_at(
+    path: tuple[str | int, ...], message: str, kind: Literal["wrong_value", "wrong_key"] = "wrong_value"
+) -> PydanticCustomError:
+    """What a check of several keys raises, to point at one of them; `path` starts at the model."""
+    return PydanticCustomError(kind, "{message}", {"message": message, "path": path})
+
+
+def _items(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A check that a list has 1 to `most` items; after the items, which pydantic's own check is not."""
+
+    def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not 1 <= len(items) <= most:
+            raise ValueError(f"write 1 to {most:,} items")
+        return items
+
+    return check
+
+
+def _address_text(text: str) -> str:
+    if not quantities.is_interface(text):
+        found = quantities.block(text)
+        _check_count(found.count)
+        quantities.check_usable(found)
+    return text
+
+
+def _check_count(count: int) -> None:
+    if count > ADDRESSES_MAX:
+        many = f"{count:,}" if count < 10**12 else "very many"
+        raise ValueError(f"write at most {ADDRESSES_MAX:,} addresses in all, these are {many}")
+
+
+def _endpoint_text(text: str) -> str:
+    return str(quantities.endpoint(text))
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(_NAME, text):
+        raise ValueError("write 1 to 64 letters, digits, dots, underscores, hyphens or spaces, a letter or digit first")
+    return text
+
+
+_DURATION_SCHEMA: Final = {
+    "type": "string",
+    "pattern": r"^([0-9]+(\.[0-9]+)?h)?([0-9]+(\.[0-9]+)?m)?([0-9]+(\.[0-9]+)?s)?([0-9]+(\.[0-9]+)?ms)?$",
+    "minLength": 2,
+}
+_RATE_SCHEMA: Final = {"type": "string", "pattern": r"^[0-9]+(_[0-9]+)*(\.[0-9]+)? ?/ ?(s|min|h)$"}
+_PORTS_SCHEMA: Final = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1, "maximum": 65535}]}
+_ADDRESSES_SCHEMA: Final = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+}
+
+Duration = Annotated[float, BeforeValidator(quantities.duration_s), WithJsonSchema(_DURATION_SCHEMA)]
+Rate = Annotated[float, BeforeValidator(quantities.rate_per_s), WithJsonSchema(_RATE_SCHEMA)]
+Ports = Annotated[PortRange, PlainValidator(quantities.port_range), WithJsonSchema(_PORTS_SCHEMA)]
+Addresses = Annotated[
+    tuple[Annotated[str, AfterValidator(_address_text)], ...],
+    AfterValidator(_items(ADDRESSES_MAX)),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema(_ADDRESSES_SCHEMA),
+]
+
+
+class _Model(BaseModel):
+    """Frozen, no unknown keys; defaults are written as in YAML and go through the same checks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Lab(_Model):
+    """A throwaway network namespace to run in; nothing of it is left afterwards."""
+
+    topology: Topology = Field(Topology.LOOPBACK, description="what the network of the lab looks like")
+    sysctls: dict[str, str | int] = Field(
+        {},
+        description="net.* settings inside the lab",
+        examples=[{"net.ipv4.ip_local_port_range": "1024 65535"}],
+    )
+    fallback: Fallback = Field(
+        Fallback.NONE,
+        description="where namespaces are forbidden: give up, or use the host's own 127.0.0.0/8",
+    )
+
+    @field_validator("sysctls", mode="before")
+    @classmethod
+    def _only_namespaced(cls, value: object) -> object:
+        for key, setting in value.items() if isinstance(value, dict) else ():
+            if not re.fullmatch(_SYSCTL, key):
+                message = "only settings of a network namespace can be set; write net.ipv4.NAME or the like"
+                raise _wrong_at((key,), message, "wrong_key")
+            if isinstance(setting, bool) or not isinstance(setting, (str, int)) or "\n" in str(setting):
+                raise _wrong_at((key,), 'write a number or one line of text, for example "1024 65535"')
+        return value
+
+
+class Sources(_Model):
+    """Where connections come from, and who chooses their source ports."""
+
+    addresses: Addresses = Field(
+        description=f"addresses, CIDR, ranges a-b or interface names; {ADDRESSES_MAX:,} addresses at most",
+        examples=["127.0.0.2-9", ["10.0.0.0/28", "fd00::1-fd00::ff", "eth0"]],
+    )
+    strategy: Strategy = Field(Strategy.LATE_RANGE, description="who chooses the source port, and when")
+    ports: Ports | None = Field(
+        None, description="source ports; left out: ip_local_port_range", examples=["1024-65535"]
+    )
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The interface names, in order; whoever runs on the host finds their addresses."""
+        return tuple(dict.fromkeys(text for text in self.addresses if quantities.is_interface(text)))
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The literal addresses, not expanded; they may overlap."""
+        return tuple(quantities.block(text) for text in self.addresses if not quantities.is_interface(text))
+
+    @cached_property
+    def expanded(self) -> tuple[str, ...]:
+        """Every literal address once, in order of first mention."""
+        return tuple(dict.fromkeys(address for block in self.blocks for address in block.addresses()))
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Sources:
+        try:
+            _check_count(sum(block.count for block in self.blocks))
+        except ValueError as error:
+            raise _wrong_at(("addresses",), str(error)) from None
+        return self
+
+
+class TargetSpec(_Model):
+    """One destination."""
+
+    address: Annotated[str, AfterValidator(_endpoint_text)] = Field(
+        description="literal address and port", examples=["127.0.0.1:9000", "[::1]:9000"]
+    )
+    sink: StrictBool = Field(False, description="whether loadgen itself listens there")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The address and port."""
+        return quantities.endpoint(self.address)
+
+
+class StageSpec(_Model):
+    """A stretch of the arrival schedule; the rate goes in a straight line."""
+
+    rate_start_per_s: Rate | None = Field(
+        None,
+        alias="from",
+        description="rate; left out: where the stage before ended, 0 at first",
+        examples=["0/s"],
+    )
+    rate_end_per_s: Rate = Field(alias="to", description="rate", examples=["20000/s"])
+    duration_s: Annotated[Duration, AfterValidator(_within("1ms", "8760h"))] = Field(
+        alias="over", description="duration, 1ms to 8760h", examples=["30s"]
+    )
+
+
+class Arrival(_Model):
+    """When connections are due: a rate with a ramp before it, or a list of stages."""
+
+    rate_per_s: Rate | None = Field(
+        None, alias="rate", description="connections due per s, min or h", examples=["20000/s"]
+    )
+    ramp_s: Annotated[Duration, AfterValidator(_within("0s", "8760h"))] = Field(
+        cast(Any, "0s"), alias="ramp", description="duration of the climb from 0 to the rate", examples=["5s"]
+    )
+    written: Annotated[tuple[StageSpec, ...], AfterValidator(_items(STAGES_MAX))] | None = Field(
+        None, alias="stages", examples=[[{"to": "20000/s", "over": "30s"}]]
+    )
+
+    @property
+    def stages(self) -> tuple[model.Stage, ...]:
+        """The schedule; its last stage stays at the last rate until every connection is due."""
+        if self.rate_per_s is not None:
+            climb = (model.Stage(0.0, self.rate_per_s, self.ramp_s),) if self.ramp_s else ()
+            return (*climb, model.Stage(self.rate_per_s, self.rate_per_s, None))
+        stages: list[model.Stage] = []
+        rate = 0.0
+        for stage in self.written or ():
+            start = rate if stage.rate_start_per_s is None else stage.rate_start_per_s
+            rate = stage.rate_end_per_s
+            stages.append(model.Stage(start, rate, stage.duration_s))
+        return (*stages, model.Stage(rate, rate, None))
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Arrival:
+        if (self.rate_per_s is None) == (self.written is None):
+            raise _wrong_at((), "write either rate (and ramp) or stages")
+        if self.written is not None and self.ramp_s:
+            raise _wrong_at(("ramp",), "ramp goes with rate; write a first stage instead")
+        if self.rate_per_s == 0:
+            raise _wrong_at(("rate",), "write a rate above 0/s, or nothing ever arrives")
+        if self.written and self.written[-1].rate_end_per_s == 0:
+            message = "the last rate must be above 0/s, because it stays until every connection is due"
+            raise _wrong_at(("stages", len(self.written) - 1, "to"), message)
+        return self
+
+
+class Scenario(_Model):
+    """One experiment: so many connections, from here, to there, this fast, held this long."""
+
+    name: Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})] = Field(
+        description="names the run directory", examples=["hold-100k"]
+    )
+    description: str = Field("", description="free text")
+    lab: Lab | None = Field(None, description="left out: run on the host itself", examples=[{"topology": "loopback"}])
+    sources: Sources = Field(examples=[{"addresses": "127.0.0.2-9"}])
+    targets: Annotated[tuple[TargetSpec, ...], AfterValidator(_items(TARGETS_MAX))] = Field(
+        description="where connections go, in turn", examples=[[{"address": "127.0.0.1:9000"}]]
+    )
+    connections: StrictInt = Field(
+        ge=1, le=CONNECTIONS_MAX, description="connections to open, all sources together", examples=[100_000]
+    )
+    arrival: Arrival | None = Field(
+        None, description="left out: as fast as possible", examples=[{"rate": "20000/s", "ramp": "5s"}]
+    )
+    hold_s: Annotated[Duration, AfterValidator(_within("0s", "8760h"))] = Field(
+        cast(Any, "0s"),
+        alias="hold",
+        description="duration all stay open after the last was due",
+        examples=["30s"],
+    )
+    timeout_s: Annotated[Duration, AfterValidator(_within("1ms", "1h"))] = Field(
+        cast(Any, "10s"),
+        alias="timeout",
+        description="duration one attempt may take",
+        examples=["3s"],
+    )
+    interval_s: Annotated[Duration, AfterValidator(_within("50ms", "1m"))] = Field(
+        cast(Any, "500ms"),
+        alias="interval",
+        description="duration between snapshots",
+        examples=["1s"],
+    )
+    close: CloseMode = Field(CloseMode.FIN, description="fin leaves TIME-WAIT on this side, rst leaves nothing")
+    in_flight: StrictInt = Field(
+        256, ge=1, le=65_536, description="attempts one worker may have unanswered", examples=[256]
+    )
+    workers: StrictInt | None = Field(
+        None,
+        ge=1,
+        le=PROCESSES_MAX,
+        description="worker processes; left out: as many as needed",
+        examples=[2],
+    )
+    sinks: StrictInt | None = Field(
+        None, ge=1, le=PROCESSES_MAX, description="sink processes; left out: as many as needed", examples=[2]
+    )
+    expect: tuple[
+        Annotated[Expectation, PlainValidator(Expectation.parse), WithJsonSchema({"type": "string"})], ...
+    ] = Field((), description="PATH OP NUMBER over summary.json", examples=[["outcomes.failed == 0"]])
+
+    @model_validator(mode="after")
+    def _ends_can_meet(self) -> Scenario:
+        seen: dict[Endpoint, int] = {}
+        versions = {block.version for block in self.sources.blocks}
+        for index, target in enumerate(self.targets):
+            place, version = ("targets", index, "address"), 6 if ":" in target.endpoint.address else 4
+            if (first := seen.setdefault(target.endpoint, index)) != index:
+                raise _wrong_at(place, f"{target.endpoint} is targets.{first} already; delete one of the two")
+            if not self.sources.interfaces and version not in versions:
+                message = f"no source address is IPv{version}; add one to sources.addresses"
+                raise _wrong_at(place, message)
+        if self.lab and self.lab.fallback is Fallback.HOST:
+            ends = [
+                *self.sources.blocks,
+                *(quantities.block(target.endpoint.address) for target in self.targets),
+            ]
+            if self.sources.interfaces or not all(block.within(_LOOPBACK) for block in ends):
+                message = "host needs every source and target in 127.0.0.0/8; change them, or write none"
+                raise _wrong_at(("lab", "fallback"), message)
+        return self
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario in a file. Raises: ScenarioError, also if the file cannot be read."""
+    file = yamltext.printable(str(path))
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(yamltext.TEXT_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise ScenarioError("no such file; check the path", file=file) from None
+    except IsADirectoryError:
+        raise ScenarioError("is a directory; give the YAML file in it", file=file) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ScenarioError(f"cannot be read ({reason}); check path and permissions", file=file) from None
+    return _scenario(yamltext.read(data, file), overrides)
+
+
+def parse(text: str, file: str = "scenario", overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario in a text, after `overrides` (KEY=VALUE, a dotted path and a YAML value each).
+
+    file: what to call the text in messages. Raises: ScenarioError.
+    """
+    return _scenario(yamltext.read(text, file), overrides)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a scenario file, for editors; stricter rules live in the models."""
+    schema = _without_null(Scenario.model_json_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "loadgen scenario"}
+
+
+def _without_null(node: Any) -> Any:
+    """Pydantic's schema for `X | None` without the null, which a scenario never has: keys are left out."""
+    if isinstance(node, list):
+        return [_without_null(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _without_null(value) for key, value in node.items() if not (key == "default" and value is None)}
+    kinds = node.get("anyOf", [])
+    if {"type": "null"} in kinds:
+        del node["anyOf"]
+        rest = [kind for kind in kinds if kind != {"type": "null"}]
+        node |= rest[0] if len(rest) == 1 else {"anyOf": rest}
+    return node
+
+
+# --- What pydantic found -> what a person reads -----------------------------------------------------
+
+_MODELS: Final[Mapping[tuple[str, ...], type[_Model]]] = {
+    (): Scenario,
+    ("lab",): Lab,
+    ("sources",): Sources,
+    ("targets",): TargetSpec,
+    ("arrival",): Arrival,
+    ("arrival", "stages"): StageSpec,
+}
+
+
+def _scenario(document: Document, overrides: Sequence[str]) -> Scenario:
+    for setting in overrides:
+        document.override(setting)
+    try:
+        return Scenario.model_validate(document.data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    # A key that is missing comes last: it is often there, under a name with a slip in it.
+    missing = [detail["type"] == "missing" for detail in details]
+    problems = [_problem(document, detail) for detail in details]
+    order = [(late, problem.line, problem.column) for late, problem in zip(missing, problems, strict=True)]
+    raise problems[order.index(min(order))]
+
+
+def _problem(document: Document, detail: ErrorDetails) -> ScenarioError:
+    context = detail.get("ctx", {})
+    path = (*detail["loc"], *context.get("path", ()))
+    unknown = detail["type"] == "extra_forbidden"
+    at_key = unknown or detail["type"] == "wrong_key"
+    place = document.key_place(path) if at_key else document.place(path)
+    parent = unknown or detail["type"] == "missing"
+    words = ".".join(str(step) for step in (path[:-1] if parent else path))
+    message = _message(detail, path, context)
+    return place.error(f"{yamltext.printable(words)}: {message}" if words else message)
+
+
+def _message(detail: ErrorDetails, path: tuple[str | int, ...], context: Mapping[str, Any]) -> str:
+    """One problem in the words of the scenario file: what to write, and what was written."""
+    kind, value = detail["type"], detail["input"]
+    got = f"; got {shown(value)}" if isinstance(value, (str, int, float)) else ""
+    if kind in ("wrong_value", "wrong_key"):
+        return str(context["message"])
+    if kind == "value_error":
+        return f"{context['error']}{got}"
+    if kind == "extra_forbidden":
+        keys = _fields(path[:-1])
+        return f"unknown key {shown(path[-1])}; {_nearest(path[-1], list(keys))}"
+    if kind == "missing":
+        return f"{path[-1]} is missing; add {path[-1]}: {_example(path)}"
+    if kind == "enum":
+        return f"unknown word {shown(value)}; {_nearest(value, _QUOTED.findall(context['expected']))}"
+    if kind == "string_type":
+        return f"write text, in quotes if it looks like a number{got}"
+    if kind == "bool_type":
+        return f"write true or false{got}"
+    if kind == "int_type":
+        meant = quantities.whole_number(value)
+        return f"write a whole number{'' if meant is None else f', {meant}'}{got}"
+    if kind == "greater_than_equal":
+        return f"write at least {context['ge']:,}{got}"
+    if kind == "less_than_equal":
+        return f"write at most {context['le']:,}{got}"
+    shape = {"tuple_type": "a list", "dict_type": "a mapping", "model_type": "a mapping"}.get(kind, "another value")
+    return f"write {shape}, for example {_example(path)}{got}"
+
+
+def _nearest(word: object, valid: Sequence[str]) -> str:
+    """The valid word that was probably meant, or all of them."""
+    close = difflib.get_close_matches(word, valid, 1) if isinstance(word, str) and len(word) <= 64 else []
+    return f'did you mean "{close[0]}"?' if close else f"write one of {', '.join(valid)}"
+
+
+def _fields(path: Sequence[str | int]) -> dict[str, FieldInfo]:
+    """The keys that may stand in the mapping at `path`."""
+    fields = _MODELS[tuple(step for step in path if isinstance(step, str))].model_fields
+    return {field.alias or name: field for name, field in fields.items()}
+
+
+def _example(path: tuple[str | int, ...]) -> str:
+    """What could stand at `path`, in YAML."""
+    if path and isinstance(path[-1], str):
+        return json.dumps((_fields(path[:-1])[path[-1]].examples or [""])[0])
+    items = (_fields(path[:-2])[str(path[-2])].examples or [[""]])[0]
+    return json.dumps(items[0] if isinstance(items, list) else items)

@@ -1,0 +1,280 @@
+"""The listening side: accept in batches, hold, echo, close on end of file; and count all of it.
+
+Several processes share each address with SO_REUSEPORT, because one process may hold only so many
+descriptors; the kernel spreads connections over them by a hash of the four-tuple. Plain integers
+and one epoll object, as in the connector: a held connection is a bare descriptor.
+
+A sink knows its clients by their source address. It counts what it accepted from each and marks
+every source port seen, so that a run can say that both sides mean the same connections.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from errno import EADDRINUSE, EADDRNOTAVAIL, ECONNABORTED, EMFILE, ENFILE, errorcode
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
+from typing import Any, Final
+
+import numpy as np
+
+from loadgen.clock import now_ns
+from loadgen.link import Link
+from loadgen.metrics.recorder import Blocks
+from loadgen.model import Endpoint
+
+#: listen(2) cuts this to net.core.somaxconn without a word.
+BACKLOG: Final = 65535
+PORTS: Final = 65536
+
+_HELD: Final = EPOLLIN | EPOLLRDHUP
+_ACCEPT_BATCH: Final = 128
+_EVENTS_MAX: Final = 512
+_READ_SIZE: Final = 65536
+_PUBLISH_NS: Final = 50_000_000
+#: How long a sink without a free descriptor leaves its queue alone before it looks again.
+_PAUSE_S: Final = 0.05
+#: Longest text of an IPv6 address with a zone: INET6_ADDRSTRLEN + IFNAMSIZ.
+_ADDRESS_SIZE: Final = 62
+
+
+class SinkCounter(IntEnum):
+    """Positions in a sink's counters."""
+
+    ACCEPTED = 0
+    OPEN = 1
+    ECHOED_BYTES = 2
+    REFUSED_BY_LIMIT = 3
+    HEARTBEAT_NS = 4
+
+
+def block_dtype(sources: int) -> np.dtype[np.void]:
+    """The layout of one sink process's block; `sources` rows, the last for all addresses beyond.
+
+    seen: 1 for every source port of that source address that a connection came from.
+    """
+    return np.dtype(
+        [
+            ("counters", "i8", (len(SinkCounter),)),
+            ("addresses", f"S{_ADDRESS_SIZE}", (sources,)),
+            ("accepted", "i8", (sources,)),
+            ("open", "i8", (sources,)),
+            ("seen", "u1", (sources, PORTS)),
+        ]
+    )
+
+
+def totals(blocks: Blocks) -> dict[str, int]:
+    """What all sink processes together have accepted and hold now."""
+    counters = blocks.records["counters"].sum(axis=0)
+    return {"accepted": int(counters[SinkCounter.ACCEPTED]), "open": int(counters[SinkCounter.OPEN])}
+
+
+def by_source(blocks: Blocks) -> list[dict[str, Any]]:
+    """For each source address: connections accepted, and distinct source ports seen, over all processes.
+
+    The ports are counted over the whole life of the sink, so they are fewer than the connections
+    where a port came back or served several targets.
+    """
+    accepted: dict[str, int] = {}
+    seen: dict[str, Any] = {}
+    for record in blocks.records:
+        for row in np.flatnonzero(record["accepted"]):
+            address = record["addresses"][row].decode() or "others"
+            accepted[address] = accepted.get(address, 0) + int(record["accepted"][row])
+            seen[address] = record["seen"][row] | seen.get(address, 0)
+    return [
+        {"source": address, "accepted": count, "source_ports": int(np.count_nonzero(seen[address]))}
+        for address, count in sorted(accepted.items())
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkShard:
+    """One sink process's part: it listens everywhere, and the kernel gives it a share.
+
+    sources: rows of its block. descriptors: its limit of open files.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    index: int
+    count: int
+    sources: int
+    descriptors: int
+
+
+class Sink:
+    """The epoll loop of one sink process."""
+
+    def __init__(self, shard: SinkShard, block: Any) -> None:
+        self._block = block
+        self._counters = array("q", [0]) * len(SinkCounter)
+        self._rows: dict[str, int] = {}
+        self._row_max = shard.sources - 1
+        self._accepted = array("q", [0]) * shard.sources
+        self._open = array("q", [0]) * shard.sources
+        self._seen = memoryview(block["seen"].reshape(-1))
+        self._row_of = array("H", [0]) * shard.descriptors
+        self._unsent: dict[int, bytes] = {}
+        self._published_ns = 0
+        self._paused = False
+        self._epoll = epoll()
+        self._listeners = {listener.fileno(): listener for listener in map(_listen, shard.endpoints)}
+        for fd in self._listeners:
+            self._epoll.register(fd, EPOLLIN)
+
+    def serve(self, link: Link) -> None:
+        """Run until the link says stop or closes."""
+        self._epoll.register(link.fileno(), EPOLLIN)
+        link.send(report="ready")
+        control = link.fileno()
+        while True:
+            events = self._epoll.poll(_PAUSE_S, _EVENTS_MAX)
+            for fd, event in events:
+                if fd in self._listeners:
+                    self._accept_batch(self._listeners[fd])
+                elif fd == control:
+                    self._publish(now_ns())
+                    return
+                elif event & EPOLLOUT:
+                    self._write(fd, b"")
+                else:
+                    self._read(fd, event)
+            if self._paused:
+                self._resume(quiet=not events)
+            now = now_ns()
+            if now - self._published_ns > _PUBLISH_NS:
+                self._publish(now)
+
+    def _accept_batch(self, listener: socket.socket) -> None:
+        rows, row_of, seen, accepted = self._rows, self._row_of, self._seen, self._accepted
+        opened, register = self._open, self._epoll.register
+        accept = listener._accept  # type: ignore[attr-defined]  # accept4(2) without an object per connection
+        count = 0
+        for _ in range(_ACCEPT_BATCH):
+            try:
+                fd, address = accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno == ECONNABORTED:  # gone before it was accepted; the next one may not be
+                    continue
+                if error.errno in (EMFILE, ENFILE):
+                    self._pause()
+                    break
+                raise
+            row = rows.get(address[0])
+            if row is None:
+                row = self._new_row(address[0])
+            accepted[row] += 1
+            opened[row] += 1
+            row_of[fd] = row
+            seen[row * PORTS + address[1]] = 1
+            register(fd, _HELD)
+            count += 1
+        self._counters[SinkCounter.ACCEPTED] += count
+        self._counters[SinkCounter.OPEN] += count
+
+    def _new_row(self, address: str) -> int:
+        row = min(len(self._rows), self._row_max)
+        self._rows[address] = row
+        if row < self._row_max:
+            self._block["addresses"][row] = address.encode()
+        return row
+
+    def _read(self, fd: int, event: int) -> None:
+        if event & (EPOLLERR | EPOLLHUP) and not event & EPOLLIN:
+            self._close(fd)
+            return
+        try:
+            data = os.read(fd, _READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:  # reset by the client; it is closing, whatever its reason
+            data = b""
+        if data:
+            # Accepted sockets are left blocking: connections that never send need no fcntl(2).
+            os.set_blocking(fd, False)
+            self._write(fd, data)
+        else:
+            self._close(fd)
+
+    def _write(self, fd: int, data: bytes) -> None:
+        """Echo; what the client is not reading yet waits, and so do we with reading more."""
+        data = self._unsent.pop(fd, b"") + data
+        try:
+            sent = os.write(fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._close(fd)
+            return
+        self._counters[SinkCounter.ECHOED_BYTES] += sent
+        if sent < len(data):
+            self._unsent[fd] = data[sent:]
+            self._epoll.modify(fd, EPOLLOUT)
+        else:
+            self._epoll.modify(fd, _HELD)
+
+    def _close(self, fd: int) -> None:
+        self._unsent.pop(fd, None)
+        os.close(fd)
+        self._open[self._row_of[fd]] -= 1
+        self._counters[SinkCounter.OPEN] -= 1
+
+    def _pause(self) -> None:
+        """No descriptor is free: leave the queue alone for a moment instead of spinning on it."""
+        self._counters[SinkCounter.REFUSED_BY_LIMIT] += 1
+        self._paused = True
+        for fd in self._listeners:
+            self._epoll.modify(fd, 0)
+
+    def _resume(self, *, quiet: bool) -> None:
+        """Look again once something was closed, or after a pause."""
+        if quiet or self._counters[SinkCounter.OPEN] < len(self._row_of) // 2:
+            self._paused = False
+            for fd in self._listeners:
+                self._epoll.modify(fd, EPOLLIN)
+
+    def _publish(self, now: int) -> None:
+        self._published_ns = now
+        self._counters[SinkCounter.HEARTBEAT_NS] = now
+        self._block["accepted"] = self._accepted
+        self._block["open"] = self._open
+        self._block["counters"] = self._counters
+
+
+def _listen(endpoint: Endpoint) -> socket.socket:
+    listener = socket.socket(endpoint.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(endpoint.sockaddr)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def main(shard: SinkShard, link_fd: int, blocks_fd: int) -> None:
+    """Entry of a forked sink; returns when told to stop or when the orchestrator is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    blocks = Blocks(blocks_fd, block_dtype(shard.sources), shard.count)
+    link = Link(socket.socket(fileno=link_fd))
+    try:
+        sink = Sink(shard, blocks.records[shard.index])
+    except OSError as error:
+        link.send(report="failed", text=_cannot_listen(shard.endpoints, error))
+        return
+    sink.serve(link)
+
+
+def _cannot_listen(endpoints: Sequence[Endpoint], error: OSError) -> str:
+    where = ", ".join(map(str, endpoints))
+    remedy = {
+        EADDRINUSE: "another socket has that port: choose another, or stop what listens there (ss -ltnp)",
+        EADDRNOTAVAIL: "the address is not on this host: ip address add ADDRESS dev lo",
+    }.get(error.errno or 0, "choose a port above net.ipv4.ip_unprivileged_port_start, or run as root")
+    return f"the sink cannot listen on {where}: {errorcode.get(error.errno or 0, '')}; {remedy}"

@@ -1,0 +1,219 @@
+"""One worker process: a shard's arrivals, its connector and its recorder on one event loop.
+
+The worker computes everything it does from its shard, so after "start" nobody tells it anything
+until "drain". It reports four things: ready, opened (every arrival is started and answered),
+drained, and failed with a reason. If its link closes, the orchestrator is gone and it leaves at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Sequence
+from time import process_time_ns
+from typing import Any, Final
+
+import numpy as np
+import uvloop
+from numpy.typing import NDArray
+
+from loadgen import arrivals
+from loadgen.clock import Alarm, now_ns
+from loadgen.connector import Connector
+from loadgen.link import Link
+from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
+from loadgen.model import PortRange, Shard, Strategy
+from loadgen.sourceports import strategy_for
+
+#: Attempts per turn of the event loop: long enough to share its cost, short enough (some 1.5 ms) for
+#: answers, lost connections and commands to be seen in between.
+_BATCH: Final = 64
+#: How often everything that is not counted per batch is published, and the loop's own lag is measured.
+_TICK_S: Final = 0.1
+
+
+def schedule_of(shard: Shard) -> NDArray[np.int64]:
+    """Due times of this shard's attempts, in ns after the start: zeros where nothing is scheduled.
+
+    Returns: int64 (attempts of this shard,), non-decreasing.
+    """
+    plan = shard.plan
+    sizes = arrivals.shard_sizes(plan.connections, len(plan.pairs), plan.workers)
+    if not plan.stages:
+        return np.zeros(sizes[shard.index], dtype=np.int64)
+    return arrivals.due_ns_of(plan.stages, arrivals.shard_arrivals(sizes, shard.index))
+
+
+def slice_of(shard: Shard) -> PortRange:
+    """The source ports that are this shard's alone; the kernel's own choice knows no slices."""
+    plan = shard.plan
+    if plan.strategy in (Strategy.KERNEL, Strategy.LATE):
+        return plan.ports
+    return arrivals.port_slices(plan.ports, plan.workers, frozenset(plan.skipped_ports))[shard.index]
+
+
+def may_self_connect(shard: Shard) -> list[bool]:
+    """For each pair: could a connection's source be its own target?"""
+    ports = slice_of(shard)
+    return [source == target.address and target.port in ports for source, target in shard.plan.pairs]
+
+
+class Worker:
+    """Drives one shard. `link` carries commands and reports, `block` the numbers."""
+
+    def __init__(self, shard: Shard, link: Link, block: Any, *, descriptors: int) -> None:
+        plan = shard.plan
+        sizes = arrivals.shard_sizes(plan.connections, len(plan.pairs), plan.workers)
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._due = schedule_of(shard)
+        self._scheduled = bool(plan.stages)
+        self._next = 0
+        self._opened = False
+        self._recorder = Recorder(block, scheduled=len(self._due))
+        self._connector = Connector(
+            plan.pairs,
+            strategy_for(
+                plan.strategy,
+                [source for source, _ in plan.pairs],
+                slice_of(shard),
+                frozenset(plan.skipped_ports),
+            ),
+            self._recorder,
+            first_pair=arrivals.first_pair(sizes, len(plan.pairs), shard.index),
+            self_connect=may_self_connect(shard),
+            close=plan.close,
+            timeout_s=plan.timeout_s,
+            in_flight_max=plan.in_flight_max,
+            descriptors=descriptors,
+        )
+        self._alarm = Alarm()
+        self._stopped = self._loop.create_future()
+        self._pumping: asyncio.Handle | None = None
+
+    async def run(self) -> None:
+        """Serve commands until "stop" or until the orchestrator is gone."""
+        loop = self._loop
+        loop.add_reader(self._link.fileno(), self._on_command)
+        loop.add_reader(self._connector.fileno(), self._on_events)
+        loop.add_reader(self._alarm.fileno(), self._on_alarm)
+        loop.call_later(_TICK_S, self._tick, now_ns() + int(_TICK_S * 1e9))
+        self._recorder.heartbeat_ns = now_ns()
+        self._recorder.publish()
+        self._link.send(report="ready")
+        await self._stopped
+
+    def _on_command(self) -> None:
+        message = self._link.receive()
+        match message and message["do"]:
+            case "start":
+                assert message is not None
+                start_ns = int(message["at_ns"])
+                if self._scheduled:
+                    self._due = self._due + start_ns
+                self._alarm.set(start_ns)
+            case "drain":
+                self._drop_arrivals()
+                self._connector.abandon()
+                self._drain()
+            case _:  # "stop", or None: the orchestrator is gone
+                if not self._stopped.done():
+                    self._stopped.set_result(None)
+
+    def _on_alarm(self) -> None:
+        self._alarm.clear()
+        self._pump()
+
+    def _on_events(self) -> None:
+        self._connector.drain_events()
+        self._continue()
+
+    def _continue(self) -> None:
+        """After answers came in: there may be room for more attempts, or none may be left."""
+        if self._next < len(self._due):
+            if not self._scheduled and self._pumping is None and self._recorder.first_started_ns:
+                self._pumping = self._loop.call_soon(self._pump)
+        elif not self._opened and not self._recorder.in_flight:
+            self._opened = True
+            self._recorder.publish_all()
+            self._link.send(report="opened")
+
+    def _pump(self) -> None:
+        """Start what is due, one batch; come back for the rest by way of the event loop."""
+        self._pumping = None
+        recorder, connector = self._recorder, self._connector
+        begun = now_ns()
+        if not recorder.first_started_ns:
+            recorder.first_started_ns = begun
+        batch = self._take_due(begun)
+        if batch:
+            connector.open_batch(batch)
+            recorder.heartbeat_ns = now_ns()
+        if self._next < len(self._due):
+            if not self._scheduled:
+                if connector.room > 0:
+                    self._pumping = self._loop.call_soon(self._pump)
+            elif self._due[self._next] <= now_ns():
+                self._pumping = self._loop.call_soon(self._pump)
+            else:
+                self._alarm.set(int(self._due[self._next]))
+        self._continue()
+
+    def _take_due(self, now: int) -> Sequence[int]:
+        """The next attempts to start. Those that are due and find the window full are dropped and counted."""
+        room = self._connector.room
+        if not self._scheduled:
+            count = min(_BATCH, room, len(self._due) - self._next)
+            self._next += count
+            return (0,) * count
+        due = int(np.searchsorted(self._due, now, side="right")) - self._next
+        count = min(due, _BATCH, room)
+        batch: list[int] = self._due[self._next : self._next + count].tolist()
+        self._next += count
+        if room < min(due, _BATCH):
+            dropped = due - count
+            self._next += dropped
+            self._recorder.not_started += dropped
+        return batch
+
+    def _drop_arrivals(self) -> None:
+        """The run ends early: what has not started never will."""
+        self._recorder.not_started += len(self._due) - self._next
+        self._next = len(self._due)
+        self._opened = True
+
+    def _drain(self) -> None:
+        if self._connector.close_batch(_BATCH * 4):
+            self._loop.call_soon(self._drain)
+        else:
+            self._recorder.publish_all()
+            self._link.send(report="drained")
+
+    def _tick(self, due_ns: int) -> None:
+        now = now_ns()
+        recorder = self._recorder
+        recorder.record_lag(max(now - due_ns, 0))
+        recorder.heartbeat_ns = now
+        recorder.cpu_ns = process_time_ns()
+        self._connector.expire(now)
+        recorder.publish_all()
+        self._continue()
+        self._loop.call_later(_TICK_S, self._tick, now_ns() + int(_TICK_S * 1e9))
+
+
+def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:
+    """Entry of a forked worker; returns when the run is over or the orchestrator gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the orchestrator decides
+    blocks = Blocks(blocks_fd, block_dtype(len(shard.plan.pairs)), shard.count)
+    link = Link(socket.socket(fileno=link_fd))
+    uvloop.run(_serve(shard, link, blocks.records[shard.index], descriptors))
+
+
+async def _serve(shard: Shard, link: Link, block: Any, descriptors: int) -> None:
+    try:
+        worker = Worker(shard, link, block, descriptors=descriptors)
+    except Exception as error:  # whatever it is, the orchestrator must hear it rather than wait
+        link.send(report="failed", text=f"{type(error).__name__}: {error}")
+        raise
+    await worker.run()

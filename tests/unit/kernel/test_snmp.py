@@ -1,0 +1,70 @@
+"""Protocol counters: two kernels' files, and what breaks the format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadgen.kernel import snmp
+
+PROC = Path(__file__).parents[2] / "data" / "proc"
+
+
+@pytest.mark.parametrize("kernel", ["linux-6.18", "linux-5.10"])
+def test_counters_have_the_names_of_nstat(kernel: str) -> None:
+    counters = snmp.read(PROC / kernel / "net")
+    assert counters["Tcp.ActiveOpens"] == 5
+    assert counters["Tcp.AttemptFails"] == 1
+    assert counters["Tcp.MaxConn"] == -1
+    assert counters["TcpExt.TW"] == 1
+    assert counters["TcpExt.TWRecycled"] == 0
+    assert counters["IpExt.InOctets"] == 772
+
+
+def test_columns_come_and_go_with_the_kernel() -> None:
+    new, old = (snmp.read(PROC / kernel / "net") for kernel in ("linux-6.18", "linux-5.10"))
+    assert set(old) < set(new)
+    assert {"Ip.OutTransmits", "TcpExt.PAWSTimewait", "MPTcpExt.MPCurrEstab"} <= set(new) - set(old)
+
+
+def test_a_column_of_the_future_is_passed_on() -> None:
+    assert snmp.parse("Quic: Opens\nQuic: 18446744073709551615\n") == {"Quic.Opens": 2**64 - 1}
+
+
+def test_a_group_may_come_in_several_pairs_of_lines() -> None:
+    """IcmpMsg has at most 16 counters on a line."""
+    text = "IcmpMsg: InType3\nIcmpMsg: 1\nIcmpMsg: OutType3\nIcmpMsg: 2\n"
+    assert snmp.parse(text) == {"IcmpMsg.InType3": 1, "IcmpMsg.OutType3": 2}
+
+
+def test_an_empty_file_has_no_counters() -> None:
+    assert snmp.parse("") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("Tcp: A B\nTcp: 1\n", "'Tcp: 1'"),
+        ("Tcp: A\nTcp: 1 2\n", "'Tcp: 1 2'"),
+        ("Tcp: A\nTcp: one\n", "'Tcp: one'"),
+        ("Tcp: A\nUdp: 1\n", "'Udp: 1'"),
+        ("Tcp: A\nTcp: 1\nUdp: A\n", "no line of values for 'Udp'"),
+        ("nonsense\nTcp: 1\n", "'nonsense'"),
+    ],
+)
+def test_the_line_that_breaks_the_format_is_quoted(text: str, quoted: str) -> None:
+    with pytest.raises(ValueError, match=quoted):
+        snmp.parse(text)
+
+
+def test_a_process_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        snmp.read(tmp_path)
+
+
+def test_delta_has_what_changed() -> None:
+    before = {"Tcp.ActiveOpens": 7, "Tcp.CurrEstab": 5, "Tcp.InErrs": 0}
+    after = {"Tcp.ActiveOpens": 9, "Tcp.CurrEstab": 4, "Tcp.InErrs": 0, "IcmpMsg.InType3": 1, "Tcp.New": 0}
+    assert snmp.delta(before, after) == {"Tcp.ActiveOpens": 2, "Tcp.CurrEstab": -1, "IcmpMsg.InType3": 1}
+    assert snmp.delta(after, after) == {}

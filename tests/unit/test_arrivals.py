@@ -1,0 +1,209 @@
+"""Schedules against an exact reference, and shards against the whole."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from math import inf, isqrt, nan
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from loadgen.arrivals import due_ns, due_ns_of, first_pair, port_slices, shard_arrivals, shard_sizes
+from loadgen.errors import CapacityError, ScenarioError
+from loadgen.model import PortRange, Stage
+
+rates = st.sampled_from([0.0, 0.5, 1.0, 10.0]) | st.floats(0, 100).map(lambda rate: round(rate, 3))
+stages = st.lists(
+    st.builds(Stage, rates, rates, st.floats(0, 5).map(lambda seconds: round(seconds, 3))), max_size=4
+)
+workers = st.integers(1, 70)
+
+
+def root(number: Fraction) -> Fraction:
+    """The square root, exact to some 30 digits."""
+    scale = 10**40
+    return Fraction(isqrt(number.numerator * scale**2 // number.denominator), scale)
+
+
+def exact_due_s(schedule: list[Stage], count: int) -> list[Fraction]:
+    """Due times from the schoolbook formula in rational numbers; fewer when the stages end before."""
+    due: list[Fraction] = []
+    area, start = Fraction(0), Fraction(0)
+    for stage in schedule:
+        assert stage.duration_s is not None
+        r0, r1, d = (Fraction(x) for x in (stage.rate_start_per_s, stage.rate_end_per_s, stage.duration_s))
+        here = (r0 + r1) / 2 * d
+        slope = (r1 - r0) / d if d else Fraction(0)
+        while len(due) < count and len(due) + 1 <= area + here:
+            a = len(due) + 1 - area
+            t = a / r0 if slope == 0 else (root(r0 * r0 + 2 * slope * a) - r0) / slope
+            due.append(start + t)
+        area, start = area + here, start + d
+    return due
+
+
+@given(stages, st.integers(1, 40))
+def test_due_times_are_those_of_exact_arithmetic(schedule: list[Stage], count: int) -> None:
+    """To the nanosecond, and rounding loses no attempt at the end of a stage.
+
+    Where an attempt falls on the very end of a stage (within the slack) both stages are right, so
+    those schedules are for the test below.
+    """
+    area = Fraction(0)
+    for stage in schedule:
+        assert stage.duration_s is not None
+        ends = Fraction(stage.rate_start_per_s) + Fraction(stage.rate_end_per_s)
+        area += ends / 2 * Fraction(stage.duration_s)
+        assume(area == 0 or abs(area - round(area)) > Fraction(1, 10**5))
+    expected = exact_due_s(schedule, count)
+    assume(expected)
+    found = due_ns(schedule, len(expected))
+    # Near the end of a ramp down to 0 the time is the most sensitive to the area: t ~ sqrt(rest).
+    assert np.allclose(found, [float(t * 10**9) for t in expected], rtol=1e-12, atol=20)
+    if len(expected) < count:
+        with pytest.raises(ScenarioError, match=f"{len(expected)} of {count} connections"):
+            due_ns(schedule, count)
+
+
+@given(stages, st.integers(1, 200))
+def test_a_schedule_never_goes_back_nor_leaves_its_stages(schedule: list[Stage], count: int) -> None:
+    due = due_ns([*schedule, Stage(50, 50, None)], count)
+    assert len(due) == count
+    assert due[0] > 0
+    assert (np.diff(due) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seconds"),
+    [
+        ([Stage(10, 10, None)], [0.1, 0.2, 0.3]),
+        ([Stage(10, 10, 0.3)], [0.1, 0.2, 0.3]),
+        ([Stage(0, 2, 2)], [2**0.5, 2]),  # area t**2 / 2
+        ([Stage(2, 0, 2)], [2 - 2**0.5, 2]),  # its mirror image
+        ([Stage(1, 1, 0.5), Stage(2, 2, 1.25)], [0.75, 1.25, 1.75]),  # half an arrival is carried over
+        ([Stage(1, 1, 0.5), Stage(0, 0, 7), Stage(1, 1, None)], [8, 9]),  # a pause only delays
+        ([Stage(1, 1, 1), Stage(0, 0, 7), Stage(1, 1, None)], [1, 9]),
+        ([Stage(1, 1, 1), Stage(5, 9, 0), Stage(1, 1, None)], [1, 2]),
+        ([Stage(100, 100 + 1e-12, 1)], [0.01, 0.02, 0.03]),
+        ([Stage(1e-300, 1e-300, 1), Stage(1, 1, None)], [2]),
+    ],
+)
+def test_due_times_one_can_check_by_hand(schedule: list[Stage], seconds: list[float]) -> None:
+    found = due_ns(schedule, len(seconds)) / 1e9
+    assert found.tolist() == pytest.approx(seconds, abs=1.1e-9)
+
+
+@given(st.integers(1, 2000), st.integers(1, 60))
+def test_a_rate_worked_out_from_count_and_duration_is_enough(count: int, duration_s: int) -> None:
+    """100 connections in 3 s are 33.3.../s; the rounding of that number costs no connection."""
+    due = due_ns([Stage(count / duration_s, count / duration_s, duration_s)], count)
+    assert due[-1] == duration_s * 10**9
+
+
+def test_a_million_arrivals_are_as_fast_as_asked() -> None:
+    """Between any two seconds there are as many as the rate says, one more or less."""
+    due = due_ns([Stage(0, 20_000, 10), Stage(20_000, 20_000, None)], 1_000_000)
+    per_second = np.bincount((due - 1) // 10**9)
+    assert abs(per_second[:10] - (np.arange(10) * 2000 + 1000)).max() <= 1
+    assert abs(per_second[10:-1] - 20_000).max() <= 1
+    assert due[-1] == 55 * 10**9
+
+
+def test_nothing_is_due_of_nothing() -> None:
+    assert due_ns([], 0).size == 0
+    assert due_ns([Stage(1, 1, None)], 0).size == 0
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [
+        ([], "0 of 9 connections"),
+        ([Stage(1, 1, 8)], "8 of 9 connections"),
+        ([Stage(0, 0, 100)], "0 of 9 connections"),
+        ([Stage(-1, 1, 100)], "rate of -1"),
+        ([Stage(1, nan, 100)], "rate of nan"),
+        ([Stage(inf, 1, 100)], "rate of inf"),
+        ([Stage(1, 1, -1)], "cannot last -1"),
+        ([Stage(1, 1, nan)], "cannot last nan"),
+        ([Stage(1, 1, inf)], "cannot last inf"),
+        ([Stage(1, 1, None), Stage(1, 1, 1)], "stage 2 would never start"),
+        ([Stage(1, 2, None)], "its rate cannot change"),
+        ([Stage(0, 0, None)], "never end"),
+        ([Stage(1e-12, 1e-12, None)], "centuries"),
+    ],
+)
+def test_a_schedule_that_cannot_be_meant(schedule: list[Stage], reason: str) -> None:
+    with pytest.raises(ScenarioError, match=reason):
+        due_ns(schedule, 9)
+
+
+@given(st.integers(0, 3000), st.integers(1, 50), workers)
+def test_round_robin_gives_every_pair_its_connections(connections: int, pairs: int, count: int) -> None:
+    """To the single connection, and no worker more of a pair than its share of the ports."""
+    each, extra = divmod(connections, pairs)
+    total = np.zeros(pairs, dtype=np.int64)
+    sizes = shard_sizes(connections, pairs, count)
+    for index, size in enumerate(sizes):
+        taken = np.bincount((np.arange(size) + first_pair(sizes, pairs, index)) % pairs, minlength=pairs)
+        for pair in range(pairs):
+            connections_of_pair = each + (pair < extra)
+            share = connections_of_pair // count + (index < connections_of_pair % count)
+            assert taken[pair] <= max(share, 1)
+        total += taken
+    assert total.tolist() == [each + (pair < extra) for pair in range(pairs)]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 70_000), workers)
+def test_no_worker_has_much_more_than_another(connections: int, pairs: int, count: int) -> None:
+    """Whatever the number of pairs: twice the mean at the very most, so that adding workers always helps."""
+    sizes = shard_sizes(connections, pairs, count)
+    assert max(sizes) <= 2 * -(-connections // count)
+
+
+@pytest.mark.parametrize("numbers", [(-1, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_nothing_to_spread_over(numbers: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="cannot spread"):
+        shard_sizes(*numbers)
+
+
+def test_a_million_connections_over_sixty_workers() -> None:
+    sizes = shard_sizes(1_000_000, 36, 60)
+    assert sum(sizes) == 1_000_000
+    assert max(sizes) - min(sizes) <= 36
+    shard = shard_arrivals(sizes, 59)
+    assert shard[0] == 59
+    assert np.diff(shard).max() <= 60
+
+
+@given(st.integers(1, 65535), st.integers(1, 65535), workers)
+def test_port_slices_are_a_partition(one: int, other: int, count: int) -> None:
+    ports = PortRange(*sorted((one, other)))
+    assume(len(ports) >= count)
+    slices = port_slices(ports, count)
+    assert len(slices) == count
+    assert (slices[0].low, slices[-1].high) == (ports.low, ports.high)
+    assert all(right.low == left.high + 1 for left, right in pairwise(slices))
+    assert {len(part) - len(ports) // count for part in slices} <= {0, 1}
+
+
+@given(st.integers(1, 400), st.integers(1, 60), st.sets(st.integers(1000, 1399), max_size=50))
+def test_a_slice_is_large_enough_for_its_share_of_a_pair(ports: int, count: int, skipped: set[int]) -> None:
+    """Whenever a pair's connections fit the usable ports, each worker's part fits its slice."""
+    usable = set(range(1000, 1000 + ports)) - skipped
+    assume(count <= len(usable))
+    slices = port_slices(PortRange(1000, 999 + ports), count, skipped)
+    room = [len(usable.intersection(range(part.low, part.high + 1))) for part in slices]
+    assert sum(room) == len(usable)
+    assert all(right.low > left.high for left, right in pairwise(slices))
+    for connections in range(len(usable) + 1):
+        for fits, size in zip(room, shard_sizes(connections, 1, count), strict=True):
+            assert size <= fits
+
+
+def test_more_workers_than_ports() -> None:
+    with pytest.raises(CapacityError, match=r"need 4, have 3; use at most 3 workers") as caught:
+        port_slices(PortRange(40000, 40002), 4)
+    assert (caught.value.needed, caught.value.available) == (4, 3)

@@ -1,0 +1,91 @@
+"""Expectations: what can be written, and what a summary answers."""
+
+import pytest
+
+from loadgen.expectation import Expectation
+
+SUMMARY = {
+    "complete": True,
+    "outcomes": {"established": 100_000, "failed": 3, "in_flight": 0},
+    "latency_us": {"connect": {"p99": 812.5}},
+    "errors": [
+        {"syscall": "connect", "errno": "EADDRNOTAVAIL", "outcome": "no-free-four-tuple", "count": 2},
+        {"syscall": "connect", "errno": "ECONNREFUSED", "outcome": "refused", "count": 4},
+        {"syscall": "bind", "errno": "EADDRINUSE", "outcome": "port-held", "count": 8},
+        {"syscall": "connect", "errno": "EADDRNOTAVAIL", "outcome": "self-connect", "count": 16},
+    ],
+    "kernel": {"delta": {"TcpExt.TWRecycled": 7}},
+    "verdict": {"limit": "none", "observed": None},
+    "odd": float("nan"),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "passed", "observed"),
+    [
+        ("outcomes.failed == 3", True, 3),
+        ("outcomes.failed == 0", False, 3),
+        ("outcomes.failed != 0", True, 3),
+        ("outcomes.established >= 100_000", True, 100_000),
+        ("outcomes.established > 100_000", False, 100_000),
+        ("outcomes.failed < 3.5", True, 3),
+        ("outcomes.failed<=3", True, 3),
+        ("latency_us.connect.p99 < 812.5", False, 812.5),
+        ("latency_us.connect.p99 > -1", True, 812.5),
+        ("errors.connect.EADDRNOTAVAIL == 18", True, 18),
+        ("errors.connect.ETIMEDOUT == 0", True, 0),
+        ("errors.connect == 22", True, 22),
+        ("errors == 30", True, 30),
+        ("kernel.delta.TcpExt.TWRecycled > 5", True, 7),
+        ("complete == 1", True, 1),
+        ("outcomes.nothing == 0", False, None),
+        ("outcomes == 0", False, None),
+        ("outcomes.failed.more == 0", False, None),
+        ("verdict.limit == 0", False, None),
+        ("verdict.observed == 0", False, None),
+        ("odd == 0", False, None),
+        ("odd != 0", False, None),
+    ],
+)
+def test_checked_against_a_summary(text: str, passed: bool, observed: float | None) -> None:
+    assert Expectation.parse(text).check(SUMMARY) == (passed, observed)
+
+
+def test_without_a_list_of_errors_nothing_is_known_about_errors() -> None:
+    assert Expectation.parse("errors.connect.ECONNREFUSED == 0").check({}) == (False, None)
+
+
+def test_it_keeps_its_text() -> None:
+    assert Expectation.parse("  a.b >= 1_0.5 ") == Expectation("a.b", ">=", 10.5, "a.b >= 1_0.5")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "a ==",
+        "a = 1",
+        "a == b",
+        "== 1",
+        "a == 1 2",
+        "a.b. == 1",
+        ".a == 1",
+        "a == 1e5",
+        "a == nan",
+        "a == inf",
+        "a => 1",
+        "a == 1\n",
+        "a == " + "9" * 400,
+        "aé == 1",
+        "a == 1__0",
+        "import os == 1",
+        5,
+        None,
+        True,
+        {},
+    ],
+)
+def test_anything_else_is_refused_with_an_example(text: object) -> None:
+    with pytest.raises(ValueError, match=r"as in outcomes\.failed == 0"):
+        Expectation.parse(text)

@@ -1,0 +1,184 @@
+"""What it takes to send load somewhere: every rule, every flag, every disguise of an address."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen.errors import UsageError
+from loadgen.guard import RULES, Verdict, check, rule_of
+
+#: As much as `--allow` can be given: all of IPv4, and the parts of IPv6 that the tests ask for.
+EVERYTHING = [
+    *(f"{first}.0.0.0/8" for first in range(256)),
+    *(f"{first}::/16" for first in ["0", "64", "2001", "2002", "fd00", "fd20", "fe80", "febf", "ff02"]),
+]
+
+
+def refusal(address: str, *allowed: str, authorized: bool = False, lab: tuple[str, ...] = ()) -> str:
+    with pytest.raises(UsageError) as caught:
+        check(address, allowed=allowed, authorized=authorized, lab=lab)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1"])
+def test_loopback_is_free(address: str) -> None:
+    check(address, allowed=(), authorized=False)
+
+
+def test_a_network_of_the_lab_is_free_and_nothing_beside_it() -> None:
+    check("198.18.0.1", allowed=(), authorized=False, lab=("198.18.0.0/24", "fd00:1::/64"))
+    check("fd00:1::5", allowed=(), authorized=False, lab=("198.18.0.0/24", "fd00:1::/64"))
+    assert "--allow 198.18.1.1/32" in refusal("198.18.1.1", lab=("198.18.0.0/24",))
+
+
+@pytest.mark.parametrize(
+    ("address", "covering", "rfc"),
+    [
+        ("10.1.2.3", "10.0.0.0/8", "RFC 1918"),
+        ("172.31.255.255", "172.16.0.0/12", "RFC 1918"),
+        ("192.168.1.1", "192.168.1.1/32", "RFC 1918"),
+        ("::ffff:192.168.1.1", "192.168.1.0/24", "RFC 1918"),
+        ("10.1.2.3", "::ffff:10.0.0.0/104", "RFC 1918"),
+        ("100.64.0.1", "100.64.0.0/10", "RFC 6598"),
+        ("198.19.255.1", "198.18.0.0/15", "RFC 2544"),
+        ("2001:2::1", "2001:2::/48", "RFC 5180"),
+        ("fd12:3456::1", "fd12:3456::/32", "RFC 4193"),
+        ("fc00::1", "fc00::/16", "RFC 4193"),
+    ],
+)
+def test_private_needs_a_covering_allow_and_only_that(address: str, covering: str, rfc: str) -> None:
+    message = refusal(address)
+    assert "add --allow " in message
+    assert "--i-am-authorized" not in message
+    assert rfc in message
+    refusal(address, "11.0.0.0/8", "2a00::/16", authorized=True)
+    check(address, allowed=["11.0.0.0/8", covering], authorized=False)
+
+
+@pytest.mark.parametrize(
+    ("address", "covering"),
+    [
+        ("8.8.8.8", "8.8.8.0/24"),
+        ("172.32.0.1", "172.32.0.1/32"),
+        ("192.0.2.1", "192.0.2.0/24"),  # documentation
+        ("240.0.0.1", "240.0.0.0/8"),  # reserved
+        ("2001:db8::1", "2001:db8::/32"),  # documentation
+        ("2606:4700::1111", "2606:4700::/32"),
+        ("fec0::1", "fec0::/16"),  # site-local, deprecated
+    ],
+)
+def test_everything_else_needs_both_flags(address: str, covering: str) -> None:
+    message = refusal(address)
+    assert "--allow " in message
+    assert "--i-am-authorized" in message
+    message = refusal(address, covering)
+    assert "add --i-am-authorized" in message
+    assert "--allow" not in message
+    assert "--i-am-authorized" not in refusal(address, authorized=True)
+    check(address, allowed=[covering], authorized=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("0.0.0.0", "unspecified"),
+        ("0.1.2.3", "unspecified"),
+        ("::", "unspecified"),
+        ("::ffff:0.0.0.0", "unspecified"),
+        ("224.0.0.1", "multicast"),
+        ("239.255.255.250", "multicast"),
+        ("ff02::1", "multicast"),
+        ("255.255.255.255", "broadcast"),
+        ("169.254.169.254", "link-local"),
+        ("::ffff:169.254.169.254", "link-local"),
+        ("fe80::1", "link-local"),
+        ("fe80::1%eth0", "link-local"),
+        ('fe80::1%"><script>', "link-local"),
+        ("febf::1", "link-local"),
+        ("fd00:ec2::254", "cloud metadata"),
+        ("fd20:ce::254", "cloud metadata"),
+        ("100.100.100.200", "cloud metadata"),
+        ("192.0.0.192", "cloud metadata"),
+        ("168.63.129.16", "cloud metadata"),
+        ("64:ff9b::a9fe:a9fe", "link-local"),  # NAT64 of 169.254.169.254
+        ("2002:a9fe:a9fe::1", "link-local"),  # 6to4 of the same
+        ("::a9fe:a9fe", "link-local"),  # IPv4-compatible
+        ("::ffff:0:169.254.169.254", "link-local"),  # SIIT
+        ("2001:0:1:1:0:0:5601:5601", "link-local"),  # Teredo, whose client address is inverted
+        ("64:ff9b:1::808:808", "local-use NAT64"),
+        ("64:ff9b::127.0.0.1", "loopback"),  # the translator's loopback, not ours
+        ("2002:7f00:1::", "loopback"),
+    ],
+)
+def test_some_places_are_opened_by_no_flag(address: str, name: str) -> None:
+    message = refusal(address, *EVERYTHING, authorized=True, lab=("0.0.0.0/0", "::/0"))
+    assert name in message
+    assert "--" not in message
+    assert "script" not in message
+
+
+def test_an_embedded_address_is_judged_instead_of_the_one_around_it() -> None:
+    """Allowing 64:ff9b::/96 would allow the whole of IPv4."""
+    message = refusal("64:ff9b::808:808", "64:ff9b::/96", authorized=True)
+    assert "64:ff9b::808:808 leads to 8.8.8.8 (NAT64, RFC 6052)" in message
+    assert "add --allow 8.8.8.8/32" in message
+    check("64:ff9b::808:808", allowed=["8.8.8.8/32"], authorized=True)
+    check("2002:a00:1::1", allowed=["10.0.0.0/24"], authorized=False)
+    refusal("64:ff9b::a00:1", lab=("64:ff9b::/96", "10.0.0.0/8"))
+
+
+@pytest.mark.parametrize(
+    ("allow", "hint"),
+    [
+        ("banana", "is not a CIDR"),
+        ("", "is not a CIDR"),
+        ("10.0.0.1", "write ADDRESS/LENGTH"),
+        ("10.0.0.1/8", "host bits set"),
+        ("10.0.0.0/33", "is not a CIDR"),
+        ("010.0.0.0/8", "is not a CIDR"),
+        ("0.0.0.0/0", "/8 or longer"),
+        ("10.0.0.0/7", "/8 or longer"),
+        ("::/0", "/16 or longer"),
+        ("fc00::/7", "/16 or longer"),
+        ("::ffff:0:0/96", "/8 or longer"),
+        ("\x1b[31m/8", "is not a CIDR"),
+    ],
+)
+def test_a_wrong_allow_is_refused_even_when_it_is_not_needed(allow: str, hint: str) -> None:
+    message = refusal("127.0.0.1", allow)
+    assert hint in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "010.0.0.1", "1.2.3", "1.2.3.4:80", "[::1]", "::1\n", "x" * 999])
+def test_only_literal_addresses_are_judged(address: str) -> None:
+    message = refusal(address)
+    assert "is not a literal IP address" in message
+    assert message.isprintable()
+    assert len(message) < 200
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.ip_addresses())
+def test_only_loopback_is_free(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    """Whatever address hypothesis finds, nothing beyond this machine passes without a flag."""
+    if address.is_loopback or getattr(address, "ipv4_mapped", None):
+        return
+    assert "--allow" in refusal(str(address)) or "never" in refusal(str(address)) or "loopback" in refusal(str(address))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.ip_addresses())
+def test_global_is_what_the_standard_library_calls_global(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
+    """IANA's registry, as ipaddress has it, agrees: what it calls global never passes as private or free."""
+    if address.is_global:
+        assert rule_of(address).verdict in (Verdict.GLOBAL, Verdict.NEVER)
+
+
+def test_every_rule_names_its_source() -> None:
+    assert all("RFC" in rule.source or rule.name == "cloud metadata" for rule in RULES)
+    assert all(rule.networks for rule in RULES)

@@ -1,0 +1,621 @@
+"""What is true of every report, whatever the run: golden facts, not golden bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from loadgen.metrics import histogram
+from loadgen.report import charts, html, text, words
+
+Run = dict[str, Any]
+ATTACK = "</script><img src=x onerror=alert(1)><!--\u2028\u202e\x1b[2J'\"&"
+
+
+def recorded_run(
+    *,
+    connections: int = 100_000,
+    sources: int = 5,
+    ramp_s: float = 5.0,
+    hold_s: float = 30.0,
+    interval_s: float = 0.5,
+    failing: bool = False,
+) -> Run:
+    """The arguments of html.render() for a run as one that happened: same shapes, made-up numbers."""
+    random = np.random.default_rng(7)
+    failed_all = round(connections * 0.035) if failing else 0
+    established_all = connections - failed_all
+    addresses = [f"198.18.{n // 250}.{n % 250 + 1}" for n in range(sources)]
+    target, capacity = "198.19.0.1:9000", 28_232
+    drain_s = 1.4
+    end_s = ramp_s + hold_s + drain_s
+    times = sorted(
+        {*np.arange(interval_s, end_s, interval_s).round(3).tolist(), ramp_s, ramp_s + hold_s, end_s}
+    )
+    series, done_before, latency_sum = [], 0, np.zeros((3, histogram.BUCKETS), dtype=np.int64)
+    for t in times:
+        share = min(t / ramp_s, 1.0) ** 1.02
+        established, failed = round(established_all * share), round(failed_all * max(share - 0.7, 0) / 0.3)
+        opened = established if t <= ramp_s + hold_s else round(established * max(0, (end_s - t) / drain_s))
+        fresh = max(established - done_before, 0)
+        done_before = established
+        lateness = random.gamma(2.0, 22_000, fresh)
+        connect = random.lognormal(math.log(95_000 * (1 + 2 * share**6)), 0.45, fresh)
+        late = random.random(fresh) < 0.002
+        connect[late] *= 30
+        latency = {}
+        for row, values in enumerate((lateness, connect, lateness + connect)):
+            counts = np.zeros(histogram.BUCKETS, dtype=np.int64)
+            histogram.add(counts, values.astype(np.int64))
+            latency_sum[row] += counts
+            latency[charts.LATENCIES[row]] = histogram.sparse(counts)
+        series.append(
+            {
+                "t_s": t,
+                "phase": "ramp" if t <= ramp_s else "hold" if t <= ramp_s + hold_s else "drain",
+                "scheduled": connections,
+                "started": established + failed,
+                "not_started": 0,
+                "established": established,
+                "failed": failed,
+                "in_flight": 0,
+                "open": opened,
+                "lost": 0,
+                "errors": [
+                    ["connect", "EADDRNOTAVAIL", "no-free-four-tuple", failed * 9 // 10],
+                    ["connect", "ETIMEDOUT", "timeout", failed - failed * 9 // 10],
+                ]
+                if failed
+                else [],
+                "pairs": [[established // sources, failed // sources, opened // sources]] * sources,
+                "latency_ns": latency,
+                "lag_ns": {"1780": 3},
+                "workers": {"alive": 6, "stalled": 0, "cpu_s": round(t / 4, 2)},
+                "sink": {"accepted": established, "open": opened},
+                "kernel": {"sockstat.tcp_inuse": opened * 2, "sockstat.tcp_tw": 0},
+            }
+        )
+
+    def micro(counts: Any) -> dict[str, float]:
+        quantiles = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+        found = {name: round(histogram.quantile_ns(counts, q) / 1e3, 3) for name, q in quantiles.items()}
+        return {**found, "max": round(histogram.max_ns(counts) / 1e3, 3), "count": int(counts.sum())}
+
+    rows = [
+        {
+            "source": address,
+            "target": target,
+            "capacity": capacity,
+            "peak_open": min(round(established_all / sources * (1 + 0.01 * math.sin(n))), capacity),
+            "established": established_all // sources,
+            "failed": failed_all // sources,
+        }
+        for n, address in enumerate(addresses)
+    ]
+    summary = {
+        "schema": "loadgen.summary/1",
+        "scenario": "hold-100k",
+        "run": "20260314T101500Z-hold-100k-3f9a",
+        "started_at": "2026-03-14T10:15:00Z",
+        "duration_s": end_s,
+        "complete": not failing,
+        "incomplete_because": "worker 3 (pid 4711) was killed by SIGKILL at 4.2 s" if failing else None,
+        "arrivals": {"scheduled": connections, "started": connections, "not_started": 0},
+        "outcomes": {"established": established_all, "failed": failed_all, "in_flight": 0},
+        "errors": [
+            {
+                "syscall": "connect",
+                "errno": "EADDRNOTAVAIL",
+                "outcome": "no-free-four-tuple",
+                "count": failed_all * 9 // 10,
+            },
+            {
+                "syscall": "connect",
+                "errno": "ETIMEDOUT",
+                "outcome": "timeout",
+                "count": failed_all - failed_all * 9 // 10,
+            },
+        ]
+        if failing
+        else [],
+        "open": {"peak": established_all, "end_of_hold": established_all, "lost": 12 if failing else 0},
+        "rate_per_s": {"established_mean": established_all / ramp_s, "established_peak": 21_460.0},
+        "tenths_s": [round(ramp_s / 10 * (1 + 0.02 * n), 3) for n in range(10)],
+        "phases": {"ramp_s": ramp_s, "hold_s": hold_s, "drain_s": drain_s},
+        "latency_us": {kind: micro(latency_sum[row]) for row, kind in enumerate(charts.LATENCIES)},
+        "sources": rows,
+        "sink": {
+            "accepted": established_all,
+            "open_peak": established_all,
+            "agrees": True,
+            "text": "Every connection that was counted as established was accepted, from the same address.",
+            "sources": [
+                {"source": row["source"], "accepted": row["established"], "four_tuples": row["established"]}
+                for row in rows
+            ],
+        },
+        "kernel": {
+            "delta": {
+                "Tcp.ActiveOpens": connections,
+                "Tcp.PassiveOpens": established_all,
+                "Tcp.AttemptFails": 0,
+                "Tcp.RetransSegs": 41,
+                "TcpExt.TWRecycled": 0,
+                "TcpExt.ListenOverflows": 0,
+                "TcpExt.ListenDrops": 0,
+                "TcpExt.TCPTimeouts": 39,
+            },
+            "peak": {"sockstat.tcp_inuse": established_all * 2, "sockstat.tcp_tw": 0},
+        },
+        "verdict": {
+            "limit": "four-tuples" if failing else "none",
+            "text": "Four-tuples ran out: 96,500 of 100,000 connections were established, then connect() "
+            "found no free source port from 5 addresses to 198.19.0.1:9000."
+            if failing
+            else "No limit was reached: all 100,000 connections were established and held for 30 s.",
+            "predicted": 100_000,
+            "observed": established_all,
+            "remedies": [
+                "Add one source address: each brings 28,232 four-tuples toward each target.",
+                "Widen the range: sysctl -w net.ipv4.ip_local_port_range='1024 65535' gives 64,512 ports.",
+            ]
+            if failing
+            else [],
+        },
+        "expect": [
+            {"expression": "established == 100000", "passed": not failing, "observed": established_all},
+            {"expression": "connect.p99 < 5ms", "passed": True, "observed": "412 µs"},
+        ],
+        "generator": {
+            "trustworthy": not failing,
+            "reasons": ["the event loop of worker 2 stood still for 812 ms", "lateness p99 is above 50 ms"]
+            if failing
+            else [],
+            "lag_ms_p99": 1.312,
+            "workers": 6,
+            "cpu_s": 8.91,
+        },
+    }
+    plan = {
+        "name": "hold-100k",
+        "connections": connections,
+        "sources": addresses,
+        "targets": [{"endpoint": {"address": "198.19.0.1", "port": 9000}, "sink": True}],
+        "strategy": "late-range",
+        "ports": {"low": 32768, "high": 60999},
+        "skipped_ports": [],
+        "capacity_per_pair": capacity,
+        "close": "rst",
+        "timeout_s": 5.0,
+        "workers": 6,
+        "sinks": 2,
+        "headroom": [
+            {"resource": "four-tuples", "needed": connections, "available": capacity * sources, "note": ""},
+            {
+                "resource": "descriptors per worker",
+                "needed": 16_700,
+                "available": 20_000,
+                "note": "hard limit of RLIMIT_NOFILE, which this user cannot raise",
+            },
+            {
+                "resource": "socket memory, bytes",
+                "needed": 512_000_000,
+                "available": 3_100_000_000,
+                "note": "",
+            },
+        ],
+        "notes": [
+            "Ports 32768-60999 are shared with every other program on the host; none listens in them now."
+        ],
+    }
+    host = {
+        "kernel": "6.18.5",
+        "machine": "x86_64",
+        "python": "3.12.3",
+        "loadgen": "0.1.0",
+        "cpus": 2,
+        "memory_bytes": 25_769_803_776,
+        "limits": {"nofile_soft": 20_000, "nofile_hard": 20_000},
+        "sysctls": {
+            "net.ipv4.ip_local_port_range": "32768 60999",
+            "net.ipv4.tcp_tw_reuse": 2,
+            "net.ipv4.tcp_fin_timeout": 60,
+            "net.core.somaxconn": 4096,
+            "net.ipv4.tcp_max_syn_backlog": 4096,
+        },
+        "libraries": {"numpy": "2.4.6", "uvloop": "0.23.0"},
+    }
+    events: list[dict[str, Any]] = [
+        {"t_s": 0.0, "event": "started", "text": "6 workers and 2 sinks are ready"},
+        {"t_s": ramp_s, "event": "phase", "text": "ramp is over, hold begins"},
+    ]
+    if failing:
+        events.insert(
+            1, {"t_s": 4.2, "event": "worker-lost", "text": "worker 3 (pid 4711) was killed by SIGKILL"}
+        )
+    scenario = f"""\
+name: hold-100k
+lab:
+  topology: veth
+sources:
+  addresses: 198.18.0.1-198.18.0.{sources}
+  strategy: late-range
+targets:
+  - address: 198.19.0.1:9000
+    sink: true
+connections: {connections}
+arrival:
+  rate: {connections / ramp_s:.0f}/s
+hold: {hold_s:.0f}s
+close: rst
+expect:
+  - established == {connections}
+  - connect.p99 < 5ms
+"""
+    return {
+        "summary": summary,
+        "series": series,
+        "events": events,
+        "plan": plan,
+        "host": host,
+        "scenario_text": scenario,
+    }
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, the text in them, its inline blocks."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.blocks: dict[str, list[str]] = {"style": [], "script": [], "data": []}
+        self.words: list[str] = []
+        self._inside: str | None = None
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.elements.append((tag, attributes))
+        if tag in ("style", "script"):
+            self._inside = "data" if attributes.get("type") == "application/json" else tag
+            self.blocks[self._inside].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("style", "script"):
+            self._inside = None
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.blocks[self._inside][-1] += data
+        else:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """All text, white space folded."""
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def policy(self) -> str:
+        """The Content-Security-Policy."""
+        metas = [a for tag, a in self.elements if tag == "meta" and a.get("http-equiv")]
+        return metas[0]["content"] or ""
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return recorded_run()
+
+
+@pytest.fixture(scope="module")
+def failing_run() -> Run:
+    return recorded_run(failing=True)
+
+
+def attacked(value: Any) -> Any:
+    """The same JSON with the attack in every string and in every name of a key that is free to choose."""
+    if isinstance(value, str):
+        return value + ATTACK
+    if isinstance(value, list):
+        return [attacked(item) for item in value]
+    if isinstance(value, dict):
+        return {key: attacked(item) for key, item in value.items()}
+    return value
+
+
+# --- the page -----------------------------------------------------------------------------------------
+
+
+def test_a_page_says_the_verdict_and_the_key_figures(run: Run) -> None:
+    page = Page(html.render(**run))
+    assert run["summary"]["verdict"]["text"] in page.text
+    for fact in (
+        "complete",
+        "no limit reached",
+        "2 of 2 expectations met",
+        "100,000",
+        "20,000/s",
+        "198.18.0.1",
+    ):
+        assert fact in page.text
+    assert "INCOMPLETE" not in page.text
+    assert "not trustworthy" not in page.text
+
+
+def test_a_run_that_went_wrong_says_so_at_the_top(failing_run: Run) -> None:
+    page = Page(html.render(**failing_run))
+    for fact in (
+        "INCOMPLETE",
+        "worker 3 (pid 4711) was killed by SIGKILL",
+        "limit: four-tuples",
+        "generator not trustworthy",
+        "the event loop of worker 2 stood still for 812 ms",
+        "Add one source address",
+        "1 of 2 expectations failed",
+    ):
+        assert fact in page.text
+        assert page.text.index(fact) < page.text.index("The run over time")
+    assert "connect EADDRNOTAVAIL" in page.text
+    assert "no-free-four-tuple" in page.text
+
+
+def test_hostile_strings_stay_text(failing_run: Run) -> None:
+    """Every string of every input is an attack; the page has the same elements as without."""
+    hostile = attacked(failing_run)
+    hostile["host"]["sysctls"] = {ATTACK: ATTACK}
+    hostile["summary"]["kernel"]["delta"] = {ATTACK: 1}
+    source = html.render(**hostile)
+    page = Page(source)
+    assert [tag for tag, _ in page.elements if tag == "img"] == []
+    assert len(page.blocks["script"]) == 2
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert "<img src=x onerror=alert(1)>" in page.text, "it is there to be read"
+    assert not set("\u2028\u202e\x1b") & set(source), "and cannot hide or reorder anything"
+    drawn = json.loads(page.blocks["data"][0])
+    assert any("<img" in s["label"] for chart in drawn["charts"] for s in chart["series"])
+    assert "<" not in page.blocks["data"][0]
+
+
+def test_the_policy_allows_the_inline_blocks_and_nothing_else(run: Run) -> None:
+    page = Page(html.render(**run))
+
+    def source(block: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()}'"
+
+    rules = {rule.split()[0]: rule.split()[1:] for rule in page.policy.split(";")}
+    assert rules["default-src"] == ["'none'"]
+    assert rules["img-src"] == ["data:"]
+    assert rules["style-src"] == [source(block) for block in page.blocks["style"]]
+    assert rules["script-src"] == [source(block) for block in page.blocks["script"]]
+    assert "unsafe" not in page.policy
+    assert not [tag for tag, attributes in page.elements if "style" in attributes], "style= would be blocked"
+
+
+def test_nothing_is_loaded_from_anywhere(run: Run) -> None:
+    page = Page(html.render(**run))
+    loading = [
+        a[name] or "" for _, a in page.elements for name in ("src", "href", "srcset", "data") if name in a
+    ]
+    assert all(address.startswith(("#", "data:")) for address in loading)
+    assert not re.search(r"url\(|@import", "".join(page.blocks["style"]))
+    assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|import\(", "".join(page.blocks["script"]))
+
+
+def test_the_licence_of_the_chart_library_is_in_the_page(run: Run) -> None:
+    assert "Leon Sorokin" in html.render(**run)
+    assert "Permission is hereby granted" in html.render(**run)
+
+
+def test_ten_minutes_from_a_hundred_sources_stay_under_500_kb() -> None:
+    long = recorded_run(sources=100, ramp_s=300, hold_s=298.6, failing=True)
+    source = html.render(**long)
+    assert len(long["series"]) >= 1200
+    assert len(source.encode()) < 500_000
+    drawn = json.loads(Page(source).blocks["data"][0])
+    assert max(len(chart["x"]) for chart in drawn["charts"]) <= charts.POINTS_MAX
+
+
+def test_of_a_hundred_sources_fifty_are_rows_and_the_rest_is_one() -> None:
+    page = Page(html.render(**recorded_run(sources=120, ramp_s=2, hold_s=2)))
+    assert "The 70 pairs past the first 50 are one row" in page.text
+    assert "70 more pairs" in page.text
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {},
+        {"scenario": "x", "complete": True},
+        {"verdict": None, "errors": None, "sources": [None, 3, {}], "latency_us": {"connect": {}}},
+        {"tenths_s": [0, None, 1.0], "outcomes": {"established": 10, "failed": "many"}},
+        {"open": {"peak": math.nan}, "kernel": {"delta": {"a": None}, "peak": {"b": math.inf}}},
+    ],
+)
+def test_a_page_and_a_text_come_out_of_whatever_is_there(summary: dict[str, Any]) -> None:
+    page = Page(html.render(summary, [], [], {}, {}, ""))
+    assert page.text.count("loadgen") >= 1
+    assert text.summary_lines(summary)
+    assert ("INCOMPLETE" in page.text) is not summary.get("complete", False)
+
+
+def test_a_damaged_series_is_drawn_as_far_as_it_goes() -> None:
+    series: list[dict[str, Any]] = [
+        {},
+        {"t_s": 1.0, "phase": "ramp", "established": 5, "open": 5, "errors": [["connect"], 3, None]},
+        {"t_s": 0.5, "established": 4},
+        {"t_s": 2.0, "established": None, "sink": None, "latency_ns": {"connect": {"x": 1}, "arrival": 7}},
+        {"t_s": 3.0, "established": 9, "open": math.nan, "latency_ns": {"connect": {"1780": 2}}},
+    ]
+    page = Page(html.render({}, series, [{"event": "odd"}], {}, {}, ""))
+    drawn = {chart["id"]: chart for chart in json.loads(page.blocks["data"][0])["charts"]}
+    assert drawn["connections"]["x"] == [1, 2, 3]
+    assert drawn["connections"]["y"] == [[5, None, 9], [5, None, None]]
+    assert drawn["latency-connect"]["y"][0] == [1000]
+
+
+def test_tables_and_charts_have_names(failing_run: Run) -> None:
+    page = Page(html.render(**failing_run))
+    heads = [attributes for tag, attributes in page.elements if tag == "th"]
+    assert heads
+    assert all(attributes.get("scope") in ("col", "row") for attributes in heads)
+    plots = [
+        attributes for _, attributes in page.elements if "plot" in (attributes.get("class") or "").split()
+    ]
+    drawn = json.loads(page.blocks["data"][0])["charts"]
+    assert {f"chart-{chart['id']}" for chart in drawn} == {attributes["id"] for attributes in plots}
+    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in plots)
+    identities = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identities) == len(set(identities))
+
+
+def test_the_vendored_library_is_what_its_checksums_say() -> None:
+    folder = Path(html.__file__).parent / "vendor" / "uplot"
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        digest, name = line.split("  ")
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+# --- columns ------------------------------------------------------------------------------------------
+
+values = st.floats(-1e12, 1e12) | st.just(math.nan)
+
+
+@given(st.lists(st.tuples(values, values), max_size=400), st.integers(6, 120))
+def test_thinning_keeps_extremes_order_and_a_bound(rows: list[tuple[float, float]], limit: int) -> None:
+    columns = list(np.array(rows, dtype=np.float64).reshape(-1, 2).T)
+    keep = charts.thin(columns, limit)
+    assert len(keep) <= limit
+    assert np.all(np.diff(keep) > 0)
+    if rows:
+        assert keep[0] == 0
+        assert keep[-1] == len(rows) - 1
+    for column in columns:
+        if not np.isnan(column).all():
+            assert np.nanmin(column[keep]) == np.nanmin(column)
+            assert np.nanmax(column[keep]) == np.nanmax(column)
+
+
+def test_thinning_keeps_a_single_spike_of_each_stretch() -> None:
+    flat = np.zeros(10_000)
+    flat[777::1000] = 5.0
+    assert np.count_nonzero(flat[charts.thin([flat])]) == 10
+
+
+def test_thinning_needs_room_for_one_bucket() -> None:
+    with pytest.raises(ValueError, match="extremes of 3 columns"):
+        charts.thin([np.zeros(100)] * 3, 7)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0.001, 2.0), st.integers(0, 10_000)), min_size=1, max_size=60))
+def test_rates_lose_no_connection(steps: list[tuple[float, int]]) -> None:
+    """Rate times time, summed, is the final count, however uneven the lines are."""
+    t_s = np.cumsum([step for step, _ in steps])
+    counts = np.cumsum([float(grown) for _, grown in steps])
+    ends_s, rates = charts.rates(t_s, counts)
+    assert ends_s[-1] == t_s[-1]
+    assert np.sum(rates * np.diff(np.concatenate(([0.0], ends_s)))) == pytest.approx(counts[-1], abs=1e-6)
+
+
+def test_a_line_at_a_change_of_phase_makes_no_false_peak() -> None:
+    ends_s, rates = charts.rates(np.array([0.5, 1.0, 1.003, 1.5]), np.array([50.0, 100.0, 150.0, 200.0]))
+    assert ends_s.tolist() == [0.5, 1.0, 1.5]
+    assert rates.tolist() == [100, 100, 200]
+
+
+# --- words --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("us", "said"),
+    [(0, "0 µs"), (0.62, "0.62 µs"), (812, "812 µs"), (999.6, "1.00 ms"), (12_340, "12.3 ms"),
+     (999_600, "1.00 s"), (3_004_000, "3.00 s"), (None, words.MISSING),
+     (math.nan, words.MISSING), (True, words.MISSING)],
+)  # fmt: skip
+def test_latencies_have_three_digits_and_a_sane_unit(us: object, said: str) -> None:
+    assert words.latency(us) == said
+
+
+@pytest.mark.parametrize(
+    ("s", "said"),
+    [(0.82, "0.82 s"), (30, "30.0 s"), (725, "12 min 05 s"), (7260, "2 h 01 min"), (None, words.MISSING)],
+)
+def test_stretches_of_a_run_read_like_a_clock(s: object, said: str) -> None:
+    assert words.seconds(s) == said
+
+
+def test_almost_everything_never_reads_as_everything() -> None:
+    assert words.percent(99_999 / 100_000) == "> 99.9 %"
+    assert words.percent(1) == "100 %"
+    assert words.percent(1e-6) == "< 0.1 %"
+    assert words.percent(0) == "0 %"
+
+
+@given(st.text())
+def test_visible_text_is_one_that_can_be_written_and_read(hostile: str) -> None:
+    shown = words.visible(hostile)
+    shown.encode()
+    assert all(character.isprintable() or character in "\n\t" or character.isspace() for character in shown)
+
+
+# --- the terminal -------------------------------------------------------------------------------------
+
+
+def printed(summary: dict[str, Any], **options: Any) -> str:
+    stream = io.StringIO()
+    text.render(summary, Console(file=stream, width=80, **options), report="results/a-run/report.html")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_summary_fits_a_terminal_and_begins_with_the_verdict(failing: bool) -> None:
+    summary = recorded_run(failing=failing, hold_s=5)["summary"]
+    lines = printed(summary).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 30
+    assert " ".join(" ".join(lines).split()).startswith(summary["verdict"]["text"])
+    whole = "\n".join(lines)
+    assert "results/a-run/report.html" in whole
+    assert ("INCOMPLETE" in whole) is failing
+    assert ("NOT TRUSTWORTHY" in whole) is failing
+    assert ("connect EADDRNOTAVAIL" in whole) is failing
+    assert "both sides agree" in whole
+
+
+def test_colour_is_only_an_addition(failing_run: Run) -> None:
+    summary = failing_run["summary"]
+    coloured = printed(summary, force_terminal=True, color_system="standard", no_color=False)
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == printed(summary)
+    assert "\x1b[3" not in printed(summary, force_terminal=True, no_color=True)
+
+
+def test_a_hostile_name_cannot_drive_the_terminal(failing_run: Run) -> None:
+    said = printed(attacked(failing_run["summary"]))
+    assert "\x1b" not in said
+    assert "[2J" in said
+    assert "\u202e" not in said
+
+
+def test_the_summary_survives_a_terminal_without_unicode(run: Run) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    text.render({**run["summary"], "verdict": {"text": "Grüße: 100 µs"}}, Console(file=stream, width=80))
+    stream.flush()
+    assert isinstance(stream.buffer, io.BytesIO)
+    assert b"Gr\\xfc\\xdfe" in stream.buffer.getvalue()

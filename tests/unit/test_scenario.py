@@ -1,0 +1,457 @@
+"""From scenario text to Scenario: every key, every mistake with its place and its remedy."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from loadgen import scenario
+from loadgen.errors import ExitCode, ScenarioError
+from loadgen.expectation import Expectation
+from loadgen.model import CloseMode, Endpoint, PortRange, Stage, Strategy
+from loadgen.scenario import Fallback, Scenario, Topology, parse
+
+SMALLEST = """\
+name: small
+sources: {addresses: 127.0.0.2}
+targets: [{address: "127.0.0.1:9000"}]
+connections: 100
+"""
+
+EVERYTHING = """\
+name: hold-100k
+description: a hundred thousand, held
+lab:
+  topology: loopback
+  fallback: host
+  sysctls:
+    net.ipv4.tcp_tw_reuse: 1
+    net.ipv4.ip_local_port_range: 1024 65535
+sources:
+  addresses: [127.0.0.2-4, 127.0.1.0/30, "::ffff:127.0.0.3"]
+  strategy: explicit
+  ports: 40000-40099
+targets:
+  - address: 127.0.0.1:9000
+    sink: true
+  - address: "[::ffff:127.0.0.1]:9001"
+connections: 100_000
+arrival: {rate: 20000/s, ramp: 5s}
+hold: 1m30s
+timeout: 3s
+interval: 250ms
+close: rst
+in_flight: 1024
+expect:
+  - outcomes.failed == 0
+  - errors.connect.EADDRNOTAVAIL <= 1_000
+"""
+
+
+def refusal(text: str, *overrides: str) -> ScenarioError:
+    with pytest.raises(ScenarioError) as caught:
+        parse(text, "s.yaml", overrides)
+    assert str(caught.value).isprintable(), "one line"
+    assert len(str(caught.value)) < 500
+    for word in ("Input should", "pydantic", "validation error", "Value error"):
+        assert word not in str(caught.value)
+    return caught.value
+
+
+def with_line(line: str) -> str:
+    """The smallest scenario and one more line, which is line 5."""
+    return SMALLEST + line + "\n"
+
+
+def test_the_smallest_scenario_has_these_defaults() -> None:
+    found = parse(SMALLEST)
+    assert (found.name, found.description, found.lab, found.arrival) == ("small", "", None, None)
+    assert (found.hold_s, found.timeout_s, found.interval_s) == (0.0, 10.0, 0.5)
+    assert (found.close, found.in_flight, found.expect) == (CloseMode.FIN, 256, ())
+    assert (found.sources.strategy, found.sources.ports) == (Strategy.LATE_RANGE, None)
+    assert not found.targets[0].sink
+
+
+def test_everything_that_can_be_written() -> None:
+    found = parse(EVERYTHING)
+    assert found.lab is not None
+    assert (found.lab.topology, found.lab.fallback) == (Topology.LOOPBACK, Fallback.HOST)
+    assert found.lab.sysctls == {"net.ipv4.tcp_tw_reuse": 1, "net.ipv4.ip_local_port_range": "1024 65535"}
+    assert found.sources.expanded == ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.1.1", "127.0.1.2")
+    assert (found.sources.strategy, found.sources.ports) == (Strategy.EXPLICIT, PortRange(40000, 40099))
+    assert [target.endpoint for target in found.targets] == [
+        Endpoint("127.0.0.1", 9000),
+        Endpoint("127.0.0.1", 9001),
+    ]
+    assert [target.sink for target in found.targets] == [True, False]
+    assert found.connections == 100_000
+    assert found.arrival is not None
+    assert found.arrival.stages == (Stage(0.0, 20_000.0, 5.0), Stage(20_000.0, 20_000.0, None))
+    assert (found.hold_s, found.timeout_s, found.interval_s) == (90.0, 3.0, 0.25)
+    assert (found.close, found.in_flight) == (CloseMode.RST, 1024)
+    assert found.expect[1] == Expectation(
+        "errors.connect.EADDRNOTAVAIL", "<=", 1000.0, "errors.connect.EADDRNOTAVAIL <= 1_000"
+    )
+
+
+def test_a_scenario_cannot_be_changed() -> None:
+    found = parse(EVERYTHING)
+    with pytest.raises(ValidationError):
+        found.connections = 5
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.expect[0].value = 5  # type: ignore[misc] # that it cannot is the test
+
+
+def test_interfaces_stay_names() -> None:
+    found = parse(SMALLEST.replace("127.0.0.2", "[eth0, 10.0.0.1, br-lan, eth0]"))
+    assert found.sources.interfaces == ("eth0", "br-lan")
+    assert found.sources.expanded == ("10.0.0.1",)
+
+
+@pytest.mark.parametrize(
+    ("arrival", "stages"),
+    [
+        ("{rate: 600/min}", (Stage(10, 10, None),)),
+        ("{rate: 10/s, ramp: 0s}", (Stage(10, 10, None),)),
+        ("{stages: [{to: 5/s, over: 1s}]}", (Stage(0, 5, 1), Stage(5, 5, None))),
+        (
+            "{stages: [{from: 2/s, to: 0/s, over: 1s}, {to: 4/s, over: 2s}, {from: 1/s, to: 1/s, over: 500ms}]}",
+            (Stage(2, 0, 1), Stage(0, 4, 2), Stage(1, 1, 0.5), Stage(1, 1, None)),
+        ),
+    ],
+)
+def test_arrivals(arrival: str, stages: tuple[Stage, ...]) -> None:
+    found = parse(with_line(f"arrival: {arrival}"))
+    assert found.arrival is not None
+    assert found.arrival.stages == stages
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "column", "hint"),
+    [
+        ("name: small", "name: ../../x", 1, 7, "letter or digit first"),
+        ("name: small", "name: ''", 1, 7, "1 to 64 letters"),
+        ("name: small", "name: " + "x" * 65, 1, 7, "1 to 64 letters"),
+        ("name: small", "name: é", 1, 7, "letters"),
+        ("name: small", 'name: "a\\nb"', 1, 7, "letters"),
+        ("name: small", "name: 42", 1, 7, "in quotes"),
+        ("name: small\n", "", 1, 1, "name is missing"),
+        ("connections: 100", "conections: 100", 4, 1, 'unknown key "conections"; did you mean "connections"?'),
+        ("connections: 100", "zzz: 100", 4, 1, 'unknown key "zzz"; write one of name, description, lab,'),
+        ("connections: 100", "connections: 100k", 4, 14, "100000"),
+        ("connections: 100", "connections: 1e5", 4, 14, "100000"),
+        ("connections: 100", 'connections: "100"', 4, 14, "whole number, 100"),
+        ("connections: 100", "connections: 1.5", 4, 14, "whole number"),
+        ("connections: 100", "connections: true", 4, 14, "whole number"),
+        ("connections: 100", "connections: [1]", 4, 14, "whole number"),
+        ("connections: 100", "connections: 0", 4, 14, "at least 1"),
+        ("connections: 100", "connections: -1", 4, 14, "at least 1"),
+        ("connections: 100", "connections: 10_000_001", 4, 14, "at most 10,000,000"),
+        ("{addresses: 127.0.0.2}", "127.0.0.2", 2, 10, 'write a mapping, for example {"addresses"'),
+        ("{addresses: 127.0.0.2}", "{adresses: 127.0.0.2}", 2, 11, 'sources: unknown key "adresses"; did you mean'),
+        ("{addresses: 127.0.0.2}", "{}", 2, 10, "sources: addresses is missing"),
+        ("127.0.0.2", "[]", 2, 22, "1 to 65,536 items"),
+        ("127.0.0.2", "{a: b}", 2, 22, "write a list"),
+        ("127.0.0.2", "[127.0.0.2, 7]", 2, 34, "in quotes"),
+        ("127.0.0.2", "[127.0.0.2, 010.0.0.1]", 2, 34, "octal"),
+        ("127.0.0.2", "0.0.0.0", 2, 22, "unspecified"),
+        ("127.0.0.2", "'::'", 2, 22, "unspecified"),
+        ("127.0.0.2", "224.0.0.1", 2, 22, "multicast"),
+        ("127.0.0.2", "255.255.255.255", 2, 22, "broadcast"),
+        ("127.0.0.2", "10.0.0.0/8", 2, 22, "65,536"),
+        ("127.0.0.2", "'::/0'", 2, 22, "65,536"),
+        ("127.0.0.2", "0.0.0.0/0", 2, 22, "65,536"),
+        ("127.0.0.2", "[10.0.0.0/16, 10.1.0.1-3]", 2, 22, "at most 65,536 addresses in all, these are 65,537"),
+        ("127.0.0.2", "'fe80::1%eth0'", 2, 22, "zone"),
+        (
+            "127.0.0.2}",
+            "127.0.0.2, strategy: late_range}",
+            2,
+            43,
+            'unknown word "late_range"; did you mean "late-range"?',
+        ),
+        ("127.0.0.2}", "127.0.0.2, ports: 65536}", 2, 40, "1 to 65535"),
+        ("127.0.0.2}", "127.0.0.2, ports: 9-5}", 2, 40, "5-9"),
+        ('[{address: "127.0.0.1:9000"}]', "[]", 3, 10, "1 to 1,000 items"),
+        ('[{address: "127.0.0.1:9000"}]', "x", 3, 10, 'write a list, for example [{"address"'),
+        ('[{address: "127.0.0.1:9000"}]', "[127.0.0.1]", 3, 11, 'write a mapping, for example {"address"'),
+        ('"127.0.0.1:9000"', '"::1"', 3, 21, "in brackets"),
+        ('"127.0.0.1:9000"', "127.0.0.1", 3, 21, "address and port"),
+        ('"127.0.0.1:9000"', "localhost:80", 3, 21, "give a literal address"),
+        ('"127.0.0.1:9000"', '"[::1]:9000"', 3, 21, "no source address is IPv6"),
+        ('"127.0.0.1:9000"', '"0.0.0.0:9000"', 3, 21, "unspecified"),
+        ('"127.0.0.1:9000"', '"127.0.0.1:9000", sink: yes', 3, 45, "write true or false"),
+        ('"127.0.0.1:9000"}', '"127.0.0.1:9"}, {address: "[::ffff:127.0.0.1]:9"}', 3, 47, "targets.0 already"),
+    ],
+)
+def test_mistakes_in_what_must_be_there(old: str, new: str, line: int, column: int, hint: str) -> None:
+    assert old in SMALLEST
+    error = refusal(SMALLEST.replace(old, new, 1))
+    assert hint in error.message
+    assert (error.file, error.line, error.column) == ("s.yaml", line, column)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "hint"),
+    [
+        ("description: 5", 14, "in quotes"),
+        ("hold: 30", 7, "write 30s, 2m or 500ms; got 30"),
+        ("hold: -1s", 7, "write 30s"),
+        ("hold: inf", 7, "write 30s"),
+        ("hold: .inf", 7, "finite"),
+        ("hold: 8761h", 7, "from 0s to 8760h"),
+        ("hold:", 1, '"hold" has no value'),
+        ("timeout: 0s", 10, "from 1ms to 1h"),
+        ("timeout: 61m", 10, "from 1ms to 1h"),
+        ("interval: 10ms", 11, "from 50ms to 1m"),
+        ("interval: 2m", 11, "from 50ms to 1m"),
+        ("close: rts", 8, 'unknown word "rts"; did you mean "rst"?'),
+        ("close: target", 8, "write one of fin, rst"),
+        ("close: [fin]", 8, "write one of fin, rst"),
+        ("in_flight: 0", 12, "at least 1"),
+        ("in_flight: 65537", 12, "at most 65,536"),
+        ("lab: loopback", 6, 'write a mapping, for example {"topology": "loopback"}'),
+        ("lab: {topology: veth}", 17, "write one of loopback"),
+        ("lab: {sysctls: []}", 16, "write a mapping"),
+        ("lab: {sysctls: {kernel.pid_max: 5}}", 17, "only settings of a network namespace"),
+        ("lab: {sysctls: {net.ipv4/x: 5}}", 17, "only settings of a network namespace"),
+        ("lab: {sysctls: {net..x: 5}}", 17, "only settings of a network namespace"),
+        ("lab: {sysctls: {net: 5}}", 17, "only settings of a network namespace"),
+        ("lab: {sysctls: {net.a: true}}", 24, "number or one line of text"),
+        ("lab: {sysctls: {net.a: 1.5}}", 24, "number or one line of text"),
+        ("lab: {sysctls: {net.a: [1]}}", 24, "number or one line of text"),
+        ('lab: {sysctls: {net.a: "1\\n2"}}', 24, "number or one line of text"),
+        ("lab: {fallback: hst}", 17, 'did you mean "host"?'),
+        ("arrival: 20000/s", 10, 'write a mapping, for example {"rate": "20000/s"'),
+        ("arrival: {}", 10, "either rate"),
+        ("arrival: {ramp: 5s}", 10, "either rate"),
+        ("arrival: {rate: 1/s, stages: [{to: 1/s, over: 1s}]}", 10, "either rate"),
+        ("arrival: {ramp: 1s, stages: [{to: 1/s, over: 1s}]}", 17, "ramp goes with rate"),
+        ("arrival: {rate: 20000}", 17, "write 20000/s"),
+        ("arrival: {rate: 1.5k/s}", 17, "write 1500/s"),
+        ("arrival: {rate: 0/s}", 17, "above 0/s"),
+        ("arrival: {rate: 1/s, ramp: 5}", 28, "write 30s"),
+        ("arrival: {stages: []}", 19, "1 to 1,000 items"),
+        ("arrival: {stages: [{to: 1/s}]}", 20, "over is missing"),
+        ("arrival: {stages: [{to: 1/s, over: 0s}]}", 36, "from 1ms"),
+        ("arrival: {stages: [{too: 1/s, over: 1s}]}", 21, 'unknown key "too"; did you mean "to"?'),
+        ("arrival: {stages: [{to: 1/s, over: 1s}, {to: 0/s, over: 1s}]}", 46, "the last rate must be above 0/s"),
+        ("expect: outcomes.failed == 0", 9, "write a list"),
+        ("expect: [outcomes.failed = 0]", 10, "as in outcomes.failed == 0"),
+        ("expect: [a == 1, 5]", 18, "as in outcomes.failed == 0"),
+        ("hold_s: 30s", 1, 'did you mean "hold"?'),
+        ("name: again", 1, "twice, first at 1:1"),
+        ('"\\e": 1', 1, "U+001B"),
+        ("x: !!python/object:os.system y", 4, "tags"),
+    ],
+)
+def test_mistakes_in_the_rest(text: str, column: int, hint: str) -> None:
+    error = refusal(with_line(text))
+    assert hint in error.message
+    assert (error.file, error.line, error.column) == ("s.yaml", 5, column)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "allowed"),
+    [
+        ("127.0.0.2", "127.0.0.1:9", True),
+        ("127.0.0.0/24", "127.255.0.1:9", True),
+        ("[127.0.0.2, 10.0.0.1]", "127.0.0.1:9", False),
+        ("127.0.0.2", "10.0.0.1:9", False),
+        ("[127.0.0.2, lo]", "127.0.0.1:9", False),
+        ("'::1'", "'[::1]:9'", False),
+        ("126.255.255.255-127.0.0.5", "127.0.0.1:9", False),
+    ],
+)
+def test_the_fallback_to_the_host_stays_on_its_loopback(source: str, target: str, allowed: bool) -> None:
+    text = f"""\
+name: x
+connections: 1
+lab: {{fallback: host}}
+sources: {{addresses: {source}}}
+targets: [{{address: {target}}}]
+"""
+    if allowed:
+        assert parse(text)
+        return
+    error = refusal(text)
+    assert "127.0.0.0/8" in error.message
+    assert (error.line, error.column) == (3, 17)
+
+
+def test_families_must_be_able_to_meet() -> None:
+    both = SMALLEST.replace("127.0.0.2", "[127.0.0.2, '::1']")
+    assert parse(both.replace('"127.0.0.1:9000"', '"[::1]:80"')).targets[0].endpoint == Endpoint("::1", 80)
+    only_six = SMALLEST.replace("127.0.0.2", "'::1'")
+    assert "no source address is IPv4" in refusal(only_six).message
+    assert parse(only_six.replace("'::1'", "eth0")), "what eth0 has is not known here"
+
+
+def test_the_first_problem_in_the_file_is_the_one_that_is_told() -> None:
+    error = refusal("name: small\nhold: 5\nclose: x\nin_flight: 0\n")
+    assert (error.line, error.column) == (2, 7)
+
+
+@pytest.mark.parametrize("count", [1, 65_536])
+def test_the_limit_of_addresses_can_be_reached(count: int) -> None:
+    found = parse(SMALLEST.replace("127.0.0.2}", f"10.0.0.0-10.0.{(count - 1) >> 8}.{(count - 1) & 255}}}"))
+    assert len(found.sources.expanded) == count
+
+
+def test_overrides_go_through_the_same_checks() -> None:
+    settings_ = [
+        "connections=1_000",
+        "lab.sysctls.net.ipv4.tcp_tw_reuse=1",
+        "targets.0.address=127.0.0.1:80",
+        "hold=2m",
+    ]
+    found = parse(SMALLEST, overrides=settings_)
+    assert (found.connections, found.hold_s) == (1000, 120.0)
+    assert found.targets[0].endpoint == Endpoint("127.0.0.1", 80)
+    assert found.lab is not None
+    assert found.lab.sysctls == {"net.ipv4.tcp_tw_reuse": 1}
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("connections=100k", "100000"),
+        ("conections=5", 'did you mean "connections"?'),
+        ("lab.topologie=loopback", 'did you mean "topology"?'),
+        ("lab.sysctls.kernel.x=1", "only settings of a network namespace"),
+        ("targets.0.address=::1", "in brackets"),
+        ("targets.0={}", "address is missing"),
+        ("arrival={rate: 5}", "write 5/s"),
+        ("lab=", "write a value"),
+        ("sources.addresses=10.0.0.0/8", "65,536"),
+        ("targets.3.sink=true", "list of 1"),
+    ],
+)
+def test_a_mistake_in_an_override_points_at_it(setting: str, hint: str) -> None:
+    error = refusal(SMALLEST, setting)
+    assert hint in error.message
+    assert (error.file, error.line, error.column) == (f"--set {setting}", 0, 0)
+    assert str(error).startswith(f"--set {setting}: ")
+
+
+def test_a_later_override_wins() -> None:
+    assert parse(SMALLEST, overrides=["connections=1", "connections=2"]).connections == 2
+
+
+def test_a_file_is_loaded_under_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(EVERYTHING, encoding="utf-8")
+    assert scenario.load(path) == parse(EVERYTHING)
+    assert scenario.load(path, ["connections=7"]).connections == 7
+    path.write_text("name: 5", encoding="utf-8")
+    with pytest.raises(ScenarioError) as caught:
+        scenario.load(path)
+    assert str(caught.value).startswith(f"{path}:1:7: ")
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("missing.yaml", "no such file"),
+        (".", "is a directory"),
+        ("x\0y", "cannot be read"),
+        ("a\n\x1b.yaml", "no such"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, hint: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        scenario.load(tmp_path / name)
+    assert hint in caught.value.message
+    assert str(tmp_path) in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_huge_file_is_not_read_to_its_end() -> None:
+    with pytest.raises(ScenarioError, match="larger than 256 KiB"):
+        scenario.load(Path("/dev/zero"))
+
+
+def test_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(b"name: x\nhold: \xff")
+    with pytest.raises(ScenarioError, match=r":2:7: byte 0xff is not UTF-8"):
+        scenario.load(path)
+
+
+VALUES: Any = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["30s", "5/s", "::1", "eth0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["rate", "to", "address"]), inner),
+    max_leaves=6,
+)
+KEYS = st.sampled_from([*scenario._fields(()), "unknown", "lab.sysctls.net.x", "targets.0.address", "sources.ports"])
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(KEYS, VALUES), max_size=3))
+def test_any_value_anywhere_is_taken_or_refused_and_nothing_else(pairs: list[tuple[str, Any]]) -> None:
+    try:
+        found = parse(SMALLEST, overrides=[f"{key}={json.dumps(value)}" for key, value in pairs])
+    except ScenarioError as error:
+        text = str(error)
+    else:
+        text = repr(found.name)
+        assert len(found.sources.expanded) <= 65_536
+    assert text.isprintable()
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text(max_size=200))
+def test_any_text_is_taken_or_refused_and_nothing_else(text: str) -> None:
+    for whole in (text, SMALLEST + text):
+        try:
+            parse(whole)
+        except ScenarioError as error:
+            message = str(error)
+        else:
+            message = ""
+        assert not message or message.isprintable()
+
+
+def test_the_schema_knows_every_key_by_its_name_in_the_file() -> None:
+    schema = scenario.json_schema()
+    assert json.loads(json.dumps(schema)) == schema
+    assert set(schema["properties"]) == set(scenario._fields(()))
+    assert schema["required"] == ["name", "sources", "targets", "connections"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["hold"]["default"] == "0s"
+    assert schema["properties"]["timeout"]["default"] == "10s"
+    assert set(schema["$defs"]["StageSpec"]["properties"]) == {"from", "to", "over"}
+    assert '"null"' not in json.dumps(schema)
+    for key, described in schema["properties"].items():
+        assert "description" in described or "$ref" in described, key
+
+
+@pytest.mark.parametrize("model", scenario._MODELS.values())
+def test_every_example_and_default_of_the_schema_is_valid(model: type[Any]) -> None:
+    """An editor offers these, so they must be accepted, each in an otherwise valid scenario."""
+    for name, field in model.model_fields.items():
+        for example in field.examples or ():
+            if model is Scenario:
+                assert parse(SMALLEST, overrides=[f"{field.alias or name}={json.dumps(example)}"])
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text(encoding="utf-8")
+    for model in scenario._MODELS.values():
+        for name, field in model.model_fields.items():
+            assert f"`{field.alias or name}`" in text, f"{model.__name__}.{name}"
+
+
+def test_the_example_of_the_documentation_is_valid() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text(encoding="utf-8")
+    examples = [part.split("```")[0] for part in text.split("```yaml\n")[1:]]
+    whole = [example for example in examples if example.startswith("name:")]
+    assert whole
+    for example in whole:
+        assert parse(example)
