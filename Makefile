@@ -38,6 +38,14 @@ e2e: .venv/.dev ## the tests that use the command line as a user does
 bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc)
 	$(BIN)/python -m bench.run $(BENCH)
 
+UPLOT := loadgen/report/vendor/uplot
+verify-vendor: ## the charts' vendored library is byte for byte the published package (needs npm)
+	cd $(UPLOT) && sha256sum --check --quiet SHA256SUMS
+	@set -e; sums=$(CURDIR)/$(UPLOT)/SHA256SUMS; version=$$(cat $(UPLOT)/VERSION); \
+	directory=$$(mktemp -d); trap 'rm -rf "$$directory"' EXIT; cd "$$directory"; \
+	npm pack --silent "uplot@$$version" >/dev/null; tar -xzf "uplot-$$version.tgz"; \
+	cp package/LICENSE package/dist/uPlot.iife.min.js package/dist/uPlot.min.css .; sha256sum --check "$$sums"
+
 clean: ## remove the virtual environment and what tools left behind; results/ stays
 	rm -rf .venv bench/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 

@@ -230,9 +230,7 @@ def enter_namespace(arguments: Sequence[str]) -> None:
         raise HostError("bench needs a network namespace: install util-linux, which brings `unshare`")
     said = ""
     for way in ways:
-        tried = subprocess.run(
-            ["unshare", *way, "true"], capture_output=True, text=True, check=False, timeout=30
-        )
+        tried = subprocess.run(["unshare", *way, "true"], capture_output=True, text=True, check=False, timeout=30)
         if tried.returncode == 0:
             os.chdir(ROOT)
             command = [sys.executable, "-m", "bench.run", "--inside", *arguments]
@@ -250,9 +248,7 @@ def set_up_namespace() -> None:
         answer = fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16sH22x", b"lo", 0))
         flags: int = struct.unpack("16sH22x", answer)[1]
         if flags & IFF_UP:
-            raise UsageError(
-                "--inside is for the harness itself: loopback is up, so this namespace is in use"
-            )
+            raise UsageError("--inside is for the harness itself: loopback is up, so this namespace is in use")
         fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | IFF_UP))
     write_sysctl("core/somaxconn", "65535")
     unprivileged = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -535,9 +531,7 @@ def summarise(result: Result) -> dict[str, Any]:
         by_quarter, ratios = quarters(samples)
         if ratios:
             summary[program] |= {"quarters_per_s": by_quarter, "last_to_first": asdict(Spread.of(ratios))}
-    rounds = list(
-        zip(result.loadgen, result.reference, strict=False)
-    )  # a failure may have cut the last short
+    rounds = list(zip(result.loadgen, result.reference, strict=False))  # a failure may have cut the last short
     if rounds:
         ours, theirs = [ours.rate_per_s for ours, _ in rounds], [theirs.rate_per_s for _, theirs in rounds]
         summary["ratio_of_medians"] = statistics.median(ours) / statistics.median(theirs)
@@ -605,9 +599,7 @@ def print_tables(summaries: Sequence[dict[str, Any]], out: Console) -> None:
             out.print(f"{summary['case']['name']}, not judged, {trouble}", markup=False, highlight=False)
 
 
-def write_results(
-    results: Sequence[Result], summaries: Sequence[dict[str, Any]], host: dict[str, Any]
-) -> Path:
+def write_results(results: Sequence[Result], summaries: Sequence[dict[str, Any]], host: dict[str, Any]) -> Path:
     """Everything that was measured, as results/bench/<UTC>.json."""
     now = datetime.now(UTC)
     file = ROOT / "results" / "bench" / f"{now:%Y%m%dT%H%M%SZ}.json"
@@ -631,17 +623,11 @@ def write_results(
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The flags; argparse ends the program with code 2 by itself when they make no sense."""
-    parser = argparse.ArgumentParser(
-        prog="bench.run", description="loadgen beside a C client, in the same run"
-    )
+    parser = argparse.ArgumentParser(prog="bench.run", description="loadgen beside a C client, in the same run")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of each case (default 5)")
-    parser.add_argument(
-        "--quick", action="store_true", help="one round of an eighth of the size: a look, no claim"
-    )
+    parser.add_argument("--quick", action="store_true", help="one round of an eighth of the size: a look, no claim")
     parser.add_argument("--only", choices=sorted({case.name for case in CASES}), help="this case alone")
-    parser.add_argument(
-        "--reference-only", action="store_true", help="only the C programs: what can this host do?"
-    )
+    parser.add_argument("--reference-only", action="store_true", help="only the C programs: what can this host do?")
     parser.add_argument("--slow", action="store_true", help="also the kernel's own choice of ports (minutes)")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

@@ -87,9 +87,7 @@ def _since_stage_start_ns(stage: Stage, area: NDArray[np.float64]) -> NDArray[np
     if stage.duration_s is None:
         seconds = area / stage.rate_start_per_s
         if seconds[-1] >= _SECONDS_MAX:
-            raise ScenarioError(
-                f"at {stage.rate_start_per_s:g}/s the last connection would be due in centuries"
-            )
+            raise ScenarioError(f"at {stage.rate_start_per_s:g}/s the last connection would be due in centuries")
         since: NDArray[np.int64] = np.rint(seconds * NS_PER_S).astype(np.int64)
         return since
     # Only the ratio of the rates matters for the shape; as 0..1 their squares cannot overflow.
@@ -115,9 +113,7 @@ def _check(stages: Sequence[Stage]) -> None:
     for number, stage in enumerate(stages, 1):
         for rate in (stage.rate_start_per_s, stage.rate_end_per_s):
             if not 0 <= rate < math.inf:
-                raise ScenarioError(
-                    f"stage {number} has a rate of {rate}/s; it must be finite and not below 0"
-                )
+                raise ScenarioError(f"stage {number} has a rate of {rate}/s; it must be finite and not below 0")
         if stage.duration_s is not None:
             total_s += stage.duration_s
             if not (stage.duration_s >= 0 and total_s < _SECONDS_MAX):

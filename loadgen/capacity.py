@@ -94,20 +94,14 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         remedy="open fewer connections, or give the machine more memory",
     )
     headroom = (
-        Headroom(
-            "four-tuples", scenario.connections, usable * pairs, f"{usable:,} for each of {pairs} pairs"
-        ),
+        Headroom("four-tuples", scenario.connections, usable * pairs, f"{usable:,} for each of {pairs} pairs"),
         Headroom(
             "descriptors per worker",
             max(shard_sizes(scenario.connections, pairs, workers)),
             descriptors,
             f"{workers} workers",
         ),
-        *(
-            (Headroom("descriptors per sink", -(-sunk // sinks), descriptors, f"{sinks} sinks"),)
-            if sinks
-            else ()
-        ),
+        *((Headroom("descriptors per sink", -(-sunk // sinks), descriptors, f"{sinks} sinks"),) if sinks else ()),
         Headroom("descriptors of the host", ends, facts.files_free, "fs.file-max"),
         Headroom("memory, bytes", memory, facts.memory_available_bytes, "kernel and processes, both ends"),
     )
@@ -142,7 +136,8 @@ def _require(resource: str, *, needed: int, available: int, remedy: str) -> None
 def _strategy(asked: Strategy, facts: HostFacts, notes: list[str]) -> Strategy:
     if asked is Strategy.LATE_RANGE and not facts.port_range_option:
         notes.append(
-            f"Linux {facts.kernel} has no IP_LOCAL_PORT_RANGE (6.3): using late, which slows down past half of the range"
+            f"Linux {facts.kernel} has no IP_LOCAL_PORT_RANGE (6.3): "
+            "using late, which slows down past half of the range"
         )
         asked = Strategy.LATE
     if asked is Strategy.LATE and not facts.late_bind:
@@ -207,9 +202,7 @@ def _ports(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowances:
     return ports
 
 
-def _skipped(
-    ports: PortRange, strategy: Strategy, targets: Sequence[Target], facts: HostFacts
-) -> tuple[int, ...]:
+def _skipped(ports: PortRange, strategy: Strategy, targets: Sequence[Target], facts: HostFacts) -> tuple[int, ...]:
     """Ports of the range that no connection can get.
 
     A listener's port is closed to automatic choice on all addresses, and to bind() on its own. What
@@ -239,24 +232,16 @@ def _extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence
             )
         if str(following) not in taken:
             extended.append(str(following))
-    notes.append(
-        f"{needed - len(sources)} more source addresses of 127.0.0.0/8 make up for the narrower port range"
-    )
+    notes.append(f"{needed - len(sources)} more source addresses of 127.0.0.0/8 make up for the narrower port range")
     return extended
 
 
 def _more_four_tuples(short: int, usable: int, ports: PortRange, targets: int) -> str:
     """The ways past the wall, the one that needs nothing from the host first."""
     per_source = usable * targets
-    ways = (
-        [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"]
-        if usable
-        else []
-    )
+    ways = [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"] if usable else []
     if len(ports) < 64_512:
-        ways.append(
-            f"widen ip_local_port_range to 1024-65535 (+{64_512 - len(ports):,} for each source and target)"
-        )
+        ways.append(f"widen ip_local_port_range to 1024-65535 (+{64_512 - len(ports):,} for each source and target)")
     return ", or ".join(ways)
 
 
@@ -285,9 +270,7 @@ def _sinks(scenario: Scenario, targets: Sequence[Target], descriptors: int, fact
         return 0
     expected = math.ceil(scenario.connections * sum(target.sink for target in targets) / len(targets))
     least = 1
-    while (
-        expected / least + (_SINK_DEVIATIONS * math.sqrt(expected / least) if least > 1 else 0) > descriptors
-    ):
+    while expected / least + (_SINK_DEVIATIONS * math.sqrt(expected / least) if least > 1 else 0) > descriptors:
         least += 1
     if scenario.sinks:
         if scenario.sinks < least:

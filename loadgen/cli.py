@@ -62,9 +62,7 @@ def cli() -> None:
     show_default=True,
     help="Where the run directory is made.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="The summary as JSON on stdout, and nothing else there."
-)
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout, and nothing else there.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr, only what went wrong.")
 @click.option(
     "--allow",
@@ -117,8 +115,7 @@ def run(
     if as_json:
         click.echo(json.dumps(result.summary, indent=2))
     else:
-        text.render(result.summary, Console())
-        click.echo(f"\nReport: {result.path / 'report.html'}")
+        text.render(result.summary, Console(), report=str(result.path / "report.html"))
     if result.error:
         _complain(result.error)
     sys.exit(result.exit_code)
@@ -181,9 +178,7 @@ def sink(addresses: tuple[str, ...], workers: int | None, as_json: bool, quiet: 
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     errors = Console(stderr=True)
-    say: Callable[[str], None] = (
-        (lambda _: None) if quiet else lambda text: errors.print(text, highlight=False)
-    )
+    say: Callable[[str], None] = (lambda _: None) if quiet else lambda text: errors.print(text, highlight=False)
     counts = uvloop.run(serve.serve(endpoints, workers, say))
     if as_json:
         click.echo(json.dumps(counts, indent=2))
@@ -193,9 +188,7 @@ def sink(addresses: tuple[str, ...], workers: int | None, as_json: bool, quiet: 
 
 @cli.command()
 @click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
-@click.option(
-    "--json", "as_json", is_flag=True, help="The summary as JSON on stdout, and nothing else there."
-)
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout, and nothing else there.")
 def report(run_directory: Path, as_json: bool) -> None:
     """Rebuild the report of RUN, and its summary if the run never came to write one.
 
@@ -215,8 +208,7 @@ def report(run_directory: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
-        text.render(summary, Console())
-        click.echo(f"\nReport: {path}")
+        text.render(summary, Console(), report=str(path))
 
 
 @cli.command()

@@ -24,8 +24,8 @@ import os
 import socket
 import struct
 from array import array
-from collections.abc import Sequence
-from errno import EALREADY, EINPROGRESS, EISCONN, ETIMEDOUT
+from collections.abc import Callable, Sequence
+from errno import EADDRNOTAVAIL, EALREADY, EINPROGRESS, EISCONN, ETIMEDOUT
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 from typing import Final, NamedTuple
 
@@ -33,7 +33,7 @@ from loadgen.clock import now_ns
 from loadgen.metrics.outcomes import Syscall
 from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint
-from loadgen.sourceports import SourcePorts
+from loadgen.sourceports import TRIES, SourcePorts
 
 #: What a held connection is watched for: data (to be thrown away), end of file, reset.
 _HELD: Final = EPOLLIN | EPOLLRDHUP
@@ -136,6 +136,8 @@ class Connector:
             number = sock.connect_ex(target)
             if number == EINPROGRESS:
                 number = sock.connect_ex(target)
+            elif number == EADDRNOTAVAIL and port:
+                number, port = self._try_other_ports(sock, pair, port)
             if number == 0 or number == EISCONN:
                 self._established(sock, pair, port, due, started, now_ns(), register)
             elif number == EALREADY:
@@ -149,6 +151,22 @@ class Connector:
         recorder.in_flight = len(self._unanswered)
         recorder.retried = ports.retried
         recorder.publish()
+
+    def _try_other_ports(self, sock: socket.SocketType, pair: int, port: int) -> tuple[int, int]:
+        """connect() found our port taken: the answer of connect() with the next ones, and the last port."""
+        target = self._targets[pair]
+        number = EADDRNOTAVAIL
+        for _ in range(TRIES - 1):
+            following = self._ports.another(sock, pair, port)
+            if not following:
+                break
+            port = following
+            number = sock.connect_ex(target)
+            if number == EINPROGRESS:
+                number = sock.connect_ex(target)
+            if number != EADDRNOTAVAIL:
+                break
+        return number, port
 
     def drain_events(self) -> None:
         """Take what the kernel has to say, without waiting: answers to attempts, held connections lost."""
@@ -214,7 +232,16 @@ class Connector:
             attempt.sock.close()
         self._unanswered.clear()
 
-    def _established(self, sock, pair, port, due, started, established, watch) -> None:  # type: ignore
+    def _established(
+        self,
+        sock: socket.SocketType,
+        pair: int,
+        port: int,
+        due: int,
+        started: int,
+        established: int,
+        watch: Callable[[int, int], None],
+    ) -> None:
         recorder = self._recorder
         if self._self_connect[pair] and sock.getsockname()[:2] == self._targets[pair]:
             self._failed(pair, Syscall.GETSOCKNAME, 0, sock, port)

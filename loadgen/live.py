@@ -74,9 +74,7 @@ class PlainLines(Quiet):
         sink = f", sink {line['sink']['open']:,}" if line["sink"] else ""
         p50, p99 = _connect_us(line)
         latency = f", connect p50 {p50:,.0f} us p99 {p99:,.0f} us" if p50 else ""
-        errors = "".join(
-            f", {syscall} {number} {count:,}" for syscall, number, _, count in line["errors"][:_ROWS_MAX]
-        )
+        errors = "".join(f", {syscall} {number} {count:,}" for syscall, number, _, count in line["errors"][:_ROWS_MAX])
         self._console.print(
             f"{line['t_s']:7.1f} s  {_WORDS[Phase(line['phase'])]:8} "
             f"{line['open']:>9,} open of {plan.connections:,}, {self._rate.of(line):,.0f}/s, "
@@ -111,11 +109,7 @@ class LiveTable(Quiet):
         phase = Phase(line["phase"])
         if phase is Phase.HOLD and self._hold_began_s is None:
             self._hold_began_s = line["t_s"]
-        done = (
-            line["open"]
-            if phase is Phase.DRAIN
-            else line["established"] + line["failed"] + line["not_started"]
-        )
+        done = line["open"] if phase is Phase.DRAIN else line["established"] + line["failed"] + line["not_started"]
         head = Table.grid(padding=(0, 2), expand=True)
         head.add_column(no_wrap=True)
         head.add_column(ratio=1)
@@ -140,9 +134,7 @@ class LiveTable(Quiet):
         if tw := line["kernel"].get("now", {}).get("sockstat.tcp_tw"):
             body.add_row("TIME-WAIT", f"{tw:,}")
         for syscall, number, outcome, count in line["errors"][:_ROWS_MAX]:
-            body.add_row(
-                "error", f"[red]{count:,}[/]  {escape(syscall)} {escape(number)}  ({escape(outcome)})"
-            )
+            body.add_row("error", f"[red]{count:,}[/]  {escape(syscall)} {escape(number)}  ({escape(outcome)})")
         workers = line["workers"]
         stalled = f"  [red]{workers['stalled']} stalled[/]" if workers["stalled"] else ""
         body.add_row("workers", f"{workers['alive']} of {plan.workers}{stalled}")

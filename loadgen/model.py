@@ -157,9 +157,7 @@ class Plan:
             **{
                 **data,
                 "sources": tuple(data["sources"]),
-                "targets": tuple(
-                    Target(Endpoint(**target["endpoint"]), target["sink"]) for target in data["targets"]
-                ),
+                "targets": tuple(Target(Endpoint(**target["endpoint"]), target["sink"]) for target in data["targets"]),
                 "strategy": Strategy(data["strategy"]),
                 "ports": PortRange(**data["ports"]),
                 "skipped_ports": tuple(data["skipped_ports"]),

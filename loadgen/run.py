@@ -80,8 +80,8 @@ class Orchestrator:
         scenario_text: str,
         options: Options,
         *,
-        observer: Observer = lambda plan, line: None,
-        notice: Callable[[str], None] = lambda text: None,
+        observer: Observer,
+        notice: Callable[[str], None],
     ) -> None:
         self._scenario, self._text, self._options = scenario, scenario_text, options
         self._observer, self._notice = observer, notice
@@ -107,9 +107,7 @@ class Orchestrator:
             the result, because by then there is something to show.
         """
         for target in self._scenario.targets:
-            guard.check(
-                target.endpoint.address, allowed=self._options.allow, authorized=self._options.authorized
-            )
+            guard.check(target.endpoint.address, allowed=self._options.allow, authorized=self._options.authorized)
         self._writer: rundir.RunWriter | None = None
         self._start_ns = now_ns()
         self._fleet = Fleet(self._on_lost)
@@ -142,14 +140,10 @@ class Orchestrator:
         targets = [target.endpoint for target in scenario.targets]
         sources = scenario.sources.expanded
         if scenario.sources.interfaces:
-            sources += await zygote.call(
-                "loadgen.kernel.host:interface_addresses", scenario.sources.interfaces
-            )
+            sources += await zygote.call("loadgen.kernel.host:interface_addresses", scenario.sources.interfaces)
         facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets)
         fell_back = scenario.lab is not None and not in_lab
-        allowances = Allowances(
-            in_lab=in_lab, port_blocking=self._options.port_blocking, extend_sources=fell_back
-        )
+        allowances = Allowances(in_lab=in_lab, port_blocking=self._options.port_blocking, extend_sources=fell_back)
         plan = make_plan(scenario, sources, facts, allowances)
         if fell_back:
             note = f"no namespace here: ran on the host's own loopback with its port range {facts.port_range}"
@@ -165,10 +159,7 @@ class Orchestrator:
             await self._fleet.start(
                 SINK,
                 "loadgen.sink:main",
-                [
-                    sink.SinkShard(endpoints, index, plan.sinks, rows, facts.descriptors)
-                    for index in range(plan.sinks)
-                ],
+                [sink.SinkShard(endpoints, index, plan.sinks, rows, facts.descriptors) for index in range(plan.sinks)],
                 blocks_fd=self._sink_blocks.fd,
                 timeout_s=_READY_TIMEOUT_S,
             )
@@ -199,9 +190,7 @@ class Orchestrator:
             self._end_phase(Phase.DRAIN)
             if self._interrupts < 2:
                 fleet.tell(WORKER, do="drain")
-                await fleet.wait(
-                    lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S
-                )
+                await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
                 await self._settle_sinks()
         finally:
             ticker.cancel()

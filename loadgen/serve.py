@@ -22,9 +22,7 @@ _READY_TIMEOUT_S: Final = 30.0
 _INTERVAL_S: Final = 1.0
 
 
-async def serve(
-    endpoints: Sequence[Endpoint], workers: int | None, say: Callable[[str], None]
-) -> dict[str, Any]:
+async def serve(endpoints: Sequence[Endpoint], workers: int | None, say: Callable[[str], None]) -> dict[str, Any]:
     """Listen on `endpoints` with `workers` processes (default: one per core) until SIGINT or SIGTERM.
 
     say: called with a line when the counts have changed, once per second.
@@ -46,12 +44,8 @@ async def serve(
     blocks = Blocks.create("loadgen-sinks", sink.block_dtype(_SOURCES), count)
     fleet = Fleet(on_lost)
     try:
-        shards = [
-            sink.SinkShard(tuple(endpoints), index, count, _SOURCES, descriptors) for index in range(count)
-        ]
-        await fleet.start(
-            "sink", "loadgen.sink:main", shards, blocks_fd=blocks.fd, timeout_s=_READY_TIMEOUT_S
-        )
+        shards = [sink.SinkShard(tuple(endpoints), index, count, _SOURCES, descriptors) for index in range(count)]
+        await fleet.start("sink", "loadgen.sink:main", shards, blocks_fd=blocks.fd, timeout_s=_READY_TIMEOUT_S)
         say(
             f"listening on {', '.join(map(str, endpoints))} with {count} processes, room for "
             f"{count * (descriptors - 16):,} connections, accept queue {accept_queue():,} each; Ctrl-C ends it"

@@ -13,7 +13,6 @@ had promised.
 from __future__ import annotations
 
 import socket
-import struct
 from collections import deque
 from collections.abc import Container, Sequence
 from errno import EADDRINUSE
@@ -26,8 +25,8 @@ IP_BIND_ADDRESS_NO_PORT: Final = 24
 #: ip(7), Linux 6.3: where this one socket's automatic port may come from. Not in Python 3.11's socket.
 IP_LOCAL_PORT_RANGE: Final = 51
 
-#: How many ports held by somebody else `explicit` passes over before it gives an attempt up.
-EXPLICIT_TRIES: Final = 10
+#: How many ports an attempt tries that turn out to be held by somebody else before it has failed.
+TRIES: Final = 10
 
 
 class SourcePorts(Protocol):
@@ -36,32 +35,43 @@ class SourcePorts(Protocol):
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Set options and bind as the strategy wants, for the (source, target) number `pair`."""
 
+    def another(self, sock: socket.SocketType, pair: int, port: int) -> int:
+        """The port to try after connect() found `port` taken (EADDRNOTAVAIL); 0: there is no such way."""
+
     def release(self, pair: int, port: int) -> None:
-        """Take back the port that `prepare` returned; only called for ports above 0."""
+        """Take back the port that `prepare` or `another` returned; only called for ports above 0."""
 
     @property
     def retried(self) -> int:
-        """How many bind() calls met a port held by another socket and went on to the next."""
+        """How many times a port was taken by another socket, and the next one was tried."""
 
 
-class Kernel:
+class _NoChoice:
+    """What strategies share that leave the port to the kernel."""
+
+    retried = 0
+
+    def another(self, sock: socket.SocketType, pair: int, port: int) -> int:  # noqa: ARG002  # the protocol's
+        """The kernel has looked at every port already."""
+        return 0
+
+    def release(self, pair: int, port: int) -> None:
+        """The kernel owns the port."""
+
+
+class Kernel(_NoChoice):
     """connect() alone: the kernel chooses everything, and the source address too.
 
     Past half of the range each connect() first walks every taken port of one parity
     (__inet_hash_connect(), net/ipv4/inet_hashtables.c), so the last half costs a hundred times the first.
     """
 
-    retried = 0
-
-    def prepare(self, sock: socket.SocketType, pair: int) -> int:  # noqa: ARG002  # the verb's signature
+    def prepare(self, sock: socket.SocketType, pair: int) -> int:  # noqa: ARG002  # the protocol's
         """Nothing to prepare."""
         return 0
 
-    def release(self, pair: int, port: int) -> None:
-        """Nothing was taken."""
 
-
-class Late:
+class Late(_NoChoice):
     """bind() to the source address only; connect() picks the port when it knows the target.
 
     A plain bind((address, 0)) would take a port before the target is known, so that a port is spent
@@ -69,8 +79,6 @@ class Late:
     SO_REUSEADDR changes nothing for the connection itself, but lets a server that starts later bind
     a port on which one of these connections happens to live.
     """
-
-    retried = 0
 
     def __init__(self, sources: Sequence[str]) -> None:
         self._addresses = [(source, 0) for source in sources]
@@ -84,28 +92,6 @@ class Late:
         except OSError as error:
             return -(error.errno or 0)
         return 0
-
-    def release(self, pair: int, port: int) -> None:
-        """The kernel owns the port."""
-
-
-class LateRange(Late):
-    """`late`, and the port comes from this shard's own slice of the range.
-
-    Setting IP_LOCAL_PORT_RANGE also makes the kernel walk the slice in single steps behind its last
-    choice instead of one parity after the other, which keeps the cost of connect() flat until the
-    last port; so it is worth setting even where one worker has the whole range.
-    """
-
-    def __init__(self, sources: Sequence[str], ports: PortRange) -> None:
-        super().__init__(sources)
-        # A u32, high bound above low bound; a Python int of that size does not fit setsockopt's int.
-        self._range = struct.pack("=I", ports.high << 16 | ports.low)
-
-    def prepare(self, sock: socket.SocketType, pair: int) -> int:
-        """As `late`, after narrowing the ports to the slice."""
-        sock.setsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, self._range)
-        return super().prepare(sock, pair)
 
 
 class PortRing:
@@ -135,6 +121,55 @@ class PortRing:
         self._released.append(port)
 
 
+class LateRange(Late):
+    """`late`, and the port comes from this shard's own slice of the range, one port at a time.
+
+    IP_LOCAL_PORT_RANGE narrows where connect() may look for this one socket. Narrowed to the slice,
+    the kernel still has to search it, from a cursor that all connections of one (source, target)
+    share; when several workers move that cursor, each finds its slice full of gaps, and the last
+    quarter of it at half of the speed. So the slice is handed out here, oldest port first, and the
+    kernel is shown a range of a single port: it has nothing to search, and unlike after a bind()
+    with a port number, the port stays open to everybody else's four-tuples.
+    """
+
+    def __init__(self, sources: Sequence[str], ports: PortRange, skipped: Container[int] = ()) -> None:
+        super().__init__(sources)
+        self._rings = [PortRing(ports, skipped) for _ in sources]
+        self._slice = _port_range_option(ports.low, ports.high)
+        self.retried = 0
+
+    def prepare(self, sock: socket.SocketType, pair: int) -> int:
+        """As `late`, after narrowing the range to the next free port of the pair.
+
+        With none free the kernel is shown the whole slice, so that it is the kernel that says no.
+        """
+        port = self._rings[pair].allocate()
+        sock.setsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(port, port) if port else self._slice)
+        number = super().prepare(sock, pair)
+        if number and port:
+            self._rings[pair].release(port)
+        return number or port
+
+    def another(self, sock: socket.SocketType, pair: int, port: int) -> int:
+        """The next port for a socket whose connect() found `port` taken; it has bound none, so it may go on."""
+        ring = self._rings[pair]
+        ring.release(port)
+        following = ring.allocate()
+        sock.setsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(following, following))
+        self.retried += 1
+        return following
+
+    def release(self, pair: int, port: int) -> None:
+        """Queue the port for the same (source, target) again."""
+        self._rings[pair].release(port)
+
+
+def _port_range_option(low: int, high: int) -> int:
+    """The u32 of IP_LOCAL_PORT_RANGE, high bound above low bound, as the C int that setsockopt() takes."""
+    value = high << 16 | low
+    return value - (1 << 32) if value >> 31 else value
+
+
 class Explicit:
     """bind((address, port)) with a port of our own choosing.
 
@@ -157,7 +192,7 @@ class Explicit:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         ring, source = self._rings[pair], self._sources[pair]
         number = 0
-        for attempt in range(EXPLICIT_TRIES):
+        for attempt in range(TRIES):
             port = ring.allocate()
             if not port:
                 break
@@ -168,10 +203,14 @@ class Explicit:
                 number = error.errno or 0
                 if number != EADDRINUSE:
                     return -number
-                self.retried += attempt < EXPLICIT_TRIES - 1
+                self.retried += attempt < TRIES - 1
             else:
                 return port
         return -(number or EADDRINUSE)
+
+    def another(self, sock: socket.SocketType, pair: int, port: int) -> int:  # noqa: ARG002  # the protocol's
+        """A bound socket cannot bind again; its attempt has failed."""
+        return 0
 
     def release(self, pair: int, port: int) -> None:
         """Queue the port for the same (source, target) again."""
@@ -192,6 +231,6 @@ def strategy_for(
         case Strategy.LATE:
             return Late(sources)
         case Strategy.LATE_RANGE:
-            return LateRange(sources, ports)
+            return LateRange(sources, ports, skipped)
         case Strategy.EXPLICIT:
             return Explicit(sources, ports, skipped)

@@ -91,9 +91,7 @@ class Fleet:
 
     def all_of(self, kind: str, states: Collection[str]) -> bool:
         """Whether every process of this kind that is still there is in one of these states."""
-        return all(
-            member.state in states for member in self.members if member.kind == kind and member.state != GONE
-        )
+        return all(member.state in states for member in self.members if member.kind == kind and member.state != GONE)
 
     def alive(self, kind: str) -> list[Member]:
         """The processes of this kind that are still there."""

@@ -96,14 +96,8 @@ class Blocks:
 
     def __init__(self, fd: int, dtype: np.dtype[np.void], count: int) -> None:
         self.fd = fd
-        padded = np.dtype(
-            {
-                "names": list(dtype.names or ()),
-                "formats": [dtype.fields[name][0] for name in dtype.names or ()],  # type: ignore[index]  # named
-                "offsets": [dtype.fields[name][1] for name in dtype.names or ()],  # type: ignore[index]  # named
-                "itemsize": -(-dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE,
-            }
-        )
+        padding = -dtype.itemsize % mmap.PAGESIZE
+        padded = np.dtype([*dtype.descr, ("", f"V{padding}")]) if padding else dtype
         size = padded.itemsize * count
         if os.fstat(fd).st_size < size:
             os.ftruncate(fd, size)

@@ -48,9 +48,7 @@ def tenths_s(marks_ns: NDArray[np.int64], sizes: Sequence[int], start_ns: int) -
     goals = sum(sizes) * np.arange(1, TENTHS + 1) / TENTHS - 0.5
     positions = np.searchsorted(reached, goals)
     return [
-        round((int(flat[order[position]]) - start_ns) / NS_PER_S, 6)
-        for position in positions
-        if position < len(order)
+        round((int(flat[order[position]]) - start_ns) / NS_PER_S, 6) for position in positions if position < len(order)
     ]
 
 
@@ -95,18 +93,12 @@ class Snapshots:
             "t_s": round((at_ns - self._start_ns) / NS_PER_S, 6),
             "phase": phase.value,
             "scheduled": sum(self._sizes),
-            **{
-                counter.name.lower(): int(total[counter])
-                for counter in Counter
-                if counter < Counter.FIRST_STARTED_NS
-            },
+            **{counter.name.lower(): int(total[counter]) for counter in Counter if counter < Counter.FIRST_STARTED_NS},
             "ramp_s": self._ramp_s(counters),
             "tenths_s": tenths_s(self._records["marks_ns"], self._sizes, self._start_ns),
             "errors": self._errors(),
             "pairs": self._pairs().tolist(),
-            "latency_ns": {
-                row.name.lower(): histogram.sparse(latency[row] - self._latency[row]) for row in Latency
-            },
+            "latency_ns": {row.name.lower(): histogram.sparse(latency[row] - self._latency[row]) for row in Latency},
             "lag_ns": histogram.sparse(lag - self._lag),
             "cpu_s": round(int(total[Counter.CPU_NS]) / NS_PER_S, 3),
             **more,

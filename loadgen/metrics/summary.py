@@ -78,15 +78,12 @@ def summarise(
             "lost": last.get("lost", 0),
         },
         "rate_per_s": _rates(series),
-        "tenths_s": [
-            round(later - earlier, 6) for earlier, later in pairwise((0.0, *last.get("tenths_s", ())))
-        ],
+        "tenths_s": [round(later - earlier, 6) for earlier, later in pairwise((0.0, *last.get("tenths_s", ())))],
         "phases": _phases(series),
         "latency_us": {
             row.name.lower(): {
                 **{
-                    name: round(histogram.quantile_ns(latency[row], q) / NS_PER_US, 1)
-                    for name, q in _QUANTILES.items()
+                    name: round(histogram.quantile_ns(latency[row], q) / NS_PER_US, 1) for name, q in _QUANTILES.items()
                 },
                 "max": round(histogram.max_ns(latency[row]) / NS_PER_US, 1),
                 "count": int(latency[row].sum()),
@@ -110,9 +107,7 @@ def broken_invariants(summary: Mapping[str, Any]) -> list[str]:
     if arrivals["scheduled"] != arrivals["started"] + arrivals["not_started"]:
         problems.append(f"scheduled is not started + not_started: {arrivals}")
     if arrivals["started"] != outcomes["established"] + outcomes["failed"] + outcomes["in_flight"]:
-        problems.append(
-            f"started ({arrivals['started']}) is not established + failed + in_flight: {outcomes}"
-        )
+        problems.append(f"started ({arrivals['started']}) is not established + failed + in_flight: {outcomes}")
     if summary["complete"] and outcomes["in_flight"]:
         problems.append(f"a complete run has {outcomes['in_flight']} attempts in flight")
     return problems

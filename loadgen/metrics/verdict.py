@@ -65,13 +65,9 @@ def decide(summary: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
 def _remedies(limit: str, plan: Plan) -> list[str]:
     match limit:
         case "four-tuples" | "source-ports":
-            return [
-                f"add source addresses: each adds {plan.capacity_per_pair * len(plan.targets):,} connections"
-            ]
+            return [f"add source addresses: each adds {plan.capacity_per_pair * len(plan.targets):,} connections"]
         case "descriptors":
-            return [
-                "raise the hard limit of open files (ulimit -Hn), or let loadgen choose the number of workers"
-            ]
+            return ["raise the hard limit of open files (ulimit -Hn), or let loadgen choose the number of workers"]
         case "source-address":
             return [f"add the address: ip address add {plan.sources[0]} dev lo"]
         case "target":

@@ -331,8 +331,7 @@ def percentile_curve(totals: Mapping[str, NDArray[np.int64]]) -> Chart | None:
         "title": "Latency of the whole run by percentile",
         "label": "Line chart of latency against percentile, both on log scales: "
         + ", ".join(
-            f"{kind} p99 {words.latency(histogram.quantile_ns(counts, 0.99) / 1e3)}"
-            for kind, counts in totals.items()
+            f"{kind} p99 {words.latency(histogram.quantile_ns(counts, 0.99) / 1e3)}" for kind, counts in totals.items()
         )
         + ".",
         "unit": "latency",

@@ -195,13 +195,9 @@ def _figures(summary: Json) -> list[dict[str, Any]]:
         words.part(words.part(summary, "latency_us"), "connect"),
     )
     failed, lost = words.number(outcomes.get("failed")), words.number(opened.get("lost"))
-    worst = max(
-        words.rows(summary, "errors"), key=lambda row: words.number(row.get("count")) or 0, default=None
-    )
+    worst = max(words.rows(summary, "errors"), key=lambda row: words.number(row.get("count")) or 0, default=None)
     why = (
-        f"mostly {worst.get('syscall')} {worst.get('errno')}"
-        if failed and worst
-        else "attempts that ended in an error"
+        f"mostly {worst.get('syscall')} {worst.get('errno')}" if failed and worst else "attempts that ended in an error"
     )
 
     def unbroken(us: object) -> str:

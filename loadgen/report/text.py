@@ -36,9 +36,7 @@ def render(summary: Mapping[str, Any], console: Console, *, report: str | None =
 
     for tone, line in _lines(summary, report, max(WIDTH_MIN, min(console.width, WIDTH_MAX))):
         # What the terminal's encoding lacks becomes an escape instead of an exception.
-        text = Text(
-            line.encode(console.encoding, "backslashreplace").decode(console.encoding), style=_STYLES[tone]
-        )
+        text = Text(line.encode(console.encoding, "backslashreplace").decode(console.encoding), style=_STYLES[tone])
         if tone in ("", "good", "bad"):
             text.stylize("not bold dim" if tone == "" else "bold", 0, LABEL_WIDTH)
         console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -86,9 +84,7 @@ def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
     if sink:
         agrees = sink.get("agrees") is True
         accepted, peak = words.count(sink.get("accepted")), words.count(sink.get("open_peak"))
-        reason = (
-            "both sides agree" if agrees else f"THE SIDES DISAGREE: {sink.get('text') or 'no reason given'}"
-        )
+        reason = "both sides agree" if agrees else f"THE SIDES DISAGREE: {sink.get('text') or 'no reason given'}"
         said = f"{accepted} accepted, at most {peak} open; {reason}"
         found += _labelled("other side", said, width, "" if agrees else "bad")
     return found
@@ -120,12 +116,9 @@ def _latency(summary: Mapping[str, Any]) -> list[Line]:
     ]
     if not rows:
         return []
-    head = "latency".ljust(LABEL_WIDTH) + "".join(
-        f"{name:>10}" for name in ("p50", "p90", "p99", "p99.9", "max")
-    )
+    head = "latency".ljust(LABEL_WIDTH) + "".join(f"{name:>10}" for name in ("p50", "p90", "p99", "p99.9", "max"))
     return [("head", head)] + [
-        ("", f"  {kind}".ljust(LABEL_WIDTH) + "".join(f"{value:>10}" for value in values))
-        for kind, values in rows
+        ("", f"  {kind}".ljust(LABEL_WIDTH) + "".join(f"{value:>10}" for value in values)) for kind, values in rows
     ]
 
 

@@ -11,14 +11,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from loadgen.arrivals import due_ns, due_ns_of, first_pair, port_slices, shard_arrivals, shard_sizes
+from loadgen.arrivals import due_ns, first_pair, port_slices, shard_arrivals, shard_sizes
 from loadgen.errors import CapacityError, ScenarioError
 from loadgen.model import PortRange, Stage
 
 rates = st.sampled_from([0.0, 0.5, 1.0, 10.0]) | st.floats(0, 100).map(lambda rate: round(rate, 3))
-stages = st.lists(
-    st.builds(Stage, rates, rates, st.floats(0, 5).map(lambda seconds: round(seconds, 3))), max_size=4
-)
+stages = st.lists(st.builds(Stage, rates, rates, st.floats(0, 5).map(lambda seconds: round(seconds, 3))), max_size=4)
 workers = st.integers(1, 70)
 
 

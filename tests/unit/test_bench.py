@@ -70,9 +70,7 @@ def test_merged_tenths_last_from_the_first_attempt_to_the_last_connection(
     processes: list[tuple[float, int, list[float]]],
 ) -> None:
     offsets = [offset - min(offset for offset, _, _ in processes) for offset, _, _ in processes]
-    merged = merge_tenths(
-        offsets, [count for _, count, _ in processes], [tenths for _, _, tenths in processes]
-    )
+    merged = merge_tenths(offsets, [count for _, count, _ in processes], [tenths for _, _, tenths in processes])
     ends = [offset + sum(tenths) for offset, (_, _, tenths) in zip(offsets, processes, strict=True)]
     assert sum(merged) == pytest.approx(max(ends))
     assert min(merged) >= 0

@@ -15,9 +15,7 @@ from loadgen.metrics import histogram
 
 TOP = 2**40 - 1
 #: As many small as large values: a uniform choice below 2**40 would hardly ever be below 2**30.
-values = st.lists(
-    st.integers(0, 40).flatmap(lambda bits: st.integers(0, min(2**bits, TOP))), min_size=1, max_size=200
-)
+values = st.lists(st.integers(0, 40).flatmap(lambda bits: st.integers(0, min(2**bits, TOP))), min_size=1, max_size=200)
 
 
 def counted(numbers: list[int]) -> NDArray[np.int64]:

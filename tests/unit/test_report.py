@@ -42,9 +42,7 @@ def recorded_run(
     target, capacity = "198.19.0.1:9000", 28_232
     drain_s = 1.4
     end_s = ramp_s + hold_s + drain_s
-    times = sorted(
-        {*np.arange(interval_s, end_s, interval_s).round(3).tolist(), ramp_s, ramp_s + hold_s, end_s}
-    )
+    times = sorted({*np.arange(interval_s, end_s, interval_s).round(3).tolist(), ramp_s, ramp_s + hold_s, end_s})
     series, done_before, latency_sum = [], 0, np.zeros((3, histogram.BUCKETS), dtype=np.int64)
     for t in times:
         share = min(t / ramp_s, 1.0) ** 1.02
@@ -217,9 +215,7 @@ def recorded_run(
                 "note": "",
             },
         ],
-        "notes": [
-            "Ports 32768-60999 are shared with every other program on the host; none listens in them now."
-        ],
+        "notes": ["Ports 32768-60999 are shared with every other program on the host; none listens in them now."],
     }
     host = {
         "kernel": "6.18.5",
@@ -243,9 +239,7 @@ def recorded_run(
         {"t_s": ramp_s, "event": "phase", "text": "ramp is over, hold begins"},
     ]
     if failing:
-        events.insert(
-            1, {"t_s": 4.2, "event": "worker-lost", "text": "worker 3 (pid 4711) was killed by SIGKILL"}
-        )
+        events.insert(1, {"t_s": 4.2, "event": "worker-lost", "text": "worker 3 (pid 4711) was killed by SIGKILL"})
     scenario = f"""\
 name: hold-100k
 lab:
@@ -407,9 +401,7 @@ def test_the_policy_allows_the_inline_blocks_and_nothing_else(run: Run) -> None:
 
 def test_nothing_is_loaded_from_anywhere(run: Run) -> None:
     page = Page(html.render(**run))
-    loading = [
-        a[name] or "" for _, a in page.elements for name in ("src", "href", "srcset", "data") if name in a
-    ]
+    loading = [a[name] or "" for _, a in page.elements for name in ("src", "href", "srcset", "data") if name in a]
     assert all(address.startswith(("#", "data:")) for address in loading)
     assert not re.search(r"url\(|@import", "".join(page.blocks["style"]))
     assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|import\(", "".join(page.blocks["script"]))
@@ -472,9 +464,7 @@ def test_tables_and_charts_have_names(failing_run: Run) -> None:
     heads = [attributes for tag, attributes in page.elements if tag == "th"]
     assert heads
     assert all(attributes.get("scope") in ("col", "row") for attributes in heads)
-    plots = [
-        attributes for _, attributes in page.elements if "plot" in (attributes.get("class") or "").split()
-    ]
+    plots = [attributes for _, attributes in page.elements if "plot" in (attributes.get("class") or "").split()]
     drawn = json.loads(page.blocks["data"][0])["charts"]
     assert {f"chart-{chart['id']}" for chart in drawn} == {attributes["id"] for attributes in plots}
     assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in plots)

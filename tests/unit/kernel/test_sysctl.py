@@ -91,9 +91,7 @@ def test_a_value_that_comes_back_different_is_an_error(root: Path, monkeypatch: 
         sysctl.write("net.ipv4.tcp_tw_reuse", "7", root=root)
 
 
-def test_reserved_ports_may_come_back_in_another_spelling(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reserved_ports_may_come_back_in_another_spelling(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = root / "net/ipv4/ip_local_reserved_ports"
     monkeypatch.setattr(os, "write", lambda _descriptor, _text: path.write_text("8080-8081,9000\n"))
     sysctl.write("net.ipv4.ip_local_reserved_ports", "9000,8081,8080", root=root)
