@@ -1,7 +1,8 @@
 """The data plane: open connections in batches, watch them all with one epoll object, close them.
 
-No task, no transport, no exception and no log line per connection: a held connection is a bare
-descriptor, one byte range in two preallocated arrays, and one entry in the kernel's epoll set.
+No task, no transport, no exception and no log line per connection: a held connection is a plain
+socket object of some 100 bytes, its places in three preallocated arrays, and one entry in the
+kernel's epoll set.
 
 Some facts about a non-blocking connect(), each held by a test in tests/lab:
 
@@ -20,12 +21,11 @@ Some facts about a non-blocking connect(), each held by a test in tests/lab:
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from array import array
-from collections.abc import Callable, Sequence
-from errno import EADDRNOTAVAIL, EALREADY, EINPROGRESS, EISCONN, ETIMEDOUT
+from collections.abc import Sequence
+from errno import EADDRNOTAVAIL, EALREADY, EINPROGRESS, ETIMEDOUT
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 from typing import Final, NamedTuple
 
@@ -42,6 +42,10 @@ _GONE: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 #: struct linger {on, 0 s}: close() sends RST and leaves no TIME-WAIT (socket(7)).
 _LINGER_0: Final = struct.pack("ii", 1, 0)
 _EVENTS_MAX: Final = 512
+#: The C type, without the Python class that socket.socket wraps around it.
+_Socket: Final = socket.SocketType
+#: Non-blocking from birth, which saves an fcntl(2) for each socket (socket(2)).
+_STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _READ_SIZE: Final = 65536
 
 
@@ -86,8 +90,9 @@ class Connector:
         self._in_flight_max = in_flight_max
         self._epoll = epoll()
         self._unanswered: dict[int, Unanswered] = {}
-        # Indexed by descriptor: which pair a held connection belongs to (-1: none), and its port if we chose it.
-        self._pair_of = array("i", [-1]) * descriptors
+        # Indexed by descriptor: the held connection, the pair it belongs to, and its port if we chose it.
+        self._sockets: list[socket.SocketType | None] = [None] * descriptors
+        self._pair_of = array("i", [0]) * descriptors
         self._port_of = array("H", [0]) * descriptors
         self._next_pair = first_pair
         self._close_from = 0
@@ -105,52 +110,84 @@ class Connector:
         """Start one attempt for each due time (0: no schedule), round robin over the pairs.
 
         Everything that can go wrong with an attempt is counted in the recorder. The caller sees to
-        it that the batch is not larger than `room`.
+        it that the batch is not larger than `room`, nor than BATCH_MAX.
+
+        One flat loop on purpose: what is written out here instead of called saves a third of the
+        time that Python itself takes for a connection.
         """
         recorder, ports, pair = self._recorder, self._ports, self._next_pair
-        prepare, register = ports.prepare, self._epoll.register
-        targets, families, reset = self._targets, self._families, self._reset
+        prepare, register, sockets, port_of = ports.prepare, self._epoll.register, self._sockets, self._port_of
+        targets, families, self_connect = self._targets, self._families, self._self_connect
+        pair_of, pair_established = self._pair_of, recorder.pair_established
+        lateness_ns, connect_ns, arrival_ns, n = recorder.begin_batch(len(due_ns))
         pairs = len(targets)
+        established, until_mark, established_ns = 0, recorder.next_mark - recorder.established, 0
         for due in due_ns:
-            recorder.started += 1
+            port = 0
             try:
-                sock = socket.SocketType(families[pair], _STREAM)
+                sock = _Socket(families[pair], _STREAM)
             except OSError as error:
                 self._failed(pair, Syscall.SOCKET, error.errno or 0)
                 pair = pair + 1 if pair + 1 < pairs else 0
                 continue
             try:
-                if reset:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
                 port = prepare(sock, pair)
             except OSError as error:
                 self._failed(pair, Syscall.SETSOCKOPT, error.errno or 0, sock)
                 pair = pair + 1 if pair + 1 < pairs else 0
                 continue
-            if port < 0:
-                self._failed(pair, Syscall.BIND, -port, sock)
-                pair = pair + 1 if pair + 1 < pairs else 0
-                continue
             target = targets[pair]
-            started = now_ns()
-            number = sock.connect_ex(target)
-            if number == EINPROGRESS:
+            if port >= 0:
+                started_ns = now_ns()
                 number = sock.connect_ex(target)
-            elif number == EADDRNOTAVAIL and port:
-                number, port = self._try_other_ports(sock, pair, port)
-            if number == 0 or number == EISCONN:
-                self._established(sock, pair, port, due, started, now_ns(), register)
-            elif number == EALREADY:
-                fd = sock.fileno()
-                register(fd, EPOLLOUT)
-                self._unanswered[fd] = Unanswered(sock, pair, port, due, started)
+                if number == EINPROGRESS:
+                    number = sock.connect_ex(target)
+                elif number == EADDRNOTAVAIL and port:
+                    number, port = self._try_other_ports(sock, pair, port)
+                if not number and self_connect[pair] and sock.getsockname()[:2] == target:
+                    self._failed(pair, Syscall.GETSOCKNAME, 0, sock, port)
+                elif not number:
+                    established_ns = now_ns()
+                    fd = sock.fileno()
+                    try:
+                        register(fd, _HELD)
+                    except OSError as error:  # ENOSPC: fs.epoll.max_user_watches (epoll(7))
+                        self._failed(pair, Syscall.REGISTER, error.errno or 0, sock, port)
+                    else:
+                        sockets[fd] = sock
+                        pair_of[fd] = pair
+                        port_of[fd] = port
+                        pair_established[pair] += 1
+                        connect_ns[n] = established_ns - started_ns
+                        if due:
+                            lateness_ns[n] = started_ns - due
+                            arrival_ns[n] = established_ns - due
+                        n += 1
+                        established += 1
+                        if established >= until_mark:
+                            until_mark = recorder.mark(established, established_ns)
+                elif number == EALREADY:
+                    self._wait_for(Unanswered(sock, pair, port, due, started_ns))
+                else:
+                    self._failed(pair, Syscall.CONNECT, number, sock, port)
             else:
-                self._failed(pair, Syscall.CONNECT, number, sock, port)
+                self._failed(pair, Syscall.BIND, -port, sock)
             pair = pair + 1 if pair + 1 < pairs else 0
         self._next_pair = pair
+        recorder.end_batch(len(due_ns), established, n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
         recorder.in_flight = len(self._unanswered)
         recorder.retried = ports.retried
         recorder.publish()
+
+    def _wait_for(self, attempt: Unanswered) -> None:
+        """connect() is not answered yet: let epoll tell when it is."""
+        fd = attempt.sock.fileno()
+        try:
+            self._epoll.register(fd, EPOLLOUT)
+        except OSError as error:
+            self._failed(attempt.pair, Syscall.REGISTER, error.errno or 0, attempt.sock, attempt.port)
+        else:
+            self._unanswered[fd] = attempt
 
     def _try_other_ports(self, sock: socket.SocketType, pair: int, port: int) -> tuple[int, int]:
         """connect() found our port taken: the answer of connect() with the next ones, and the last port."""
@@ -180,19 +217,7 @@ class Connector:
             if attempt is None:
                 self._held_event(fd, event)
                 continue
-            number = attempt.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if number:
-                self._failed(attempt.pair, Syscall.CONNECT, number, attempt.sock, attempt.port)
-            else:
-                self._established(
-                    attempt.sock,
-                    attempt.pair,
-                    attempt.port,
-                    attempt.due_ns,
-                    attempt.started_ns,
-                    now,
-                    self._epoll.modify,
-                )
+            self._answered(fd, attempt, now)
         self._recorder.in_flight = len(unanswered)
         self._recorder.publish()
 
@@ -212,14 +237,16 @@ class Connector:
 
     def close_batch(self, count: int) -> bool:
         """Close up to `count` held connections; True while some are left."""
-        recorder, pair_of = self._recorder, self._pair_of
-        end = len(pair_of)
+        recorder, sockets = self._recorder, self._sockets
+        end = len(sockets)
         fd = self._close_from
         while count and fd < end:
-            if (pair := pair_of[fd]) >= 0:
-                self._forget(fd, pair)
-                os.close(fd)
-                recorder.record_closed(pair)
+            if (sock := sockets[fd]) is not None:
+                if self._reset:
+                    # Only now: on an open socket it would be a call more in the ramp, which is what is timed.
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+                recorder.record_closed(self._forget(fd))
+                sock.close()
                 count -= 1
             fd += 1
         self._close_from = fd
@@ -232,30 +259,20 @@ class Connector:
             attempt.sock.close()
         self._unanswered.clear()
 
-    def _established(
-        self,
-        sock: socket.SocketType,
-        pair: int,
-        port: int,
-        due: int,
-        started: int,
-        established: int,
-        watch: Callable[[int, int], None],
-    ) -> None:
-        recorder = self._recorder
-        if self._self_connect[pair] and sock.getsockname()[:2] == self._targets[pair]:
+    def _answered(self, fd: int, attempt: Unanswered, now: int) -> None:
+        """An attempt that had to wait has its answer: hold the connection, or count why there is none."""
+        sock, pair, port, due_ns, started_ns = attempt
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self._failed(pair, Syscall.CONNECT, number, sock, port)
+        elif self._self_connect[pair] and sock.getsockname()[:2] == self._targets[pair]:
             self._failed(pair, Syscall.GETSOCKNAME, 0, sock, port)
-            return
-        fd = sock.detach()
-        try:
-            watch(fd, _HELD)
-        except OSError as error:  # ENOSPC: fs.epoll.max_user_watches (epoll(7))
-            os.close(fd)
-            self._failed(pair, Syscall.REGISTER, error.errno or 0, None, port)
-            return
-        self._pair_of[fd] = pair
-        self._port_of[fd] = port
-        recorder.record_established(pair, due, started, established)
+        else:
+            self._epoll.modify(fd, _HELD)
+            self._sockets[fd] = sock
+            self._pair_of[fd] = pair
+            self._port_of[fd] = port
+            self._recorder.record_established(pair, due_ns, started_ns, now)
 
     def _failed(
         self, pair: int, syscall: Syscall, number: int, sock: socket.SocketType | None = None, port: int = 0
@@ -268,24 +285,24 @@ class Connector:
 
     def _held_event(self, fd: int, event: int) -> None:
         """A held connection had data (read and forgotten), or is over (counted as lost, with the reason)."""
+        sock = self._sockets[fd]
+        if sock is None:  # closed by us between the kernel's report and now
+            return
         number = 0
         try:
-            alive = len(os.read(fd, _READ_SIZE)) > 0
+            alive = len(sock.recv(_READ_SIZE)) > 0
         except BlockingIOError:
             alive = not event & _GONE
         except OSError as error:
             alive, number = False, error.errno or 0
-        if alive:
-            return
-        pair = self._pair_of[fd]
-        self._forget(fd, pair)
-        os.close(fd)
-        self._recorder.record_lost(pair, number)
+        if not alive:
+            self._recorder.record_lost(self._forget(fd), number)
+            sock.close()
 
-    def _forget(self, fd: int, pair: int) -> None:
-        self._pair_of[fd] = -1
+    def _forget(self, fd: int) -> int:
+        """Take a connection out of the books, its port back into the ring; returns its pair."""
+        self._sockets[fd] = None
+        pair = self._pair_of[fd]
         if port := self._port_of[fd]:
             self._ports.release(pair, port)
-
-
-_STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        return pair

@@ -25,6 +25,13 @@ IP_BIND_ADDRESS_NO_PORT: Final = 24
 #: ip(7), Linux 6.3: where this one socket's automatic port may come from. Not in Python 3.11's socket.
 IP_LOCAL_PORT_RANGE: Final = 51
 
+# Looked up once here instead of several times for each connection. The SOL_IP options are those of
+# AF_INET6 sockets, too: at IPPROTO_IPV6 the same numbers mean something else.
+_SOL_IP: Final = socket.SOL_IP
+_SOL_SOCKET: Final = socket.SOL_SOCKET
+_SO_REUSEADDR: Final = socket.SO_REUSEADDR
+_SO_REUSEPORT: Final = socket.SO_REUSEPORT
+
 #: How many ports an attempt tries that turn out to be held by somebody else before it has failed.
 TRIES: Final = 10
 
@@ -85,8 +92,8 @@ class Late(_NoChoice):
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Bind the address and no port. EADDRNOTAVAIL here means that the address is on no interface."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)  # SOL_IP for AF_INET6 sockets, too
+        sock.setsockopt(_SOL_SOCKET, _SO_REUSEADDR, 1)
+        sock.setsockopt(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         try:
             sock.bind(self._addresses[pair])
         except OSError as error:
@@ -101,24 +108,18 @@ class PortRing:
     long as possible before it is used again. Memory grows with the ports released, not with the range.
     """
 
-    __slots__ = ("_fresh", "_high", "_released", "_skipped")
+    __slots__ = ("_fresh", "_released", "release")
 
     def __init__(self, ports: PortRange, skipped: Container[int] = ()) -> None:
-        self._fresh, self._high, self._skipped = ports.low, ports.high, skipped
+        every = range(ports.low, ports.high + 1)
+        self._fresh = (port for port in every if port not in skipped) if skipped else iter(every)
         self._released: deque[int] = deque()
+        #: Put a port at the end of the queue.
+        self.release = self._released.append
 
     def allocate(self) -> int:
         """The port that has rested longest, or 0 when every port is in use."""
-        while self._fresh <= self._high:
-            port = self._fresh
-            self._fresh = port + 1
-            if port not in self._skipped:
-                return port
-        return self._released.popleft() if self._released else 0
-
-    def release(self, port: int) -> None:
-        """Put a port at the end of the queue."""
-        self._released.append(port)
+        return next(self._fresh, 0) or (self._released.popleft() if self._released else 0)
 
 
 class LateRange(Late):
@@ -144,18 +145,24 @@ class LateRange(Late):
         With none free the kernel is shown the whole slice, so that it is the kernel that says no.
         """
         port = self._rings[pair].allocate()
-        sock.setsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(port, port) if port else self._slice)
-        number = super().prepare(sock, pair)
-        if number and port:
-            self._rings[pair].release(port)
-        return number or port
+        set_option = sock.setsockopt
+        set_option(_SOL_SOCKET, _SO_REUSEADDR, 1)
+        set_option(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        set_option(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(port, port) if port else self._slice)
+        try:
+            sock.bind(self._addresses[pair])
+        except OSError as error:
+            if port:
+                self._rings[pair].release(port)
+            return -(error.errno or 0)
+        return port
 
     def another(self, sock: socket.SocketType, pair: int, port: int) -> int:
         """The next port for a socket whose connect() found `port` taken; it has bound none, so it may go on."""
         ring = self._rings[pair]
         ring.release(port)
         following = ring.allocate()
-        sock.setsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(following, following))
+        sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(following, following))
         self.retried += 1
         return following
 
@@ -188,8 +195,8 @@ class Explicit:
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Bind the next free port; one that another socket holds goes to the back of the queue."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(_SOL_SOCKET, _SO_REUSEADDR, 1)
+        sock.setsockopt(_SOL_SOCKET, _SO_REUSEPORT, 1)
         ring, source = self._rings[pair], self._sources[pair]
         number = 0
         for attempt in range(TRIES):

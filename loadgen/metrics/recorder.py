@@ -31,6 +31,9 @@ OTHER_KEY: Final = 0
 MARKS: Final = 100
 #: Latencies waiting to be sorted into histograms: numpy wants many at once, memory wants few.
 _PENDING: Final = 1024
+#: The most attempts in one batch.
+BATCH_MAX: Final = 256
+_NOT_SCHEDULED: Final = array("q", [-1]) * BATCH_MAX
 
 
 class Counter(IntEnum):
@@ -134,6 +137,7 @@ class Recorder:
         "_error_slots",
         "_lateness",
         "_marks",
+        "_pair_closed",
         "_pending",
         "_scheduled",
         "cpu_ns",
@@ -149,7 +153,6 @@ class Recorder:
         "open",
         "pair_established",
         "pair_failed",
-        "pair_open",
         "retried",
         "started",
     )
@@ -163,31 +166,60 @@ class Recorder:
         self._scheduled = scheduled
         self._marks = 0
         self.next_mark = self._mark_after(0)
-        self.pair_established, self.pair_failed, self.pair_open = ([0] * pairs for _ in range(3))
+        self.pair_established, self.pair_failed, self._pair_closed = ([0] * pairs for _ in range(3))
         self.started = self.established = self.failed = self.in_flight = self.not_started = 0
         self.open = self.lost = self.retried = 0
         self.first_started_ns = self.last_established_ns = self.heartbeat_ns = self.cpu_ns = 0
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
         self._pending = 0
 
-    def record_established(self, pair: int, due_ns: int, started_ns: int, established_ns: int) -> None:
-        """Count a connection that is open from now on. due_ns 0: nothing was scheduled, so no lateness."""
-        self.established += 1
-        self.open += 1
-        self.pair_established[pair] += 1
-        self.pair_open[pair] += 1
-        self.last_established_ns = established_ns
-        n = self._pending
-        self._connect[n] = established_ns - started_ns
-        self._lateness[n] = started_ns - due_ns if due_ns else -1
-        self._arrival[n] = established_ns - (due_ns or started_ns)
-        self._pending = n + 1
-        if n + 1 == _PENDING:
+    def begin_batch(self, attempts: int) -> tuple[array[int], array[int], array[int], int]:
+        """Where the connector may write the latencies of so many attempts (at most BATCH_MAX).
+
+        Returns: the arrays for lateness, connect and arrival, and the first free position in them.
+        """
+        if self._pending + attempts > _PENDING:
             self._sort_latencies()
-        while self.established >= self.next_mark:
-            self._block["marks_ns"][self._marks] = established_ns
+        return self._lateness, self._connect, self._arrival, self._pending
+
+    def end_batch(self, started: int, established: int, pending: int, at_ns: int, *, scheduled: bool) -> None:
+        """Take over what the connector counted in its own variables during a batch.
+
+        pending: the first free position after what was written; at_ns: the last connection's instant.
+        Without a schedule only the connect times were written: then nothing was late, and an arrival
+        is as long as its connect.
+        """
+        first, self._pending = self._pending, pending
+        if not scheduled:
+            self._lateness[first:pending] = _NOT_SCHEDULED[: pending - first]
+            self._arrival[first:pending] = self._connect[first:pending]
+        self.started += started
+        self.established += established
+        self.open += established
+        if established:
+            self.last_established_ns = at_ns
+
+    def mark(self, more: int, at_ns: int) -> int:
+        """`more` connections of this batch are established: note the hundredths they complete.
+
+        Returns: how many connections of this batch complete the next one.
+        """
+        while self.established + more >= self.next_mark:
+            self._block["marks_ns"][self._marks] = at_ns
             self._marks += 1
             self.next_mark = self._mark_after(self._marks)
+        return self.next_mark - self.established
+
+    def record_established(self, pair: int, due_ns: int, started_ns: int, established_ns: int) -> None:
+        """Count one connection that had to wait for its answer. due_ns 0: nothing was scheduled."""
+        lateness, connect, arrival, n = self.begin_batch(1)
+        connect[n] = established_ns - started_ns
+        if due_ns:
+            lateness[n] = started_ns - due_ns
+            arrival[n] = established_ns - due_ns
+        self.pair_established[pair] += 1
+        self.mark(1, established_ns)
+        self.end_batch(0, 1, n + 1, established_ns, scheduled=due_ns > 0)
 
     def record_failed(self, pair: int, syscall: Syscall, number: int) -> None:
         """Count an attempt that ended without a connection."""
@@ -198,14 +230,13 @@ class Recorder:
     def record_lost(self, pair: int, number: int) -> None:
         """Count a held connection that the other side closed (errno 0) or reset."""
         self.lost += 1
-        self.open -= 1
-        self.pair_open[pair] -= 1
+        self.record_closed(pair)
         self._count_error(pair, Syscall.RECV, number)
 
     def record_closed(self, pair: int) -> None:
         """Count a connection that loadgen itself closed."""
         self.open -= 1
-        self.pair_open[pair] -= 1
+        self._pair_closed[pair] += 1
 
     def record_lag(self, lag_ns: int) -> None:
         """Count how late the worker's own event loop was."""
@@ -239,7 +270,7 @@ class Recorder:
         block = self._block["pairs"]
         block[:, PairColumn.ESTABLISHED] = self.pair_established
         block[:, PairColumn.FAILED] = self.pair_failed
-        block[:, PairColumn.OPEN] = self.pair_open
+        block[:, PairColumn.OPEN] = np.subtract(self.pair_established, self._pair_closed)
         self.publish()
 
     def _mark_after(self, marks: int) -> int:

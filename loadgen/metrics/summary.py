@@ -198,9 +198,9 @@ def _sink(plan: Plan, series: Sequence[Line]) -> dict[str, Any] | None:
     theirs = {row["source"]: row["accepted"] for row in last.get("sources", ())}
     agrees = accepted == client["established"] and (not theirs or theirs == _without_zeros(ours))
     text = (
-        f"both sides agree on {accepted:,} connections"
+        "Every source address has the same count of connections on both sides."
         if agrees
-        else f"the sink accepted {accepted:,} connections, this side established {client['established']:,}"
+        else f"The sink accepted {accepted:,} connections, this side established {client['established']:,}."
     )
     return {
         "accepted": accepted,

@@ -1,0 +1,215 @@
+"""What the lab tests share: waiting for a condition, child processes, listeners, a connector with its numbers."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import struct
+import subprocess
+import time
+import warnings
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loadgen.connector import Connector
+from loadgen.metrics.outcomes import describe
+from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
+from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
+from loadgen.sourceports import strategy_for
+
+T = TypeVar("T")
+
+PROC_NET = Path("/proc/self/net")
+LINGER_0 = struct.pack("ii", 1, 0)
+#: Far above what anything here needs on an idle machine, far below the time limit of a test.
+PATIENCE_S = 20.0
+
+
+def until(condition: Callable[[], T], timeout_s: float = PATIENCE_S) -> T:
+    """Ask again and again until the answer is true, and return it; fail when the time is up."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"did not come true within {timeout_s} s"
+        time.sleep(0.002)
+    return answer
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for by its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def fork(body: Callable[[], object]) -> int:
+    """Run `body` in a child process that ends with it; the child's pid."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of a fork beside threads; numpy's idle ones are no concern of the child.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        body()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+@contextmanager
+def child(body: Callable[[], object]) -> Iterator[int]:
+    """A child process running `body`, killed and waited for at the end; its pid."""
+    pid = fork(body)
+    try:
+        yield pid
+    finally:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass  # the test has waited for it already
+
+
+def in_child(body: Callable[[], T]) -> T:
+    """What `body` returns, or raises, in a process of its own: for limits and credentials that stay changed."""
+    reading, writing = os.pipe()
+
+    def report() -> None:
+        os.close(reading)
+        try:
+            answer: tuple[bool, object] = (True, body())
+        except BaseException as error:
+            answer = (False, error)
+        with os.fdopen(writing, "wb") as pipe:
+            pickle.dump(answer, pipe)
+
+    with child(report) as pid:
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            data = pipe.read()
+        os.waitpid(pid, 0)
+    ended_well, value = pickle.loads(data)
+    if not ended_well:
+        raise value
+    return value  # type: ignore[no-any-return]  # pickled by ourselves a moment ago
+
+
+def ip(command: str) -> None:
+    """Run ip(8), as in `ip("route add blackhole 198.18.0.1")`."""
+    subprocess.run(["ip", *command.split()], check=True, env={**os.environ, "PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
+
+
+def listen(endpoint: Endpoint, backlog: int = 4096, *, reuse: bool = True) -> socket.socket:
+    """A listener that accepts nothing on its own: the kernel completes handshakes up to `backlog` + 1."""
+    listener = socket.socket(endpoint.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+    listener.bind(endpoint.sockaddr)
+    listener.listen(backlog)
+    return listener
+
+
+def accept_all(listener: socket.socket, count: int) -> list[socket.socket]:
+    """The next `count` connections in the order in which they were established."""
+    accepted: list[socket.socket] = []
+
+    def enough() -> bool:
+        while len(accepted) < count:
+            try:
+                accepted.append(listener.accept()[0])
+            except BlockingIOError:
+                return False
+        return True
+
+    until(enough)
+    return accepted
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST instead of FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+    sock.close()
+
+
+class Load:
+    """A connector, the numbers it writes, and the questions a test has about them."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        pairs: Sequence[tuple[str, Endpoint]],
+        ports: PortRange,
+        *,
+        skipped: Sequence[int] = (),
+        self_connect: bool = False,
+        close: CloseMode = CloseMode.RST,
+        timeout_s: float = 600.0,
+        in_flight_max: int = 1000,
+    ) -> None:
+        self.pairs = pairs
+        self.block: Any = Blocks.create("test", block_dtype(len(pairs)), 1).records[0]
+        self.recorder = Recorder(self.block, scheduled=1)
+        self.ports = strategy_for(strategy, [source for source, _ in pairs], ports, frozenset(skipped))
+        self.connector = Connector(
+            pairs,
+            self.ports,
+            self.recorder,
+            first_pair=0,
+            self_connect=[self_connect] * len(pairs),
+            close=close,
+            timeout_s=timeout_s,
+            in_flight_max=in_flight_max,
+            descriptors=8192,
+        )
+
+    def open(self, count: int = 1) -> None:
+        """Make `count` attempts and wait until each is answered."""
+        self.start(count)
+        self.settle(lambda: not self.recorder.in_flight)
+
+    def start(self, count: int = 1) -> None:
+        """Make `count` attempts, answered or not."""
+        self.connector.open_batch((0,) * count)
+        self.check()
+
+    def settle(self, done: Callable[[], bool]) -> None:
+        """Listen to the kernel until `done`."""
+
+        def drained() -> bool:
+            self.connector.drain_events()
+            return done()
+
+        until(drained)
+        self.check()
+
+    def check(self) -> None:
+        """Every attempt is established, failed or in flight, and what was published agrees with itself."""
+        now = self.recorder
+        assert now.started == now.established + now.failed + now.in_flight
+        assert now.open + now.lost <= now.established
+        assert sum(now.pair_open) == now.open
+        assert sum(now.pair_established) == now.established
+        assert sum(now.pair_failed) == now.failed
+        assert sum(self.errors.values()) == now.failed + now.lost
+
+    @property
+    def errors(self) -> dict[tuple[str, str], int]:
+        """How often each (system call, errno) ended an attempt or a connection."""
+        counts = self.block["errors"].sum(axis=0)
+        found: Tally[tuple[str, str]] = Tally()
+        for slot in counts.nonzero()[0]:
+            kind = describe(int(self.block["error_keys"][slot]))
+            found[kind.syscall, kind.errno] += int(counts[slot])
+        return dict(found)
+
+    def close(self) -> None:
+        """Close whatever is open or on its way."""
+        self.connector.abandon()
+        while self.connector.close_batch(1000):
+            pass
