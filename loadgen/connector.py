@@ -30,7 +30,7 @@ from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 from typing import Final, NamedTuple
 
 from loadgen.clock import now_ns
-from loadgen.metrics.outcomes import Syscall
+from loadgen.metrics.outcomes import Syscall, error_key
 from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint
 from loadgen.sourceports import TRIES, SourcePorts
@@ -90,6 +90,8 @@ class Connector:
         self._in_flight_max = in_flight_max
         self._epoll = epoll()
         self._unanswered: dict[int, Unanswered] = {}
+        # Sockets prepared for the next attempts, with pair and port; or None, pair and the error's key.
+        self._ready: list[tuple[socket.SocketType | None, int, int]] = []
         # Indexed by descriptor: the held connection, the pair it belongs to, and its port if we chose it.
         self._sockets: list[socket.SocketType | None] = [None] * descriptors
         self._pair_of = array("i", [0]) * descriptors
@@ -106,78 +108,103 @@ class Connector:
         """How many more attempts may be started before some are answered."""
         return self._in_flight_max - len(self._unanswered)
 
+    def prepare(self, count: int) -> None:
+        """Make sockets ready for the next attempts, as far as the strategy can: all but connect().
+
+        So that an arrival that is due finds its socket() and bind() done, which may take long: a
+        socket() that has to grow the descriptor table stalls for milliseconds.
+
+        Each loop makes one kind of call for the whole batch. Going through all calls connection by
+        connection costs a quarter more, because each call then finds the caches full of another's code.
+        """
+        pair, pairs, families = self._next_pair, len(self._targets), self._families
+        fresh: list[tuple[socket.SocketType | None, int, int]] = []
+        for _ in range(count - len(self._ready)):
+            try:
+                fresh.append((_Socket(families[pair], _STREAM), pair, 0))
+            except OSError as error:
+                fresh.append((None, pair, error_key(Syscall.SOCKET, error.errno or 0)))
+            pair = pair + 1 if pair + 1 < pairs else 0
+        self._next_pair = pair
+        prepare, ready = self._ports.prepare, self._ready
+        for sock, pair, key in fresh:
+            if sock is None:
+                ready.append((None, pair, key))
+                continue
+            try:
+                port = prepare(sock, pair)
+            except OSError as error:
+                sock.close()
+                ready.append((None, pair, error_key(Syscall.SETSOCKOPT, error.errno or 0)))
+                continue
+            if port < 0:
+                sock.close()
+                ready.append((None, pair, error_key(Syscall.BIND, -port)))
+            else:
+                ready.append((sock, pair, port))
+
     def open_batch(self, due_ns: Sequence[int]) -> None:
         """Start one attempt for each due time (0: no schedule), round robin over the pairs.
 
         Everything that can go wrong with an attempt is counted in the recorder. The caller sees to
         it that the batch is not larger than `room`, nor than BATCH_MAX.
-
-        One flat loop on purpose: what is written out here instead of called saves a third of the
-        time that Python itself takes for a connection.
         """
-        recorder, ports, pair = self._recorder, self._ports, self._next_pair
-        prepare, register, sockets, port_of = ports.prepare, self._epoll.register, self._sockets, self._port_of
-        targets, families, self_connect = self._targets, self._families, self._self_connect
-        pair_of, pair_established = self._pair_of, recorder.pair_established
+        recorder, targets, self_connect = self._recorder, self._targets, self._self_connect
+        self.prepare(len(due_ns))
         lateness_ns, connect_ns, arrival_ns, n = recorder.begin_batch(len(due_ns))
-        pairs = len(targets)
-        established, until_mark, established_ns = 0, recorder.next_mark - recorder.established, 0
-        for due in due_ns:
-            port = 0
-            try:
-                sock = _Socket(families[pair], _STREAM)
-            except OSError as error:
-                self._failed(pair, Syscall.SOCKET, error.errno or 0)
-                pair = pair + 1 if pair + 1 < pairs else 0
-                continue
-            try:
-                port = prepare(sock, pair)
-            except OSError as error:
-                self._failed(pair, Syscall.SETSOCKOPT, error.errno or 0, sock)
-                pair = pair + 1 if pair + 1 < pairs else 0
+        first, established_ns, until_mark = n, 0, recorder.next_mark - recorder.established + n
+        opened: list[tuple[socket.SocketType, int, int]] = []
+        waiting: list[Unanswered] = []
+        for due, (sock, pair, port) in zip(due_ns, self._ready, strict=False):
+            if sock is None:
+                recorder.record_failed(pair, port)
                 continue
             target = targets[pair]
-            if port >= 0:
-                started_ns = now_ns()
+            started_ns = now_ns()
+            number = sock.connect_ex(target)
+            if number == EINPROGRESS:
                 number = sock.connect_ex(target)
-                if number == EINPROGRESS:
-                    number = sock.connect_ex(target)
-                elif number == EADDRNOTAVAIL and port:
-                    number, port = self._try_other_ports(sock, pair, port)
-                if not number and self_connect[pair] and sock.getsockname()[:2] == target:
-                    self._failed(pair, Syscall.GETSOCKNAME, 0, sock, port)
-                elif not number:
-                    established_ns = now_ns()
-                    fd = sock.fileno()
-                    try:
-                        register(fd, _HELD)
-                    except OSError as error:  # ENOSPC: fs.epoll.max_user_watches (epoll(7))
-                        self._failed(pair, Syscall.REGISTER, error.errno or 0, sock, port)
-                    else:
-                        sockets[fd] = sock
-                        pair_of[fd] = pair
-                        port_of[fd] = port
-                        pair_established[pair] += 1
-                        connect_ns[n] = established_ns - started_ns
-                        if due:
-                            lateness_ns[n] = started_ns - due
-                            arrival_ns[n] = established_ns - due
-                        n += 1
-                        established += 1
-                        if established >= until_mark:
-                            until_mark = recorder.mark(established, established_ns)
-                elif number == EALREADY:
-                    self._wait_for(Unanswered(sock, pair, port, due, started_ns))
-                else:
-                    self._failed(pair, Syscall.CONNECT, number, sock, port)
+            elif number == EADDRNOTAVAIL and port:
+                number, port = self._try_other_ports(sock, pair, port)
+            if number == EALREADY:
+                waiting.append(Unanswered(sock, pair, port, due, started_ns))
+            elif number:
+                self._failed(pair, Syscall.CONNECT, number, sock, port)
+            elif self_connect[pair] and sock.getsockname()[:2] == target:
+                self._failed(pair, Syscall.GETSOCKNAME, 0, sock, port)
             else:
-                self._failed(pair, Syscall.BIND, -port, sock)
-            pair = pair + 1 if pair + 1 < pairs else 0
-        self._next_pair = pair
-        recorder.end_batch(len(due_ns), established, n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
+                established_ns = now_ns()
+                connect_ns[n] = established_ns - started_ns
+                if due:
+                    lateness_ns[n] = started_ns - due
+                    arrival_ns[n] = established_ns - due
+                n += 1
+                opened.append((sock, pair, port))
+                if n >= until_mark:
+                    until_mark = recorder.mark(n - first, established_ns) + first
+        del self._ready[: len(due_ns)]
+        recorder.end_batch(len(due_ns), n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
+        self._hold(opened)
+        for late in waiting:
+            self._wait_for(late)
         recorder.in_flight = len(self._unanswered)
-        recorder.retried = ports.retried
+        recorder.retried = self._ports.retried
         recorder.publish()
+
+    def _hold(self, opened: Sequence[tuple[socket.SocketType, int, int]]) -> None:
+        """Watch these from now on. One that cannot be watched (ENOSPC, fs.epoll.max_user_watches) is lost at once."""
+        register, sockets, pair_of, port_of = self._epoll.register, self._sockets, self._pair_of, self._port_of
+        pair_established = self._recorder.pair_established
+        for sock, pair, port in opened:
+            pair_established[pair] += 1
+            fd = sock.fileno()
+            sockets[fd] = sock
+            pair_of[fd] = pair
+            port_of[fd] = port
+            try:
+                register(fd, _HELD)
+            except OSError as error:
+                self._lose(fd, error_key(Syscall.REGISTER, error.errno or 0))
 
     def _wait_for(self, attempt: Unanswered) -> None:
         """connect() is not answered yet: let epoll tell when it is."""
@@ -237,24 +264,32 @@ class Connector:
 
     def close_batch(self, count: int) -> bool:
         """Close up to `count` held connections; True while some are left."""
-        recorder, sockets = self._recorder, self._sockets
-        end = len(sockets)
-        fd = self._close_from
-        while count and fd < end:
+        sockets = self._sockets
+        closing: list[socket.SocketType] = []
+        fd, end = self._close_from, len(sockets)
+        while len(closing) < count and fd < end:
             if (sock := sockets[fd]) is not None:
-                if self._reset:
-                    # Only now: on an open socket it would be a call more in the ramp, which is what is timed.
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
-                recorder.record_closed(self._forget(fd))
-                sock.close()
-                count -= 1
+                self._recorder.record_closed(self._forget(fd))
+                closing.append(sock)
             fd += 1
         self._close_from = fd
-        recorder.publish()
+        if self._reset:  # only now: on an open socket it would be a call more in the ramp, which is what is timed
+            for sock in closing:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+        for sock in closing:
+            sock.close()
+        self._recorder.publish()
         return fd < end
 
     def abandon(self) -> None:
-        """Close the attempts that are still unanswered; they stay counted as in flight, nobody knows better."""
+        """Close what has not become a connection: sockets made ready, and attempts still unanswered.
+
+        The latter stay counted as in flight; nobody knows better.
+        """
+        for sock, _, _ in self._ready:
+            if sock is not None:
+                sock.close()
+        self._ready.clear()
         for attempt in self._unanswered.values():
             attempt.sock.close()
         self._unanswered.clear()
@@ -281,7 +316,7 @@ class Connector:
             sock.close()
         if port:
             self._ports.release(pair, port)
-        self._recorder.record_failed(pair, syscall, number)
+        self._recorder.record_failed(pair, error_key(syscall, number))
 
     def _held_event(self, fd: int, event: int) -> None:
         """A held connection had data (read and forgotten), or is over (counted as lost, with the reason)."""
@@ -296,7 +331,13 @@ class Connector:
         except OSError as error:
             alive, number = False, error.errno or 0
         if not alive:
-            self._recorder.record_lost(self._forget(fd), number)
+            self._lose(fd, error_key(Syscall.RECV, number))
+
+    def _lose(self, fd: int, key: int) -> None:
+        """A connection that was open is no more, and not by our will."""
+        sock = self._sockets[fd]
+        self._recorder.record_lost(self._forget(fd), key)
+        if sock is not None:
             sock.close()
 
     def _forget(self, fd: int) -> int:

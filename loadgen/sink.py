@@ -130,11 +130,12 @@ class Sink:
 
     def serve(self, link: Link) -> None:
         """Run until the link says stop or closes."""
-        self._epoll.register(link.fileno(), EPOLLIN)
-        link.send(report="ready")
         control = link.fileno()
+        self._epoll.register(control, EPOLLIN)
+        link.send(report="ready")
         while True:
             events = self._epoll.poll(_PAUSE_S, _EVENTS_MAX)
+            ended = []
             for fd, event in events:
                 if fd in self._listeners:
                     self._accept_batch(self._listeners[fd])
@@ -143,8 +144,10 @@ class Sink:
                     return
                 elif event & EPOLLOUT:
                     self._write(fd, b"")
-                else:
-                    self._read(fd, event)
+                elif not self._read(fd, event):
+                    ended.append(fd)
+            for fd in ended:  # apart from the reads: one kind of call at a time is the cheaper way
+                self._close(fd)
             if self._paused:
                 self._resume(quiet=not events)
             now = now_ns()
@@ -152,33 +155,31 @@ class Sink:
                 self._publish(now)
 
     def _accept_batch(self, listener: socket.socket) -> None:
-        rows, row_of, seen, accepted = self._rows, self._row_of, self._seen, self._accepted
-        opened, register = self._open, self._epoll.register
         accept = listener._accept  # type: ignore[attr-defined]  # accept4(2) without an object per connection
-        count = 0
-        for _ in range(_ACCEPT_BATCH):
-            try:
-                fd, address = accept()
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno == ECONNABORTED:  # gone before it was accepted; the next one may not be
-                    continue
-                if error.errno in (EMFILE, ENFILE):
-                    self._pause()
-                    break
+        accepted = []
+        try:
+            for _ in range(_ACCEPT_BATCH):
+                accepted.append(accept())  # noqa: PERF401  # what came before an error must not be lost
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno in (EMFILE, ENFILE):
+                self._pause()
+            elif error.errno != ECONNABORTED:  # gone before it was accepted
                 raise
+        rows, row_of, seen, register = self._rows, self._row_of, self._seen, self._epoll.register
+        accepted_of, open_of = self._accepted, self._open
+        for fd, address in accepted:
             row = rows.get(address[0])
             if row is None:
                 row = self._new_row(address[0])
-            accepted[row] += 1
-            opened[row] += 1
+            accepted_of[row] += 1
+            open_of[row] += 1
             row_of[fd] = row
             seen[row * PORTS + address[1]] = 1
             register(fd, _HELD)
-            count += 1
-        self._counters[SinkCounter.ACCEPTED] += count
-        self._counters[SinkCounter.OPEN] += count
+        self._counters[SinkCounter.ACCEPTED] += len(accepted)
+        self._counters[SinkCounter.OPEN] += len(accepted)
 
     def _new_row(self, address: str) -> int:
         row = min(len(self._rows), self._row_max)
@@ -187,22 +188,21 @@ class Sink:
             self._block["addresses"][row] = address.encode()
         return row
 
-    def _read(self, fd: int, event: int) -> None:
+    def _read(self, fd: int, event: int) -> bool:
+        """Echo what has come; False when the connection is at its end."""
         if event & (EPOLLERR | EPOLLHUP) and not event & EPOLLIN:
-            self._close(fd)
-            return
+            return False
         try:
             data = os.read(fd, _READ_SIZE)
         except BlockingIOError:
-            return
+            return True
         except OSError:  # reset by the client; it is closing, whatever its reason
-            data = b""
+            return False
         if data:
             # Accepted sockets are left blocking: connections that never send need no fcntl(2).
             os.set_blocking(fd, False)
             self._write(fd, data)
-        else:
-            self._close(fd)
+        return bool(data)
 
     def _write(self, fd: int, data: bytes) -> None:
         """Echo; what the client is not reading yet waits, and so do we with reading more."""

@@ -158,6 +158,7 @@ class Worker:
                 self._pumping = self._loop.call_soon(self._pump)
             else:
                 self._alarm.set(int(self._due[self._next]))
+                connector.prepare(min(_BATCH, len(self._due) - self._next))
         self._continue()
 
     def _take_due(self, now: int) -> Sequence[int]:

@@ -46,7 +46,10 @@ class Zygote:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),  # stdout belongs to the summary
             env=environment,
-            start_new_session=True,  # Ctrl-C on the terminal is for the orchestrator alone
+            # Ctrl-C on the terminal is for the orchestrator alone. A group and not a session of its own: the
+            # scheduler shares a core out by sessions first (sched(7), autogroup), and loadgen is to compete
+            # with what it measures as any other process of its session would.
+            process_group=0,
         )
         theirs.close()
         self._loop.add_reader(self._control.fileno(), self._on_message)

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.metrics import histogram
-from loadgen.metrics.outcomes import Syscall, error_key
 
 #: Distinct (syscall, errno) a worker can tell apart; the last slot takes all that come later.
 ERROR_KINDS: Final = 32
@@ -182,7 +181,7 @@ class Recorder:
             self._sort_latencies()
         return self._lateness, self._connect, self._arrival, self._pending
 
-    def end_batch(self, started: int, established: int, pending: int, at_ns: int, *, scheduled: bool) -> None:
+    def end_batch(self, started: int, pending: int, at_ns: int, *, scheduled: bool) -> None:
         """Take over what the connector counted in its own variables during a batch.
 
         pending: the first free position after what was written; at_ns: the last connection's instant.
@@ -190,6 +189,7 @@ class Recorder:
         is as long as its connect.
         """
         first, self._pending = self._pending, pending
+        established = pending - first
         if not scheduled:
             self._lateness[first:pending] = _NOT_SCHEDULED[: pending - first]
             self._arrival[first:pending] = self._connect[first:pending]
@@ -219,19 +219,19 @@ class Recorder:
             arrival[n] = established_ns - due_ns
         self.pair_established[pair] += 1
         self.mark(1, established_ns)
-        self.end_batch(0, 1, n + 1, established_ns, scheduled=due_ns > 0)
+        self.end_batch(0, n + 1, established_ns, scheduled=due_ns > 0)
 
-    def record_failed(self, pair: int, syscall: Syscall, number: int) -> None:
-        """Count an attempt that ended without a connection."""
+    def record_failed(self, pair: int, key: int) -> None:
+        """Count an attempt that ended without a connection; `key` is the `error_key` of why."""
         self.failed += 1
         self.pair_failed[pair] += 1
-        self._count_error(pair, syscall, number)
+        self._count_error(pair, key)
 
-    def record_lost(self, pair: int, number: int) -> None:
-        """Count a held connection that the other side closed (errno 0) or reset."""
+    def record_lost(self, pair: int, key: int) -> None:
+        """Count a held connection that is gone without our doing; `key` is the `error_key` of why."""
         self.lost += 1
         self.record_closed(pair)
-        self._count_error(pair, Syscall.RECV, number)
+        self._count_error(pair, key)
 
     def record_closed(self, pair: int) -> None:
         """Count a connection that loadgen itself closed."""
@@ -291,8 +291,7 @@ class Recorder:
             histogram.add(rows[row], ns[ns >= 0] if row is Latency.LATENESS else ns)
         self._pending = 0
 
-    def _count_error(self, pair: int, syscall: Syscall, number: int) -> None:
-        key = error_key(syscall, number)
+    def _count_error(self, pair: int, key: int) -> None:
         slot = self._error_slots.get(key)
         if slot is None:
             slot = min(len(self._error_slots), ERROR_KINDS - 1)
