@@ -47,7 +47,10 @@ def serve(control: socket.socket) -> None:
             os.read(wake_read, 4096)
             _report_ended_children(control)
         if control.fileno() in ready:
-            packet, fds, _, _ = socket.recv_fds(control, PACKET_MAX, FDS_MAX)
+            try:
+                packet, fds, _, _ = socket.recv_fds(control, PACKET_MAX, FDS_MAX)
+            except ConnectionResetError:  # the other end closed before it had read our last report
+                return
             if not packet:
                 return
             with open(fds[0], "rb") as request:
