@@ -19,7 +19,7 @@ from typing import Final
 from loadgen.arrivals import shard_sizes
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Endpoint, Headroom, Plan, PortRange, Strategy, Target
+from loadgen.model import Endpoint, Headroom, Plan, PortRange, Strategy, Target, pairs_of
 from loadgen.scenario import Scenario
 
 #: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
@@ -61,21 +61,29 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
     strategy = _strategy(scenario.sources.strategy, facts, notes)
     targets = tuple(Target(spec.endpoint, spec.sink) for spec in scenario.targets)
     _require_sources(sources, facts)
+    routes: tuple[str, ...] = ()
     if strategy is Strategy.KERNEL:
         _require_kernel_source(sources, targets, facts)
+        routes = facts.default_sources
     ports = _ports(scenario, strategy, facts, allowances)
     skipped = _skipped(ports, strategy, targets, facts)
     usable = len(ports) - len(skipped)
-    if allowances.extend_sources:
+    if allowances.extend_sources and not routes and usable:
         sources = _extended(sources, math.ceil(scenario.connections / (usable * len(targets))), notes)
-    pairs = len(sources) * len(targets)
+    pairs = len(pairs_of(sources, targets, routes))
     _require(
         "four-tuples",
         needed=scenario.connections,
         available=usable * pairs,
-        remedy=_more_four_tuples(scenario.connections - usable * pairs, usable, ports, len(targets)),
+        remedy=_more_four_tuples(scenario, scenario.connections - usable * pairs, usable, ports),
     )
     descriptors = facts.descriptors - RESERVED_DESCRIPTORS
+    _require(
+        "descriptors of one process",
+        needed=RESERVED_DESCRIPTORS + 1,
+        available=facts.descriptors,
+        remedy="raise the hard limit of open files (ulimit -Hn)",
+    )
     workers = _workers(scenario, pairs, usable, descriptors, facts)
     sinks = _sinks(scenario, targets, descriptors, facts)
     sunk = scenario.connections * sum(target.sink for target in targets) // len(targets)
@@ -122,6 +130,7 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         interval_s=scenario.interval_s,
         workers=workers,
         sinks=sinks,
+        routes=routes,
         expect=tuple(expectation.text for expectation in scenario.expect),
         headroom=headroom,
         notes=tuple(notes),
@@ -162,8 +171,11 @@ def _require_sources(sources: Sequence[str], facts: HostFacts) -> None:
 
 def _require_kernel_source(sources: Sequence[str], targets: Sequence[Target], facts: HostFacts) -> None:
     """connect() alone takes the source address of the route, so a scenario can only agree with it."""
+    if "" in facts.default_sources:
+        unreachable = targets[facts.default_sources.index("")].endpoint
+        raise HostError(f"there is no route to {unreachable}; `ip route get {unreachable.address}` says more")
     chosen = sorted(set(facts.default_sources))
-    if list(sources) != chosen:
+    if sorted(sources) != chosen:
         raise UsageError(
             "strategy kernel leaves the source address to the route, which gives "
             f"{', '.join(chosen)} for {targets[0].endpoint}; write `addresses: [{', '.join(chosen)}]`, "
@@ -223,7 +235,7 @@ def _extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence
     following = max(ipaddress.IPv4Address(source) for source in sources)
     while len(extended) < needed:
         following += 1
-        if following not in _LOOPBACK:
+        if following not in _LOOPBACK or following == _LOOPBACK.broadcast_address:
             raise CapacityError(
                 "source addresses",
                 needed=needed,
@@ -236,11 +248,13 @@ def _extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence
     return extended
 
 
-def _more_four_tuples(short: int, usable: int, ports: PortRange, targets: int) -> str:
+def _more_four_tuples(scenario: Scenario, short: int, usable: int, ports: PortRange) -> str:
     """The ways past the wall, the one that needs nothing from the host first."""
-    per_source = usable * targets
+    per_source = usable * len(scenario.targets)
     ways = [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"] if usable else []
-    if len(ports) < 64_512:
+    if scenario.sources.ports:
+        ways.append(f"widen `ports` beyond {ports}, or leave it out")
+    elif len(ports) < 64_512:
         ways.append(f"widen ip_local_port_range to 1024-65535 (+{64_512 - len(ports):,} for each source and target)")
     return ", or ".join(ways)
 
@@ -259,6 +273,14 @@ def _workers(scenario: Scenario, pairs: int, usable: int, descriptors: int, fact
                 available=scenario.workers * descriptors,
                 remedy=f"say `workers: {least}` or leave it out, or raise the hard limit of open files (ulimit -Hn)",
             )
+        least = scenario.workers
+    _require(
+        "source ports, one per worker at least",
+        needed=least,
+        available=usable,
+        remedy=f"use at most {usable:,} workers, or a wider range",
+    )
+    if scenario.workers:
         return scenario.workers
     wanted = least if connections < _SMALL else max(least, facts.cpus)
     return min(wanted, usable)
@@ -269,6 +291,7 @@ def _sinks(scenario: Scenario, targets: Sequence[Target], descriptors: int, fact
     if not any(target.sink for target in targets):
         return 0
     expected = math.ceil(scenario.connections * sum(target.sink for target in targets) / len(targets))
+    descriptors -= sum(target.sink for target in targets)  # a listening socket each
     least = 1
     while expected / least + (_SINK_DEVIATIONS * math.sqrt(expected / least) if least > 1 else 0) > descriptors:
         least += 1

@@ -6,8 +6,10 @@ Imports that cost time are made where they are needed, so that `loadgen --help` 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,10 +114,11 @@ def run(
     view = live.view_for(Console(stderr=True), quiet=quiet)
     with view:
         result = _execute(scenario, settings, options, view)
-    if as_json:
-        click.echo(json.dumps(result.summary, indent=2))
-    else:
-        text.render(result.summary, Console(), report=str(result.path / "report.html"))
+    with _reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(result.summary, indent=2))
+        else:
+            text.render(result.summary, Console(), report=str(result.path / "report.html"))
     if result.error:
         _complain(result.error)
     sys.exit(result.exit_code)
@@ -180,10 +183,8 @@ def sink(addresses: tuple[str, ...], workers: int | None, as_json: bool, quiet: 
     errors = Console(stderr=True)
     say: Callable[[str], None] = (lambda _: None) if quiet else lambda text: errors.print(text, highlight=False)
     counts = uvloop.run(serve.serve(endpoints, workers, say))
-    if as_json:
-        click.echo(json.dumps(counts, indent=2))
-    else:
-        click.echo(serve.describe(counts))
+    with _reader_may_leave():
+        click.echo(json.dumps(counts, indent=2) if as_json else serve.describe(counts))
 
 
 @cli.command()
@@ -205,10 +206,11 @@ def report(run_directory: Path, as_json: bool) -> None:
     summary = found.summarised()
     page = html.render(summary, found.series, found.events, found.plan, found.host, found.scenario_text)
     path = rundir.replace_derived(run_directory, summary=None if found.summary else summary, report=page)
-    if as_json:
-        click.echo(json.dumps(summary, indent=2))
-    else:
-        text.render(summary, Console(), report=str(path))
+    with _reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(summary, indent=2))
+        else:
+            text.render(summary, Console(), report=str(path))
 
 
 @cli.command()
@@ -221,7 +223,18 @@ def schema() -> None:
     """
     from loadgen.scenario import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    with _reader_may_leave():
+        click.echo(json.dumps(json_schema(), indent=2))
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """`| head` has seen enough: that changes nothing about the result, nor about the exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
 
 
 def _complain(error: LoadgenError) -> None:
@@ -242,5 +255,3 @@ def main() -> None:
     except LoadgenError as error:
         _complain(error)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(ExitCode.FINE)  # the reader of our output has seen enough

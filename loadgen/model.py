@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -119,6 +120,7 @@ class Plan:
     capacity_per_pair: four-tuples per (source, target), all workers together.
     in_flight_max: attempts one worker may have unanswered at once.
     sinks: sink processes, 0 when every target is somebody else's.
+    routes: where connect() alone chooses, the source address it takes for each target; else empty.
     """
 
     name: str
@@ -137,14 +139,15 @@ class Plan:
     interval_s: float
     workers: int
     sinks: int
+    routes: tuple[str, ...] = ()
     expect: tuple[str, ...] = ()
     headroom: tuple[Headroom, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def pairs(self) -> tuple[tuple[str, Endpoint], ...]:
-        """Every (source, target), target by target: the spaces of four-tuples to fill."""
-        return tuple((source, target.endpoint) for target in self.targets for source in self.sources)
+        """Every (source, target) of one family, target by target: the spaces of four-tuples to fill."""
+        return pairs_of(self.sources, self.targets, self.routes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for plan.json; `from_json` reads them back."""
@@ -163,11 +166,26 @@ class Plan:
                 "skipped_ports": tuple(data["skipped_ports"]),
                 "stages": tuple(Stage(**stage) for stage in data["stages"]),
                 "close": CloseMode(data["close"]),
+                "routes": tuple(data["routes"]),
                 "expect": tuple(data["expect"]),
                 "headroom": tuple(Headroom(**line) for line in data["headroom"]),
                 "notes": tuple(data["notes"]),
             }
         )
+
+
+def pairs_of(
+    sources: Sequence[str], targets: Sequence[Target], routes: Sequence[str] = ()
+) -> tuple[tuple[str, Endpoint], ...]:
+    """See `Plan.pairs`; `routes` as there."""
+    if routes:
+        return tuple((source, target.endpoint) for source, target in zip(routes, targets, strict=True))
+    return tuple(
+        (source, target.endpoint)
+        for target in targets
+        for source in sources
+        if Endpoint(source, 0).family == target.endpoint.family
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import json
 import os
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -101,18 +102,7 @@ class RunWriter:
             raise _cannot_write(self.path / name, error) from error
 
     def _write(self, name: str, text: str) -> None:
-        # Beside the old file and then over it, so that a full disk never costs what was there before.
-        final, partial = self.path / name, self.path / f".{name}.partial"
-        try:
-            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-            try:
-                _write_all(fd, text.encode())
-            finally:
-                os.close(fd)
-            partial.rename(final)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise _cannot_write(final, error) from error
+        _replace(self.path / name, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +119,12 @@ class Run:
 
     def summarised(self) -> dict[str, Any]:
         """The summary as written, or made now from the lines if the run never came to write it."""
-        return self.summary or summarise(self.plan, self.host, self.series, self.events, run=self.path.name)
+        try:
+            return self.summary or summarise(self.plan, self.host, self.series, self.events, run=self.path.name)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{self.path}: its files are not what this version of loadgen writes ({type(error).__name__}: {error})"
+            ) from error
 
 
 def read(path: Path) -> Run:
@@ -161,14 +156,26 @@ def replace_derived(path: Path, *, summary: dict[str, Any] | None, report: str) 
 
     Raises: ResultsError.
     """
-    target = path / _REPORT
+    if summary is not None:
+        _replace(path / _SUMMARY, _pretty(summary))
+    _replace(path / _REPORT, report)
+    return path / _REPORT
+
+
+def _replace(final: Path, text: str) -> None:
+    """Write beside the old file and then over it, so that a full disk never costs what was there before."""
+    partial = final.with_name(f".{final.name}.partial")
     try:
-        if summary is not None:
-            (path / _SUMMARY).write_text(_pretty(summary))
-        target.write_text(report)
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            _write_all(fd, text.encode())
+        finally:
+            os.close(fd)
+        partial.rename(final)
     except OSError as error:
-        raise _cannot_write(target, error) from error
-    return target
+        with suppress(OSError):  # a disk that takes nothing may not give anything back, either
+            partial.unlink()
+        raise _cannot_write(final, error) from error
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -195,7 +202,7 @@ def _pretty(data: dict[str, Any]) -> str:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_bytes().decode()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
@@ -225,5 +232,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
             if number == len(lines):
                 break
             raise UsageError(f"{path}:{number}: not JSON: {error}") from error
+        if not isinstance(line, dict):
+            raise UsageError(f"{path}:{number}: not a JSON object")
         result.append(line)
     return result

@@ -15,7 +15,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Container, Sequence
-from errno import EADDRINUSE
+from errno import EADDRINUSE, EAFNOSUPPORT, EINVAL
 from typing import Final, Protocol
 
 from loadgen.model import PortRange, Strategy
@@ -94,11 +94,7 @@ class Late(_NoChoice):
         """Bind the address and no port. EADDRNOTAVAIL here means that the address is on no interface."""
         sock.setsockopt(_SOL_SOCKET, _SO_REUSEADDR, 1)
         sock.setsockopt(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-        try:
-            sock.bind(self._addresses[pair])
-        except OSError as error:
-            return -(error.errno or 0)
-        return 0
+        return -_bind(sock, self._addresses[pair])
 
 
 class PortRing:
@@ -149,13 +145,10 @@ class LateRange(Late):
         set_option(_SOL_SOCKET, _SO_REUSEADDR, 1)
         set_option(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         set_option(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(port, port) if port else self._slice)
-        try:
-            sock.bind(self._addresses[pair])
-        except OSError as error:
-            if port:
-                self._rings[pair].release(port)
-            return -(error.errno or 0)
-        return port
+        number = _bind(sock, self._addresses[pair])
+        if number and port:
+            self._rings[pair].release(port)
+        return -number or port
 
     def another(self, sock: socket.SocketType, pair: int, port: int) -> int:
         """The next port for a socket whose connect() found `port` taken; it has bound none, so it may go on."""
@@ -203,16 +196,13 @@ class Explicit:
             port = ring.allocate()
             if not port:
                 break
-            try:
-                sock.bind((source, port))
-            except OSError as error:
-                ring.release(port)
-                number = error.errno or 0
-                if number != EADDRINUSE:
-                    return -number
-                self.retried += attempt < TRIES - 1
-            else:
+            number = _bind(sock, (source, port))
+            if not number:
                 return port
+            ring.release(port)
+            if number != EADDRINUSE:
+                break
+            self.retried += attempt < TRIES - 1
         return -(number or EADDRINUSE)
 
     def another(self, sock: socket.SocketType, pair: int, port: int) -> int:  # noqa: ARG002  # the protocol's
@@ -222,6 +212,17 @@ class Explicit:
     def release(self, pair: int, port: int) -> None:
         """Queue the port for the same (source, target) again."""
         self._rings[pair].release(port)
+
+
+def _bind(sock: socket.SocketType, address: tuple[str, int]) -> int:
+    """bind(2); 0 or the errno. An address of another family is what the kernel calls EAFNOSUPPORT."""
+    try:
+        sock.bind(address)
+    except socket.gaierror:  # Python looks at the text before the kernel does, and its numbers are negative
+        return EAFNOSUPPORT
+    except OSError as error:
+        return error.errno or EINVAL
+    return 0
 
 
 def strategy_for(

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from errno import EADDRNOTAVAIL, ENOPROTOOPT
+from errno import EADDRNOTAVAIL, EAFNOSUPPORT, ENOPROTOOPT
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -121,8 +121,10 @@ _MISSING_MAX: Final = 100
 
 
 def _can_bind(address: str) -> bool:
-    family = Endpoint(address, 0).family
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
+    sock = _socket(address, socket.SOCK_STREAM)
+    if sock is None:
+        return False
+    with sock:
         sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)  # the address is asked about, no port
         try:
             sock.bind((address, 0))
@@ -135,10 +137,23 @@ def _can_bind(address: str) -> bool:
 
 def _default_source(target: Endpoint) -> str:
     """The source address of the route to a target; "" without a route. connect() on UDP sends nothing."""
-    with socket.socket(target.family, socket.SOCK_DGRAM) as sock:
+    sock = _socket(target.address, socket.SOCK_DGRAM)
+    if sock is None:
+        return ""
+    with sock:
         if sock.connect_ex((target.address, target.port or 9)):
             return ""
         return str(sock.getsockname()[0])
+
+
+def _socket(address: str, kind: int) -> socket.socket | None:
+    """A socket of the address's family; None where this kernel has no such family (IPv6 switched off)."""
+    try:
+        return socket.socket(Endpoint(address, 0).family, kind)
+    except OSError as error:
+        if error.errno == EAFNOSUPPORT:
+            return None
+        raise
 
 
 def _has_option(option: int, value: int) -> bool:

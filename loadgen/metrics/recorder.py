@@ -5,7 +5,8 @@ with a block for each worker. The data plane counts in plain Python integers, wh
 publishes them once per batch; the orchestrator reads whenever it likes. Nobody waits for anybody.
 
 The counters that must agree with each other are kept twice. A worker writes the idle copy, then
-turns `active` to it, so a reader, or the survivor of a SIGKILL, never sees half of an update.
+counts `updates` up, whose last bit says which copy is whole; so a reader, or the survivor of a
+SIGKILL, never sees half of an update, and a reader that was overtaken notices and reads again.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def block_dtype(pairs: int) -> np.dtype[np.void]:
     """The layout of one worker's block for a plan of `pairs` (source, target) spaces; all int64."""
     return np.dtype(
         [
-            ("active", "i8"),
+            ("updates", "i8"),
             ("counters", "i8", (2, len(Counter))),
             ("marks_ns", "i8", (MARKS,)),
             ("error_keys", "i8", (ERROR_KINDS,)),
@@ -114,9 +115,9 @@ class Blocks:
 def consistent_counters(record: Any) -> NDArray[np.int64]:
     """A copy of one block's counters in which every number belongs to the same instant."""
     for _ in range(8):  # a worker would have to publish twice during one copy, eight times in a row
-        active = int(record["active"])
-        copy: NDArray[np.int64] = record["counters"][active].copy()
-        if int(record["active"]) == active:
+        updates = int(record["updates"])
+        copy: NDArray[np.int64] = record["counters"][updates & 1].copy()
+        if int(record["updates"]) == updates:
             return copy
     return copy
 
@@ -244,8 +245,8 @@ class Recorder:
 
     def publish(self) -> None:
         """Show the counters to the orchestrator, all at once; a microsecond, so once per batch."""
-        idle = 1 - int(self._block["active"])
-        self._counters[idle][:] = array(
+        updates = int(self._block["updates"]) + 1
+        self._counters[updates & 1][:] = array(
             "q",
             (
                 self.started,
@@ -262,7 +263,7 @@ class Recorder:
                 self.cpu_ns,
             ),
         )
-        self._block["active"] = idle
+        self._block["updates"] = updates
 
     def publish_all(self) -> None:
         """`publish`, and also what costs more: latencies and the counts of each pair."""

@@ -190,18 +190,26 @@ def _sink(plan: Plan, series: Sequence[Line]) -> dict[str, Any] | None:
     seen = [line["sink"] for line in series if line.get("sink")]
     if not seen:
         return None
-    last, client = seen[-1], series[-1]
+    last = seen[-1]
     accepted = last["accepted"]
-    ours = dict.fromkeys(plan.sources, 0)
-    for (source, _), counts in zip(plan.pairs, client["pairs"], strict=True):
-        ours[source] += counts[PairColumn.ESTABLISHED]
+    sunk = {target.endpoint for target in plan.targets if target.sink}
+    ours: dict[str, int] = {}
+    for (source, target), counts in zip(plan.pairs, series[-1]["pairs"], strict=True):
+        if target in sunk and counts[PairColumn.ESTABLISHED]:
+            ours[source] = ours.get(source, 0) + counts[PairColumn.ESTABLISHED]
     theirs = {row["source"]: row["accepted"] for row in last.get("sources", ())}
-    agrees = accepted == client["established"] and (not theirs or theirs == _without_zeros(ours))
-    text = (
-        "Every source address has the same count of connections on both sides."
-        if agrees
-        else f"The sink accepted {accepted:,} connections, this side established {client['established']:,}."
-    )
+    established = sum(ours.values())
+    agrees = accepted == established
+    text = f"The sink accepted {accepted:,} connections, this side established {established:,}."
+    if agrees and theirs and theirs != ours:
+        agrees = False
+        other = next(source for source in sorted({*ours, *theirs}) if ours.get(source) != theirs.get(source))
+        text = (
+            f"The sink accepted {theirs.get(other, 0):,} connections from {other}, "
+            f"this side established {ours.get(other, 0):,}."
+        )
+    elif agrees:
+        text = "Every source address has the same count of connections on both sides."
     return {
         "accepted": accepted,
         "open_peak": max(line["open"] for line in seen),
@@ -212,16 +220,13 @@ def _sink(plan: Plan, series: Sequence[Line]) -> dict[str, Any] | None:
     }
 
 
-def _without_zeros(counts: dict[str, int]) -> dict[str, int]:
-    return {source: count for source, count in counts.items() if count}
-
-
 def _kernel(series: Sequence[Line]) -> dict[str, dict[str, int]]:
     peak: dict[str, int] = {}
     for line in series:
         for name, value in line.get("kernel", {}).get("now", {}).items():
             peak[name] = max(value, peak.get(name, 0))
-    delta = series[-1].get("kernel", {}).get("delta", {}) if series else {}
+    # The last lines may have none: a second Ctrl-C ends the process through which the namespace is read.
+    delta: dict[str, int] = next((line["kernel"]["delta"] for line in reversed(series) if line.get("kernel")), {})
     return {"delta": dict(delta), "peak": peak}
 
 

@@ -43,7 +43,9 @@ def decide(summary: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         remedies = _remedies(limit, plan)
     elif summary["arrivals"]["not_started"]:
         text = f"{summary['arrivals']['not_started']:,} of the connections were never started"
-        limit = "generator" if summary["complete"] else "none"
+        if summary["complete"]:
+            limit, text = "in-flight", text + f": {plan.in_flight_max} attempts of a worker were waiting for an answer"
+            remedies = ["raise `in_flight`, lower the rate, or find out why the target answers late"]
     if limit == "none" and not summary["generator"]["trustworthy"]:
         limit, text = "generator", "loadgen itself was the bottleneck: " + summary["generator"]["reasons"][0]
         remedies = ["lower the rate, or run on a machine with more cores"]
