@@ -19,7 +19,7 @@ from typing import Final
 from loadgen.arrivals import shard_sizes
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Endpoint, Headroom, Plan, PortRange, Strategy, Target, pairs_of
+from loadgen.model import Endpoint, Headroom, Plan, PortRange, Strategy, Target, pairs_of, spaces_of
 from loadgen.scenario import Scenario
 
 #: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
@@ -69,13 +69,15 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
     skipped = _skipped(ports, strategy, targets, facts)
     usable = len(ports) - len(skipped)
     if allowances.extend_sources and not routes and usable:
-        sources = _extended(sources, math.ceil(scenario.connections / (usable * len(targets))), notes)
-    pairs = len(pairs_of(sources, targets, routes))
+        per_source = usable * (len(targets) if strategy.shares_ports else 1)
+        sources = _extended(sources, math.ceil(scenario.connections / per_source), notes)
+    every_pair = pairs_of(sources, targets, routes)
+    pairs, spaces = len(every_pair), spaces_of(strategy, sources, every_pair)
     _require(
         "four-tuples",
         needed=scenario.connections,
-        available=usable * pairs,
-        remedy=_more_four_tuples(scenario, scenario.connections - usable * pairs, usable, ports),
+        available=usable * spaces,
+        remedy=_more_four_tuples(scenario, strategy, scenario.connections - usable * spaces, usable, ports),
     )
     descriptors = facts.descriptors - RESERVED_DESCRIPTORS
     _require(
@@ -102,7 +104,7 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         remedy="open fewer connections, or give the machine more memory",
     )
     headroom = (
-        Headroom("four-tuples", scenario.connections, usable * pairs, f"{usable:,} for each of {pairs} pairs"),
+        Headroom("four-tuples", scenario.connections, usable * spaces, _counted(usable, spaces, strategy)),
         Headroom(
             "descriptors per worker",
             max(shard_sizes(scenario.connections, pairs, workers)),
@@ -186,7 +188,7 @@ def _require_kernel_source(sources: Sequence[str], targets: Sequence[Target], fa
 def _ports(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
     asked, automatic = scenario.sources.ports, facts.port_range
     ports = asked or automatic
-    if strategy in (Strategy.KERNEL, Strategy.LATE):
+    if not strategy.slices_ports:
         if ports != automatic:
             raise UsageError(
                 f"strategy {strategy} takes ports from ip_local_port_range ({automatic}) and cannot keep to {ports}; "
@@ -207,7 +209,7 @@ def _ports(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowances:
         overlap = ports.low <= automatic.high and automatic.low <= ports.high
         if overlap and not (allowances.in_lab or allowances.port_blocking):
             raise HostError(
-                f"strategy explicit would bind ports inside ip_local_port_range ({automatic}), and a bound port is "
+                f"strategy {strategy} would bind ports inside ip_local_port_range ({automatic}), and a bound port is "
                 "closed to every other process's automatic choice on all addresses of this host; choose `ports` "
                 "outside that range, run in a lab, or give --allow-port-blocking"
             )
@@ -221,7 +223,7 @@ def _skipped(ports: PortRange, strategy: Strategy, targets: Sequence[Target], fa
     ip_local_reserved_ports holds back is held back from automatic choice only: that is its purpose.
     """
     closed = set(facts.listeners) | {target.endpoint.port for target in targets if target.sink}
-    if strategy is not Strategy.EXPLICIT:
+    if not strategy.names_ports:
         closed |= set(facts.reserved_ports)
     return tuple(sorted(port for port in closed if port in ports))
 
@@ -248,9 +250,15 @@ def _extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence
     return extended
 
 
-def _more_four_tuples(scenario: Scenario, short: int, usable: int, ports: PortRange) -> str:
+def _counted(usable: int, spaces: int, strategy: Strategy) -> str:
+    if strategy.shares_ports:
+        return f"{usable:,} for each of {spaces} pairs of source and target"
+    return f"{usable:,} for each of {spaces} sources, all targets together"
+
+
+def _more_four_tuples(scenario: Scenario, strategy: Strategy, short: int, usable: int, ports: PortRange) -> str:
     """The ways past the wall, the one that needs nothing from the host first."""
-    per_source = usable * len(scenario.targets)
+    per_source = usable * (len(scenario.targets) if strategy.shares_ports else 1)
     ways = [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"] if usable else []
     if scenario.sources.ports:
         ways.append(f"widen `ports` beyond {ports}, or leave it out")

@@ -18,9 +18,28 @@ class Strategy(StrEnum):
     """Who chooses the source port of a new four-tuple, and when; see `loadgen.sourceports`."""
 
     KERNEL = "kernel"
+    BIND = "bind"
+    REUSEADDR = "reuseaddr"
     LATE = "late"
     LATE_RANGE = "late-range"
     EXPLICIT = "explicit"
+    EXCLUSIVE = "exclusive"
+    REUSEPORT = "reuseport"
+
+    @property
+    def shares_ports(self) -> bool:
+        """Whether one source port can carry a connection to each of several targets at once."""
+        return self not in (Strategy.BIND, Strategy.REUSEADDR, Strategy.EXCLUSIVE)
+
+    @property
+    def names_ports(self) -> bool:
+        """Whether loadgen binds a port by its number, which closes it to everybody else's automatic choice."""
+        return self in (Strategy.EXPLICIT, Strategy.EXCLUSIVE, Strategy.REUSEPORT)
+
+    @property
+    def slices_ports(self) -> bool:
+        """Whether each worker keeps to a part of the ports; else the kernel searches the whole range for all."""
+        return self.names_ports or self is Strategy.LATE_RANGE
 
 
 class CloseMode(StrEnum):
@@ -117,7 +136,7 @@ class Plan:
 
     ports: what the strategy may use, partitioned between workers where it allows that.
     skipped_ports: ports inside `ports` that cannot be used (reserved, or held by a listener), sorted.
-    capacity_per_pair: four-tuples per (source, target), all workers together.
+    capacity_per_pair: the most connections of one (source, target), all workers together.
     in_flight_max: attempts one worker may have unanswered at once.
     sinks: sink processes, 0 when every target is somebody else's.
     routes: where connect() alone chooses, the source address it takes for each target; else empty.
@@ -148,6 +167,11 @@ class Plan:
     def pairs(self) -> tuple[tuple[str, Endpoint], ...]:
         """Every (source, target) of one family, target by target: the spaces of four-tuples to fill."""
         return pairs_of(self.sources, self.targets, self.routes)
+
+    @property
+    def capacity(self) -> int:
+        """The most connections of all: per four-tuple space, or per source where ports are not shared."""
+        return self.capacity_per_pair * spaces_of(self.strategy, self.sources, self.pairs)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for plan.json; `from_json` reads them back."""
@@ -186,6 +210,11 @@ def pairs_of(
         for source in sources
         if Endpoint(source, 0).family == target.endpoint.family
     )
+
+
+def spaces_of(strategy: Strategy, sources: Sequence[str], pairs: Sequence[tuple[str, Endpoint]]) -> int:
+    """How many times the ports can be used: once per (source, target), or once per source."""
+    return len(pairs) if strategy.shares_ports else len({source for source, _ in pairs} or sources)
 
 
 @dataclass(frozen=True, slots=True)

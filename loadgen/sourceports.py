@@ -78,6 +78,26 @@ class Kernel(_NoChoice):
         return 0
 
 
+class Early(_NoChoice):
+    """bind((address, 0)): the kernel takes a port before it knows the target.
+
+    So the port is spent for every target at once, and a range serves one source exactly once.
+    SO_REUSEADDR ("reuseaddr") is the classic advice against that. It stopped helping in Linux 4.11:
+    the kernel shares ports on its own choice only with net.ipv4.ip_autobind_reuse = 1, and then only
+    once every port is taken.
+    """
+
+    def __init__(self, sources: Sequence[str], *, reuse: bool) -> None:
+        self._addresses = [(source, 0) for source in sources]
+        self._reuse = reuse
+
+    def prepare(self, sock: socket.SocketType, pair: int) -> int:
+        """Bind an address and whatever port the kernel finds; EADDRINUSE means that it found none."""
+        if self._reuse:
+            sock.setsockopt(_SOL_SOCKET, _SO_REUSEADDR, 1)
+        return -_bind(sock, self._addresses[pair])
+
+
 class Late(_NoChoice):
     """bind() to the source address only; connect() picks the port when it knows the target.
 
@@ -173,23 +193,37 @@ def _port_range_option(low: int, high: int) -> int:
 class Explicit:
     """bind((address, port)) with a port of our own choosing.
 
-    SO_REUSEADDR lets the port carry one connection to each of many targets. SO_REUSEPORT is set with
-    it because the kernel checks a port with only SO_REUSEADDR sockets against every one of them
-    (inet_csk_get_port(), Linux 6.8 and later), which costs more the more targets share it.
+    options: the socket options that let others have the port, too.
+
+    `explicit` sets SO_REUSEADDR, with which a port carries one connection to each of many targets, and
+    SO_REUSEPORT with it, because the kernel checks a port with only SO_REUSEADDR sockets against every
+    one of them (inet_csk_get_port(), Linux 6.8 and later), which costs more the more targets share it.
+    `reuseport` sets SO_REUSEPORT alone, which shares with sockets of the same user only. `exclusive`
+    sets nothing: one socket per source and port, whatever the target (`per_source`).
 
     A port bound like this is closed to every other process's automatic choice, on all addresses of
     the host, until the last such socket is gone.
     """
 
-    def __init__(self, sources: Sequence[str], ports: PortRange, skipped: Container[int] = ()) -> None:
+    def __init__(
+        self,
+        sources: Sequence[str],
+        ports: PortRange,
+        skipped: Container[int] = (),
+        *,
+        options: Sequence[int] = (_SO_REUSEADDR, _SO_REUSEPORT),
+        per_source: bool = False,
+    ) -> None:
         self._sources = list(sources)
-        self._rings = [PortRing(ports, skipped) for _ in sources]
+        self._options = tuple(options)
+        rings = {source: PortRing(ports, skipped) for source in sources} if per_source else {}
+        self._rings = [rings.get(source) or PortRing(ports, skipped) for source in sources]
         self.retried = 0
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Bind the next free port; one that another socket holds goes to the back of the queue."""
-        sock.setsockopt(_SOL_SOCKET, _SO_REUSEADDR, 1)
-        sock.setsockopt(_SOL_SOCKET, _SO_REUSEPORT, 1)
+        for option in self._options:
+            sock.setsockopt(_SOL_SOCKET, option, 1)
         ring, source = self._rings[pair], self._sources[pair]
         number = 0
         for attempt in range(TRIES):
@@ -240,5 +274,11 @@ def strategy_for(
             return Late(sources)
         case Strategy.LATE_RANGE:
             return LateRange(sources, ports, skipped)
+        case Strategy.BIND | Strategy.REUSEADDR:
+            return Early(sources, reuse=strategy is Strategy.REUSEADDR)
         case Strategy.EXPLICIT:
             return Explicit(sources, ports, skipped)
+        case Strategy.REUSEPORT:
+            return Explicit(sources, ports, skipped, options=(_SO_REUSEPORT,))
+        case Strategy.EXCLUSIVE:
+            return Explicit(sources, ports, skipped, options=(), per_source=True)

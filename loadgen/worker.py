@@ -23,7 +23,7 @@ from loadgen.clock import Alarm, now_ns
 from loadgen.connector import Connector
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
-from loadgen.model import PortRange, Shard, Strategy
+from loadgen.model import PortRange, Shard
 from loadgen.sourceports import strategy_for
 
 #: Attempts per turn of the event loop: long enough to share its cost, short enough (some 1.5 ms) for
@@ -48,7 +48,7 @@ def schedule_of(shard: Shard) -> NDArray[np.int64]:
 def slice_of(shard: Shard) -> PortRange:
     """The source ports that are this shard's alone; the kernel's own choice knows no slices."""
     plan = shard.plan
-    if plan.strategy in (Strategy.KERNEL, Strategy.LATE):
+    if not plan.strategy.slices_ports:
         return plan.ports
     return arrivals.port_slices(plan.ports, plan.workers, frozenset(plan.skipped_ports))[shard.index]
 

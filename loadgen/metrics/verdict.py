@@ -34,7 +34,6 @@ def decide(summary: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """
     outcomes, opened = summary["outcomes"], summary["open"]
     established, lost = outcomes["established"], opened["lost"]
-    room = plan.capacity_per_pair * len(plan.pairs)
     limit, text, remedies = "none", "no limit was met", []
     if summary["errors"]:
         worst = max(summary["errors"], key=lambda error: error["count"])
@@ -58,7 +57,7 @@ def decide(summary: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     return {
         "limit": limit,
         "text": f"{head}: {text}.",
-        "predicted": min(room, plan.connections),
+        "predicted": min(plan.capacity, plan.connections),
         "observed": opened["peak"],
         "remedies": remedies,
     }
