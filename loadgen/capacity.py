@@ -86,7 +86,7 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         available=facts.descriptors,
         remedy="raise the hard limit of open files (ulimit -Hn)",
     )
-    workers = _workers(scenario, pairs, usable, descriptors, facts)
+    workers = _workers(scenario, strategy, pairs, usable, descriptors, facts)
     sinks = _sinks(scenario, targets, descriptors, facts)
     sunk = scenario.connections * sum(target.sink for target in targets) // len(targets)
     ends = scenario.connections + sunk
@@ -267,7 +267,9 @@ def _more_four_tuples(scenario: Scenario, strategy: Strategy, short: int, usable
     return ", or ".join(ways)
 
 
-def _workers(scenario: Scenario, pairs: int, usable: int, descriptors: int, facts: HostFacts) -> int:
+def _workers(
+    scenario: Scenario, strategy: Strategy, pairs: int, usable: int, descriptors: int, facts: HostFacts
+) -> int:
     """Enough that no worker runs out of descriptors, and one per core if there is something to share."""
     connections = scenario.connections
     least = max(1, -(-connections // descriptors))
@@ -282,16 +284,17 @@ def _workers(scenario: Scenario, pairs: int, usable: int, descriptors: int, fact
                 remedy=f"say `workers: {least}` or leave it out, or raise the hard limit of open files (ulimit -Hn)",
             )
         least = scenario.workers
-    _require(
-        "source ports, one per worker at least",
-        needed=least,
-        available=usable,
-        remedy=f"use at most {usable:,} workers, or a wider range",
-    )
+    if strategy.slices_ports:
+        _require(
+            "source ports, one per worker at least",
+            needed=least,
+            available=usable,
+            remedy=f"use at most {usable:,} workers, or a wider range",
+        )
     if scenario.workers:
         return scenario.workers
     wanted = least if connections < _SMALL else max(least, facts.cpus)
-    return min(wanted, usable)
+    return min(wanted, usable) if strategy.slices_ports else wanted
 
 
 def _sinks(scenario: Scenario, targets: Sequence[Target], descriptors: int, facts: HostFacts) -> int:
@@ -299,7 +302,14 @@ def _sinks(scenario: Scenario, targets: Sequence[Target], descriptors: int, fact
     if not any(target.sink for target in targets):
         return 0
     expected = math.ceil(scenario.connections * sum(target.sink for target in targets) / len(targets))
-    descriptors -= sum(target.sink for target in targets)  # a listening socket each
+    listeners = sum(target.sink for target in targets)
+    _require(
+        "descriptors of one sink",
+        needed=RESERVED_DESCRIPTORS + listeners + 1,
+        available=facts.descriptors,
+        remedy="name fewer targets, or raise the hard limit of open files (ulimit -Hn)",
+    )
+    descriptors -= listeners
     least = 1
     while expected / least + (_SINK_DEVIATIONS * math.sqrt(expected / least) if least > 1 else 0) > descriptors:
         least += 1

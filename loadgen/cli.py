@@ -18,6 +18,8 @@ import click
 from loadgen.errors import ExitCode, LoadgenError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from loadgen.run import Result
 
 _EPILOG = """\b
@@ -118,7 +120,7 @@ def run(
         if as_json:
             click.echo(json.dumps(result.summary, indent=2))
         else:
-            text.render(result.summary, Console(), report=str(result.path / "report.html"))
+            text.render(result.summary, _stdout(), report=str(result.path / "report.html"))
     if result.error:
         _complain(result.error)
     sys.exit(result.exit_code)
@@ -133,14 +135,16 @@ def _execute(scenario: Path, settings: tuple[str, ...], options: Any, view: Any)
     from loadgen import scenario as scenarios
     from loadgen.run import Orchestrator
 
-    read = scenarios.load(scenario, settings)
+    data = scenarios.read_bytes(scenario)  # once: it may be a pipe
+    read = scenarios.parse(data, str(scenario), settings)
+    text = "".join(f"# --set {setting}\n" for setting in settings) + data.decode()
 
     async def main() -> Result:
         import asyncio
 
         orchestrator = Orchestrator(
             read,
-            "".join(f"# --set {setting}\n" for setting in settings) + scenario.read_text(),
+            text,
             options,
             observer=view.update,
             notice=view.notice,
@@ -197,7 +201,6 @@ def report(run_directory: Path, as_json: bool) -> None:
     Example:
       loadgen report results/20260131T120000Z-past-64k-1f3a
     """
-    from rich.console import Console
 
     from loadgen import rundir
     from loadgen.report import html, text
@@ -210,7 +213,7 @@ def report(run_directory: Path, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(summary, indent=2))
         else:
-            text.render(summary, Console(), report=str(path))
+            text.render(summary, _stdout(), report=str(path))
 
 
 @cli.command()
@@ -235,6 +238,17 @@ def _reader_may_leave() -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
+
+
+def _stdout() -> Console:
+    """A console that leaves a closed pipe to `_reader_may_leave`; rich's own answer is exit code 1."""
+    from rich.console import Console
+
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Stdout()
 
 
 def _complain(error: LoadgenError) -> None:

@@ -90,6 +90,7 @@ class Connector:
         self._in_flight_max = in_flight_max
         self._epoll = epoll()
         self._unanswered: dict[int, Unanswered] = {}
+        self._abandoned = 0
         # Sockets prepared for the next attempts, with pair and port; or None, pair and the error's key.
         self._ready: list[tuple[socket.SocketType | None, int, int]] = []
         # Indexed by descriptor: the held connection, the pair it belongs to, and its port if we chose it.
@@ -102,6 +103,10 @@ class Connector:
     def fileno(self) -> int:
         """The epoll object, for an event loop to watch."""
         return self._epoll.fileno()
+
+    @property
+    def _in_flight(self) -> int:
+        return len(self._unanswered) + self._abandoned
 
     @property
     def room(self) -> int:
@@ -187,7 +192,7 @@ class Connector:
         self._hold(opened)
         for late in waiting:
             self._wait_for(late)
-        recorder.in_flight = len(self._unanswered)
+        recorder.in_flight = self._in_flight
         recorder.retried = self._ports.retried
         recorder.publish()
 
@@ -245,7 +250,7 @@ class Connector:
                 self._held_event(fd, event)
                 continue
             self._answered(fd, attempt, now)
-        self._recorder.in_flight = len(unanswered)
+        self._recorder.in_flight = self._in_flight
         self._recorder.publish()
 
     def expire(self, now: int) -> None:
@@ -259,7 +264,7 @@ class Connector:
             attempt = self._unanswered.pop(fd)
             self._failed(attempt.pair, Syscall.WAIT, ETIMEDOUT, attempt.sock, attempt.port)
         if expired:
-            self._recorder.in_flight = len(self._unanswered)
+            self._recorder.in_flight = self._in_flight
             self._recorder.publish()
 
     def close_batch(self, count: int) -> bool:
@@ -292,6 +297,7 @@ class Connector:
         self._ready.clear()
         for attempt in self._unanswered.values():
             attempt.sock.close()
+        self._abandoned += len(self._unanswered)
         self._unanswered.clear()
 
     def _answered(self, fd: int, attempt: Unanswered, now: int) -> None:

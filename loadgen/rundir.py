@@ -28,6 +28,7 @@ from typing import Any, Final
 from loadgen.clock import wall_clock
 from loadgen.errors import ResultsError, UsageError
 from loadgen.metrics.summary import summarise
+from loadgen.model import Plan
 
 _SCENARIO: Final = "scenario.yaml"
 _PLAN: Final = "plan.json"
@@ -118,13 +119,17 @@ class Run:
     summary: dict[str, Any] = field(default_factory=dict)
 
     def summarised(self) -> dict[str, Any]:
-        """The summary as written, or made now from the lines if the run never came to write it."""
+        """The summary as written, or made now from the lines if the run never came to write it.
+
+        Raises: UsageError when the plan is not one that this version of loadgen understands.
+        """
+        if self.summary:
+            return self.summary
         try:
-            return self.summary or summarise(self.plan, self.host, self.series, self.events, run=self.path.name)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"{self.path}: its files are not what this version of loadgen writes ({type(error).__name__}: {error})"
-            ) from error
+            Plan.from_json(self.plan)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{self.path / _PLAN}: not a plan of this version of loadgen ({error!r})") from error
+        return summarise(self.plan, self.host, self.series, self.events, run=self.path.name)
 
 
 def read(path: Path) -> Run:

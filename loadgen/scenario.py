@@ -361,10 +361,15 @@ class Scenario(_Model):
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     """The scenario in a file. Raises: ScenarioError, also if the file cannot be read."""
+    return parse(read_bytes(path), yamltext.printable(str(path)), overrides)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A scenario file as it stands, up to just more than its limit. Raises: ScenarioError."""
     file = yamltext.printable(str(path))
     try:
         with path.open("rb") as stream:
-            data = stream.read(yamltext.TEXT_BYTES_MAX + 1)
+            return stream.read(yamltext.TEXT_BYTES_MAX + 1)
     except FileNotFoundError:
         raise ScenarioError("no such file; check the path", file=file) from None
     except IsADirectoryError:
@@ -372,10 +377,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ScenarioError(f"cannot be read ({reason}); check path and permissions", file=file) from None
-    return _scenario(yamltext.read(data, file), overrides)
 
 
-def parse(text: str, file: str = "scenario", overrides: Sequence[str] = ()) -> Scenario:
+def parse(text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()) -> Scenario:
     """The scenario in a text, after `overrides` (KEY=VALUE, a dotted path and a YAML value each).
 
     file: what to call the text in messages. Raises: ScenarioError.

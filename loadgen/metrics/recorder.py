@@ -6,7 +6,9 @@ publishes them once per batch; the orchestrator reads whenever it likes. Nobody 
 
 The counters that must agree with each other are kept twice. A worker writes the idle copy, then
 counts `updates` up, whose last bit says which copy is whole; so a reader, or the survivor of a
-SIGKILL, never sees half of an update, and a reader that was overtaken notices and reads again.
+SIGKILL, never sees half of an update, and a reader that was overtaken notices and reads again. (On
+processors that let others see two stores in another order, such as ARM, a reader may for some
+nanoseconds see the count before the copy; a line of the series would be one batch out.)
 """
 
 from __future__ import annotations
@@ -114,7 +116,7 @@ class Blocks:
 
 def consistent_counters(record: Any) -> NDArray[np.int64]:
     """A copy of one block's counters in which every number belongs to the same instant."""
-    for _ in range(8):  # a worker would have to publish twice during one copy, eight times in a row
+    for _ in range(8):  # a worker publishes once in a millisecond or so; a copy takes one microsecond
         updates = int(record["updates"])
         copy: NDArray[np.int64] = record["counters"][updates & 1].copy()
         if int(record["updates"]) == updates:

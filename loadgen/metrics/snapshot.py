@@ -90,7 +90,7 @@ class Snapshots:
         latency = self._records["latency"].sum(axis=0)
         lag = self._records["lag"].sum(axis=0)
         line = {
-            "t_s": round((at_ns - self._start_ns) / NS_PER_S, 6),
+            "t_s": round(max(at_ns - self._start_ns, 0) / NS_PER_S, 6),  # an interrupt may come before the start
             "phase": phase.value,
             "scheduled": sum(self._sizes),
             **{counter.name.lower(): int(total[counter]) for counter in Counter if counter < Counter.FIRST_STARTED_NS},

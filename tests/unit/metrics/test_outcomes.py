@@ -1,0 +1,92 @@
+"""What (syscall, errno) means: the whole table, and the key that carries it through shared memory."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen.metrics.outcomes import ErrorKind, Outcome, Syscall, describe, error_key, outcome_of
+
+ANYWHERE = {
+    "EMFILE": "no-descriptor",
+    "ENFILE": "no-descriptor",
+    "ENOBUFS": "no-memory",
+    "ENOMEM": "no-memory",
+    "EACCES": "forbidden",
+    "EPERM": "forbidden",
+}
+BY_SYSCALL = [
+    (Syscall.BIND, "EADDRNOTAVAIL", "no-such-source"),
+    (Syscall.BIND, "EADDRINUSE", "no-free-port"),
+    (Syscall.CONNECT, "EADDRNOTAVAIL", "no-free-four-tuple"),
+    (Syscall.CONNECT, "EADDRINUSE", "no-free-four-tuple"),
+    (Syscall.CONNECT, "ECONNREFUSED", "refused"),
+    (Syscall.CONNECT, "ECONNRESET", "reset"),
+    (Syscall.CONNECT, "ETIMEDOUT", "timed-out"),
+    (Syscall.CONNECT, "ENETUNREACH", "unreachable"),
+    (Syscall.CONNECT, "EHOSTUNREACH", "unreachable"),
+    (Syscall.WAIT, "ETIMEDOUT", "timed-out"),
+    (Syscall.RECV, "ECONNRESET", "lost"),
+    (Syscall.RECV, "ETIMEDOUT", "lost"),
+]
+#: Calls for which a number that is known anywhere means the same; to recv() everything is a loss.
+CALLS = [syscall for syscall in Syscall if syscall is not Syscall.RECV]
+
+
+@pytest.mark.parametrize(("syscall", "name", "outcome"), BY_SYSCALL)
+def test_a_listed_pair_has_its_outcome(syscall: Syscall, name: str, outcome: str) -> None:
+    number = getattr(errno, name)
+    assert outcome_of(syscall, number) == outcome
+    assert describe(error_key(syscall, number)) == ErrorKind(syscall.name.lower(), name, outcome)
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
+def test_a_shortage_or_a_ban_means_the_same_in_every_call(name: str) -> None:
+    assert {outcome_of(syscall, getattr(errno, name)) for syscall in CALLS} == {ANYWHERE[name]}
+
+
+def test_the_same_number_from_bind_and_from_connect_are_two_things() -> None:
+    for number in (errno.EADDRNOTAVAIL, errno.EADDRINUSE):
+        assert outcome_of(Syscall.BIND, number) is not outcome_of(Syscall.CONNECT, number)
+
+
+def test_moments_that_are_no_errors_have_names() -> None:
+    assert describe(error_key(Syscall.RECV, 0)) == ("recv", "EOF", "lost")
+    assert describe(error_key(Syscall.GETSOCKNAME, 0)) == ("getsockname", "SELF", "self-connect")
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSPC, 999])
+def test_an_unlisted_errno_is_other_and_keeps_its_code(number: int) -> None:
+    assert outcome_of(Syscall.CONNECT, number) is Outcome.OTHER
+    assert describe(error_key(Syscall.CONNECT, number)).errno == errno.errorcode.get(number, str(number))
+
+
+def test_every_outcome_of_a_failure_can_be_reached() -> None:
+    reached = {outcome_of(syscall, number) for syscall in Syscall for number in (0, *errno.errorcode)}
+    assert reached == set(Outcome) - {Outcome.ESTABLISHED}
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from(list(Syscall)), st.sampled_from(sorted(errno.errorcode)) | st.integers(1, 0xFFFF))
+def test_a_key_says_again_what_it_was_made_of(syscall: Syscall, number: int) -> None:
+    key = error_key(syscall, number)
+    kind = describe(key)
+    assert key > 0
+    assert Syscall[kind.syscall.upper()] is syscall
+    assert getattr(errno, kind.errno, None) == number or kind.errno == str(number)
+    assert kind.outcome == outcome_of(syscall, number)
+
+
+@settings(deadline=None, max_examples=50)
+@given(*[st.tuples(st.sampled_from(list(Syscall)), st.integers(0, 0xFFFF))] * 2)
+def test_different_failures_have_different_keys(one: tuple[Syscall, int], other: tuple[Syscall, int]) -> None:
+    assert (one == other) == (error_key(*one) == error_key(*other))
+
+
+@pytest.mark.parametrize("key", [0, 1, errno.EMFILE, 99 << 16])
+def test_a_key_of_no_system_call_is_refused(key: int) -> None:
+    with pytest.raises(ValueError, match="is not a valid Syscall"):
+        describe(key)

@@ -1,0 +1,228 @@
+"""Blocks of several workers -> one line: totals, differences, lost workers, and the tenths of a ramp."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from bisect import bisect_left
+from fractions import Fraction
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen.metrics import histogram
+from loadgen.metrics.outcomes import Syscall, error_key
+from loadgen.metrics.recorder import MARKS, Blocks, Counter, PairColumn, Recorder, block_dtype
+from loadgen.metrics.snapshot import TENTHS, Snapshots, tenths_s
+from loadgen.model import Phase
+
+START_NS = 5_000_000_000
+
+
+class Workers:
+    """Some workers' recorders and the orchestrator's view of them, two pairs."""
+
+    def __init__(self, *sizes: int) -> None:
+        blocks = Blocks.create("test", block_dtype(2), len(sizes))
+        os.close(blocks.fd)
+        self.recorders = [Recorder(record, scheduled=size) for record, size in zip(blocks.records, sizes, strict=True)]
+        self.snapshots = Snapshots(blocks, sizes, start_ns=START_NS)
+
+    def establish(self, worker: int, pair: int = 0, *, at_ns: int = START_NS + 100, took_ns: int = 50) -> None:
+        recorder = self.recorders[worker]
+        recorder.started += 1
+        recorder.first_started_ns = recorder.first_started_ns or at_ns - took_ns
+        recorder.record_established(pair, 0, at_ns - took_ns, at_ns)
+
+    def line(self, phase: Phase = Phase.RAMP, at_s: float = 1.0, **more: Any) -> dict[str, Any]:
+        for recorder in self.recorders:
+            recorder.publish_all()
+        return self.snapshots.take(phase, START_NS + round(at_s * 1e9), **more)
+
+
+def test_before_anything_happens_a_line_is_all_zeros() -> None:
+    line = Workers(3, 4).line(at_s=0.25, sink=None)
+    assert json.loads(json.dumps(line)) == {
+        "t_s": 0.25,
+        "phase": "ramp",
+        "scheduled": 7,
+        **dict.fromkeys(("started", "established", "failed", "in_flight", "not_started", "open", "lost", "retried"), 0),
+        "ramp_s": 0.0,
+        "tenths_s": [],
+        "errors": [],
+        "pairs": [[0, 0, 0], [0, 0, 0]],
+        "latency_ns": {"lateness": {}, "connect": {}, "arrival": {}},
+        "lag_ns": {},
+        "cpu_s": 0.0,
+        "sink": None,
+    }
+
+
+def test_a_line_is_the_sum_of_all_workers() -> None:
+    workers = Workers(3, 4)
+    workers.establish(0)
+    workers.establish(1, 1)
+    workers.establish(1, 0)
+    first, second = workers.recorders
+    first.started += 2
+    first.in_flight, first.not_started, first.retried, first.cpu_ns = 1, 2, 3, 1_500_000_000
+    first.record_failed(1, error_key(Syscall.CONNECT, errno.EADDRNOTAVAIL))
+    second.started += 2
+    second.cpu_ns = 250_000_000
+    second.record_failed(0, error_key(Syscall.CONNECT, errno.EADDRNOTAVAIL))
+    second.record_failed(0, error_key(Syscall.BIND, errno.EADDRINUSE))
+    second.record_lost(1, error_key(Syscall.RECV, 0))
+    line = workers.line()
+    assert (line["started"], line["established"], line["failed"], line["in_flight"]) == (7, 3, 3, 1)
+    assert (line["open"], line["lost"], line["retried"], line["not_started"]) == (2, 1, 3, 2)
+    assert line["pairs"] == [[2, 2, 2], [1, 1, 0]]
+    assert line["errors"] == [
+        ["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 2],
+        ["bind", "EADDRINUSE", "no-free-port", 1],
+        ["recv", "EOF", "lost", 1],
+    ]
+    assert line["cpu_s"] == 1.75
+
+
+def test_errors_past_the_last_slot_are_shown_as_other() -> None:
+    workers = Workers(50)
+    for number in range(1, 41):
+        workers.recorders[0].record_failed(0, error_key(Syscall.CONNECT, number))
+    assert ["any", "OTHER", "other", 9] in workers.line()["errors"]
+    assert sum(count for *_, count in workers.line()["errors"]) == 40
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 10**10)), max_size=5), max_size=4))
+def test_what_is_new_in_each_line_adds_up_to_the_whole(intervals: list[list[tuple[int, int]]]) -> None:
+    workers = Workers(50, 50)
+    latency, lag, every = np.zeros((2, histogram.BUCKETS), np.int64), np.zeros(histogram.BUCKETS, np.int64), []
+    for interval in intervals:
+        for worker, took_ns in interval:
+            workers.establish(worker, took_ns=took_ns, at_ns=START_NS + 10**11)
+            workers.recorders[worker].record_lag(took_ns)
+            every.append(took_ns)
+        line = workers.line()
+        for row, name in enumerate(("connect", "arrival")):
+            histogram.accumulate(latency[row], line["latency_ns"][name])
+        histogram.accumulate(lag, line["lag_ns"])
+        assert line["latency_ns"]["lateness"] == {}
+    whole = np.zeros(histogram.BUCKETS, np.int64)
+    histogram.add(whole, np.array(every, dtype=np.int64))
+    assert np.array_equal(latency, [whole, whole])
+    assert np.array_equal(lag, whole)
+
+
+def test_a_lost_worker_holds_nothing_and_starts_nothing_more() -> None:
+    """What it established stays counted; what it had in flight nobody will ever know."""
+    workers = Workers(10, 10)
+    for _ in range(4):
+        workers.establish(0)
+        workers.establish(1, 1)
+    lost = workers.recorders[1]
+    lost.started += 3
+    lost.in_flight, lost.not_started = 2, 1
+    lost.record_failed(1, error_key(Syscall.CONNECT, errno.ECONNREFUSED))
+    before = workers.line()
+    assert (before["open"], before["not_started"]) == (8, 1)
+    assert workers.snapshots.lose(1) == 4
+    line = workers.line()
+    assert (line["started"], line["established"], line["failed"], line["in_flight"]) == (11, 8, 1, 2)
+    assert (line["open"], line["not_started"], line["lost"]) == (4, 3, 0)
+    assert [pair[PairColumn.OPEN] for pair in line["pairs"]] == [4, 0]
+    assert line["started"] == line["established"] + line["failed"] + line["in_flight"]
+    counters = workers.snapshots.counters()
+    assert counters[1, Counter.STARTED] + counters[1, Counter.NOT_STARTED] == 10
+
+
+def test_with_every_worker_lost_all_that_was_planned_is_accounted_for() -> None:
+    workers = Workers(10, 7)
+    workers.establish(0)
+    workers.line()
+    assert [workers.snapshots.lose(index) for index in (0, 1)] == [1, 0]
+    line = workers.line(Phase.DONE)
+    assert line["scheduled"] == line["started"] + line["not_started"] == 17
+    assert line["open"] == 0
+
+
+def test_the_ramp_is_from_the_first_attempt_of_any_to_the_last_connection_of_any() -> None:
+    workers = Workers(10, 10, 10)
+    workers.establish(0, at_ns=START_NS + 3_000_000_000, took_ns=1_000_000_000)
+    assert workers.line()["ramp_s"] == 1.0
+    workers.establish(1, at_ns=START_NS + 2_500_000_000, took_ns=2_000_000_000)
+    assert workers.line()["ramp_s"] == 2.5
+    workers.establish(2, at_ns=START_NS + 9_000_000_000, took_ns=1)
+    assert workers.line()["ramp_s"] == 8.5
+
+
+def test_attempts_without_a_single_connection_make_no_ramp() -> None:
+    workers = Workers(10)
+    workers.recorders[0].first_started_ns = START_NS
+    assert workers.line()["ramp_s"] == 0.0
+
+
+# --- Tenths --------------------------------------------------------------------------------------
+
+
+@st.composite
+def marked(draw: st.DrawFn) -> tuple[list[int], np.ndarray[Any, np.dtype[np.int64]]]:
+    """Sizes of some workers and, for each, a rising row of instants that ends somewhere."""
+    sizes = draw(st.lists(st.integers(0, 3000), min_size=1, max_size=4))
+    rows = []
+    for size in sizes:
+        reached = draw(st.integers(0, MARKS)) if size else 0
+        steps = draw(st.lists(st.integers(0, 10**9), min_size=4, max_size=4))
+        rows.append([START_NS + sum(steps[: n % 5]) + n * steps[0] if n < reached else 0 for n in range(1, MARKS + 1)])
+    return sizes, np.maximum.accumulate(np.array(rows, dtype=np.int64), axis=1) * (np.array(rows) > 0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(marked())
+def test_tenths_are_those_of_a_slow_reference(
+    case: tuple[list[int], np.ndarray[Any, np.dtype[np.int64]]],
+) -> None:
+    """In rational numbers; where a goal is met to the millionth, either side of it is right."""
+    sizes, marks_ns = case
+    marks = sorted(
+        (int(instant), Fraction(size, MARKS))
+        for size, row in zip(sizes, marks_ns, strict=True)
+        for instant in row
+        if instant
+    )
+    reached = list(accumulate(weight for _, weight in marks))
+    found = tenths_s(marks_ns, sizes, START_NS)
+    assert found == sorted(found)
+    most = 0
+    for tenth in range(1, TENTHS + 1):
+        goal = Fraction(sum(sizes) * tenth, TENTHS) - Fraction(1, 2)
+        low, high = (bisect_left(reached, goal + slack) for slack in (-Fraction(1, 10**6), Fraction(1, 10**6)))
+        if tenth <= len(found):
+            low_s, high_s = ((marks[at][0] - START_NS) / 1e9 for at in (low, min(high, len(marks) - 1)))
+            assert low_s - 1e-6 <= found[tenth - 1] <= high_s + 1e-6
+        most += high < len(marks)
+    assert len(found) >= most
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 99, 100, 101, 5000])
+def test_a_worker_of_any_size_reaches_its_tenths_one_after_the_other(size: int) -> None:
+    workers = Workers(size)
+    for n in range(1, size + 1):
+        workers.establish(0, at_ns=START_NS + n * 1_000_000)
+    found = workers.line()["tenths_s"]
+    assert len(found) == TENTHS
+    assert found[-1] == pytest.approx(size / 1000)
+    for tenth, at_s in enumerate(found, start=1):
+        assert abs(at_s * 1000 - size * tenth / TENTHS) <= 1 + size / MARKS
+
+
+def test_a_run_that_stops_half_way_has_half_of_its_tenths() -> None:
+    workers = Workers(100, 100)
+    for worker in (0, 1):
+        for n in range(1, 51):
+            workers.establish(worker, at_ns=START_NS + n * 1_000_000_000)
+    assert workers.line()["tenths_s"] == [10.0, 20.0, 30.0, 40.0, 50.0]

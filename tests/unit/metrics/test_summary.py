@@ -1,0 +1,444 @@
+"""The lines of a run folded into a summary: complete, cut off anywhere, and in disagreement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen.metrics import histogram
+from loadgen.metrics.summary import CUT_SHORT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, broken_invariants, summarise
+from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Stage, Strategy, Target
+
+PLAN = Plan(
+    name="fold",
+    connections=100,
+    sources=("127.0.0.2", "127.0.0.3"),
+    targets=(Target(Endpoint("127.0.0.1", 9000), sink=True),),
+    strategy=Strategy.LATE_RANGE,
+    ports=PortRange(40_000, 40_099),
+    skipped_ports=(),
+    capacity_per_pair=100,
+    stages=(),
+    hold_s=2.0,
+    close=CloseMode.FIN,
+    timeout_s=10.0,
+    in_flight_max=256,
+    interval_s=0.5,
+    workers=2,
+    sinks=1,
+)
+ENDED = {"t_s": 4.0, "event": "ended", "text": "the run came to its end"}
+COUNTERS = ("started", "established", "failed", "in_flight", "not_started", "open", "lost", "retried")
+
+
+def line(t_s: float, phase: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "t_s": t_s,
+        "phase": phase,
+        "scheduled": 100,
+        **dict.fromkeys(COUNTERS, 0),
+        "ramp_s": 0.0,
+        "tenths_s": [],
+        "errors": [],
+        "pairs": [[0, 0, 0], [0, 0, 0]],
+        "latency_ns": {"lateness": {}, "connect": {}, "arrival": {}},
+        "lag_ns": {},
+        "cpu_s": 0.0,
+        "workers": {"alive": 2, "stalled": 0},
+        "sink": None,
+        "kernel": {},
+        **changes,
+    }
+
+
+def sink(accepted: int, opened: int, *sources: int) -> dict[str, Any]:
+    rows = [
+        {"source": address, "accepted": count, "source_ports": count}
+        for address, count in zip(PLAN.sources, sources, strict=False)
+    ]
+    return {"accepted": accepted, "open": opened, **({"sources": rows} if rows else {})}
+
+
+REFUSED = ["connect", "ECONNREFUSED", "refused", 1]
+LOST = ["recv", "EOF", "lost", 2]
+#: A run of two sources: 59 and 40 connections, one refused, two lost in the hold, all closed at the end.
+SERIES: list[dict[str, Any]] = [
+    line(
+        0.5,
+        "ramp",
+        started=60,
+        established=55,
+        in_flight=5,
+        open=55,
+        ramp_s=0.4,
+        tenths_s=[0.1, 0.2, 0.3, 0.35, 0.4],
+        pairs=[[35, 0, 35], [20, 0, 20]],
+        latency_ns={"lateness": {}, "connect": {"100": 50, "200": 5}, "arrival": {"100": 55}},
+        sink=sink(55, 55),
+        kernel={"now": {"sockstat.tcp_tw": 3}, "delta": {"Tcp.ActiveOpens": 60}},
+        cpu_s=0.1,
+    ),
+    line(
+        1.0,
+        "ramp",
+        started=100,
+        established=99,
+        failed=1,
+        open=99,
+        ramp_s=0.9,
+        tenths_s=[0.1, 0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8],
+        pairs=[[59, 1, 59], [40, 0, 40]],
+        errors=[REFUSED],
+        latency_ns={"lateness": {}, "connect": {"100": 40, "255": 4}, "arrival": {"255": 44}},
+        lag_ns={"1000": 7},
+        sink=sink(99, 99),
+        kernel={"now": {"sockstat.tcp_tw": 9}, "delta": {"Tcp.ActiveOpens": 100}},
+        cpu_s=0.2,
+    ),
+]
+AFTER = {key: SERIES[-1][key] for key in ("started", "established", "failed", "ramp_s", "tenths_s", "cpu_s")}
+SERIES += [
+    line(
+        3.0,
+        "hold",
+        **AFTER,
+        open=97,
+        lost=2,
+        errors=[LOST, REFUSED],
+        pairs=[[59, 1, 57], [40, 0, 40]],
+        sink=sink(99, 97),
+        kernel={"now": {"sockstat.tcp_tw": 4}, "delta": {"Tcp.ActiveOpens": 100}},
+    ),
+    line(
+        3.5,
+        "drain",
+        **AFTER,
+        lost=2,
+        errors=[LOST, REFUSED],
+        pairs=[[59, 1, 0], [40, 0, 0]],
+        sink=sink(99, 0),
+        kernel={"now": {"sockstat.tcp_tw": 97}, "delta": {"Tcp.ActiveOpens": 100}},
+    ),
+    line(
+        4.0,
+        "done",
+        **AFTER,
+        lost=2,
+        errors=[LOST, REFUSED],
+        pairs=[[59, 1, 0], [40, 0, 0]],
+        sink=sink(99, 0, 59, 40),
+        kernel={"now": {"sockstat.tcp_tw": 97}, "delta": {"Tcp.ActiveOpens": 100, "Tcp.PassiveOpens": 99}},
+    ),
+]
+
+
+def fold(
+    series: Sequence[dict[str, Any]] = SERIES, events: Sequence[dict[str, Any]] = (ENDED,), plan: Plan = PLAN
+) -> dict[str, Any]:
+    summary = summarise(plan.to_json(), {"started_at": "2026-01-31T12:00:00+00:00"}, series, events, run="r")
+    json.dumps(summary, allow_nan=False)
+    return summary
+
+
+def happened(event: str, text: str = "something") -> dict[str, Any]:
+    return {"t_s": 1.0, "event": event, "text": text}
+
+
+def test_every_key_of_the_contract_is_there() -> None:
+    summary = fold()
+    assert summary["schema"] == "loadgen.summary/1"
+    assert set(summary) >= {
+        *("schema", "scenario", "run", "started_at", "duration_s", "complete", "incomplete_because", "arrivals"),
+        *("outcomes", "errors", "open", "rate_per_s", "latency_us", "sources", "kernel", "verdict", "expect"),
+        "generator",
+    }
+    inside = {
+        "arrivals": {"scheduled", "started", "not_started"},
+        "outcomes": {"established", "failed", "in_flight"},
+        "open": {"peak", "end_of_hold", "lost"},
+        "rate_per_s": {"established_mean", "established_peak"},
+        "latency_us": {"lateness", "connect", "arrival"},
+        "kernel": {"delta", "peak"},
+        "verdict": {"limit", "text", "predicted", "observed", "remedies"},
+        "generator": {"trustworthy", "lag_ms_p99", "workers", "cpu_s"},
+    }
+    for key, keys in inside.items():
+        assert set(summary[key]) >= keys, key
+    for latency in summary["latency_us"].values():
+        assert set(latency) == {"p50", "p90", "p99", "p999", "max", "count"}
+    assert set(summary["errors"][0]) == {"syscall", "errno", "outcome", "count"}
+    assert set(summary["sources"][0]) == {"source", "target", "capacity", "peak_open", "established", "failed"}
+
+
+def test_a_complete_run() -> None:
+    summary = fold()
+    assert not broken_invariants(summary)
+    assert (summary["complete"], summary["incomplete_because"], summary["duration_s"]) == (True, None, 4.0)
+    assert (summary["scenario"], summary["run"]) == ("fold", "r")
+    assert summary["started_at"] == "2026-01-31T12:00:00+00:00"
+    assert summary["arrivals"] == {"scheduled": 100, "started": 100, "not_started": 0}
+    assert summary["outcomes"] == {"established": 99, "failed": 1, "in_flight": 0, "retried": 0}
+    assert summary["errors"] == [
+        {"syscall": "recv", "errno": "EOF", "outcome": "lost", "count": 2},
+        {"syscall": "connect", "errno": "ECONNREFUSED", "outcome": "refused", "count": 1},
+    ]
+    assert summary["open"] == {"peak": 99, "end_of_hold": 97, "lost": 2}
+    assert summary["generator"]["workers"] == 2
+    assert summary["generator"]["cpu_s"] == 0.2
+
+
+def test_phases_end_at_their_last_line() -> None:
+    assert fold()["phases"] == {"ramp_s": 1.0, "hold_s": 2.0, "drain_s": 0.5}
+    assert fold(SERIES[:2], ())["phases"] == {"ramp_s": 1.0, "hold_s": 0.0, "drain_s": 0.0}
+    assert fold([], ())["phases"] == {"ramp_s": 0.0, "hold_s": 0.0, "drain_s": 0.0}
+
+
+def test_rates_are_those_of_the_ramp() -> None:
+    """110/s is both the mean of 99 in 0.9 s and the first interval; the second brought 88/s."""
+    assert fold()["rate_per_s"] == {"established_mean": 110.0, "established_peak": 110.0}
+    slow_start = [{**SERIES[0], "established": 15}, *SERIES[1:]]
+    assert fold(slow_start)["rate_per_s"] == {"established_mean": 110.0, "established_peak": 168.0}
+
+
+def test_two_lines_close_together_make_no_rate() -> None:
+    beside = {**SERIES[1], "t_s": 0.501}
+    assert fold([SERIES[0], beside, *SERIES[2:]])["rate_per_s"]["established_peak"] == 110.0
+
+
+def test_tenths_are_lengths_not_instants() -> None:
+    assert fold()["tenths_s"] == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.1, 0.1, 0.1, 0.1])
+
+
+def test_latencies_of_all_lines_are_one_distribution_in_microseconds() -> None:
+    connect = fold()["latency_us"]["connect"]
+    assert connect == {"p50": 0.1, "p90": 0.1, "p99": 0.3, "p999": 0.3, "max": 0.3, "count": 99}
+    assert fold()["latency_us"]["lateness"] == {"p50": 0, "p90": 0, "p99": 0, "p999": 0, "max": 0, "count": 0}
+
+
+def test_each_source_has_its_own_peak() -> None:
+    assert fold()["sources"] == [
+        {
+            "source": source,
+            "target": "127.0.0.1:9000",
+            "capacity": 100,
+            "peak_open": peak,
+            "established": peak,
+            "failed": failed,
+        }
+        for source, peak, failed in (("127.0.0.2", 59, 1), ("127.0.0.3", 40, 0))
+    ]
+
+
+def test_the_kernel_has_its_highest_level_and_its_last_difference() -> None:
+    assert fold()["kernel"] == {
+        "delta": {"Tcp.ActiveOpens": 100, "Tcp.PassiveOpens": 99},
+        "peak": {"sockstat.tcp_tw": 97},
+    }
+
+
+def test_a_last_line_without_the_kernel_costs_no_difference() -> None:
+    """As after a second Ctrl-C, which ends the process whose namespace is read."""
+    assert fold([*SERIES[:-1], {**SERIES[-1], "kernel": {}}])["kernel"]["delta"] == {"Tcp.ActiveOpens": 100}
+
+
+# --- Both sides ----------------------------------------------------------------------------------
+
+
+def test_both_sides_agree() -> None:
+    seen = fold()["sink"]
+    assert seen["agrees"] is True
+    assert (seen["accepted"], seen["open_peak"], seen["end_of_hold"]) == (99, 99, 97)
+    assert [row["accepted"] for row in seen["sources"]] == [59, 40]
+
+
+def test_a_source_without_a_connection_is_no_disagreement() -> None:
+    end = {**SERIES[-1], "established": 59, "pairs": [[59, 1, 0], [0, 0, 0]], "sink": sink(59, 0, 59)}
+    assert fold([*SERIES[:-1], end])["sink"]["agrees"] is True
+
+
+@pytest.mark.parametrize("accepted", [98, 100])
+def test_the_sides_disagree_on_the_whole(accepted: int) -> None:
+    seen = fold([*SERIES[:-1], {**SERIES[-1], "sink": sink(accepted, 0)}])["sink"]
+    assert seen["agrees"] is False
+    assert f"accepted {accepted} connections, this side established 99" in seen["text"]
+
+
+def test_the_sides_disagree_on_one_source() -> None:
+    assert fold([*SERIES[:-1], {**SERIES[-1], "sink": sink(99, 0, 58, 41)}])["sink"]["agrees"] is False
+
+
+def test_the_sentence_about_one_source_names_it() -> None:
+    assert "127.0.0.2" in fold([*SERIES[:-1], {**SERIES[-1], "sink": sink(99, 0, 58, 41)}])["sink"]["text"]
+
+
+def test_connections_to_somebody_else_are_not_the_sinks() -> None:
+    """Two sources, of two targets only the first is ours: 59 + 40 connections to it, 30 + 20 elsewhere."""
+    plan = replace(PLAN, connections=150, targets=(*PLAN.targets, Target(Endpoint("127.0.0.9", 80), sink=False)))
+    pairs = [[59, 1, 0], [40, 0, 0], [30, 0, 0], [20, 0, 0]]
+    end = line(4.0, "done", started=150, established=149, failed=1, pairs=pairs, sink=sink(99, 0, 59, 40))
+    assert fold([end], plan=plan)["sink"]["agrees"] is True
+
+
+def test_a_run_without_a_sink_says_nothing_about_one() -> None:
+    assert fold([{**part, "sink": None} for part in SERIES])["sink"] is None
+
+
+# --- Incomplete runs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", sorted(CUT_SHORT))
+def test_a_run_is_incomplete_after_what_cut_it_short(event: str) -> None:
+    summary = fold(events=[happened(event, "because of this"), happened("note", "not this"), ENDED])
+    assert (summary["complete"], summary["incomplete_because"]) == (False, "because of this")
+
+
+def test_every_reason_is_given() -> None:
+    events = [happened("worker-lost", "first"), happened("interrupted", "second")]
+    assert fold(events=events)["incomplete_because"] == "first; second"
+
+
+def test_a_run_that_never_said_that_it_ended_is_incomplete() -> None:
+    summary = fold(events=[])
+    assert (summary["complete"], summary["incomplete_because"]) == (
+        False,
+        "the run ended before its summary could be written",
+    )
+
+
+def test_a_run_that_was_killed_before_its_first_line() -> None:
+    summary = fold([], [])
+    assert not broken_invariants(summary)
+    assert summary["arrivals"] == {"scheduled": 100, "started": 0, "not_started": 100}
+    assert summary["open"] == {"peak": 0, "end_of_hold": 0, "lost": 0}
+    assert (summary["sources"], summary["sink"], summary["rate_per_s"]["established_peak"]) == ([], None, 0.0)
+
+
+@pytest.mark.parametrize("lines", range(len(SERIES)))
+def test_cut_off_anywhere_the_sums_hold(lines: int) -> None:
+    """What nobody could count is what was not started; the ramp's end stands in for a hold never reached."""
+    summary = fold(SERIES[:lines], [])
+    assert not broken_invariants(summary)
+    assert not summary["complete"]
+    assert summary["open"]["end_of_hold"] == (0, 55, 99, 97, 97)[lines]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[int, list[dict[str, Any]]]:
+    """Connections planned, and lines of any run that is true to itself."""
+    planned = draw(st.integers(1, 1000))
+    counts = dict.fromkeys(COUNTERS, 0)
+    series, t_s = [], 0.0
+    lengths = draw(st.tuples(*[st.integers(0, 3)] * 3))
+    for phase, length in zip(("ramp", "hold", "drain"), lengths, strict=True):
+        for _ in range(length):
+            t_s += draw(st.floats(0.01, 2.0))
+            if phase == "ramp":
+                new = draw(st.integers(0, planned - counts["started"] - counts["not_started"]))
+                skipped = draw(st.integers(0, planned - counts["started"] - counts["not_started"] - new))
+                answered = draw(st.integers(0, counts["in_flight"] + new))
+                failed = draw(st.integers(0, answered))
+                counts["started"] += new
+                counts["not_started"] += skipped
+                counts["in_flight"] += new - answered
+                counts["failed"] += failed
+                counts["established"] += answered - failed
+                counts["open"] += answered - failed
+            gone = draw(st.integers(0, counts["open"]))
+            counts["open"] -= gone
+            counts["lost"] += gone
+            opened = counts["open"]
+            pairs = [[counts["established"], counts["failed"], opened], [0, 0, 0]]
+            errors = [[*REFUSED[:3], counts["failed"]]] if counts["failed"] else []
+            series.append(line(t_s, phase, **counts, pairs=pairs, errors=errors, ramp_s=t_s / 2))
+    return planned, series
+
+
+@settings(deadline=None, max_examples=40)
+@given(histories(), st.integers(0, 9), st.sampled_from([*sorted(CUT_SHORT), "none"]), st.booleans())
+def test_the_sums_hold_for_whatever_is_left_of_any_run(
+    history: tuple[int, list[dict[str, Any]]], cut: int, event: str, ended: bool
+) -> None:
+    planned, series = history
+    events = [happened(event)] if event != "none" else []
+    last = series[-1] if series[:cut] == series and series else None
+    complete = ended and event == "none"
+    if complete and (last is None or last["in_flight"] or last["started"] + last["not_started"] != planned):
+        return  # a run that says it is complete has all of its lines and answers
+    summary = fold(series[:cut], [*events, ENDED] if ended else events, replace(PLAN, connections=planned))
+    assert not broken_invariants(summary)
+    assert summary["complete"] is complete
+    assert summary["open"]["peak"] >= summary["open"]["end_of_hold"]
+    assert all(length >= 0 for length in summary["phases"].values())
+    assert summary["rate_per_s"]["established_peak"] >= summary["rate_per_s"]["established_mean"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"arrivals": {"scheduled": 100, "started": 99, "not_started": 0}}, "scheduled is not started"),
+        ({"outcomes": {"established": 98, "failed": 1, "in_flight": 0}}, "is not established + failed"),
+        ({"outcomes": {"established": 98, "failed": 1, "in_flight": 1}}, "1 attempts in flight"),
+    ],
+)
+def test_a_sum_that_does_not_hold_is_named(changes: dict[str, Any], problem: str) -> None:
+    problems = broken_invariants({**fold(), **changes})
+    assert any(problem in found for found in problems)
+
+
+# --- The generator, expectations -----------------------------------------------------------------
+
+STAGES = (Stage(100.0, 100.0, None),)
+
+
+def with_latencies(lateness_ms: float, lag_ms: float) -> list[dict[str, Any]]:
+    def counts(ms: float) -> dict[str, int]:
+        found = histogram.dense({})
+        histogram.add(found, np.full(10_000, int(ms * 1e6), dtype=np.int64))
+        return histogram.sparse(found)
+
+    latency = {"lateness": counts(lateness_ms), "connect": {}, "arrival": {}}
+    return [*SERIES[:-1], {**SERIES[-1], "latency_ns": latency, "lag_ns": counts(lag_ms)}]
+
+
+@pytest.mark.parametrize(
+    ("lateness_ms", "lag_ms", "stages", "reasons"),
+    [
+        (LATENESS_LIMIT_MS * 0.99, LAG_LIMIT_MS * 0.99, STAGES, []),
+        (LATENESS_LIMIT_MS * 1.02, 0, STAGES, ["could not keep the rate"]),
+        (LATENESS_LIMIT_MS * 1.02, 0, (), []),
+        (0, LAG_LIMIT_MS * 1.02, STAGES, ["stood still for 20"]),
+        (0, LAG_LIMIT_MS * 1.02, (), ["stood still for 20"]),
+        (1000, 1000, STAGES, ["started 100", "stood still for 100"]),
+    ],
+)
+def test_a_generator_that_did_not_keep_up_is_not_trusted(
+    lateness_ms: float, lag_ms: float, stages: tuple[Stage, ...], reasons: list[str]
+) -> None:
+    generator = fold(with_latencies(lateness_ms, lag_ms), plan=replace(PLAN, stages=stages))["generator"]
+    assert generator["trustworthy"] is not bool(reasons)
+    assert len(generator["reasons"]) == len(reasons)
+    for reason, found in zip(reasons, generator["reasons"], strict=True):
+        assert reason in found
+    assert generator["lag_ms_p99"] == pytest.approx(lag_ms, rel=0.005)
+
+
+def test_a_worker_that_stood_still_is_a_reason_not_to_trust() -> None:
+    generator = fold(events=[happened("worker-stalled", "worker 1 gave no sign of life"), ENDED])["generator"]
+    assert (generator["trustworthy"], generator["reasons"]) == (False, ["worker 1 gave no sign of life"])
+
+
+def test_expectations_are_held_against_the_finished_summary() -> None:
+    expect = ("outcomes.established == 99", "open.lost == 0", "errors.connect.ECONNREFUSED <= 1", "no.such.key > 0")
+    assert fold(plan=replace(PLAN, expect=expect))["expect"] == [
+        {"expression": expect[0], "passed": True, "observed": 99},
+        {"expression": expect[1], "passed": False, "observed": 2},
+        {"expression": expect[2], "passed": True, "observed": 1},
+        {"expression": expect[3], "passed": False, "observed": None},
+    ]

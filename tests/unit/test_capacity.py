@@ -1,0 +1,464 @@
+"""The arithmetic of a plan: what fits, what is refused with which numbers, and what is asked of each process."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import math
+import signal
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen import scenario as scenarios
+from loadgen.arrivals import shard_sizes
+from loadgen.capacity import RESERVED_DESCRIPTORS, Allowances, make_plan, sink_endpoints
+from loadgen.errors import CapacityError, HostError, UsageError
+from loadgen.kernel.host import HostFacts
+from loadgen.model import Endpoint, Plan, PortRange, Shard, Strategy
+from loadgen.scenario import Scenario
+from loadgen.worker import slice_of
+
+LAB, HOST = Allowances(in_lab=True), Allowances(in_lab=False)
+SOURCE = ("127.0.0.2",)
+FACTS: dict[str, Any] = {
+    "kernel": "6.18.0",
+    "machine": "x86_64",
+    "cpus": 2,
+    "memory_available_bytes": 24_000_000_000,
+    "descriptors": 20_000,
+    "files_free": 10_000_000,
+    "port_range": PortRange(32_768, 60_999),
+    "reserved_ports": (),
+    "unprivileged_port_start": 1024,
+    "privileged": False,
+    "listeners": (),
+    "missing_sources": (),
+    "default_sources": ("127.0.0.1",),
+    "late_bind": True,
+    "port_range_option": True,
+    "sysctls": {},
+}
+WIDE: dict[str, Any] = {"port_range": PortRange(1024, 65_535)}
+
+
+def plan(
+    connections: int = 100,
+    sources: Sequence[str] = SOURCE,
+    *,
+    targets: Sequence[str] = ("127.0.0.1:9000",),
+    sink: bool = False,
+    strategy: str = "late-range",
+    ports: str = "",
+    more: str = "",
+    allowances: Allowances = LAB,
+    **facts: Any,
+) -> Plan:
+    scenario = _scenario(
+        f"""
+name: plan
+sources: {{addresses: ["127.0.0.2", "::1"], strategy: {strategy}{f', ports: "{ports}"' if ports else ""}}}
+targets: [{", ".join(f'{{address: "{target}", sink: {str(sink).lower()}}}' for target in targets)}]
+connections: 1
+{more}
+"""
+    ).model_copy(update={"connections": connections})
+    return make_plan(scenario, sources, HostFacts(**{**FACTS, **facts}), allowances)
+
+
+@cache
+def _scenario(text: str) -> Scenario:
+    return scenarios.parse(text)
+
+
+def addresses(count: int) -> tuple[str, ...]:
+    first = int(ipaddress.IPv4Address("127.1.0.0"))
+    return tuple(str(ipaddress.IPv4Address(first + n)) for n in range(count))
+
+
+def refused(*args: Any, **options: Any) -> CapacityError:
+    with pytest.raises(CapacityError) as caught:
+        plan(*args, **options)
+    error = caught.value
+    assert error.needed > error.available
+    assert error.remedy
+    assert f"{error.resource}: need {error.needed:,}, have {error.available:,}; {error.remedy}" == str(error)
+    return error
+
+
+def test_a_plan_carries_what_the_scenario_says() -> None:
+    more = """
+arrival: {rate: 50/s}
+hold: 3s
+timeout: 4s
+interval: 1s
+close: rst
+in_flight: 99
+expect: [outcomes.failed == 0]
+"""
+    made = plan(100, ("127.0.0.2", "127.0.0.3"), sink=True, more=more)
+    assert (made.name, made.connections, made.sources) == ("plan", 100, ("127.0.0.2", "127.0.0.3"))
+    assert (made.hold_s, made.timeout_s, made.interval_s, made.close) == (3, 4, 1, "rst")
+    assert (made.in_flight_max, made.expect) == (99, ("outcomes.failed == 0",))
+    assert (made.workers, made.sinks, made.strategy) == (1, 1, Strategy.LATE_RANGE)
+    assert [stage.rate_end_per_s for stage in made.stages] == [50]
+    assert sink_endpoints(made) == (Endpoint("127.0.0.1", 9000),)
+    assert sink_endpoints(plan()) == ()
+    for line in made.headroom:
+        assert 0 <= line.needed <= line.available
+
+
+# --- Four-tuples ---------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.integers(1, 3000),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 500),
+    st.sets(st.integers(40_000, 40_600), max_size=30),
+    st.sampled_from(["late-range", "late", "explicit"]),
+)
+def test_capacity_is_never_negative_and_never_more_than_ports_sources_and_targets(
+    connections: int, sources: int, targets: int, ports: int, taken: set[int], strategy: str
+) -> None:
+    """And a plan is made exactly when it fits; each worker's ports are enough for its part of any pair."""
+    listeners = tuple(sorted(taken))
+    usable = len(set(range(40_000, 40_000 + ports)) - taken)
+    room = usable * sources * targets
+    options: dict[str, Any] = {
+        "targets": [f"127.0.0.1:{9000 + n}" for n in range(targets)],
+        "strategy": strategy,
+        "port_range": PortRange(40_000, 39_999 + ports),
+        "listeners": listeners,
+    }
+    if connections > room:
+        error = refused(connections, addresses(sources), **options)
+        assert (error.resource, error.needed, error.available) == ("four-tuples", connections, room)
+        return
+    made = plan(connections, addresses(sources), **options)
+    assert connections <= made.capacity_per_pair * len(made.pairs) <= ports * sources * targets
+    assert made.capacity_per_pair == usable
+    if strategy != "late":
+        slices = [slice_of(Shard(made, index)) for index in range(made.workers)]
+        free = [[port for port in range(s.low, s.high + 1) if port not in taken] for s in slices]
+        assert len(set(itertools.chain(*free))) == sum(map(len, free)) == usable
+
+
+def test_a_full_range_fits_to_the_last_port_and_no_further() -> None:
+    assert plan(28_232).headroom[0].available == 28_232
+    error = refused(28_233)
+    assert (error.resource, error.needed, error.available) == ("four-tuples", 28_233, 28_232)
+    assert error.remedy == (
+        "add 1 source addresses (28,232 connections each), or "
+        "widen ip_local_port_range to 1024-65535 (+36,280 for each source and target)"
+    )
+
+
+def test_past_64k_the_remedy_is_addresses_alone() -> None:
+    error = refused(200_000, **WIDE)
+    assert error.remedy == "add 3 source addresses (64,512 connections each)"
+
+
+@pytest.mark.parametrize("strategy", ["explicit", "late-range"])
+def test_where_the_scenario_names_the_ports_the_remedy_is_to_name_more(strategy: str) -> None:
+    error = refused(100, strategy=strategy, ports="40000-40003")
+    assert "ports" in error.remedy
+    assert "ip_local_port_range" not in error.remedy
+
+
+def test_a_source_is_paired_with_targets_of_its_own_family_only() -> None:
+    """Addresses of an interface are of both families as a rule."""
+    made = plan(100, ("127.0.0.2", "::1"), targets=("127.0.0.1:9000", "[::1]:9000"))
+    assert sorted(made.pairs) == [("127.0.0.2", Endpoint("127.0.0.1", 9000)), ("::1", Endpoint("::1", 9000))]
+    assert made.headroom[0].available == 2 * made.capacity_per_pair
+
+
+def test_listeners_count_for_every_strategy_and_reserved_ports_for_automatic_choice_only() -> None:
+    """A sink's own port is a listener that is not there yet."""
+    facts: dict[str, Any] = {
+        "port_range": PortRange(40_000, 40_009),
+        "listeners": (22, 40_003),
+        "reserved_ports": (40_001, 50_000),
+    }
+    for strategy, skipped in (
+        ("late-range", (40_001, 40_003, 40_005)),
+        ("late", (40_001, 40_003, 40_005)),
+        ("explicit", (40_003, 40_005)),
+    ):
+        made = plan(5, targets=["127.0.0.1:40005"], sink=True, strategy=strategy, **facts)
+        assert (made.skipped_ports, made.capacity_per_pair) == (skipped, 10 - len(skipped))
+    assert plan(5, targets=["127.0.0.1:40005"], **facts).skipped_ports == (40_001, 40_003)
+
+
+def test_a_range_without_a_free_port_has_room_for_nothing() -> None:
+    error = refused(1, port_range=PortRange(40_000, 40_000), listeners=(40_000,))
+    assert error.available == 0
+    assert "widen ip_local_port_range" in error.remedy
+
+
+# --- Strategies and their ports ------------------------------------------------------------------
+
+
+def test_an_older_kernel_gets_late_and_a_note() -> None:
+    made = plan(kernel="5.10", port_range_option=False)
+    assert made.strategy is Strategy.LATE
+    assert "Linux 5.10 has no IP_LOCAL_PORT_RANGE (6.3): using late" in made.notes[0]
+    assert plan().notes == ()
+
+
+@pytest.mark.parametrize("strategy", ["late", "late-range"])
+def test_a_kernel_without_late_bind_is_told_what_else_there_is(strategy: str) -> None:
+    with pytest.raises(HostError, match=r"no IP_BIND_ADDRESS_NO_PORT \(4\.2\); use `strategy: explicit` or `kernel`"):
+        plan(strategy=strategy, late_bind=False, port_range_option=False)
+
+
+def test_the_kernels_own_choice_needs_the_source_of_the_route() -> None:
+    assert plan(sources=("127.0.0.1",), strategy="kernel").strategy is Strategy.KERNEL
+    with pytest.raises(UsageError, match=r"gives 127\.0\.0\.1 for 127\.0\.0\.1:9000; write `addresses: \[127\.0\.0\.1"):
+        plan(strategy="kernel")
+    with pytest.raises(UsageError, match="leaves the source address to the route"):
+        plan(sources=("127.0.0.1", "127.0.0.2"), strategy="kernel")
+
+
+def test_the_kernels_own_choice_has_one_source_for_each_target() -> None:
+    """Two targets on addresses of this host are reached from those very addresses: two pairs, not four."""
+    made = plan(
+        10,
+        ("198.18.0.1", "198.18.0.2"),
+        targets=("198.18.0.1:9000", "198.18.0.2:9000"),
+        strategy="kernel",
+        default_sources=("198.18.0.1", "198.18.0.2"),
+    )
+    assert made.headroom[0].available == 2 * made.capacity_per_pair
+
+
+def test_the_kernels_own_choice_without_a_route_says_so() -> None:
+    with pytest.raises(HostError, match="route"):
+        plan(strategy="kernel", default_sources=("",))
+
+
+def test_the_kernels_own_choice_cannot_be_extended() -> None:
+    allowances = Allowances(in_lab=False, extend_sources=True)
+    with pytest.raises((CapacityError, UsageError)):
+        plan(60_000, ("127.0.0.1",), strategy="kernel", allowances=allowances)
+
+
+@pytest.mark.parametrize("strategy", ["kernel", "late"])
+def test_strategies_that_cannot_keep_to_ports_refuse_them(strategy: str) -> None:
+    with pytest.raises(UsageError, match=r"takes ports from ip_local_port_range \(32768-60999\) and cannot keep to"):
+        plan(sources=("127.0.0.1",), strategy=strategy, ports="40000-40100")
+    made = plan(sources=("127.0.0.1",), strategy=strategy, ports="32768-60999")
+    assert made.ports == PortRange(32_768, 60_999)
+
+
+@pytest.mark.parametrize("ports", ["32767-40000", "40000-61000", "1024-65535", "1024-2000", "61000"])
+def test_late_range_cannot_leave_the_range_of_the_kernel(ports: str) -> None:
+    with pytest.raises(HostError, match="the kernel silently ignores IP_LOCAL_PORT_RANGE"):
+        plan(ports=ports)
+    assert plan(ports="32768-60999").ports == PortRange(32_768, 60_999)
+    assert plan(1, ports="40000").ports == PortRange(40_000, 40_000)
+
+
+@pytest.mark.parametrize("ports", ["", "60999-61100", "20000-32768", "1024-65535", "40000"])
+def test_explicit_ports_where_others_choose_need_a_lab_or_permission(ports: str) -> None:
+    options: dict[str, Any] = {"strategy": "explicit", "ports": ports}
+    with pytest.raises(HostError, match="--allow-port-blocking"):
+        plan(1, allowances=HOST, **options)
+    lab = plan(1, allowances=LAB, **options)
+    assert lab == plan(1, allowances=Allowances(in_lab=False, port_blocking=True), **options)
+
+
+@pytest.mark.parametrize("ports", ["1024-32767", "61000-65535", "20000"])
+def test_explicit_ports_beside_the_range_are_free_to_all(ports: str) -> None:
+    assert str(plan(1, strategy="explicit", ports=ports, allowances=HOST).ports) in (ports, f"{ports}-{ports}")
+
+
+def test_privileged_ports_need_privilege() -> None:
+    options: dict[str, Any] = {"strategy": "explicit", "ports": "1000-1100", "allowances": HOST}
+    with pytest.raises(HostError, match=r"below ip_unprivileged_port_start \(1024\)"):
+        plan(1, **options)
+    assert plan(1, privileged=True, **options).ports.low == 1000
+    assert plan(1, unprivileged_port_start=0, **options).ports.low == 1000
+
+
+# --- Source addresses ----------------------------------------------------------------------------
+
+
+def test_missing_addresses_are_named_with_the_command_that_adds_them() -> None:
+    with pytest.raises(HostError, match=r"address 10\.0\.0\.1 is not on this host; .*add 10\.0\.0\.1/32 dev lo"):
+        plan(missing_sources=("10.0.0.1",))
+    with pytest.raises(HostError, match=r"fd00::1 and 2 more is not .*add fd00::1/128 dev lo"):
+        plan(missing_sources=("fd00::1", "fd00::2", "fd00::3"))
+    with pytest.raises(HostError, match="names no source address"):
+        plan(sources=())
+
+
+def extended(connections: int, sources: Sequence[str], **facts: Any) -> Plan:
+    return plan(connections, sources, allowances=Allowances(in_lab=False, extend_sources=True), **facts)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 5000), st.integers(1, 100), st.sets(st.integers(1, 1000), min_size=1, max_size=5))
+def test_more_sources_make_up_for_a_narrower_range(connections: int, ports: int, last: set[int]) -> None:
+    """They are all loopback addresses, none twice, those asked for first, and no more than needed."""
+    first = int(ipaddress.IPv4Address("127.0.0.0"))
+    asked = [str(ipaddress.IPv4Address(first + n)) for n in last]
+    made = extended(connections, asked, port_range=PortRange(40_000, 39_999 + ports))
+    assert list(made.sources[: len(asked)]) == asked
+    assert len(set(made.sources)) == len(made.sources) == max(len(asked), -(-connections // ports))
+    assert all(ipaddress.IPv4Address(source) in ipaddress.ip_network("127.0.0.0/8") for source in made.sources)
+    assert bool(made.notes) == (len(made.sources) > len(asked))
+
+
+def test_enough_sources_are_left_as_they_are() -> None:
+    made = extended(10, ("127.0.0.9", "127.0.0.2"))
+    assert (made.sources, made.notes) == (("127.0.0.9", "127.0.0.2"), ())
+    assert plan(10, ("127.0.0.9",)).sources == ("127.0.0.9",)
+
+
+def test_sources_do_not_run_over_the_end_of_loopback() -> None:
+    with pytest.raises(CapacityError, match=r"source addresses: need 10, have 2; start lower in 127\.0\.0\.0/8"):
+        extended(10, ("127.255.255.253",), port_range=PortRange(40_000, 40_000))
+
+
+def test_the_broadcast_address_of_loopback_is_no_source() -> None:
+    with pytest.raises(CapacityError):
+        extended(3, ("127.255.255.253",), port_range=PortRange(40_000, 40_000))
+
+
+def test_no_number_of_sources_makes_up_for_a_range_without_a_port() -> None:
+    with pytest.raises(CapacityError):
+        extended(1, SOURCE, port_range=PortRange(40_000, 40_000), listeners=(40_000,))
+
+
+# --- Descriptors, workers, sinks, memory ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("connections", "descriptors", "cpus", "workers"),
+    [
+        (1, 20_000, 8, 1),
+        (1_999, 20_000, 8, 1),
+        (2_000, 20_000, 8, 8),
+        (19_936, 20_000, 1, 1),
+        (19_937, 20_000, 1, 2),
+        (100_000, 20_000, 2, 6),
+        (100_000, 20_000, 64, 64),
+        (1_000_000, 20_000, 2, 51),
+        (1_000, 164, 1, 10),
+    ],
+)
+def test_workers_are_as_many_as_descriptors_ask_for_and_cores_can_use(
+    connections: int, descriptors: int, cpus: int, workers: int
+) -> None:
+    made = plan(connections, addresses(20), descriptors=descriptors, cpus=cpus, **WIDE)
+    assert made.workers == workers
+    needed = made.headroom[1]
+    assert needed.resource == "descriptors per worker"
+    assert needed.needed <= needed.available == descriptors - RESERVED_DESCRIPTORS
+
+
+@pytest.mark.parametrize("connections", [65_537, 131_072])
+def test_very_many_sources_with_few_connections_each_stay_under_the_limit(connections: int) -> None:
+    """The part of a worker is not an equal one when every pair is shared out on its own."""
+    made = plan(connections, addresses(65_536))
+    sizes = shard_sizes(connections, 65_536, made.workers)
+    assert max(sizes) <= 20_000 - RESERVED_DESCRIPTORS
+    assert sum(sizes) == connections
+
+
+def test_too_few_workers_are_refused_with_how_many_there_must_be() -> None:
+    error = refused(100_000, addresses(4), more="workers: 5")
+    assert (error.resource, error.needed, error.available) == ("descriptors of 5 workers", 100_000, 5 * 19_936)
+    assert "say `workers: 6`" in error.remedy
+    assert plan(100_000, addresses(4), more="workers: 6").workers == 6
+    assert plan(10, more="workers: 3").workers == 3
+
+
+def test_there_are_never_more_workers_than_ports() -> None:
+    made = plan(2_000, addresses(1_000), port_range=PortRange(40_000, 40_002), cpus=8)
+    assert made.workers == 3
+    assert [len(slice_of(Shard(made, index))) for index in range(3)] == [1, 1, 1]
+
+
+def test_where_ports_allow_fewer_workers_than_descriptors_ask_for_the_plan_is_refused() -> None:
+    """200,000 connections need 11 workers at 20,000 descriptors, and four ports can be cut in four."""
+    with pytest.raises(CapacityError):
+        plan(200_000, addresses(65_536), port_range=PortRange(40_000, 40_003))
+
+
+def test_more_workers_than_ports_are_refused_before_any_is_started() -> None:
+    with pytest.raises(CapacityError):
+        plan(4, more="workers: 5", port_range=PortRange(40_000, 40_003))
+
+
+def test_strategies_without_slices_may_have_more_workers_than_ports() -> None:
+    assert plan(4, strategy="late", more="workers: 5", port_range=PortRange(40_000, 40_003)).workers == 5
+
+
+@pytest.mark.parametrize("descriptors", [0, 3, RESERVED_DESCRIPTORS])
+def test_a_limit_that_leaves_a_worker_no_descriptor_is_refused(descriptors: int) -> None:
+    assert "ulimit -Hn" in refused(1, descriptors=descriptors).remedy
+
+
+def test_more_listeners_than_descriptors_are_refused() -> None:
+    def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGVTALRM, give_up)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.5)
+    try:
+        with pytest.raises(CapacityError):
+            plan(1, targets=[f"127.0.0.1:{9000 + n}" for n in range(100)], sink=True, descriptors=150)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 500_000), st.integers(500, 50_000), st.integers(1, 16))
+def test_sinks_leave_room_for_an_uneven_hash(connections: int, descriptors: int, cpus: int) -> None:
+    facts: dict[str, Any] = {"descriptors": descriptors, "cpus": cpus, "memory_available_bytes": 10**15, **WIDE}
+    made = plan(connections, addresses(20), sink=True, **facts)
+    share = connections / made.sinks
+    unlucky = share + 5 * math.sqrt(share) if made.sinks > 1 else share
+    assert unlucky <= descriptors - RESERVED_DESCRIPTORS
+    if connections >= 2_000:
+        assert made.sinks >= cpus
+
+
+def test_too_few_sinks_are_refused_with_how_many_there_must_be() -> None:
+    error = refused(100_000, addresses(4), sink=True, more="sinks: 5")
+    assert (error.resource, error.available) == ("descriptors of 5 sinks", 5 * 19_935)
+    assert "say `sinks: 6`" in error.remedy
+    assert plan(100_000, addresses(4), sink=True, more="sinks: 7").sinks == 7
+
+
+def test_a_sink_has_room_for_its_listeners() -> None:
+    targets = [f"127.0.0.1:{9000 + n}" for n in range(100)]
+    made = plan(19_936, addresses(2), targets=targets, sink=True, cpus=1)
+    assert made.sinks > 1
+
+
+def test_the_host_must_have_descriptors_for_both_ends() -> None:
+    error = refused(1_000, sink=True, files_free=1_999)
+    assert error.resource == "descriptors of the whole host (fs.file-max)"
+    assert (error.needed, error.available) == (2_000, 1_999)
+    assert plan(1_000, files_free=1_999)
+
+
+def test_memory_is_that_of_the_ends_and_of_the_processes() -> None:
+    """A sink doubles the ends; a process costs some 25 MB before it holds a connection."""
+    needed = {line.resource: line.needed for line in plan(10_000, sink=True).headroom}["memory, bytes"]
+    alone = {line.resource: line.needed for line in plan(10_000).headroom}["memory, bytes"]
+    assert 2 * 10_000 * 3_000 < needed < 300_000_000
+    assert alone < needed
+    error = refused(10_000, sink=True, memory_available_bytes=needed - 1)
+    assert (error.resource, error.needed, error.available) == ("bytes of memory", needed, needed - 1)
+    assert plan(10_000, sink=True, memory_available_bytes=needed)

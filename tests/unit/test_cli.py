@@ -1,0 +1,217 @@
+"""The command line without a run: help, exit codes, and how little `--help` imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from loadgen import cli, errors
+from loadgen.errors import CapacityError, ExitCode, LoadgenError, ScenarioError
+from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target
+
+PLAN = Plan(
+    name="x",
+    connections=1,
+    sources=("127.0.0.2",),
+    targets=(Target(Endpoint("127.0.0.1", 9000), sink=False),),
+    strategy=Strategy.LATE,
+    ports=PortRange(40_000, 40_009),
+    skipped_ports=(),
+    capacity_per_pair=10,
+    stages=(),
+    hold_s=0.0,
+    close=CloseMode.FIN,
+    timeout_s=1.0,
+    in_flight_max=1,
+    interval_s=1.0,
+    workers=1,
+    sinks=0,
+)
+COMMANDS = sorted(cli.cli.commands)
+#: Each takes tens or hundreds of milliseconds to import.
+HEAVY = ("numpy", "pydantic", "aiohttp", "rich", "ruamel", "uvloop", "jinja2", "pyroute2", "asyncio")
+
+
+def invoke(*args: str) -> Any:
+    return CliRunner().invoke(cli.cli, args)
+
+
+def test_help_lists_every_command_and_every_exit_code() -> None:
+    result = invoke("--help")
+    assert result.exit_code == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in result.output
+    for code in ExitCode:
+        assert f"{code.value} " in result.output.split("Exit codes:")[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_every_option_explained(command: str) -> None:
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 100
+    for parameter in cli.cli.commands[command].params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help
+            assert parameter.opts[0] in result.output
+
+
+def test_the_options_of_the_contract_are_there() -> None:
+    options = {option for parameter in cli.cli.commands["run"].params for option in parameter.opts}
+    assert options >= {"--set", "--out", "--json", "--quiet", "--allow"}
+    assert {"run", "sink", "report", "schema"} <= set(COMMANDS)
+
+
+def test_help_imports_nothing_that_takes_time() -> None:
+    """The budget of `loadgen --help` is 150 ms; one of these alone would spend most of it."""
+    code = (
+        "import sys, loadgen.cli as c\n"
+        f"for args in [['--help'], *([name, '--help'] for name in {COMMANDS!r})]:\n"
+        "    c.cli(args, standalone_mode=False)\n"
+        f"print('loaded:', *[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_schema_is_json_on_stdout() -> None:
+    result = invoke("schema")
+    assert json.loads(result.stdout)["title"] == "loadgen scenario"
+    assert result.stderr == ""
+
+
+# --- main(): a failure becomes one message and its exit code --------------------------------------
+
+
+def ends(monkeypatch: pytest.MonkeyPatch, *args: str, raises: BaseException | None = None) -> object:
+    """The exit code of main() with these arguments, or when the command raises."""
+    if raises is not None:
+        error = raises
+
+        def fail() -> None:
+            raise error
+
+        monkeypatch.setitem(cli.cli.commands, "fail", click.Command("fail", callback=fail))
+        args = ("fail",)
+    monkeypatch.setattr(sys, "argv", ["loadgen", *args])
+    try:
+        cli.main()
+    except SystemExit as ended:
+        return ended.code or 0
+    return 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LoadgenError("a sentence"),
+        errors.UsageError("a sentence"),
+        ScenarioError("a sentence", file="s.yaml", line=1, column=2),
+        errors.HostError("a sentence"),
+        CapacityError("four-tuples", needed=2, available=1, remedy="a sentence"),
+        errors.LabForbiddenError("a sentence"),
+        errors.ResultsError("a sentence"),
+        errors.IncompleteError("a sentence"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_failure_is_one_line_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: LoadgenError
+) -> None:
+    assert ends(monkeypatch, raises=error) == error.exit_code
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"loadgen: {error}\n")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
+def test_an_interrupt_has_its_own_code(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    assert ends(monkeypatch, raises=error) == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["schema"],
+        ["report", "run", "--json"],
+        ["report", "run"],
+    ],
+)
+def test_a_reader_that_has_seen_enough_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, args: list[str]
+) -> None:
+    """`| head -1`: stdout is a pipe that nobody reads."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "plan.json").write_text(json.dumps(PLAN.to_json()))
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", stdout)
+        assert ends(patched, *args) == ExitCode.FINE
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ZeroDivisionError):
+        ends(monkeypatch, raises=ZeroDivisionError())
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["run"], "Missing argument 'SCENARIO'"),
+        (["run", "x.yaml", "--nonsense"], "No such option"),
+        (["run", "no-such-file.yaml"], "no-such-file.yaml: no such file; check the path"),
+        (["report"], "Missing argument 'RUN'"),
+        (["report", "no-such-run"], "no-such-run is no run directory"),
+        (["sink"], "Missing argument"),
+        (["sink", "127.0.0.1"], "Error: "),
+        (["sink", "127.0.0.1:9000", "--workers", "0"], "Invalid value for '--workers'"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_what(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, args: list[str], hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ends(monkeypatch, *args) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert hint in err
+    assert out == ""
+    assert not list(tmp_path.iterdir()), "nothing was made"
+
+
+def test_a_scenario_that_is_wrong_is_refused_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text("name: x\nconections: 5\n")
+    assert ends(monkeypatch, "run", "s.yaml") == ExitCode.USAGE
+    err = capsys.readouterr().err
+    assert err.startswith("loadgen: s.yaml:2:1: ")
+    assert 'did you mean "connections"?' in err
+    assert [path.name for path in tmp_path.iterdir()] == ["s.yaml"]
+
+
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["--version"]])
+def test_asking_for_help_is_fine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    assert ends(monkeypatch, *args) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlib.metadata import version
+
+    assert ends(monkeypatch, "--version") == 0
+    assert version("loadgen") in capsys.readouterr().out

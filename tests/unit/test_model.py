@@ -1,0 +1,164 @@
+"""The nouns: a plan survives JSON, and what cannot be is not made."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import socket
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen.model import (
+    CloseMode,
+    Endpoint,
+    Headroom,
+    Plan,
+    PortRange,
+    Shard,
+    Stage,
+    Strategy,
+    Target,
+    canonical_address,
+)
+
+counts = st.integers(0, 10**7)
+seconds = st.floats(0, 10**6)
+texts = st.text(max_size=20)
+addresses = st.ip_addresses().map(str)
+port_numbers = st.integers(1, 65_535)
+ranges = st.tuples(port_numbers, port_numbers).map(lambda ends: PortRange(min(ends), max(ends)))
+endpoints = st.builds(Endpoint, addresses, port_numbers)
+stages = st.builds(Stage, seconds, seconds, st.none() | seconds)
+plans = st.builds(
+    Plan,
+    name=texts,
+    connections=counts,
+    sources=st.lists(addresses, max_size=3).map(tuple),
+    targets=st.lists(st.builds(Target, endpoints, st.booleans()), max_size=3).map(tuple),
+    strategy=st.sampled_from(Strategy),
+    ports=ranges,
+    skipped_ports=st.lists(port_numbers, max_size=3).map(tuple),
+    capacity_per_pair=counts,
+    stages=st.lists(stages, max_size=3).map(tuple),
+    hold_s=seconds,
+    close=st.sampled_from(CloseMode),
+    timeout_s=seconds,
+    in_flight_max=counts,
+    interval_s=seconds,
+    workers=counts,
+    sinks=counts,
+    routes=st.lists(addresses, max_size=2).map(tuple),
+    expect=st.lists(texts, max_size=2).map(tuple),
+    headroom=st.lists(st.builds(Headroom, texts, counts, counts, texts), max_size=2).map(tuple),
+    notes=st.lists(texts, max_size=2).map(tuple),
+)
+PLAN = Plan(
+    name="x",
+    connections=1,
+    sources=("127.0.0.2", "127.0.0.3"),
+    targets=(Target(Endpoint("127.0.0.1", 1), sink=True), Target(Endpoint("127.0.0.1", 2), sink=False)),
+    strategy=Strategy.LATE,
+    ports=PortRange(1, 2),
+    skipped_ports=(),
+    capacity_per_pair=2,
+    stages=(),
+    hold_s=0.0,
+    close=CloseMode.RST,
+    timeout_s=1.0,
+    in_flight_max=1,
+    interval_s=1.0,
+    workers=3,
+    sinks=1,
+)
+
+
+@settings(deadline=None, max_examples=20)
+@given(plans)
+def test_a_plan_is_the_same_after_json_and_after_another_process(plan: Plan) -> None:
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json(), allow_nan=False))) == plan
+    assert pickle.loads(pickle.dumps(Shard(plan, 0))) == Shard(plan, 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("strategy", "magic"), ("ports", {"low": 5, "high": 4}), ("targets", 5), ("close", None), ("more", 1)],
+)
+def test_what_is_no_plan_is_refused(key: str, value: object) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Plan.from_json({**PLAN.to_json(), key: value})
+
+
+def test_a_plan_that_lacks_something_is_refused() -> None:
+    for key in PLAN.to_json():
+        if key not in ("expect", "headroom", "notes"):
+            with pytest.raises((KeyError, TypeError)):
+                Plan.from_json({name: value for name, value in PLAN.to_json().items() if name != key})
+
+
+def test_pairs_go_target_by_target() -> None:
+    assert [(source, target.port) for source, target in PLAN.pairs] == [
+        ("127.0.0.2", 1),
+        ("127.0.0.3", 1),
+        ("127.0.0.2", 2),
+        ("127.0.0.3", 2),
+    ]
+
+
+def test_only_ends_of_one_family_make_a_pair() -> None:
+    targets = (Target(Endpoint("127.0.0.1", 1), sink=False), Target(Endpoint("::1", 1), sink=False))
+    plan = replace(PLAN, sources=("127.0.0.2", "::1"), targets=targets)
+    assert plan.pairs == (("127.0.0.2", targets[0].endpoint), ("::1", targets[1].endpoint))
+
+
+def test_where_the_route_chooses_each_target_has_one_source() -> None:
+    plan = replace(PLAN, strategy=Strategy.KERNEL, routes=("127.0.0.3", "127.0.0.2"))
+    assert [(source, target.port) for source, target in plan.pairs] == [("127.0.0.3", 1), ("127.0.0.2", 2)]
+
+
+def test_a_shard_knows_how_many_there_are() -> None:
+    assert Shard(PLAN, 2).count == 3
+    assert Shard(replace(PLAN, workers=1), 0).count == 1
+
+
+def test_an_endpoint_of_either_family() -> None:
+    four, six = Endpoint("127.0.0.1", 80), Endpoint("::1", 80)
+    assert (four.family, str(four), four.sockaddr) == (socket.AF_INET, "127.0.0.1:80", ("127.0.0.1", 80))
+    assert (six.family, str(six), six.sockaddr) == (socket.AF_INET6, "[::1]:80", ("::1", 80))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 5), (6, 5), (-1, 5), (1, 65_536)])
+def test_no_port_range(low: int, high: int) -> None:
+    with pytest.raises(ValueError, match=f"{low}-{high} is no port range"):
+        PortRange(low, high)
+
+
+@settings(deadline=None, max_examples=25)
+@given(ranges, st.integers(0, 65_536))
+def test_a_port_range_includes_both_ends(ports: PortRange, port: int) -> None:
+    every = range(ports.low, ports.high + 1)
+    assert len(ports) == len(every) >= 1
+    assert (port in ports) == (port in every)
+    assert str(ports) == f"{every[0]}-{every[-1]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("FD00:0:0::1", "fd00::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("fe80::1%br-lan.7", "fe80::1%br-lan.7"),
+    ],
+)
+def test_an_address_has_one_spelling(text: str, canonical: str) -> None:
+    assert canonical_address(text) == canonical
+
+
+@pytest.mark.parametrize("text", ["", "010.0.0.1", "10.1", "localhost", "::1%", "fe80::1%a b", "fe80::1%\x1b[31m"])
+def test_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match=r"address|zone"):
+        canonical_address(text)

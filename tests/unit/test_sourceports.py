@@ -1,0 +1,232 @@
+"""Strategies: which calls each makes on a socket, in which order, and who gets which port."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections import deque
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen.model import PortRange, Strategy
+from loadgen.sourceports import (
+    IP_BIND_ADDRESS_NO_PORT,
+    IP_LOCAL_PORT_RANGE,
+    TRIES,
+    PortRing,
+    SourcePorts,
+    _port_range_option,
+    strategy_for,
+)
+
+PORTS = PortRange(40_000, 40_003)
+SOURCES = ("127.0.0.2", "127.0.0.3")
+REUSEADDR = ("setsockopt", socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+REUSEPORT = ("setsockopt", socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+NO_PORT = ("setsockopt", socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+
+
+def port_range(low: int, high: int) -> tuple[Any, ...]:
+    return ("setsockopt", socket.SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(low, high))
+
+
+class FakeSocket:
+    """Records what is done to it; bind() to a port in `held` fails with `number`."""
+
+    def __init__(self, held: set[int] | None = None, number: int = errno.EADDRINUSE) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self._held, self._number = held or set(), number
+
+    def setsockopt(self, *args: int) -> None:
+        self.calls.append(("setsockopt", *args))
+
+    def bind(self, address: tuple[str, int]) -> None:
+        self.calls.append(("bind", *address))
+        if address[1] in self._held:
+            raise OSError(self._number, os.strerror(self._number))
+
+
+def strategy(name: str, *skipped: int, ports: PortRange = PORTS) -> SourcePorts:
+    return strategy_for(Strategy(name), SOURCES, ports, frozenset(skipped))
+
+
+def prepare(ports: SourcePorts, pair: int = 0, held: set[int] | None = None) -> tuple[int, list[tuple[Any, ...]]]:
+    sock: Any = FakeSocket(held)
+    return ports.prepare(sock, pair), sock.calls
+
+
+def test_the_kernels_choice_needs_no_call() -> None:
+    assert prepare(strategy("kernel")) == (0, [])
+
+
+def test_late_binds_the_address_of_the_pair_and_no_port() -> None:
+    ports = strategy("late")
+    assert prepare(ports, 0) == (0, [REUSEADDR, NO_PORT, ("bind", "127.0.0.2", 0)])
+    assert prepare(ports, 1) == (0, [REUSEADDR, NO_PORT, ("bind", "127.0.0.3", 0)])
+
+
+def test_late_range_shows_the_kernel_one_port_after_the_other() -> None:
+    ports = strategy("late-range", 40_001)
+    for pair in (0, 1):
+        for port in (40_000, 40_002, 40_003):
+            taken, calls = prepare(ports, pair)
+            assert taken == port
+            assert sorted(calls[:-1]) == sorted([REUSEADDR, NO_PORT, port_range(port, port)])
+            assert calls[-1] == ("bind", SOURCES[pair], 0)
+
+
+def test_late_range_without_a_free_port_lets_the_kernel_say_so() -> None:
+    ports = strategy("late-range", ports=PortRange(40_000, 40_000))
+    assert prepare(ports)[0] == 40_000
+    taken, calls = prepare(ports)
+    assert taken == 0
+    assert port_range(40_000, 40_000) in calls
+    ports = strategy("late-range")
+    for _ in range(4):
+        prepare(ports)
+    assert port_range(40_000, 40_003) in prepare(ports)[1]
+
+
+def test_late_range_goes_on_with_the_next_port_when_connect_finds_one_taken() -> None:
+    ports = strategy("late-range")
+    sock: Any = FakeSocket()
+    assert ports.prepare(sock, 0) == 40_000
+    sock.calls.clear()
+    assert ports.another(sock, 0, 40_000) == 40_001
+    assert sock.calls == [port_range(40_001, 40_001)]
+    assert ports.retried == 1
+    assert [prepare(ports)[0] for _ in range(3)] == [40_002, 40_003, 40_000]
+
+
+def test_late_range_with_a_single_port_tries_that_again() -> None:
+    ports = strategy("late-range", ports=PortRange(40_000, 40_000))
+    sock: Any = FakeSocket()
+    assert ports.another(sock, 0, ports.prepare(sock, 0)) == 40_000
+
+
+def test_explicit_binds_address_and_port_for_sharing() -> None:
+    ports = strategy("explicit", 40_001)
+    for port in (40_000, 40_002, 40_003):
+        assert prepare(ports, 1) == (port, [REUSEADDR, REUSEPORT, ("bind", "127.0.0.3", port)])
+
+
+def test_explicit_passes_over_ports_that_others_hold() -> None:
+    ports = strategy("explicit")
+    taken, calls = prepare(ports, held={40_000, 40_001})
+    assert taken == 40_002
+    assert [call[2] for call in calls if call[0] == "bind"] == [40_000, 40_001, 40_002]
+    assert ports.retried == 2
+    assert [prepare(ports)[0] for _ in range(3)] == [40_003, 40_000, 40_001]
+
+
+def test_explicit_gives_up_after_so_many_ports() -> None:
+    ports = strategy("explicit", ports=PortRange(40_000, 40_099))
+    taken, calls = prepare(ports, held=set(range(40_000, 40_100)))
+    assert taken == -errno.EADDRINUSE
+    assert [call[2] for call in calls if call[0] == "bind"] == list(range(40_000, 40_000 + TRIES))
+    assert ports.retried == TRIES - 1
+    assert prepare(ports)[0] == 40_000 + TRIES
+
+
+def test_explicit_without_a_free_port_has_none_to_bind() -> None:
+    ports = strategy("explicit", ports=PortRange(40_000, 40_000))
+    assert prepare(ports)[0] == 40_000
+    assert prepare(ports) == (-errno.EADDRINUSE, [REUSEADDR, REUSEPORT])
+    assert ports.retried == 0
+
+
+@pytest.mark.parametrize("name", ["late", "late-range", "explicit"])
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EACCES])
+def test_a_bind_that_fails_gives_its_errno_and_its_port_back(name: str, number: int) -> None:
+    """Only EADDRINUSE speaks of the port; whatever else is wrong is no better with the next one."""
+    ports = strategy(name, ports=PortRange(40_000, 40_001))
+    for _ in range(5):
+        sock: Any = FakeSocket({0, 40_000, 40_001}, number)
+        assert ports.prepare(sock, 0) == -number
+        assert sum(call[0] == "bind" for call in sock.calls) == 1
+    assert ports.retried == 0
+    assert prepare(ports)[0] in (0, 40_000, 40_001)
+
+
+@pytest.mark.parametrize("name", ["late", "late-range", "explicit"])
+def test_an_address_of_the_wrong_family_is_no_port(name: str) -> None:
+    """Python's bind() raises gaierror (EAI_ADDRFAMILY, -9), an OSError, for ::1 on an AF_INET socket."""
+
+    class WrongFamily(FakeSocket):
+        def bind(self, address: tuple[str, int]) -> None:  # noqa: ARG002  # a socket's
+            raise socket.gaierror(-9, "Address family for hostname not supported")
+
+    sock: Any = WrongFamily()
+    assert strategy(name).prepare(sock, 0) < 0
+
+
+@pytest.mark.parametrize("name", ["kernel", "late", "explicit"])
+def test_strategies_that_have_no_other_port_say_so(name: str) -> None:
+    sock: Any = FakeSocket()
+    assert strategy(name).another(sock, 0, 40_000) == 0
+    assert sock.calls == []
+
+
+@pytest.mark.parametrize("name", ["kernel", "late"])
+def test_a_port_of_the_kernels_goes_back_to_the_kernel(name: str) -> None:
+    ports = strategy(name)
+    ports.release(0, 40_000)
+    assert ports.retried == 0
+
+
+@pytest.mark.parametrize("name", ["late-range", "explicit"])
+def test_a_released_port_rests_behind_the_others_of_its_pair(name: str) -> None:
+    ports = strategy(name)
+    assert prepare(ports, 0)[0] == prepare(ports, 1)[0] == 40_000
+    ports.release(0, 40_000)
+    assert [prepare(ports, 0)[0] for _ in range(4)] == [40_001, 40_002, 40_003, 40_000]
+    assert [prepare(ports, 1)[0] for _ in range(3)] == [40_001, 40_002, 40_003]
+
+
+# --- The ring ------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 12), st.sets(st.integers(0, 13)), st.lists(st.integers(-1, 11), max_size=60))
+def test_a_ring_against_a_queue(size: int, skips: set[int], operations: list[int]) -> None:
+    """-1 takes a port, n gives the n-th of those in use back: no port twice, oldest first, none skipped."""
+    low = 65_535 - size + 1
+    skipped = {low + offset for offset in skips}
+    ring = PortRing(PortRange(low, 65_535), skipped)
+    queue = deque(port for port in range(low, 65_536) if port not in skipped)
+    in_use: list[int] = []
+    for operation in operations:
+        if operation < 0:
+            port = ring.allocate()
+            assert port == (queue.popleft() if queue else 0)
+            assert port not in in_use
+            assert port not in skipped
+            in_use += [port] if port else []
+        elif in_use:
+            port = in_use.pop(operation % len(in_use))
+            ring.release(port)
+            queue.append(port)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 300), st.sets(st.integers(0, 310)))
+def test_a_ring_is_empty_after_exactly_its_usable_ports(size: int, skips: set[int]) -> None:
+    ports = PortRange(40_000, 39_999 + size)
+    skipped = frozenset(40_000 + offset for offset in skips)
+    ring = PortRing(ports, skipped)
+    usable = [port for port in range(ports.low, ports.high + 1) if port not in skipped]
+    assert [ring.allocate() for _ in usable] == usable
+    assert [ring.allocate(), ring.allocate()] == [0, 0]
+
+
+def test_the_option_is_two_u16_in_a_u32_for_every_port() -> None:
+    """High bound above low bound, as the C int that setsockopt() takes."""
+    for port in range(1, 65_536):
+        for low, high in ((port, port), (1, port), (port, 65_535)):
+            value = _port_range_option(low, high)
+            assert struct.pack("=i", value) == struct.pack("=I", high << 16 | low)
