@@ -8,23 +8,25 @@ again inside one.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import uvloop
 
 from loadgen.errors import LabForbiddenError
 from loadgen.lab import namespace
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 
-from .support import Load, listen
+from .support import Load, listen, on_loop
 
 _CLONE_NEWNET: Final = 0x40000000
 _CAP_SYS_ADMIN: Final = 21
@@ -120,3 +122,10 @@ def load(keep: ExitStack) -> Callable[..., Load]:
         return made
 
     return make
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest, _lab: None) -> Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]:
+    """Run a coroutine function in the test's namespace, once on each kind of event loop."""
+    factory = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[request.param]
+    return lambda body: on_loop(body, factory)

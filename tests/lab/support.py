@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import signal
@@ -9,17 +10,23 @@ import socket
 import struct
 import subprocess
 import time
+import traceback
 import warnings
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from loadgen.arrivals import shard_sizes
+from loadgen.clock import now_ns
 from loadgen.connector import Connector
+from loadgen.launch.fleet import Fleet, Member, how_it_ended
 from loadgen.metrics.outcomes import describe
-from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
-from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
+from loadgen.metrics.recorder import BATCH_MAX, Blocks, Recorder, block_dtype
+from loadgen.metrics.snapshot import Snapshots
+from loadgen.model import CloseMode, Endpoint, Phase, Plan, PortRange, Shard, Strategy, Target
 from loadgen.sourceports import strategy_for
 
 T = TypeVar("T")
@@ -59,6 +66,8 @@ def fork(body: Callable[[], object]) -> int:
     try:
         body()
         code = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
@@ -153,7 +162,8 @@ class Load:
         in_flight_max: int = 1000,
     ) -> None:
         self.pairs = pairs
-        self.block: Any = Blocks.create("test", block_dtype(len(pairs)), 1).records[0]
+        self._blocks = Blocks.create("test", block_dtype(len(pairs)), 1)
+        self.block: Any = self._blocks.records[0]
         self.recorder = Recorder(self.block, scheduled=1)
         self.ports = strategy_for(strategy, [source for source, _ in pairs], ports, frozenset(skipped))
         self.connector = Connector(
@@ -175,7 +185,8 @@ class Load:
 
     def start(self, count: int = 1) -> None:
         """Make `count` attempts, answered or not."""
-        self.connector.open_batch((0,) * count)
+        for begun in range(0, count, BATCH_MAX):
+            self.connector.open_batch((0,) * min(BATCH_MAX, count - begun))
         self.check()
 
     def settle(self, done: Callable[[], bool]) -> None:
@@ -193,9 +204,9 @@ class Load:
         now = self.recorder
         assert now.started == now.established + now.failed + now.in_flight
         assert now.open + now.lost <= now.established
-        assert sum(now.pair_open) == now.open
-        assert sum(now.pair_established) == now.established
-        assert sum(now.pair_failed) == now.failed
+        self.recorder.publish_all()
+        pairs = self.block["pairs"].sum(axis=0)
+        assert pairs.tolist() == [now.established, now.failed, now.open]
         assert sum(self.errors.values()) == now.failed + now.lost
 
     @property
@@ -209,7 +220,106 @@ class Load:
         return dict(found)
 
     def close(self) -> None:
-        """Close whatever is open or on its way."""
+        """Close whatever is open or on its way; harmless when repeated."""
         self.connector.abandon()
         while self.connector.close_batch(1000):
             pass
+        if self._blocks.fd >= 0:
+            os.close(self._blocks.fd)
+            self._blocks.fd = -1
+
+
+def make_plan(**changes: Any) -> Plan:
+    """A plan by hand: one worker, one source, one target on port 9000 that somebody else listens on."""
+    plan = Plan(
+        name="test",
+        connections=4,
+        sources=("127.0.0.1",),
+        targets=(Target(Endpoint("127.0.0.1", 9000), sink=False),),
+        strategy=Strategy.LATE_RANGE,
+        ports=PortRange(40000, 40099),
+        skipped_ports=(),
+        capacity_per_pair=100,
+        stages=(),
+        hold_s=0.0,
+        close=CloseMode.RST,
+        timeout_s=600.0,
+        in_flight_max=1000,
+        interval_s=1.0,
+        workers=1,
+        sinks=0,
+    )
+    return replace(plan, **changes)
+
+
+class Crew:
+    """The workers of a plan in processes of their own, led as a run leads them."""
+
+    def __init__(self, plan: Plan, *, descriptors: int = 8192) -> None:
+        self.plan, self._descriptors = plan, descriptors
+        self.lost: list[tuple[Member, str, float]] = []  # who, how it ended, when (the loop's time)
+        self.fleet = Fleet(self._on_lost)
+        self.blocks = Blocks.create("test-workers", block_dtype(len(plan.pairs)), plan.workers)
+        self.sizes = shard_sizes(plan.connections, len(plan.pairs), plan.workers)
+        self.start_ns = 0
+
+    async def __aenter__(self) -> Crew:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.fleet.stop()
+        os.close(self.blocks.fd)
+
+    async def muster(self) -> list[Member]:
+        """Fork every worker and wait until all are ready."""
+        return await self.fleet.start(
+            "worker",
+            "loadgen.worker:main",
+            [Shard(self.plan, index) for index in range(self.plan.workers)],
+            self._descriptors,
+            blocks_fd=self.blocks.fd,
+            timeout_s=PATIENCE_S,
+        )
+
+    async def go(self) -> None:
+        """Let them open their connections and wait until every attempt is answered."""
+        self.begin()
+        await self.report("opened")
+
+    def begin(self) -> None:
+        """Give the workers their common start, a moment from now."""
+        self.start_ns = now_ns() + 20_000_000
+        self.fleet.tell("worker", do="start", at_ns=self.start_ns)
+
+    async def report(self, *states: str) -> None:
+        """Wait until every worker that is still there has reported one of these."""
+        assert await self.fleet.wait(lambda: self.fleet.all_of("worker", states), PATIENCE_S)
+
+    async def drain(self) -> None:
+        """Have everything closed."""
+        self.fleet.tell("worker", do="drain")
+        await self.report("drained")
+
+    def line(self) -> dict[str, Any]:
+        """All blocks added up, with what must always be true of them."""
+        snapshots = Snapshots(self.blocks, self.sizes, start_ns=self.start_ns)
+        for member, _, _ in self.lost:
+            snapshots.lose(member.index)
+        line = snapshots.take(Phase.RAMP, now_ns())
+        assert line["started"] == line["established"] + line["failed"] + line["in_flight"]
+        return line
+
+    def _on_lost(self, member: Member) -> None:
+        self.lost.append((member, how_it_ended(member), asyncio.get_running_loop().time()))
+        self.fleet.notify()
+
+
+def on_loop(body: Callable[[], Coroutine[Any, Any, T]], factory: Callable[[], asyncio.AbstractEventLoop]) -> T:
+    """Run a coroutine to its end on a loop of this kind."""
+
+    async def bounded() -> T:
+        async with asyncio.timeout(3 * PATIENCE_S):
+            return await body()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(bounded())

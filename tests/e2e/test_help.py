@@ -1,0 +1,91 @@
+"""What loadgen says about itself, and whether it is so."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import CHECKOUT, Loadgen
+
+SCENARIOS = sorted((CHECKOUT / "scenarios").glob("*.yaml"))
+COMMANDS = ("run", "sink", "report", "schema")
+
+
+def test_help_names_every_command_and_every_exit_code(loadgen: Loadgen) -> None:
+    for flag in ("--help", "-h"):
+        done = loadgen(flag)
+        assert (done.code, done.err) == (0, "")
+        listed = done.out.partition("\nCommands:\n")[2]
+        found = re.findall(r"^  ([a-z]+) ", listed.partition("\n\n")[0], re.MULTILINE)
+        assert sorted(found) == sorted(COMMANDS), "a command without a test here"
+        assert "loadgen run scenarios/past-64k.yaml" in done.out
+        assert_has_exit_codes(done.out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_an_example_and_exit_codes(loadgen: Loadgen, command: str) -> None:
+    done = loadgen(command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"Examples?:\n", done.out)
+    assert f"  loadgen {command}" in done.out
+    assert_has_exit_codes(done.out)
+
+
+def assert_has_exit_codes(text: str) -> None:
+    """All those of the contract."""
+    said = " ".join(text.split())
+    assert "Exit codes: 0 fine" in said
+    for code in ("2 usage", "3 this host cannot", "4 incomplete", "99 an expectation failed", "130 interrupted"):
+        assert code in said
+
+
+def test_a_command_is_needed(loadgen: Loadgen) -> None:
+    done = loadgen()
+    assert done.code == 2
+    assert "Usage:" in done.out + done.err
+
+
+def test_version(loadgen: Loadgen) -> None:
+    done = loadgen("--version")
+    assert done.code == 0
+    assert re.search(r"loadgen.* \d+\.\d+\.\d+", done.out)
+
+
+def test_the_schema_is_json(loadgen: Loadgen) -> None:
+    done = loadgen("schema")
+    assert (done.code, done.err) == (0, "")
+    schema = done.summary
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert {"name", "sources", "targets", "connections"} <= set(schema["required"])
+    for path in SCENARIOS:
+        keys = re.findall(r"^([a-z_]+):", path.read_text(), re.MULTILINE)
+        assert set(keys) <= set(schema["properties"])
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_every_scenario_that_comes_with_loadgen_runs(loadgen: Loadgen, path: Path) -> None:
+    """A hundredth of it, so that it is planned and not only read."""
+    done = loadgen("run", path, "--json", "--set", "connections=100", "--set", "hold=0s", "--set", "expect=[]")
+    assert done.code == 0, done.err
+    assert done.summary["outcomes"]["established"] == 100
+
+
+def test_the_documentation_names_every_command() -> None:
+    readme = (CHECKOUT / "README.md").read_text()
+    if len(readme) < 1_000:
+        pytest.skip("the README is only a title so far")
+    text = readme + "".join(path.read_text() for path in (CHECKOUT / "docs").glob("*.md"))
+    for command in COMMANDS:
+        assert f"loadgen {command}" in text
+    assert "make run" in readme
+
+
+def test_an_editor_finds_in_the_schema_what_the_documentation_describes(loadgen: Loadgen) -> None:
+    documented = re.findall(r"^\| `([a-z_]+)` \|", (CHECKOUT / "docs" / "scenario.md").read_text(), re.MULTILINE)
+    schema = json.dumps(loadgen("schema").summary)
+    assert documented
+    for key in documented:
+        assert f'"{key}"' in schema, f"docs/scenario.md describes {key}"
