@@ -17,8 +17,7 @@ run: .venv/.run ## the main job: 100,000 connections to one destination (SCENARI
 	$(BIN)/loadgen run $(SCENARIO)
 
 test: .venv/.dev ## every test: unit, lab, end to end
-	$(BIN)/pytest -n 2 tests/unit
-	$(BIN)/pytest tests/lab tests/e2e
+	$(BIN)/pytest -n 2 tests
 
 check: .venv/.dev ## style, types, import rules
 	$(BIN)/ruff check .
@@ -30,10 +29,10 @@ unit: .venv/.dev ## the tests that need no network, in seconds
 	$(BIN)/pytest -n 2 tests/unit
 
 lab: .venv/.dev ## the tests that use real sockets, each in a throwaway namespace
-	$(BIN)/pytest tests/lab
+	$(BIN)/pytest -n 2 tests/lab
 
 e2e: .venv/.dev ## the tests that use the command line as a user does
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest -n 2 tests/e2e
 
 bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc)
 	$(BIN)/python -m bench.run $(BENCH)

@@ -153,16 +153,20 @@ def _part(whole: int, index: int, parts: int) -> int:
     return whole // parts + (index < whole % parts)
 
 
-def first_pair(sizes: Sequence[int], pairs: int, index: int) -> int:
+def first_pair(sizes: Sequence[int], spaces: int, pairs: int, index: int) -> int:
     """The pair of a worker's first attempt; from there it goes round robin, attempt by attempt.
+
+    spaces: what `sizes` were made for: the pairs themselves, or the sources, of which the first
+    `spaces` pairs have one each, and so on.
 
     That alone gives each pair its connections, to the single one. With many per pair every worker
     begins at pair 0, and its last, incomplete round stops just before the pairs that have one
-    connection less. With few per pair each worker begins where the one before it ended.
+    connection less; where sources were divided, each begins at another target, so that the incomplete
+    rounds add up to whole ones. With few per pair each worker begins where the one before it ended.
     """
-    if sum(sizes) < pairs * len(sizes):
+    if sum(sizes) < spaces * len(sizes):
         return sum(sizes[:index]) % pairs
-    return 0
+    return index * spaces % pairs
 
 
 def shard_arrivals(sizes: Sequence[int], index: int) -> NDArray[np.int64]:

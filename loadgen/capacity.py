@@ -19,7 +19,7 @@ from typing import Final
 from loadgen.arrivals import shard_sizes
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Endpoint, Headroom, Plan, PortRange, Strategy, Target, pairs_of, spaces_of
+from loadgen.model import Endpoint, Headroom, Plan, PortRange, Strategy, Target, pairs_of, sharded_spaces_of, spaces_of
 from loadgen.scenario import Scenario
 
 #: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
@@ -67,12 +67,12 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         routes = facts.default_sources
     ports = _ports(scenario, strategy, facts, allowances)
     skipped = _skipped(ports, strategy, targets, facts)
-    usable = len(ports) - len(skipped)
+    usable = max(len(ports) - len(skipped) - _lost_to_parity(ports, strategy), 0)
     if allowances.extend_sources and not routes and usable:
         per_source = usable * (len(targets) if strategy.shares_ports else 1)
         sources = _extended(sources, math.ceil(scenario.connections / per_source), notes)
     every_pair = pairs_of(sources, targets, routes)
-    pairs, spaces = len(every_pair), spaces_of(strategy, sources, every_pair)
+    spaces, sharded = spaces_of(strategy, every_pair), sharded_spaces_of(strategy, every_pair)
     _require(
         "four-tuples",
         needed=scenario.connections,
@@ -86,7 +86,7 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         available=facts.descriptors,
         remedy="raise the hard limit of open files (ulimit -Hn)",
     )
-    workers = _workers(scenario, strategy, pairs, usable, descriptors, facts)
+    workers = _workers(scenario, strategy, sharded, usable, descriptors, facts)
     sinks = _sinks(scenario, targets, descriptors, facts)
     sunk = scenario.connections * sum(target.sink for target in targets) // len(targets)
     ends = scenario.connections + sunk
@@ -103,11 +103,17 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         available=facts.memory_available_bytes,
         remedy="open fewer connections, or give the machine more memory",
     )
+    _require(
+        "descriptors of the orchestrator, one for each process",
+        needed=workers + sinks + RESERVED_DESCRIPTORS,
+        available=facts.descriptors,
+        remedy="raise the hard limit of open files (ulimit -Hn)",
+    )
     headroom = (
         Headroom("four-tuples", scenario.connections, usable * spaces, _counted(usable, spaces, strategy)),
         Headroom(
             "descriptors per worker",
-            max(shard_sizes(scenario.connections, pairs, workers)),
+            max(shard_sizes(scenario.connections, sharded, workers)),
             descriptors,
             f"{workers} workers",
         ),
@@ -228,6 +234,12 @@ def _skipped(ports: PortRange, strategy: Strategy, targets: Sequence[Target], fa
     return tuple(sorted(port for port in closed if port in ports))
 
 
+def _lost_to_parity(ports: PortRange, strategy: Strategy) -> int:
+    """The kernel's own search goes through a range in steps of two and rounds its length down to even
+    (__inet_hash_connect() and inet_csk_find_open_port()), so one port of an odd range may never come."""
+    return len(ports) % 2 if len(ports) > 1 and not strategy.slices_ports else 0
+
+
 def _extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence[str]:
     """More addresses of 127.0.0.0/8, of which every one is there without set-up, until there are enough."""
     if len(sources) >= needed:
@@ -268,12 +280,12 @@ def _more_four_tuples(scenario: Scenario, strategy: Strategy, short: int, usable
 
 
 def _workers(
-    scenario: Scenario, strategy: Strategy, pairs: int, usable: int, descriptors: int, facts: HostFacts
+    scenario: Scenario, strategy: Strategy, spaces: int, usable: int, descriptors: int, facts: HostFacts
 ) -> int:
     """Enough that no worker runs out of descriptors, and one per core if there is something to share."""
     connections = scenario.connections
     least = max(1, -(-connections // descriptors))
-    while max(shard_sizes(connections, pairs, least)) > descriptors:
+    while max(shard_sizes(connections, spaces, least)) > descriptors:
         least += 1
     if scenario.workers:
         if scenario.workers < least:

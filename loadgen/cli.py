@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ def cli() -> None:
     loadgen run hold.yaml --set connections=5000 --json
     loadgen sink 127.0.0.1:9000                a target of your own, in another terminal
     loadgen report results/RUN                 rebuild summary and report of a run
+    loadgen facts                              how this very kernel picks source ports
     """
 
 
@@ -106,21 +107,20 @@ def run(
       loadgen run scenarios/past-64k.yaml --set hold=1m --set sources.strategy=explicit
       loadgen run mine.yaml --allow 10.20.0.0/16 --json > summary.json
     """
-    from rich.console import Console
 
     from loadgen import live
     from loadgen.report import text
     from loadgen.run import Options
 
     options = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking)
-    view = live.view_for(Console(stderr=True), quiet=quiet)
+    view = live.view_for(_console(stderr=True), quiet=quiet)
     with view:
         result = _execute(scenario, settings, options, view)
     with _reader_may_leave():
         if as_json:
             click.echo(json.dumps(result.summary, indent=2))
         else:
-            text.render(result.summary, _stdout(), report=str(result.path / "report.html"))
+            text.render(result.summary, _console(), report=str(result.path / "report.html"))
     if result.error:
         _complain(result.error)
     sys.exit(result.exit_code)
@@ -156,7 +156,7 @@ def _execute(scenario: Path, settings: tuple[str, ...], options: Any, view: Any)
     return uvloop.run(main())
 
 
-@cli.command()
+@cli.command(epilog=_EPILOG)
 @click.argument("addresses", metavar="ADDR:PORT...", nargs=-1, required=True)
 @click.option(
     "--workers",
@@ -175,7 +175,6 @@ def sink(addresses: tuple[str, ...], workers: int | None, as_json: bool, quiet: 
       loadgen sink 127.0.0.1:9000 [::1]:9000 --workers 6
     """
     import uvloop
-    from rich.console import Console
 
     from loadgen import serve
     from loadgen.quantities import endpoint
@@ -184,14 +183,13 @@ def sink(addresses: tuple[str, ...], workers: int | None, as_json: bool, quiet: 
         endpoints = tuple(endpoint(address) for address in addresses)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    errors = Console(stderr=True)
-    say: Callable[[str], None] = (lambda _: None) if quiet else lambda text: errors.print(text, highlight=False)
+    say: Callable[[str], None] = (lambda _: None) if quiet else lambda text: _complain(text, "")
     counts = uvloop.run(serve.serve(endpoints, workers, say))
     with _reader_may_leave():
         click.echo(json.dumps(counts, indent=2) if as_json else serve.describe(counts))
 
 
-@cli.command()
+@cli.command(epilog=_EPILOG)
 @click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout, and nothing else there.")
 def report(run_directory: Path, as_json: bool) -> None:
@@ -213,10 +211,43 @@ def report(run_directory: Path, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(summary, indent=2))
         else:
-            text.render(summary, _stdout(), report=str(path))
+            text.render(summary, _console(), report=str(path))
 
 
-@cli.command()
+@cli.command(epilog=_EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="The findings as JSON on stdout, and nothing else there.")
+@click.option("--only", metavar="NUMBER", multiple=True, help="A fact (5.6) or a section (5); repeatable.")
+@click.option("--list", "as_list", is_flag=True, help="Name the facts without running them.")
+def facts(as_json: bool, only: tuple[str, ...], as_list: bool) -> None:
+    """Try out, in ten seconds and throwaway namespaces, how this kernel picks source ports.
+
+    \b
+    Examples:
+      loadgen facts
+      loadgen facts --only 5 --json
+    """
+    from loadgen import clock
+    from loadgen import facts as kernel_facts
+
+    if as_list:
+        with _reader_may_leave():
+            kernel_facts.render_list(kernel_facts.all_facts(only), _console())
+        return
+    started_at = clock.wall_clock()
+    findings = kernel_facts.run_all(only)
+    with _reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(kernel_facts.to_json(findings, started_at=started_at), indent=2))
+        else:
+            kernel_facts.render(findings, _console())
+    missed = [finding for finding in findings if finding.verdict is kernel_facts.Verdict.NOT_RUN]
+    for finding in missed:
+        _complain(f"fact {finding.fact.number} could not be run: {finding.reason}")
+    if missed:
+        sys.exit(ExitCode.INCOMPLETE)
+
+
+@cli.command(epilog=_EPILOG)
 def schema() -> None:
     """Print the JSON Schema of a scenario file, for editors.
 
@@ -240,23 +271,36 @@ def _reader_may_leave() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
 
 
-def _stdout() -> Console:
-    """A console that leaves a closed pipe to `_reader_may_leave`; rich's own answer is exit code 1."""
+def _console(*, stderr: bool = False) -> Console:
+    """A console that leaves a closed pipe to whoever prints; rich's own answer is exit code 1."""
     from rich.console import Console
 
-    class Stdout(Console):
+    class Leaving(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return Stdout()
+    return Leaving(stderr=stderr)
 
 
-def _complain(error: LoadgenError) -> None:
-    click.echo(f"loadgen: {error}", err=True)
+def _complain(problem: object, head: str = "loadgen: ") -> None:
+    """A line on stderr, if anybody is there to read it."""
+    with suppress(OSError):
+        click.echo(f"{head}{problem}", err=True)
+
+
+def _open_standard_streams() -> None:
+    """Give every closed standard stream (`2>&-`) to /dev/null, before a socket or file takes its number."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    # Python gave up on those that were closed when it started.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def main() -> None:
     """Entry point: every failure we know becomes one message and its exit code, never a traceback."""
+    _open_standard_streams()
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:

@@ -176,7 +176,7 @@ class Connector:
             elif number:
                 self._failed(pair, Syscall.CONNECT, number, sock, port)
             elif self_connect[pair] and sock.getsockname()[:2] == target:
-                self._failed(pair, Syscall.GETSOCKNAME, 0, sock, port)
+                self._met_itself(sock, pair, port)
             else:
                 established_ns = now_ns()
                 connect_ns[n] = established_ns - started_ns
@@ -307,13 +307,18 @@ class Connector:
         if number:
             self._failed(pair, Syscall.CONNECT, number, sock, port)
         elif self._self_connect[pair] and sock.getsockname()[:2] == self._targets[pair]:
-            self._failed(pair, Syscall.GETSOCKNAME, 0, sock, port)
+            self._met_itself(sock, pair, port)
         else:
             self._epoll.modify(fd, _HELD)
             self._sockets[fd] = sock
             self._pair_of[fd] = pair
             self._port_of[fd] = port
             self._recorder.record_established(pair, due_ns, started_ns, now)
+
+    def _met_itself(self, sock: socket.SocketType, pair: int, port: int) -> None:
+        """A connection with itself is none. It is reset: its TIME-WAIT would keep the very port it met."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+        self._failed(pair, Syscall.GETSOCKNAME, 0, sock, port)
 
     def _failed(
         self, pair: int, syscall: Syscall, number: int, sock: socket.SocketType | None = None, port: int = 0

@@ -7,7 +7,8 @@
     │   ├── CapacityError        3   a resource is too small, with the numbers and the remedy
     │   ├── LabForbiddenError    3   this host lets us make no network namespace
     │   └── ResultsError         3   the run directory cannot be written
-    └── IncompleteError          4   a worker or sink was lost, so the run says less than it should
+    ├── IncompleteError          4   a worker or sink was lost, so the run says less than it should
+    └── InterruptedRunError    130   interrupted before there was anything to report
 
 A refused connection, a port that is taken, a timeout: none of these is an exception. They are
 what loadgen exists to count, and live in `loadgen.metrics.outcomes`.
@@ -79,3 +80,9 @@ class IncompleteError(LoadgenError):
     """A worker, a sink or the lab was lost before it had done its part."""
 
     exit_code = ExitCode.INCOMPLETE
+
+
+class InterruptedRunError(LoadgenError):
+    """Ctrl-C or SIGTERM came before any load, so there is nothing to report."""
+
+    exit_code = ExitCode.INTERRUPTED

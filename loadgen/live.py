@@ -5,6 +5,7 @@ Everything here goes to stderr, so that stdout stays the summary's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -166,8 +167,38 @@ def _connect_us(line: dict[str, Any]) -> tuple[float, float]:
     return histogram.quantile_ns(counts, 0.5) / 1e3, histogram.quantile_ns(counts, 0.99) / 1e3
 
 
-def view_for(console: Console, *, quiet: bool) -> View:
+class Unheard:
+    """Another view, for as long as somebody reads it: a closed or full stderr must not end a run."""
+
+    def __init__(self, view: View) -> None:
+        self.view: View | None = view
+
+    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+        """As the other view."""
+        self._do(lambda view: view.update(plan, line))
+
+    def notice(self, text: str) -> None:
+        """As the other view."""
+        self._do(lambda view: view.notice(text))
+
+    def __enter__(self) -> Unheard:
+        self._do(lambda view: view.__enter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(lambda view: view.__exit__(None, None, None))
+
+    def _do(self, show: Callable[[View], object]) -> None:
+        if self.view is None:
+            return
+        try:
+            show(self.view)
+        except OSError:
+            self.view = None
+
+
+def view_for(console: Console, *, quiet: bool) -> Unheard:
     """The view that fits: a table on a terminal, lines in a file, nothing when asked for."""
     if quiet:
-        return Quiet(console)
-    return LiveTable(console) if console.is_terminal else PlainLines(console)
+        return Unheard(Quiet(console))
+    return Unheard(LiveTable(console) if console.is_terminal else PlainLines(console))

@@ -171,7 +171,17 @@ class Plan:
     @property
     def capacity(self) -> int:
         """The most connections of all: per four-tuple space, or per source where ports are not shared."""
-        return self.capacity_per_pair * spaces_of(self.strategy, self.sources, self.pairs)
+        return self.capacity_per_pair * self.spaces
+
+    @property
+    def spaces(self) -> int:
+        """How many times the ports can be used, see `spaces_of`."""
+        return spaces_of(self.strategy, self.pairs)
+
+    @property
+    def sharded_spaces(self) -> int:
+        """What the workers divide evenly between them, see `sharded_spaces_of`."""
+        return sharded_spaces_of(self.strategy, self.pairs)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for plan.json; `from_json` reads them back."""
@@ -212,9 +222,14 @@ def pairs_of(
     )
 
 
-def spaces_of(strategy: Strategy, sources: Sequence[str], pairs: Sequence[tuple[str, Endpoint]]) -> int:
+def spaces_of(strategy: Strategy, pairs: Sequence[tuple[str, Endpoint]]) -> int:
     """How many times the ports can be used: once per (source, target), or once per source."""
-    return len(pairs) if strategy.shares_ports else len({source for source, _ in pairs} or sources)
+    return len(pairs) if strategy.shares_ports else len({source for source, _ in pairs})
+
+
+def sharded_spaces_of(strategy: Strategy, pairs: Sequence[tuple[str, Endpoint]]) -> int:
+    """The spaces of ports where workers have slices of them, the pairs where they have not."""
+    return spaces_of(strategy, pairs) if strategy.slices_ports else len(pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,23 +12,32 @@ drain early, twice to stop at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from loadgen import arrivals, guard, rundir, sink
+from loadgen import guard, rundir, sink
 from loadgen.capacity import Allowances, make_plan, sink_endpoints
 from loadgen.clock import NS_PER_S, now_ns
-from loadgen.errors import ExitCode, LabForbiddenError, LoadgenError, ResultsError
+from loadgen.errors import (
+    ExitCode,
+    IncompleteError,
+    InterruptedRunError,
+    LabForbiddenError,
+    LoadgenError,
+    ResultsError,
+)
 from loadgen.kernel import snmp, sockstat
 from loadgen.kernel.host import HostFacts
-from loadgen.launch.fleet import Fleet, Member, how_it_ended
+from loadgen.launch.fleet import GONE, Fleet, Member, how_it_ended
 from loadgen.metrics.recorder import Blocks, Counter, block_dtype
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.metrics.summary import broken_invariants
 from loadgen.model import Phase, Plan, Shard
 from loadgen.scenario import Fallback, Scenario
+from loadgen.worker import sizes_of
 
 WORKER: Final = "worker"
 SINK: Final = "sink"
@@ -38,6 +47,7 @@ _START_DELAY_NS: Final = 20_000_000
 _READY_TIMEOUT_S: Final = 60.0
 #: A worker shows a sign of life ten times a second. After the first of these it is called stalled,
 #: after the second the run goes on without it.
+_STALL_CHECK_S: Final = 0.5
 STALLED_AFTER_S: Final = 2.0
 GIVEN_UP_AFTER_S: Final = 30.0
 #: Closing takes some ten microseconds per connection.
@@ -90,15 +100,22 @@ class Orchestrator:
         self._failure: LoadgenError | None = None
         self._stalled: set[int] = set()
         self._sink_blocks: Blocks | None = None
+        self._snapshots: Snapshots | None = None
+        self._writer: rundir.RunWriter | None = None
+        self._fleet: Fleet | None = None
+        self._early_events: list[dict[str, Any]] = []
+        self._losses: list[asyncio.Task[None]] = []
+        self._start_ns = now_ns()
 
     def interrupt(self) -> None:
         """Once: stop opening, drain and report. Twice: stop at once. Safe from a signal handler of the loop."""
         self._interrupts += 1
         if self._interrupts == 1:
             self._event("interrupted", "interrupted; drained early")
-        else:
+        elif self._fleet:
             self._fleet.kill()
-        self._fleet.notify()
+        if self._fleet:
+            self._fleet.notify()
 
     async def execute(self) -> Result:
         """Run to the end and return what came of it.
@@ -108,25 +125,34 @@ class Orchestrator:
         """
         for target in self._scenario.targets:
             guard.check(target.endpoint.address, allowed=self._options.allow, authorized=self._options.authorized)
-        self._writer: rundir.RunWriter | None = None
-        self._start_ns = now_ns()
-        self._fleet = Fleet(self._on_lost)
+        self._fleet = fleet = Fleet(self._on_lost)
         try:
-            plan, facts = await self._plan()
-            self._writer = writer = rundir.RunWriter(self._options.results, self._scenario.name)
-            writer.write_scenario(self._text)
-            writer.write_plan(plan.to_json())
-            writer.write_host({"started_at": writer.started_at, **facts.to_json()})
-            for note in plan.notes:
-                self._event("note", note)
-            await self._start_processes(plan, facts)
-            await self._conduct(plan)
+            plan, facts = await self._plan(fleet)
+            if self._interrupts:
+                raise InterruptedRunError("interrupted before any load")
+            writer = self._open_run_directory(plan, facts)
+            await self._start_processes(fleet, plan, facts)
+            await self._conduct(fleet, plan)
+        except IncompleteError as error:
+            if self._interrupts:
+                raise InterruptedRunError("interrupted before any load") from error
+            raise
         finally:
-            await self._fleet.stop()
+            await fleet.stop()
         return self._conclude(writer)
 
-    async def _plan(self) -> tuple[Plan, HostFacts]:
-        scenario, zygote = self._scenario, self._fleet.zygote
+    def _open_run_directory(self, plan: Plan, facts: HostFacts) -> rundir.RunWriter:
+        writer = rundir.RunWriter(self._options.results, self._scenario.name)
+        writer.write_scenario(self._text)
+        writer.write_plan(plan.to_json())
+        writer.write_host({"started_at": writer.started_at, **facts.to_json()})
+        self._writer = writer
+        for note in plan.notes:
+            self._event("note", note)
+        return writer
+
+    async def _plan(self, fleet: Fleet) -> tuple[Plan, HostFacts]:
+        scenario, zygote = self._scenario, fleet.zygote
         in_lab = scenario.lab is not None
         if scenario.lab:
             sysctls = {name: str(value) for name, value in scenario.lab.sysctls.items()}
@@ -148,15 +174,15 @@ class Orchestrator:
         if fell_back:
             note = f"no namespace here: ran on the host's own loopback with its port range {facts.port_range}"
             plan = replace(plan, notes=(note, *plan.notes))
+        await zygote.call("loadgen.sink:require_free", sink_endpoints(plan))
         return plan, facts
 
-    async def _start_processes(self, plan: Plan, facts: HostFacts) -> None:
-        self._plan_made = plan
+    async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
         endpoints = sink_endpoints(plan)
         if plan.sinks:
             rows = len(plan.sources) + 2  # one for strangers, one for those beyond
             self._sink_blocks = Blocks.create("loadgen-sinks", sink.block_dtype(rows), plan.sinks)
-            await self._fleet.start(
+            await fleet.start(
                 SINK,
                 "loadgen.sink:main",
                 [sink.SinkShard(endpoints, index, plan.sinks, rows, facts.descriptors) for index in range(plan.sinks)],
@@ -164,7 +190,7 @@ class Orchestrator:
                 timeout_s=_READY_TIMEOUT_S,
             )
         self._blocks = Blocks.create("loadgen-workers", block_dtype(len(plan.pairs)), plan.workers)
-        await self._fleet.start(
+        await fleet.start(
             WORKER,
             "loadgen.worker:main",
             [Shard(plan, index) for index in range(plan.workers)],
@@ -173,100 +199,122 @@ class Orchestrator:
             timeout_s=_READY_TIMEOUT_S,
         )
 
-    async def _conduct(self, plan: Plan) -> None:
+    async def _conduct(self, fleet: Fleet, plan: Plan) -> None:
         """Ramp, hold, drain, with a line of the series per interval and at the end of each phase."""
-        fleet = self._fleet
         self._proc_net = Path(f"/proc/{fleet.zygote.pid}/net")
         self._kernel_before = snmp.read(self._proc_net)
-        sizes = arrivals.shard_sizes(plan.connections, len(plan.pairs), plan.workers)
         self._start_ns = now_ns() + _START_DELAY_NS
-        self._snapshots = Snapshots(self._blocks, sizes, start_ns=self._start_ns)
-        fleet.tell(WORKER, do="start", at_ns=self._start_ns)
-        ticker = asyncio.create_task(self._tick_forever(plan.interval_s))
+        self._snapshots = snapshots = Snapshots(self._blocks, sizes_of(plan), start_ns=self._start_ns)
+        record = partial(self._record_line, fleet, plan, snapshots)
+        if not self._interrupts:
+            fleet.tell(WORKER, do="start", at_ns=self._start_ns)
+        watchers = [
+            asyncio.create_task(self._every(plan.interval_s, record)),
+            asyncio.create_task(self._every(_STALL_CHECK_S, partial(self._watch_for_stalls, fleet, snapshots))),
+        ]
+        for watcher in watchers:
+            watcher.add_done_callback(lambda _: fleet.notify())
+        until = partial(self._until, fleet, watchers)
         try:
-            await self._until(lambda: fleet.all_of(WORKER, {"opened"}))
-            self._end_phase(Phase.HOLD)
-            await self._until(lambda: False, plan.hold_s)
-            self._end_phase(Phase.DRAIN)
+            await until(lambda: fleet.all_of(WORKER, {"opened"}))
+            record()
+            self._phase = Phase.HOLD
+            await until(lambda: False, plan.hold_s)
+            record()
+            self._phase = Phase.DRAIN
             if self._interrupts < 2:
                 fleet.tell(WORKER, do="drain")
                 await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
-                await self._settle_sinks()
+                await self._settle_sinks(fleet)
+            record()
         finally:
-            ticker.cancel()
-        self._end_phase(Phase.DONE)
-        self._record_line(final=True)
+            for watcher in watchers:
+                watcher.cancel()
+        await asyncio.gather(*self._losses)  # each takes a moment to learn how a process ended
+        self._phase = Phase.DONE
+        record(final=True)
         self._event("ended", "the run came to its end")
 
-    async def _until(self, done: Callable[[], bool], timeout_s: float | None = None) -> None:
+    async def _until(
+        self,
+        fleet: Fleet,
+        watchers: Sequence[asyncio.Task[None]],
+        done: Callable[[], bool],
+        timeout_s: float | None = None,
+    ) -> None:
         """Wait for `done`, the time, an interrupt, a failure, or until no worker is left."""
-        fleet = self._fleet
-        await fleet.wait(
-            lambda: bool(done() or self._interrupts or self._failure or not fleet.alive(WORKER)), timeout_s
-        )
 
-    async def _settle_sinks(self) -> None:
-        """The clients are done; give the sinks a moment to read the last end of file."""
-        if self._sink_blocks is None:
-            return
+        def over() -> bool:
+            return bool(done() or self._interrupts or self._failure or not fleet.alive(WORKER)) or any(
+                watcher.done() for watcher in watchers
+            )
+
+        await fleet.wait(over, timeout_s)
+        for watcher in watchers:
+            if watcher.done():  # only an exception ends one, and it is a bug of ours
+                watcher.result()
+
+    async def _settle_sinks(self, fleet: Fleet) -> None:
+        """The clients are done; give the sinks that are still there a moment to read the last end of file."""
         deadline = now_ns() + int(_SINK_SETTLE_S * NS_PER_S)
-        while sink.totals(self._sink_blocks)["open"] and now_ns() < deadline and self._interrupts < 2:
+        while now_ns() < deadline and self._interrupts < 2 and fleet.alive(SINK):
+            seen = self._sink_now(fleet)
+            if not seen or not seen["open"]:
+                return
             await asyncio.sleep(_SINK_POLL_S)
 
-    async def _tick_forever(self, interval_s: float) -> None:
-        """A line per interval, on the interval's own beat so that a slow disk shifts nothing."""
+    async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
+        """Do it once per interval, on the interval's own beat so that a slow disk shifts nothing."""
         beat = self._start_ns
         while True:
             beat += int(interval_s * NS_PER_S)
             await asyncio.sleep((beat - now_ns()) / NS_PER_S)
-            self._watch_for_stalls()
-            self._record_line()
+            do()
 
-    def _watch_for_stalls(self) -> None:
-        counters = self._snapshots.counters()
+    def _watch_for_stalls(self, fleet: Fleet, snapshots: Snapshots) -> None:
+        counters = snapshots.counters()
         now = now_ns()
-        for member in self._fleet.alive(WORKER):
+        for member in fleet.alive(WORKER):
             silent_s = (now - int(counters[member.index, Counter.HEARTBEAT_NS])) / NS_PER_S
             if silent_s < STALLED_AFTER_S:
                 self._stalled.discard(member.index)
             elif member.index not in self._stalled:
                 self._stalled.add(member.index)
-                self._event(
-                    "worker-stalled",
-                    f"{member} gave no sign of life for {silent_s:.0f} s (stopped or starved)",
-                )
+                text = f"{member} gave no sign of life for {silent_s:.0f} s (stopped or starved)"
+                self._event("worker-stalled", text)
             elif silent_s > GIVEN_UP_AFTER_S and self._phase is not Phase.HOLD:
-                self._fleet.give_up(member)
+                fleet.give_up(member)
 
     def _on_lost(self, member: Member) -> None:
-        text = f"{member} was {how_it_ended(member)} in phase {self._phase}"
-        if member.kind == WORKER:
-            counts = self._snapshots.lose(member.index) if self._phase is not Phase.DONE else None
-            text += f" while it held {counts:,} connections" if counts else ""
-        self._event(f"{member.kind}-lost", text)
+        """A process is gone: count what it held as gone now, and say so once it is known how it ended."""
+        when = f"in phase {self._phase}" if self._snapshots else "before the start"
+        if member.kind == WORKER and self._snapshots and (held := self._snapshots.lose(member.index)):
+            when += f" while it held {held:,} connections"
+        self._losses.append(asyncio.create_task(self._tell_loss(member, when, now_ns())))
 
-    def _end_phase(self, following: Phase) -> None:
-        if self._phase is not Phase.DONE:
-            self._record_line()
-        self._phase = following
+    async def _tell_loss(self, member: Member, when: str, at_ns: int) -> None:
+        if self._fleet:
+            await self._fleet.exit_code_of(member)
+        self._event(f"{member.kind}-lost", f"{member} was {how_it_ended(member)} {when}", at_ns)
 
-    def _record_line(self, *, final: bool = False) -> None:
+    def _record_line(self, fleet: Fleet, plan: Plan, snapshots: Snapshots, *, final: bool = False) -> None:
         if self._failure:
             return
-        line = self._snapshots.take(
+        line = snapshots.take(
             self._phase,
             now_ns(),
-            workers={"alive": len(self._fleet.alive(WORKER)), "stalled": len(self._stalled)},
-            sink=self._sink_now(final=final),
+            workers={"alive": len(fleet.alive(WORKER)), "stalled": len(self._stalled)},
+            sink=self._sink_now(fleet, final=final),
             kernel=self._kernel_now(),
         )
         self._save(lambda writer: writer.append_series(line))
-        self._observer(self._plan_made, line)
+        self._observer(plan, line)
 
-    def _sink_now(self, *, final: bool) -> dict[str, Any] | None:
+    def _sink_now(self, fleet: Fleet, *, final: bool = False) -> dict[str, Any] | None:
         if self._sink_blocks is None:
             return None
-        now: dict[str, Any] = sink.totals(self._sink_blocks)
+        gone = [member.index for member in fleet.members if member.kind == SINK and member.state == GONE]
+        now: dict[str, Any] = sink.totals(self._sink_blocks, gone)
         if final:
             now["sources"] = sink.by_source(self._sink_blocks)
         return now
@@ -281,11 +329,16 @@ class Orchestrator:
             "delta": snmp.delta(self._kernel_before, counters),
         }
 
-    def _event(self, event: str, text: str) -> None:
-        at_s = round((now_ns() - self._start_ns) / NS_PER_S, 6)
+    def _event(self, event: str, text: str, at_ns: int | None = None) -> None:
+        """Write down what happened, and tell whoever watches; kept until there is a run directory."""
         if event != "ended":
             self._notice(text)
-        self._save(lambda writer: writer.append_event({"t_s": at_s, "event": event, "text": text}))
+        at_s = round(((at_ns or now_ns()) - self._start_ns) / NS_PER_S, 6)
+        self._early_events.append({"t_s": at_s, "event": event, "text": text})
+        if self._writer:
+            events, self._early_events = self._early_events, []
+            for line in events:
+                self._save(partial(rundir.RunWriter.append_event, line=line))
 
     def _save(self, write: Callable[[rundir.RunWriter], None]) -> None:
         """Write to the run directory; when that fails, remember why and bring the run to its end."""
@@ -295,7 +348,8 @@ class Orchestrator:
             write(self._writer)
         except ResultsError as error:
             self._failure = error
-            self._fleet.notify()
+            if self._fleet:
+                self._fleet.notify()
 
     def _conclude(self, writer: rundir.RunWriter) -> Result:
         """Read back what was written, and sum it up."""

@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from loadgen.clock import wall_clock
 from loadgen.errors import ResultsError, UsageError
-from loadgen.metrics.summary import summarise
+from loadgen.metrics.summary import EVENT_KEYS, SERIES_KEYS, summarise
 from loadgen.model import Plan
 
 _SCENARIO: Final = "scenario.yaml"
@@ -129,6 +129,8 @@ class Run:
             Plan.from_json(self.plan)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{self.path / _PLAN}: not a plan of this version of loadgen ({error!r})") from error
+        _require_keys(self.path / _SERIES, self.series, SERIES_KEYS)
+        _require_keys(self.path / _EVENTS, self.events, EVENT_KEYS)
         return summarise(self.plan, self.host, self.series, self.events, run=self.path.name)
 
 
@@ -154,6 +156,12 @@ def read(path: Path) -> Run:
         events=_read_lines(path / _EVENTS),
         summary=_read_object(path / _SUMMARY),
     )
+
+
+def _require_keys(path: Path, lines: list[dict[str, Any]], keys: frozenset[str]) -> None:
+    for number, line in enumerate(lines, start=1):
+        if missing := keys - line.keys():
+            raise UsageError(f"{path}:{number}: not a line of this version of loadgen (no {min(missing)!r})")
 
 
 def replace_derived(path: Path, *, summary: dict[str, Any] | None, report: str) -> Path:

@@ -44,6 +44,7 @@ async def serve(endpoints: Sequence[Endpoint], workers: int | None, say: Callabl
     blocks = Blocks.create("loadgen-sinks", sink.block_dtype(_SOURCES), count)
     fleet = Fleet(on_lost)
     try:
+        await fleet.zygote.call("loadgen.sink:require_free", tuple(endpoints))
         shards = [sink.SinkShard(tuple(endpoints), index, count, _SOURCES, descriptors) for index in range(count)]
         await fleet.start("sink", "loadgen.sink:main", shards, blocks_fd=blocks.fd, timeout_s=_READY_TIMEOUT_S)
         say(
@@ -60,12 +61,14 @@ async def serve(endpoints: Sequence[Endpoint], workers: int | None, say: Callabl
                 await asyncio.wait_for(stop.wait(), _INTERVAL_S)
             except TimeoutError:
                 pass
+        if lost:
+            await fleet.exit_code_of(lost[0])
+            raise IncompleteError(f"{lost[0]} was {how_it_ended(lost[0])}")
+        fleet.expect_ends()
         fleet.tell("sink", do="stop")
         await fleet.wait(lambda: not fleet.alive("sink"), _READY_TIMEOUT_S)
     finally:
         await fleet.stop()
-    if lost:
-        raise IncompleteError(f"{lost[0]} was {how_it_ended(lost[0])}")
     return {**sink.totals(blocks), "sources": sink.by_source(blocks)}
 
 

@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from errno import EADDRINUSE, EADDRNOTAVAIL, ECONNABORTED, EMFILE, ENFILE, errorcode
@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 
 from loadgen.clock import now_ns
+from loadgen.errors import HostError
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks
 from loadgen.model import Endpoint
@@ -38,7 +39,8 @@ _EVENTS_MAX: Final = 512
 _READ_SIZE: Final = 65536
 _PUBLISH_NS: Final = 50_000_000
 #: How long a sink without a free descriptor leaves its queue alone before it looks again.
-_PAUSE_S: Final = 0.05
+_PAUSE_NS: Final = 50_000_000
+_PAUSE_S: Final = _PAUSE_NS / 1e9
 #: Longest text of an IPv6 address with a zone: INET6_ADDRSTRLEN + IFNAMSIZ.
 _ADDRESS_SIZE: Final = 62
 
@@ -56,7 +58,7 @@ class SinkCounter(IntEnum):
 def block_dtype(sources: int) -> np.dtype[np.void]:
     """The layout of one sink process's block; `sources` rows, the last for all addresses beyond.
 
-    seen: 1 for every source port of that source address that a connection came from.
+    seen: a bit for every source port of that source address that a connection came from.
     """
     return np.dtype(
         [
@@ -64,14 +66,16 @@ def block_dtype(sources: int) -> np.dtype[np.void]:
             ("addresses", f"S{_ADDRESS_SIZE}", (sources,)),
             ("accepted", "i8", (sources,)),
             ("open", "i8", (sources,)),
-            ("seen", "u1", (sources, PORTS)),
+            ("seen", "u1", (sources, PORTS // 8)),
         ]
     )
 
 
-def totals(blocks: Blocks) -> dict[str, int]:
-    """What all sink processes together have accepted and hold now."""
-    counters = blocks.records["counters"].sum(axis=0)
+def totals(blocks: Blocks, gone: Collection[int] = ()) -> dict[str, int]:
+    """What all sink processes together have accepted and hold now; those that are `gone` hold nothing."""
+    every = blocks.records["counters"].copy()
+    every[list(gone), SinkCounter.OPEN] = 0
+    counters = every.sum(axis=0)
     return {"accepted": int(counters[SinkCounter.ACCEPTED]), "open": int(counters[SinkCounter.OPEN])}
 
 
@@ -89,7 +93,7 @@ def by_source(blocks: Blocks) -> list[dict[str, Any]]:
             accepted[address] = accepted.get(address, 0) + int(record["accepted"][row])
             seen[address] = record["seen"][row] | seen.get(address, 0)
     return [
-        {"source": address, "accepted": count, "source_ports": int(np.count_nonzero(seen[address]))}
+        {"source": address, "accepted": count, "source_ports": int(np.unpackbits(seen[address]).sum())}
         for address, count in sorted(accepted.items())
     ]
 
@@ -119,10 +123,10 @@ class Sink:
         self._accepted = array("q", [0]) * shard.sources
         self._open = array("q", [0]) * shard.sources
         self._seen = memoryview(block["seen"].reshape(-1))
-        self._row_of = array("H", [0]) * shard.descriptors
+        self._row_of = array("i", [0]) * shard.descriptors
         self._unsent: dict[int, bytes] = {}
         self._published_ns = 0
-        self._paused = False
+        self._paused_ns = 0
         self._epoll = epoll()
         self._listeners = {listener.fileno(): listener for listener in map(_listen, shard.endpoints)}
         for fd in self._listeners:
@@ -148,9 +152,9 @@ class Sink:
                     ended.append(fd)
             for fd in ended:  # apart from the reads: one kind of call at a time is the cheaper way
                 self._close(fd)
-            if self._paused:
-                self._resume(quiet=not events)
             now = now_ns()
+            if self._paused_ns and (ended or now - self._paused_ns > _PAUSE_NS):
+                self._resume()
             if now - self._published_ns > _PUBLISH_NS:
                 self._publish(now)
 
@@ -176,7 +180,7 @@ class Sink:
             accepted_of[row] += 1
             open_of[row] += 1
             row_of[fd] = row
-            seen[row * PORTS + address[1]] = 1
+            seen[row * (PORTS // 8) + (address[1] >> 3)] |= 1 << (address[1] & 7)
             register(fd, _HELD)
         self._counters[SinkCounter.ACCEPTED] += len(accepted)
         self._counters[SinkCounter.OPEN] += len(accepted)
@@ -230,16 +234,15 @@ class Sink:
     def _pause(self) -> None:
         """No descriptor is free: leave the queue alone for a moment instead of spinning on it."""
         self._counters[SinkCounter.REFUSED_BY_LIMIT] += 1
-        self._paused = True
+        self._paused_ns = now_ns()
         for fd in self._listeners:
             self._epoll.modify(fd, 0)
 
-    def _resume(self, *, quiet: bool) -> None:
-        """Look again once something was closed, or after a pause."""
-        if quiet or self._counters[SinkCounter.OPEN] < len(self._row_of) // 2:
-            self._paused = False
-            for fd in self._listeners:
-                self._epoll.modify(fd, EPOLLIN)
+    def _resume(self) -> None:
+        """Look again: something was closed, or it has been quiet for a while."""
+        self._paused_ns = 0
+        for fd in self._listeners:
+            self._epoll.modify(fd, EPOLLIN)
 
     def _publish(self, now: int) -> None:
         self._published_ns = now
@@ -247,6 +250,20 @@ class Sink:
         self._block["accepted"] = self._accepted
         self._block["open"] = self._open
         self._block["counters"] = self._counters
+
+
+def require_free(endpoints: Sequence[Endpoint]) -> None:
+    """Make sure that nobody listens there yet: SO_REUSEPORT would let us share with another sink unasked.
+
+    Raises: HostError with the remedy.
+    """
+    for endpoint in endpoints:
+        with socket.socket(endpoint.family, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME-WAIT is in nobody's way
+            try:
+                sock.bind(endpoint.sockaddr)
+            except OSError as error:
+                raise HostError(_cannot_listen([endpoint], error)) from error
 
 
 def _listen(endpoint: Endpoint) -> socket.socket:

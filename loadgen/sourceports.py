@@ -218,6 +218,7 @@ class Explicit:
         self._options = tuple(options)
         rings = {source: PortRing(ports, skipped) for source in sources} if per_source else {}
         self._rings = [rings.get(source) or PortRing(ports, skipped) for source in sources]
+        self._asked = next((port for port in range(ports.low, ports.high + 1) if port not in skipped), ports.low)
         self.retried = 0
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
@@ -229,7 +230,8 @@ class Explicit:
         for attempt in range(TRIES):
             port = ring.allocate()
             if not port:
-                break
+                # All are in use, as far as we know; so that it is the kernel that says so, ask for one of them.
+                return -(number or _bind(sock, (source, self._asked)))
             number = _bind(sock, (source, port))
             if not number:
                 return port

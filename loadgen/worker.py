@@ -23,7 +23,7 @@ from loadgen.clock import Alarm, now_ns
 from loadgen.connector import Connector
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
-from loadgen.model import PortRange, Shard
+from loadgen.model import Plan, PortRange, Shard
 from loadgen.sourceports import strategy_for
 
 #: Attempts per turn of the event loop: long enough to share its cost, short enough (some 1.5 ms) for
@@ -33,13 +33,22 @@ _BATCH: Final = 64
 _TICK_S: Final = 0.1
 
 
+def sizes_of(plan: Plan) -> list[int]:
+    """How many attempts each worker makes.
+
+    Evenly over the pairs; but where a port serves one target only and a worker has a slice of them,
+    evenly over the sources, because the slice has to do for all targets of a source together.
+    """
+    return arrivals.shard_sizes(plan.connections, plan.sharded_spaces, plan.workers)
+
+
 def schedule_of(shard: Shard) -> NDArray[np.int64]:
     """Due times of this shard's attempts, in ns after the start: zeros where nothing is scheduled.
 
     Returns: int64 (attempts of this shard,), non-decreasing.
     """
     plan = shard.plan
-    sizes = arrivals.shard_sizes(plan.connections, len(plan.pairs), plan.workers)
+    sizes = sizes_of(plan)
     if not plan.stages:
         return np.zeros(sizes[shard.index], dtype=np.int64)
     return arrivals.due_ns_of(plan.stages, arrivals.shard_arrivals(sizes, shard.index))
@@ -64,13 +73,13 @@ class Worker:
 
     def __init__(self, shard: Shard, link: Link, block: Any, *, descriptors: int) -> None:
         plan = shard.plan
-        sizes = arrivals.shard_sizes(plan.connections, len(plan.pairs), plan.workers)
+        sizes = sizes_of(plan)
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._due = schedule_of(shard)
         self._scheduled = bool(plan.stages)
         self._next = 0
-        self._opened = False
+        self._started = self._opened = self._draining = False
         self._recorder = Recorder(block, scheduled=len(self._due))
         self._connector = Connector(
             plan.pairs,
@@ -81,7 +90,7 @@ class Worker:
                 frozenset(plan.skipped_ports),
             ),
             self._recorder,
-            first_pair=arrivals.first_pair(sizes, len(plan.pairs), shard.index),
+            first_pair=arrivals.first_pair(sizes, plan.sharded_spaces, len(plan.pairs), shard.index),
             self_connect=may_self_connect(shard),
             close=plan.close,
             timeout_s=plan.timeout_s,
@@ -110,6 +119,7 @@ class Worker:
             case "start":
                 assert message is not None
                 start_ns = int(message["at_ns"])
+                self._started = True
                 if self._scheduled:
                     self._due = self._due + start_ns
                 self._alarm.set(start_ns)
@@ -134,7 +144,7 @@ class Worker:
         if self._next < len(self._due):
             if not self._scheduled and self._pumping is None and self._recorder.first_started_ns:
                 self._pumping = self._loop.call_soon(self._pump)
-        elif not self._opened and not self._recorder.in_flight:
+        elif self._started and not self._opened and not self._recorder.in_flight:
             self._opened = True
             self._recorder.publish_all()
             self._link.send(report="opened")
@@ -142,6 +152,8 @@ class Worker:
     def _pump(self) -> None:
         """Start what is due, one batch; come back for the rest by way of the event loop."""
         self._pumping = None
+        if self._draining:
+            return
         recorder, connector = self._recorder, self._connector
         begun = now_ns()
         if not recorder.first_started_ns:
@@ -182,7 +194,7 @@ class Worker:
         """The run ends early: what has not started never will."""
         self._recorder.not_started += len(self._due) - self._next
         self._next = len(self._due)
-        self._opened = True
+        self._opened = self._draining = True
 
     def _drain(self) -> None:
         if self._connector.close_batch(_BATCH * 4):

@@ -12,9 +12,9 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.facts.base import CannotRunError, SeenError
@@ -35,7 +35,6 @@ NO_PORT: Final[Option] = (socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
 #: linux/in.h and linux/in6.h; Python's socket module has neither.
 FREEBIND: Final[Option] = (socket.SOL_IP, 15, 1)
 FREEBIND6: Final[Option] = (socket.IPPROTO_IPV6, 78, 1)
-V6ONLY: Final[Option] = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 LINGER_0: Final[Option] = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 #: How long a blocking call may take before its answer is "timeout".
@@ -92,17 +91,22 @@ class Filled:
     def __len__(self) -> int:
         return len(self.ports)
 
+    @property
+    def parity(self) -> str:
+        """Which kind of port there is among them: "even", "odd", "even and odd"."""
+        found = {port % 2 for port in self.ports}
+        return " and ".join(label for label, rest in (("even", 0), ("odd", 1)) if rest in found)
+
     def __str__(self) -> str:
         return str(len(self)) if self.answer == "ok" else f"{len(self)}, then {self.answer}"
 
 
-@dataclass(slots=True)
 class Bench:
-    """Opens sockets and keeps them."""
+    """Opens sockets and keeps them: one that was closed with its last reference would change what others see."""
 
-    kept: list[socket.socket] = field(default_factory=list)
+    kept: ClassVar[list[socket.socket]] = []  # of the process, which is the experiment's own
 
-    def socket(self, address: str = LOCAL, *options: Option) -> socket.socket:
+    def make(self, address: str = LOCAL, *options: Option) -> socket.socket:
         """A fresh TCP socket of the address's family.
 
         Raises: SeenError when the kernel lacks one of the options.
@@ -116,7 +120,7 @@ class Bench:
 
     def bind(self, address: Address, *options: Option) -> Tried:
         """socket(), options, bind()."""
-        sock = self.socket(address[0], *options)
+        sock = self.make(address[0], *options)
         return Tried(sock, answer("bind", lambda: sock.bind(address)))
 
     def listen(self, address: Address = TARGET, *options: Option, backlog: int = 4096) -> Tried:
@@ -137,9 +141,12 @@ class Bench:
                 raise CannotRunError(f"no listener on {address[0]}, port {address[1]}: {tried}")
         return [tried.sock for tried in made]
 
-    def connect(self, to: Address, *options: Option, bind: Address | None = None) -> Tried:
+    def connect(
+        self, to: Address, *options: Option, bind: Address | None = None, patience_s: float = _PATIENCE_S
+    ) -> Tried:
         """socket(), options, bind() if asked for, connect()."""
-        sock = self.socket(to[0], *options)
+        sock = self.make(to[0], *options)
+        sock.settimeout(patience_s)
         if bind is not None:
             bound = answer("bind", lambda: sock.bind(bind))
             if bound != "ok":

@@ -120,7 +120,7 @@ def _finish(fd: int, child: _Child, time_limit_s: float, *, anything_ran: bool) 
     seen = answer["seen"]
     if seen == child.fact.expected:
         return Finding(child.fact, seen, Verdict.HOLDS, "", seconds)
-    return Finding(child.fact, seen, Verdict.DIFFERS, _older_than(child.fact.since), seconds)
+    return Finding(child.fact, seen, Verdict.DIFFERS, older_than(child.fact.since), seconds)
 
 
 def _reap(fd: int, child: _Child) -> int:
@@ -130,7 +130,8 @@ def _reap(fd: int, child: _Child) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
 
 
-def _older_than(since: str, release: str | None = None) -> str:
+def older_than(since: str, release: str | None = None) -> str:
+    """Why a fact known from Linux `since` may not hold here; "" when this kernel is as new as that."""
     release = release or platform.release()
     if since and _version(release) < _version(since):
         return f"Linux {release} is older than {since}"

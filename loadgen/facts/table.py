@@ -65,7 +65,7 @@ def render(findings: Sequence[Finding], console: Console) -> None:
 
 
 def summary_line(findings: Sequence[Finding]) -> str:
-    """"Linux 6.18.44: of 60 facts 58 hold, 2 differ"."""
+    """ "Linux 6.18.44: of 60 facts 58 hold, 2 differ"."""
     counts = summary(findings)
     line = f"Linux {platform.release()}: of {len(findings)} facts {counts['holds']} hold, {counts['differs']} differ"
     return line + (f", {counts['not_run']} could not be run" if counts["not_run"] else "")
@@ -77,9 +77,12 @@ def _columns(findings: Sequence[Finding]) -> Any:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=True, highlight=False)
     table.add_column("", no_wrap=True)
-    table.add_column("fact", ratio=9)
-    table.add_column("expected", ratio=8)
-    table.add_column("seen", ratio=8 if any(f.verdict is not Verdict.HOLDS for f in findings) else 3)
+    table.add_column("fact", ratio=9, overflow="fold")
+    table.add_column("expected", ratio=8, overflow="fold")
+    if all(finding.verdict is Verdict.HOLDS for finding in findings):
+        table.add_column("seen", no_wrap=True)
+    else:
+        table.add_column("seen", ratio=8, overflow="fold")
     table.add_column("", no_wrap=True)
     table.add_column("since", no_wrap=True)
     for finding in findings:
@@ -102,7 +105,7 @@ def _paragraphs(findings: Sequence[Finding]) -> Any:
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True, highlight=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
-    table.add_column(ratio=1)
+    table.add_column(ratio=1, overflow="fold")
     for finding in findings:
         style = _STYLES[finding.verdict]
         since = f" (since {finding.fact.since})" if finding.fact.since else ""

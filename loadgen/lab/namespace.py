@@ -40,7 +40,10 @@ def enter(sysctls: Mapping[str, str]) -> None:
     Raises: LabForbiddenError when no namespace can be made; HostError when the kernel refuses a sysctl.
     """
     _unshare()
-    _bring_up("lo")
+    try:
+        _bring_up("lo")
+    except OSError as error:
+        raise _forbidden("bringing up its loopback", error.errno or 0) from error
     for name, value in {**DEFAULT_SYSCTLS, **sysctls}.items():
         sysctl.write(name, value)
 
@@ -51,17 +54,23 @@ def _unshare() -> None:
         return
     uid, gid = os.geteuid(), os.getegid()
     if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise LabForbiddenError(
-            "this host does not let loadgen make a network namespace: "
-            f"unshare(CLONE_NEWUSER|CLONE_NEWNET): {errno.errorcode.get(number, number)} "
-            f"({os.strerror(number)}); run as root, or allow user namespaces "
-            "(sysctl user.max_user_namespaces, user.max_net_namespaces, kernel.unprivileged_userns_clone)"
-        )
-    # Without a map we are nobody in here; "deny" is what lets an ordinary user write a group map.
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        raise _forbidden("unshare(CLONE_NEWUSER|CLONE_NEWNET)", ctypes.get_errno())
+    # Without a map we are nobody in here; "deny" is what lets an ordinary user write a group map. Some
+    # hosts allow the namespace and then no rights in it (AppArmor's restriction of user namespaces).
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        try:
+            Path("/proc/self", name).write_text(text)
+        except OSError as error:
+            raise _forbidden(f"writing /proc/self/{name}", error.errno or 0) from error
+
+
+def _forbidden(what: str, number: int) -> LabForbiddenError:
+    return LabForbiddenError(
+        "this host does not let loadgen make a network namespace: "
+        f"{what}: {errno.errorcode.get(number, number)} ({os.strerror(number)}); run as root, or allow user "
+        "namespaces (sysctl user.max_user_namespaces, user.max_net_namespaces, "
+        "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+    )
 
 
 def _bring_up(device: str) -> None:

@@ -16,6 +16,7 @@ from loadgen.link import Link
 
 #: The state of a process whose link has closed.
 GONE = "gone"
+_EXIT_CODE_S = 0.2
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class Member:
 class Fleet:
     """Forks processes, one link each, and keeps track of them.
 
-    on_lost: called once with every member that goes away without having been told to.
+    on_lost: called at once with every member that goes away without having been told to.
     """
 
     def __init__(self, on_lost: Callable[[Member], None]) -> None:
@@ -77,10 +78,10 @@ class Fleet:
         """Wait until `done()` or for the time; what `done` depends on must call `notify`. Returns done()."""
         deadline = None if timeout_s is None else self._loop.time() + timeout_s
         while not done():
-            self._changed.clear()
+            changed = self._changed
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._changed.wait()
+                    await changed.wait()
             except TimeoutError:
                 break
         return done()
@@ -88,6 +89,7 @@ class Fleet:
     def notify(self) -> None:
         """Something that somebody may be waiting for has changed."""
         self._changed.set()
+        self._changed = asyncio.Event()
 
     def all_of(self, kind: str, states: Collection[str]) -> bool:
         """Whether every process of this kind that is still there is in one of these states."""
@@ -109,6 +111,15 @@ class Fleet:
             self._close(member)
         await self.zygote.close()
 
+    def expect_ends(self) -> None:
+        """From now on a process that ends is no loss."""
+        self._stopping = True
+
+    async def exit_code_of(self, member: Member) -> int | None:
+        """How a member that is gone ended; its status comes through the zygote, a moment after its link closes."""
+        await self.wait(lambda: member.exit_code is not None, _EXIT_CODE_S)
+        return member.exit_code
+
     def kill(self) -> None:
         """End everything this instant."""
         self._stopping = True
@@ -116,15 +127,15 @@ class Fleet:
 
     def give_up(self, member: Member) -> None:
         """End one process that no longer answers; it counts as lost."""
-        os.kill(member.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(member.pid, signal.SIGKILL)
 
     def _on_message(self, member: Member) -> None:
         message = member.link.receive()
         if message is None:
             self._close(member)
             if not self._stopping and not member.failure:
-                # Its exit status is on its way through the zygote; a moment's patience makes a better sentence.
-                self._loop.call_later(0.05, self._on_lost, member)
+                self._on_lost(member)
         else:
             member.state = message["report"]
             member.failure = message.get("text", "")

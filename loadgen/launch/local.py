@@ -13,12 +13,21 @@ from typing import Any, Final
 
 from loadgen import errors
 from loadgen.errors import IncompleteError, LoadgenError
-from loadgen.launch.zygote import PACKET_MAX
+from loadgen.launch.process import raise_descriptor_limit
+from loadgen.launch.zygote import PACKET_MAX, in_memory
 
 #: What a forked process needs in memory before the fork, named rather than imported: launch stands
 #: below the sink, and the orchestrator needs neither.
 _PRELOAD: Final = ("loadgen.worker", "loadgen.sink", "loadgen.lab.namespace", "loadgen.kernel.host")
 _STOP_TIMEOUT_S: Final = 2.0
+
+
+def _error(kind: str, text: str) -> LoadgenError:
+    """The error of that class and text, whatever its constructor wants to know."""
+    found = getattr(errors, kind, LoadgenError)
+    error: LoadgenError = found.__new__(found)
+    error.args = (text,)
+    return error
 
 
 class Zygote:
@@ -34,6 +43,7 @@ class Zygote:
         self._loop = asyncio.get_running_loop()
         self._replies: dict[int, asyncio.Future[Any]] = {}
         self._requests = 0
+        raise_descriptor_limit()  # a link for each worker and sink
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
             **os.environ,
@@ -44,7 +54,7 @@ class Zygote:
             [sys.executable, "-m", "loadgen.launch.zygote", str(theirs.fileno()), *_PRELOAD],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),  # stdout belongs to the summary
+            stdout=2,  # stdout belongs to the summary
             env=environment,
             # Ctrl-C on the terminal is for the orchestrator alone. A group and not a session of its own: the
             # scheduler shares a core out by sessions first (sched(7), autogroup), and loadgen is to compete
@@ -91,10 +101,7 @@ class Zygote:
         number = self._requests
         reply: asyncio.Future[Any] = self._loop.create_future()
         self._replies[number] = reply
-        with open(os.memfd_create("loadgen-request", os.MFD_CLOEXEC), "wb") as request:
-            pickle.dump({"id": number, "do": do, "entry": entry, "args": args}, request)
-            request.flush()
-            request.seek(0)  # the zygote's copy of the descriptor shares this position
+        with in_memory({"id": number, "do": do, "entry": entry, "args": args}) as request:
             try:
                 socket.send_fds(self._control, [b"request"], [request.fileno(), *fds])
             except (BrokenPipeError, ConnectionResetError) as error:
@@ -103,13 +110,16 @@ class Zygote:
 
     def _on_message(self) -> None:
         try:
-            packet = self._control.recv(PACKET_MAX)
+            packet, fds, _, _ = socket.recv_fds(self._control, PACKET_MAX, 1)
         except ConnectionResetError:
-            packet = b""
+            packet, fds = b"", []
         if not packet:
             self._gone()
             return
         message = pickle.loads(packet)
+        for fd in fds:
+            with open(fd, "rb") as file:
+                message = pickle.load(file)
         if "ended" in message:
             self._on_ended(message["ended"], message["exit_code"])
             return
@@ -117,8 +127,7 @@ class Zygote:
         if reply.cancelled():
             return
         if "error" in message:
-            kind = getattr(errors, message["error"], LoadgenError)
-            reply.set_exception(kind(message["text"]))
+            reply.set_exception(_error(message["error"], message["text"]))
         else:
             reply.set_result(message["value"])
 

@@ -22,13 +22,15 @@ import signal
 import socket
 import sys
 import traceback
-from typing import Any, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Final
 
 from loadgen.errors import LoadgenError
 from loadgen.launch.process import die_with_parent, raise_descriptor_limit
 
-#: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992). Replies do; a request
-#: may carry a plan with tens of thousands of addresses, so it comes as a memory file beside the packet.
+#: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), and a plan may name
+#: tens of thousands of addresses: what matters comes as a memory file beside the packet.
 PACKET_MAX: Final = 200 * 1024
 FDS_MAX: Final = 8
 
@@ -104,10 +106,21 @@ def _report_ended_children(control: socket.socket) -> None:
 
 
 def _send(control: socket.socket, message: dict[str, Any]) -> None:
-    try:
-        control.send(pickle.dumps(message))
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the orchestrator is gone; the end of file that follows ends us
+    with in_memory(message) as reply:
+        try:
+            socket.send_fds(control, [pickle.dumps(None)], [reply.fileno()])
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the orchestrator is gone; the end of file that follows ends us
+
+
+@contextmanager
+def in_memory(message: dict[str, Any]) -> Iterator[IO[bytes]]:
+    """A message as a memory file, at its beginning; whoever gets the descriptor shares its position."""
+    with open(os.memfd_create("loadgen-message", os.MFD_CLOEXEC), "wb") as file:
+        pickle.dump(message, file)
+        file.flush()
+        file.seek(0)
+        yield file
 
 
 def main() -> None:

@@ -31,6 +31,10 @@ LATENESS_LIMIT_MS: Final = 10.0
 #: A worker whose loop stands still for so long sees answers and losses late by as much.
 LAG_LIMIT_MS: Final = 200.0
 
+#: What every line must have to be summed up.
+SERIES_KEYS: Final = frozenset({"t_s", "phase", "established", "open", "pairs", "latency_ns", "lag_ns"})
+EVENT_KEYS: Final = frozenset({"event", "text"})
+
 Line = Mapping[str, Any]
 
 

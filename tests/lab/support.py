@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from loadgen.arrivals import shard_sizes
 from loadgen.clock import now_ns
 from loadgen.connector import Connector
 from loadgen.launch.fleet import Fleet, Member, how_it_ended
@@ -28,6 +27,7 @@ from loadgen.metrics.recorder import BATCH_MAX, Blocks, Recorder, block_dtype
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.model import CloseMode, Endpoint, Phase, Plan, PortRange, Shard, Strategy, Target
 from loadgen.sourceports import strategy_for
+from loadgen.worker import sizes_of
 
 T = TypeVar("T")
 
@@ -260,7 +260,7 @@ class Crew:
         self.lost: list[tuple[Member, str, float]] = []  # who, how it ended, when (the loop's time)
         self.fleet = Fleet(self._on_lost)
         self.blocks = Blocks.create("test-workers", block_dtype(len(plan.pairs)), plan.workers)
-        self.sizes = shard_sizes(plan.connections, len(plan.pairs), plan.workers)
+        self.sizes = sizes_of(plan)
         self.start_ns = 0
 
     async def __aenter__(self) -> Crew:

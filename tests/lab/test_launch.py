@@ -26,6 +26,7 @@ from loadgen.errors import (
     ScenarioError,
     UsageError,
 )
+from loadgen.launch.fleet import how_it_ended
 from loadgen.launch.local import Zygote
 from loadgen.metrics.recorder import Blocks
 from loadgen.model import Endpoint, PortRange, Target
@@ -240,8 +241,10 @@ def test_a_killed_worker_is_noticed_within_a_second(run: Run) -> None:
             begun = asyncio.get_running_loop().time()
             os.kill(members[1].pid, signal.SIGKILL)
             assert await crew.fleet.wait(lambda: bool(crew.lost), 10)
-            ((member, ending, at),) = crew.lost
-            assert (member, ending) == (members[1], "killed by SIGKILL")
+            ((member, _, at),) = crew.lost
+            assert member is members[1]
+            assert await crew.fleet.exit_code_of(member) == -signal.SIGKILL
+            assert how_it_ended(member) == "killed by SIGKILL"
             assert at - begun < 1
             assert str(member) == f"worker 1 (pid {members[1].pid})"
             line = crew.line()

@@ -145,7 +145,7 @@ def test_round_robin_gives_every_pair_its_connections(connections: int, pairs: i
     total = np.zeros(pairs, dtype=np.int64)
     sizes = shard_sizes(connections, pairs, count)
     for index, size in enumerate(sizes):
-        taken = np.bincount((np.arange(size) + first_pair(sizes, pairs, index)) % pairs, minlength=pairs)
+        taken = np.bincount((np.arange(size) + first_pair(sizes, pairs, pairs, index)) % pairs, minlength=pairs)
         for pair in range(pairs):
             connections_of_pair = each + (pair < extra)
             share = connections_of_pair // count + (index < connections_of_pair % count)

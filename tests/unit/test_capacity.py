@@ -130,6 +130,8 @@ def test_capacity_is_never_negative_and_never_more_than_ports_sources_and_target
     """And a plan is made exactly when it fits; each worker's ports are enough for its part of any pair."""
     listeners = tuple(sorted(taken))
     usable = len(set(range(40_000, 40_000 + ports)) - taken)
+    if strategy == "late" and ports > 1:
+        usable = max(usable - ports % 2, 0)  # the kernel's search looks at an even number of ports
     room = usable * sources * targets
     options: dict[str, Any] = {
         "targets": [f"127.0.0.1:{9000 + n}" for n in range(targets)],

@@ -200,9 +200,26 @@ def test_what_looks_like_markup_stays_text(name: str) -> None:
 
 
 def test_the_view_fits_where_it_is_shown() -> None:
-    assert type(view_for(terminal()[0], quiet=False)) is LiveTable
-    assert type(view_for(Console(file=io.StringIO()), quiet=False)) is PlainLines
-    assert type(view_for(terminal()[0], quiet=True)) is Quiet
+    assert type(view_for(terminal()[0], quiet=False).view) is LiveTable
+    assert type(view_for(Console(file=io.StringIO()), quiet=False).view) is PlainLines
+    assert type(view_for(terminal()[0], quiet=True).view) is Quiet
+
+
+def test_a_view_that_nobody_reads_any_more_falls_silent() -> None:
+    """A closed pipe or a full disk behind stderr costs the words and nothing else."""
+
+    class Full(io.StringIO):
+        tries = 0
+
+        def write(self, text: str) -> int:
+            Full.tries += 1
+            raise OSError(28, "No space left on device", text)
+
+    with view_for(Console(file=Full()), quiet=False) as view:
+        for _ in range(3):
+            view.update(PLAN, line())
+            view.notice("a word")
+    assert Full.tries == 1
 
 
 @pytest.mark.parametrize("width", [40, 80])

@@ -25,7 +25,8 @@ def fill(blocks: Blocks, index: int, row: int, address: str, accepted: int, *por
     record = blocks.records[index]
     record["addresses"][row] = address.encode()
     record["accepted"][row] = accepted
-    record["seen"][row][list(ports)] = 1
+    for port in ports:
+        record["seen"][row][port // 8] |= 1 << port % 8
 
 
 def test_totals_are_those_of_all_processes() -> None:

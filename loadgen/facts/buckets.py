@@ -1,0 +1,143 @@
+"""Section 4: a bound port is closed to everybody's automatic choice.
+
+The kernel keeps one record for each port in use, whatever the address and the family. As long as it
+was made by connect() alone, other connections may choose the port, too; one bind() with a port number
+(or with port 0) changes that for all.
+
+Sources: struct inet_bind_bucket, fastreuse, in include/net/inet_hashtables.h; __inet_hash_connect();
+d57f4b874946 "tcp: Update bind bucket state on port release" (Linux 6.18).
+"""
+
+from __future__ import annotations
+
+from loadgen.facts.base import CannotRunError, fact, ports
+from loadgen.facts.experiment import (
+    LOCAL,
+    NO_PORT,
+    OTHER,
+    REUSEADDR,
+    TARGET,
+    Address,
+    Bench,
+    require_ipv6,
+    reset,
+)
+
+THIRD: Address = (LOCAL, 9002)
+PORT: Address = (LOCAL, 40000)
+
+
+@fact(
+    "4.1",
+    "one source that has bound the whole range leaves no port to automatic choice, from any address",
+    expected="connect alone: connect EADDRNOTAVAIL; late from 127.0.0.2: connect EADDRNOTAVAIL",
+    meaning="A load test with early or explicit binds inside the range cuts every other client of the host off.",
+    sysctls=ports(4),
+)
+def _starved() -> str:
+    bench = Bench()
+    bench.listeners(TARGET)
+    bench.fill(TARGET, bind=(LOCAL, 0))
+    alone, late = bench.connect(TARGET), bench.connect(TARGET, NO_PORT, bind=("127.0.0.2", 0))
+    return f"connect alone: {alone}; late from 127.0.0.2: {late}"
+
+
+@fact(
+    "4.2",
+    "one idle bound socket closes its port, and so does a listener, on whatever address",
+    expected="ports 40002, 40003, then connect EADDRNOTAVAIL",
+    meaning="Each server inside the range costs every client of the host one port per destination; an idle socket "
+    "does, too, and ss does not show it (10.4).",
+    sysctls=ports(4),
+)
+def _one_socket() -> str:
+    bench = Bench()
+    bench.listeners(TARGET, ("127.0.0.2", 40001))
+    bench.bind(("127.0.0.2", 40000))
+    filled = bench.fill(TARGET)
+    return f"ports {', '.join(map(str, sorted(filled.ports))) or 'none'}, then {filled.answer}"
+
+
+@fact(
+    "4.3",
+    "automatic choices share a port with each other: connect() alone, late, and late from elsewhere",
+    expected="alone: ok; late: ok; from 127.0.0.2: ok",
+    since="4.2",
+    meaning="Late binding takes nothing away from others, which is why it is loadgen's default.",
+    sysctls=ports(1),
+)
+def _shared() -> str:
+    bench = Bench()
+    bench.listeners(TARGET, OTHER)
+    alone = bench.connect(TARGET)
+    late = bench.connect(OTHER, NO_PORT, bind=(LOCAL, 0))
+    return f"alone: {alone}; late: {late}; from 127.0.0.2: {bench.connect(TARGET, NO_PORT, bind=('127.0.0.2', 0))}"
+
+
+@fact(
+    "4.4",
+    "when the last bound socket goes, the port opens again, though connections stay on it",
+    expected="two bound: connect EADDRNOTAVAIL; one: connect EADDRNOTAVAIL; none: ok",
+    since="6.18",
+    meaning="Before, a port once bound stays closed until every connection on it has ended.",
+    sysctls=ports(1),
+)
+def _released() -> str:
+    bench = Bench()
+    bench.listeners(TARGET, OTHER, THIRD, (LOCAL, 9003))
+    bench.connect(TARGET, REUSEADDR)
+    bound = [bench.connect(target, REUSEADDR, bind=PORT) for target in (OTHER, THIRD)]
+    if not all(tried.ok for tried in bound):
+        raise CannotRunError(f"the port could not be bound: {bound[0]}, {bound[1]}")
+    said = [f"two bound: {bench.connect((LOCAL, 9003))}"]
+    for left, tried in zip(("one", "none"), bound, strict=True):
+        reset(tried.sock)
+        said.append(f"{left}: {bench.connect(OTHER)}")
+    return "; ".join(said)
+
+
+@fact(
+    "4.5",
+    "a bound socket in TIME-WAIT still closes its port",
+    expected="connect EADDRNOTAVAIL",
+    meaning="After a run with explicit ports inside the range they stay closed to others for 60 s; closing with RST "
+    "avoids it.",
+    sysctls=ports(1),
+)
+def _time_wait() -> str:
+    bench = Bench()
+    listener, _ = bench.listeners(TARGET, OTHER)
+    bench.time_wait(listener, REUSEADDR, bind=PORT)
+    return str(bench.connect(OTHER))
+
+
+@fact(
+    "4.6",
+    "IPv4 and IPv6 share the record of a port: binding ::1 closes it to IPv4's automatic choice",
+    expected="IPv4 connect: connect EADDRNOTAVAIL; IPv4 bind(address, 0): 4",
+    meaning="An IPv6 load with early binds starves IPv4 clients.",
+    sysctls=ports(4),
+)
+def _both_families() -> str:
+    require_ipv6()
+    bench = Bench()
+    bench.listeners(TARGET)
+    for _ in range(4):
+        bench.bind(("::1", 0))
+    alone = bench.connect(TARGET)
+    bound = bench.fill(TARGET, bind=(LOCAL, 0))
+    return f"IPv4 connect: {alone}; IPv4 bind(address, 0): {len(bound)}"
+
+
+@fact(
+    "4.7",
+    "automatic connections of both families leave each other alone",
+    expected="IPv4: 4; IPv6: 4",
+    meaning="A dual-stack target has twice the capacity.",
+    sysctls=ports(4),
+)
+def _two_families() -> str:
+    require_ipv6()
+    bench = Bench()
+    bench.listeners(TARGET, ("::1", 9000))
+    return f"IPv4: {len(bench.fill(TARGET))}; IPv6: {len(bench.fill(('::1', 9000)))}"

@@ -1,0 +1,170 @@
+"""Section 1: connect() alone, where the kernel chooses the source port when it knows the destination.
+
+Sources: ip(7), ip_local_port_range; __inet_hash_connect() in net/ipv4/inet_hashtables.c.
+"""
+
+from __future__ import annotations
+
+from loadgen.facts.base import CannotRunError, fact, ports
+from loadgen.facts.experiment import LOCAL, OTHER, TARGET, Bench, name
+from loadgen.kernel import sysctl
+
+
+@fact(
+    "1.1",
+    "connect() alone opens as many connections to one destination as the range has ports",
+    expected="100, then connect EADDRNOTAVAIL",
+    meaning="One source and one destination hold 28,232 connections with the default range, and no setting of the "
+    "socket makes them more.",
+)
+def _one_range() -> str:
+    bench = Bench()
+    bench.listeners(TARGET)
+    return str(bench.fill(TARGET))
+
+
+@fact(
+    "1.2",
+    "a second destination gets the same ports again",
+    expected="100 more, on the same ports",
+    meaning="A port is spent per four-tuple: another address or port of the target doubles the capacity.",
+)
+def _another_range() -> str:
+    bench = Bench()
+    bench.listeners(TARGET, OTHER)
+    first, second = bench.fill(TARGET), bench.fill(OTHER)
+    return f"{len(second)} more, on {'the same' if set(first.ports) == set(second.ports) else 'other'} ports"
+
+
+@fact(
+    "1.3",
+    "connect() uses up the parity of the range's low end first, bind(address, 0) the other one",
+    expected="connect: even; bind: odd",
+    since="4.6",
+    meaning="Ports in use look like every second one; past half of the range each connect() first searches the full "
+    "half, which is where it becomes slow.",
+)
+def _parity() -> str:
+    # 1580ab63fc9a, ea8add2b1903: all ports of one parity first, the others only when those are taken.
+    bench = Bench()
+    bench.listeners(TARGET, OTHER)
+    connect, bind = bench.fill(TARGET, most=50), bench.fill(OTHER, bind=("127.0.0.2", 0), most=50)
+    return f"connect: {connect.parity}; bind: {bind.parity}"
+
+
+@fact(
+    "1.4",
+    "connect() to a closed port inside the range may connect to itself",
+    expected="inside: its own peer; outside: connect ECONNREFUSED",
+    meaning="On one host a dead server can look alive; keep server ports out of the range, and compare both names "
+    "of the socket.",
+    sysctls=ports(1),
+)
+def _self_connect() -> str:
+    bench = Bench()
+    inside = bench.connect((LOCAL, 40000))  # the only port there is, so the choice is sure to fall on it
+    itself = inside.ok and inside.sock.getsockname() == inside.sock.getpeername()
+    return f"inside: {'its own peer' if itself else inside}; outside: {bench.connect(TARGET)}"
+
+
+@fact(
+    "1.5",
+    "an unanswered connect() holds its four-tuple, and exhaustion is told at once",
+    expected="4 waiting, then connect EADDRNOTAVAIL at once",
+    meaning="Connections that a silent target leaves waiting use up ports like open ones; a non-blocking connect() "
+    "returns the error itself, never through SO_ERROR.",
+    sysctls=ports(4),
+)
+def _waiting() -> str:
+    bench = Bench()
+    bench.listen(TARGET, backlog=0)
+    filler = bench.connect(TARGET, bind=(LOCAL, 30000))  # takes the one place in the queue: nobody else is answered
+    waiting = 0
+    for _ in range(10):
+        sock = bench.make()
+        sock.setblocking(False)
+        number = sock.connect_ex(TARGET)
+        if name(number) != "EINPROGRESS":
+            return f"{waiting} waiting, then connect {name(number)} at once" if filler.ok else str(filler)
+        waiting += 1
+    return f"{waiting} waiting"
+
+
+@fact(
+    "1.6",
+    "a failed connect() gives up the port the kernel chose, though the socket still names it",
+    expected="chosen: named, and free to others; explicit: held",
+    meaning="After a refused connection a second connect() on that socket may get another port; close it and make a "
+    "new one. A port of your own choosing stays yours.",
+)
+def _released() -> str:
+    bench = Bench()
+    said = []
+    for kind, bind in (("chosen", (LOCAL, 0)), ("explicit", (LOCAL, 40007))):
+        failed = bench.connect(TARGET, bind=bind)
+        if failed.answer != "connect ECONNREFUSED":
+            raise CannotRunError(f"nobody listens, and still: {failed}")
+        named = failed.port
+        if not named:
+            said.append(f"{kind}: not named")
+        else:
+            said.append(f"{kind}: {'named, and free to others' if bench.bind((LOCAL, named)).ok else 'held'}")
+    return "; ".join(said)
+
+
+@fact(
+    "1.7",
+    "automatic choice leaves reserved ports out, in connect() and in bind()",
+    expected="connect: 94; bind: 94",
+    meaning="ip_local_reserved_ports keeps the ports of your servers out of everybody's automatic choice; count them "
+    "off the capacity.",
+    sysctls={**ports(100), "net.ipv4.ip_local_reserved_ports": "40010-40014,40050"},
+)
+def _reserved() -> str:
+    bench = Bench()
+    bench.listeners(TARGET)
+    return f"connect: {len(bench.fill(TARGET))}; bind: {len(bench.fill(TARGET, bind=('127.0.0.2', 0)))}"
+
+
+@fact(
+    "1.8",
+    "an explicit bind() may take any port: outside the range, or reserved",
+    expected="outside: ok; reserved: ok",
+    meaning="Choosing ports yourself opens all 65,535 of them, whatever the range says.",
+    sysctls={**ports(100), "net.ipv4.ip_local_reserved_ports": "40010"},
+)
+def _any_port() -> str:
+    bench = Bench()
+    bench.listeners(TARGET)
+    outside = bench.connect(TARGET, bind=(LOCAL, 20000))
+    return f"outside: {outside}; reserved: {bench.connect(TARGET, bind=(LOCAL, 40010))}"
+
+
+@fact(
+    "1.9",
+    "the default range is 32768 to 60999",
+    expected="32768 60999",
+    since="4.2",
+    meaning="28,232 ports; older pages say 61000.",
+    sysctls={},
+)
+def _default_range() -> str:
+    return str(sysctl.port_range()).replace("-", " ")
+
+
+@fact(
+    "1.10",
+    "a range with an odd number of ports may leave one unused",
+    expected="connect: 2 of 3; bind: 2 of 3",
+    since="4.6",
+    meaning="Give a range two ends of different parity, as 1024 to 65535 has; otherwise the last port is found by "
+    "chance, and of three it never is.",
+    sysctls=ports(3),
+)
+def _odd_range() -> str:
+    # Both searches walk an even number of ports, "remaining &= ~1U". Which port they miss depends on
+    # where they begin, so in a longer range the odd one out is sometimes found.
+    bench = Bench()
+    bench.listeners(TARGET)
+    connect, bind = bench.fill(TARGET), bench.fill(TARGET, bind=("127.0.0.2", 0))
+    return f"connect: {len(connect)} of 3; bind: {len(bind)} of 3"
