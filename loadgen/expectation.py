@@ -43,6 +43,12 @@ class Expectation:
             raise ValueError(f"write PATH OP NUMBER with OP one of {' '.join(_COMPARE)}, as in outcomes.failed == 0")
         return cls(match[1], match[2], float(match[3]), match[0].strip())
 
+    @property
+    def names_a_failure(self) -> bool:
+        """Whether it wants something to go wrong: any `errors.…`, failed or never started but "none of it"."""
+        about_failure = self.path.startswith("errors") or self.path in ("outcomes.failed", "arrivals.not_started")
+        return about_failure and not (self.operator in ("==", "<=") and self.value == 0)
+
     def check(self, summary: Mapping[str, Any]) -> tuple[bool, float | None]:
         """Whether `summary` meets it, and the number that was found; (False, None) if there is none.
 

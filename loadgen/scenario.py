@@ -337,6 +337,11 @@ class Scenario(_Model):
         Annotated[Expectation, PlainValidator(Expectation.parse), WithJsonSchema({"type": "string"})], ...
     ] = Field((), description="PATH OP NUMBER over summary.json", examples=[["outcomes.failed == 0"]])
 
+    @property
+    def expects_failure(self) -> bool:
+        """Whether `expect` names a failure, so that running into a wall is what the scenario is for."""
+        return any(expectation.names_a_failure for expectation in self.expect)
+
     @model_validator(mode="after")
     def _ends_can_meet(self) -> Scenario:
         seen: dict[Endpoint, int] = {}

@@ -11,7 +11,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Sequence
-from time import process_time_ns
+from time import process_time_ns, thread_time_ns
 from typing import Any, Final
 
 import numpy as np
@@ -158,6 +158,7 @@ class Worker:
         begun = now_ns()
         if not recorder.first_started_ns:
             recorder.first_started_ns = begun
+            recorder.started_cpu_ns = thread_time_ns()
         batch = self._take_due(begun)
         if batch:
             connector.open_batch(batch)

@@ -18,6 +18,7 @@ import os
 import sys
 from array import array
 from enum import IntEnum
+from time import thread_time_ns
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +30,7 @@ from loadgen.metrics import histogram
 ERROR_KINDS: Final = 32
 #: The key of that last slot.
 OTHER_KEY: Final = 0
-#: A worker notes the instant at which each hundredth of its connections was established.
+#: A worker notes when each hundredth of its connections was established, and its CPU time by then.
 MARKS: Final = 100
 #: Latencies waiting to be sorted into histograms: numpy wants many at once, memory wants few.
 _PENDING: Final = 1024
@@ -53,6 +54,7 @@ class Counter(IntEnum):
     LAST_ESTABLISHED_NS = 9
     HEARTBEAT_NS = 10
     CPU_NS = 11
+    STARTED_CPU_NS = 12
 
 
 class Latency(IntEnum):
@@ -83,6 +85,7 @@ def block_dtype(pairs: int) -> np.dtype[np.void]:
             ("updates", "i8"),
             ("counters", "i8", (2, len(Counter))),
             ("marks_ns", "i8", (MARKS,)),
+            ("marks_cpu_ns", "i8", (MARKS,)),
             ("error_keys", "i8", (ERROR_KINDS,)),
             ("errors", "i8", (pairs, ERROR_KINDS)),
             ("pairs", "i8", (pairs, len(PairColumn))),
@@ -157,6 +160,7 @@ class Recorder:
         "pair_failed",
         "retried",
         "started",
+        "started_cpu_ns",
     )
 
     def __init__(self, block: Any, *, scheduled: int) -> None:
@@ -171,7 +175,8 @@ class Recorder:
         self.pair_established, self.pair_failed, self._pair_closed = ([0] * pairs for _ in range(3))
         self.started = self.established = self.failed = self.in_flight = self.not_started = 0
         self.open = self.lost = self.retried = 0
-        self.first_started_ns = self.last_established_ns = self.heartbeat_ns = self.cpu_ns = 0
+        self.first_started_ns = self.last_established_ns = self.heartbeat_ns = 0
+        self.cpu_ns = self.started_cpu_ns = 0
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
         self._pending = 0
 
@@ -209,6 +214,7 @@ class Recorder:
         """
         while self.established + more >= self.next_mark:
             self._block["marks_ns"][self._marks] = at_ns
+            self._block["marks_cpu_ns"][self._marks] = thread_time_ns()
             self._marks += 1
             self.next_mark = self._mark_after(self._marks)
         return self.next_mark - self.established
@@ -263,6 +269,7 @@ class Recorder:
                 self.last_established_ns,
                 self.heartbeat_ns,
                 self.cpu_ns,
+                self.started_cpu_ns,
             ),
         )
         self._block["updates"] = updates

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.clock import NS_PER_S
+from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.metrics import histogram
 from loadgen.metrics.outcomes import describe
 from loadgen.metrics.recorder import (
@@ -50,6 +50,27 @@ def tenths_s(marks_ns: NDArray[np.int64], sizes: Sequence[int], start_ns: int) -
     return [
         round((int(flat[order[position]]) - start_ns) / NS_PER_S, 6) for position in positions if position < len(order)
     ]
+
+
+def cost_us(marks_cpu_ns: NDArray[np.int64], started_cpu_ns: NDArray[np.int64], sizes: Sequence[int]) -> list[float]:
+    """CPU time that a connection cost its worker, in each tenth of the worker's connections, as far as reached.
+
+    marks_cpu_ns: int64 (workers, MARKS), CPU time at each hundredth, 0 where not reached;
+    started_cpu_ns: int64 (workers,), at the first attempt; sizes: connections of each worker.
+
+    Returns: microseconds per connection, of all workers that have finished the tenth.
+    """
+    ends = marks_cpu_ns[:, MARKS // TENTHS - 1 :: MARKS // TENTHS]
+    begins = np.column_stack([started_cpu_ns, ends[:, :-1]])
+    share = np.asarray(sizes, dtype=np.float64) / TENTHS
+    costs = []
+    for tenth in range(TENTHS):
+        reached = (ends[:, tenth] > 0) & (share > 0)
+        if not reached.any():
+            break
+        spent = (ends[reached, tenth] - begins[reached, tenth]).sum()
+        costs.append(round(float(spent / share[reached].sum()) / NS_PER_US, 2))
+    return costs
 
 
 class Snapshots:
@@ -96,6 +117,7 @@ class Snapshots:
             **{counter.name.lower(): int(total[counter]) for counter in Counter if counter < Counter.FIRST_STARTED_NS},
             "ramp_s": self._ramp_s(counters),
             "tenths_s": tenths_s(self._records["marks_ns"], self._sizes, self._start_ns),
+            "cost_us": cost_us(self._records["marks_cpu_ns"], counters[:, Counter.STARTED_CPU_NS], self._sizes),
             "errors": self._errors(),
             "pairs": self._pairs().tolist(),
             "latency_ns": {row.name.lower(): histogram.sparse(latency[row] - self._latency[row]) for row in Latency},

@@ -83,6 +83,7 @@ def summarise(
         },
         "rate_per_s": _rates(series),
         "tenths_s": [round(later - earlier, 6) for earlier, later in pairwise((0.0, *last.get("tenths_s", ())))],
+        "cost_us": list(last.get("cost_us", ())),
         "phases": _phases(series),
         "latency_us": {
             row.name.lower(): {

@@ -11,7 +11,7 @@ import pytest
 from .conftest import CHECKOUT, Loadgen
 
 SCENARIOS = sorted((CHECKOUT / "scenarios").glob("*.yaml"))
-COMMANDS = ("run", "sink", "report", "schema")
+COMMANDS = ("run", "sink", "report", "facts", "schema")
 
 
 def test_help_names_every_command_and_every_exit_code(loadgen: Loadgen) -> None:

@@ -424,7 +424,7 @@ def test_more_listeners_than_descriptors_are_refused() -> None:
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(1, 500_000), st.integers(500, 50_000), st.integers(1, 16))
+@given(st.integers(1, 500_000), st.integers(2_000, 50_000), st.integers(1, 16))
 def test_sinks_leave_room_for_an_uneven_hash(connections: int, descriptors: int, cpus: int) -> None:
     facts: dict[str, Any] = {"descriptors": descriptors, "cpus": cpus, "memory_available_bytes": 10**15, **WIDE}
     made = plan(connections, addresses(20), sink=True, **facts)
