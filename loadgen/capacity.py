@@ -59,7 +59,7 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
     """
     notes: list[str] = []
     strategy = _strategy(scenario.sources.strategy, facts, notes)
-    targets = tuple(Target(spec.endpoint, spec.sink) for spec in scenario.targets)
+    targets = tuple(spec.target for spec in scenario.targets)
     _require_sources(sources, facts)
     routes: tuple[str, ...] = ()
     if strategy is Strategy.KERNEL:
@@ -87,7 +87,8 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         available=facts.descriptors,
         remedy="raise the hard limit of open files (ulimit -Hn)",
     )
-    workers = _workers(scenario, strategy, sharded, usable, descriptors, facts)
+    of_worker = min(facts.descriptors, scenario.descriptors or facts.descriptors) - RESERVED_DESCRIPTORS
+    workers = _workers(scenario, strategy, sharded, usable, of_worker, facts)
     sinks = _sinks(scenario, targets, descriptors, facts)
     sunk = scenario.connections * sum(target.sink for target in targets) // len(targets)
     ends = scenario.connections + sunk
@@ -115,7 +116,7 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         Headroom(
             "descriptors per worker",
             max(shard_sizes(scenario.connections, sharded, workers)),
-            descriptors,
+            of_worker,
             f"{workers} workers",
         ),
         *((Headroom("descriptors per sink", -(-sunk // sinks), descriptors, f"{sinks} sinks"),) if sinks else ()),
@@ -140,6 +141,7 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         workers=workers,
         sinks=sinks,
         routes=routes,
+        descriptor_limit=scenario.descriptors,
         expect=tuple(expectation.text for expectation in scenario.expect),
         headroom=headroom,
         notes=tuple(notes),
@@ -289,12 +291,13 @@ def _workers(
     while max(shard_sizes(connections, spaces, least)) > descriptors:
         least += 1
     if scenario.workers:
-        if scenario.workers < least:
+        if scenario.workers < least and not scenario.expects_failure:
             raise CapacityError(
                 f"descriptors of {scenario.workers} workers",
                 needed=connections,
                 available=scenario.workers * descriptors,
-                remedy=f"say `workers: {least}` or leave it out, or raise the hard limit of open files (ulimit -Hn)",
+                remedy=f"say `workers: {least}` or leave it out, or raise the hard limit of open files (ulimit -Hn)"
+                + (", or `descriptors`" if scenario.descriptors else ""),
             )
         least = scenario.workers
     if strategy.slices_ports:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -20,7 +20,10 @@ from loadgen.errors import ExitCode, LoadgenError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from loadgen.run import Result
+    from loadgen.matrix import Matrix
+    from loadgen.run import Options, Orchestrator, Result
+    from loadgen.rundir import Run
+    from loadgen.scenario import Cell, Scenario
 
 _EPILOG = """\b
 Exit codes: 0 fine, 1 a bug of ours, 2 usage or scenario, 3 this host cannot,
@@ -109,13 +112,19 @@ def run(
     """
 
     from loadgen import live
+    from loadgen import scenario as scenarios
     from loadgen.report import text
-    from loadgen.run import Options
+    from loadgen.run import Options, Orchestrator
 
     options = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking)
+    data = scenarios.read_bytes(scenario)  # once: it may be a pipe
+    whole, cells = scenarios.parse_cells(data, str(scenario), settings)
+    given = "".join(f"# --set {setting}\n" for setting in settings) + data.decode()
+    if cells:
+        _run_matrix(whole, cells, given, options, as_json=as_json, quiet=quiet)
     view = live.view_for(_console(stderr=True), quiet=quiet)
     with view:
-        result = _execute(scenario, settings, options, view)
+        result = _execute(Orchestrator(whole, given, options, observer=view.update, notice=view.notice))
     with _reader_may_leave():
         if as_json:
             click.echo(json.dumps(result.summary, indent=2))
@@ -126,32 +135,42 @@ def run(
     sys.exit(result.exit_code)
 
 
-def _execute(scenario: Path, settings: tuple[str, ...], options: Any, view: Any) -> Result:
+def _run_matrix(
+    whole: Scenario, cells: tuple[Cell, ...], given: str, options: Options, *, as_json: bool, quiet: bool
+) -> NoReturn:
+    from loadgen import live
+    from loadgen.matrix import Matrix
+    from loadgen.report import matrix as table
+
+    def say(message: str) -> None:
+        if not quiet:
+            _complain(message)
+
+    def view() -> live.Unheard:
+        return live.view_for(_console(stderr=True), quiet=quiet)
+
+    result = _execute(Matrix(whole, cells, given, options, view=view, say=say))
+    with _reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(result.summary, indent=2))
+        else:
+            table.render(result.summary, _console(), report=str(result.path / "report.html"))
+    if result.error:
+        _complain(result.error)
+    sys.exit(result.exit_code)
+
+
+def _execute(conductor: Orchestrator | Matrix) -> Result:
     """Run on uvloop, with Ctrl-C and SIGTERM turned into an orderly end."""
+    import asyncio
     import signal
 
     import uvloop
 
-    from loadgen import scenario as scenarios
-    from loadgen.run import Orchestrator
-
-    data = scenarios.read_bytes(scenario)  # once: it may be a pipe
-    read = scenarios.parse(data, str(scenario), settings)
-    text = "".join(f"# --set {setting}\n" for setting in settings) + data.decode()
-
     async def main() -> Result:
-        import asyncio
-
-        orchestrator = Orchestrator(
-            read,
-            text,
-            options,
-            observer=view.update,
-            notice=view.notice,
-        )
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, orchestrator.interrupt)
-        return await orchestrator.execute()
+            asyncio.get_running_loop().add_signal_handler(number, conductor.interrupt)
+        return await conductor.execute()
 
     return uvloop.run(main())
 
@@ -201,17 +220,40 @@ def report(run_directory: Path, as_json: bool) -> None:
     """
 
     from loadgen import rundir
-    from loadgen.report import html, text
+    from loadgen.report import matrix as table
+    from loadgen.report import text
 
+    if rundir.is_matrix(run_directory):
+        whole = rundir.read_matrix(run_directory)
+        summary = whole.summarised()
+        for run in whole.cells.values():
+            rundir.replace_derived(run.path, summary=None if run.summary else run.summarised(), report=_page_of(run))
+        path = rundir.write_matrix_results(
+            run_directory,
+            summary=summary,
+            report=table.page(summary, whole.scenario_text),
+            table=table.table(summary),
+        )
+        with _reader_may_leave():
+            if as_json:
+                click.echo(json.dumps(summary, indent=2))
+            else:
+                table.render(summary, _console(), report=str(path))
+        return
     found = rundir.read(run_directory)
     summary = found.summarised()
-    page = html.render(summary, found.series, found.events, found.plan, found.host, found.scenario_text)
-    path = rundir.replace_derived(run_directory, summary=None if found.summary else summary, report=page)
+    path = rundir.replace_derived(run_directory, summary=None if found.summary else summary, report=_page_of(found))
     with _reader_may_leave():
         if as_json:
             click.echo(json.dumps(summary, indent=2))
         else:
             text.render(summary, _console(), report=str(path))
+
+
+def _page_of(run: Run) -> str:
+    from loadgen.report import html
+
+    return html.render(run.summarised(), run.series, run.events, run.plan, run.host, run.scenario_text)
 
 
 @cli.command(epilog=_EPILOG)

@@ -25,15 +25,16 @@ import socket
 import struct
 from array import array
 from collections.abc import Sequence
-from errno import EADDRNOTAVAIL, EALREADY, EINPROGRESS, ETIMEDOUT
+from errno import EADDRINUSE, EADDRNOTAVAIL, EALREADY, EINPROGRESS, ENOBUFS, ENOMEM, ETIMEDOUT
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 from typing import Final, NamedTuple
 
 from loadgen.clock import now_ns
+from loadgen.exhaustion import Exhaustion
 from loadgen.metrics.outcomes import Syscall, error_key
 from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint
-from loadgen.sourceports import TRIES, SourcePorts
+from loadgen.sourceports import NEW_SOCKET, TRIES, SourcePorts
 
 #: What a held connection is watched for: data (to be thrown away), end of file, reset.
 _HELD: Final = EPOLLIN | EPOLLRDHUP
@@ -41,6 +42,14 @@ _HELD: Final = EPOLLIN | EPOLLRDHUP
 _GONE: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 #: struct linger {on, 0 s}: close() sends RST and leaves no TIME-WAIT (socket(7)).
 _LINGER_0: Final = struct.pack("ii", 1, 0)
+#: Failures that say: no port is left, and the whole range was searched to find that out.
+_DENIALS: Final = frozenset(
+    {
+        error_key(Syscall.BIND, EADDRINUSE),
+        error_key(Syscall.CONNECT, EADDRINUSE),
+        error_key(Syscall.CONNECT, EADDRNOTAVAIL),
+    }
+)
 _EVENTS_MAX: Final = 512
 #: The C type, without the Python class that socket.socket wraps around it.
 _Socket: Final = socket.SocketType
@@ -98,6 +107,7 @@ class Connector:
         self._pair_of = array("i", [0]) * descriptors
         self._port_of = array("H", [0]) * descriptors
         self._next_pair = first_pair
+        self._exhausted = Exhaustion(len(pairs))
         self._close_from = 0
 
     def fileno(self) -> int:
@@ -113,6 +123,19 @@ class Connector:
         """How many more attempts may be started before some are answered."""
         return self._in_flight_max - len(self._unanswered)
 
+    @property
+    def spent(self) -> bool:
+        """Whether no pair has a port left, by the kernel's own repeated word."""
+        return self._exhausted.spent
+
+    def rest_ns(self) -> int:
+        """The instant before which no pair is worth another attempt; 0: some pair is, now."""
+        exhausted = self._exhausted
+        if not exhausted.active:
+            return 0
+        until = exhausted.next_try_ns()
+        return until if until > now_ns() else 0
+
     def prepare(self, count: int) -> None:
         """Make sockets ready for the next attempts, as far as the strategy can: all but connect().
 
@@ -124,7 +147,16 @@ class Connector:
         """
         pair, pairs, families = self._next_pair, len(self._targets), self._families
         fresh: list[tuple[socket.SocketType | None, int, int]] = []
+        exhausted = self._exhausted
+        now = now_ns() if exhausted.active else 0
         for _ in range(count - len(self._ready)):
+            if exhausted.active:
+                for _ in range(pairs):
+                    if exhausted.may_try(pair, now):
+                        break
+                    pair = pair + 1 if pair + 1 < pairs else 0
+                else:
+                    break
             try:
                 fresh.append((_Socket(families[pair], _STREAM), pair, 0))
             except OSError as error:
@@ -132,9 +164,13 @@ class Connector:
             pair = pair + 1 if pair + 1 < pairs else 0
         self._next_pair = pair
         prepare, ready = self._ports.prepare, self._ready
+        denied: set[int] = set()
         for sock, pair, key in fresh:
             if sock is None:
                 ready.append((None, pair, key))
+                continue
+            if pair in denied:  # one search of a full range is enough to know
+                sock.close()
                 continue
             try:
                 port = prepare(sock, pair)
@@ -144,15 +180,20 @@ class Connector:
                 continue
             if port < 0:
                 sock.close()
-                ready.append((None, pair, error_key(Syscall.BIND, -port)))
+                key = error_key(Syscall.BIND, -port)
+                ready.append((None, pair, key))
+                if key in _DENIALS:
+                    denied.add(pair)
             else:
                 ready.append((sock, pair, port))
 
-    def open_batch(self, due_ns: Sequence[int]) -> None:
+    def open_batch(self, due_ns: Sequence[int]) -> int:
         """Start one attempt for each due time (0: no schedule), round robin over the pairs.
 
         Everything that can go wrong with an attempt is counted in the recorder. The caller sees to
         it that the batch is not larger than `room`, nor than BATCH_MAX.
+
+        Returns: how many were started; fewer than asked for when the other pairs have no ports left.
         """
         recorder, targets, self_connect = self._recorder, self._targets, self._self_connect
         self.prepare(len(due_ns))
@@ -160,9 +201,17 @@ class Connector:
         first, established_ns, until_mark = n, 0, recorder.next_mark - recorder.established + n
         opened: list[tuple[socket.SocketType, int, int]] = []
         waiting: list[Unanswered] = []
-        for due, (sock, pair, port) in zip(due_ns, self._ready, strict=False):
+        exhausted, begun_ns, started = self._exhausted, now_ns(), 0
+        for sock, pair, port in self._ready:
+            if started == len(due_ns):
+                break
+            if exhausted.active and not exhausted.may_try(pair, begun_ns):
+                self._discard(sock, pair, port)
+                continue
+            due = due_ns[started]
+            started += 1
             if sock is None:
-                recorder.record_failed(pair, port)
+                self._count_failure(pair, port)
                 continue
             target = targets[pair]
             started_ns = now_ns()
@@ -170,7 +219,7 @@ class Connector:
             if number == EINPROGRESS:
                 number = sock.connect_ex(target)
             elif number == EADDRNOTAVAIL and port:
-                number, port = self._try_other_ports(sock, pair, port)
+                number, sock, port = self._try_other_ports(sock, pair, port)
             if number == EALREADY:
                 waiting.append(Unanswered(sock, pair, port, due, started_ns))
             elif number:
@@ -185,16 +234,19 @@ class Connector:
                     arrival_ns[n] = established_ns - due
                 n += 1
                 opened.append((sock, pair, port))
+                if exhausted.active:
+                    exhausted.granted(pair)
                 if n >= until_mark:
                     until_mark = recorder.mark(n - first, established_ns) + first
-        del self._ready[: len(due_ns)]
-        recorder.end_batch(len(due_ns), n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
+        self._ready.clear()
+        recorder.end_batch(started, n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
         self._hold(opened)
         for late in waiting:
             self._wait_for(late)
         recorder.in_flight = self._in_flight
         recorder.retried = self._ports.retried
         recorder.publish()
+        return started
 
     def _hold(self, opened: Sequence[tuple[socket.SocketType, int, int]]) -> None:
         """Watch these from now on. One that cannot be watched (ENOSPC, fs.epoll.max_user_watches) is lost at once."""
@@ -221,13 +273,21 @@ class Connector:
         else:
             self._unanswered[fd] = attempt
 
-    def _try_other_ports(self, sock: socket.SocketType, pair: int, port: int) -> tuple[int, int]:
-        """connect() found our port taken: the answer of connect() with the next ones, and the last port."""
+    def _try_other_ports(self, sock: socket.SocketType, pair: int, port: int) -> tuple[int, socket.SocketType, int]:
+        """connect() found our port taken: the answer of connect() with the next ones; the last socket and port."""
         target = self._targets[pair]
         number = EADDRNOTAVAIL
         for _ in range(TRIES - 1):
             following = self._ports.another(sock, pair, port)
-            if not following:
+            if following == NEW_SOCKET:
+                sock.close()
+                try:
+                    sock = _Socket(self._families[pair], _STREAM)
+                    following = self._ports.prepare(sock, pair)
+                except OSError:  # what is wrong will show, with its call, in the attempts that follow
+                    following = 0
+                port = 0
+            if following <= 0:
                 break
             port = following
             number = sock.connect_ex(target)
@@ -235,7 +295,7 @@ class Connector:
                 number = sock.connect_ex(target)
             if number != EADDRNOTAVAIL:
                 break
-        return number, port
+        return number, sock, port
 
     def drain_events(self) -> None:
         """Take what the kernel has to say, without waiting: answers to attempts, held connections lost."""
@@ -291,9 +351,8 @@ class Connector:
 
         The latter stay counted as in flight; nobody knows better.
         """
-        for sock, _, _ in self._ready:
-            if sock is not None:
-                sock.close()
+        for sock, pair, port in self._ready:
+            self._discard(sock, pair, port)
         self._ready.clear()
         for attempt in self._unanswered.values():
             attempt.sock.close()
@@ -327,7 +386,21 @@ class Connector:
             sock.close()
         if port:
             self._ports.release(pair, port)
-        self._recorder.record_failed(pair, error_key(syscall, number))
+        if number in (ENOBUFS, ENOMEM):  # the kernel is short of memory: ask for less of it at a time
+            self._in_flight_max = max(self._in_flight_max // 2, 1)
+        self._count_failure(pair, error_key(syscall, number))
+
+    def _count_failure(self, pair: int, key: int) -> None:
+        self._recorder.record_failed(pair, key)
+        if key in _DENIALS:
+            self._exhausted.denied(pair, now_ns())
+
+    def _discard(self, sock: socket.SocketType | None, pair: int, port: int) -> None:
+        """Give up a socket that was made ready: nothing was attempted, so nothing is counted."""
+        if sock is not None:
+            sock.close()
+            if port:
+                self._ports.release(pair, port)
 
     def _held_event(self, fd: int, event: int) -> None:
         """A held connection had data (read and forgotten), or is over (counted as lost, with the reason)."""
@@ -357,4 +430,6 @@ class Connector:
         pair = self._pair_of[fd]
         if port := self._port_of[fd]:
             self._ports.release(pair, port)
+        if self._exhausted.active:
+            self._exhausted.freed()
         return pair

@@ -53,7 +53,8 @@ class Expectation:
         """Whether `summary` meets it, and the number that was found; (False, None) if there is none.
 
         `errors` is a list in the summary and addressed as errors.SYSCALL.ERRNO, as errors.SYSCALL or
-        as errors: the sum of the counts, 0 when nothing failed that way.
+        as errors: the sum of the counts, 0 when nothing failed that way. The same goes for
+        probes.NAME.errors of a probe that ran.
         """
         steps = self.path.split(".")
         listed = summary.get("errors")
@@ -62,11 +63,25 @@ class Expectation:
             found: object = sum(
                 entry["count"] for entry in listed if [entry["syscall"], entry["errno"]][: len(wanted)] == wanted
             )
+        elif len(steps) > 2 and steps[0] == "probes" and steps[2] == "errors":
+            found = _probe_errors(_walk(summary, steps[:3]), steps[3:])
         else:
             found = _walk(summary, steps)
         if not isinstance(found, (int, float)) or found != found:  # a NaN is no number either
             return False, None
         return bool(_COMPARE[self.operator](found, self.value)), float(found)
+
+
+def _probe_errors(errors: object, wanted: Sequence[str]) -> object:
+    """The sum of what a probe counted, system call by system call; None of a probe that could not run."""
+    if not isinstance(errors, Mapping):
+        return None
+    return sum(
+        count
+        for syscall, numbers in errors.items()
+        for number, count in numbers.items()
+        if [syscall, number][: len(wanted)] == list(wanted)
+    )
 
 
 def _walk(value: object, steps: Sequence[str]) -> object:

@@ -49,6 +49,21 @@ class CloseMode(StrEnum):
     RST = "rst"
 
 
+class ProbeKind(StrEnum):
+    """What a probe tries: to connect, to listen, or to listen again where a server has just been."""
+
+    CONNECT = "connect"
+    LISTEN = "listen"
+    RESTART = "restart"
+
+
+class ProbeWhen(StrEnum):
+    """When a probe runs: while the load is held, just before it is closed, or after all of it is."""
+
+    HOLD = "hold"
+    AFTER = "after"
+
+
 class Phase(StrEnum):
     """What a run is doing: opening, holding, closing, or finished."""
 
@@ -114,10 +129,38 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One destination; `sink` says that loadgen itself is to listen there."""
+    """One destination; `sink` says that loadgen itself is to listen there.
+
+    backlog: what that sink gives to listen(); None: as much as there is.
+    accept_after_s: how long after the start it begins to accept; None: never.
+    """
 
     endpoint: Endpoint
     sink: bool
+    backlog: int | None = None
+    accept_after_s: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A small experiment by somebody else, beside the load or after it; see `loadgen.probe`.
+
+    sink: the probe listens at its target itself, for as long as it lasts.
+    ports: what the strategy may use, or the one port to listen on.
+    uid: the user to become first; None: stay who we are.
+    """
+
+    name: str
+    when: ProbeWhen
+    kind: ProbeKind
+    count: int
+    strategy: Strategy
+    source: str
+    target: Endpoint
+    sink: bool
+    ports: PortRange
+    uid: int | None
+    reuseaddr: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +183,7 @@ class Plan:
     in_flight_max: attempts one worker may have unanswered at once.
     sinks: sink processes, 0 when every target is somebody else's.
     routes: where connect() alone chooses, the source address it takes for each target; else empty.
+    descriptor_limit: what the workers' limit of open files is lowered to; None: left as it is.
     """
 
     name: str
@@ -159,6 +203,7 @@ class Plan:
     workers: int
     sinks: int
     routes: tuple[str, ...] = ()
+    descriptor_limit: int | None = None
     expect: tuple[str, ...] = ()
     headroom: tuple[Headroom, ...] = ()
     notes: tuple[str, ...] = ()
@@ -194,13 +239,16 @@ class Plan:
             **{
                 **data,
                 "sources": tuple(data["sources"]),
-                "targets": tuple(Target(Endpoint(**target["endpoint"]), target["sink"]) for target in data["targets"]),
+                "targets": tuple(
+                    Target(**{**target, "endpoint": Endpoint(**target["endpoint"])}) for target in data["targets"]
+                ),
                 "strategy": Strategy(data["strategy"]),
                 "ports": PortRange(**data["ports"]),
                 "skipped_ports": tuple(data["skipped_ports"]),
                 "stages": tuple(Stage(**stage) for stage in data["stages"]),
                 "close": CloseMode(data["close"]),
                 "routes": tuple(data["routes"]),
+                "descriptor_limit": data["descriptor_limit"],
                 "expect": tuple(data["expect"]),
                 "headroom": tuple(Headroom(**line) for line in data["headroom"]),
                 "notes": tuple(data["notes"]),

@@ -35,7 +35,7 @@ from loadgen.launch.fleet import GONE, Fleet, Member, how_it_ended
 from loadgen.metrics.recorder import Blocks, Counter, block_dtype
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.metrics.summary import broken_invariants
-from loadgen.model import Phase, Plan, Shard
+from loadgen.model import Phase, Plan, ProbeWhen, Shard
 from loadgen.scenario import Fallback, Scenario
 from loadgen.worker import sizes_of
 
@@ -52,6 +52,8 @@ STALLED_AFTER_S: Final = 2.0
 GIVEN_UP_AFTER_S: Final = 30.0
 #: Closing takes some ten microseconds per connection.
 _DRAIN_TIMEOUT_S: Final = 120.0
+#: A probe gives up on its own before that.
+_PROBE_TIMEOUT_S: Final = 45.0
 #: How long the sinks may take to see the last end of file.
 _SINK_SETTLE_S: Final = 5.0
 _SINK_POLL_S: Final = 0.05
@@ -65,6 +67,8 @@ class Options:
     allow: tuple[str, ...] = ()
     authorized: bool = False
     port_blocking: bool = False
+    #: The run directory itself, where it is not to be a new one under `results`: a cell of a matrix.
+    at: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +127,10 @@ class Orchestrator:
         Raises: LoadgenError for whatever stops the run before any load. What goes wrong later is in
             the result, because by then there is something to show.
         """
-        for target in self._scenario.targets:
-            guard.check(target.endpoint.address, allowed=self._options.allow, authorized=self._options.authorized)
+        endpoints = [target.endpoint for target in self._scenario.targets]
+        endpoints += [spec.target for spec in self._scenario.probes if spec.target]
+        for endpoint in endpoints:
+            guard.check(endpoint.address, allowed=self._options.allow, authorized=self._options.authorized)
         self._fleet = fleet = Fleet(self._on_lost)
         try:
             plan, facts = await self._plan(fleet)
@@ -142,7 +148,7 @@ class Orchestrator:
         return self._conclude(writer)
 
     def _open_run_directory(self, plan: Plan, facts: HostFacts) -> rundir.RunWriter:
-        writer = rundir.RunWriter(self._options.results, self._scenario.name)
+        writer = rundir.RunWriter(self._options.results, self._scenario.name, self._options.at)
         writer.write_scenario(self._text)
         writer.write_plan(plan.to_json())
         writer.write_host({"started_at": writer.started_at, **facts.to_json()})
@@ -168,6 +174,7 @@ class Orchestrator:
         if scenario.sources.interfaces:
             sources += await zygote.call("loadgen.kernel.host:interface_addresses", scenario.sources.interfaces)
         facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets)
+        self._port_range = facts.port_range
         fell_back = scenario.lab is not None and not in_lab
         allowances = Allowances(in_lab=in_lab, port_blocking=self._options.port_blocking, extend_sources=fell_back)
         plan = make_plan(scenario, sources, facts, allowances)
@@ -180,12 +187,18 @@ class Orchestrator:
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
         endpoints = sink_endpoints(plan)
         if plan.sinks:
-            rows = len(plan.sources) + 2  # one for strangers, one for those beyond
+            rows = len(plan.sources) + len(self._scenario.probes) + 2  # one for strangers, one for those beyond
+            listening = [target for target in plan.targets if target.sink]
+            backlogs = {target.endpoint: target.backlog for target in listening if target.backlog}
+            accept_after_s = {target.endpoint: target.accept_after_s for target in listening}
             self._sink_blocks = Blocks.create("loadgen-sinks", sink.block_dtype(rows), plan.sinks)
             await fleet.start(
                 SINK,
                 "loadgen.sink:main",
-                [sink.SinkShard(endpoints, index, plan.sinks, rows, facts.descriptors) for index in range(plan.sinks)],
+                [
+                    sink.SinkShard(endpoints, index, plan.sinks, rows, facts.descriptors, backlogs, accept_after_s)
+                    for index in range(plan.sinks)
+                ],
                 blocks_fd=self._sink_blocks.fd,
                 timeout_s=_READY_TIMEOUT_S,
             )
@@ -207,6 +220,7 @@ class Orchestrator:
         self._snapshots = snapshots = Snapshots(self._blocks, sizes_of(plan), start_ns=self._start_ns)
         record = partial(self._record_line, fleet, plan, snapshots)
         if not self._interrupts:
+            fleet.tell(SINK, do="start", at_ns=self._start_ns)
             fleet.tell(WORKER, do="start", at_ns=self._start_ns)
         watchers = [
             asyncio.create_task(self._every(plan.interval_s, record)),
@@ -222,9 +236,12 @@ class Orchestrator:
             await until(lambda: False, plan.hold_s)
             record()
             self._phase = Phase.DRAIN
+            await self._probe(fleet, ProbeWhen.HOLD)
             if self._interrupts < 2:
                 fleet.tell(WORKER, do="drain")
                 await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
+                await self._settle_sinks(fleet)
+                await self._probe(fleet, ProbeWhen.AFTER)
                 await self._settle_sinks(fleet)
             record()
         finally:
@@ -254,12 +271,45 @@ class Orchestrator:
             if watcher.done():  # only an exception ends one, and it is a bug of ours
                 watcher.result()
 
+    async def _probe(self, fleet: Fleet, when: ProbeWhen) -> None:
+        """Have the probes of this moment run, one after the other, and write down what each saw."""
+
+        def over() -> bool:
+            return bool(self._interrupts or self._failure)
+
+        for spec in self._scenario.probes:
+            if spec.when is not when or over():
+                continue
+            probe = self._scenario.probe(spec, self._port_range)
+            try:
+                answer = await fleet.ask("loadgen.probe:main", probe, enough=over, timeout_s=_PROBE_TIMEOUT_S)
+            except IncompleteError as error:
+                answer = {"report": "failed", "text": str(error)}
+            if answer is None:
+                answer = {"report": "failed", "text": "it gave no answer"}
+            if answer["report"] == "failed":
+                text = f"probe {spec.name} could not run: {answer['text']}"
+                self._event("probe", text, name=spec.name, reason=answer["text"])
+                continue
+            result = answer["result"]
+            text = f"probe {spec.name}: {result['established']:,} of {spec.count:,} succeeded{_failures(result)}"
+            self._event(
+                "probe", text, name=spec.name, result=result, target=str(probe.target), sources=answer["sources"]
+            )
+
     async def _settle_sinks(self, fleet: Fleet) -> None:
-        """The clients are done; give the sinks that are still there a moment to read the last end of file."""
-        deadline = now_ns() + int(_SINK_SETTLE_S * NS_PER_S)
-        while now_ns() < deadline and self._interrupts < 2 and fleet.alive(SINK):
+        """The clients are done; give the sinks that are still there a moment to read the last end of file.
+
+        What a sink has published may be older than the clients' end, so its heartbeat has to be younger.
+        """
+        begun = now_ns()
+        while now_ns() < begun + _SINK_SETTLE_S * NS_PER_S and self._interrupts < 2 and fleet.alive(SINK):
             seen = self._sink_now(fleet)
-            if not seen or not seen["open"]:
+            if not seen or not self._sink_blocks:
+                return
+            alive = [member.index for member in fleet.alive(SINK)]
+            heartbeats = self._sink_blocks.records["counters"][alive, sink.SinkCounter.HEARTBEAT_NS]
+            if not seen["open"] and heartbeats.min() > begun:
                 return
             await asyncio.sleep(_SINK_POLL_S)
 
@@ -329,12 +379,12 @@ class Orchestrator:
             "delta": snmp.delta(self._kernel_before, counters),
         }
 
-    def _event(self, event: str, text: str, at_ns: int | None = None) -> None:
+    def _event(self, event: str, text: str, at_ns: int | None = None, **more: Any) -> None:
         """Write down what happened, and tell whoever watches; kept until there is a run directory."""
         if event != "ended":
             self._notice(text)
         at_s = round(((at_ns or now_ns()) - self._start_ns) / NS_PER_S, 6)
-        self._early_events.append({"t_s": at_s, "event": event, "text": text})
+        self._early_events.append({"t_s": at_s, "event": event, "text": text, **more})
         if self._writer:
             events, self._early_events = self._early_events, []
             for line in events:
@@ -378,3 +428,12 @@ class Orchestrator:
         if not all(expectation["passed"] for expectation in summary["expect"]):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
+
+
+def _failures(result: dict[str, Any]) -> str:
+    """What a probe counted as failed, in words: "; bind EADDRINUSE 20 times"."""
+    return "".join(
+        f"; {syscall} {name} {count:,} times"
+        for syscall, numbers in result["errors"].items()
+        for name, count in numbers.items()
+    )

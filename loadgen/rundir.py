@@ -9,6 +9,15 @@
         summary.json     the whole run in one object
         report.html      the same for people
 
+and the directory of a matrix
+
+    results/<UTC time>-<name>-<4 hex>/
+        scenario.yaml    as it was given
+        matrix.json      the settings of every cell, and what is expected of all of them
+        events.jsonl     which cell began, was skipped, and why it all ended
+        cells/<n>/       a run directory as above for each cell, n from 0
+        summary.json, report.html, cells.csv     made from the cells
+
 Lines are written as the run goes and each with one system call, so a run that is killed leaves all
 but at most its last line; `summarise` makes the summary from the lines, whoever asks for it.
 """
@@ -27,6 +36,7 @@ from typing import Any, Final
 
 from loadgen.clock import wall_clock
 from loadgen.errors import ResultsError, UsageError
+from loadgen.metrics import matrix as matrices
 from loadgen.metrics.summary import EVENT_KEYS, SERIES_KEYS, summarise
 from loadgen.model import Plan
 
@@ -37,23 +47,17 @@ _SERIES: Final = "series.jsonl"
 _EVENTS: Final = "events.jsonl"
 _SUMMARY: Final = "summary.json"
 _REPORT: Final = "report.html"
+_MATRIX: Final = "matrix.json"
+_CELLS: Final = "cells"
+_TABLE: Final = "cells.csv"
 
 
 class RunWriter:
     """Writes one run directory. Every method raises ResultsError when the disk will not have it."""
 
-    def __init__(self, results: Path, name: str) -> None:
-        started = wall_clock()
-        self.started_at = started.isoformat(timespec="seconds")
-        # The name is a slug already; a second look costs nothing and keeps ../ out whoever calls.
-        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "run"
-        label = f"{started:%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(2)}"
-        self.path = results / label
-        try:
-            results.mkdir(parents=True, exist_ok=True)
-            self.path.mkdir()
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
+        """Make the directory: a new one under `results`, or `at` itself, which must not be there yet."""
+        self.path, self.started_at = _make(results, name, at)
         self._series = self._open(_SERIES)
         self._events = self._open(_EVENTS)
 
@@ -106,6 +110,100 @@ class RunWriter:
         _replace(self.path / name, text)
 
 
+def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
+    """A new run directory, and when that was. Raises: ResultsError."""
+    started = wall_clock()
+    # The name is a slug already; a second look costs nothing and keeps ../ out whoever calls.
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "run"
+    path = at or results / f"{started:%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(2)}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path, started.isoformat(timespec="seconds")
+
+
+class MatrixWriter:
+    """Writes the directory of a matrix, except for the cells in it. Raises ResultsError as RunWriter does."""
+
+    def __init__(self, results: Path, name: str) -> None:
+        self.path, self.started_at = _make(results, name)
+
+    def cell(self, index: int) -> Path:
+        """Where the run directory of a cell is to be."""
+        return self.path / _CELLS / str(index)
+
+    def write_scenario(self, text: str) -> None:
+        """Keep the scenario as it was given."""
+        _replace(self.path / _SCENARIO, text)
+
+    def write_matrix(self, matrix: dict[str, Any]) -> None:
+        """Keep what the cells are to be, before the first of them runs."""
+        _replace(self.path / _MATRIX, _pretty(matrix))
+
+    def append_event(self, line: dict[str, Any]) -> None:
+        """Add a line of words."""
+        path = self.path / _EVENTS
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                _write_all(fd, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRun:
+    """The directory of a matrix read back: what was to be, what happened, and the cells that left something."""
+
+    path: Path
+    scenario_text: str
+    matrix: dict[str, Any]
+    events: list[dict[str, Any]]
+    cells: dict[int, Run]
+
+    def summarised(self) -> dict[str, Any]:
+        """The summary, made from the cells: never read back, because folding them takes no time.
+
+        Raises: UsageError when a file is not one that this version of loadgen understands.
+        """
+        runs = {index: run.summarised() for index, run in self.cells.items()}
+        try:
+            return matrices.summarise(self.matrix, self.events, runs, run=self.path.name)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{self.path / _MATRIX}: not a matrix of this version of loadgen ({error!r})") from error
+
+
+def is_matrix(path: Path) -> bool:
+    """Whether this is the directory of a matrix."""
+    return (path / _MATRIX).is_file()
+
+
+def read_matrix(path: Path) -> MatrixRun:
+    """Read the directory of a matrix, whatever state it was left in. Raises: UsageError."""
+    matrix = _read_object(path / _MATRIX)
+    count = len(matrix["cells"]) if isinstance(matrix.get("cells"), list) else 0
+    cells = {index: path / _CELLS / str(index) for index in range(count)}
+    return MatrixRun(
+        path=path,
+        scenario_text=_read_text(path / _SCENARIO),
+        matrix=matrix,
+        events=_read_lines(path / _EVENTS),
+        cells={index: read(cell) for index, cell in cells.items() if (cell / _PLAN).is_file()},
+    )
+
+
+def write_matrix_results(path: Path, *, summary: dict[str, Any], report: str, table: str) -> Path:
+    """Write what is derived from the cells of a matrix; the report's path. Raises: ResultsError."""
+    _replace(path / _SUMMARY, _pretty(summary))
+    _replace(path / _TABLE, table)
+    _replace(path / _REPORT, report)
+    return path / _REPORT
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run directory read back; parts that were never written are empty."""
@@ -131,7 +229,7 @@ class Run:
             raise UsageError(f"{self.path / _PLAN}: not a plan of this version of loadgen ({error!r})") from error
         _require_keys(self.path / _SERIES, self.series, SERIES_KEYS)
         _require_keys(self.path / _EVENTS, self.events, EVENT_KEYS)
-        return summarise(self.plan, self.host, self.series, self.events, run=self.path.name)
+        return summarise(self.plan, self.host, self.series, self.events, run=_name_of(self.path))
 
 
 def read(path: Path) -> Run:
@@ -156,6 +254,12 @@ def read(path: Path) -> Run:
         events=_read_lines(path / _EVENTS),
         summary=_read_object(path / _SUMMARY),
     )
+
+
+def _name_of(path: Path) -> str:
+    """What the run is called: its directory, and for a cell the matrix it belongs to as well."""
+    whole = path.parent.parent
+    return f"{whole.name}/{_CELLS}/{path.name}" if path.parent.name == _CELLS and is_matrix(whole) else path.name
 
 
 def _require_keys(path: Path, lines: list[dict[str, Any]], keys: frozenset[str]) -> None:

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -41,7 +44,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from loadgen import model, quantities, yamltext
 from loadgen.errors import ScenarioError
 from loadgen.expectation import Expectation
-from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
+from loadgen.model import CloseMode, Endpoint, PortRange, Probe, ProbeKind, ProbeWhen, Strategy
 from loadgen.quantities import Block
 from loadgen.yamltext import Document, shown
 
@@ -50,6 +53,8 @@ TARGETS_MAX: Final = 1_000
 CONNECTIONS_MAX: Final = 10_000_000
 STAGES_MAX: Final = 1_000
 PROCESSES_MAX: Final = 1_000
+PROBES_MAX: Final = 100
+CELLS_MAX: Final = 200
 _LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}"
 #: pydantic lists the valid words of an enum as "'fin' or 'rst'".
@@ -94,6 +99,17 @@ def _items(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
     def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
         if not 1 <= len(items) <= most:
             raise ValueError(f"write 1 to {most:,} items")
+        return items
+
+    return check
+
+
+def _at_most(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A check that a list has no more than `most` items."""
+
+    def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(items) > most:
+            raise ValueError(f"write at most {most:,} items")
         return items
 
     return check
@@ -177,6 +193,21 @@ class Lab(_Model):
         return value
 
 
+_PROBE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+def _probe_name(text: str) -> str:
+    if not re.fullmatch(_PROBE_NAME, text):
+        raise ValueError("write 1 to 64 letters, digits, underscores or hyphens, a letter or digit first")
+    return text
+
+
+def _one_address(text: str) -> str:
+    if quantities.is_interface(text) or "/" in text or "-" in text:
+        raise ValueError("write one address, as 127.0.0.3")
+    return model.canonical_address(_address_text(text))
+
+
 class Sources(_Model):
     """Where connections come from, and who chooses their source ports."""
 
@@ -220,11 +251,88 @@ class TargetSpec(_Model):
         description="literal address and port", examples=["127.0.0.1:9000", "[::1]:9000"]
     )
     sink: StrictBool = Field(False, description="whether loadgen itself listens there")
+    backlog: StrictInt | None = Field(
+        None, ge=1, le=65_535, description="what the sink gives to listen(); left out: the most", examples=[128]
+    )
+    accept: StrictBool = Field(True, description="whether the sink accepts what it listens for")
+    accept_after_s: Annotated[Duration, AfterValidator(_within("0s", "1h"))] = Field(
+        cast(Any, "0s"), alias="accept_after", description="duration until the sink begins to accept", examples=["2s"]
+    )
 
     @property
     def endpoint(self) -> Endpoint:
         """The address and port."""
         return quantities.endpoint(self.address)
+
+    @property
+    def target(self) -> model.Target:
+        """The same as the plan knows it."""
+        return model.Target(self.endpoint, self.sink, self.backlog, float(self.accept_after_s) if self.accept else None)
+
+    @model_validator(mode="after")
+    def _only_of_a_sink(self) -> TargetSpec:
+        for key, said in (
+            ("backlog", self.backlog is not None),
+            ("accept", not self.accept),
+            ("accept_after", bool(self.accept_after_s)),
+        ):
+            if said and not self.sink:
+                raise _wrong_at(
+                    (key,), f"{key} is about a sink of ours; write sink: true, or leave it out", "wrong_key"
+                )
+        if self.accept_after_s and not self.accept:
+            raise _wrong_at(("accept_after",), "accept: false never begins; write one of the two", "wrong_key")
+        return self
+
+
+class ProbeSpec(_Model):
+    """A small experiment by somebody else in the same lab, while the load is held or after it."""
+
+    name: Annotated[
+        str, AfterValidator(_probe_name), WithJsonSchema({"type": "string", "pattern": f"^{_PROBE_NAME}$"})
+    ] = Field(description="names its result, probes.NAME", examples=["somebody-else"])
+    when: ProbeWhen = Field(description="hold: just before the load is closed; after: once it is", examples=["hold"])
+    kind: ProbeKind = Field(ProbeKind.CONNECT, description="what it tries")
+    count: StrictInt = Field(1, ge=1, le=1_000, description="connections to try", examples=[20])
+    strategy: Strategy = Field(Strategy.KERNEL, description="who chooses the source port, and when")
+    source: Annotated[str, AfterValidator(_one_address)] | None = Field(
+        None, description="source address, where the strategy binds one", examples=["127.0.0.3"]
+    )
+    address: Annotated[str, AfterValidator(_endpoint_text)] | None = Field(
+        None,
+        alias="target",
+        description="literal address and port; left out: the first target",
+        examples=["127.0.0.1:9000"],
+    )
+    sink: StrictBool = Field(False, description="whether the probe listens at its target itself")
+    ports: Ports | None = Field(None, description="source ports, or the port to listen on", examples=["40000-40019"])
+    uid: StrictInt | None = Field(None, ge=0, le=4_294_967_294, description="user to become first", examples=[65534])
+    reuseaddr: StrictBool = Field(False, description="whether listeners set SO_REUSEADDR")
+
+    @property
+    def target(self) -> Endpoint | None:
+        """Where it goes, if it says so."""
+        return quantities.endpoint(self.address) if self.address else None
+
+    @model_validator(mode="after")
+    def _says_what_it_takes(self) -> ProbeSpec:
+        connects = self.kind is ProbeKind.CONNECT
+        if not connects:
+            if self.ports is None or len(self.ports) > 1:
+                raise _wrong_at(("ports",), f"a probe of kind {self.kind} listens on one port; write ports: 9100")
+            for key in ("count", "strategy", "source", "sink"):
+                if key in self.model_fields_set:
+                    raise _wrong_at((key,), f"a probe of kind {self.kind} has no {key}; leave it out", "wrong_key")
+        elif self.reuseaddr:
+            raise _wrong_at(("reuseaddr",), "reuseaddr is about listeners; leave it out", "wrong_key")
+        elif self.strategy is Strategy.KERNEL and (self.source or self.ports):
+            key = "source" if self.source else "ports"
+            raise _wrong_at((key,), f"strategy kernel chooses by itself; leave {key} out, or write late", "wrong_key")
+        elif self.strategy is not Strategy.KERNEL and self.source is None:
+            raise _wrong_at(("strategy",), f"strategy {self.strategy} binds an address; add source: 127.0.0.2")
+        elif self.ports and not self.strategy.slices_ports:
+            raise _wrong_at(("ports",), f"strategy {self.strategy} cannot keep to ports; leave them out", "wrong_key")
+        return self
 
 
 class StageSpec(_Model):
@@ -333,14 +441,40 @@ class Scenario(_Model):
     sinks: StrictInt | None = Field(
         None, ge=1, le=PROCESSES_MAX, description="sink processes; left out: as many as needed", examples=[2]
     )
+    descriptors: StrictInt | None = Field(
+        None,
+        ge=128,
+        le=1_048_576,
+        description="open files a worker may have; left out: the hard limit",
+        examples=[1024],
+    )
+    probes: Annotated[tuple[ProbeSpec, ...], AfterValidator(_at_most(PROBES_MAX))] = Field(
+        (), description="experiments beside the load", examples=[[{"name": "somebody-else", "when": "hold"}]]
+    )
     expect: tuple[
         Annotated[Expectation, PlainValidator(Expectation.parse), WithJsonSchema({"type": "string"})], ...
     ] = Field((), description="PATH OP NUMBER over summary.json", examples=[["outcomes.failed == 0"]])
+    matrix: dict[str, tuple[Any, ...]] = Field(
+        {},
+        description=f"values to try for each of some keys, dotted paths; {CELLS_MAX} combinations at most",
+        examples=[{"sources.strategy": ["late", "late-range"]}],
+    )
 
-    @property
-    def expects_failure(self) -> bool:
-        """Whether `expect` names a failure, so that running into a wall is what the scenario is for."""
-        return any(expectation.names_a_failure for expectation in self.expect)
+    @field_validator("matrix", mode="before")
+    @classmethod
+    def _lists_of_values(cls, value: object) -> object:
+        for key, values in value.items() if isinstance(value, dict) else ():
+            if key == "matrix" or key.startswith("matrix."):
+                raise _wrong_at((key,), "a matrix cannot change itself; name another key", "wrong_key")
+            if not isinstance(values, list) or not values:
+                raise _wrong_at((key,), "write a list of values to try, for example [1, 2]")
+            for index, one in enumerate(values):
+                if any(json.dumps(one) == json.dumps(other) for other in values[:index]):
+                    raise _wrong_at((key, index), f"{shown(one)} is in this list already; delete one of the two")
+        if isinstance(value, dict) and math.prod(map(len, value.values())) > CELLS_MAX:
+            count = math.prod(map(len, value.values()))
+            raise _wrong_at((), f"these are {count:,} combinations; write at most {CELLS_MAX}")
+        return value
 
     @model_validator(mode="after")
     def _ends_can_meet(self) -> Scenario:
@@ -353,6 +487,7 @@ class Scenario(_Model):
             if not self.sources.interfaces and version not in versions:
                 message = f"no source address is IPv{version}; add one to sources.addresses"
                 raise _wrong_at(place, message)
+        self._probes_are_sound()
         if self.lab and self.lab.fallback is Fallback.HOST:
             ends = [
                 *self.sources.blocks,
@@ -362,6 +497,40 @@ class Scenario(_Model):
                 message = "host needs every source and target in 127.0.0.0/8; change them, or write none"
                 raise _wrong_at(("lab", "fallback"), message)
         return self
+
+    @property
+    def expects_failure(self) -> bool:
+        """Whether `expect` names a failure, so that running into a wall is what the scenario is for."""
+        return any(expectation.names_a_failure for expectation in self.expect)
+
+    def _probes_are_sound(self) -> None:
+        if self.probes and (self.lab is None or self.lab.fallback is Fallback.HOST):
+            message = "probes are for labs, where they are in nobody's way; add lab: {}, without fallback: host"
+            raise _wrong_at(("probes",), message, "wrong_key")
+        seen: dict[str, int] = {}
+        for index, probe in enumerate(self.probes):
+            if (first := seen.setdefault(probe.name, index)) != index:
+                raise _wrong_at(("probes", index, "name"), f"probes.{first} has that name already; choose another")
+            target = probe.target or self.targets[0].endpoint
+            if probe.source and (":" in probe.source) != (":" in target.address):
+                message = f"{probe.source} and the target {target} are not of one family; change one"
+                raise _wrong_at(("probes", index, "source"), message)
+
+    def probe(self, spec: ProbeSpec, port_range: PortRange) -> Probe:
+        """A probe with its defaults filled in: the first target, the whole of ip_local_port_range."""
+        return Probe(
+            name=spec.name,
+            when=spec.when,
+            kind=spec.kind,
+            count=spec.count,
+            strategy=spec.strategy,
+            source=spec.source or "",
+            target=spec.target or self.targets[0].endpoint,
+            sink=spec.sink,
+            ports=spec.ports or port_range,
+            uid=spec.uid,
+            reuseaddr=spec.reuseaddr,
+        )
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -387,9 +556,74 @@ def read_bytes(path: Path) -> bytes:
 def parse(text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()) -> Scenario:
     """The scenario in a text, after `overrides` (KEY=VALUE, a dotted path and a YAML value each).
 
-    file: what to call the text in messages. Raises: ScenarioError.
+    file: what to call the text in messages. Raises: ScenarioError, for a cell of its matrix as well.
     """
-    return _scenario(yamltext.read(text, file), overrides)
+    return parse_cells(text, file, overrides)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One combination of a matrix: the values it gives to keys, and the scenario that comes of them."""
+
+    settings: dict[str, Any]
+    scenario: Scenario
+
+
+def parse_cells(
+    text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()
+) -> tuple[Scenario, tuple[Cell, ...]]:
+    """The scenario in a text as `parse` gives it, and the cells of its matrix, none if it has no matrix.
+
+    The first key of the matrix changes slowest. Of `expect`, a cell has what is about one run, not
+    what begins with "cells.". Raises: ScenarioError; what a value of the matrix makes wrong is shown
+    where that value stands.
+    """
+    document = yamltext.read(text, file)
+    whole = _scenario(document, overrides)
+    matrix = document.data.get("matrix", {})
+    _check_matrix(document, whole)
+    choices = [[(key, index) for index in range(len(values))] for key, values in matrix.items()]
+    cells = []
+    for choice in itertools.product(*choices) if choices else ():
+        changed = document.copy()
+        for key, index in choice:
+            place, key_place = document.place(("matrix", key, index)), document.key_place(("matrix", key))
+            changed.put(key, matrix[key][index], place, key_place)
+        scenario = _scenario(changed, ())
+        plain = tuple(one for one in scenario.expect if not about_cells(one))
+        settings = {key: matrix[key][index] for key, index in choice}
+        cells.append(Cell(settings, scenario.model_copy(update={"matrix": {}, "expect": plain})))
+    _check_expectations(document, whole, len(cells))
+    return whole, tuple(cells)
+
+
+def _check_matrix(document: Document, whole: Scenario) -> None:
+    """What concerns a matrix as a whole. Raises: ScenarioError."""
+    if whole.matrix and whole.lab is None:
+        message = "matrix: every combination runs in a namespace of its own; add lab: {}"
+        raise document.key_place(("matrix",)).error(message)
+    if whole.matrix and whole.lab and whole.lab.fallback is not Fallback.NONE:
+        message = "lab.fallback: a matrix never runs on the host itself, where one run disturbs the next; write none"
+        raise document.place(("lab", "fallback")).error(message)
+    paths = {key: yamltext.split_key(key) for key in whole.matrix}
+    for outer, inner in itertools.permutations(paths, 2):
+        if paths[inner][: len(paths[outer])] == paths[outer]:
+            message = f"matrix: {shown(inner)} would be replaced together with {shown(outer)}; delete one of the two"
+            raise document.key_place(("matrix", inner)).error(message)
+
+
+def _check_expectations(document: Document, whole: Scenario, cells: int) -> None:
+    """That each cell that is expected something of will be there. Raises: ScenarioError."""
+    for index, expectation in enumerate(whole.expect):
+        number = [*expectation.path.split("."), ""][1]
+        if about_cells(expectation) and not (number.isdecimal() and int(number) < cells):
+            valid = f"cells.0 to cells.{cells - 1}" if cells else "no cells, because there is no matrix"
+            raise document.place(("expect", index)).error(f"expect.{index}: there are {valid}; change the path")
+
+
+def about_cells(expectation: Expectation) -> bool:
+    """Whether it is about the summary of a whole matrix: cells.INDEX.PATH."""
+    return expectation.path.split(".")[0] == "cells"
 
 
 def json_schema() -> dict[str, Any]:
@@ -420,6 +654,7 @@ _MODELS: Final[Mapping[tuple[str, ...], type[_Model]]] = {
     ("lab",): Lab,
     ("sources",): Sources,
     ("targets",): TargetSpec,
+    ("probes",): ProbeSpec,
     ("arrival",): Arrival,
     ("arrival", "stages"): StageSpec,
 }

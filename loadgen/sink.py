@@ -14,8 +14,8 @@ import os
 import signal
 import socket
 from array import array
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from errno import EADDRINUSE, EADDRNOTAVAIL, ECONNABORTED, EMFILE, ENFILE, errorcode
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from loadgen.clock import now_ns
+from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks
@@ -103,6 +103,8 @@ class SinkShard:
     """One sink process's part: it listens everywhere, and the kernel gives it a share.
 
     sources: rows of its block. descriptors: its limit of open files.
+    backlogs: what to give to listen() where it is not BACKLOG.
+    accept_after_s: where accepting begins so long after "start", or never (None), instead of at once.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -110,6 +112,8 @@ class SinkShard:
     count: int
     sources: int
     descriptors: int
+    backlogs: Mapping[Endpoint, int] = field(default_factory=dict)
+    accept_after_s: Mapping[Endpoint, float | None] = field(default_factory=dict)
 
 
 class Sink:
@@ -128,9 +132,20 @@ class Sink:
         self._published_ns = 0
         self._paused_ns = 0
         self._epoll = epoll()
-        self._listeners = {listener.fileno(): listener for listener in map(_listen, shard.endpoints)}
-        for fd in self._listeners:
-            self._epoll.register(fd, EPOLLIN)
+        self._listeners: dict[int, socket.socket] = {}
+        #: Listeners that are accepted from, and those that will be: (seconds after "start", descriptor).
+        self._accepting: list[int] = []
+        self._later: list[tuple[float, int]] = []
+        self._start_ns = 0
+        for endpoint in shard.endpoints:
+            listener = _listen(endpoint, shard.backlogs.get(endpoint, BACKLOG))
+            fd = listener.fileno()
+            self._listeners[fd] = listener
+            after_s = shard.accept_after_s.get(endpoint, 0.0)
+            if after_s == 0:
+                self._accept_from(fd)
+            elif after_s is not None:
+                self._later.append((after_s, fd))
 
     def serve(self, link: Link) -> None:
         """Run until the link says stop or closes."""
@@ -144,8 +159,11 @@ class Sink:
                 if fd in self._listeners:
                     self._accept_batch(self._listeners[fd])
                 elif fd == control:
-                    self._publish(now_ns())
-                    return
+                    message = link.receive()
+                    if not message or message["do"] != "start":
+                        self._publish(now_ns())
+                        return
+                    self._start_ns = message["at_ns"]
                 elif event & EPOLLOUT:
                     self._write(fd, b"")
                 elif not self._read(fd, event):
@@ -155,8 +173,21 @@ class Sink:
             now = now_ns()
             if self._paused_ns and (ended or now - self._paused_ns > _PAUSE_NS):
                 self._resume()
+            if self._later and self._start_ns:
+                self._begin_late(now)
             if now - self._published_ns > _PUBLISH_NS:
                 self._publish(now)
+
+    def _accept_from(self, fd: int) -> None:
+        self._accepting.append(fd)
+        self._epoll.register(fd, EPOLLIN)
+
+    def _begin_late(self, now: int) -> None:
+        """Begin to accept where the time for it has come."""
+        for after_s, fd in tuple(self._later):
+            if now - self._start_ns >= after_s * NS_PER_S:
+                self._later.remove((after_s, fd))
+                self._accept_from(fd)
 
     def _accept_batch(self, listener: socket.socket) -> None:
         accept = listener._accept  # type: ignore[attr-defined]  # accept4(2) without an object per connection
@@ -235,13 +266,13 @@ class Sink:
         """No descriptor is free: leave the queue alone for a moment instead of spinning on it."""
         self._counters[SinkCounter.REFUSED_BY_LIMIT] += 1
         self._paused_ns = now_ns()
-        for fd in self._listeners:
+        for fd in self._accepting:
             self._epoll.modify(fd, 0)
 
     def _resume(self) -> None:
         """Look again: something was closed, or it has been quiet for a while."""
         self._paused_ns = 0
-        for fd in self._listeners:
+        for fd in self._accepting:
             self._epoll.modify(fd, EPOLLIN)
 
     def _publish(self, now: int) -> None:
@@ -266,12 +297,12 @@ def require_free(endpoints: Sequence[Endpoint]) -> None:
                 raise HostError(_cannot_listen([endpoint], error)) from error
 
 
-def _listen(endpoint: Endpoint) -> socket.socket:
+def _listen(endpoint: Endpoint, backlog: int) -> socket.socket:
     listener = socket.socket(endpoint.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind(endpoint.sockaddr)
-    listener.listen(BACKLOG)
+    listener.listen(backlog)
     return listener
 
 

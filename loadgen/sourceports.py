@@ -32,6 +32,9 @@ _SOL_SOCKET: Final = socket.SOL_SOCKET
 _SO_REUSEADDR: Final = socket.SO_REUSEADDR
 _SO_REUSEPORT: Final = socket.SO_REUSEPORT
 
+#: What `another` answers when the next port needs a fresh socket.
+NEW_SOCKET: Final = -1
+
 #: How many ports an attempt tries that turn out to be held by somebody else before it has failed.
 TRIES: Final = 10
 
@@ -43,7 +46,10 @@ class SourcePorts(Protocol):
         """Set options and bind as the strategy wants, for the (source, target) number `pair`."""
 
     def another(self, sock: socket.SocketType, pair: int, port: int) -> int:
-        """The port to try after connect() found `port` taken (EADDRNOTAVAIL); 0: there is no such way."""
+        """The port to try after connect() found `port` taken (EADDRNOTAVAIL).
+
+        0: there is no other; NEW_SOCKET: there may be, for a socket that is not bound yet.
+        """
 
     def release(self, pair: int, port: int) -> None:
         """Take back the port that `prepare` or `another` returned; only called for ports above 0."""
@@ -242,8 +248,10 @@ class Explicit:
         return -(number or EADDRINUSE)
 
     def another(self, sock: socket.SocketType, pair: int, port: int) -> int:  # noqa: ARG002  # the protocol's
-        """A bound socket cannot bind again; its attempt has failed."""
-        return 0
+        """The four-tuple is somebody else's: its port goes to the back. A bound socket cannot bind again."""
+        self._rings[pair].release(port)
+        self.retried += 1
+        return NEW_SOCKET
 
     def release(self, pair: int, port: int) -> None:
         """Queue the port for the same (source, target) again."""

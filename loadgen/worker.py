@@ -8,6 +8,7 @@ drained, and failed with a reason. If its link closes, the orchestrator is gone 
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 from collections.abc import Sequence
@@ -143,7 +144,7 @@ class Worker:
         """After answers came in: there may be room for more attempts, or none may be left."""
         if self._next < len(self._due):
             if not self._scheduled and self._pumping is None and self._recorder.first_started_ns:
-                self._pumping = self._loop.call_soon(self._pump)
+                self._pump_again()
         elif self._started and not self._opened and not self._recorder.in_flight:
             self._opened = True
             self._recorder.publish_all()
@@ -159,14 +160,19 @@ class Worker:
         if not recorder.first_started_ns:
             recorder.first_started_ns = begun
             recorder.started_cpu_ns = thread_time_ns()
-        batch = self._take_due(begun)
+        batch, dropped = self._take_due(begun)
         if batch:
-            connector.open_batch(batch)
+            started = connector.open_batch(batch)
+            self._next += started
+            if self._scheduled:  # an arrival waits for nobody: one that finds no port now is not started
+                dropped += len(batch) - started
             recorder.heartbeat_ns = now_ns()
+        self._skip(dropped)
+        if connector.spent:
+            self._skip(len(self._due) - self._next)
         if self._next < len(self._due):
             if not self._scheduled:
-                if connector.room > 0:
-                    self._pumping = self._loop.call_soon(self._pump)
+                self._pump_again()
             elif self._due[self._next] <= now_ns():
                 self._pumping = self._loop.call_soon(self._pump)
             else:
@@ -174,27 +180,31 @@ class Worker:
                 connector.prepare(min(_BATCH, len(self._due) - self._next))
         self._continue()
 
-    def _take_due(self, now: int) -> Sequence[int]:
-        """The next attempts to start. Those that are due and find the window full are dropped and counted."""
+    def _pump_again(self) -> None:
+        """Without a schedule: at once if the window has room, or when the ports that were denied are worth asking."""
+        if rest_ns := self._connector.rest_ns():
+            self._alarm.set(rest_ns)
+        elif self._connector.room > 0 and self._pumping is None:
+            self._pumping = self._loop.call_soon(self._pump)
+
+    def _take_due(self, now: int) -> tuple[Sequence[int], int]:
+        """The next attempts to start, and how many are due but find the window full."""
         room = self._connector.room
         if not self._scheduled:
-            count = min(_BATCH, room, len(self._due) - self._next)
-            self._next += count
-            return (0,) * count
+            return (0,) * min(_BATCH, room, len(self._due) - self._next), 0
         due = int(np.searchsorted(self._due, now, side="right")) - self._next
         count = min(due, _BATCH, room)
         batch: list[int] = self._due[self._next : self._next + count].tolist()
-        self._next += count
-        if room < min(due, _BATCH):
-            dropped = due - count
-            self._next += dropped
-            self._recorder.not_started += dropped
-        return batch
+        return batch, due - count if room < min(due, _BATCH) else 0
+
+    def _skip(self, arrivals: int) -> None:
+        """Count arrivals that will never be started."""
+        self._recorder.not_started += arrivals
+        self._next += arrivals
 
     def _drop_arrivals(self) -> None:
         """The run ends early: what has not started never will."""
-        self._recorder.not_started += len(self._due) - self._next
-        self._next = len(self._due)
+        self._skip(len(self._due) - self._next)
         self._opened = self._draining = True
 
     def _drain(self) -> None:
@@ -219,6 +229,9 @@ class Worker:
 def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:
     """Entry of a forked worker; returns when the run is over or the orchestrator gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the orchestrator decides
+    if limit := shard.plan.descriptor_limit:
+        limit = min(limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     blocks = Blocks(blocks_fd, block_dtype(len(shard.plan.pairs)), shard.count)
     link = Link(socket.socket(fileno=link_fd))
     uvloop.run(_serve(shard, link, blocks.records[shard.index], descriptors))

@@ -11,6 +11,7 @@ and constructors recurse without limit, follow aliases, and forget lines and col
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -114,7 +115,7 @@ class Document:
         """Apply one `KEY=VALUE` of the command line: a dotted path and a YAML value.
 
         The key may name something that is not there yet; a number in it is an index into a list
-        that is. Sysctl names hold dots, so what follows `lab.sysctls.` is one key.
+        that is. Sysctl names hold dots, so what follows `lab.sysctls.` is one key; so it is with `matrix.`.
 
         Raises: ScenarioError, its file the option itself and its line 0.
         """
@@ -122,10 +123,6 @@ class Document:
         name, equals, text = setting.partition("=")
         if not equals:
             raise place.error("write KEY=VALUE, for example --set connections=1000")
-        head, sysctls, key = name.partition("lab.sysctls.")
-        steps = ["lab", "sysctls", key] if sysctls and not head else name.split(".")
-        if not all(steps) or len(steps) > DEPTH_MAX:
-            raise place.error("KEY is names with single dots between them, for example targets.0.address")
         _check_size(text, place)
         if not text.strip():
             raise place.error('write a value after the "="')
@@ -133,30 +130,56 @@ class Document:
             value = _Builder(text, place.file).only_value()
         except ScenarioError as error:
             raise place.error(error.message) from None
+        self.put(name, value, place)
 
+    def put(self, name: str, value: Any, place: Place, key_place: Place | None = None) -> None:
+        """Put a value at a dotted path; `place` says where it was written, `key_place` where the path was.
+
+        Raises: ScenarioError when no such path can be.
+        """
+        at_key = key_place or place
+        steps = split_key(name)
+        if not all(steps) or len(steps) > DEPTH_MAX:
+            raise at_key.error("KEY is names with single dots between them, for example targets.0.address")
         container: Any = self.data
         path: Path = ()
         for count, word in enumerate(steps):
             step: Step = word
             if isinstance(container, list):
-                step = _index(word, len(container), shown(".".join(steps[:count])), place)
+                step = _index(word, len(container), shown(".".join(steps[:count])), at_key)
             elif not isinstance(container, dict):
-                raise place.error(f"{shown('.'.join(steps[:count]))} is a single value and has nothing inside it")
+                raise at_key.error(f"{shown('.'.join(steps[:count]))} is a single value and has nothing inside it")
             path += (step,)
             if count == len(steps) - 1:
                 container[step] = value
             elif isinstance(container, dict) and step not in container:
                 container[step] = {}
-                self._forget(path, place)
+                self._forget(path, place, at_key)
             container = container[step]
-        self._forget(path, place)
+        self._forget(path, place, at_key)
 
-    def _forget(self, path: Path, place: Place) -> None:
-        """Let `place` stand for `path` and for everything in it."""
-        for places in (self.values, self.keys):
+    def copy(self) -> Document:
+        """Another one that can be changed without this one noticing."""
+        return Document(copy.deepcopy(self.data), dict(self.values), dict(self.keys))
+
+    def _forget(self, path: Path, place: Place, key_place: Place) -> None:
+        """Let `place` stand for the value at `path` and everything in it, `key_place` for its key."""
+        for places, instead in ((self.values, place), (self.keys, key_place)):
             for old in [old for old in places if old[: len(path)] == path]:
                 del places[old]
-            places[path] = place
+            places[path] = instead
+
+
+#: What follows these is one key, however many dots are in it: names of sysctls, and paths of a matrix.
+_WHOLE: Final = ("lab.sysctls.", "matrix.")
+
+
+def split_key(name: str) -> list[str]:
+    """The steps of a dotted path; one of them is empty where two dots meet."""
+    for head in _WHOLE:
+        if name.startswith(head):
+            return [*head.split(".")[:-1], name[len(head) :]]
+    return name.split(".")
 
 
 def _index(word: str, length: int, name: str, place: Place) -> int:

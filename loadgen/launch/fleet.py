@@ -74,6 +74,30 @@ class Fleet:
                 raise IncompleteError(f"{member} did not start ({member.state})")
         return begun
 
+    async def ask(self, entry: str, *args: Any, enough: Callable[[], bool], timeout_s: float) -> dict[str, Any] | None:
+        """Fork one process as entry(*args, link) for the one message it sends; None when none came.
+
+        It is no member: nobody counts on it, and it is ended when the time is up or at `enough()`.
+        """
+        ours, theirs = Link.pair()
+        pid = await self.zygote.fork(entry, *args, fds=(theirs.fileno(),))
+        theirs.close()
+        answers: list[dict[str, Any] | None] = []
+
+        def on_message() -> None:
+            self._loop.remove_reader(ours.fileno())
+            answers.append(ours.receive())
+            self.notify()
+
+        self._loop.add_reader(ours.fileno(), on_message)
+        await self.wait(lambda: bool(answers) or enough(), timeout_s)
+        if not answers:
+            self._loop.remove_reader(ours.fileno())
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        ours.close()
+        return answers[0] if answers else None
+
     async def wait(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Wait until `done()` or for the time; what `done` depends on must call `notify`. Returns done()."""
         deadline = None if timeout_s is None else self._loop.time() + timeout_s

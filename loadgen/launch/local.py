@@ -18,7 +18,7 @@ from loadgen.launch.zygote import PACKET_MAX, in_memory
 
 #: What a forked process needs in memory before the fork, named rather than imported: launch stands
 #: below the sink, and the orchestrator needs neither.
-_PRELOAD: Final = ("loadgen.worker", "loadgen.sink", "loadgen.lab.namespace", "loadgen.kernel.host")
+_PRELOAD: Final = ("loadgen.worker", "loadgen.sink", "loadgen.probe", "loadgen.lab.namespace", "loadgen.kernel.host")
 _STOP_TIMEOUT_S: Final = 2.0
 
 

@@ -84,6 +84,7 @@ def summarise(
         "rate_per_s": _rates(series),
         "tenths_s": [round(later - earlier, 6) for earlier, later in pairwise((0.0, *last.get("tenths_s", ())))],
         "cost_us": list(last.get("cost_us", ())),
+        "cost_last_to_first": _last_to_first(last.get("cost_us", ())),
         "phases": _phases(series),
         "latency_us": {
             row.name.lower(): {
@@ -96,11 +97,12 @@ def summarise(
             for row in Latency
         },
         "sources": _sources(plan, series),
-        "sink": _sink(plan, series),
+        "sink": _sink(plan, series, events),
+        "probes": _probes(events),
         "kernel": _kernel(series),
         "generator": _generator(plan, series, events),
     }
-    summary["verdict"] = decide(summary, plan)
+    summary["verdict"] = decide(summary, plan, host)
     summary["expect"] = [_held(Expectation.parse(text), summary) for text in plan.expect]
     return summary
 
@@ -126,6 +128,11 @@ def _held(expectation: Expectation, summary: Mapping[str, Any]) -> dict[str, Any
 def _why_incomplete(events: Sequence[Line]) -> str:
     reasons = [event["text"] for event in events if event["event"] in CUT_SHORT]
     return "; ".join(reasons) or "the run ended before its summary could be written"
+
+
+def _last_to_first(cost_us: Sequence[float]) -> float | None:
+    """How many times as much a connection of the last tenth cost as one of the first; None if unknown."""
+    return round(cost_us[-1] / cost_us[0], 2) if len(cost_us) == 10 and cost_us[0] > 0 else None
 
 
 def _end_of(series: Sequence[Line], *phases: Phase) -> Line:
@@ -190,18 +197,32 @@ def _sources(plan: Plan, series: Sequence[Line]) -> list[dict[str, Any]]:
     ]
 
 
-def _sink(plan: Plan, series: Sequence[Line]) -> dict[str, Any] | None:
+def _probes(events: Sequence[Line]) -> dict[str, dict[str, Any]]:
+    """What each probe saw; of one that could not run, the reason and no number."""
+    return {
+        event["name"]: event.get("result") or {"reason": event.get("reason", "")}
+        for event in events
+        if event["event"] == "probe" and "name" in event
+    }
+
+
+def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[str, Any] | None:
     """What the listening side saw, and whether it is what this side saw; None without a sink."""
     seen = [line["sink"] for line in series if line.get("sink")]
     if not seen:
         return None
     last = seen[-1]
     accepted = last["accepted"]
-    sunk = {target.endpoint for target in plan.targets if target.sink}
+    sunk = {target.endpoint for target in plan.targets if target.sink and target.accept_after_s is not None}
     ours: dict[str, int] = {}
     for (source, target), counts in zip(plan.pairs, series[-1]["pairs"], strict=True):
         if target in sunk and counts[PairColumn.ESTABLISHED]:
             ours[source] = ours.get(source, 0) + counts[PairColumn.ESTABLISHED]
+    named = {str(endpoint) for endpoint in sunk}
+    for event in events:
+        if event["event"] == "probe" and event.get("target") in named:
+            for source, count in event.get("sources", {}).items():
+                ours[source] = ours.get(source, 0) + count
     theirs = {row["source"]: row["accepted"] for row in last.get("sources", ())}
     established = sum(ours.values())
     agrees = accepted == established
@@ -223,18 +244,23 @@ def _sink(plan: Plan, series: Sequence[Line]) -> dict[str, Any] | None:
         "end_of_hold": (_end_of(series, Phase.HOLD, Phase.RAMP).get("sink") or last)["open"],
         "agrees": agrees,
         "text": text,
+        "source_ports": sum(row["source_ports"] for row in last.get("sources", ())),
         "sources": list(last.get("sources", ())),
     }
 
 
 def _kernel(series: Sequence[Line]) -> dict[str, dict[str, int]]:
     peak: dict[str, int] = {}
+    # Apart from those of the drain: what the run's own closing left in TIME-WAIT can have stopped nothing.
+    ramp_peak: dict[str, int] = {}
     for line in series:
         for name, value in line.get("kernel", {}).get("now", {}).items():
             peak[name] = max(value, peak.get(name, 0))
+            if line["phase"] == Phase.RAMP.value:
+                ramp_peak[name] = max(value, ramp_peak.get(name, 0))
     # The last lines may have none: a second Ctrl-C ends the process through which the namespace is read.
     delta: dict[str, int] = next((line["kernel"]["delta"] for line in reversed(series) if line.get("kernel")), {})
-    return {"delta": dict(delta), "peak": peak}
+    return {"delta": dict(delta), "peak": peak, "ramp_peak": ramp_peak}
 
 
 def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[str, Any]:

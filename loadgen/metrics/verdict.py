@@ -1,77 +1,345 @@
-"""The one limit that stopped a run, in a sentence. Pure: a summary and its plan in, words out."""
+"""The one limit that stopped a run: its name, the numbers behind it, and what would move it.
+
+Pure: a summary, its plan and the host's facts in, words out. docs/verdict.md has the limits for readers.
+
+Which limit, when several left a trace:
+
+- The cause that cost the most connections wins, because mending it gains the most. Each cause is counted
+  in connections that did not come to be, or did not stay; the same count in two causes goes to the one
+  nearer to loadgen, since a plan is easier to change than a network.
+- An arrival that never started has no errno. In a run that was cut off, the cut is its cause. In a run
+  that came to its end it waited for room, and whoever kept the room is the cause: a resource that ran
+  out, else a target that left attempts waiting, else nobody but the window itself.
+- An errno says that a port is not free, not why. So a space of four-tuples that was (nearly) full is
+  the wall, and one that was not has its ports elsewhere: in TIME-WAIT if there were enough of those,
+  else with somebody else.
+- Time-outs are the accept queue when the kernel counted an overflow or connects came in at the times of
+  repeated SYNs; the tracking table when that was near its end; else silence is all that is known.
+- Where nothing failed, what cut the run off comes first, then doubts about the generator (its numbers
+  are about itself, so nothing can be told about others), then connects that a repeated SYN made late.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from loadgen.metrics.outcomes import Outcome
+from loadgen.metrics.remedies import Change, ranked
 from loadgen.model import Plan
 
-#: Which limit an outcome speaks of, and what the reader calls it.
-_LIMITS: Final = {
-    Outcome.NO_FREE_FOUR_TUPLE: ("four-tuples", "no free four-tuple was left"),
-    Outcome.NO_FREE_PORT: ("source-ports", "no free source port was left to bind"),
-    Outcome.NO_SUCH_SOURCE: ("source-address", "a source address is not on this host"),
-    Outcome.NO_DESCRIPTOR: ("descriptors", "no descriptor was left"),
-    Outcome.NO_MEMORY: ("memory", "the kernel had no memory for more sockets"),
-    Outcome.TIMED_OUT: ("target", "the target did not answer in time"),
-    Outcome.REFUSED: ("target", "the target refused"),
-    Outcome.RESET: ("target", "the target reset the connection"),
-    Outcome.UNREACHABLE: ("target", "the target cannot be reached"),
-    Outcome.FORBIDDEN: ("permission", "the kernel forbade it"),
-    Outcome.SELF_CONNECT: ("self-connect", "connections met themselves: the target port is closed"),
-    Outcome.LOST: ("target", "the other side closed connections while they were held"),
-    Outcome.OTHER: ("other", "attempts failed for a reason loadgen has no name for"),
+#: Every limit there is, and what a reader is told; in order of nearness, which decides a tie.
+LIMITS: Final = {
+    "four-tuples": "no free four-tuple was left",
+    "source-ports": "no free source port was left to bind",
+    "port-held": "source ports that the plan counts on are held by others",
+    "time-wait": "the source ports that were missing are in TIME-WAIT",
+    "source-address": "a source address is not on this host",
+    "descriptors": "no file descriptor was left",
+    "memory": "the kernel had no memory for more sockets",
+    "forbidden": "the kernel forbade it",
+    "conntrack": "the connection tracking table is nearly full",
+    "self-connect": "connections met themselves, because nothing listens at {target}",
+    "backlog": "{target} did not accept fast enough and its queue overflowed",
+    "blackhole": "{target} did not answer",
+    "refused": "{target} refused",
+    "reset": "{target} reset the connection",
+    "unreachable": "{target} cannot be reached",
+    "lost": "the other side closed connections while they were held",
+    "other": "attempts failed for a reason loadgen has no name for",
+    "in-flight": "{not_started:,} connections never started: the window of {window:,} attempts in each worker was full",
+    "interrupted": "the run was interrupted{not_started_too}",
+    "incomplete": "the run was cut off{not_started_too}: {because}",
+    "generator": "loadgen itself was the bottleneck: {doubt}",
+    "none": "no limit was met",
 }
 
+_OF_OUTCOME: Final = {
+    Outcome.NO_FREE_FOUR_TUPLE: "four-tuples",
+    Outcome.NO_FREE_PORT: "source-ports",
+    Outcome.NO_SUCH_SOURCE: "source-address",
+    Outcome.NO_DESCRIPTOR: "descriptors",
+    Outcome.NO_MEMORY: "memory",
+    Outcome.TIMED_OUT: "blackhole",
+    Outcome.REFUSED: "refused",
+    Outcome.RESET: "reset",
+    Outcome.UNREACHABLE: "unreachable",
+    Outcome.FORBIDDEN: "forbidden",
+    Outcome.SELF_CONNECT: "self-connect",
+    Outcome.LOST: "lost",
+}
+_RESOURCES: Final = ("four-tuples", "source-ports", "source-address", "descriptors", "memory")
+_EXHAUSTED: Final = frozenset({"four-tuples", "source-ports", "port-held", "time-wait"})
 
-def decide(summary: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """The verdict of a summary that has everything but its verdict.
+#: Kernel counters that speak of a limit; a limit without a row here moves none, as running out of ports.
+_COUNTERS: Final[Mapping[str, Sequence[str]]] = {
+    "time-wait": ("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow"),
+    "backlog": ("TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDoCookies", "TcpExt.TCPSynRetrans"),
+    "blackhole": ("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails"),
+    "conntrack": ("TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
+    "refused": ("Tcp.AttemptFails",),
+    "reset": ("Tcp.EstabResets", "Tcp.AttemptFails", "TcpExt.ListenOverflows"),
+    "lost": ("Tcp.EstabResets", "Tcp.OutRsts", "TcpExt.ListenOverflows"),
+    "memory": ("TcpExt.TCPMemoryPressures", "TcpExt.TCPAbortOnMemory", "TcpExt.PruneCalled"),
+}
 
-    Returns: limit, text, predicted (connections the plan had room for), observed (the most that were
-    open at once), remedies.
+#: A space of four-tuples this full is the wall; the few others that are missing are told in a note.
+_NEARLY_FULL: Final = 0.9
+#: When the kernel sends a SYN again: once a second with tcp_syn_linear_timeouts (Linux 6.5), doubling without.
+_SYN_RETRIES_S: Final = (1, 2, 3, 4, 5, 7, 11, 15)
+_LINES: Final = 3
+
+
+def decide(summary: Mapping[str, Any], plan: Plan, host: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict of a summary that has everything but its verdict; `host` is host.json, or empty.
+
+    Returns: limit (a key of LIMITS), text (for a person), predicted (connections the plan had room for),
+    observed (the most that were open at once), evidence (facts with their numbers), remedies (best first).
     """
-    outcomes, opened = summary["outcomes"], summary["open"]
-    established, lost = outcomes["established"], opened["lost"]
-    limit, text, remedies = "none", "no limit was met", []
-    if summary["errors"]:
-        worst = max(summary["errors"], key=lambda error: error["count"])
-        limit, reason = _LIMITS[Outcome(worst["outcome"])]
-        text = f"{reason} ({worst['syscall']} {worst['errno']}, {worst['count']:,} times)"
-        remedies = _remedies(limit, plan)
-    elif summary["arrivals"]["not_started"]:
-        text = f"{summary['arrivals']['not_started']:,} of the connections were never started"
-        if summary["complete"]:
-            limit, text = "in-flight", text + f": {plan.in_flight_max} attempts of a worker were waiting for an answer"
-            remedies = ["raise `in_flight`, lower the rate, or find out why the target answers late"]
-    if limit == "none" and not summary["generator"]["trustworthy"]:
-        limit, text = "generator", "loadgen itself was the bottleneck: " + summary["generator"]["reasons"][0]
-        remedies = ["lower the rate, or run on a machine with more cores"]
-    held = f", held {summary['phases']['hold_s']:.0f} s" if summary["phases"]["hold_s"] >= 1 else ""
-    kept = "with none lost" if not lost else f"of which {lost:,} were lost"
-    head = (
-        f"{established:,} of {plan.connections:,} connections opened at "
-        f"{summary['rate_per_s']['established_mean']:,.0f}/s{held} {kept}"
-    )
+    run = _Run(summary, plan, host)
+    limit = _limit(run)
+    lines = [remedy.text for remedy in ranked(limit, run.change)]
     return {
         "limit": limit,
-        "text": f"{head}: {text}.",
-        "predicted": min(plan.capacity, plan.connections),
-        "observed": opened["peak"],
-        "remedies": remedies,
+        "text": _text(run, limit),
+        "predicted": run.predicted,
+        "observed": run.observed,
+        "evidence": _evidence(run, limit),
+        "remedies": lines,
     }
 
 
-def _remedies(limit: str, plan: Plan) -> list[str]:
-    match limit:
+@dataclass(frozen=True)
+class _Run:
+    """What the rules ask of a run, each worked out once."""
+
+    summary: Mapping[str, Any]
+    plan: Plan
+    host: Mapping[str, Any]
+
+    @property
+    def predicted(self) -> int:
+        return min(self.plan.capacity, self.plan.connections)
+
+    @property
+    def observed(self) -> int:
+        return int(self.summary["open"]["peak"])
+
+    @property
+    def not_started(self) -> int:
+        return int(self.summary["arrivals"]["not_started"])
+
+    @property
+    def delta(self) -> Mapping[str, int]:
+        found: Mapping[str, int] = self.summary.get("kernel", {}).get("delta", {})
+        return found
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """Connections by the limit that their (system call, errno) speaks of."""
+        counts: Counter[str] = Counter()
+        for error in self.summary["errors"]:
+            counts[_OF_OUTCOME.get(error["outcome"], "other")] += error["count"]
+        return counts
+
+    @cached_property
+    def spaces(self) -> list[tuple[str, int, int, int]]:
+        """(name, open at most, capacity, failed) of each space of ports: a pair, or a source that shares none."""
+        found: dict[str, tuple[int, int, int]] = {}
+        for row in self.summary.get("sources", ()):
+            name = f"{row['source']} -> {row['target']}" if self.plan.strategy.shares_ports else row["source"]
+            opened, _, failed = found.get(name, (0, 0, 0))
+            found[name] = (opened + row["peak_open"], row["capacity"], failed + row["failed"])
+        return [(name, *numbers) for name, numbers in found.items()]
+
+    @cached_property
+    def time_wait(self) -> int:
+        """The most sockets in TIME-WAIT while connections were opened: those of the drain came too late."""
+        kernel = self.summary.get("kernel", {})
+        return int(kernel.get("ramp_peak", kernel.get("peak", {})).get("sockstat.tcp_tw", 0))
+
+    @property
+    def waiting(self) -> int:
+        """Attempts that held a four-tuple without being open: SYN-SENT does."""
+        return self.counts["blackhole"] + int(self.summary["outcomes"]["in_flight"])
+
+    @cached_property
+    def tracked(self) -> tuple[int, int]:
+        """(entries of the connection tracking table with this run's in it, its size); (0, 0) without one."""
+        sysctls = self.host.get("sysctls", {})
+        count, size = (_whole(sysctls.get(f"net.netfilter.nf_conntrack_{key}")) for key in ("count", "max"))
+        return (count + self.observed, size) if count and size else (0, 0)
+
+    @property
+    def table_full(self) -> bool:
+        entries, size = self.tracked
+        return size > 0 and entries >= 0.95 * size
+
+    @property
+    def overflowed(self) -> bool:
+        return any(self.delta.get(f"TcpExt.{name}", 0) > 0 for name in ("ListenOverflows", "ListenDrops"))
+
+    @cached_property
+    def late_s(self) -> float:
+        """The 99th percentile of connect, when it stands where a repeated SYN puts it; else 0."""
+        connect = self.summary.get("latency_us", {}).get("connect", {})
+        p50, p99 = (connect.get(key, 0) / 1e6 for key in ("p50", "p99"))
+        return p99 if p50 < 0.5 and any(n <= p99 <= 1.05 * n + 0.02 for n in _SYN_RETRIES_S) else 0.0
+
+    @cached_property
+    def target(self) -> str:
+        """Whom to name: the one target that failed, or "the targets"."""
+        failing = {row["target"] for row in self.summary.get("sources", ()) if row["failed"]}
+        names = failing or {str(target.endpoint) for target in self.plan.targets}
+        return names.pop() if len(names) == 1 else "the targets"
+
+    @property
+    def change(self) -> Change:
+        short = max(self.plan.connections - self.observed, 0)
+        errnos = frozenset(error["errno"] for error in self.summary["errors"])
+        return Change(self.plan, self.host, short=short, errnos=errnos, target=self.target, time_wait=self.time_wait)
+
+
+def _limit(run: _Run) -> str:
+    counts = Counter(run.counts)
+    if counts["self-connect"]:
+        # The same closed port, met by connects that did not happen to be given its number.
+        counts["self-connect"] += counts.pop("refused", 0)
+    if not run.summary["complete"]:
+        cut = "interrupted" if "interrupt" in (run.summary.get("incomplete_because") or "") else "incomplete"
+        counts[cut] += run.not_started + run.summary["outcomes"]["in_flight"]
+    elif run.not_started:
+        spent = [name for name in _RESOURCES if counts[name]]
+        cause = (
+            max(spent, key=lambda name: counts[name]) if spent else "blackhole" if counts["blackhole"] else "in-flight"
+        )
+        counts[cause] += run.not_started
+    order = [name for name in LIMITS if name in counts]
+    worst = max(order, key=lambda name: counts[name], default="none")  # the first of equals
+    match worst:
         case "four-tuples" | "source-ports":
-            return [f"add source addresses: each adds {plan.capacity_per_pair * len(plan.targets):,} connections"]
-        case "descriptors":
-            return ["raise the hard limit of open files (ulimit -Hn), or let loadgen choose the number of workers"]
-        case "source-address":
-            return [f"add the address: ip address add {plan.sources[0]} dev lo"]
-        case "target":
-            return ["look at the target: its listen backlog, its limits and its log"]
-        case _:
-            return []
+            return _why_no_port(run, worst)
+        case "blackhole":
+            return _why_silent(run)
+        case "forbidden":
+            return "conntrack" if run.table_full else "forbidden"
+        case "none" if not run.summary["generator"]["trustworthy"]:
+            return "generator"
+        case "none" if run.late_s:
+            return "backlog"
+    return worst
+
+
+def _why_no_port(run: _Run, wall: str) -> str:
+    failing = [(opened, capacity) for _, opened, capacity, failed in run.spaces if failed and capacity]
+    if not failing:
+        return wall
+    opened, capacity = max(failing, key=lambda space: space[0] / space[1])
+    waiting = run.waiting // len(failing)
+    # loadgen names each port once, so one that is in use before all of them are is somebody else's.
+    full = 1.0 if wall == "source-ports" and run.plan.strategy.names_ports else _NEARLY_FULL
+    if opened + waiting >= full * capacity:
+        return _why_silent(run) if waiting > opened else wall
+    missing = capacity - opened - waiting
+    return "time-wait" if 2 * run.time_wait >= missing else "port-held"
+
+
+def _why_silent(run: _Run) -> str:
+    if run.overflowed or run.late_s:
+        return "backlog"
+    return "conntrack" if run.table_full else "blackhole"
+
+
+def _text(run: _Run, limit: str) -> str:
+    outcomes, lost = run.summary["outcomes"], run.summary["open"]["lost"]
+    established, hold_s = outcomes["established"], run.summary["phases"]["hold_s"]
+    held = f", held {hold_s:.0f} s" if hold_s >= 1 else ""
+    kept = f"of which {lost:,} were lost" if lost else "with none lost"
+    pace = f"{run.summary['rate_per_s']['established_mean']:,.0f}/s"
+    head = f"{established:,} of {run.plan.connections:,} connections opened at {pace}{held} {kept}"
+    if not established:
+        head = f"None of {run.plan.connections:,} connections opened"
+    doubts = run.summary["generator"].get("reasons") or ["it did not keep up"]
+    reason = LIMITS[limit].format(
+        target=run.target,
+        not_started=run.not_started,
+        window=run.plan.in_flight_max,
+        not_started_too=f" with {run.not_started:,} connections not started" if run.not_started else "",
+        because=run.summary.get("incomplete_because") or "nobody knows why",
+        doubt=doubts[0],
+    )
+    if limit == "backlog" and not run.counts["blackhole"]:
+        reason = (
+            f"{run.target} took 1 % of the connections only after {run.late_s:.1f} s, when their SYN was sent again"
+        )
+    own = [error for error in run.summary["errors"] if _OF_OUTCOME.get(error["outcome"], "other") in _behind(limit)]
+    if own:
+        worst = max(own, key=lambda error: error["count"])
+        reason += f" ({worst['syscall']} {worst['errno']} {_times(worst['count'])})"
+    if own and run.not_started:
+        reason += f", and {run.not_started:,} connections never started"
+    return f"{head}: {reason}.{_note(run, limit)}"
+
+
+def _note(run: _Run, limit: str) -> str:
+    """Why an exhausted run has less than the arithmetic promised."""
+    short = run.predicted - run.observed - run.waiting
+    if limit not in _EXHAUSTED or short <= 0 or run.summary["open"]["lost"]:
+        return ""
+    where = "in TIME-WAIT" if limit == "time-wait" else "held by others"
+    ports = "port is" if short == 1 else "ports are"
+    return f" {run.predicted:,} predicted, {run.observed:,} observed: {short:,} {ports} {where}."
+
+
+def _behind(limit: str) -> frozenset[str]:
+    """The limits that errors speak of by themselves, before the rules looked closer."""
+    if limit in _EXHAUSTED:
+        return frozenset({"four-tuples", "source-ports"})
+    return {"backlog": frozenset({"blackhole"}), "conntrack": frozenset({"blackhole", "forbidden"})}.get(
+        limit, frozenset({limit})
+    )
+
+
+def _evidence(run: _Run, limit: str) -> list[str]:
+    if limit == "none":
+        return []
+    errors = sorted(run.summary["errors"], key=lambda error: -error["count"])
+    found = [f"{error['syscall']} {error['errno']} {_times(error['count'])}" for error in errors[:_LINES]]
+    if limit == "lost":
+        ways = {error["errno"] for error in errors if error["outcome"] == Outcome.LOST}
+        found += ["EOF is the other side's orderly close"] if "EOF" in ways else []
+        found += ["ECONNRESET is its RST, or one from a box between"] if "ECONNRESET" in ways else []
+    if limit in _EXHAUSTED:
+        unit = "four-tuples" if run.plan.strategy.shares_ports else "source ports"
+        failing = [space for space in run.spaces if space[3]]
+        found += [f"{name}: {opened:,} of {capacity:,} {unit} in use" for name, opened, capacity, _ in failing[:_LINES]]
+        found += [f"and {len(failing) - _LINES:,} more like these"] if len(failing) > _LINES else []
+        if run.time_wait:
+            found.append(f"{run.time_wait:,} sockets in TIME-WAIT while connections were opened")
+        if run.waiting:
+            found.append(f"{run.waiting:,} four-tuples held by attempts without an answer")
+    if limit == "descriptors" and (most := run.plan.descriptor_limit or run.host.get("descriptors")):
+        found.append(f"{most:,} descriptors in a worker at most (RLIMIT_NOFILE), workers: {run.plan.workers}")
+    if limit == "conntrack":
+        found.append(f"about {run.tracked[0]:,} of {run.tracked[1]:,} entries of nf_conntrack in use")
+    if limit == "backlog" and run.late_s:
+        found.append(f"connect took {run.late_s:.2f} s at the 99th percentile, where a repeated SYN puts it")
+    found += [f"{name} {run.delta[name]:+,}" for name in _COUNTERS.get(limit, ()) if run.delta.get(name)]
+    if run.not_started:
+        found.append(f"{run.not_started:,} connections never started")
+    if limit in ("interrupted", "incomplete"):
+        found.append(str(run.summary.get("incomplete_because") or "the run left no reason"))
+    if limit == "generator":
+        found += [str(reason) for reason in run.summary["generator"].get("reasons", ())]
+    return found
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def _whole(text: object) -> int:
+    return int(text) if isinstance(text, int | str) and str(text).isdecimal() else 0

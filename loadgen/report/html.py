@@ -45,12 +45,12 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
     style, scripts = _style(), _scripts()
     drawn = charts.everything(series, events)
     policy = (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, scripts))};"
+        f"default-src 'none'; style-src {hash_of(style)}; script-src {' '.join(map(hash_of, scripts))};"
         " img-src data:; base-uri 'none'; form-action 'none'"
     )
     return (
-        _environment()
-        .from_string(_read("template.html.j2"))
+        environment()
+        .from_string(read("template.html.j2"))
         .render(
             policy=policy,
             style=Markup(style),
@@ -70,6 +70,7 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
             headroom=_headroom(plan),
             notes=words.items(plan, "notes"),
             expect=words.rows(summary, "expect"),
+            probes=words.probes(summary),
             events=_events(events),
             host=_groups(host),
             plan=_plan(plan),
@@ -89,29 +90,32 @@ def payload(data: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _hash(block: str) -> str:
+def hash_of(block: str) -> str:
     """The CSP source of an inline block: it covers every character between the tags."""
     digest = hashlib.sha256(block.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 @cache
-def _read(name: str) -> str:
+def read(name: str) -> str:
+    """A file of this package."""
     return (HERE / name).read_text(encoding="utf-8")
 
 
 def _style() -> str:
-    return _read("vendor/uplot/uPlot.min.css") + "\n" + _read("report.css")
+    return read("vendor/uplot/uPlot.min.css") + "\n" + read("report.css")
 
 
 def _scripts() -> tuple[str, str]:
     # The licence travels with every copy, and a report is one.
-    notice = f"/*\nuPlot {_read('vendor/uplot/VERSION').strip()}\n{_read('vendor/uplot/LICENSE')}*/\n"
-    return notice + _read("vendor/uplot/uPlot.iife.min.js"), _read("report.js")
+    notice = f"/*\nuPlot {read('vendor/uplot/VERSION').strip()}\n{read('vendor/uplot/LICENSE')}*/\n"
+    return notice + read("vendor/uplot/uPlot.iife.min.js"), read("report.js")
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What every page is rendered with: each expression made visible, then escaped."""
+
     def shown(value: object) -> object:
         """Applied to every {{ expression }} before it is escaped."""
         if isinstance(value, Markup):
@@ -177,6 +181,7 @@ def _page(summary: Json, plan: Json) -> dict[str, Any]:
         "expect_failed": len(failed),
         "predicted": verdict.get("predicted"),
         "observed": verdict.get("observed"),
+        "evidence": words.items(verdict, "evidence"),
         "remedies": words.items(verdict, "remedies"),
         "phases": [
             (name, words.seconds(phases[f"{name}_s"]))

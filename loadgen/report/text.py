@@ -7,7 +7,7 @@ that nothing is lost in a pipe, with NO_COLOR or on a terminal without colours.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from loadgen.report import words
@@ -19,7 +19,7 @@ LABEL_WIDTH: Final = 13
 WIDTH_MIN, WIDTH_MAX = 60, 100
 ERRORS_MAX: Final = 6
 #: The styles of rich; the label of each line is dim, whatever the line is.
-_STYLES: Final = {"verdict": "bold", "bad": "red", "good": "green", "head": "dim", "": ""}
+_STYLES: Final = {"verdict": "bold", "row": "", "bad": "red", "good": "green", "head": "dim", "": ""}
 
 #: (tone, line): a key of _STYLES, and the text.
 Line = tuple[str, str]
@@ -32,9 +32,19 @@ def summary_lines(summary: Mapping[str, Any], *, report: str | None = None, widt
 
 def render(summary: Mapping[str, Any], console: Console, *, report: str | None = None) -> None:
     """Print the summary to a console, as wide as that is but between 60 and 100 columns."""
+    show(_lines(summary, report, width_of(console)), console)
+
+
+def width_of(console: Console) -> int:
+    """How wide lines for this console should be."""
+    return max(WIDTH_MIN, min(console.width, WIDTH_MAX))
+
+
+def show(lines: Sequence[Line], console: Console) -> None:
+    """Print lines to a console, whatever its encoding."""
     from rich.text import Text  # rich takes 50 ms that a `--json` run need not spend
 
-    for tone, line in _lines(summary, report, max(WIDTH_MIN, min(console.width, WIDTH_MAX))):
+    for tone, line in lines:
         # What the terminal's encoding lacks becomes an escape instead of an exception.
         text = Text(line.encode(console.encoding, "backslashreplace").decode(console.encoding), style=_STYLES[tone])
         if tone in ("", "good", "bad"):
@@ -43,24 +53,38 @@ def render(summary: Mapping[str, Any], console: Console, *, report: str | None =
 
 
 def _lines(summary: Mapping[str, Any], report: str | None, width: int) -> list[Line]:
-    found: list[Line] = [("verdict", line) for line in _wrapped(words.headline(summary), "", width)]
+    found: list[Line] = [("verdict", line) for line in wrapped(words.headline(summary), "", width)]
     incomplete = words.incomplete_because(summary)
     if incomplete is not None:
-        found += _labelled("INCOMPLETE", incomplete, width, "bad")
+        found += labelled("INCOMPLETE", incomplete, width, "bad")
     found.append(("", ""))
     found += _connections(summary, width)
     found += _pace(summary, width)
     found += _latency(summary)
     found += _errors(summary, width)
+    found += _probes(summary, width)
     found += _expectations(summary, width)
     distrust = words.distrust(summary)
     if distrust is not None:
-        found += _labelled("generator", "NOT TRUSTWORTHY: " + "; ".join(distrust), width, "bad")
-    for index, remedy in enumerate(words.items(words.part(summary, "verdict"), "remedies")):
-        found += _labelled("remedy" if index == 0 else "", str(remedy), width)
+        found += labelled("generator", "NOT TRUSTWORTHY: " + "; ".join(distrust), width, "bad")
+    found += _verdict(summary, width)
     if report:
         # In one piece however long it is, so that it can be picked up with a double click.
         found.append(("", "report".ljust(LABEL_WIDTH) + words.visible(report)))
+    return found
+
+
+def _verdict(summary: Mapping[str, Any], width: int) -> list[Line]:
+    """What shows the limit, without the counts of errors that stand above it, and what would move it."""
+    verdict = words.part(summary, "verdict")
+    errors = tuple(f"{row.get('syscall')} {row.get('errno')} " for row in words.rows(summary, "errors"))
+    evidence = [fact for fact in map(str, words.items(verdict, "evidence")) if not fact.startswith(errors)]
+    found: list[Line] = []
+    for index, fact in enumerate(evidence):
+        found += labelled("evidence" if index == 0 else "", fact, width)
+    for index, remedy in enumerate(words.items(verdict, "remedies")):
+        first = f"{'remedies' if index == 0 else '':{LABEL_WIDTH}}{index + 1}. "
+        found += [("", line) for line in wrapped(str(remedy), first, width)]
     return found
 
 
@@ -80,13 +104,13 @@ def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
         f"{words.count(opened.get('lost'))} lost while held",
         f"at most {words.count(opened.get('peak'))} open",
     ]
-    found = _labelled("connections", first, width) + _labelled("", ", ".join(second), width)
+    found = labelled("connections", first, width) + labelled("", ", ".join(second), width)
     if sink:
         agrees = sink.get("agrees") is True
         accepted, peak = words.count(sink.get("accepted")), words.count(sink.get("open_peak"))
         reason = "both sides agree" if agrees else f"THE SIDES DISAGREE: {sink.get('text') or 'no reason given'}"
         said = f"{accepted} accepted, at most {peak} open; {reason}"
-        found += _labelled("other side", said, width, "" if agrees else "bad")
+        found += labelled("other side", said, width, "" if agrees else "bad")
     return found
 
 
@@ -102,8 +126,8 @@ def _pace(summary: Mapping[str, Any], width: int) -> list[Line]:
     found: list[Line] = []
     if pace:
         mean, peak = words.rate(pace.get("established_mean")), words.rate(pace.get("established_peak"))
-        found += _labelled("rate", f"{mean} mean over the ramp, {peak} peak", width)
-    return found + (_labelled("time", ", ".join(took), width) if took else [])
+        found += labelled("rate", f"{mean} mean over the ramp, {peak} peak", width)
+    return found + (labelled("time", ", ".join(took), width) if took else [])
 
 
 def _latency(summary: Mapping[str, Any]) -> list[Line]:
@@ -129,11 +153,18 @@ def _errors(summary: Mapping[str, Any], width: int) -> list[Line]:
         said = f"{words.count(row.get('count')):>9}  {row.get('syscall')} {row.get('errno')}"
         if row.get("outcome"):
             said += f" ({row['outcome']})"
-        found += _labelled("errors" if index == 0 else "", said, width)
+        found += labelled("errors" if index == 0 else "", said, width)
     rest = rows[ERRORS_MAX:]
     if rest:
         said = f"{words.count(words.total(row.get('count') for row in rest)):>9}  of {len(rest)} other kinds"
-        found += _labelled("", said, width)
+        found += labelled("", said, width)
+    return found
+
+
+def _probes(summary: Mapping[str, Any], width: int) -> list[Line]:
+    found: list[Line] = []
+    for name, said in words.probes(summary):
+        found += labelled("probes" if not found else "", f"{name}: {said}", width)
     return found
 
 
@@ -143,16 +174,17 @@ def _expectations(summary: Mapping[str, Any], width: int) -> list[Line]:
         passed = row.get("passed") is True
         said = f"{'pass' if passed else 'FAIL'}  {row.get('expression')}"
         said += f", observed {words.scalar(row.get('observed'))}"
-        found += _labelled("expect" if index == 0 else "", said, width, "good" if passed else "bad")
+        found += labelled("expect" if index == 0 else "", said, width, "good" if passed else "bad")
     return found
 
 
-def _labelled(label: str, text: str, width: int, tone: str = "") -> list[Line]:
+def labelled(label: str, text: str, width: int, tone: str = "") -> list[Line]:
     """A label and a text, the text in a column of its own however many lines it takes."""
-    return [(tone, line) for line in _wrapped(text, label.ljust(LABEL_WIDTH), width)]
+    return [(tone, line) for line in wrapped(text, label.ljust(LABEL_WIDTH), width)]
 
 
-def _wrapped(text: str, first: str, width: int) -> list[str]:
+def wrapped(text: str, first: str, width: int) -> list[str]:
+    """A text in lines, the first after `first` and the others below it."""
     # One paragraph, made of visible characters: a run's name must not move the cursor.
     said = words.visible(" ".join(text.split("\n"))).replace("\t", " ")
     return textwrap.wrap(

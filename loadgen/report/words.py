@@ -182,3 +182,19 @@ def distrust(summary: Mapping[str, Any]) -> list[str] | None:
     if generator.get("trustworthy") is not False:
         return None
     return [str(reason) for reason in items(generator, "reasons")] or ["the summary does not say why"]
+
+
+def probes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each probe by name, and in words what it saw: "0 succeeded; connect EADDRNOTAVAIL 20"."""
+    found = []
+    for name in part(summary, "probes"):
+        result = part(part(summary, "probes"), name)
+        if result.get("reason"):
+            said = f"could not run: {result['reason']}"
+        else:
+            said = f"{count(result.get('established'))} succeeded"
+            for syscall in part(result, "errors"):
+                for number, times in part(part(result, "errors"), syscall).items():
+                    said += f"; {syscall} {number} {count(times)}"
+        found.append((visible(name), visible(said)))
+    return found

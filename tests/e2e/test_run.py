@@ -44,7 +44,7 @@ KEYS: Final = {
     "latency_us.arrival": QUANTILES,
     "sources.0": {"source", "target", "capacity", "peak_open", "established", "failed"},
     "kernel": {"delta", "peak"},
-    "verdict": {"limit", "text", "predicted", "observed", "remedies"},
+    "verdict": {"limit", "text", "predicted", "observed", "evidence", "remedies"},
     "expect.0": {"expression", "passed", "observed"},
     "generator": {"trustworthy", "lag_ms_p99", "workers", "cpu_s"},
 }
@@ -322,7 +322,7 @@ def test_a_refusal_is_a_result_and_not_a_failure_of_the_run(loadgen: Loadgen) ->
     assert_adds_up(summary)
     assert summary["outcomes"]["failed"] == 200
     assert summary["errors"] == [{"syscall": "connect", "errno": "ECONNREFUSED", "outcome": "refused", "count": 200}]
-    assert summary["verdict"]["limit"] == "target"
+    assert summary["verdict"]["limit"] == "refused"
     assert summary["open"] == {"peak": 0, "end_of_hold": 0, "lost": 0}
     assert summary["sink"] is None
 

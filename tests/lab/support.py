@@ -184,9 +184,15 @@ class Load:
         self.settle(lambda: not self.recorder.in_flight)
 
     def start(self, count: int = 1) -> None:
-        """Make `count` attempts, answered or not."""
-        for begun in range(0, count, BATCH_MAX):
-            self.connector.open_batch((0,) * min(BATCH_MAX, count - begun))
+        """Make `count` attempts, answered or not; pairs that were denied a port rest in between, as in a worker."""
+        goal = self.recorder.started + count
+
+        def begun() -> bool:
+            if not self.connector.rest_ns():
+                self.connector.open_batch((0,) * min(BATCH_MAX, goal - self.recorder.started))
+            return self.recorder.started == goal
+
+        until(begun)
         self.check()
 
     def settle(self, done: Callable[[], bool]) -> None:

@@ -6,13 +6,15 @@ import os
 import resource
 import select
 import socket
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from loadgen import sink
+from loadgen.clock import now_ns
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks
 from loadgen.model import Endpoint
@@ -31,7 +33,9 @@ def free_numbers(pid: int, limit: int) -> list[int]:
 class Sinks:
     """Some sink processes, and what they have counted."""
 
-    def __init__(self, keep: ExitStack, endpoints: Sequence[Endpoint], count: int, rows: int, descriptors: int) -> None:
+    def __init__(
+        self, keep: ExitStack, endpoints: Sequence[Endpoint], count: int, rows: int, descriptors: int, **manners: Any
+    ) -> None:
         self.blocks = Blocks.create("test-sinks", sink.block_dtype(rows), count)
         keep.callback(os.close, self.blocks.fd)
         self.links: list[Link] = []
@@ -39,7 +43,7 @@ class Sinks:
         self.reports: list[dict[str, str] | None] = []
         for index in range(count):
             ours, theirs = Link.pair()
-            shard = sink.SinkShard(tuple(endpoints), index, count, rows, descriptors)
+            shard = sink.SinkShard(tuple(endpoints), index, count, rows, descriptors, **manners)
 
             def body(shard: sink.SinkShard = shard, theirs: Link = theirs, ours: Link = ours) -> None:
                 ours.close()
@@ -66,8 +70,8 @@ class Sinks:
 
 @pytest.fixture
 def sinks(keep: ExitStack) -> Callable[..., Sinks]:
-    def make(*endpoints: Endpoint, count: int = 1, rows: int = 4, descriptors: int = 2048) -> Sinks:
-        return Sinks(keep, endpoints, count, rows, descriptors)
+    def make(*endpoints: Endpoint, count: int = 1, rows: int = 4, descriptors: int = 2048, **manners: Any) -> Sinks:
+        return Sinks(keep, endpoints, count, rows, descriptors, **manners)
 
     return make
 
@@ -338,3 +342,27 @@ def test_a_sink_ends_when_told_and_when_left_alone(
 def test_a_sink_can_tell_65536_sources_apart() -> None:
     """As many as a scenario may name, and a row each for strangers and for all beyond."""
     assert sink.block_dtype(65_538)["accepted"].shape == (65_538,)
+
+
+def test_a_sink_that_does_not_accept(sinks: Callable[..., Sinks], keep: ExitStack) -> None:
+    """Its backlog and one more are connected, and the next one waits; another listener is as ever."""
+    there = Endpoint("127.0.0.1", 9001)
+    made = sinks(HERE, there, backlogs={HERE: 2}, accept_after_s={HERE: None})
+    for _ in range(3):
+        keep.enter_context(socket.create_connection(HERE.sockaddr, 1))
+    with pytest.raises(TimeoutError):
+        socket.create_connection(HERE.sockaddr, 0.1)
+    keep.enter_context(socket.create_connection(there.sockaddr, 1))
+    made.expect(accepted=1, open=1)
+
+
+def test_a_sink_that_accepts_later(sinks: Callable[..., Sinks], keep: ExitStack) -> None:
+    """So long after the start of the run, not of the sink."""
+    made = sinks(HERE, accept_after_s={HERE: 0.3})
+    keep.enter_context(socket.create_connection(HERE.sockaddr, 1))
+    time.sleep(0.4)
+    assert sink.totals(made.blocks) == {"accepted": 0, "open": 0}
+    begun = now_ns()
+    made.links[0].send(do="start", at_ns=begun)
+    made.expect(accepted=1, open=1)
+    assert 0.3e9 <= now_ns() - begun < 2e9

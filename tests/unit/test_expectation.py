@@ -17,6 +17,14 @@ SUMMARY = {
     "kernel": {"delta": {"TcpExt.TWRecycled": 7}},
     "verdict": {"limit": "none", "observed": None},
     "odd": float("nan"),
+    "probes": {
+        "some-body": {
+            "established": 0,
+            "errors": {"connect": {"EADDRNOTAVAIL": 20, "ETIMEDOUT": 1}, "bind": {"EINVAL": 2}},
+        },
+        "fine": {"established": 20, "errors": {}},
+        "absent": {"reason": "no such user"},
+    },
 }
 
 
@@ -89,3 +97,26 @@ def test_it_keeps_its_text() -> None:
 def test_anything_else_is_refused_with_an_example(text: object) -> None:
     with pytest.raises(ValueError, match=r"as in outcomes\.failed == 0"):
         Expectation.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "observed"),
+    [
+        ("probes.some-body.established", 0),
+        ("probes.some-body.errors.connect.EADDRNOTAVAIL", 20),
+        ("probes.some-body.errors.connect", 21),
+        ("probes.some-body.errors", 23),
+        ("probes.some-body.errors.connect.ECONNREFUSED", 0),
+        ("probes.fine.errors.connect.EADDRNOTAVAIL", 0),
+        ("probes.fine.errors", 0),
+        ("probes.fine.failures", None),
+        ("probes.absent.established", None),
+        ("probes.absent.errors", None),
+        ("probes.absent.errors.connect.EADDRNOTAVAIL", None),
+        ("probes.unheard-of.errors", None),
+        ("probes.errors.connect", None),
+    ],
+)
+def test_errors_of_a_probe_are_counted_if_it_ran(path: str, observed: float | None) -> None:
+    """0 for what did not happen, but nothing at all of a probe that could not run."""
+    assert Expectation.parse(f"{path} == 0").check(SUMMARY) == (observed == 0, observed)

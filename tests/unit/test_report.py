@@ -166,6 +166,7 @@ def recorded_run(
             else "No limit was reached: all 100,000 connections were established and held for 30 s.",
             "predicted": 100_000,
             "observed": established_all,
+            "evidence": ["connect EADDRNOTAVAIL 3,500 times", "TcpExt.ListenOverflows +512"] if failing else [],
             "remedies": [
                 "Add one source address: each brings 28,232 four-tuples toward each target.",
                 "Widen the range: sysctl -w net.ipv4.ip_local_port_range='1024 65535' gives 64,512 ports.",
@@ -609,3 +610,28 @@ def test_the_summary_survives_a_terminal_without_unicode(run: Run) -> None:
     stream.flush()
     assert isinstance(stream.buffer, io.BytesIO)
     assert b"Gr\\xfc\\xdfe" in stream.buffer.getvalue()
+
+
+def test_the_evidence_is_on_the_page_and_on_the_terminal(failing_run: Run) -> None:
+    """The terminal has the counts of errors a few lines above, so they are not said twice."""
+    lines = "\n".join(text.summary_lines(failing_run["summary"]))
+    assert "evidence     TcpExt.ListenOverflows +512" in lines
+    assert "remedies     1. Add one source address" in lines
+    page = Page(html.render(**failing_run))
+    for fact in failing_run["summary"]["verdict"]["evidence"]:
+        assert fact in page.text
+
+
+def test_probes_are_told_in_both_reports() -> None:
+    summary = {
+        "probes": {
+            "others": {"established": 0, "failed": 20, "errors": {"connect": {"EADDRNOTAVAIL": 20}}},
+            "<b>": {"reason": "uid 65534 is not mapped here"},
+        }
+    }
+    page = html.render(summary, [], [], {}, {}, "")
+    lines = "\n".join(text.summary_lines(summary))
+    for said in ("0 succeeded; connect EADDRNOTAVAIL 20", "could not run: uid 65534 is not mapped here"):
+        assert said in page
+        assert said in lines
+    assert "<b>" not in page.partition('id="probes"')[2].partition("</section>")[0]

@@ -13,7 +13,17 @@ from pydantic import ValidationError
 from loadgen import scenario
 from loadgen.errors import ExitCode, ScenarioError
 from loadgen.expectation import Expectation
-from loadgen.model import CloseMode, Endpoint, PortRange, Stage, Strategy
+from loadgen.model import (
+    CloseMode,
+    Endpoint,
+    PortRange,
+    Probe,
+    ProbeKind,
+    ProbeWhen,
+    Stage,
+    Strategy,
+    Target,
+)
 from loadgen.scenario import Fallback, Scenario, Topology, parse
 
 SMALLEST = """\
@@ -438,7 +448,7 @@ def test_every_example_and_default_of_the_schema_is_valid(model: type[Any]) -> N
     for name, field in model.model_fields.items():
         for example in field.examples or ():
             if model is Scenario:
-                assert parse(SMALLEST, overrides=[f"{field.alias or name}={json.dumps(example)}"])
+                assert parse(SMALLEST, overrides=["lab={}", f"{field.alias or name}={json.dumps(example)}"])
 
 
 def test_the_documentation_names_every_key() -> None:
@@ -455,3 +465,87 @@ def test_the_example_of_the_documentation_is_valid() -> None:
     assert whole
     for example in whole:
         assert parse(example)
+
+
+# --- Probes, and targets with manners ---------------------------------------------------------------
+
+PROBED = """\
+name: small
+sources: {addresses: 127.0.0.2}
+targets: [{address: "127.0.0.1:9000"}]
+connections: 10
+lab: {}
+probes:
+"""
+
+
+def test_a_probe_has_these_defaults() -> None:
+    found = parse(PROBED + "  - {name: somebody-else, when: hold}")
+    (spec,) = found.probes
+    assert found.probe(spec, PortRange(5, 6)) == Probe(
+        name="somebody-else",
+        when=ProbeWhen.HOLD,
+        kind=ProbeKind.CONNECT,
+        count=1,
+        strategy=Strategy.KERNEL,
+        source="",
+        target=Endpoint("127.0.0.1", 9000),
+        sink=False,
+        ports=PortRange(5, 6),
+        uid=None,
+        reuseaddr=False,
+    )
+
+
+def test_everything_of_a_probe() -> None:
+    found = parse(
+        PROBED + '  - {name: a, when: after, count: 1000, strategy: explicit, source: "::1", target: "[::1]:9001", '
+        "sink: true, ports: 40000-40019, uid: 65534}\n"
+        "  - {name: b, when: hold, kind: restart, ports: 9100, reuseaddr: true}"
+    )
+    first, second = (found.probe(spec, PortRange(5, 6)) for spec in found.probes)
+    assert (first.target, first.source, first.ports) == (Endpoint("::1", 9001), "::1", PortRange(40_000, 40_019))
+    assert (first.uid, first.sink, first.count) == (65534, True, 1000)
+    assert (second.kind, second.ports, second.reuseaddr) == (ProbeKind.RESTART, PortRange(9100, 9100), True)
+
+
+@pytest.mark.parametrize(
+    ("probes", "message"),
+    [
+        ("{name: a}", "when is missing"),
+        ("{name: a.b, when: hold}", "digits, underscores or hyphens"),
+        ("{name: a, when: hold, count: 1001}", "at most 1,000"),
+        ("{name: a, when: hold, kind: lisen}", "listen"),
+        ("{name: a, when: hold, kind: listen}", "listens on one port"),
+        ("{name: a, when: hold, kind: restart, ports: 1-2}", "listens on one port"),
+        ("{name: a, when: hold, kind: restart, ports: 1, count: 2}", "has no count"),
+        ("{name: a, when: hold, reuseaddr: true}", "about listeners"),
+        ("{name: a, when: hold, source: 127.0.0.2}", "strategy kernel chooses by itself; leave source out"),
+        ("{name: a, when: hold, strategy: late}", "add source"),
+        ("{name: a, when: hold, strategy: late, source: 127.0.0.2, ports: 1-2}", "cannot keep to ports"),
+        ('{name: a, when: hold, strategy: late, source: "::1"}', "not of one family"),
+        ("{name: a, when: hold, strategy: late, source: 127.0.0.0/30}", "write one address"),
+        ("{name: a, when: hold, strategy: late, source: eth0}", "write one address"),
+        ("{name: a, when: hold, uid: -1}", "at least 0"),
+        ("{name: a, when: hold}\n  - {name: a, when: after}", "probes.0 has that name already"),
+    ],
+)
+def test_probes_that_cannot_be(probes: str, message: str) -> None:
+    assert message in str(refusal(f"{PROBED}  - {probes}"))
+
+
+@pytest.mark.parametrize("lab", ["", "lab: {fallback: host}"])
+def test_probes_are_for_labs(lab: str) -> None:
+    text = PROBED.replace("lab: {}", lab) + "  - {name: a, when: hold}"
+    assert "probes are for labs" in str(refusal(text))
+
+
+def test_a_sink_with_manners() -> None:
+    text = SMALLEST.replace('9000"', '9000", sink: true, {}')
+    assert parse(text.replace("{}", "backlog: 9, accept: false")).targets[0].target == Target(
+        Endpoint("127.0.0.1", 9000), sink=True, backlog=9, accept_after_s=None
+    )
+    assert parse(text.replace("{}", "accept_after: 2s")).targets[0].target.accept_after_s == 2.0
+    assert "write one of the two" in str(refusal(text.replace("{}", "accept: false, accept_after: 2s")))
+    for key in ("backlog: 9", "accept: false", "accept_after: 2s"):
+        assert "write sink: true" in str(refusal(SMALLEST.replace('9000"', f'9000", {key}')))

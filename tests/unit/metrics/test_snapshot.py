@@ -54,6 +54,7 @@ def test_before_anything_happens_a_line_is_all_zeros() -> None:
         **dict.fromkeys(("started", "established", "failed", "in_flight", "not_started", "open", "lost", "retried"), 0),
         "ramp_s": 0.0,
         "tenths_s": [],
+        "cost_us": [],
         "errors": [],
         "pairs": [[0, 0, 0], [0, 0, 0]],
         "latency_ns": {"lateness": {}, "connect": {}, "arrival": {}},

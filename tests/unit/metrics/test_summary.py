@@ -166,7 +166,7 @@ def test_every_key_of_the_contract_is_there() -> None:
         "rate_per_s": {"established_mean", "established_peak"},
         "latency_us": {"lateness", "connect", "arrival"},
         "kernel": {"delta", "peak"},
-        "verdict": {"limit", "text", "predicted", "observed", "remedies"},
+        "verdict": {"limit", "text", "predicted", "observed", "evidence", "remedies"},
         "generator": {"trustworthy", "lag_ms_p99", "workers", "cpu_s"},
     }
     for key, keys in inside.items():
@@ -240,6 +240,7 @@ def test_the_kernel_has_its_highest_level_and_its_last_difference() -> None:
     assert fold()["kernel"] == {
         "delta": {"Tcp.ActiveOpens": 100, "Tcp.PassiveOpens": 99},
         "peak": {"sockstat.tcp_tw": 97},
+        "ramp_peak": {"sockstat.tcp_tw": 9},
     }
 
 
@@ -442,3 +443,44 @@ def test_expectations_are_held_against_the_finished_summary() -> None:
         {"expression": expect[2], "passed": True, "observed": 1},
         {"expression": expect[3], "passed": False, "observed": None},
     ]
+
+
+# --- Probes ---------------------------------------------------------------------------------------
+
+
+def test_probes_are_folded_from_the_events() -> None:
+    """With what they saw, or with the reason why they saw nothing; a run without any has an empty mapping."""
+    saw = {"established": 1, "failed": 2, "errors": {"bind": {"EADDRINUSE": 2}}, "source_ports": 1}
+    events = [
+        {"t_s": 1.0, "event": "probe", "text": "", "name": "one", "result": saw, "target": "x", "sources": {}},
+        {"t_s": 2.0, "event": "probe", "text": "", "name": "two", "reason": "no such user"},
+        ENDED,
+    ]
+    plan = replace(PLAN, expect=("probes.one.errors.bind == 2", "probes.two.errors == 0"))
+    summary = summarise(plan.to_json(), {}, [line(4.0, "done")], events, run="r")
+    assert summary["probes"] == {"one": saw, "two": {"reason": "no such user"}}
+    assert [held["passed"] for held in summary["expect"]] == [True, False]
+    assert summarise(PLAN.to_json(), {}, [], [], run="r")["probes"] == {}
+
+
+def sunk(accepted: dict[str, int]) -> dict[str, Any]:
+    rows = [{"source": source, "accepted": count, "source_ports": count - 1} for source, count in accepted.items()]
+    return {"accepted": sum(accepted.values()), "open": 0, "sources": rows}
+
+
+@pytest.mark.parametrize(("target", "agrees"), [("127.0.0.1:9000", True), ("127.0.0.1:9001", False)])
+def test_what_a_probe_sent_to_the_sink_belongs_to_our_side(target: str, agrees: bool) -> None:
+    probe = {"t_s": 1.0, "event": "probe", "text": "", "name": "one", "result": {}, "target": target}
+    seen = line(4.0, "done", pairs=[[5, 0, 0], [5, 0, 0]], sink=sunk({"127.0.0.2": 8, "127.0.0.3": 5, "127.0.0.9": 2}))
+    events = [{**probe, "sources": {"127.0.0.2": 3, "127.0.0.9": 2}}, ENDED]
+    summary = summarise(PLAN.to_json(), {}, [seen], events, run="r")
+    assert summary["sink"]["agrees"] is agrees
+    assert summary["sink"]["source_ports"] == 12
+
+
+def test_a_target_that_never_accepts_is_not_compared() -> None:
+    never = Target(Endpoint("127.0.0.1", 9001), sink=True, backlog=9, accept_after_s=None)
+    plan = replace(PLAN, sources=("127.0.0.2",), targets=(*PLAN.targets, never))
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    seen = line(4.0, "done", pairs=[[5, 0, 0], [10, 0, 0]], sink=sunk({"127.0.0.2": 5}))
+    assert summarise(plan.to_json(), {}, [seen], [ENDED], run="r")["sink"]["agrees"]

@@ -1,0 +1,142 @@
+"""Every scenario that is shipped, run as a user would: exit code 0, and the numbers that it is about."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from .conftest import CHECKOUT, Loadgen, assert_adds_up, assert_one_message
+
+#: What each must have in its summary: a number, or the least and the most it may be.
+NUMBERS: dict[str, dict[str, Any]] = {
+    "wall-28k": {"outcomes.established": 28_232, "open.peak": 28_232, "verdict.limit": "four-tuples"},
+    "wall-64k": {"outcomes.established": 64_512, "open.peak": 64_512, "verdict.limit": "four-tuples"},
+    "wall-64k-lifted": {"outcomes.established": 70_000, "outcomes.failed": 0, "sink.source_ports": 70_000},
+    "four-tuple": {"outcomes.established": 40, "sink.source_ports": 20},
+    "eaddrinuse": {
+        "outcomes.established": 100,
+        "sink.source_ports": 100,
+        "probes.somebody-else": {
+            "established": 0,
+            "failed": 20,
+            "errors": {"connect": {"EADDRNOTAVAIL": 20}},
+            "source_ports": 0,
+        },
+        "probes.somebody-else-later": {"established": 20, "failed": 0, "errors": {}, "source_ports": 20},
+    },
+    "eaddrinuse-lifted": {"outcomes.established": 200, "probes.somebody-else.failed": 20},
+    "reuseaddr-2014": {"outcomes.established": 100, "sink.source_ports": 100},
+    "reuseaddr-2014-autobind": {"outcomes.established": (101, 150), "sink.source_ports": 100},
+    "share-ports": {"outcomes.established": 100, "sink.source_ports": 10},
+    "share-ports-exclusive": {"outcomes.established": 10, "sink.source_ports": 10},
+    "reuseport-uid": {
+        "outcomes.established": 20,
+        "probes.same-user.source_ports": 20,
+        "probes.other-user.errors": {"bind": {"EADDRINUSE": 20}},
+    },
+    "time-wait-server": {
+        "probes.without": {"established": 0, "failed": 1, "errors": {"bind": {"EADDRINUSE": 1}}, "source_ports": 0},
+        "probes.with": {"established": 1, "failed": 0, "errors": {}, "source_ports": 0},
+    },
+    "late-bind": {"outcomes.established": 40, "sink.source_ports": 20, "probes.somebody-else.source_ports": 20},
+    "port-range": {"outcomes.established": 100, "outcomes.retried": 0, "generator.workers": 4},
+    "mixed-port-states": {
+        "outcomes.established": 20,
+        "probes.meanwhile.errors": {"connect": {"EADDRNOTAVAIL": 20}},
+        "probes.afterwards.established": 20,
+    },
+    "self-connect": {"outcomes.established": 0, "outcomes.failed": 50, "open.peak": 0},
+    "backlog": {"outcomes.established": 30, "outcomes.failed": 10, "latency_us.connect.max": (1_000_000, 5_000_000)},
+    "fd-limit": {"outcomes.established": (250, 299), "open.lost": 0, "verdict.limit": "descriptors"},
+}
+#: Tested elsewhere: the main job in test_run.py and test_help.py, the table of a matrix with the matrix.
+ELSEWHERE = {"past-64k", "parity-cliff"}
+NEEDS_ROOT = {"reuseport-uid"}
+
+
+def number(summary: Any, path: str) -> Any:
+    """What lies at a dotted path."""
+    for step in path.split("."):
+        summary = summary[step]
+    return summary
+
+
+def test_no_scenario_is_forgotten() -> None:
+    shipped = {path.stem for path in (CHECKOUT / "scenarios").glob("*.yaml")}
+    assert set(NUMBERS) <= shipped
+    assert shipped - set(NUMBERS) <= ELSEWHERE, "say here what it must show"
+
+
+def test_every_scenario_is_in_the_documentation() -> None:
+    text = (CHECKOUT / "docs" / "scenarios.md").read_text()
+    for name in NUMBERS:
+        assert f"(../scenarios/{name}.yaml)" in text
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_scenario_proves_itself(loadgen: Loadgen, namespaces_by_root: bool, name: str) -> None:
+    if name in NEEDS_ROOT and not namespaces_by_root:
+        pytest.skip("inside a user namespace there is no second user")
+    done = loadgen("run", CHECKOUT / "scenarios" / f"{name}.yaml", "--json", "--quiet")
+    assert done.code == 0, done.err
+    summary = done.summary
+    assert_adds_up(summary)
+    assert all(expectation["passed"] for expectation in summary["expect"])
+    assert summary["sink"] is None or summary["sink"]["agrees"], summary["sink"]["text"]
+    for path, expected in NUMBERS[name].items():
+        found = number(summary, path)
+        low, high = expected if isinstance(expected, tuple) else (expected, expected)
+        assert found == expected or (isinstance(expected, tuple) and low <= found <= high), (path, found)
+
+
+def test_a_report_made_later_knows_the_probes(loadgen: Loadgen) -> None:
+    """They are in the events, and summed up from there."""
+    done = loadgen("run", CHECKOUT / "scenarios" / "time-wait-server.yaml", "--json", "--quiet")
+    probes = done.summary["probes"]
+    (done.run / "summary.json").unlink()
+    again = loadgen("report", done.run, "--json")
+    assert again.code == 0, again.err
+    assert again.summary["probes"] == probes
+
+
+def test_a_user_who_does_not_exist_is_said_and_fails_the_expectation(loadgen: Loadgen) -> None:
+    """Inside a user namespace with one user in it, as every ordinary user's lab is."""
+    scenario = loadgen.scenario(
+        connections=1,
+        probes=[{"name": "stranger", "when": "hold", "uid": 65534}],
+        expect=["probes.stranger.errors == 0"],
+    )
+    done = loadgen("run", scenario, "--json", prefix=("unshare", "-Ur"))
+    assert done.code == 99, done.err
+    assert "probe stranger could not run: cannot become user 65534 here: EINVAL" in done.err
+    assert done.summary["probes"] == {"stranger": {"reason": "cannot become user 65534 here: EINVAL"}}
+    assert done.summary["expect"] == [{"expression": "probes.stranger.errors == 0", "passed": False, "observed": None}]
+
+
+def test_slices_outside_the_port_range_are_refused(loadgen: Loadgen) -> None:
+    """The kernel would ignore such a bound silently, and hand out other ports."""
+    path = CHECKOUT / "scenarios" / "port-range.yaml"
+    done = loadgen("run", path, "--set", "sources.ports=30000-30099")
+    assert done.code == 3
+    message = assert_one_message(done)
+    assert "ports 30000-30099 reach outside ip_local_port_range (40000-40099)" in message
+    assert "silently ignores" in message
+
+
+def test_too_few_descriptors_are_refused_unless_that_is_expected(loadgen: Loadgen) -> None:
+    path = CHECKOUT / "scenarios" / "fd-limit.yaml"
+    refused = loadgen("run", path, "--set", "expect=[]")
+    assert refused.code == 3
+    assert "`descriptors`" in assert_one_message(refused)
+    done = loadgen("run", loadgen.scenario(descriptors=128, connections=200), "--json", "--quiet")
+    assert done.code == 0, done.err
+    assert done.summary["outcomes"]["established"] == 200
+    assert done.summary["generator"]["workers"] == 4
+
+
+@pytest.fixture
+def namespaces_by_root() -> bool:
+    """Whether labs are made without a user namespace."""
+    return os.geteuid() == 0

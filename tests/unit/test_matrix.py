@@ -1,0 +1,329 @@
+"""A matrix: which cells there are, what is refused and where, and the table, page and CSV of what they came to."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadgen import rundir, scenario
+from loadgen.errors import ScenarioError, UsageError
+from loadgen.metrics import matrix as matrices
+from loadgen.report import matrix as report
+
+BASE = """\
+name: m
+lab: {}
+sources: {addresses: 127.0.0.1}
+targets: [{address: "127.0.0.1:9000", sink: true}]
+connections: 10
+"""
+SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
+
+
+def refusal(text: str, *overrides: str) -> str:
+    with pytest.raises(ScenarioError) as caught:
+        scenario.parse(text, "s.yaml", overrides)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+# --- Cells ------------------------------------------------------------------------------------------
+
+
+def test_every_combination_is_a_cell_and_the_first_key_changes_slowest() -> None:
+    text = BASE + "matrix:\n  sources.strategy: [late, explicit]\n  lab.sysctls.net.ipv4.tcp_tw_reuse: [0, 1, 2]\n"
+    whole, cells = scenario.parse_cells(text)
+    assert [tuple(cell.settings.values()) for cell in cells] == [
+        (strategy, reuse) for strategy in ("late", "explicit") for reuse in (0, 1, 2)
+    ]
+    for cell in cells:
+        assert cell.scenario.lab
+        assert cell.scenario.sources.strategy == cell.settings["sources.strategy"]
+        assert list(cell.scenario.lab.sysctls.items()) == [("net.ipv4.tcp_tw_reuse", [*cell.settings.values()][1])]
+        assert not cell.scenario.matrix
+    assert whole.lab
+    assert not whole.lab.sysctls
+
+
+def test_a_scenario_without_a_matrix_has_no_cells() -> None:
+    whole, cells = scenario.parse_cells(BASE)
+    assert cells == ()
+    assert whole == scenario.parse(BASE)
+
+
+def test_expectations_of_cells_stay_with_the_matrix_and_the_others_go_to_each_cell() -> None:
+    text = BASE + "matrix: {connections: [1, 2]}\nexpect: [outcomes.failed == 0, cells.1.outcomes.established == 2]\n"
+    whole, cells = scenario.parse_cells(text)
+    assert [[one.text for one in cell.scenario.expect] for cell in cells] == [["outcomes.failed == 0"]] * 2
+    assert [one.text for one in whole.expect if scenario.about_cells(one)] == ["cells.1.outcomes.established == 2"]
+
+
+def test_an_override_changes_what_all_cells_have_in_common_and_one_list() -> None:
+    text = BASE + "matrix:\n  sources.strategy: [late, explicit]\n"
+    _, cells = scenario.parse_cells(text, overrides=["connections=3", "matrix.sources.strategy=[late, bind, kernel]"])
+    assert [(cell.scenario.connections, cell.scenario.sources.strategy.value) for cell in cells] == [
+        (3, "late"),
+        (3, "bind"),
+        (3, "kernel"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ("matrix:\n  sources.strategy: [late, lat]\n", 's.yaml:7:28: sources.strategy: unknown word "lat"'),
+        ("matrix:\n  connections:\n    - 1\n    - 0\n", "s.yaml:9:7: connections: write at least 1"),
+        ("matrix:\n  sources.strateg: [late]\n", 's.yaml:7:3: sources: unknown key "strateg"'),
+        ("matrix:\n  sources..x: [late]\n", "s.yaml:7:3: KEY is names"),
+        ("matrix:\n  targets.3.sink: [true]\n", 's.yaml:7:3: "targets" is a list of 1'),
+        ("matrix:\n  lab.sysctls.kernel.x: [1]\n", "s.yaml:7:3: lab.sysctls.kernel.x: only settings"),
+        ("matrix:\n  connections: 5\n", "s.yaml:7:16: matrix.connections: write a list of values"),
+        ("matrix:\n  connections: []\n", "s.yaml:7:16: matrix.connections: write a list of values"),
+        ("matrix:\n  connections: [5, 6, 5]\n", "s.yaml:7:23: matrix.connections.2: 5 is in this list already"),
+        ("matrix:\n  matrix.hold: [1s]\n", "s.yaml:7:3: matrix.matrix.hold: a matrix cannot change itself"),
+        ("matrix: [5]\n", "s.yaml:6:9: matrix: write a mapping"),
+        ("matrix: 5\n", "s.yaml:6:9: matrix: write a mapping"),
+        (
+            "matrix:\n  sources: [{addresses: 127.0.0.2}]\n  sources.strategy: [late]\n",
+            's.yaml:8:3: matrix: "sources.strategy" would be replaced together',
+        ),
+        (f"matrix:\n  connections: {list(range(1, 202))}\n", "s.yaml:7:3: matrix: these are 201 combinations"),
+        ("matrix: {connections: [1]}\nexpect: [cells.1.x == 0]\n", "s.yaml:7:10: expect.0: there are cells.0 to"),
+        ("matrix: {connections: [1]}\nexpect: [cells == 0]\n", "s.yaml:7:10: expect.0: there are cells.0 to"),
+        ("expect: [cells.0.x == 0]\n", "s.yaml:6:10: expect.0: there are no cells"),
+    ],
+)
+def test_what_is_wrong_with_a_matrix_is_said_where_it_stands(matrix: str, message: str) -> None:
+    assert refusal(BASE + matrix).startswith(message)
+
+
+def test_a_matrix_needs_a_lab_that_is_one() -> None:
+    matrix = "matrix: {connections: [1]}\n"
+    assert refusal(BASE.replace("lab: {}\n", "") + matrix).startswith("s.yaml:5:1: matrix: every combination runs in")
+    assert refusal(BASE.replace("{}", "{fallback: host}", 1) + matrix).startswith("s.yaml:2:17: lab.fallback: a matrix")
+
+
+def test_a_value_of_an_override_is_shown_as_the_override() -> None:
+    assert refusal(BASE, "matrix.connections=[0]").startswith("--set matrix.connections=[0]: connections: write at")
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_every_scenario_that_comes_with_loadgen_is_valid(path: Path) -> None:
+    scenario.load(path)
+
+
+# --- Folding ----------------------------------------------------------------------------------------
+
+
+def run_summary(**changes: Any) -> dict[str, Any]:
+    return {
+        "complete": True,
+        "incomplete_because": None,
+        "arrivals": {"scheduled": 10},
+        "outcomes": {"established": 10, "failed": 0, "in_flight": 0},
+        "rate_per_s": {"established_mean": 1000.0},
+        "latency_us": {"connect": {"p50": 20.0, "p99": 90.0}},
+        "cost_us": [10.0] * 10,
+        "cost_last_to_first": 1.0,
+        "verdict": {"limit": "none", "text": "All fine."},
+        "expect": [],
+        **changes,
+    }
+
+
+MATRIX: dict[str, Any] = {
+    "scenario": "m",
+    "started_at": "2026-01-31T12:00:00+00:00",
+    "cells": [{"settings": {"sources.strategy": name}} for name in ("kernel", "late-range", "explicit")],
+    "expect": ["cells.0.cost_last_to_first >= 5", "cells.2.outcomes.failed == 0"],
+}
+ENDED = {"t_s": 3.5, "event": "ended", "text": "the matrix came to its end"}
+
+
+def fold(runs: dict[int, dict[str, Any]], *events: dict[str, Any]) -> dict[str, Any]:
+    return matrices.summarise(MATRIX, events, runs, run="the-run")
+
+
+def three(**changes: Any) -> dict[str, Any]:
+    kernel = run_summary(cost_us=[10.0] * 5 + [300.0] * 5, cost_last_to_first=30.0)
+    return fold({0: kernel, 1: run_summary(), 2: run_summary(**changes)}, ENDED)
+
+
+def test_a_complete_matrix() -> None:
+    summary = three()
+    assert (summary["complete"], summary["incomplete_because"], summary["duration_s"]) == (True, None, 3.5)
+    assert [cell["status"] for cell in summary["cells"]] == ["done"] * 3
+    assert [(one["passed"], one["observed"]) for one in summary["expect"]] == [(True, 30.0), (True, 0.0)]
+    assert summary["verdict"] == {
+        "limit": "none",
+        "text": "What differs most between 3 cells is the cost of a connection in the last tenth: "
+        "10 us with strategy late-range, 300 us with strategy kernel.",
+    }
+
+
+def test_a_cell_that_could_not_run_is_skipped_and_passes_nothing() -> None:
+    skipped = {"t_s": 1.0, "event": "cell-skipped", "text": "four-tuples: need 10, have 5", "cell": 2}
+    summary = fold({0: run_summary(), 1: run_summary()}, skipped, ENDED)
+    assert summary["complete"]
+    assert summary["cells"][2] == {
+        "settings": {"sources.strategy": "explicit"},
+        "status": "skipped",
+        "reason": "four-tuples: need 10, have 5",
+        "runs": [],
+    }
+    assert summary["expect"][1] == {"expression": MATRIX["expect"][1], "passed": False, "observed": None}
+    assert summary["verdict"]["text"] == "The 2 cells that are done do not differ by more than half."
+
+
+def test_a_matrix_cut_off_keeps_what_it_has() -> None:
+    started = [{"t_s": float(n), "event": "cell-started", "text": "", "cell": n} for n in range(2)]
+    summary = fold({0: run_summary()}, *started)
+    assert not summary["complete"]
+    assert [(cell["status"], cell["reason"]) for cell in summary["cells"]] == [
+        ("done", None),
+        ("incomplete", "it was cut off"),
+        ("incomplete", "it never began"),
+    ]
+    assert summary["verdict"]["text"] == "1 cell is done of 3, so there is nothing to compare."
+    assert fold({})["verdict"]["text"].startswith("0 cells are done of 3")
+
+
+def test_the_expectations_of_all_are_those_of_the_matrix_and_of_each_cell() -> None:
+    own = {"expression": "outcomes.failed == 0", "passed": True, "observed": 0.0}
+    assert len(matrices.all_expectations(three(expect=[own]))) == 3
+
+
+def test_cells_with_different_limits_are_called_mixed() -> None:
+    assert three(verdict={"limit": "four-tuples", "text": "x"})["verdict"]["limit"] == "mixed"
+
+
+# --- The directory ----------------------------------------------------------------------------------
+
+
+def test_a_directory_is_read_back_wherever_it_was_cut_off(tmp_path: Path) -> None:
+    writer = rundir.MatrixWriter(tmp_path, "m")
+    writer.write_scenario("name: m\n")
+    assert not rundir.is_matrix(writer.path), "without matrix.json nobody knows what was to be"
+    writer.write_matrix(MATRIX)
+    assert rundir.read_matrix(writer.path).summarised()["cells"][0]["reason"] == "it never began"
+    cell = rundir.RunWriter(tmp_path, "m", writer.cell(0))
+    assert cell.path == writer.path / "cells" / "0"
+    assert rundir.read_matrix(writer.path).summarised()["cells"][0]["status"] == "incomplete", "no plan yet"
+    cell.write_plan({})
+    cell.write_summary(run_summary())
+    cell.close()
+    writer.append_event({"t_s": 1.0, "event": "cell-started", "text": "", "cell": 1})
+    with (writer.path / "events.jsonl").open("a") as events:
+        events.write('{"t_s": 2.0, "ev')  # what a kill leaves
+    summary = rundir.read_matrix(writer.path).summarised()
+    assert [one["status"] for one in summary["cells"]] == ["done", "incomplete", "incomplete"]
+    path = rundir.write_matrix_results(writer.path, summary=summary, report="<p>", table="cell\r\n")
+    assert path.read_text() == "<p>"
+    assert json.loads((writer.path / "summary.json").read_text()) == summary
+    assert (writer.path / "cells.csv").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{}]}', "{}"])
+def test_a_matrix_that_is_none_of_ours(tmp_path: Path, text: str) -> None:
+    (tmp_path / "matrix.json").write_text(text)
+    with pytest.raises(UsageError):
+        rundir.read_matrix(tmp_path).summarised()
+
+
+# --- For people -------------------------------------------------------------------------------------
+
+
+def plain(summary: dict[str, Any], width: int = 80) -> list[str]:
+    found = [line for _, line in report.lines(summary, "results/x/report.html", width)]
+    assert all(len(line) <= width for line in found), found
+    return found
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_table_has_a_row_per_cell_and_the_cost_by_tenth(width: int) -> None:
+    found = plain(three(), max(width, 80))
+    rows = [line.split() for line in found]
+    assert ["0", "kernel", "10", "0", "1,000/s", "20.0", "us", "90.0", "us"] in rows
+    assert ["cell", "strategy", *(word for n in range(1, 11) for word in (f"{n}0", "%"))] in rows
+    assert ["0", "kernel", *["10.0"] * 5, *["300"] * 5] in rows
+    assert "report       results/x/report.html" in found
+
+
+def test_cost_is_not_told_where_the_strategies_are_the_same() -> None:
+    matrix = {**MATRIX, "cells": [{"settings": {"hold": hold}} for hold in ("1s", "2s", "3s")]}
+    summary = matrices.summarise(matrix, [ENDED], {n: run_summary() for n in range(3)}, run="r")
+    assert not any("10 %" in line for line in plain(summary))
+
+
+def test_a_skipped_cell_says_why_in_the_table() -> None:
+    skipped = {"t_s": 1.0, "event": "cell-skipped", "text": "no lab here " * 9 + "\x1b[2J", "cell": 1}
+    found = plain(fold({0: run_summary(complete=False, incomplete_because="a worker was lost")}, skipped))
+    assert any("late-range  skipped: no lab here" in line for line in found)
+    assert any("10*" in line for line in found)
+    assert any("incomplete: it never began" in line for line in found)
+    assert "\x1b" not in "".join(found)
+
+
+def test_long_settings_go_on_in_the_next_line() -> None:
+    cells = [{"settings": {"a.rate": f"{n}/s", "b.rate": "9/s", "name": "x" * 90}} for n in range(3)]
+    summary = matrices.summarise({**MATRIX, "cells": cells}, [ENDED], {0: run_summary()}, run="r")
+    assert "x" * 90 in "".join(line[6:].split("  ")[0] for line in plain(summary)).replace(" ", "")
+
+
+def test_the_csv_has_a_row_per_cell_and_no_formulas() -> None:
+    cells = [{"settings": {"name": name, "connections": -5}} for name in ("=1+1", 'a,b\n"c', "-5")]
+    summary = matrices.summarise({**MATRIX, "cells": cells}, [ENDED], {0: run_summary()}, run="r")
+    rows = list(csv.reader(io.StringIO(report.table(summary))))
+    assert rows[0][:5] == ["cell", "name", "connections", "status", "reason"]
+    assert [row[1] for row in rows[1:]] == ["'=1+1", 'a,b "c', "-5"]
+    assert rows[1][2] == "-5"
+    assert rows[1][3:8] == ["done", "", "yes", "10", "0"]
+    assert rows[2][3:8] == ["incomplete", "it never began", "", "", ""]
+    assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def test_the_page_escapes_everything_and_has_no_script() -> None:
+    evil = "<script>alert(1)</script>\u202e"
+    matrix = {
+        **MATRIX,
+        "scenario": evil,
+        "cells": [{"settings": {"sources.strategy": name}} for name in (evil, "b", "c")],
+    }
+    runs = {n: run_summary(verdict={"limit": evil, "text": evil}) for n in range(2)}
+    events = [ENDED, {"t_s": 1.0, "event": "cell-skipped", "text": evil, "cell": 2}]
+    page = report.page(matrices.summarise(matrix, events, runs, run=evil), evil)
+    assert "<script" not in page
+    assert "\u202e" not in page
+    assert "default-src 'none'; style-src 'sha256-" in html.unescape(page)
+    assert "script-src" not in page
+    assert not re.search(r"\sstyle=", page)
+    assert re.findall(r'href="(cells/[^"]*)"', page) == ["cells/0/report.html", "cells/1/report.html"] * 2
+    assert page.count("<polyline") == 2
+    page.encode()
+
+
+@pytest.mark.parametrize(
+    "summary", [{}, {"cells": 5}, {"cells": [{}, 3, {"settings": 5, "runs": 7}]}, {"expect": [{}]}]
+)
+def test_a_summary_of_strangers_still_makes_a_page_a_table_and_a_csv(summary: dict[str, Any]) -> None:
+    assert report.page(summary, "").endswith("</html>")
+    assert report.lines(summary)
+    assert report.table(summary)
+
+
+def test_the_chart_is_logarithmic_and_leaves_gaps_out() -> None:
+    drawn = str(report.chart({0: [10.0, None, 0.0, *[1000.0] * 7], 7: [1.0] * 10}))
+    heights = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', drawn)]
+    steps = [round(above - below, 1) for above, below in itertools.pairwise(heights)]
+    assert len(heights) == 4, "1, 10, 100, 1,000"
+    assert max(steps) - min(steps) < 0.2
+    assert [points.count(",") for points in re.findall(r'points="([^"]*)"', drawn)] == [8, 10]
+    assert report.chart({0: [None] * 10})
