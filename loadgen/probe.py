@@ -113,7 +113,10 @@ def _connect(probe: Probe) -> Tally:
                 continue
             syscall, number = _connected(sock, probe.target)
             for _ in range(TRIES - 1):
-                if number != EADDRNOTAVAIL or not port or not (port := ports.another(sock, 0, port)):
+                if number != EADDRNOTAVAIL or port <= 0:
+                    break
+                port = ports.another(sock, 0, port)
+                if port <= 0:  # there is none, or only for a new socket: a probe makes each attempt once
                     break
                 syscall, number = _connected(sock, probe.target)
             if number:
