@@ -81,7 +81,8 @@ def test_everything_connects_and_is_held(past_64k: Done) -> None:
     assert summary["arrivals"]["scheduled"] == summary["outcomes"]["established"] == 10_000
     assert summary["open"] == {"peak": 10_000, "end_of_hold": 10_000, "lost": 0}
     assert summary["errors"] == []
-    assert summary["verdict"]["limit"] == "none"
+    # Whether a busy machine let loadgen keep up is not what this is about; what it says has to agree with itself.
+    assert summary["verdict"]["limit"] == ("none" if summary["generator"]["trustworthy"] else "generator")
     assert [line["passed"] for line in summary["expect"]] == [True, True, True]
     assert summary["phases"]["hold_s"] >= 1
 
