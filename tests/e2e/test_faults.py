@@ -310,7 +310,7 @@ def test_a_stopped_worker_does_not_survive_the_orchestrator_either(loadgen: Load
     running.workers()[0].signal(signal.SIGSTOP)
     running.signal(signal.SIGKILL)
     wait_gone(processes, 2)
-    running.finish()
+    assert running.finish().code == -signal.SIGKILL
 
 
 def test_kill_before_the_first_line(loadgen: Loadgen) -> None:

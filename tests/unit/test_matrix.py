@@ -117,7 +117,7 @@ def test_a_value_of_an_override_is_shown_as_the_override() -> None:
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_every_scenario_that_comes_with_loadgen_is_valid(path: Path) -> None:
-    scenario.load(path)
+    assert scenario.load(path).name == path.stem
 
 
 # --- Folding ----------------------------------------------------------------------------------------
