@@ -76,6 +76,22 @@ def due_ns_of(stages: Sequence[Stage], arrivals: NDArray[np.int64]) -> NDArray[n
     return np.maximum.accumulate(due)
 
 
+def due_within(stages: Sequence[Stage], duration_s: float) -> int:
+    """How many attempts of a schedule are due in its first `duration_s` seconds.
+
+    Raises: ScenarioError as `due_ns`, for the stages themselves.
+    """
+    _check(stages)
+    area, left_s = 0.0, duration_s
+    for stage in stages:
+        length_s = min(_seconds(stage), left_s)
+        share = 0.0 if stage.duration_s is None or not stage.duration_s else length_s / stage.duration_s
+        rate_end_per_s = stage.rate_start_per_s + (stage.rate_end_per_s - stage.rate_start_per_s) * share
+        area += length_s * (stage.rate_start_per_s + rate_end_per_s) / 2
+        left_s -= length_s
+    return int(area + _SLACK)
+
+
 def _since_stage_start_ns(stage: Stage, area: NDArray[np.float64]) -> NDArray[np.int64]:
     """When the area under this stage's rate, counted from its start, reaches each of `area` (> 0).
 

@@ -13,14 +13,26 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from loadgen.arrivals import shard_sizes
+from loadgen.arrivals import due_within, shard_sizes
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Endpoint, Headroom, Plan, PortRange, Strategy, Target, pairs_of, sharded_spaces_of, spaces_of
+from loadgen.model import (
+    Churn,
+    Endpoint,
+    Headroom,
+    Plan,
+    PortRange,
+    Strategy,
+    Target,
+    pairs_of,
+    sharded_spaces_of,
+    spaces_of,
+)
 from loadgen.scenario import Scenario
+from loadgen.timewait import ceiling
 
 #: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
 RESERVED_DESCRIPTORS: Final = 64
@@ -70,15 +82,15 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
     usable = max(len(ports) - len(skipped) - _lost_to_parity(ports, strategy), 0)
     if allowances.extend_sources and not routes and usable:
         per_source = usable * (len(targets) if strategy.shares_ports else 1)
-        sources = _extended(sources, math.ceil(scenario.connections / per_source), notes)
+        sources = _extended(sources, math.ceil(scenario.most_open / per_source), notes)
     every_pair = pairs_of(sources, targets, routes)
     spaces, sharded = spaces_of(strategy, every_pair), sharded_spaces_of(strategy, every_pair)
     if not scenario.expects_failure:
         _require(
             "four-tuples",
-            needed=scenario.connections,
+            needed=scenario.most_open,
             available=usable * spaces,
-            remedy=_more_four_tuples(scenario, strategy, scenario.connections - usable * spaces, usable, ports),
+            remedy=_more_four_tuples(scenario, strategy, scenario.most_open - usable * spaces, usable, ports),
         )
     descriptors = facts.descriptors - RESERVED_DESCRIPTORS
     _require(
@@ -90,8 +102,8 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
     of_worker = min(facts.descriptors, scenario.descriptors or facts.descriptors) - RESERVED_DESCRIPTORS
     workers = _workers(scenario, strategy, sharded, usable, of_worker, facts)
     sinks = _sinks(scenario, targets, descriptors, facts)
-    sunk = scenario.connections * sum(target.sink for target in targets) // len(targets)
-    ends = scenario.connections + sunk
+    sunk = scenario.most_open * sum(target.sink for target in targets) // len(targets)
+    ends = scenario.most_open + sunk
     memory = ends * (_KERNEL_BYTES_PER_END + _USER_BYTES_PER_END) + (workers + sinks) * _PROCESS_BYTES
     _require(
         "descriptors of the whole host (fs.file-max)",
@@ -112,10 +124,10 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         remedy="raise the hard limit of open files (ulimit -Hn)",
     )
     headroom = (
-        Headroom("four-tuples", scenario.connections, usable * spaces, _counted(usable, spaces, strategy)),
+        Headroom("four-tuples", scenario.most_open, usable * spaces, _counted(usable, spaces, strategy)),
         Headroom(
             "descriptors per worker",
-            max(shard_sizes(scenario.connections, sharded, workers)),
+            max(shard_sizes(scenario.most_open, sharded, workers)),
             of_worker,
             f"{workers} workers",
         ),
@@ -123,9 +135,9 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         Headroom("descriptors of the host", ends, facts.files_free, "fs.file-max"),
         Headroom("memory, bytes", memory, facts.memory_available_bytes, "kernel and processes, both ends"),
     )
-    return Plan(
+    plan = Plan(
         name=scenario.name,
-        connections=scenario.connections,
+        connections=scenario.most_open,
         sources=tuple(sources),
         targets=targets,
         strategy=strategy,
@@ -142,10 +154,21 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         sinks=sinks,
         routes=routes,
         descriptor_limit=scenario.descriptors,
+        churn=_churn(scenario),
         expect=tuple(expectation.text for expectation in scenario.expect),
         headroom=headroom,
         notes=tuple(notes),
     )
+    return replace(plan, ceiling=ceiling(plan, plan.churn, facts.sysctls)) if plan.churn else plan
+
+
+def _churn(scenario: Scenario) -> Churn | None:
+    spec = scenario.churn
+    if spec is None:
+        return None
+    duration_s = float(spec.duration_s)
+    arrivals = due_within(scenario.arrival.stages, duration_s) if scenario.arrival else None
+    return Churn(duration_s, spec.exchange_bytes, arrivals)
 
 
 def _require(resource: str, *, needed: int, available: int, remedy: str) -> None:
@@ -286,7 +309,7 @@ def _workers(
     scenario: Scenario, strategy: Strategy, spaces: int, usable: int, descriptors: int, facts: HostFacts
 ) -> int:
     """Enough that no worker runs out of descriptors, and one per core if there is something to share."""
-    connections = scenario.connections
+    connections = scenario.most_open
     least = max(1, -(-connections // descriptors))
     while max(shard_sizes(connections, spaces, least)) > descriptors:
         least += 1
@@ -309,7 +332,11 @@ def _workers(
         )
     if scenario.workers:
         return scenario.workers
-    wanted = least if connections < _SMALL else max(least, facts.cpus)
+    if scenario.churn:  # each connection costs the other side as much as us, so half of the cores are its
+        wanted = max(least, min(facts.cpus // 2, connections))
+    else:
+        wanted = least if connections < _SMALL else max(least, facts.cpus)
+    wanted = max(wanted, 1)
     return min(wanted, usable) if strategy.slices_ports else wanted
 
 
@@ -317,7 +344,7 @@ def _sinks(scenario: Scenario, targets: Sequence[Target], descriptors: int, fact
     """Enough processes that the unlucky one, too, can hold its share."""
     if not any(target.sink for target in targets):
         return 0
-    expected = math.ceil(scenario.connections * sum(target.sink for target in targets) / len(targets))
+    expected = math.ceil(scenario.most_open * sum(target.sink for target in targets) / len(targets))
     listeners = sum(target.sink for target in targets)
     _require(
         "descriptors of one sink",
@@ -338,6 +365,8 @@ def _sinks(scenario: Scenario, targets: Sequence[Target], descriptors: int, fact
                 remedy=f"say `sinks: {least}` or leave it out",
             )
         return scenario.sinks
+    if scenario.churn:
+        return max(least, facts.cpus // 2, 1)
     return least if expected < _SMALL else max(least, facts.cpus)
 
 

@@ -43,10 +43,26 @@ class Strategy(StrEnum):
 
 
 class CloseMode(StrEnum):
-    """How a connection ends: `fin` leaves TIME-WAIT on this side, `rst` (SO_LINGER 0) leaves nothing."""
+    """How a connection ends, which decides who keeps TIME-WAIT (RFC 9293 3.6).
+
+    fin: we close first and keep it. rst: we reset (SO_LINGER 0) and nobody keeps it. target: the other
+    side closes first and keeps it, on its own four-tuples.
+    """
 
     FIN = "fin"
     RST = "rst"
+    TARGET = "target"
+
+
+class Topology(StrEnum):
+    """How the network of a lab looks.
+
+    loopback: one namespace with nothing but `lo`. veth: two namespaces and a virtual cable between them,
+    the load on one end and the sinks on the other, so that no address is a loopback address.
+    """
+
+    LOOPBACK = "loopback"
+    VETH = "veth"
 
 
 class ProbeKind(StrEnum):
@@ -65,10 +81,11 @@ class ProbeWhen(StrEnum):
 
 
 class Phase(StrEnum):
-    """What a run is doing: opening, holding, closing, or finished."""
+    """What a run is doing: opening, holding, opening and closing all the time, closing, or finished."""
 
     RAMP = "ramp"
     HOLD = "hold"
+    CHURN = "churn"
     DRAIN = "drain"
     DONE = "done"
 
@@ -164,6 +181,33 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Churn:
+    """Connections that are closed as soon as they have done their work, and replaced, for a duration.
+
+    exchange_bytes: sent, and read back, before the close; 0: nothing is.
+    arrivals: how many are due in an open loop; None: a closed loop, where the next begins when one is over.
+    """
+
+    duration_s: float
+    exchange_bytes: int = 0
+    arrivals: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What a port's rest in TIME-WAIT leaves of churn; made by `loadgen.timewait`.
+
+    per_s: connections per second that can go on for ever, all spaces of ports together; None: no limit.
+    established: the most in the duration of the plan, first use of every port included; None: no limit.
+    because: the same in words.
+    """
+
+    per_s: float | None
+    established: int | None
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class Headroom:
     """One line of the plan: what a resource is asked for, and what this host has of it."""
 
@@ -179,11 +223,13 @@ class Plan:
 
     ports: what the strategy may use, partitioned between workers where it allows that.
     skipped_ports: ports inside `ports` that cannot be used (reserved, or held by a listener), sorted.
+    connections: how many to open; in churn, how many may be open at a time.
     capacity_per_pair: the most connections of one (source, target), all workers together.
     in_flight_max: attempts one worker may have unanswered at once.
     sinks: sink processes, 0 when every target is somebody else's.
     routes: where connect() alone chooses, the source address it takes for each target; else empty.
     descriptor_limit: what the workers' limit of open files is lowered to; None: left as it is.
+    churn, ceiling: of a plan that opens and closes all the time; else None.
     """
 
     name: str
@@ -204,6 +250,8 @@ class Plan:
     sinks: int
     routes: tuple[str, ...] = ()
     descriptor_limit: int | None = None
+    churn: Churn | None = None
+    ceiling: Ceiling | None = None
     expect: tuple[str, ...] = ()
     headroom: tuple[Headroom, ...] = ()
     notes: tuple[str, ...] = ()
@@ -212,6 +260,11 @@ class Plan:
     def pairs(self) -> tuple[tuple[str, Endpoint], ...]:
         """Every (source, target) of one family, target by target: the spaces of four-tuples to fill."""
         return pairs_of(self.sources, self.targets, self.routes)
+
+    @property
+    def scheduled(self) -> int | None:
+        """How many attempts are planned; None in a closed loop, where nobody knows before."""
+        return self.churn.arrivals if self.churn else self.connections
 
     @property
     def capacity(self) -> int:
@@ -249,6 +302,8 @@ class Plan:
                 "close": CloseMode(data["close"]),
                 "routes": tuple(data["routes"]),
                 "descriptor_limit": data["descriptor_limit"],
+                "churn": Churn(**data["churn"]) if data["churn"] else None,
+                "ceiling": Ceiling(**data["ceiling"]) if data["ceiling"] else None,
                 "expect": tuple(data["expect"]),
                 "headroom": tuple(Headroom(**line) for line in data["headroom"]),
                 "notes": tuple(data["notes"]),

@@ -42,9 +42,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from loadgen import model, quantities, yamltext
+from loadgen.arrivals import due_within
 from loadgen.errors import ScenarioError
 from loadgen.expectation import Expectation
-from loadgen.model import CloseMode, Endpoint, PortRange, Probe, ProbeKind, ProbeWhen, Strategy
+from loadgen.model import CloseMode, Endpoint, PortRange, Probe, ProbeKind, ProbeWhen, Strategy, Topology
 from loadgen.quantities import Block
 from loadgen.yamltext import Document, shown
 
@@ -55,17 +56,14 @@ STAGES_MAX: Final = 1_000
 PROCESSES_MAX: Final = 1_000
 PROBES_MAX: Final = 100
 CELLS_MAX: Final = 200
+REPEAT_MAX: Final = 100
 _LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
+#: What may stand on either end of a virtual cable: benchmarking networks (RFC 2544, RFC 5180), unique local ones.
+VETH_NETWORKS: Final = ("198.18.0.0/15", "2001:2::/48", "fd00::/8")
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}"
 #: pydantic lists the valid words of an enum as "'fin' or 'rst'".
 _QUOTED: Final = re.compile(r"'([^']*)'")
 _SYSCTL: Final = r"net(\.[A-Za-z0-9_-]+)+"
-
-
-class Topology(StrEnum):
-    """How the network of a lab looks: `loopback` is one namespace with nothing but `lo`."""
-
-    LOOPBACK = "loopback"
 
 
 class Fallback(StrEnum):
@@ -170,7 +168,9 @@ class _Model(BaseModel):
 class Lab(_Model):
     """A throwaway network namespace to run in; nothing of it is left afterwards."""
 
-    topology: Topology = Field(Topology.LOOPBACK, description="what the network of the lab looks like")
+    topology: Topology = Field(
+        Topology.LOOPBACK, description="loopback: one namespace; veth: two, with a virtual cable between them"
+    )
     sysctls: dict[str, str | int] = Field(
         {},
         description="net.* settings inside the lab",
@@ -391,8 +391,22 @@ class Arrival(_Model):
         return self
 
 
+class ChurnSpec(_Model):
+    """Connections that are closed as soon as they have done their work, and replaced, for a duration."""
+
+    duration_s: Annotated[Duration, AfterValidator(_within("100ms", "8760h"))] = Field(
+        alias="duration", description="how long to go on", examples=["10s"]
+    )
+    concurrency: StrictInt = Field(
+        64, ge=1, le=CONNECTIONS_MAX, description="connections open at a time, at most; without arrival: all the time"
+    )
+    exchange_bytes: StrictInt = Field(
+        0, ge=0, le=65_536, alias="exchange", description="bytes sent and read back before the close", examples=[64]
+    )
+
+
 class Scenario(_Model):
-    """One experiment: so many connections, from here, to there, this fast, held this long."""
+    """One experiment: so many connections, from here, to there, this fast, held this long; or churn."""
 
     name: Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})] = Field(
         description="names the run directory", examples=["hold-100k"]
@@ -403,8 +417,11 @@ class Scenario(_Model):
     targets: Annotated[tuple[TargetSpec, ...], AfterValidator(_items(TARGETS_MAX))] = Field(
         description="where connections go, in turn", examples=[[{"address": "127.0.0.1:9000"}]]
     )
-    connections: StrictInt = Field(
-        ge=1, le=CONNECTIONS_MAX, description="connections to open, all sources together", examples=[100_000]
+    connections: StrictInt | None = Field(
+        None, ge=1, le=CONNECTIONS_MAX, description="connections to open, all sources together", examples=[100_000]
+    )
+    churn: ChurnSpec | None = Field(
+        None, description="instead of connections: open and close all the time", examples=[{"duration": "10s"}]
     )
     arrival: Arrival | None = Field(
         None, description="left out: as fast as possible", examples=[{"rate": "20000/s", "ramp": "5s"}]
@@ -427,7 +444,10 @@ class Scenario(_Model):
         description="duration between snapshots",
         examples=["1s"],
     )
-    close: CloseMode = Field(CloseMode.FIN, description="fin leaves TIME-WAIT on this side, rst leaves nothing")
+    close: CloseMode = Field(
+        CloseMode.FIN,
+        description="fin: we close first and keep TIME-WAIT; rst: nobody keeps it; target: the other side does",
+    )
     in_flight: StrictInt = Field(
         256, ge=1, le=65_536, description="attempts one worker may have unanswered", examples=[256]
     )
@@ -459,12 +479,15 @@ class Scenario(_Model):
         description=f"values to try for each of some keys, dotted paths; {CELLS_MAX} combinations at most",
         examples=[{"sources.strategy": ["late", "late-range"]}],
     )
+    repeat: StrictInt = Field(
+        1, ge=1, le=REPEAT_MAX, description="how often to run it all, each time in a fresh lab", examples=[3]
+    )
 
     @field_validator("matrix", mode="before")
     @classmethod
     def _lists_of_values(cls, value: object) -> object:
         for key, values in value.items() if isinstance(value, dict) else ():
-            if key == "matrix" or key.startswith("matrix."):
+            if key.partition(".")[0] in ("matrix", "repeat"):
                 raise _wrong_at((key,), "a matrix cannot change itself; name another key", "wrong_key")
             if not isinstance(values, list) or not values:
                 raise _wrong_at((key,), "write a list of values to try, for example [1, 2]")
@@ -488,6 +511,8 @@ class Scenario(_Model):
                 message = f"no source address is IPv{version}; add one to sources.addresses"
                 raise _wrong_at(place, message)
         self._probes_are_sound()
+        self._churn_is_sound()
+        self._cable_is_sound()
         if self.lab and self.lab.fallback is Fallback.HOST:
             ends = [
                 *self.sources.blocks,
@@ -497,6 +522,61 @@ class Scenario(_Model):
                 message = "host needs every source and target in 127.0.0.0/8; change them, or write none"
                 raise _wrong_at(("lab", "fallback"), message)
         return self
+
+    def _churn_is_sound(self) -> None:
+        if self.churn is None:
+            if self.connections is None:
+                message = "connections is missing; add connections: 100000, or churn: {duration: 10s}"
+                raise _wrong_at(("connections",), message)
+            if self.close is CloseMode.TARGET and not all(target.sink for target in self.targets):
+                message = "only a sink of ours closes held connections when told to; write sink: true at every target"
+                raise _wrong_at(("close",), message)
+            return
+        for key, said, instead in (
+            ("connections", self.connections is not None, "churn.concurrency says how many are open at a time"),
+            ("hold", "hold_s" in self.model_fields_set, "churn.duration says how long it goes on"),
+        ):
+            if said:
+                raise _wrong_at((key,), f"{key} is for connections that are held; {instead}", "wrong_key")
+        for index, probe in enumerate(self.probes):
+            if probe.when is ProbeWhen.HOLD:
+                raise _wrong_at(("probes", index, "when"), "churn holds nothing; write after")
+        if self.arrival:
+            count = due_within(self.arrival.stages, self.churn.duration_s)
+            if not 1 <= count <= CONNECTIONS_MAX:
+                message = f"{count:,} connections are due in that time; write a duration for 1 to {CONNECTIONS_MAX:,}"
+                raise _wrong_at(("churn", "duration"), message)
+
+    def _cable_is_sound(self) -> None:
+        """That both ends of a veth lab have addresses of their own, and nothing is expected of anybody else."""
+        if self.lab is None or self.lab.topology is not Topology.VETH:
+            return
+        if self.sources.interfaces:
+            message = "a veth lab has no interface that you know; write addresses of 198.18.0.0/15"
+            raise _wrong_at(("sources", "addresses"), message)
+        networks = [ipaddress.ip_network(network) for network in VETH_NETWORKS]
+        ends = [(block, ("sources", "addresses")) for block in self.sources.blocks]
+        targets = [quantities.block(target.endpoint.address) for target in self.targets]
+        ends += [(block, ("targets", index, "address")) for index, block in enumerate(targets)]
+        for block, place in ends:
+            if not any(block.within(network) for network in networks):
+                raise _wrong_at(place, f"a veth lab takes addresses of {', '.join(VETH_NETWORKS)}; write one of those")
+        for index, target in enumerate(self.targets):
+            if not target.sink:
+                message = "nobody else lives at the other end of a veth lab; write sink: true"
+                raise _wrong_at(("targets", index), message)
+            if target.endpoint.address in self.sources.expanded:
+                message = "this address stands on the other end already, in sources.addresses; change one"
+                raise _wrong_at(("targets", index, "address"), message)
+        for key, said in (("fallback", self.lab.fallback is not Fallback.NONE), ("probes", bool(self.probes))):
+            if said:
+                where = ("lab", key) if key == "fallback" else (key,)
+                raise _wrong_at(where, f"{key} goes with topology loopback only; leave it out", "wrong_key")
+
+    @property
+    def most_open(self) -> int:
+        """How many connections may be open at a time."""
+        return self.churn.concurrency if self.churn else self.connections or 0
 
     @property
     def expects_failure(self) -> bool:
@@ -574,9 +654,9 @@ def parse_cells(
 ) -> tuple[Scenario, tuple[Cell, ...]]:
     """The scenario in a text as `parse` gives it, and the cells of its matrix, none if it has no matrix.
 
-    The first key of the matrix changes slowest. Of `expect`, a cell has what is about one run, not
-    what begins with "cells.". Raises: ScenarioError; what a value of the matrix makes wrong is shown
-    where that value stands.
+    The first key of the matrix changes slowest; what is only repeated is a matrix of one cell. Of
+    `expect`, a cell has what is about one run, not what begins with "cells.". Raises: ScenarioError;
+    what a value of the matrix makes wrong is shown where that value stands.
     """
     document = yamltext.read(text, file)
     whole = _scenario(document, overrides)
@@ -584,7 +664,7 @@ def parse_cells(
     _check_matrix(document, whole)
     choices = [[(key, index) for index in range(len(values))] for key, values in matrix.items()]
     cells = []
-    for choice in itertools.product(*choices) if choices else ():
+    for choice in itertools.product(*choices) if choices or whole.repeat > 1 else ():
         changed = document.copy()
         for key, index in choice:
             place, key_place = document.place(("matrix", key, index)), document.key_place(("matrix", key))
@@ -592,18 +672,19 @@ def parse_cells(
         scenario = _scenario(changed, ())
         plain = tuple(one for one in scenario.expect if not about_cells(one))
         settings = {key: matrix[key][index] for key, index in choice}
-        cells.append(Cell(settings, scenario.model_copy(update={"matrix": {}, "expect": plain})))
+        cells.append(Cell(settings, scenario.model_copy(update={"matrix": {}, "expect": plain, "repeat": 1})))
     _check_expectations(document, whole, len(cells))
     return whole, tuple(cells)
 
 
 def _check_matrix(document: Document, whole: Scenario) -> None:
     """What concerns a matrix as a whole. Raises: ScenarioError."""
-    if whole.matrix and whole.lab is None:
-        message = "matrix: every combination runs in a namespace of its own; add lab: {}"
-        raise document.key_place(("matrix",)).error(message)
-    if whole.matrix and whole.lab and whole.lab.fallback is not Fallback.NONE:
-        message = "lab.fallback: a matrix never runs on the host itself, where one run disturbs the next; write none"
+    several = "matrix" if whole.matrix else "repeat" if whole.repeat > 1 else None
+    if several and whole.lab is None:
+        message = f"{several}: every run has a namespace of its own; add lab: {{}}"
+        raise document.key_place((several,)).error(message)
+    if several and whole.lab and whole.lab.fallback is not Fallback.NONE:
+        message = f"lab.fallback: {several} is not for the host itself, where one run disturbs the next; write none"
         raise document.place(("lab", "fallback")).error(message)
     paths = {key: yamltext.split_key(key) for key in whole.matrix}
     for outer, inner in itertools.permutations(paths, 2):
@@ -654,6 +735,7 @@ _MODELS: Final[Mapping[tuple[str, ...], type[_Model]]] = {
     ("lab",): Lab,
     ("sources",): Sources,
     ("targets",): TargetSpec,
+    ("churn",): ChurnSpec,
     ("probes",): ProbeSpec,
     ("arrival",): Arrival,
     ("arrival", "stages"): StageSpec,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from loadgen.arrivals import due_ns, first_pair, port_slices, shard_arrivals, shard_sizes
+from loadgen.arrivals import due_ns, due_within, first_pair, port_slices, shard_arrivals, shard_sizes
 from loadgen.errors import CapacityError, ScenarioError
 from loadgen.model import PortRange, Stage
 
@@ -205,3 +205,20 @@ def test_more_workers_than_ports() -> None:
     with pytest.raises(CapacityError, match=r"need 4, have 3; use at most 3 workers") as caught:
         port_slices(PortRange(40000, 40002), 4)
     assert (caught.value.needed, caught.value.available) == (4, 3)
+
+
+@given(
+    rates=st.lists(st.integers(1, 5000), min_size=2, max_size=4),
+    length_s=st.floats(0.1, 3),
+    duration_s=st.floats(0.1, 8),
+)
+def test_as_many_are_due_within_a_time_as_the_schedule_puts_there(
+    rates: list[int], length_s: float, duration_s: float
+) -> None:
+    stages = [Stage(0.0 if n == 0 else float(rates[n - 1]), float(r), length_s) for n, r in enumerate(rates)]
+    stages.append(Stage(float(rates[-1]), float(rates[-1]), None))
+    count = due_within(stages, duration_s)
+    due = due_ns(stages, count + 2)
+    # One more or less where the last is due at the very end.
+    assert count == 0 or due[count - 1] <= duration_s * 1e9 + 1e5
+    assert due[count + 1] > duration_s * 1e9

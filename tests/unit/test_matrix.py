@@ -107,8 +107,8 @@ def test_what_is_wrong_with_a_matrix_is_said_where_it_stands(matrix: str, messag
 
 def test_a_matrix_needs_a_lab_that_is_one() -> None:
     matrix = "matrix: {connections: [1]}\n"
-    assert refusal(BASE.replace("lab: {}\n", "") + matrix).startswith("s.yaml:5:1: matrix: every combination runs in")
-    assert refusal(BASE.replace("{}", "{fallback: host}", 1) + matrix).startswith("s.yaml:2:17: lab.fallback: a matrix")
+    assert refusal(BASE.replace("lab: {}\n", "") + matrix).startswith("s.yaml:5:1: matrix: every run has")
+    assert refusal(BASE.replace("{}", "{fallback: host}", 1) + matrix).startswith("s.yaml:2:17: lab.fallback: matrix")
 
 
 def test_a_value_of_an_override_is_shown_as_the_override() -> None:

@@ -1,0 +1,85 @@
+"""How soon a source port serves the same target again, and what that leaves of churn: pure arithmetic.
+
+The side that sends FIN first keeps the four-tuple in TIME-WAIT for 60 seconds (TCP_TIMEWAIT_LEN,
+include/net/tcp.h; tcp_fin_timeout is about FIN-WAIT-2 and does not change it). Whether a new connection
+may take the four-tuple over before that is decided in tcp_twsk_unique() (net/ipv4/tcp_ipv4.c), and the
+answer depends on who chose the port:
+
+- Chosen by connect(): only with TCP timestamps, only as net.ipv4.tcp_tw_reuse allows (0: never, 1: yes,
+  2: loopback addresses), and only after net.ipv4.tcp_tw_reuse_delay (Linux 6.14; a second before).
+- Named in bind(), with SO_REUSEADDR or SO_REUSEPORT: with timestamps at once, and neither setting is asked.
+- Chosen by bind(), or named without either option: never. bind() itself finds the port in use.
+
+A reset leaves no TIME-WAIT, a close by the other side leaves it there, where the next SYN ends it
+(RFC 9293 3.6.1). So with N ports that rest L seconds a four-tuple space gives N / L connections per
+second for ever, and N * (1 + T/L rounded down) in the first T seconds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, Strategy
+
+TIME_WAIT_S: Final = 60.0
+#: net.ipv4.tcp_tw_reuse_delay where the kernel has no such setting.
+_DELAY_MS: Final = 1000
+
+Sysctls = Mapping[str, str]
+
+
+def rest_s(plan: Plan, sysctls: Sysctls) -> tuple[float, str]:
+    """How long a port of this plan rests between two connections to one target, and why.
+
+    sysctls: the settings of the clients' namespace, by their dotted names.
+    Returns: seconds, 0.0 where a port serves again at once; and the reason in words.
+    """
+    strategy = plan.strategy
+    if plan.close is CloseMode.RST:
+        return 0.0, "a reset leaves no TIME-WAIT"
+    if plan.close is CloseMode.TARGET:
+        return 0.0, "TIME-WAIT stays on the target's side"
+    if not strategy.shares_ports and not (strategy is Strategy.REUSEADDR and _of(sysctls, "ip_autobind_reuse") == 1):
+        return TIME_WAIT_S, "bind() takes no port out of TIME-WAIT"
+    if _of(sysctls, "tcp_timestamps", 1) == 0:
+        return TIME_WAIT_S, "tcp_timestamps=0, without which nothing leaves TIME-WAIT early"
+    if strategy.names_ports or strategy is Strategy.REUSEADDR:
+        return 0.0, "a port that bind() names leaves TIME-WAIT at once, whatever tcp_tw_reuse says"
+    reuse = _of(sysctls, "tcp_tw_reuse", 2)
+    if reuse == 0:
+        return TIME_WAIT_S, "tcp_tw_reuse=0"
+    if reuse == 2 and not all(_is_loopback(source, target) for source, target in plan.pairs):
+        return TIME_WAIT_S, "tcp_tw_reuse=2 is for loopback addresses only"
+    delay_ms = _of(sysctls, "tcp_tw_reuse_delay", _DELAY_MS)
+    return delay_ms / 1000, f"tcp_tw_reuse={reuse} after {delay_ms:,} ms"
+
+
+def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls) -> Ceiling:
+    """What the ports of a plan give at most; `churn` is the plan's, `sysctls` as in `rest_s`."""
+    scheduled = churn.arrivals
+    resting_s, reason = rest_s(plan, sysctls)
+    ports = plan.capacity
+    if not resting_s:
+        return Ceiling(None, scheduled, reason)
+    buckets = _of(sysctls, "tcp_max_tw_buckets", ports)
+    if buckets < ports:
+        # What does not fit into the table is never put into it (tcp_time_wait(), net/ipv4/tcp_minisocks.c).
+        return Ceiling(None, scheduled, f"tcp_max_tw_buckets={buckets:,} keeps at most so many of {ports:,} ports")
+    passes = 1 + math.floor(churn.duration_s / resting_s)
+    established = ports * passes if scheduled is None else min(scheduled, ports * passes)
+    many = f"{ports:,} ports" if plan.spaces == 1 else f"{plan.capacity_per_pair:,} ports x {plan.spaces:,}"
+    return Ceiling(round(ports / resting_s, 3), established, f"{many} / {resting_s:g} s: {reason}")
+
+
+def _of(sysctls: Sysctls, name: str, missing: int = 0) -> int:
+    """A net.ipv4 setting as a number; `missing` where there is none."""
+    text = sysctls.get(f"net.ipv4.{name}", "")
+    return int(text) if text.isdecimal() else missing
+
+
+def _is_loopback(source: str, target: Endpoint) -> bool:
+    """As the kernel sees it, which asks for either end in IPv4 (127.0.0.0/8), and for either in IPv6 (::1)."""
+    return any(ipaddress.ip_address(address).is_loopback for address in (source, target.address))
