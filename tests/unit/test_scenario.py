@@ -23,8 +23,9 @@ from loadgen.model import (
     Stage,
     Strategy,
     Target,
+    Topology,
 )
-from loadgen.scenario import Fallback, Scenario, Topology, parse
+from loadgen.scenario import Fallback, Scenario, parse
 
 SMALLEST = """\
 name: small
