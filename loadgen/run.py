@@ -12,8 +12,9 @@ drain early, twice to stop at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from errno import EINVAL, ENOENT, ESRCH
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from loadgen.capacity import Allowances, make_plan, sink_endpoints
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import (
     ExitCode,
+    HostError,
     IncompleteError,
     InterruptedRunError,
     LabForbiddenError,
@@ -35,7 +37,7 @@ from loadgen.launch.fleet import GONE, Fleet, Member, how_it_ended
 from loadgen.metrics.recorder import Blocks, Counter, block_dtype
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.metrics.summary import broken_invariants
-from loadgen.model import Phase, Plan, ProbeWhen, Shard
+from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
 from loadgen.scenario import Fallback, Scenario
 from loadgen.worker import sizes_of
 
@@ -52,6 +54,8 @@ STALLED_AFTER_S: Final = 2.0
 GIVEN_UP_AFTER_S: Final = 30.0
 #: Closing takes some ten microseconds per connection.
 _DRAIN_TIMEOUT_S: Final = 120.0
+#: Laying a cable takes 0.2 s, 1 s for 65,536 addresses, and 3 s where no two of them are neighbours.
+_CABLE_TIMEOUT_S: Final = 60.0
 #: A probe gives up on its own before that.
 _PROBE_TIMEOUT_S: Final = 45.0
 #: How long the sinks may take to see the last end of file.
@@ -130,7 +134,12 @@ class Orchestrator:
         endpoints = [target.endpoint for target in self._scenario.targets]
         endpoints += [spec.target for spec in self._scenario.probes if spec.target]
         for endpoint in endpoints:
-            guard.check(endpoint.address, allowed=self._options.allow, authorized=self._options.authorized)
+            guard.check(
+                endpoint.address,
+                allowed=self._options.allow,
+                authorized=self._options.authorized,
+                lab=self._scenario.lab_networks,
+            )
         self._fleet = fleet = Fleet(self._on_lost)
         try:
             plan, facts = await self._plan(fleet)
@@ -163,7 +172,7 @@ class Orchestrator:
         if scenario.lab:
             sysctls = {name: str(value) for name, value in scenario.lab.sysctls.items()}
             try:
-                await zygote.call("loadgen.lab.namespace:enter", sysctls)
+                await zygote.call("loadgen.lab.namespace:enter", sysctls, scenario.lab.topology)
             except LabForbiddenError as error:
                 if scenario.lab.fallback is not Fallback.HOST:
                     raise
@@ -173,6 +182,8 @@ class Orchestrator:
         sources = scenario.sources.expanded
         if scenario.sources.interfaces:
             sources += await zygote.call("loadgen.kernel.host:interface_addresses", scenario.sources.interfaces)
+        if scenario.has_cable:
+            await self._lay_cable(fleet, sources, [target.address for target in targets])
         facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets)
         self._port_range = facts.port_range
         fell_back = scenario.lab is not None and not in_lab
@@ -181,24 +192,46 @@ class Orchestrator:
         if fell_back:
             note = f"no namespace here: ran on the host's own loopback with its port range {facts.port_range}"
             plan = replace(plan, notes=(note, *plan.notes))
-        await zygote.call("loadgen.sink:require_free", sink_endpoints(plan))
+        if not scenario.has_cable:  # where nobody but our sinks can be
+            await zygote.call("loadgen.sink:require_free", sink_endpoints(plan))
         return plan, facts
+
+    async def _lay_cable(self, fleet: Fleet, sources: Sequence[str], targets: Sequence[str]) -> None:
+        answer = await fleet.ask(
+            "loadgen.lab.veth:main",
+            sources,
+            targets,
+            enough=lambda: bool(self._interrupts),
+            timeout_s=_CABLE_TIMEOUT_S,
+        )
+        if answer is None:
+            raise IncompleteError("the process that lays the cable of the lab gave no answer")
+        if answer["report"] == "failed":
+            raise HostError(answer["text"])
 
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
         endpoints = sink_endpoints(plan)
+        self._accepts_all = all(target.sink and target.accept_after_s is not None for target in plan.targets)
         if plan.sinks:
             rows = len(plan.sources) + len(self._scenario.probes) + 2  # one for strangers, one for those beyond
             listening = [target for target in plan.targets if target.sink]
             backlogs = {target.endpoint: target.backlog for target in listening if target.backlog}
             accept_after_s = {target.endpoint: target.accept_after_s for target in listening}
+            closes_after = plan.churn.exchange_bytes if plan.churn and plan.close is CloseMode.TARGET else None
             self._sink_blocks = Blocks.create("loadgen-sinks", sink.block_dtype(rows), plan.sinks)
+            entry = ["loadgen.sink:main"]
+            if self._scenario.has_cable:
+                entry.insert(0, "loadgen.lab.namespace:in_sinks")
             await fleet.start(
                 SINK,
-                "loadgen.sink:main",
+                entry[0],
                 [
-                    sink.SinkShard(endpoints, index, plan.sinks, rows, facts.descriptors, backlogs, accept_after_s)
+                    sink.SinkShard(
+                        endpoints, index, plan.sinks, rows, facts.descriptors, backlogs, accept_after_s, closes_after
+                    )
                     for index in range(plan.sinks)
                 ],
+                *entry[1:],
                 blocks_fd=self._sink_blocks.fd,
                 timeout_s=_READY_TIMEOUT_S,
             )
@@ -213,9 +246,11 @@ class Orchestrator:
         )
 
     async def _conduct(self, fleet: Fleet, plan: Plan) -> None:
-        """Ramp, hold, drain, with a line of the series per interval and at the end of each phase."""
+        """Ramp, hold, drain, or churn, with a line of the series per interval and at the end of each phase."""
+        self._phase = Phase.CHURN if plan.churn else Phase.RAMP
         self._proc_net = Path(f"/proc/{fleet.zygote.pid}/net")
         self._kernel_before = snmp.read(self._proc_net)
+        self._sink_kernel_before = snmp.read(self._sink_proc_net) if self._sink_proc_net else {}
         self._start_ns = now_ns() + _START_DELAY_NS
         self._snapshots = snapshots = Snapshots(self._blocks, sizes_of(plan), start_ns=self._start_ns)
         record = partial(self._record_line, fleet, plan, snapshots)
@@ -232,12 +267,15 @@ class Orchestrator:
         try:
             await until(lambda: fleet.all_of(WORKER, {"opened"}))
             record()
-            self._phase = Phase.HOLD
-            await until(lambda: False, plan.hold_s)
-            record()
+            if not plan.churn:
+                self._phase = Phase.HOLD
+                await until(lambda: False, plan.hold_s)
+                record()
             self._phase = Phase.DRAIN
             await self._probe(fleet, ProbeWhen.HOLD)
             if self._interrupts < 2:
+                if plan.close is CloseMode.TARGET:
+                    fleet.tell(SINK, do="close")
                 fleet.tell(WORKER, do="drain")
                 await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
                 await self._settle_sinks(fleet)
@@ -301,7 +339,9 @@ class Orchestrator:
         """The clients are done; give the sinks that are still there a moment to read the last end of file.
 
         What a sink has published may be older than the clients' end, so its heartbeat has to be younger.
+        In churn what it has not accepted yet may be closed already at this end, and not be open anywhere.
         """
+        established = int(self._snapshots.counters()[:, Counter.ESTABLISHED].sum()) if self._snapshots else 0
         begun = now_ns()
         while now_ns() < begun + _SINK_SETTLE_S * NS_PER_S and self._interrupts < 2 and fleet.alive(SINK):
             seen = self._sink_now(fleet)
@@ -309,7 +349,8 @@ class Orchestrator:
                 return
             alive = [member.index for member in fleet.alive(SINK)]
             heartbeats = self._sink_blocks.records["counters"][alive, sink.SinkCounter.HEARTBEAT_NS]
-            if not seen["open"] and heartbeats.min() > begun:
+            accepted = seen["accepted"] >= established or not self._accepts_all
+            if not seen["open"] and heartbeats.min() > begun and accepted:
                 return
             await asyncio.sleep(_SINK_POLL_S)
 
@@ -370,14 +411,19 @@ class Orchestrator:
         return now
 
     def _kernel_now(self) -> dict[str, Any]:
-        try:
-            sockets, counters = sockstat.read(self._proc_net), snmp.read(self._proc_net)
-        except (FileNotFoundError, ProcessLookupError):  # a second Ctrl-C has ended the zygote
-            return {}
-        return {
-            "now": {f"sockstat.{name}": sockets[name] for name in ("tcp_inuse", "tcp_tw")},
-            "delta": snmp.delta(self._kernel_before, counters),
-        }
+        """The clients' namespace, and under "sink" that of the sinks where it is another and one is alive."""
+        kernel = _kernel_of(self._proc_net, self._kernel_before)
+        if kernel and self._sink_proc_net:
+            sink_kernel = _kernel_of(self._sink_proc_net, self._sink_kernel_before)
+            if sink_kernel:
+                kernel["sink"] = sink_kernel
+        return kernel
+
+    @property
+    def _sink_proc_net(self) -> Path | None:
+        """Where the sinks' namespace shows its counters, if it is one of their own and one is alive."""
+        alive = self._fleet.alive(SINK) if self._fleet and self._scenario.has_cable else []
+        return Path(f"/proc/{alive[0].pid}/net") if alive else None
 
     def _event(self, event: str, text: str, at_ns: int | None = None, **more: Any) -> None:
         """Write down what happened, and tell whoever watches; kept until there is a run directory."""
@@ -428,6 +474,20 @@ class Orchestrator:
         if not all(expectation["passed"] for expectation in summary["expect"]):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
+
+
+def _kernel_of(proc_net: Path, before: Mapping[str, int]) -> dict[str, Any]:
+    """The numbers of one namespace, and what changed in it; nothing when the process it is named by is gone."""
+    try:
+        sockets, counters = sockstat.read(proc_net), snmp.read(proc_net)
+    except OSError as error:
+        if error.errno not in (ENOENT, EINVAL, ESRCH):
+            raise
+        return {}
+    return {
+        "now": {f"sockstat.{name}": sockets[name] for name in ("tcp_inuse", "tcp_tw")},
+        "delta": snmp.delta(before, counters),
+    }
 
 
 def _failures(result: dict[str, Any]) -> str:

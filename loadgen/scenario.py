@@ -549,13 +549,15 @@ class Scenario(_Model):
 
     def _cable_is_sound(self) -> None:
         """That both ends of a veth lab have addresses of their own, and nothing is expected of anybody else."""
-        if self.lab is None or self.lab.topology is not Topology.VETH:
+        if self.lab is None or not self.has_cable:
             return
         if self.sources.interfaces:
             message = "a veth lab has no interface that you know; write addresses of 198.18.0.0/15"
             raise _wrong_at(("sources", "addresses"), message)
         networks = [ipaddress.ip_network(network) for network in VETH_NETWORKS]
-        ends = [(block, ("sources", "addresses")) for block in self.sources.blocks]
+        ends: list[tuple[Block, tuple[str | int, ...]]] = [
+            (block, ("sources", "addresses")) for block in self.sources.blocks
+        ]
         targets = [quantities.block(target.endpoint.address) for target in self.targets]
         ends += [(block, ("targets", index, "address")) for index, block in enumerate(targets)]
         for block, place in ends:
@@ -572,6 +574,16 @@ class Scenario(_Model):
             if said:
                 where = ("lab", key) if key == "fallback" else (key,)
                 raise _wrong_at(where, f"{key} goes with topology loopback only; leave it out", "wrong_key")
+
+    @property
+    def has_cable(self) -> bool:
+        """Whether load and sinks are to live in two namespaces with a cable between them."""
+        return self.lab is not None and self.lab.topology is Topology.VETH
+
+    @property
+    def lab_networks(self) -> tuple[str, ...]:
+        """Networks (CIDR) that lead nowhere but into the lab."""
+        return VETH_NETWORKS if self.has_cable else ()
 
     @property
     def most_open(self) -> int:

@@ -39,6 +39,7 @@ RELEVANT: Final = (
     "net.ipv4.tcp_timestamps",
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_rfc1337",
     # how long a connect() tries
     "net.ipv4.tcp_syn_retries",
     "net.ipv4.tcp_syn_linear_timeouts",

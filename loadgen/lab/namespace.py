@@ -1,8 +1,11 @@
-"""Enter a network namespace of our own, and set it up.
+"""Enter a network namespace of our own, and set it up; in a veth lab, two of them.
 
-The namespace has no name: it lives as long as a process lives in it, so nothing is left behind even
-by a SIGKILL. Root may make one directly; anybody else makes a user namespace with it, inside which
-the settings of the network are theirs to change (user_namespaces(7), network_namespaces(7)).
+A namespace has no name: it lives as long as a process lives in it or has it open, so nothing is left
+behind even by a SIGKILL. Root may make one directly; anybody else makes a user namespace with it, inside
+which the settings of the network are theirs to change (user_namespaces(7), network_namespaces(7)).
+
+The two of a veth lab belong to the clients and to the sinks; `loadgen.lab.veth` connects them. Whoever
+enters such a lab lives with the clients, and so does all it forks, but for what goes over to the sinks.
 """
 
 from __future__ import annotations
@@ -11,14 +14,16 @@ import ctypes
 import errno
 import fcntl
 import os
+import pkgutil
 import socket
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from loadgen.errors import LabForbiddenError
 from loadgen.kernel import sysctl
+from loadgen.model import Topology
 
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
@@ -32,14 +37,55 @@ _IFF_UP: Final = 0x1
 DEFAULT_SYSCTLS: Final = {"net.core.somaxconn": "65535"}
 
 
-def enter(sysctls: Mapping[str, str]) -> None:
+#: The sinks' namespace of a veth lab, open in whoever entered the lab and in all it forks; -1: there is none.
+_sinks_fd = -1
+
+
+def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) -> None:
     """Move this process, and all it forks from now on, into a fresh namespace with loopback up.
 
-    sysctls: set in the namespace and read back, after the defaults of every lab.
+    With topology veth the sinks get a namespace of the same kind; see `enter_sinks`.
+
+    sysctls: set in every namespace of the lab and read back, after the defaults of every lab.
 
     Raises: LabForbiddenError when no namespace can be made; HostError when the kernel refuses a sysctl.
     """
+    global _sinks_fd
     _unshare()
+    _settle(sysctls)
+    if topology is Topology.VETH:
+        _sinks_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        # In the user namespace of the first, if that took one: a cable joins only what one user rules.
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(_CLONE_NEWNET):
+            raise _forbidden("unshare(CLONE_NEWNET)", ctypes.get_errno())
+        _settle(sysctls)
+
+
+def sinks_fd() -> int:
+    """The sinks' namespace as a descriptor, where a kernel interface takes one; -1 outside a veth lab."""
+    return _sinks_fd
+
+
+def enter_sinks() -> None:
+    """Move this process alone over to the sinks of a veth lab.
+
+    Raises: OSError EBADF when this process was not born in a veth lab.
+    Source: setns(2); os.setns came with Python 3.12.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(_sinks_fd, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+def in_sinks(shard: Any, entry: str, *args: Any) -> None:
+    """Entry of a process that lives with the sinks: run "module:function" there, as entry(shard, *args)."""
+    enter_sinks()
+    pkgutil.resolve_name(entry)(shard, *args)
+
+
+def _settle(sysctls: Mapping[str, str]) -> None:
     try:
         _bring_up("lo")
     except OSError as error:
