@@ -156,15 +156,15 @@ def shard_sizes(connections: int, pairs: int, workers: int) -> list[int]:
     if connections < 0 or pairs < 1 or workers < 1:
         raise ValueError(f"cannot spread {connections} connections over {pairs} pairs, {workers} workers")
     if connections < pairs * workers:
-        return [_part(connections, index, workers) for index in range(workers)]
+        return [part(connections, index, workers) for index in range(workers)]
     each, extra = divmod(connections, pairs)
     return [
-        extra * _part(each + 1, index, workers) + (pairs - extra) * _part(each, index, workers)
+        extra * part(each + 1, index, workers) + (pairs - extra) * part(each, index, workers)
         for index in range(workers)
     ]
 
 
-def _part(whole: int, index: int, parts: int) -> int:
+def part(whole: int, index: int, parts: int) -> int:
     """The size of one part when the first `whole % parts` parts are one larger than the others."""
     return whole // parts + (index < whole % parts)
 
@@ -224,7 +224,7 @@ def port_slices(ports: PortRange, workers: int, skipped: Container[int] = ()) ->
     slices = []
     begin = 0
     for index in range(workers):
-        end = begin + _part(len(usable), index, workers)
+        end = begin + part(len(usable), index, workers)
         slices.append(PortRange(usable[begin], usable[end - 1]))
         begin = end
     return slices

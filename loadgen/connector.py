@@ -76,6 +76,7 @@ class Connector:
     self_connect: for each pair, whether a connection could meet itself and must be checked.
     in_flight_max: attempts that may wait for an answer at once.
     descriptors: no descriptor number reaches this; sizes the arrays.
+    exhausted: what is known of pairs without a free port; left out: nothing, and none will come back.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Connector:
         timeout_s: float,
         in_flight_max: int,
         descriptors: int,
+        exhausted: Exhaustion | None = None,
     ) -> None:
         self._targets = [target.sockaddr for _, target in pairs]
         self._families = [target.family for _, target in pairs]
@@ -107,8 +109,13 @@ class Connector:
         self._pair_of = array("i", [0]) * descriptors
         self._port_of = array("H", [0]) * descriptors
         self._next_pair = first_pair
-        self._exhausted = Exhaustion(len(pairs))
+        self._exhausted = exhausted or Exhaustion(len(pairs))
         self._close_from = 0
+        #: Ports that an attempt of this batch tried in vain, with their pair.
+        self._denied: list[tuple[int, list[int]]] = []
+        self._ending = False
+        #: Whether the end of a connection makes room for another; in TIME-WAIT it does not.
+        self._frees = True
 
     def fileno(self) -> int:
         """The epoll object, for an event loop to watch."""
@@ -127,6 +134,11 @@ class Connector:
     def spent(self) -> bool:
         """Whether no pair has a port left, by the kernel's own repeated word."""
         return self._exhausted.spent
+
+    @property
+    def idle(self) -> bool:
+        """Whether every attempt is answered."""
+        return not self._in_flight
 
     def rest_ns(self) -> int:
         """The instant before which no pair is worth another attempt; 0: some pair is, now."""
@@ -149,10 +161,13 @@ class Connector:
         fresh: list[tuple[socket.SocketType | None, int, int]] = []
         exhausted = self._exhausted
         now = now_ns() if exhausted.active else 0
+        asked: set[int] = set()
         for _ in range(count - len(self._ready)):
             if exhausted.active:
                 for _ in range(pairs):
-                    if exhausted.may_try(pair, now):
+                    if pair not in asked and exhausted.may_try(pair, now):
+                        if exhausted.doubtful(pair):
+                            asked.add(pair)
                         break
                     pair = pair + 1 if pair + 1 < pairs else 0
                 else:
@@ -201,12 +216,14 @@ class Connector:
         first, established_ns, until_mark = n, 0, recorder.next_mark - recorder.established + n
         opened: list[tuple[socket.SocketType, int, int]] = []
         waiting: list[Unanswered] = []
-        exhausted, begun_ns, started = self._exhausted, now_ns(), 0
+        exhausted, begun_ns, started, taken = self._exhausted, now_ns(), 0, 0
+        needless: list[tuple[socket.SocketType | None, int, int]] = []
         for sock, pair, port in self._ready:
             if started == len(due_ns):
                 break
+            taken += 1
             if exhausted.active and not exhausted.may_try(pair, begun_ns):
-                self._discard(sock, pair, port)
+                needless.append((sock, pair, port))
                 continue
             due = due_ns[started]
             started += 1
@@ -238,8 +255,11 @@ class Connector:
                     exhausted.granted(pair)
                 if n >= until_mark:
                     until_mark = recorder.mark(n - first, established_ns) + first
-        self._ready.clear()
+        del self._ready[:taken]  # more may have been made ready than are due now
+        self._give_back(needless)
         recorder.end_batch(started, n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
+        if exhausted.active and not recorder.first_denied_ns:
+            recorder.first_denied_ns, recorder.established_then = now_ns(), recorder.established
         self._hold(opened)
         for late in waiting:
             self._wait_for(late)
@@ -263,6 +283,13 @@ class Connector:
             except OSError as error:
                 self._lose(fd, error_key(Syscall.REGISTER, error.errno or 0))
 
+    def _hold_late(self, fd: int, sock: socket.SocketType, pair: int, port: int) -> None:
+        """As `_hold`, for one that is watched and counted already because it had to wait for its answer."""
+        self._epoll.modify(fd, _HELD)
+        self._sockets[fd] = sock
+        self._pair_of[fd] = pair
+        self._port_of[fd] = port
+
     def _wait_for(self, attempt: Unanswered) -> None:
         """connect() is not answered yet: let epoll tell when it is."""
         fd = attempt.sock.fileno()
@@ -274,28 +301,32 @@ class Connector:
             self._unanswered[fd] = attempt
 
     def _try_other_ports(self, sock: socket.SocketType, pair: int, port: int) -> tuple[int, socket.SocketType, int]:
-        """connect() found our port taken: the answer of connect() with the next ones; the last socket and port."""
+        """connect() found our port taken: the answer of connect() with the next ones, the last socket and its port.
+
+        Those that were denied are remembered; without one that is free the port is 0.
+        """
         target = self._targets[pair]
-        number = EADDRNOTAVAIL
-        for _ in range(TRIES - 1):
-            following = self._ports.another(sock, pair, port)
+        tried = [port]
+        while len(tried) < TRIES:
+            following = self._ports.another(sock, pair)
             if following == NEW_SOCKET:
                 sock.close()
                 try:
                     sock = _Socket(self._families[pair], _STREAM)
                     following = self._ports.prepare(sock, pair)
                 except OSError:  # what is wrong will show, with its call, in the attempts that follow
-                    following = 0
-                port = 0
+                    break
             if following <= 0:
                 break
-            port = following
             number = sock.connect_ex(target)
             if number == EINPROGRESS:
                 number = sock.connect_ex(target)
             if number != EADDRNOTAVAIL:
-                break
-        return number, sock, port
+                self._denied.append((pair, tried))
+                return number, sock, following
+            tried.append(following)
+        self._denied.append((pair, tried))
+        return EADDRNOTAVAIL, sock, 0
 
     def drain_events(self) -> None:
         """Take what the kernel has to say, without waiting: answers to attempts, held connections lost."""
@@ -338,21 +369,33 @@ class Connector:
                 closing.append(sock)
             fd += 1
         self._close_from = fd
+        self._close_all(closing)
+        self._recorder.publish()
+        return fd < end
+
+    def _close_all(self, closing: Sequence[socket.SocketType]) -> None:
         if self._reset:  # only now: on an open socket it would be a call more in the ramp, which is what is timed
             for sock in closing:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
         for sock in closing:
             sock.close()
-        self._recorder.publish()
-        return fd < end
+
+    def expect_end(self) -> None:
+        """From now on a held connection that the other side closes has ended as planned."""
+        self._ending = True
+
+    def give_up(self) -> None:
+        """Held connections that the other side should have closed by now: lost, for want of an answer."""
+        for fd, sock in enumerate(self._sockets):
+            if sock is not None:
+                self._lose(fd, error_key(Syscall.WAIT, ETIMEDOUT))
 
     def abandon(self) -> None:
         """Close what has not become a connection: sockets made ready, and attempts still unanswered.
 
         The latter stay counted as in flight; nobody knows better.
         """
-        for sock, pair, port in self._ready:
-            self._discard(sock, pair, port)
+        self._give_back(self._ready)
         self._ready.clear()
         for attempt in self._unanswered.values():
             attempt.sock.close()
@@ -368,11 +411,8 @@ class Connector:
         elif self._self_connect[pair] and sock.getsockname()[:2] == self._targets[pair]:
             self._met_itself(sock, pair, port)
         else:
-            self._epoll.modify(fd, _HELD)
-            self._sockets[fd] = sock
-            self._pair_of[fd] = pair
-            self._port_of[fd] = port
             self._recorder.record_established(pair, due_ns, started_ns, now)
+            self._hold_late(fd, sock, pair, port)
 
     def _met_itself(self, sock: socket.SocketType, pair: int, port: int) -> None:
         """A connection with itself is none. It is reset: its TIME-WAIT would keep the very port it met."""
@@ -395,12 +435,20 @@ class Connector:
         if key in _DENIALS:
             self._exhausted.denied(pair, now_ns())
 
-    def _discard(self, sock: socket.SocketType | None, pair: int, port: int) -> None:
-        """Give up a socket that was made ready: nothing was attempted, so nothing is counted."""
-        if sock is not None:
-            sock.close()
-            if port:
-                self._ports.release(pair, port)
+    def _give_back(self, needless: Sequence[tuple[socket.SocketType | None, int, int]]) -> None:
+        """Give up sockets that were made ready: nothing was attempted, so nothing is counted.
+
+        Each port goes to the head of its queue, the last taken first; those that were denied, which had been
+        taken before them, last of all. So the order stays that in which they have rested.
+        """
+        for sock, pair, port in reversed(needless):
+            if sock is not None:
+                sock.close()
+                if port:
+                    self._ports.unused(pair, port)
+        for pair, tried in self._denied:
+            self._ports.denied(pair, tried)
+        self._denied.clear()
 
     def _held_event(self, fd: int, event: int) -> None:
         """A held connection had data (read and forgotten), or is over (counted as lost, with the reason)."""
@@ -414,7 +462,12 @@ class Connector:
             alive = not event & _GONE
         except OSError as error:
             alive, number = False, error.errno or 0
-        if not alive:
+        if alive:
+            return
+        if self._ending and not number:
+            self._recorder.record_closed(self._forget(fd))
+            sock.close()
+        else:
             self._lose(fd, error_key(Syscall.RECV, number))
 
     def _lose(self, fd: int, key: int) -> None:
@@ -430,6 +483,6 @@ class Connector:
         pair = self._pair_of[fd]
         if port := self._port_of[fd]:
             self._ports.release(pair, port)
-        if self._exhausted.active:
+        if self._frees and self._exhausted.active:
             self._exhausted.freed()
         return pair

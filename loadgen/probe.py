@@ -115,7 +115,8 @@ def _connect(probe: Probe) -> Tally:
             for _ in range(TRIES - 1):
                 if number != EADDRNOTAVAIL or port <= 0:
                     break
-                port = ports.another(sock, 0, port)
+                ports.denied(0, [port])
+                port = ports.another(sock, 0)
                 if port <= 0:  # there is none, or only for a new socket: a probe makes each attempt once
                     break
                 syscall, number = _connected(sock, probe.target)

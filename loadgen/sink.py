@@ -1,5 +1,8 @@
 """The listening side: accept in batches, hold, echo, close on end of file; and count all of it.
 
+Or close first: all of what is held when told to, or in churn each connection as soon as it is accepted,
+or has had its bytes sent back. Then it is this side that keeps TIME-WAIT.
+
 Several processes share each address with SO_REUSEPORT, because one process may hold only so many
 descriptors; the kernel spreads connections over them by a hash of the four-tuple. Plain integers
 and one epoll object, as in the connector: a held connection is a bare descriptor.
@@ -35,6 +38,7 @@ PORTS: Final = 65536
 
 _HELD: Final = EPOLLIN | EPOLLRDHUP
 _ACCEPT_BATCH: Final = 128
+_CLOSE_BATCH: Final = 1024
 _EVENTS_MAX: Final = 512
 _READ_SIZE: Final = 65536
 _PUBLISH_NS: Final = 50_000_000
@@ -105,6 +109,7 @@ class SinkShard:
     sources: rows of its block. descriptors: its limit of open files.
     backlogs: what to give to listen() where it is not BACKLOG.
     accept_after_s: where accepting begins so long after "start", or never (None), instead of at once.
+    closes_after: close first, after so many bytes were sent back; None: the client closes first.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -114,6 +119,7 @@ class SinkShard:
     descriptors: int
     backlogs: Mapping[Endpoint, int] = field(default_factory=dict)
     accept_after_s: Mapping[Endpoint, float | None] = field(default_factory=dict)
+    closes_after: int | None = None
 
 
 class Sink:
@@ -127,7 +133,11 @@ class Sink:
         self._accepted = array("q", [0]) * shard.sources
         self._open = array("q", [0]) * shard.sources
         self._seen = memoryview(block["seen"].reshape(-1))
-        self._row_of = array("i", [0]) * shard.descriptors
+        #: Indexed by descriptor: the row of the connection's source, -1 where there is no connection.
+        self._row_of = array("i", [-1]) * shard.descriptors
+        self._closes_after = shard.closes_after
+        self._owed: dict[int, int] = {}
+        self._close_from: int | None = None
         self._unsent: dict[int, bytes] = {}
         self._published_ns = 0
         self._paused_ns = 0
@@ -153,23 +163,30 @@ class Sink:
         self._epoll.register(control, EPOLLIN)
         link.send(report="ready")
         while True:
-            events = self._epoll.poll(_PAUSE_S, _EVENTS_MAX)
+            events = self._epoll.poll(_PAUSE_S if self._close_from is None else 0, _EVENTS_MAX)
             ended = []
             for fd, event in events:
                 if fd in self._listeners:
                     self._accept_batch(self._listeners[fd])
                 elif fd == control:
                     message = link.receive()
-                    if not message or message["do"] != "start":
-                        self._publish(now_ns())
-                        return
-                    self._start_ns = message["at_ns"]
+                    match message and message["do"]:
+                        case "start":
+                            assert message is not None
+                            self._start_ns = message["at_ns"]
+                        case "close":
+                            self._close_from, self._closes_after = 0, 0
+                        case _:
+                            self._publish(now_ns())
+                            return
                 elif event & EPOLLOUT:
                     self._write(fd, b"")
                 elif not self._read(fd, event):
                     ended.append(fd)
             for fd in ended:  # apart from the reads: one kind of call at a time is the cheaper way
                 self._close(fd)
+            if self._close_from is not None:
+                self._close_held(self._close_from)
             now = now_ns()
             if self._paused_ns and (ended or now - self._paused_ns > _PAUSE_NS):
                 self._resume()
@@ -204,17 +221,23 @@ class Sink:
                 raise
         rows, row_of, seen, register = self._rows, self._row_of, self._seen, self._epoll.register
         accepted_of, open_of = self._accepted, self._open
+        closing = self._closes_after == 0
         for fd, address in accepted:
             row = rows.get(address[0])
             if row is None:
                 row = self._new_row(address[0])
             accepted_of[row] += 1
-            open_of[row] += 1
-            row_of[fd] = row
             seen[row * (PORTS // 8) + (address[1] >> 3)] |= 1 << (address[1] & 7)
-            register(fd, _HELD)
+            if not closing:
+                open_of[row] += 1
+                row_of[fd] = row
+                register(fd, _HELD)
         self._counters[SinkCounter.ACCEPTED] += len(accepted)
-        self._counters[SinkCounter.OPEN] += len(accepted)
+        if closing:
+            for fd, _ in accepted:
+                os.close(fd)
+        else:
+            self._counters[SinkCounter.OPEN] += len(accepted)
 
     def _new_row(self, address: str) -> int:
         row = min(len(self._rows), self._row_max)
@@ -255,12 +278,29 @@ class Sink:
             self._epoll.modify(fd, EPOLLOUT)
         else:
             self._epoll.modify(fd, _HELD)
+        if self._closes_after is not None and self._owes(fd, sent) <= 0:
+            self._close(fd)
+
+    def _owes(self, fd: int, sent: int) -> int:
+        """How many bytes are still to be sent back before this side closes."""
+        owed = self._owed[fd] = self._owed.get(fd, self._closes_after or 0) - sent
+        return owed
 
     def _close(self, fd: int) -> None:
         self._unsent.pop(fd, None)
+        self._owed.pop(fd, None)
         os.close(fd)
         self._open[self._row_of[fd]] -= 1
+        self._row_of[fd] = -1
         self._counters[SinkCounter.OPEN] -= 1
+
+    def _close_held(self, begin: int) -> None:
+        """Close some of what is held, from this descriptor on; the loop comes back for the rest."""
+        end = min(begin + _CLOSE_BATCH, len(self._row_of))
+        for fd in range(begin, end):
+            if self._row_of[fd] >= 0:
+                self._close(fd)
+        self._close_from = end if end < len(self._row_of) else None
 
     def _pause(self) -> None:
         """No descriptor is free: leave the queue alone for a moment instead of spinning on it."""

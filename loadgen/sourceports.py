@@ -18,6 +18,7 @@ from collections.abc import Container, Sequence
 from errno import EADDRINUSE, EAFNOSUPPORT, EINVAL
 from typing import Final, Protocol
 
+from loadgen.clock import NS_PER_S, now_ns
 from loadgen.model import PortRange, Strategy
 
 #: ip(7), Linux 4.2: bind() takes the address only, connect() the port. socket.IP_BIND_ADDRESS_NO_PORT.
@@ -35,6 +36,10 @@ _SO_REUSEPORT: Final = socket.SO_REUSEPORT
 #: What `another` answers when the next port needs a fresh socket.
 NEW_SOCKET: Final = -1
 
+#: A port that is denied for so long is not in our own TIME-WAIT, which lasts 60 s (TCP_TIMEWAIT_LEN, to the
+#: granularity of the kernel's timer wheel).
+_NOT_OURS_NS: Final = 64 * NS_PER_S
+
 #: How many ports an attempt tries that turn out to be held by somebody else before it has failed.
 TRIES: Final = 10
 
@@ -45,14 +50,20 @@ class SourcePorts(Protocol):
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Set options and bind as the strategy wants, for the (source, target) number `pair`."""
 
-    def another(self, sock: socket.SocketType, pair: int, port: int) -> int:
-        """The port to try after connect() found `port` taken (EADDRNOTAVAIL).
+    def another(self, sock: socket.SocketType, pair: int) -> int:
+        """The port to try after connect() found the last one taken (EADDRNOTAVAIL).
 
         0: there is no other; NEW_SOCKET: there may be, for a socket that is not bound yet.
         """
 
     def release(self, pair: int, port: int) -> None:
-        """Take back the port that `prepare` or `another` returned; only called for ports above 0."""
+        """Take back a port that was in use, or that somebody else uses; only called for ports above 0."""
+
+    def unused(self, pair: int, port: int) -> None:
+        """Take back a port that was never asked for; it is the next again."""
+
+    def denied(self, pair: int, ports: Sequence[int]) -> None:
+        """Take back the ports that one attempt was denied, in the order of trying."""
 
     @property
     def retried(self) -> int:
@@ -64,12 +75,18 @@ class _NoChoice:
 
     retried = 0
 
-    def another(self, sock: socket.SocketType, pair: int, port: int) -> int:  # noqa: ARG002  # the protocol's
+    def another(self, sock: socket.SocketType, pair: int) -> int:  # noqa: ARG002  # the protocol's
         """The kernel has looked at every port already."""
         return 0
 
     def release(self, pair: int, port: int) -> None:
         """The kernel owns the port."""
+
+    def unused(self, pair: int, port: int) -> None:
+        """The kernel owns the port."""
+
+    def denied(self, pair: int, ports: Sequence[int]) -> None:
+        """The kernel owns the ports."""
 
 
 class Kernel(_NoChoice):
@@ -128,20 +145,56 @@ class PortRing:
 
     Fresh ports are given out in order; released ones queue behind them, so a four-tuple rests as
     long as possible before it is used again. Memory grows with the ports released, not with the range.
+
+    churn: ports come back into TIME-WAIT. Then the one that was denied is the one that rested longest and
+    will be free before all others, so it stays at the head of the queue. Otherwise a denied port is
+    somebody else's, and goes to the end.
     """
 
-    __slots__ = ("_fresh", "_released", "release")
+    __slots__ = (
+        "_churn",
+        "_denied_since_ns",
+        "_fresh",
+        "_head",
+        "_recycling",
+        "_released",
+        "_unused",
+        "release",
+        "unused",
+    )
 
-    def __init__(self, ports: PortRange, skipped: Container[int] = ()) -> None:
+    def __init__(self, ports: PortRange, skipped: Container[int] = (), *, churn: bool = False) -> None:
         every = range(ports.low, ports.high + 1)
         self._fresh = (port for port in every if port not in skipped) if skipped else iter(every)
         self._released: deque[int] = deque()
+        self._unused: list[int] = []
+        self._churn = churn
+        self._recycling = False
+        self._head = 0  # the first port of the denial that goes on, and since when it does
+        self._denied_since_ns = 0
         #: Put a port at the end of the queue.
         self.release = self._released.append
+        #: Put a port at the head of the queue.
+        self.unused = self._unused.append
 
     def allocate(self) -> int:
         """The port that has rested longest, or 0 when every port is in use."""
-        return next(self._fresh, 0) or (self._released.popleft() if self._released else 0)
+        if self._unused:
+            return self._unused.pop()
+        if port := next(self._fresh, 0):
+            return port
+        self._recycling = True
+        return self._released.popleft() if self._released else 0
+
+    def denied(self, ports: Sequence[int]) -> None:
+        """Take back what one attempt was denied, in the order of trying."""
+        now = now_ns()
+        if ports[0] != self._head:
+            self._head, self._denied_since_ns = ports[0], now
+        if self._churn and self._recycling and now - self._denied_since_ns < _NOT_OURS_NS:
+            self._unused.extend(reversed(ports))
+        else:
+            self._released.extend(ports)
 
 
 class LateRange(Late):
@@ -155,9 +208,11 @@ class LateRange(Late):
     with a port number, the port stays open to everybody else's four-tuples.
     """
 
-    def __init__(self, sources: Sequence[str], ports: PortRange, skipped: Container[int] = ()) -> None:
+    def __init__(
+        self, sources: Sequence[str], ports: PortRange, skipped: Container[int] = (), *, churn: bool = False
+    ) -> None:
         super().__init__(sources)
-        self._rings = [PortRing(ports, skipped) for _ in sources]
+        self._rings = [PortRing(ports, skipped, churn=churn) for _ in sources]
         self._slice = _port_range_option(ports.low, ports.high)
         self.retried = 0
 
@@ -173,21 +228,28 @@ class LateRange(Late):
         set_option(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(port, port) if port else self._slice)
         number = _bind(sock, self._addresses[pair])
         if number and port:
-            self._rings[pair].release(port)
+            self._rings[pair].unused(port)
         return -number or port
 
-    def another(self, sock: socket.SocketType, pair: int, port: int) -> int:
-        """The next port for a socket whose connect() found `port` taken; it has bound none, so it may go on."""
-        ring = self._rings[pair]
-        ring.release(port)
-        following = ring.allocate()
-        sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(following, following))
-        self.retried += 1
+    def another(self, sock: socket.SocketType, pair: int) -> int:
+        """The next port for a socket whose connect() found its own taken; it has bound none, so it may go on."""
+        following = self._rings[pair].allocate()
+        if following:
+            sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(following, following))
+            self.retried += 1
         return following
 
     def release(self, pair: int, port: int) -> None:
         """Queue the port for the same (source, target) again."""
         self._rings[pair].release(port)
+
+    def unused(self, pair: int, port: int) -> None:
+        """The port is the next of its (source, target) again."""
+        self._rings[pair].unused(port)
+
+    def denied(self, pair: int, ports: Sequence[int]) -> None:
+        """Where they go depends on whose they may be, see PortRing."""
+        self._rings[pair].denied(ports)
 
 
 def _port_range_option(low: int, high: int) -> int:
@@ -219,11 +281,12 @@ class Explicit:
         *,
         options: Sequence[int] = (_SO_REUSEADDR, _SO_REUSEPORT),
         per_source: bool = False,
+        churn: bool = False,
     ) -> None:
         self._sources = list(sources)
         self._options = tuple(options)
-        rings = {source: PortRing(ports, skipped) for source in sources} if per_source else {}
-        self._rings = [rings.get(source) or PortRing(ports, skipped) for source in sources]
+        rings = {source: PortRing(ports, skipped, churn=churn) for source in sources} if per_source else {}
+        self._rings = [rings.get(source) or PortRing(ports, skipped, churn=churn) for source in sources]
         self._asked = next((port for port in range(ports.low, ports.high + 1) if port not in skipped), ports.low)
         self.retried = 0
 
@@ -232,30 +295,38 @@ class Explicit:
         for option in self._options:
             sock.setsockopt(_SOL_SOCKET, option, 1)
         ring, source = self._rings[pair], self._sources[pair]
-        number = 0
-        for attempt in range(TRIES):
-            port = ring.allocate()
-            if not port:
-                # All are in use, as far as we know; so that it is the kernel that says so, ask for one of them.
-                return -(number or _bind(sock, (source, self._asked)))
+        tried: list[int] = []
+        while port := ring.allocate():
+            self.retried += bool(tried)
             number = _bind(sock, (source, port))
             if not number:
-                return port
-            ring.release(port)
-            if number != EADDRINUSE:
                 break
-            self.retried += attempt < TRIES - 1
-        return -(number or EADDRINUSE)
+            tried.append(port)
+            if number != EADDRINUSE or len(tried) == TRIES:
+                break
+        if tried:
+            ring.denied(tried)
+        if port or tried:
+            return -number or port
+        # All are in use, as far as we know; so that it is the kernel that says so, ask for one of them.
+        return -_bind(sock, (source, self._asked))
 
-    def another(self, sock: socket.SocketType, pair: int, port: int) -> int:  # noqa: ARG002  # the protocol's
-        """The four-tuple is somebody else's: its port goes to the back. A bound socket cannot bind again."""
-        self._rings[pair].release(port)
+    def another(self, sock: socket.SocketType, pair: int) -> int:  # noqa: ARG002  # the protocol's
+        """The four-tuple is taken, and a bound socket cannot bind again."""
         self.retried += 1
         return NEW_SOCKET
 
     def release(self, pair: int, port: int) -> None:
         """Queue the port for the same (source, target) again."""
         self._rings[pair].release(port)
+
+    def unused(self, pair: int, port: int) -> None:
+        """The port is the next of its (source, target) again."""
+        self._rings[pair].unused(port)
+
+    def denied(self, pair: int, ports: Sequence[int]) -> None:
+        """Where they go depends on whose they may be, see PortRing."""
+        self._rings[pair].denied(ports)
 
 
 def _bind(sock: socket.SocketType, address: tuple[str, int]) -> int:
@@ -270,12 +341,18 @@ def _bind(sock: socket.SocketType, address: tuple[str, int]) -> int:
 
 
 def strategy_for(
-    strategy: Strategy, sources: Sequence[str], ports: PortRange, skipped: Container[int] = ()
+    strategy: Strategy,
+    sources: Sequence[str],
+    ports: PortRange,
+    skipped: Container[int] = (),
+    *,
+    churn: bool = False,
 ) -> SourcePorts:
     """The strategy of one shard.
 
     sources: the source address of each (source, target) pair, in the order of the pairs.
     ports: the shard's slice; skipped: ports in it that are reserved or held by a listener.
+    churn: whether ports will come back into TIME-WAIT, see PortRing.
     """
     match strategy:
         case Strategy.KERNEL:
@@ -283,12 +360,12 @@ def strategy_for(
         case Strategy.LATE:
             return Late(sources)
         case Strategy.LATE_RANGE:
-            return LateRange(sources, ports, skipped)
+            return LateRange(sources, ports, skipped, churn=churn)
         case Strategy.BIND | Strategy.REUSEADDR:
             return Early(sources, reuse=strategy is Strategy.REUSEADDR)
         case Strategy.EXPLICIT:
-            return Explicit(sources, ports, skipped)
+            return Explicit(sources, ports, skipped, churn=churn)
         case Strategy.REUSEPORT:
-            return Explicit(sources, ports, skipped, options=(_SO_REUSEPORT,))
+            return Explicit(sources, ports, skipped, options=(_SO_REUSEPORT,), churn=churn)
         case Strategy.EXCLUSIVE:
-            return Explicit(sources, ports, skipped, options=(), per_source=True)
+            return Explicit(sources, ports, skipped, options=(), per_source=True, churn=churn)

@@ -12,7 +12,8 @@ answer depends on who chose the port:
 
 A reset leaves no TIME-WAIT, a close by the other side leaves it there, where the next SYN ends it
 (RFC 9293 3.6.1). So with N ports that rest L seconds a four-tuple space gives N / L connections per
-second for ever, and N * (1 + T/L rounded down) in the first T seconds.
+second for ever, and in T seconds N * T/L, rounded up to whole passes over the ports: the first of them
+finds every port rested, and one more begins every L seconds.
 """
 
 from __future__ import annotations
@@ -68,10 +69,42 @@ def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls) -> Ceiling:
     if buckets < ports:
         # What does not fit into the table is never put into it (tcp_time_wait(), net/ipv4/tcp_minisocks.c).
         return Ceiling(None, scheduled, f"tcp_max_tw_buckets={buckets:,} keeps at most so many of {ports:,} ports")
-    passes = 1 + math.floor(churn.duration_s / resting_s)
+    passes = max(math.ceil(churn.duration_s / resting_s), 1)
     established = ports * passes if scheduled is None else min(scheduled, ports * passes)
     many = f"{ports:,} ports" if plan.spaces == 1 else f"{plan.capacity_per_pair:,} ports x {plan.spaces:,}"
     return Ceiling(round(ports / resting_s, 3), established, f"{many} / {resting_s:g} s: {reason}")
+
+
+def came_true(plan: Plan, *, established: int, denied: int, first_denied_s: float | None) -> bool:
+    """Whether the ceiling of a plan was what its run met: not exceeded, and where the ports ran out, reached.
+
+    established, denied: connections, and attempts without a port. first_denied_s: when the ports first
+    ran out, which is how long a pass over them takes; None: they never did.
+
+    Without a ceiling the ports must not run out. Some per cent are left for edges: a moment in which
+    every port was in use at once, a pass that the end of the run cut off. A port may come back a little
+    later than promised, by the granularity of the kernel's timers and of our asking.
+    """
+    assert plan.churn
+    assert plan.ceiling
+    per_s, most = plan.ceiling.per_s, plan.ceiling.established
+    if per_s is None:
+        return denied <= _EDGE * established
+    assert most is not None
+    if established > most * (1 + _EDGE):
+        return False
+    if first_denied_s is None:
+        return True
+    cycle_s = plan.capacity / per_s * _LATER + _ASKING_S
+    passes = 1 + math.floor(max(plan.churn.duration_s - first_denied_s, 0.0) / cycle_s)
+    return established >= min(plan.capacity * passes, most) * (1 - _CUT_OFF)
+
+
+_EDGE: Final = 0.02
+_CUT_OFF: Final = 0.05
+#: The timer wheel lets 60 s become 61.9 at most (LVL_CLK_SHIFT, kernel/time/timer.c).
+_LATER: Final = 1.035
+_ASKING_S: Final = 0.02
 
 
 def _of(sysctls: Sysctls, name: str, missing: int = 0) -> int:

@@ -20,11 +20,13 @@ import uvloop
 from numpy.typing import NDArray
 
 from loadgen import arrivals
-from loadgen.clock import Alarm, now_ns
+from loadgen.churn import Churner
+from loadgen.clock import NS_PER_S, Alarm, now_ns
 from loadgen.connector import Connector
+from loadgen.exhaustion import Exhaustion
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
-from loadgen.model import Plan, PortRange, Shard
+from loadgen.model import CloseMode, Plan, PortRange, Shard
 from loadgen.sourceports import strategy_for
 
 #: Attempts per turn of the event loop: long enough to share its cost, short enough (some 1.5 ms) for
@@ -35,12 +37,14 @@ _TICK_S: Final = 0.1
 
 
 def sizes_of(plan: Plan) -> list[int]:
-    """How many attempts each worker makes.
+    """How many attempts each worker has scheduled; 0 in a closed loop, which has no schedule.
 
     Evenly over the pairs; but where a port serves one target only and a worker has a slice of them,
     evenly over the sources, because the slice has to do for all targets of a source together.
     """
-    return arrivals.shard_sizes(plan.connections, plan.sharded_spaces, plan.workers)
+    if plan.scheduled is None:
+        return [0] * plan.workers
+    return arrivals.shard_sizes(plan.scheduled, plan.sharded_spaces, plan.workers)
 
 
 def schedule_of(shard: Shard) -> NDArray[np.int64]:
@@ -50,7 +54,7 @@ def schedule_of(shard: Shard) -> NDArray[np.int64]:
     """
     plan = shard.plan
     sizes = sizes_of(plan)
-    if not plan.stages:
+    if not plan.stages:  # in a closed loop there are none
         return np.zeros(sizes[shard.index], dtype=np.int64)
     return arrivals.due_ns_of(plan.stages, arrivals.shard_arrivals(sizes, shard.index))
 
@@ -69,35 +73,63 @@ def may_self_connect(shard: Shard) -> list[bool]:
     return [source == target.address and target.port in ports for source, target in shard.plan.pairs]
 
 
-class Worker:
-    """Drives one shard. `link` carries commands and reports, `block` the numbers."""
-
-    def __init__(self, shard: Shard, link: Link, block: Any, *, descriptors: int) -> None:
-        plan = shard.plan
-        sizes = sizes_of(plan)
-        self._link = link
-        self._loop = asyncio.get_running_loop()
-        self._due = schedule_of(shard)
-        self._scheduled = bool(plan.stages)
-        self._next = 0
-        self._started = self._opened = self._draining = False
-        self._recorder = Recorder(block, scheduled=len(self._due))
-        self._connector = Connector(
+def connector_of(shard: Shard, recorder: Recorder, descriptors: int) -> Connector:
+    """The connections of one shard: held until told otherwise, or in churn."""
+    plan = shard.plan
+    churn = plan.churn
+    ports = slice_of(shard)
+    skipped = frozenset(plan.skipped_ports)
+    sources = [source for source, _ in plan.pairs]
+    first_pair = arrivals.first_pair(sizes_of(plan), plan.sharded_spaces, len(plan.pairs), shard.index)
+    self_connect = may_self_connect(shard)
+    if churn is None:
+        return Connector(
             plan.pairs,
-            strategy_for(
-                plan.strategy,
-                [source for source, _ in plan.pairs],
-                slice_of(shard),
-                frozenset(plan.skipped_ports),
-            ),
-            self._recorder,
-            first_pair=arrivals.first_pair(sizes, plan.sharded_spaces, len(plan.pairs), shard.index),
-            self_connect=may_self_connect(shard),
+            strategy_for(plan.strategy, sources, ports, skipped),
+            recorder,
+            first_pair=first_pair,
+            self_connect=self_connect,
             close=plan.close,
             timeout_s=plan.timeout_s,
             in_flight_max=plan.in_flight_max,
             descriptors=descriptors,
         )
+    searched = 1 if plan.strategy.slices_ports else len(ports)
+    return Churner(
+        plan.pairs,
+        strategy_for(plan.strategy, sources, ports, skipped, churn=True),
+        recorder,
+        first_pair=first_pair,
+        self_connect=self_connect,
+        close=plan.close,
+        timeout_s=plan.timeout_s,
+        in_flight_max=plan.in_flight_max,
+        descriptors=descriptors,
+        exhausted=Exhaustion(len(plan.pairs), churn_ports=searched),
+        exchange_bytes=churn.exchange_bytes,
+        open_max=arrivals.part(plan.connections, shard.index, plan.workers),
+    )
+
+
+class Worker:
+    """Drives one shard. `link` carries commands and reports, `block` the numbers."""
+
+    def __init__(self, shard: Shard, link: Link, block: Any, *, descriptors: int) -> None:
+        plan = shard.plan
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._due = schedule_of(shard)
+        self._scheduled = bool(plan.stages)
+        self._next = 0
+        #: A closed loop goes on until this instant, 0 once it has passed; None: there is a number of arrivals.
+        self._until_ns: int | None = None
+        self._duration_ns = int(plan.churn.duration_s * NS_PER_S) if plan.churn and plan.scheduled is None else None
+        self._started = self._opened = self._draining = False
+        self._close_by_ns = 0
+        self._timeout_ns = int(plan.timeout_s * NS_PER_S)
+        self._recorder = Recorder(block, scheduled=None if plan.churn else len(self._due))
+        self._connector = connector_of(shard, self._recorder, descriptors)
+        self._target_closes = plan.close is CloseMode.TARGET and not plan.churn
         self._alarm = Alarm()
         self._stopped = self._loop.create_future()
         self._pumping: asyncio.Handle | None = None
@@ -121,13 +153,20 @@ class Worker:
                 assert message is not None
                 start_ns = int(message["at_ns"])
                 self._started = True
+                if self._duration_ns is not None:
+                    self._until_ns = start_ns + self._duration_ns
                 if self._scheduled:
                     self._due = self._due + start_ns
                 self._alarm.set(start_ns)
             case "drain":
                 self._drop_arrivals()
                 self._connector.abandon()
-                self._drain()
+                if self._target_closes:
+                    self._close_by_ns = now_ns() + self._timeout_ns
+                    self._connector.expect_end()
+                    self._continue()
+                else:
+                    self._drain()
             case _:  # "stop", or None: the orchestrator is gone
                 if not self._stopped.done():
                     self._stopped.set_result(None)
@@ -142,10 +181,12 @@ class Worker:
 
     def _continue(self) -> None:
         """After answers came in: there may be room for more attempts, or none may be left."""
-        if self._next < len(self._due):
+        if self._close_by_ns:
+            self._await_end()
+        elif self._left():
             if not self._scheduled and self._pumping is None and self._recorder.first_started_ns:
                 self._pump_again()
-        elif self._started and not self._opened and not self._recorder.in_flight:
+        elif self._started and not self._opened and self._connector.idle:
             self._opened = True
             self._recorder.publish_all()
             self._link.send(report="opened")
@@ -170,15 +211,23 @@ class Worker:
         self._skip(dropped)
         if connector.spent:
             self._skip(len(self._due) - self._next)
-        if self._next < len(self._due):
+        if self._left():
             if not self._scheduled:
                 self._pump_again()
             elif self._due[self._next] <= now_ns():
                 self._pumping = self._loop.call_soon(self._pump)
             else:
                 self._alarm.set(int(self._due[self._next]))
-                connector.prepare(min(_BATCH, len(self._due) - self._next))
+                connector.prepare(min(_BATCH, connector.room, self._left()))
         self._continue()
+
+    def _left(self) -> int:
+        """How many attempts are still to be started; of a closed loop nobody knows, but more than a batch."""
+        if self._until_ns is None:
+            return len(self._due) - self._next
+        if self._until_ns and now_ns() >= self._until_ns:
+            self._until_ns = 0
+        return _BATCH if self._until_ns else 0
 
     def _pump_again(self) -> None:
         """Without a schedule: at once if the window has room, or when the ports that were denied are worth asking."""
@@ -191,7 +240,7 @@ class Worker:
         """The next attempts to start, and how many are due but find the window full."""
         room = self._connector.room
         if not self._scheduled:
-            return (0,) * min(_BATCH, room, len(self._due) - self._next), 0
+            return (0,) * min(_BATCH, room, self._left()), 0
         due = int(np.searchsorted(self._due, now, side="right")) - self._next
         count = min(due, _BATCH, room)
         batch: list[int] = self._due[self._next : self._next + count].tolist()
@@ -204,8 +253,19 @@ class Worker:
 
     def _drop_arrivals(self) -> None:
         """The run ends early: what has not started never will."""
-        self._skip(len(self._due) - self._next)
+        if self._until_ns is None:
+            self._skip(len(self._due) - self._next)
+        else:
+            self._until_ns = 0
         self._opened = self._draining = True
+
+    def _await_end(self) -> None:
+        """Our sinks are closing what is held; what they leave open for too long is closed from here."""
+        if self._recorder.open and now_ns() < self._close_by_ns:
+            return
+        self._close_by_ns = 0
+        self._connector.give_up()
+        self._drain()
 
     def _drain(self) -> None:
         if self._connector.close_batch(_BATCH * 4):

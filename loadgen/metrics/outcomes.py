@@ -5,7 +5,7 @@ not on this host; from connect() it says that no four-tuple is free. So every fa
 pair, and the table gives it a name that a person can act on.
 
 Four of the "system calls" here are moments rather than calls that failed: `wait` is loadgen's own
-patience running out, `recv` on a held connection is the other side going away, `getsockname` with
+patience running out, `recv` or `send` on an open connection is the other side going away, `getsockname` with
 errno 0 is a connection that met itself, and errno 0 from `recv` is a plain end of file.
 """
 
@@ -25,6 +25,7 @@ class Syscall(IntEnum):
     RECV = 6
     GETSOCKNAME = 7
     REGISTER = 8
+    SEND = 9
 
 
 class Outcome(StrEnum):
@@ -89,7 +90,7 @@ def error_key(syscall: Syscall, number: int) -> int:
 
 def outcome_of(syscall: Syscall, number: int) -> Outcome:
     """The meaning of a failure; an unlisted pair is OTHER and keeps its errno beside it."""
-    if syscall is Syscall.RECV:
+    if syscall in (Syscall.RECV, Syscall.SEND):
         return Outcome.LOST
     return _BY_SYSCALL.get((syscall, number)) or _ANYWHERE.get(number, Outcome.OTHER)
 

@@ -40,7 +40,11 @@ _NOT_SCHEDULED: Final = array("q", [-1]) * BATCH_MAX
 
 
 class Counter(IntEnum):
-    """Positions in the twice-kept counters. Instants are CLOCK_MONOTONIC nanoseconds, 0 for "not yet"."""
+    """Positions in the twice-kept counters. Instants are CLOCK_MONOTONIC nanoseconds, 0 for "not yet".
+
+    CLOSED: connections that ended as planned. FIRST_DENIED_NS: when the ports first ran out, with
+    ESTABLISHED_THEN connections established by then. OPEN_PEAK: the most that were open.
+    """
 
     STARTED = 0
     ESTABLISHED = 1
@@ -50,11 +54,15 @@ class Counter(IntEnum):
     OPEN = 5
     LOST = 6
     RETRIED = 7
-    FIRST_STARTED_NS = 8
-    LAST_ESTABLISHED_NS = 9
-    HEARTBEAT_NS = 10
-    CPU_NS = 11
-    STARTED_CPU_NS = 12
+    CLOSED = 8
+    FIRST_STARTED_NS = 9
+    LAST_ESTABLISHED_NS = 10
+    HEARTBEAT_NS = 11
+    CPU_NS = 12
+    STARTED_CPU_NS = 13
+    FIRST_DENIED_NS = 14
+    ESTABLISHED_THEN = 15
+    OPEN_PEAK = 16
 
 
 class Latency(IntEnum):
@@ -62,12 +70,13 @@ class Latency(IntEnum):
 
     LATENESS: started - due, loadgen's own delay. CONNECT: established - started, the network's and
     the target's. ARRIVAL: established - due, what a user would have waited; the only one of the
-    three that is free of coordinated omission.
+    three that is free of coordinated omission. EXCHANGE: reply read - request written, in churn.
     """
 
     LATENESS = 0
     CONNECT = 1
     ARRIVAL = 2
+    EXCHANGE = 3
 
 
 class PairColumn(IntEnum):
@@ -140,14 +149,18 @@ class Recorder:
         "_connect",
         "_counters",
         "_error_slots",
+        "_exchange",
         "_lateness",
         "_marks",
         "_pair_closed",
         "_pending",
         "_scheduled",
+        "closed",
         "cpu_ns",
         "established",
+        "established_then",
         "failed",
+        "first_denied_ns",
         "first_started_ns",
         "heartbeat_ns",
         "in_flight",
@@ -156,6 +169,7 @@ class Recorder:
         "next_mark",
         "not_started",
         "open",
+        "open_peak",
         "pair_established",
         "pair_failed",
         "retried",
@@ -163,7 +177,8 @@ class Recorder:
         "started_cpu_ns",
     )
 
-    def __init__(self, block: Any, *, scheduled: int) -> None:
+    def __init__(self, block: Any, *, scheduled: int | None) -> None:
+        """scheduled: how many connections make the hundredths; None: there are no hundredths to mark."""
         pairs = block["pairs"].shape[0]
         self._block = block
         # numpy calls an int64 "l" and array calls it "q"; assigning from one to the other wants one name.
@@ -174,11 +189,13 @@ class Recorder:
         self.next_mark = self._mark_after(0)
         self.pair_established, self.pair_failed, self._pair_closed = ([0] * pairs for _ in range(3))
         self.started = self.established = self.failed = self.in_flight = self.not_started = 0
-        self.open = self.lost = self.retried = 0
+        self.open = self.open_peak = self.lost = self.retried = self.closed = 0
         self.first_started_ns = self.last_established_ns = self.heartbeat_ns = 0
+        self.first_denied_ns = self.established_then = 0
         self.cpu_ns = self.started_cpu_ns = 0
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
         self._pending = 0
+        self._exchange: list[int] = []
 
     def begin_batch(self, attempts: int) -> tuple[array[int], array[int], array[int], int]:
         """Where the connector may write the latencies of so many attempts (at most BATCH_MAX).
@@ -204,6 +221,8 @@ class Recorder:
         self.started += started
         self.established += established
         self.open += established
+        if self.open > self.open_peak:
+            self.open_peak = self.open
         if established:
             self.last_established_ns = at_ns
 
@@ -239,13 +258,21 @@ class Recorder:
     def record_lost(self, pair: int, key: int) -> None:
         """Count a held connection that is gone without our doing; `key` is the `error_key` of why."""
         self.lost += 1
-        self.record_closed(pair)
+        self.open -= 1
+        self._pair_closed[pair] += 1
         self._count_error(pair, key)
 
     def record_closed(self, pair: int) -> None:
-        """Count a connection that loadgen itself closed."""
+        """Count a connection that ended as planned, whoever closed it."""
         self.open -= 1
+        self.closed += 1
         self._pair_closed[pair] += 1
+
+    def record_exchange(self, took_ns: int) -> None:
+        """Count a reply that was read in full."""
+        self._exchange.append(took_ns)
+        if len(self._exchange) == _PENDING:
+            self._sort_exchanges()
 
     def record_lag(self, lag_ns: int) -> None:
         """Count how late the worker's own event loop was."""
@@ -265,11 +292,15 @@ class Recorder:
                 self.open,
                 self.lost,
                 self.retried,
+                self.closed,
                 self.first_started_ns,
                 self.last_established_ns,
                 self.heartbeat_ns,
                 self.cpu_ns,
                 self.started_cpu_ns,
+                self.first_denied_ns,
+                self.established_then,
+                self.open_peak,
             ),
         )
         self._block["updates"] = updates
@@ -277,6 +308,7 @@ class Recorder:
     def publish_all(self) -> None:
         """`publish`, and also what costs more: latencies and the counts of each pair."""
         self._sort_latencies()
+        self._sort_exchanges()
         block = self._block["pairs"]
         block[:, PairColumn.ESTABLISHED] = self.pair_established
         block[:, PairColumn.FAILED] = self.pair_failed
@@ -285,7 +317,14 @@ class Recorder:
 
     def _mark_after(self, marks: int) -> int:
         """How many connections make the next hundredth; out of reach when all are marked."""
-        return -(-self._scheduled * (marks + 1) // MARKS) if marks < MARKS else sys.maxsize
+        if self._scheduled is None or marks == MARKS:
+            return sys.maxsize
+        return -(-self._scheduled * (marks + 1) // MARKS)
+
+    def _sort_exchanges(self) -> None:
+        if self._exchange:
+            histogram.add(self._block["latency"][Latency.EXCHANGE], np.array(self._exchange, dtype=np.int64))
+            self._exchange.clear()
 
     def _sort_latencies(self) -> None:
         count = self._pending

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from loadgen.model import CloseMode, Plan, PortRange, Strategy
+from loadgen.timewait import ceiling
 
 _UNPRIVILEGED_START: Final = 1024
 
@@ -131,7 +132,45 @@ def _port_held(change: Change) -> list[Remedy]:
     return found + _more_sources(change)
 
 
+def _faster_churn(change: Change) -> list[Remedy]:
+    """What would lift the ceiling that TIME-WAIT puts on churn, each with the ceiling it would put instead."""
+    plan, sysctls = change.plan, dict(change.host.get("sysctls", {}))
+    assert plan.churn
+    now = ceiling(plan, plan.churn, sysctls)
+    if now.per_s is None:
+        return []
+    reuse = {**sysctls, "net.ipv4.tcp_tw_reuse": "1", "net.ipv4.tcp_timestamps": "1"}
+    sooner = {**reuse, "net.ipv4.tcp_tw_reuse_delay": "100"}
+    twice = replace(plan, sources=(*plan.sources, *(f"more-{source}" for source in plan.sources)), routes=())
+    ways: list[tuple[str, Plan, Mapping[str, str]]] = [
+        ("set net.ipv4.tcp_timestamps=1 and net.ipv4.tcp_tw_reuse=1", plan, reuse),
+        ("set net.ipv4.tcp_tw_reuse_delay=100 (Linux 6.14)", plan, sooner),
+        ("have the other side close first (`close: target`)", replace(plan, close=CloseMode.TARGET), sysctls),
+        ("use `close: rst`", replace(plan, close=CloseMode.RST), sysctls),
+        (f"use {_late(change)}", replace(plan, strategy=Strategy(_late(change))), reuse),
+        ("use explicit, with timestamps", replace(plan, strategy=Strategy.EXPLICIT), reuse),
+    ]
+    found = []
+    best = now.per_s
+    for text, changed, settings in ways:
+        per_s = ceiling(changed, plan.churn, settings).per_s
+        if per_s is None or per_s > best:
+            best = per_s or best
+            found.append(Remedy(f"{text}: {_ceiling_text(now.per_s)} becomes {_ceiling_text(per_s)}"))
+    per_s = ceiling(twice, plan.churn, sysctls).per_s
+    found.append(
+        Remedy(f"use twice as many source addresses: {_ceiling_text(now.per_s)} becomes {_ceiling_text(per_s)}")
+    )
+    return found
+
+
+def _ceiling_text(per_s: float | None) -> str:
+    return "no ceiling" if per_s is None else f"{per_s:,.0f}/s" if per_s >= 100 else f"{per_s:,.1f}/s"
+
+
 def _time_wait(change: Change) -> list[Remedy]:
+    if change.plan.churn:
+        return _faster_churn(change)
     plan, gain = change.plan, min(change.time_wait, change.short)
     found = []
     if plan.close is CloseMode.FIN:
@@ -215,6 +254,11 @@ def _conntrack(change: Change) -> list[Remedy]:
     ]
 
 
+def _in_flight(change: Change) -> list[Remedy]:
+    key = "churn.concurrency" if change.plan.churn else "in_flight"
+    return [Remedy(f"raise `{key}`"), Remedy("lower the rate"), Remedy("find out why the target answers late")]
+
+
 def _say(*texts: str) -> Callable[[Change], list[Remedy]]:
     return lambda _: [Remedy(text) for text in texts]
 
@@ -236,7 +280,7 @@ _MAKERS: Final[Mapping[str, Callable[[Change], list[Remedy]]]] = {
     "unreachable": _say("see which way packets take: ip route get TARGET from SOURCE"),
     "forbidden": _say("look for a rule that forbids it: nft list ruleset, eBPF at the control group, SELinux"),
     "reset": _say("look at the target's log: it takes connections and drops them at once"),
-    "in-flight": _say("raise `in_flight`", "lower the rate", "find out why the target answers late"),
+    "in-flight": _in_flight,
     "generator": _say("lower the rate", "run on a machine with more cores, or with less else to do"),
     "incomplete": _say("look at events.jsonl for the process that was lost, then run again"),
 }

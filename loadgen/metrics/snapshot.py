@@ -100,7 +100,7 @@ class Snapshots:
         """int64 (workers, len(Counter)), each row consistent in itself."""
         counters = np.array([consistent_counters(record) for record in self._records])
         for index in self._lost:
-            counters[index, Counter.NOT_STARTED] = self._sizes[index] - counters[index, Counter.STARTED]
+            counters[index, Counter.NOT_STARTED] = max(self._sizes[index] - counters[index, Counter.STARTED], 0)
             counters[index, Counter.OPEN] = 0
         return counters
 
@@ -113,9 +113,12 @@ class Snapshots:
         line = {
             "t_s": round(max(at_ns - self._start_ns, 0) / NS_PER_S, 6),  # an interrupt may come before the start
             "phase": phase.value,
-            "scheduled": sum(self._sizes),
+            "scheduled": sum(self._sizes) or int(total[Counter.STARTED]),  # a closed loop has no schedule
             **{counter.name.lower(): int(total[counter]) for counter in Counter if counter < Counter.FIRST_STARTED_NS},
+            # Of workers that were not at their peak at the same time it is an upper bound.
+            "open_peak": int(total[Counter.OPEN_PEAK]),
             "ramp_s": self._ramp_s(counters),
+            **self._sustained(counters),
             "tenths_s": tenths_s(self._records["marks_ns"], self._sizes, self._start_ns),
             "cost_us": cost_us(self._records["marks_cpu_ns"], counters[:, Counter.STARTED_CPU_NS], self._sizes),
             "errors": self._errors(),
@@ -135,6 +138,25 @@ class Snapshots:
         if not last:
             return 0.0
         return round((last - int(first[first > 0].min())) / NS_PER_S, 6)
+
+    def _sustained(self, counters: NDArray[np.int64]) -> dict[str, float | None]:
+        """What goes on after the ports ran out for the first time, and when that was.
+
+        first_denied_s: seconds after the start, None if they never did. sustained_per_s: connections
+        established per second from then to the last one, added up over the workers; before that every
+        port is used for the first time, which says nothing about how soon it serves again.
+        """
+        columns = (Counter.ESTABLISHED, Counter.ESTABLISHED_THEN, Counter.FIRST_STARTED_NS)
+        established, then, first_started_ns = (counters[:, column] for column in columns)
+        denied_ns, last_ns = counters[:, Counter.FIRST_DENIED_NS], counters[:, Counter.LAST_ESTABLISHED_NS]
+        took_s = (last_ns - np.where(denied_ns > 0, denied_ns, first_started_ns)) / NS_PER_S
+        after = np.where(denied_ns > 0, established - then, established)
+        rates = np.divide(after, took_s, out=np.zeros(len(after)), where=(took_s > 0) & (after > 0))
+        first_ns = int(denied_ns[denied_ns > 0].min()) if denied_ns.any() else None
+        return {
+            "sustained_per_s": round(float(rates.sum()), 3),
+            "first_denied_s": None if first_ns is None else round((first_ns - self._start_ns) / NS_PER_S, 6),
+        }
 
     def _pairs(self) -> NDArray[np.int64]:
         """int64 (pairs, len(PairColumn)), all workers together."""

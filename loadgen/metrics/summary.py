@@ -7,6 +7,7 @@ that a run whose orchestrator was killed is summed up by the same code from the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Final
 
@@ -15,9 +16,11 @@ import numpy as np
 from loadgen.clock import NS_PER_US
 from loadgen.expectation import Expectation
 from loadgen.metrics import histogram
+from loadgen.metrics.outcomes import Outcome
 from loadgen.metrics.recorder import Latency, PairColumn
 from loadgen.metrics.verdict import decide
 from loadgen.model import Phase, Plan
+from loadgen.timewait import came_true
 
 SCHEMA: Final = "loadgen.summary/1"
 
@@ -56,6 +59,7 @@ def summarise(
     happened = {event["event"] for event in events}
     complete = "ended" in happened and not happened & CUT_SHORT
     started = int(last.get("started", 0))
+    scheduled = plan.scheduled if plan.scheduled is not None else started
     latency = _latency(series)
     summary: dict[str, Any] = {
         "schema": SCHEMA,
@@ -66,10 +70,10 @@ def summarise(
         "complete": complete,
         "incomplete_because": None if complete else _why_incomplete(events),
         "arrivals": {
-            "scheduled": plan.connections,
+            "scheduled": scheduled,
             "started": started,
             # Of a run that was cut off nobody could count what it never started; the rest is that.
-            "not_started": last.get("not_started", 0) if complete else plan.connections - started,
+            "not_started": last.get("not_started", 0) if complete else scheduled - started,
         },
         "outcomes": {key: last.get(key, 0) for key in ("established", "failed", "in_flight", "retried")},
         "errors": [
@@ -77,11 +81,12 @@ def summarise(
             for syscall, number, outcome, count in last.get("errors", ())
         ],
         "open": {
-            "peak": max((line["open"] for line in series), default=0),
-            "end_of_hold": _end_of(series, Phase.HOLD, Phase.RAMP).get("open", 0),
+            "peak": max((line.get("open_peak", line["open"]) for line in series), default=0),
+            "end_of_hold": _end_of(series, Phase.HOLD, Phase.RAMP, Phase.CHURN).get("open", 0),
             "lost": last.get("lost", 0),
         },
         "rate_per_s": _rates(series),
+        "churn": _churn(plan, series, complete=complete) if plan.churn else None,
         "tenths_s": [round(later - earlier, 6) for earlier, later in pairwise((0.0, *last.get("tenths_s", ())))],
         "cost_us": list(last.get("cost_us", ())),
         "cost_last_to_first": _last_to_first(last.get("cost_us", ())),
@@ -95,6 +100,7 @@ def summarise(
                 "count": int(latency[row].sum()),
             }
             for row in Latency
+            if row is not Latency.EXCHANGE or latency[row].any()
         },
         "sources": _sources(plan, series),
         "sink": _sink(plan, series, events),
@@ -148,7 +154,8 @@ def _phases(series: Sequence[Line]) -> dict[str, float]:
     """How long each phase took, in seconds; its last line stands at its end."""
     begun = 0.0
     lengths = {}
-    for phase in (Phase.RAMP, Phase.HOLD, Phase.DRAIN):
+    opening = (Phase.CHURN,) if _end_of(series, Phase.CHURN) else (Phase.RAMP, Phase.HOLD)
+    for phase in (*opening, Phase.DRAIN):
         ended = _end_of(series, phase).get("t_s", begun)
         lengths[f"{phase.value}_s"] = round(ended - begun, 6)
         begun = ended
@@ -162,12 +169,14 @@ def _rates(series: Sequence[Line]) -> dict[str, float]:
     per_line = [
         (later["established"] - earlier["established"]) / (later["t_s"] - earlier["t_s"])
         for earlier, later in pairwise(({"t_s": 0.0, "established": 0}, *series))
-        if later["phase"] == Phase.RAMP.value and later["t_s"] - earlier["t_s"] > _SHORT_S
+        if later["phase"] in _OPENING and later["t_s"] - earlier["t_s"] > _SHORT_S
     ]
     # Of a ramp shorter than an interval the mean is all there is to know.
     return {"established_mean": round(mean, 1), "established_peak": round(max([mean, *per_line]), 1)}
 
 
+#: While connections are being opened.
+_OPENING: Final = frozenset({Phase.RAMP.value, Phase.CHURN.value})
 #: Two lines closer than this are a change of phase beside an interval: too short to make a rate of.
 _SHORT_S: Final = 0.05
 
@@ -176,8 +185,44 @@ def _latency(series: Sequence[Line]) -> Any:
     counts = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
     for line in series:
         for row in Latency:
-            histogram.accumulate(counts[row], line["latency_ns"][row.name.lower()])
+            histogram.accumulate(counts[row], line["latency_ns"].get(row.name.lower(), {}))
     return counts
+
+
+def _churn(plan: Plan, series: Sequence[Line], *, complete: bool) -> dict[str, Any]:
+    """How fast connections were opened and closed, and whether that is what the ports were thought to give."""
+    assert plan.churn
+    last: Line = series[-1] if series else {}
+    kernel = _kernel(series)
+    lasted_s = _end_of(series, Phase.CHURN).get("t_s", 0.0)
+    established = last.get("established", 0)
+    return {
+        "loop": "closed" if plan.scheduled is None else "open",
+        "duration_s": plan.churn.duration_s,
+        "lasted_s": lasted_s,
+        "concurrency": plan.connections,
+        "exchange_bytes": plan.churn.exchange_bytes,
+        "closed": last.get("closed", 0),
+        "mean_per_s": round(established / lasted_s, 3) if lasted_s else 0.0,
+        "sustained_per_s": last.get("sustained_per_s", 0.0),
+        "first_denied_s": last.get("first_denied_s"),
+        "ceiling": asdict(plan.ceiling) if plan.ceiling else None,
+        "as_predicted": _came_true(plan, last) if complete and plan.ceiling else None,
+        "recycled": kernel["delta"].get("TcpExt.TWRecycled", 0),
+        "time_waits": kernel["delta"].get("TcpExt.TW", 0),
+        "overflows": kernel["delta"].get("TcpExt.TCPTimeWaitOverflow", 0),
+        "time_wait_peak": kernel["peak"].get("sockstat.tcp_tw", 0),
+    }
+
+
+def _came_true(plan: Plan, last: Line) -> bool:
+    none_left = {Outcome.NO_FREE_FOUR_TUPLE.value, Outcome.NO_FREE_PORT.value}
+    return came_true(
+        plan,
+        established=last.get("established", 0),
+        denied=sum(count for _, _, outcome, count in last.get("errors", ()) if outcome in none_left),
+        first_denied_s=last.get("first_denied_s"),
+    )
 
 
 def _sources(plan: Plan, series: Sequence[Line]) -> list[dict[str, Any]]:
@@ -241,7 +286,7 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[st
     return {
         "accepted": accepted,
         "open_peak": max(line["open"] for line in seen),
-        "end_of_hold": (_end_of(series, Phase.HOLD, Phase.RAMP).get("sink") or last)["open"],
+        "end_of_hold": (_end_of(series, Phase.HOLD, Phase.RAMP, Phase.CHURN).get("sink") or last)["open"],
         "agrees": agrees,
         "text": text,
         "source_ports": sum(row["source_ports"] for row in last.get("sources", ())),
@@ -249,14 +294,22 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[st
     }
 
 
-def _kernel(series: Sequence[Line]) -> dict[str, dict[str, int]]:
+def _kernel(series: Sequence[Line]) -> dict[str, Any]:
+    found: dict[str, Any] = _kernel_of([{**line, "kernel": line.get("kernel", {})} for line in series])
+    there = [{**line, "kernel": line["kernel"]["sink"]} for line in series if line.get("kernel", {}).get("sink")]
+    if there:  # the sinks live in a namespace of their own
+        found["sink"] = {key: value for key, value in _kernel_of(there).items() if key != "ramp_peak"}
+    return found
+
+
+def _kernel_of(series: Sequence[Line]) -> dict[str, dict[str, int]]:
     peak: dict[str, int] = {}
     # Apart from those of the drain: what the run's own closing left in TIME-WAIT can have stopped nothing.
     ramp_peak: dict[str, int] = {}
     for line in series:
         for name, value in line.get("kernel", {}).get("now", {}).items():
             peak[name] = max(value, peak.get(name, 0))
-            if line["phase"] == Phase.RAMP.value:
+            if line["phase"] in _OPENING:
                 ramp_peak[name] = max(value, ramp_peak.get(name, 0))
     # The last lines may have none: a second Ctrl-C ends the process through which the namespace is read.
     delta: dict[str, int] = next((line["kernel"]["delta"] for line in reversed(series) if line.get("kernel")), {})

@@ -121,11 +121,15 @@ class _Run:
     host: Mapping[str, Any]
 
     @property
-    def predicted(self) -> int:
+    def predicted(self) -> int | None:
+        if self.plan.churn:
+            return self.plan.ceiling.established if self.plan.ceiling else None
         return min(self.plan.capacity, self.plan.connections)
 
     @property
     def observed(self) -> int:
+        if self.plan.churn:
+            return int(self.summary["outcomes"]["established"])
         return int(self.summary["open"]["peak"])
 
     @property
@@ -198,13 +202,16 @@ class _Run:
 
     @property
     def change(self) -> Change:
-        short = max(self.plan.connections - self.observed, 0)
+        short = max((self.plan.scheduled or 0) - self.observed, 0)
         errnos = frozenset(error["errno"] for error in self.summary["errors"])
         return Change(self.plan, self.host, short=short, errnos=errnos, target=self.target, time_wait=self.time_wait)
 
 
 def _limit(run: _Run) -> str:
     counts = Counter(run.counts)
+    if run.plan.churn and run.summary["churn"]["as_predicted"] and run.plan.ceiling and not run.plan.ceiling.per_s:
+        for name in ("four-tuples", "source-ports"):  # every port was in use for a moment; that is no limit
+            counts.pop(name, None)
     if counts["self-connect"]:
         # The same closed port, met by connects that did not happen to be given its number.
         counts["self-connect"] += counts.pop("refused", 0)
@@ -254,14 +261,6 @@ def _why_silent(run: _Run) -> str:
 
 
 def _text(run: _Run, limit: str) -> str:
-    outcomes, lost = run.summary["outcomes"], run.summary["open"]["lost"]
-    established, hold_s = outcomes["established"], run.summary["phases"]["hold_s"]
-    held = f", held {hold_s:.0f} s" if hold_s >= 1 else ""
-    kept = f"of which {lost:,} were lost" if lost else "with none lost"
-    pace = f"{run.summary['rate_per_s']['established_mean']:,.0f}/s"
-    head = f"{established:,} of {run.plan.connections:,} connections opened at {pace}{held} {kept}"
-    if not established:
-        head = f"None of {run.plan.connections:,} connections opened"
     doubts = run.summary["generator"].get("reasons") or ["it did not keep up"]
     reason = LIMITS[limit].format(
         target=run.target,
@@ -275,18 +274,54 @@ def _text(run: _Run, limit: str) -> str:
         reason = (
             f"{run.target} took 1 % of the connections only after {run.late_s:.1f} s, when their SYN was sent again"
         )
+    if limit == "in-flight" and run.plan.churn:
+        reason = f"{run.not_started:,} connections never started: {run.plan.connections:,} were open, as many as may be"
     own = [error for error in run.summary["errors"] if _OF_OUTCOME.get(error["outcome"], "other") in _behind(limit)]
     if own:
         worst = max(own, key=lambda error: error["count"])
         reason += f" ({worst['syscall']} {worst['errno']} {_times(worst['count'])})"
     if own and run.not_started:
         reason += f", and {run.not_started:,} connections never started"
-    return f"{head}: {reason}.{_note(run, limit)}"
+    return f"{_head(run)}: {reason}.{_churn_note(run) if run.plan.churn else _note(run, limit)}"
+
+
+def _head(run: _Run) -> str:
+    """What came of it, before the reason."""
+    outcomes, lost = run.summary["outcomes"], run.summary["open"]["lost"]
+    if run.plan.churn:
+        churn = run.summary["churn"]
+        ended = f", of which {lost:,} were lost" if lost else ""
+        head = f"{outcomes['established']:,} connections opened and closed in {churn['lasted_s']:.1f} s{ended}"
+        return f"{head}, {_per_s(churn['sustained_per_s'])} sustained"
+    established, hold_s = outcomes["established"], run.summary["phases"]["hold_s"]
+    held = f", held {hold_s:.0f} s" if hold_s >= 1 else ""
+    kept = f"of which {lost:,} were lost" if lost else "with none lost"
+    pace = f"{run.summary['rate_per_s']['established_mean']:,.0f}/s"
+    head = f"{established:,} of {run.plan.connections:,} connections opened at {pace}{held} {kept}"
+    if not established:
+        head = f"None of {run.plan.connections:,} connections opened"
+    return head
+
+
+def _churn_note(run: _Run) -> str:
+    """What the ports were thought to give, and whether they did."""
+    found = run.plan.ceiling
+    if found is None or run.summary["churn"]["as_predicted"] is None:
+        return ""
+    came_true = run.summary["churn"]["as_predicted"]
+    if found.per_s is None:
+        return "" if came_true else f" No ceiling was predicted ({found.because})."
+    at_most = f"at most {_per_s(found.per_s)} for long ({found.because})"
+    return f" As predicted, {at_most}." if came_true else f" Predicted was otherwise: {at_most}."
+
+
+def _per_s(rate: float) -> str:
+    return f"{rate:,.0f}/s" if rate >= 100 or rate == int(rate) else f"{rate:,.1f}/s"
 
 
 def _note(run: _Run, limit: str) -> str:
     """Why an exhausted run has less than the arithmetic promised."""
-    short = run.predicted - run.observed - run.waiting
+    short = (run.predicted or 0) - run.observed - run.waiting
     if limit not in _EXHAUSTED or short <= 0 or run.summary["open"]["lost"]:
         return ""
     where = "in TIME-WAIT" if limit == "time-wait" else "held by others"
@@ -314,9 +349,11 @@ def _evidence(run: _Run, limit: str) -> list[str]:
         found += ["ECONNRESET is its RST, or one from a box between"] if "ECONNRESET" in ways else []
     if limit in _EXHAUSTED:
         unit = "four-tuples" if run.plan.strategy.shares_ports else "source ports"
-        failing = [space for space in run.spaces if space[3]]
+        failing = [] if run.plan.churn else [space for space in run.spaces if space[3]]
         found += [f"{name}: {opened:,} of {capacity:,} {unit} in use" for name, opened, capacity, _ in failing[:_LINES]]
         found += [f"and {len(failing) - _LINES:,} more like these"] if len(failing) > _LINES else []
+        if ceiling := run.plan.ceiling:
+            found.append(ceiling.because)
         if run.time_wait:
             found.append(f"{run.time_wait:,} sockets in TIME-WAIT while connections were opened")
         if run.waiting:

@@ -19,8 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from loadgen.churn import Churner
 from loadgen.clock import now_ns
 from loadgen.connector import Connector
+from loadgen.exhaustion import Exhaustion
 from loadgen.launch.fleet import Fleet, Member, how_it_ended
 from loadgen.metrics.outcomes import describe
 from loadgen.metrics.recorder import BATCH_MAX, Blocks, Recorder, block_dtype
@@ -160,23 +162,28 @@ class Load:
         close: CloseMode = CloseMode.RST,
         timeout_s: float = 600.0,
         in_flight_max: int = 1000,
+        churn: bool = False,
+        exchange_bytes: int = 0,
+        open_max: int = 1000,
     ) -> None:
         self.pairs = pairs
         self._blocks = Blocks.create("test", block_dtype(len(pairs)), 1)
         self.block: Any = self._blocks.records[0]
         self.recorder = Recorder(self.block, scheduled=1)
-        self.ports = strategy_for(strategy, [source for source, _ in pairs], ports, frozenset(skipped))
-        self.connector = Connector(
-            pairs,
-            self.ports,
-            self.recorder,
-            first_pair=0,
-            self_connect=[self_connect] * len(pairs),
-            close=close,
-            timeout_s=timeout_s,
-            in_flight_max=in_flight_max,
-            descriptors=8192,
-        )
+        self.ports = strategy_for(strategy, [source for source, _ in pairs], ports, frozenset(skipped), churn=churn)
+        settings: dict[str, Any] = {
+            "first_pair": 0,
+            "self_connect": [self_connect] * len(pairs),
+            "close": close,
+            "timeout_s": timeout_s,
+            "in_flight_max": in_flight_max,
+            "descriptors": 8192,
+        }
+        if churn:
+            settings["exhausted"] = Exhaustion(len(pairs), churn_ports=1)
+            settings |= {"exchange_bytes": exchange_bytes, "open_max": open_max}
+        kind = Churner if churn else Connector
+        self.connector = kind(pairs, self.ports, self.recorder, **settings)
 
     def open(self, count: int = 1) -> None:
         """Make `count` attempts and wait until each is answered."""

@@ -160,7 +160,7 @@ def test_established_connections_are_counted_and_held(
             end.close()
     assert opening.block["pairs"][:, 0].tolist() == [16, 15]
     counts = [int(row.sum()) for row in opening.block["latency"]]
-    assert counts == [0, 31, 31]
+    assert counts == [0, 31, 31, 0]
     assert now.last_established_ns <= now_ns()
 
 
@@ -171,7 +171,7 @@ def test_a_due_time_makes_lateness_and_arrival(load: MakeLoad, listeners: MakeLi
     opening.connector.open_batch([now_ns() - 1_000_000_000] * 5)
     opening.settle(lambda: opening.recorder.established == 5)
     latency = opening.block["latency"]
-    assert [int(row.sum()) for row in latency] == [5, 5, 5]
+    assert [int(row.sum()) for row in latency] == [5, 5, 5, 0]
     for row in (Latency.LATENESS, Latency.ARRIVAL):
         assert histogram.quantile_ns(latency[row], 0) > 0.99e9
     assert histogram.max_ns(latency[Latency.ARRIVAL]) >= histogram.max_ns(latency[Latency.LATENESS])
@@ -420,7 +420,7 @@ def test_last_words_do_not_hide_the_end(
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
-@pytest.mark.parametrize("close", list(CloseMode))
+@pytest.mark.parametrize("close", [CloseMode.FIN, CloseMode.RST])
 def test_who_closes_with_fin_keeps_time_wait(
     close: CloseMode, strategy: Strategy, load: MakeLoad, listeners: MakeListeners
 ) -> None:
@@ -450,6 +450,26 @@ def test_who_closes_with_fin_keeps_time_wait(
         assert "TcpExt.TW" not in moved
         assert sockstat.read(PROC_NET)["tcp_tw"] == 0
         assert moved["Tcp.OutRsts"] == 12
+
+
+def test_an_end_that_was_expected_is_no_loss(load: MakeLoad, listeners: MakeListeners) -> None:
+    """Twelve ends of file as planned, and TIME-WAIT at the other side; one reset and one silence are losses."""
+    (listener,) = listeners(TARGET)
+    closing = load(Strategy.LATE_RANGE, PAIR, HUNDRED, close=CloseMode.TARGET)
+    closing.open(14)
+    ends = accept_all(listener, 14)
+    closing.connector.expect_end()
+    for end in ends[:12]:
+        end.close()
+    reset(ends[12])
+    closing.settle(lambda: closing.recorder.open == 1)
+    assert (closing.recorder.closed, closing.errors) == (12, {("recv", "ECONNRESET"): 1})
+    closing.connector.give_up()
+    closing.check()
+    assert (closing.recorder.open, closing.recorder.lost) == (0, 2)
+    assert closing.errors == {("recv", "ECONNRESET"): 1, ("wait", "ETIMEDOUT"): 1}
+    until(lambda: sockstat.read(PROC_NET)["tcp_tw"] == 12)
+    ends[13].close()
 
 
 def test_connections_are_closed_in_batches(load: MakeLoad, listeners: MakeListeners) -> None:

@@ -20,7 +20,7 @@ from loadgen.arrivals import due_ns
 from loadgen.clock import now_ns
 from loadgen.kernel import sockstat
 from loadgen.metrics.recorder import Counter, Latency
-from loadgen.model import CloseMode, Endpoint, PortRange, Shard, Stage, Strategy, Target
+from loadgen.model import Churn, CloseMode, Endpoint, PortRange, Shard, Stage, Strategy, Target
 from loadgen.worker import slice_of
 
 from .support import PROC_NET, Crew, accept_all, listen, make_plan, on_loop, reset, until
@@ -117,7 +117,7 @@ def test_each_worker_keeps_to_its_slice(strategy: Strategy, run: Run, listeners:
         assert all(port in slice_of(Shard(replace(plan, workers=3), index)) for port in part)
 
 
-@pytest.mark.parametrize("close", list(CloseMode))
+@pytest.mark.parametrize("close", [CloseMode.FIN, CloseMode.RST])
 def test_a_drained_run_leaves_nothing_open(close: CloseMode, run: Run, listeners: MakeListeners) -> None:
     """Everything is closed by the workers themselves, and none of it is called lost."""
     (listener,) = listeners(TARGETS[0])
@@ -134,6 +134,97 @@ def test_a_drained_run_leaves_nothing_open(close: CloseMode, run: Run, listeners
             for end in ends:
                 end.close()
             until(lambda: sockstat.read(PROC_NET)["tcp_tw"] == (40 if close is CloseMode.FIN else 0))
+
+    run(body)
+
+
+def test_a_run_that_leaves_the_close_to_the_target_waits_for_it(run: Run, listeners: MakeListeners) -> None:
+    """Drained is reported once the other side has closed every connection, and none is lost."""
+    (listener,) = listeners(TARGETS[0])
+
+    async def body() -> None:
+        plan = make_plan(connections=40, ports=FORTY, workers=2, close=CloseMode.TARGET)
+        async with Crew(plan) as crew:
+            await crew.muster()
+            await crew.go()
+            ends = accept_all(listener, 40)
+            crew.fleet.tell("worker", do="drain")
+            for end in ends:
+                end.close()
+            await crew.report("drained")
+            line = crew.line()
+            assert (line["open"], line["lost"], line["closed"], line["errors"]) == (0, 0, 40, [])
+
+    run(body)
+
+
+@pytest.mark.parametrize("strategy", [Strategy.LATE_RANGE, Strategy.EXPLICIT])
+def test_a_schedule_loses_no_port_that_was_made_ready_early(
+    strategy: Strategy, run: Run, listeners: MakeListeners
+) -> None:
+    """Sockets are prepared before they are due, more than are due at a time: each port serves all the same."""
+    listeners(TARGETS[0])
+    stages = (Stage(400.0, 400.0, None),)
+
+    async def body() -> None:
+        plan = make_plan(connections=40, ports=FORTY, capacity_per_pair=40, stages=stages, strategy=strategy)
+        async with Crew(plan) as crew:
+            await crew.muster()
+            await crew.go()
+            line = crew.line()
+            assert (line["established"], line["failed"], line["not_started"]) == (40, 0, 0)
+            await crew.drain()
+
+    run(body)
+
+
+@pytest.mark.lab(net__ipv4__tcp_tw_reuse="0")
+@pytest.mark.parametrize("stages", [(), (Stage(1000.0, 1000.0, None),)], ids=["closed", "open"])
+def test_churn_goes_through_every_port_once_and_then_asks_in_vain(
+    stages: tuple[Stage, ...], run: Run, listeners: MakeListeners
+) -> None:
+    """Two workers, a fin each time: forty ports are forty connections until TIME-WAIT ends."""
+    listeners(TARGETS[0])
+    churn = Churn(duration_s=0.3, arrivals=300 if stages else None)
+
+    async def body() -> None:
+        plan = make_plan(connections=4, ports=FORTY, workers=2, close=CloseMode.FIN, stages=stages, churn=churn)
+        async with Crew(plan) as crew:
+            await crew.muster()
+            await crew.go()
+            line = crew.line()
+            assert (line["established"], line["closed"], line["open"], line["lost"]) == (40, 40, 0, 0)
+            assert line["failed"] > 0
+            assert [name for _, name, _, _ in line["errors"]] == ["EADDRNOTAVAIL"]
+            assert line["scheduled"] == line["started"] + line["not_started"]
+            assert line["scheduled"] == 300 or not stages
+            assert line["sustained_per_s"] == 0.0
+            assert line["open_peak"] == 4 or (stages and 1 <= line["open_peak"] <= 4)
+            await crew.drain()
+            assert crew.line()["closed"] == 40
+
+    run(body)
+
+
+@pytest.mark.lab(net__ipv4__tcp_tw_reuse="0")
+def test_a_closed_loop_ends_when_its_time_is_up(run: Run, listeners: MakeListeners) -> None:
+    """Also while everything waits for the other side, which does not close."""
+    (listener,) = listeners(TARGETS[0])
+
+    async def body() -> None:
+        plan = make_plan(connections=3, ports=FORTY, close=CloseMode.TARGET, churn=Churn(duration_s=0.2))
+        async with Crew(plan) as crew:
+            await crew.muster()
+            crew.begin()
+            until(lambda: crew.line()["open"] == 3)
+            until(lambda: now_ns() > crew.start_ns + 300_000_000)
+            ends = accept_all(listener, 3)
+            for end in ends:
+                end.close()
+            await crew.report("opened")
+            line = crew.line()
+            assert (line["established"], line["closed"], line["lost"]) == (3, 3, 0)
+            await crew.drain()
 
     run(body)
 
@@ -224,7 +315,7 @@ def test_no_attempt_starts_before_it_is_due(stages: tuple[Stage, ...], run: Run)
                 assert (line["established"], line["not_started"], line["errors"]) == (count, 0, [])
                 assert all(np.array(came) >= due + crew.start_ns)
                 latency = crew.blocks.records["latency"].sum(axis=0)
-                assert [int(latency[row].sum()) for row in Latency] == [count] * 3
+                assert [int(latency[row].sum()) for row in Latency] == [count] * 3 + [0]
                 # A tenth is read off the workers' marks, each a hundredth of a worker's own connections.
                 tenths = (count * np.arange(1, 11) / 10).astype(int) - 1 - plan.workers
                 assert len(line["tenths_s"]) == 10

@@ -70,3 +70,33 @@ def test_a_grant_forgets_the_denials_of_its_pair_only(history: list[tuple[bool, 
     assert exhaustion.spent == all(count >= DENIALS_MAX for count in denials)
     for pair, count in enumerate(denials):
         assert exhaustion.may_try(pair, 10**18) == (count < DENIALS_MAX)
+
+
+def test_in_churn_nothing_is_ever_spent_and_rests_stay_short() -> None:
+    exhaustion, now = Exhaustion(1, churn_ports=1), 0
+    for _ in range(1000):
+        exhaustion.denied(0, now)
+        assert not exhaustion.may_try(0, now)
+        now = exhaustion.next_try_ns()
+        assert exhaustion.may_try(0, now)
+    assert not exhaustion.spent
+    assert now <= 1000 * 4_000_000
+
+
+@given(pairs=st.integers(1, 2000), ports=st.integers(1, 64_512))
+def test_in_churn_the_kernel_is_asked_for_a_small_part_of_the_time(pairs: int, ports: int) -> None:
+    """A thousand times a second or so, and a search that goes through every port twenty times less often."""
+    exhaustion = Exhaustion(pairs, churn_ports=ports)
+    for _ in range(20):
+        exhaustion.denied(0, 0)
+    rest_ns = exhaustion.next_try_ns() if pairs == 1 else exhaustion._rest_until_ns[0]
+    assert rest_ns >= min(pairs * 1_000_000, LONGEST_REST_NS)
+    assert rest_ns >= 20 * 100 * ports
+
+
+def test_one_that_was_denied_is_doubtful_until_it_is_granted() -> None:
+    exhaustion = Exhaustion(2)
+    exhaustion.denied(1, 0)
+    assert (exhaustion.doubtful(0), exhaustion.doubtful(1)) == (False, True)
+    exhaustion.granted(1)
+    assert not exhaustion.doubtful(1)

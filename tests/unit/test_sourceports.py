@@ -98,16 +98,19 @@ def test_late_range_goes_on_with_the_next_port_when_connect_finds_one_taken() ->
     sock: Any = FakeSocket()
     assert ports.prepare(sock, 0) == 40_000
     sock.calls.clear()
-    assert ports.another(sock, 0, 40_000) == 40_001
+    assert ports.another(sock, 0) == 40_001
     assert sock.calls == [port_range(40_001, 40_001)]
     assert ports.retried == 1
+    ports.denied(0, [40_000])
     assert [prepare(ports)[0] for _ in range(3)] == [40_002, 40_003, 40_000]
 
 
-def test_late_range_with_a_single_port_tries_that_again() -> None:
+def test_late_range_with_a_single_port_has_no_other() -> None:
     ports = strategy("late-range", ports=PortRange(40_000, 40_000))
     sock: Any = FakeSocket()
-    assert ports.another(sock, 0, ports.prepare(sock, 0)) == 40_000
+    assert ports.prepare(sock, 0) == 40_000
+    assert ports.another(sock, 0) == 0
+    assert ports.retried == 0
 
 
 def test_explicit_binds_address_and_port_for_sharing() -> None:
@@ -171,7 +174,7 @@ def test_an_address_of_the_wrong_family_is_no_port(name: str) -> None:
 def test_strategies_that_have_no_other_port_for_this_socket_say_so(name: str, answer: int) -> None:
     """The kernel has looked at them all; a socket that is bound to a port keeps it."""
     sock: Any = FakeSocket()
-    assert strategy(name).another(sock, 0, 40_000) == answer
+    assert strategy(name).another(sock, 0) == answer
     assert sock.calls == []
 
 
@@ -214,6 +217,62 @@ def test_a_ring_against_a_queue(size: int, skips: set[int], operations: list[int
             port = in_use.pop(operation % len(in_use))
             ring.release(port)
             queue.append(port)
+
+
+def ring_in_churn(monkeypatch: pytest.MonkeyPatch, clock: list[int]) -> PortRing:
+    """Ports 1 to 4, all used once and released in this order."""
+    monkeypatch.setattr("loadgen.sourceports.now_ns", lambda: clock[0])
+    ring = PortRing(PortRange(1, 4), churn=True)
+    for port in [ring.allocate() for _ in range(4)]:
+        ring.release(port)
+    return ring
+
+
+def test_in_churn_denied_ports_stay_at_the_head_because_they_have_rested_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ring = ring_in_churn(monkeypatch, [0])
+    assert ring.allocate() == 1  # recycled from now on
+    assert ring.allocate() == 2
+    ring.denied([1, 2])
+    assert [ring.allocate() for _ in range(4)] == [1, 2, 3, 4]
+
+
+def test_in_churn_a_port_that_was_never_used_and_is_denied_is_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadgen.sourceports.now_ns", lambda: 0)
+    ring = PortRing(PortRange(1, 3), churn=True)
+    ring.denied([ring.allocate()])
+    assert [ring.allocate() for _ in range(3)] == [2, 3, 1]
+
+
+def test_in_churn_a_port_denied_for_longer_than_time_wait_lasts_is_somebody_elses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0]
+    ring = ring_in_churn(monkeypatch, clock)
+    for clock[0] in (1, 30 * 10**9, 60 * 10**9):
+        port = ring.allocate()
+        assert port == 1
+        ring.denied([port])
+    clock[0] = 70 * 10**9
+    ring.denied([ring.allocate()])
+    assert [ring.allocate() for _ in range(4)] == [2, 3, 4, 1]
+
+
+def test_a_denied_port_is_somebody_elses_where_connections_are_held() -> None:
+    ring = PortRing(PortRange(1, 3))
+    for port in [ring.allocate() for _ in range(3)]:
+        ring.release(port)
+    ring.denied([ring.allocate()])
+    assert [ring.allocate() for _ in range(3)] == [2, 3, 1]
+
+
+def test_ports_that_were_not_needed_are_the_next_again() -> None:
+    ring = PortRing(PortRange(1, 4))
+    taken = [ring.allocate() for _ in range(3)]
+    for port in reversed(taken):
+        ring.unused(port)
+    assert [ring.allocate() for _ in range(4)] == [1, 2, 3, 4]
 
 
 @settings(deadline=None, max_examples=25)

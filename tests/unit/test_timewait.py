@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.model import Churn, CloseMode, Endpoint, Plan, PortRange, Strategy, Target
-from loadgen.timewait import TIME_WAIT_S, ceiling, rest_s
+from loadgen.timewait import TIME_WAIT_S, came_true, ceiling, rest_s
 
 DEFAULTS = {"tcp_timestamps": "1", "tcp_tw_reuse": "2", "tcp_tw_reuse_delay": "1000", "tcp_max_tw_buckets": "131072"}
 BY_CONNECT = [Strategy.KERNEL, Strategy.LATE, Strategy.LATE_RANGE]
@@ -133,6 +133,45 @@ def test_no_more_is_predicted_than_the_ports_give_or_is_asked_for(
     found = ceiling(plan(capacity_per_pair=ports), Churn(duration_s, arrivals=arrivals), settings)
     assert found.per_s is not None
     assert found.established is not None
-    assert found.established <= ports + ports * duration_s / (delay_ms / 1000) + 1e-6
+    assert found.established <= ports * (1 + duration_s / (delay_ms / 1000)) + 1e-6
     assert arrivals is None or found.established <= arrivals
     assert arrivals is not None or found.established >= ports
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "passes"), [(0.5, 1), (1.0, 1), (1.001, 2), (4.0, 4), (4.5, 5)], ids=lambda value: str(value)
+)
+def test_a_pass_that_could_only_begin_at_the_end_is_none(duration_s: float, passes: int) -> None:
+    assert ceiling(plan(), Churn(duration_s), sysctls(tcp_tw_reuse=1)).established == 100 * passes
+
+
+@pytest.mark.parametrize(
+    ("established", "first_denied_s", "true"),
+    [
+        (500, 0.01, True),
+        (496, 0.01, True),  # the last pass was cut off
+        (400, 0.01, False),  # a port takes longer than a second to come back
+        (520, 0.01, False),  # or less
+        (300, None, True),  # the ports never ran out: something else was slower
+    ],
+)
+def test_a_bounded_prediction(established: int, first_denied_s: float | None, *, true: bool) -> None:
+    churn = Churn(4.5)
+    whole = plan(churn=churn, ceiling=ceiling(plan(), churn, sysctls(tcp_tw_reuse=1)))
+    assert came_true(whole, established=established, denied=900, first_denied_s=first_denied_s) is true
+
+
+def test_a_minute_may_be_as_long_as_the_timer_wheel_makes_it() -> None:
+    churn = Churn(130.0)
+    whole = plan(churn=churn, ceiling=ceiling(plan(), churn, sysctls(tcp_tw_reuse=0)))
+    assert whole.ceiling
+    assert whole.ceiling.established == 300
+    assert came_true(whole, established=300, denied=9, first_denied_s=1.0)
+    assert not came_true(whole, established=200, denied=9, first_denied_s=1.0)
+
+
+@pytest.mark.parametrize(("denied", "true"), [(0, True), (20, True), (21, False)])
+def test_without_a_ceiling_the_ports_must_not_run_out(denied: int, *, true: bool) -> None:
+    churn = Churn(4.5)
+    whole = plan(close=CloseMode.RST, churn=churn, ceiling=ceiling(plan(close=CloseMode.RST), churn, sysctls()))
+    assert came_true(whole, established=1000, denied=denied, first_denied_s=0.1) is true

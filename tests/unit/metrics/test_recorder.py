@@ -267,7 +267,7 @@ def test_latencies_are_sorted_by_the_thousand_and_whenever_all_is_published() ->
     recorder = Recorder(block, scheduled=5000)
 
     def sorted_counts() -> list[int]:
-        return [int(block["latency"][row].sum()) for row in Latency]
+        return [int(block["latency"][row].sum()) for row in Latency if row is not Latency.EXCHANGE]
 
     for n in range(1024):
         recorder.record_established(0, 10, 20 + n, 30 + n)
@@ -317,9 +317,30 @@ def test_the_three_latencies_are_due_to_started_to_established() -> None:
     recorder = Recorder(block, scheduled=1)
     recorder.record_established(0, 1_000, 1_040, 1_140)
     recorder.publish_all()
-    found = {row: histogram.sparse(block["latency"][row]) for row in Latency}
+    found = {row: histogram.sparse(block["latency"][row]) for row in Latency if block["latency"][row].any()}
     assert found == {Latency.LATENESS: {"40": 1}, Latency.CONNECT: {"100": 1}, Latency.ARRIVAL: {"140": 1}}
     assert shown(block, Counter.LAST_ESTABLISHED_NS) == 1_140
+
+
+def test_exchanges_are_sorted_by_the_thousand_and_whenever_all_is_published() -> None:
+    block = new_block(1)
+    recorder = Recorder(block, scheduled=None)
+    for _ in range(1023):
+        recorder.record_exchange(100)
+    assert not block["latency"].any()
+    recorder.record_exchange(100)
+    recorder.record_exchange(200)
+    assert histogram.sparse(block["latency"][Latency.EXCHANGE]) == {"100": 1024}
+    recorder.publish_all()
+    assert block["latency"].sum() == 1025
+
+
+def test_without_a_number_of_connections_there_are_no_hundredths() -> None:
+    block = new_block(1)
+    recorder = Recorder(block, scheduled=None)
+    for n in range(5):
+        recorder.record_established(0, 0, n, 1000 + n)
+    assert not block["marks_ns"].any()
 
 
 def test_without_a_schedule_nothing_is_late_and_an_arrival_takes_as_long_as_its_connect() -> None:

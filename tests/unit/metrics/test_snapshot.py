@@ -52,12 +52,16 @@ def test_before_anything_happens_a_line_is_all_zeros() -> None:
         "phase": "ramp",
         "scheduled": 7,
         **dict.fromkeys(("started", "established", "failed", "in_flight", "not_started", "open", "lost", "retried"), 0),
+        "closed": 0,
+        "open_peak": 0,
         "ramp_s": 0.0,
+        "sustained_per_s": 0.0,
+        "first_denied_s": None,
         "tenths_s": [],
         "cost_us": [],
         "errors": [],
         "pairs": [[0, 0, 0], [0, 0, 0]],
-        "latency_ns": {"lateness": {}, "connect": {}, "arrival": {}},
+        "latency_ns": {"lateness": {}, "connect": {}, "arrival": {}, "exchange": {}},
         "lag_ns": {},
         "cpu_s": 0.0,
         "sink": None,
@@ -88,6 +92,38 @@ def test_a_line_is_the_sum_of_all_workers() -> None:
         ["recv", "EOF", "lost", 1],
     ]
     assert line["cpu_s"] == 1.75
+
+
+def test_what_goes_on_counts_from_the_first_denial() -> None:
+    """100 in the first tenth of a second, no port any more, then 300 in the three seconds to the last one."""
+    workers = Workers(0)
+    recorder = workers.recorders[0]
+    recorder.first_started_ns = START_NS
+    recorder.established, recorder.last_established_ns = 100, START_NS + 10**8
+    assert workers.line()["sustained_per_s"] == 1000.0
+    assert workers.line()["first_denied_s"] is None
+    recorder.first_denied_ns, recorder.established_then = START_NS + 10**8, 100
+    assert workers.line()["sustained_per_s"] == 0.0
+    recorder.established, recorder.last_established_ns = 400, START_NS + 31 * 10**8
+    line = workers.line()
+    assert (line["sustained_per_s"], line["first_denied_s"]) == (100.0, 0.1)
+
+
+def test_what_goes_on_is_the_sum_over_the_workers() -> None:
+    workers = Workers(0, 0, 0)
+    for recorder in workers.recorders[:2]:
+        recorder.first_started_ns, recorder.last_established_ns, recorder.established = START_NS, START_NS + 10**9, 50
+    workers.recorders[1].first_denied_ns, workers.recorders[1].established_then = START_NS + 5 * 10**8, 40
+    line = workers.line()
+    assert (line["sustained_per_s"], line["first_denied_s"]) == (70.0, 0.5)
+
+
+def test_a_closed_loop_has_scheduled_what_it_has_started() -> None:
+    workers = Workers(0, 0)
+    workers.establish(1)
+    assert workers.line()["scheduled"] == 1
+    workers.snapshots.lose(1)
+    assert (workers.line()["scheduled"], workers.line()["not_started"]) == (1, 0)
 
 
 def test_errors_past_the_last_slot_are_shown_as_other() -> None:
