@@ -17,9 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.metrics import histogram
-from loadgen.model import Phase, Plan
+from loadgen.model import Ceiling, Phase, Plan
 
-_WORDS = {Phase.RAMP: "opening", Phase.HOLD: "holding", Phase.DRAIN: "closing", Phase.DONE: "done"}
+_WORDS = {
+    Phase.RAMP: "opening",
+    Phase.HOLD: "holding",
+    Phase.CHURN: "churning",
+    Phase.DRAIN: "closing",
+    Phase.DONE: "done",
+}
 #: Of errors and of sources, a terminal shows this many, the worst first.
 _ROWS_MAX = 4
 
@@ -73,12 +79,20 @@ class PlainLines(Quiet):
     def update(self, plan: Plan, line: dict[str, Any]) -> None:
         """Print the line."""
         sink = f", sink {line['sink']['open']:,}" if line["sink"] else ""
-        p50, p99 = _connect_us(line)
-        latency = f", connect p50 {p50:,.0f} us p99 {p99:,.0f} us" if p50 else ""
+        latency = "".join(f", {kind} p50 {p50:,.0f} us p99 {p99:,.0f} us" for kind, p50, p99 in _latencies_us(line))
         errors = "".join(f", {syscall} {number} {count:,}" for syscall, number, _, count in line["errors"][:_ROWS_MAX])
+        rate = _per_s(self._rate.of(line))
+        if plan.churn:
+            if plan.ceiling and plan.ceiling.per_s is not None:
+                rate += f" (predicted at most {_per_s(plan.ceiling.per_s)})"
+            done = (
+                f"{line['established']:>9,} established, {rate}, {line['open']:,} open, {line['in_flight']:,} in flight"
+            )
+            sink += "".join(f", {name} {said}" for name, said in _time_wait(line))
+        else:
+            done = f"{line['open']:>9,} open of {plan.connections:,}, {rate}"
         self._console.print(
-            f"{line['t_s']:7.1f} s  {_WORDS[Phase(line['phase'])]:8} "
-            f"{line['open']:>9,} open of {plan.connections:,}, {self._rate.of(line):,.0f}/s, "
+            f"{line['t_s']:7.1f} s  {_WORDS[Phase(line['phase'])]:8} {done}, "
             f"{line['failed']:,} failed, {line['lost']:,} lost{sink}{latency}{errors}",
             soft_wrap=True,
             highlight=False,
@@ -110,30 +124,35 @@ class LiveTable(Quiet):
         phase = Phase(line["phase"])
         if phase is Phase.HOLD and self._hold_began_s is None:
             self._hold_began_s = line["t_s"]
-        done = line["open"] if phase is Phase.DRAIN else line["established"] + line["failed"] + line["not_started"]
         head = Table.grid(padding=(0, 2), expand=True)
         head.add_column(no_wrap=True)
         head.add_column(ratio=1)
         head.add_column(justify="right", no_wrap=True)
         head.add_row(
             f"[bold]{escape(plan.name)}[/]  {_WORDS[phase]}",
-            ProgressBar(total=plan.connections, completed=done),
+            self._progress(plan, phase, line),
             self._time(plan, phase, line),
         )
         body = Table.grid(padding=(0, 2))
-        body.add_column(style="dim", no_wrap=True)
+        # Of a narrow terminal the numbers give way, not their names.
+        body.add_column(style="dim", no_wrap=True, min_width=len("established") if plan.churn else None)
         body.add_column(no_wrap=True, overflow="ellipsis")
         lost = f"  [bold red]{line['lost']:,} lost[/]" if line["lost"] else ""
         failed = f"  [red]{line['failed']:,} failed[/]" if line["failed"] else "  0 failed"
-        body.add_row("open", f"[bold]{line['open']:,}[/] of {plan.connections:,}{failed}{lost}")
-        body.add_row("rate", f"{self._rate.of(line):,.0f}/s   in flight {line['in_flight']:,}")
-        p50, p99 = _connect_us(line)
-        if p50:
-            body.add_row("connect", f"p50 {p50:,.0f} us   p99 {p99:,.0f} us")
+        if plan.churn:
+            body.add_row("time", f"{line['t_s']:.1f} of {plan.churn.duration_s:g} s")
+            body.add_row("established", f"[bold]{line['established']:,}[/]{failed}{lost}")
+        body.add_row("open", f"[bold]{line['open']:,}[/] of {plan.connections:,}{'' if plan.churn else failed + lost}")
+        body.add_row("rate", f"{_per_s(self._rate.of(line))}   in flight {line['in_flight']:,}")
+        if plan.ceiling:
+            body.add_row("predicted", escape(_predicted(plan.ceiling)))
+        for kind, p50, p99 in _latencies_us(line):
+            body.add_row(kind, f"p50 {p50:,.0f} us   p99 {p99:,.0f} us")
         if line["sink"]:
             body.add_row("sink", f"{line['sink']['open']:,} open, {line['sink']['accepted']:,} accepted")
-        if tw := line["kernel"].get("now", {}).get("sockstat.tcp_tw"):
-            body.add_row("TIME-WAIT", f"{tw:,}")
+        if waiting := _time_wait(line):
+            (_, here), *more = waiting
+            body.add_row("TIME-WAIT", here + "".join(f"   {name} {said}" for name, said in more))
         for syscall, number, outcome, count in line["errors"][:_ROWS_MAX]:
             body.add_row("error", f"[red]{count:,}[/]  {escape(syscall)} {escape(number)}  ({escape(outcome)})")
         workers = line["workers"]
@@ -141,10 +160,18 @@ class LiveTable(Quiet):
         body.add_row("workers", f"{workers['alive']} of {plan.workers}{stalled}")
         return Group(head, body)
 
+    def _progress(self, plan: Plan, phase: Phase, line: dict[str, Any]) -> ProgressBar:
+        if plan.churn and phase is Phase.CHURN:
+            return ProgressBar(total=plan.churn.duration_s, completed=min(line["t_s"], plan.churn.duration_s))
+        done = line["open"] if phase is Phase.DRAIN else line["established"] + line["failed"] + line["not_started"]
+        return ProgressBar(total=plan.connections, completed=min(done, plan.connections))
+
     def _time(self, plan: Plan, phase: Phase, line: dict[str, Any]) -> str:
         if phase is Phase.HOLD and self._hold_began_s is not None:
             left_s = max(plan.hold_s - (line["t_s"] - self._hold_began_s), 0)
             return f"{left_s:.0f} s left"
+        if phase is Phase.CHURN and plan.churn:
+            return f"{max(plan.churn.duration_s - line['t_s'], 0):.0f} s left"
         return f"{line['t_s']:.1f} s"
 
 
@@ -162,9 +189,40 @@ class _Rate:
         return self._rate
 
 
-def _connect_us(line: dict[str, Any]) -> tuple[float, float]:
-    counts = histogram.dense(line["latency_ns"]["connect"])
-    return histogram.quantile_ns(counts, 0.5) / 1e3, histogram.quantile_ns(counts, 0.99) / 1e3
+def _latencies_us(line: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """What was measured since the line before, of connecting and of exchanging: name, p50, p99."""
+    found = []
+    for kind in ("connect", "exchange"):
+        counts = histogram.dense(line["latency_ns"].get(kind, {}))
+        p50, p99 = histogram.quantile_ns(counts, 0.5) / 1e3, histogram.quantile_ns(counts, 0.99) / 1e3
+        if p50:
+            found.append((kind, p50, p99))
+    return found
+
+
+def _time_wait(line: dict[str, Any]) -> list[tuple[str, str]]:
+    """TIME-WAIT here, at the sinks where they have a namespace of their own, and recycled; empty without any."""
+    kernel = line["kernel"]
+    sink = kernel.get("sink") or {}
+    here, there = (side.get("now", {}).get("sockstat.tcp_tw", 0) for side in (kernel, sink))
+    recycled = kernel.get("delta", {}).get("TcpExt.TWRecycled", 0)
+    found = [("TIME-WAIT", f"{here:,}")] if here or there or recycled else []
+    if there:
+        found.append(("at the sinks", f"{there:,}"))
+    if recycled:
+        found.append(("recycled", f"{recycled:,}"))
+    return found
+
+
+def _per_s(rate: float) -> str:
+    """With three digits where it is small: ports that rest a minute give less than one connection per second."""
+    return f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.3g}/s"
+
+
+def _predicted(ceiling: Ceiling) -> str:
+    """The most that can go on for ever, and why."""
+    most = "no limit" if ceiling.per_s is None else f"at most {_per_s(ceiling.per_s)}"
+    return f"{most}: {ceiling.because}"
 
 
 class Unheard:

@@ -1,15 +1,12 @@
-"""From the lines of series.jsonl to the columns of a chart. Pure arithmetic, no HTML.
+"""Which charts a run has, from the lines of series.jsonl. Pure arithmetic, no HTML.
 
 A chart is a plain dict that the page's script draws: x and y columns of equal length, with None where
-nothing was measured. Times are seconds since the run began, latencies microseconds.
-
-Thinning happens last and never before differences are taken: a rate out of two points that were left
-over would be a mean, and the peak that a reader looks for would be gone.
+nothing was measured. Times are seconds since the run began, latencies microseconds. How the columns
+are read, differenced and thinned, in this order, is in columns.py.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -19,144 +16,57 @@ from numpy.typing import NDArray
 
 from loadgen.metrics import histogram
 from loadgen.report import words
+from loadgen.report.columns import (
+    POINTS_MAX,
+    Floats,
+    Series,
+    busy,
+    column,
+    counters,
+    counts_of,
+    plain,
+    rates,
+    significant,
+    spans,
+    thin,
+    usable,
+)
 
-POINTS_MAX: Final = 600
 #: A log axis has no zero, and below a microsecond lies nothing that a reader of a chart asks for.
 LATENCY_US_MIN: Final = 1.0
 #: More colours than this cannot be told apart; the rest of the errors become one series.
 ERROR_KINDS_MAX: Final = 5
 #: 1/(1-q) up to which the percentile curve goes: 99.999 %.
 CURVE_END_MAX: Final = 100_000
-LATENCIES: Final = ("lateness", "connect", "arrival")
+LATENCIES: Final = ("lateness", "connect", "arrival", "exchange")
+#: A predicted ceiling higher than so many times the highest rate would press the rates onto the axis.
+CEILING_SCALE_MAX: Final = 10
+#: The counters of TIME-WAIT: their names in the kernel, in a legend, and their colours.
+_TIME_WAIT_COUNTERS: Final = (
+    ("TcpExt.TW", "entered", "blue"),
+    ("TcpExt.TWRecycled", "recycled", "green"),
+    ("TcpExt.TCPTimeWaitOverflow", "overflow: the table was full", "red"),
+)
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
-Series = Sequence[Mapping[str, Any]]
 Chart = dict[str, Any]
 
 
-def thin(columns: Sequence[Floats], limit: int = POINTS_MAX) -> Indices:
-    """Which rows to keep so that at most `limit` are left and no column loses an extreme.
-
-    The rows are cut into buckets of nearly equal length; of each bucket stay the rows with the lowest
-    and the highest value of every column, and of the whole its first and last row. All columns have the
-    same length; NaN means "not measured" and is never an extreme.
-
-    Returns: int64, strictly rising. Raises: ValueError when the limit cannot hold one bucket.
-    """
-    length = len(columns[0]) if columns else 0
-    if limit < 2 + 2 * len(columns):
-        raise ValueError(f"{limit} points cannot hold the extremes of {len(columns)} columns")
-    if length <= limit:
-        return np.arange(length, dtype=np.int64)
-    keep = {0, length - 1}
-    buckets = (limit - 2) // (2 * len(columns))
-    edges = np.linspace(0, length, buckets + 1).astype(np.int64).tolist()
-    for low, high in itertools.pairwise(edges):
-        for column in columns:
-            window = column[low:high]
-            if not np.isnan(window).all():
-                keep.update((low + int(np.nanargmin(window)), low + int(np.nanargmax(window))))
-    return np.array(sorted(keep), dtype=np.int64)
-
-
-def rates(t_s: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """How quickly a cumulative count grew: (end of each step in seconds, growth per second in it).
-
-    A change of phase writes a line of its own, a few milliseconds after the last one; a rate over so
-    short a time is noise. So a step lasts at least half of a usual interval, and what is left over at
-    the end belongs to the last step. Nothing is lost: rate times step, summed, is the final count.
-    """
-    t_s, counts = np.concatenate(([0.0], t_s)), np.concatenate(([0.0], counts))
-    if t_s[-1] <= 0:
-        return np.array([]), np.array([])
-    step_s_min = float(np.median(np.diff(t_s)[np.diff(t_s) > 0])) / 2
-    ends = [0]
-    for index in range(1, len(t_s)):
-        if t_s[index] - t_s[ends[-1]] >= step_s_min:
-            ends.append(index)
-    if ends[-1] != len(t_s) - 1:
-        ends[-1] = len(t_s) - 1
-    if ends[0] != 0:  # one short step only: it was moved to the end and the beginning went with it
-        ends.insert(0, 0)
-    return t_s[ends[1:]], np.diff(counts[ends]) / np.diff(t_s[ends])
-
-
-def busy(*columns: Floats) -> slice:
-    """From the start to one step past the last in which anything happened.
-
-    Ten minutes of holding are a flat zero that would squeeze five seconds of ramp into the left edge.
-    """
-    active = np.flatnonzero(np.any(np.array(columns) != 0, axis=0))
-    return slice(0, int(active[-1]) + 2 if len(active) else None)
-
-
-def usable(series: Series) -> list[Mapping[str, Any]]:
-    """The lines whose time is a number and does not run backwards."""
-    kept: list[Mapping[str, Any]] = []
-    latest = 0.0
-    for line in series:
-        t_s = words.number(line.get("t_s"))
-        if t_s is not None and t_s >= latest:
-            latest = t_s
-            kept.append(line)
-    return kept
-
-
-def column(series: Series, *keys: str) -> Floats:
-    """One value of each line, NaN where it is missing: `column(series, "sink", "open")`."""
-    found: list[float] = []
-    for line in series:
-        value: object = line
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        measured = words.number(value)
-        found.append(math.nan if measured is None else measured)
-    return np.array(found, dtype=np.float64)
-
-
-def counters(series: Series, *keys: str) -> Floats:
-    """As `column`, for something that only grows: a line without it repeats the line before, from 0."""
-    values = column(series, *keys)
-    return np.maximum.accumulate(np.where(np.isnan(values), 0.0, values)) if len(values) else values
-
-
-def counts_of(line: Mapping[str, Any], kind: str) -> NDArray[np.int64]:
-    """One interval's histogram of one latency; an unreadable one counts as empty."""
-    try:
-        return histogram.dense(words.part(line.get("latency_ns"), kind))
-    except (ValueError, OverflowError):
-        return np.zeros(histogram.BUCKETS, dtype=np.int64)
-
-
-def plain(values: Floats, digits: int) -> list[float | int | None]:
-    """A column as JSON numbers: rounded to so many digits after the point, None for NaN."""
-    rounded = np.round(values, digits).tolist()
-    return [None if math.isnan(v) else int(v) if v == int(v) else v for v in rounded]
-
-
-def significant(values: Floats) -> list[float | int | None]:
-    """A column as JSON numbers with three significant digits, None for NaN."""
-    return [None if math.isnan(v) else float(f"{v:.3g}") for v in values.tolist()]
-
-
-def spans(series: Series) -> list[dict[str, Any]]:
-    """The phases as [{name, from, to}] in seconds; a line belongs to the interval that ends with it."""
-    found: list[dict[str, Any]] = []
-    before = 0.0
-    for line in series:
-        name, t_s = str(line.get("phase", "")), float(line["t_s"])
-        if not found or found[-1]["name"] != name:
-            found.append({"name": name, "from": before, "to": t_s})
-        found[-1]["to"] = before = t_s
-    return [span for span in found if span["name"] and span["to"] > span["from"]]
+def churned(series: Series) -> bool:
+    """Whether connections were opened and closed all the time."""
+    return any(line.get("phase") == "churn" for line in series)
 
 
 def connections(series: Series) -> Chart | None:
-    """Established and open over time, with the sink's own count of open ones when there is a sink."""
+    """Established and open over time, with the sink's own count of open ones when there is a sink.
+
+    In churn the established ones are soon so many that no open one could be seen beside them: there it
+    is those in flight, and the rates tell the rest.
+    """
     t_s = column(series, "t_s")
-    columns = [column(series, "established"), column(series, "open"), column(series, "sink", "open")]
-    labels = [("established", "grey"), ("open", "blue"), ("open, as the sink sees it", "orange")]
+    churn = churned(series)
+    first = "in_flight" if churn else "established"
+    columns = [column(series, first), column(series, "open"), column(series, "sink", "open")]
+    labels = [(first.replace("_", " "), "grey"), ("open", "blue"), ("open, as the sink sees it", "orange")]
     there = [not np.isnan(values).all() for values in columns]
     if len(t_s) == 0 or not any(there[:2]):
         return None
@@ -164,9 +74,9 @@ def connections(series: Series) -> Chart | None:
     highest = float(np.nanmax(columns[1] if there[1] else columns[0]))
     return {
         "id": "connections",
-        "title": "Connections",
+        "title": "Connections at a time" if churn else "Connections",
         "label": f"Line chart of connections over {words.seconds(t_s[-1])}; "
-        f"at most {words.count(highest)} {'open at once' if there[1] else 'established'}.",
+        f"at most {words.count(highest)} {'open at once' if there[1] else labels[0][0]}.",
         "unit": "count",
         "x": plain(t_s[keep], 3),
         "y": [plain(c[keep], 0) for c, yes in zip(columns, there, strict=True) if yes],
@@ -178,26 +88,104 @@ def connections(series: Series) -> Chart | None:
     }
 
 
-def pace(series: Series) -> Chart | None:
-    """Established and failed per second."""
+def pace(series: Series, ceiling_per_s: float | None = None) -> Chart | None:
+    """Established and failed per second; in churn also closed, and the predicted ceiling where there is one."""
+    churn = churned(series)
     t_s = column(series, "t_s")
-    ends_s, established = rates(t_s, counters(series, "established"))
-    _, failed = rates(t_s, counters(series, "failed"))
+    names = {"established": "blue", "closed": "orange", "failed": "red"}
+    if not churn:
+        del names["closed"]
+    ends_s, _ = rates(t_s, t_s)
     if len(ends_s) == 0:
         return None
-    window = busy(established, failed)
-    ends_s, established, failed = ends_s[window], established[window], failed[window]
-    keep = thin([established, failed], POINTS_MAX - 1)
-    return {
+    columns = [rates(t_s, counters(series, name))[1] for name in names]
+    window = busy(*columns)
+    ends_s, columns = ends_s[window], [values[window] for values in columns]
+    keep = thin(columns, POINTS_MAX - 1)
+    chart: Chart = {
         "id": "rate",
-        "title": "Rate while connecting",
-        "label": f"Line chart of connections per second; established at most "
-        f"{words.rate(established.max())}, failed at most {words.rate(failed.max())}.",
+        "title": "Opened and closed per second" if churn else "Rate while connecting",
+        "label": "Line chart of connections per second; "
+        + ", ".join(f"{name} at most {words.rate(c.max())}" for name, c in zip(names, columns, strict=True))
+        + ".",
         "unit": "rate",
         "steps": True,
         "x": [0, *plain(ends_s[keep], 3)],
-        "y": [_backwards(plain(values[keep], 1)) for values in (established, failed)],
-        "series": [{"label": "established", "tone": "blue"}, {"label": "failed", "tone": "red"}],
+        "y": [_backwards(plain(values[keep], 1)) for values in columns],
+        "series": [{"label": name, "tone": tone, "dash": tone == "orange"} for name, tone in names.items()],
+    }
+    return _under(chart, ceiling_per_s, max(c.max() for c in columns)) if churn and ceiling_per_s else chart
+
+
+def _under(chart: Chart, ceiling_per_s: float, highest: float) -> Chart:
+    """The chart with a flat line at the ceiling, or with a word about it where the line would be far off."""
+    said = words.rate(ceiling_per_s)
+    label = f"{chart['label']} Predicted ceiling: {said}."
+    if ceiling_per_s > CEILING_SCALE_MAX * highest:
+        return {**chart, "title": f"{chart['title']} (predicted ceiling {said}, off this scale)", "label": label}
+    return {
+        **chart,
+        "label": label,
+        "y": [*chart["y"], [ceiling_per_s] * len(chart["x"])],
+        "series": [*chart["series"], {"label": "predicted ceiling", "tone": "grey", "dash": True}],
+    }
+
+
+def time_wait(series: Series) -> Chart | None:
+    """Sockets in TIME-WAIT over time, of both sides where each has a namespace; None when there were none."""
+    columns = [column(series, "kernel", *side, "now", "sockstat.tcp_tw") for side in ((), ("sink",))]
+    there = [not np.isnan(values).all() for values in columns]
+    highest = max((float(np.nanmax(c)) for c, yes in zip(columns, there, strict=True) if yes), default=0.0)
+    if highest <= 0:
+        return None
+    keep = thin(columns)
+    # Without a namespace for the sinks the one number holds both sides.
+    labels = [("clients' side" if there[1] else "in TIME-WAIT", "blue"), ("sinks' side", "orange")]
+    return {
+        "id": "time-wait",
+        "title": "Sockets in TIME-WAIT",
+        "label": f"Line chart of sockets in TIME-WAIT; at most {words.count(highest)} at once.",
+        "unit": "count",
+        "x": plain(column(series, "t_s")[keep], 3),
+        "y": [plain(c[keep], 0) for c, yes in zip(columns, there, strict=True) if yes],
+        "series": [
+            {"label": label, "tone": tone, "dash": tone == "orange"}
+            for (label, tone), yes in zip(labels, there, strict=True)
+            if yes
+        ],
+    }
+
+
+def time_wait_pace(series: Series) -> Chart | None:
+    """How often per second the kernel put a socket into TIME-WAIT, took one out early, or had no room.
+
+    In churn only, where it goes on all the time. A counter that never moved has no line.
+    """
+    t_s = column(series, "t_s")
+    ends_s, _ = rates(t_s, t_s)
+    if len(ends_s) == 0 or not churned(series):
+        return None
+    found: list[tuple[str, str, bool, Floats]] = []
+    for side, where in (((), ""), (("sink",), ", sinks' side")):
+        for name, label, tone in _TIME_WAIT_COUNTERS:
+            grown = counters(series, "kernel", *side, "delta", name)
+            if grown.any():
+                found.append((label + where, "purple" if side and tone == "blue" else tone, bool(side), grown))
+    if not found:
+        return None
+    columns = [rates(t_s, grown)[1] for *_, grown in found]
+    keep = thin(columns, POINTS_MAX - 1)
+    return {
+        "id": "time-wait-rate",
+        "title": "TIME-WAIT per second",
+        "label": "Line chart of changes of TIME-WAIT per second: "
+        + ", ".join(f"{label} {words.count(grown[-1])}" for label, _, _, grown in found)
+        + " in all.",
+        "unit": "rate",
+        "steps": True,
+        "x": [0, *plain(ends_s[keep], 3)],
+        "y": [_backwards(plain(values[keep], 1)) for values in columns],
+        "series": [{"label": label, "tone": tone, "dash": dash} for label, tone, dash, _ in found],
     }
 
 
@@ -263,6 +251,7 @@ def latencies(series: Series) -> tuple[list[Chart], dict[str, NDArray[np.int64]]
         "lateness": "Lateness (started - due): our own delay",
         "connect": "Connect (established - started)",
         "arrival": "Arrival (established - due)",
+        "exchange": "Exchange (reply read - request written)",
     }
     t_s = column(series, "t_s")
     found: list[Chart] = []
@@ -325,7 +314,7 @@ def percentile_curve(totals: Mapping[str, NDArray[np.int64]]) -> Chart | None:
         # Past 1 - 1/n every percentile is the maximum, which is no curve any more.
         curve = [histogram.quantile_ns(counts, 1 - 1 / v) / 1e3 if v <= n * 1.001 else math.nan for v in x]
         y.append(significant(np.maximum(np.array(curve), LATENCY_US_MIN)))
-    tones = {"lateness": "grey", "connect": "blue", "arrival": "orange"}
+    tones = {"lateness": "grey", "connect": "blue", "arrival": "orange", "exchange": "green"}
     return {
         "id": "percentiles",
         "title": "Latency of the whole run by percentile",
@@ -350,10 +339,20 @@ def _decades(values: Sequence[float]) -> list[float]:
     return [10.0**low, 10.0 ** max(high, low + 1)]
 
 
-def everything(series: Series, events: Series) -> dict[str, Any]:
-    """All that the page's script draws: {charts, phases, marks}; marks are the times of events."""
+def everything(series: Series, events: Series, ceiling_per_s: float | None = None) -> dict[str, Any]:
+    """All that the page's script draws: {charts, phases, marks}; marks are the times of events.
+
+    ceiling_per_s: what was predicted to be the most that can go on for ever; None: no limit.
+    """
     lines = usable(series)
     intervals, totals = latencies(lines)
-    charts = [connections(lines), pace(lines), failures(lines), *intervals, percentile_curve(totals)]
+    over_time = [
+        connections(lines),
+        pace(lines, ceiling_per_s),
+        failures(lines),
+        time_wait(lines),
+        time_wait_pace(lines),
+    ]
+    charts = [*over_time, *intervals, percentile_curve(totals)]
     marks = [t_s for event in events[:50] if (t_s := words.number(event.get("t_s"))) is not None]
     return {"charts": [chart for chart in charts if chart], "phases": spans(lines), "marks": marks}

@@ -43,7 +43,7 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
     plan: plan.json. host: host.json. scenario_text: the YAML as given.
     """
     style, scripts = _style(), _scripts()
-    drawn = charts.everything(series, events)
+    drawn = charts.everything(series, events, _ceiling_per_s(summary, plan))
     policy = (
         f"default-src 'none'; style-src {hash_of(style)}; script-src {' '.join(map(hash_of, scripts))};"
         " img-src data:; base-uri 'none'; form-action 'none'"
@@ -59,6 +59,8 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
             charts=_slots(drawn["charts"]),
             page=_page(summary, plan),
             figures=_figures(summary),
+            churn=_churn(summary),
+            closed_loop=words.attempts(summary)[1] == "started",
             arrivals=words.part(summary, "arrivals"),
             outcomes=words.part(summary, "outcomes"),
             errors=_errors(summary),
@@ -151,6 +153,21 @@ def bar(share: float | None, tone: str = "blue") -> Markup:
     ).format(tone, f"{width:.1f}")
 
 
+def _churn(summary: Json) -> list[tuple[str, str, str]]:
+    """The rows about churn, with TIME-WAIT at the other side where that was counted."""
+    rows, elsewhere = words.churn(summary), words.other_side(summary)
+    return [*rows, ("TIME-WAIT at the sinks", elsewhere, "")] if rows and elsewhere else rows
+
+
+def _ceiling_per_s(summary: Json, plan: Json) -> float | None:
+    """The predicted ceiling, also of a run that left no summary; None where there is no limit."""
+    for found in (words.part(summary, "churn"), plan):
+        per_s = words.number(words.part(found, "ceiling").get("per_s"))
+        if per_s is not None and per_s > 0:
+            return per_s
+    return None
+
+
 def _slots(drawn: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Where each chart goes: id, title and description only, the data is in the payload."""
     places: dict[str, list[dict[str, Any]]] = {"run": [], "latency": [], "curve": []}
@@ -185,7 +202,7 @@ def _page(summary: Json, plan: Json) -> dict[str, Any]:
         "remedies": words.items(verdict, "remedies"),
         "phases": [
             (name, words.seconds(phases[f"{name}_s"]))
-            for name in ("ramp", "hold", "drain")
+            for name in ("ramp", "hold", "churn", "drain")
             if words.number(phases.get(f"{name}_s")) is not None
         ],
     }
@@ -194,7 +211,8 @@ def _page(summary: Json, plan: Json) -> dict[str, Any]:
 def _figures(summary: Json) -> list[dict[str, Any]]:
     """The key figures: label, value, a line of context, whether it is bad news."""
     outcomes, opened = words.part(summary, "outcomes"), words.part(summary, "open")
-    scheduled = words.part(summary, "arrivals").get("scheduled")
+    planned, how = words.attempts(summary)
+    churn = words.part(summary, "churn")
     pace, connect = (
         words.part(summary, "rate_per_s"),
         words.part(words.part(summary, "latency_us"), "connect"),
@@ -212,7 +230,7 @@ def _figures(summary: Json) -> list[dict[str, Any]]:
         {
             "name": "Established",
             "value": words.count(outcomes.get("established")),
-            "note": f"of {words.count(scheduled)} scheduled",
+            "note": f"of {words.count(planned)} {how}",
             "bad": False,
         },
         {"name": "Failed", "value": words.count(failed), "note": why, "bad": bool(failed)},
@@ -225,13 +243,16 @@ def _figures(summary: Json) -> list[dict[str, Any]]:
         {
             "name": "Peak open",
             "value": words.count(opened.get("peak")),
-            "note": f"{words.count(opened.get('end_of_hold'))} at the end of hold",
+            "note": f"of {words.count(churn.get('concurrency'))} at a time"
+            if churn
+            else f"{words.count(opened.get('end_of_hold'))} at the end of hold",
             "bad": False,
         },
         {
             "name": "Rate",
-            "value": words.rate(pace.get("established_mean")),
-            "note": f"mean over the ramp; peak {words.rate(pace.get('established_peak'))}",
+            "value": words.rate(churn.get("sustained_per_s") if churn else pace.get("established_mean")),
+            "note": f"{'sustained' if churn else 'mean over the ramp'}; "
+            f"peak {words.rate(pace.get('established_peak'))}",
             "bad": False,
         },
         {
@@ -269,6 +290,7 @@ def _latency(summary: Json) -> list[dict[str, Any]]:
         "lateness": "started − due: our own delay",  # noqa: RUF001 - a minus sign in running text
         "connect": "established − started",  # noqa: RUF001
         "arrival": "established − due: free of coordinated omission",  # noqa: RUF001
+        "exchange": "reply read − request written",  # noqa: RUF001
     }
     latency = words.part(summary, "latency_us")
     return [
@@ -344,15 +366,23 @@ def _sink(summary: Json) -> dict[str, Any] | None:
     }
 
 
-def _kernel(summary: Json) -> dict[str, Any]:
-    """Counters that changed, how many did not, and the highest values that were sampled."""
-    kernel = words.part(summary, "kernel")
-    delta, peak = words.part(kernel, "delta"), words.part(kernel, "peak")
-    return {
-        "delta": sorted((name, value) for name, value in delta.items() if value != 0),
-        "still": sum(value == 0 for value in delta.values()),
-        "peak": sorted(peak.items()),
-    }
+def _kernel(summary: Json) -> list[dict[str, Any]]:
+    """Of each side's namespace: counters that changed, how many did not, and the highest values sampled."""
+    ours = words.part(summary, "kernel")
+    theirs = words.part(ours, "sink")
+    found = []
+    for side, kernel in (("clients' side" if theirs else "", ours), ("sinks' side", theirs)):
+        delta, peak = words.part(kernel, "delta"), words.part(kernel, "peak")
+        if delta or peak:
+            found.append(
+                {
+                    "side": side,
+                    "delta": sorted((name, value) for name, value in delta.items() if value != 0),
+                    "still": sum(value == 0 for value in delta.values()),
+                    "peak": sorted(peak.items()),
+                }
+            )
+    return found
 
 
 def _headroom(plan: Json) -> list[dict[str, Any]]:
@@ -362,9 +392,16 @@ def _headroom(plan: Json) -> list[dict[str, Any]]:
 
 def _plan(plan: Json) -> list[tuple[str, str]]:
     """The plan in a few words; lists that may be long are counted."""
-    ports, named = words.part(plan, "ports"), []
+    ports, churn, named = words.part(plan, "ports"), words.part(plan, "churn"), []
+    due = words.number(churn.get("arrivals"))
     for name, value in (
-        ("connections", words.count(plan.get("connections"))),
+        ("connections at a time" if churn else "connections", words.count(plan.get("connections"))),
+        (
+            "churn",
+            f"{words.seconds(churn.get('duration_s'))}, {'closed' if due is None else 'open'} loop" if churn else "",
+        ),
+        ("connections due", words.count(due)),
+        ("exchange", words.size(churn.get("exchange_bytes")) if churn.get("exchange_bytes") else ""),
         ("source addresses", words.count(len(words.items(plan, "sources")) or None)),
         ("targets", words.count(len(words.items(plan, "targets")) or None)),
         ("strategy", plan.get("strategy")),

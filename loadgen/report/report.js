@@ -33,25 +33,20 @@
 
   const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400];
 
-  /* Phases as a tint behind the hold and a name at the top; events as dashed lines. */
-  function background(chart) {
+  /* Where a time is on the canvas, kept between the axes. */
+  const placed = (u) => (t) => Math.min(Math.max(u.valToPos(t, "x", true), u.bbox.left), u.bbox.left + u.bbox.width);
+
+  /* Phases as a tint behind hold and churn; events as dashed lines. */
+  function background() {
     return (u) => {
-      const ctx = u.ctx, { left, top, width, height } = u.bbox, ratio = devicePixelRatio;
-      const place = (t) => Math.min(Math.max(u.valToPos(t, "x", true), left), left + width);
+      const ctx = u.ctx, { top, height } = u.bbox, ratio = devicePixelRatio, place = placed(u);
       ctx.save();
-      ctx.font = 11 * ratio + "px " + tone("sans");
-      ctx.textAlign = "left";
-      ctx.textBaseline = "top";
       for (const phase of data.phases) {
         const from = place(phase.from), to = place(phase.to);
         if (to <= from) continue;
-        if (phase.name === "hold") {
+        if (phase.name === "hold" || phase.name === "churn") {
           ctx.fillStyle = tone("panel");
           ctx.fillRect(from, top, to - from, height);
-        }
-        ctx.fillStyle = tone("soft");
-        if (!chart.small && ctx.measureText(phase.name).width + 10 * ratio < to - from) {
-          ctx.fillText(phase.name, from + 5 * ratio, top + 3 * ratio);
         }
       }
       ctx.strokeStyle = tone("grey");
@@ -64,6 +59,28 @@
         ctx.moveTo(x, top);
         ctx.lineTo(x, top + height);
         ctx.stroke();
+      }
+      ctx.restore();
+    };
+  }
+
+  /* The names of the phases at the top, on the grid and not below it: a grid line would strike them out. */
+  function names() {
+    return (u) => {
+      const ctx = u.ctx, ratio = devicePixelRatio, place = placed(u);
+      ctx.save();
+      ctx.font = 11 * ratio + "px " + tone("sans");
+      ctx.textAlign = "left";
+      ctx.textBaseline = "top";
+      ctx.lineJoin = "round";
+      ctx.lineWidth = 4 * ratio;
+      ctx.strokeStyle = tone("panel");
+      ctx.fillStyle = tone("soft");
+      for (const phase of data.phases) {
+        const from = place(phase.from), to = place(phase.to);
+        if (ctx.measureText(phase.name).width + 10 * ratio >= to - from) continue;
+        ctx.strokeText(phase.name, from + 5 * ratio, u.bbox.top + 3 * ratio);
+        ctx.fillText(phase.name, from + 5 * ratio, u.bbox.top + 3 * ratio);
       }
       ctx.restore();
     };
@@ -141,7 +158,7 @@
       ],
       cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false }, ...(curve ? {} : { sync: { key: "time", scales: ["x", null] } }) },
       legend: { live: true, markers: { width: 0, fill: (u, i) => tone(chart.series[i - 1].tone) } },
-      hooks: { drawClear: curve ? [] : [background(chart)] },
+      hooks: { drawClear: curve ? [] : [background()], drawAxes: curve || chart.small ? [] : [names()] },
       padding: [8, curve ? 36 : 18, 0, 0],
     }, [chart.x, ...shown], place);
     plots.push({ u: u, width: width, height: height });

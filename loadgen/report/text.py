@@ -59,6 +59,7 @@ def _lines(summary: Mapping[str, Any], report: str | None, width: int) -> list[L
         found += labelled("INCOMPLETE", incomplete, width, "bad")
     found.append(("", ""))
     found += _connections(summary, width)
+    found += _churn(summary, width)
     found += _pace(summary, width)
     found += _latency(summary)
     found += _errors(summary, width)
@@ -91,8 +92,8 @@ def _verdict(summary: Mapping[str, Any], width: int) -> list[Line]:
 def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
     arrivals, outcomes = words.part(summary, "arrivals"), words.part(summary, "outcomes")
     opened, sink = words.part(summary, "open"), words.part(summary, "sink")
-    scheduled = words.count(arrivals.get("scheduled"))
-    first = f"{words.count(outcomes.get('established'))} established of {scheduled} scheduled"
+    planned, how = words.attempts(summary)
+    first = f"{words.count(outcomes.get('established'))} established of {words.count(planned)} {how}"
     for name, value in (
         ("not started", arrivals.get("not_started")),
         ("in flight", outcomes.get("in_flight")),
@@ -114,11 +115,24 @@ def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
     return found
 
 
+def _churn(summary: Mapping[str, Any], width: int) -> list[Line]:
+    """What opening and closing all the time came to, and what TIME-WAIT there was at the other side of any run."""
+    rows = words.churn(summary)
+    found: list[Line] = []
+    for label, said, tone in rows:
+        found += labelled(label, said, width, tone)
+    elsewhere = words.other_side(summary)
+    if elsewhere is not None:
+        label, said = ("  at sinks", elsewhere) if rows else ("TIME-WAIT", f"at the sinks {elsewhere}")
+        found += labelled(label, said, width)
+    return found
+
+
 def _pace(summary: Mapping[str, Any], width: int) -> list[Line]:
     pace, phases = words.part(summary, "rate_per_s"), words.part(summary, "phases")
     took = [
         f"{name} {words.seconds(phases[f'{name}_s'])}"
-        for name in ("ramp", "hold", "drain")
+        for name in ("ramp", "hold", "churn", "drain")
         if words.number(phases.get(f"{name}_s")) is not None
     ]
     if words.number(summary.get("duration_s")) is not None:
@@ -126,7 +140,9 @@ def _pace(summary: Mapping[str, Any], width: int) -> list[Line]:
     found: list[Line] = []
     if pace:
         mean, peak = words.rate(pace.get("established_mean")), words.rate(pace.get("established_peak"))
-        found += labelled("rate", f"{mean} mean over the ramp, {peak} peak", width)
+        # The mean of churn is in its own lines.
+        said = f"{peak} peak" if words.part(summary, "churn") else f"{mean} mean over the ramp, {peak} peak"
+        found += labelled("rate", said, width)
     return found + (labelled("time", ", ".join(took), width) if took else [])
 
 
@@ -135,7 +151,7 @@ def _latency(summary: Mapping[str, Any]) -> list[Line]:
     latency = words.part(summary, "latency_us")
     rows = [
         (kind, [words.latency(row.get(key), "us") for key in keys])
-        for kind in ("lateness", "connect", "arrival")
+        for kind in ("lateness", "connect", "arrival", "exchange")
         if (row := words.part(latency, kind)) and words.number(row.get("count")) != 0
     ]
     if not rows:

@@ -159,13 +159,23 @@ def headline(summary: Mapping[str, Any]) -> str:
     text = part(summary, "verdict").get("text")
     if isinstance(text, str) and text.strip():
         return text.strip()
-    outcomes, arrivals = part(summary, "outcomes"), part(summary, "arrivals")
+    outcomes, (planned, how) = part(summary, "outcomes"), attempts(summary)
     if number(outcomes.get("established")) is None:
         return "This run left no verdict and no outcomes."
     return (
-        f"{count(outcomes['established'])} of {count(arrivals.get('scheduled'))} connections were"
-        " established; the run left no verdict."
+        f"{count(outcomes['established'])} of {count(planned)} connections{' started' if how == 'started' else ''}"
+        " were established; the run left no verdict."
     )
+
+
+def attempts(summary: Mapping[str, Any]) -> tuple[object, str]:
+    """What the established connections are a share of, and the word for it: (400, "scheduled").
+
+    A closed loop has no schedule, the next connection begins when one is over: there it is those started.
+    """
+    arrivals = part(summary, "arrivals")
+    how = "started" if part(summary, "churn").get("loop") == "closed" else "scheduled"
+    return arrivals.get(how), how
 
 
 def incomplete_because(summary: Mapping[str, Any]) -> str | None:
@@ -198,3 +208,74 @@ def probes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
                     said += f"; {syscall} {number} {count(times)}"
         found.append((visible(name), visible(said)))
     return found
+
+
+def churn(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """A run that opened and closed all the time, as (label, text, "good", "bad" or ""); empty for others."""
+    found = part(summary, "churn")
+    if not found:
+        return []
+    said = f"{scalar(found.get('loop'))} loop, at most {count(found.get('concurrency'))} at a time"
+    if number(found.get("exchange_bytes")):
+        said += f", {size(found['exchange_bytes'])} there and back on each"
+    rows = [
+        ("churn", said, ""),
+        ("duration", f"{seconds(found.get('lasted_s'))} of {seconds(found.get('duration_s'))} planned", ""),
+    ]
+    done = f"{count(part(summary, 'outcomes').get('established'))}, of these {count(found.get('closed'))} closed again"
+    pace = f"{rate(found.get('mean_per_s'))} mean, {rate(found.get('sustained_per_s'))} sustained"
+    rows += [("established", f"{done}; {pace}", ""), *_prediction(summary)]
+    denied_s = number(found.get("first_denied_s"))
+    if denied_s is not None:
+        rows.append(("first denial", f"{latency(denied_s * 1e6, 'us')} after the start", ""))
+    elif "first_denied_s" in found:
+        rows.append(("first denial", "none", ""))
+    kept = [
+        (found.get("time_wait_peak"), "at once at most"),
+        (found.get("time_waits"), "entered"),
+        (found.get("recycled"), "recycled"),
+        (found.get("overflows"), "overflows"),
+    ]
+    rows.append(("TIME-WAIT", ", ".join(f"{count(value)} {name}" for value, name in kept), ""))
+    return rows
+
+
+def _prediction(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The ceiling with its reason, and whether it came true."""
+    found = part(summary, "churn")
+    ceiling = part(found, "ceiling")
+    rows = [("predicted", most(ceiling), "")] if ceiling else []
+    if found.get("as_predicted") is True:
+        rows.append(("observed", "as predicted", "good"))
+    elif found.get("as_predicted") is False:
+        outcomes, limit = part(summary, "outcomes"), number(ceiling.get("established"))
+        established = outcomes.get("established")
+        said = f"NOT as predicted: {count(established)} established"
+        if number(ceiling.get("per_s")) is None:
+            said += f", {count(outcomes.get('failed'))} failed, no limit predicted"
+        elif limit is not None:
+            said += f", {'at most ' if (number(established) or 0) > limit else ''}{count(limit)} predicted"
+        rows.append(("observed", said, "bad"))
+    return rows
+
+
+def most(ceiling: Mapping[str, Any]) -> str:
+    """A predicted ceiling: "at most 100/s, 500 in all: 100 ports / 1 s: ...", or that there is none and why."""
+    # Without a limit on the rate what is left as "established" is the schedule, which predicts nothing.
+    said = "no limit"
+    if number(ceiling.get("per_s")) is not None:
+        said = f"at most {rate(ceiling['per_s'])}"
+        if number(ceiling.get("established")) is not None:
+            said += f", {count(ceiling['established'])} in all"
+    return f"{said}: {ceiling['because']}" if ceiling.get("because") else said
+
+
+def other_side(summary: Mapping[str, Any]) -> str | None:
+    """TIME-WAIT at the sinks, where they have a namespace of their own; None where not, or where it was none."""
+    sink = part(part(summary, "kernel"), "sink")
+    delta, peak = part(sink, "delta"), part(sink, "peak").get("sockstat.tcp_tw")
+    moved = [delta.get(f"TcpExt.{name}", 0) for name in ("TW", "TWRecycled", "TCPTimeWaitOverflow")]
+    if not sink or not (part(summary, "churn") or number(peak) or total(moved)):
+        return None
+    entered, recycled, overflows = map(count, moved)
+    return f"{count(peak)} at once at most, {entered} entered, {recycled} recycled, {overflows} overflows"

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from loadgen.live import LiveTable, PlainLines, Quiet, view_for
-from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, PortRange, Strategy, Target
 
 PLAN = Plan(
     name="past-64k",
@@ -31,6 +31,10 @@ PLAN = Plan(
     interval_s=0.5,
     workers=6,
     sinks=6,
+)
+BECAUSE = "100 ports / 1 s: tcp_tw_reuse=1 after 1,000 ms"
+CHURN = replace(
+    PLAN, name="churn-wall", connections=16, churn=Churn(30.0, 64), ceiling=Ceiling(100.0, 3_100, BECAUSE), workers=1
 )
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 
@@ -63,6 +67,31 @@ TROUBLE: dict[str, Any] = {
     "kernel": {"now": {"sockstat.tcp_tw": 4_321}},
     "workers": {"alive": 5, "stalled": 2},
 }
+
+
+def churning(t_s: float = 10.0, phase: str = "churn", **changes: Any) -> dict[str, Any]:
+    """A line of a churn run in a lab of two namespaces."""
+    return line(
+        t_s,
+        phase,
+        **{
+            "started": 1_402,
+            "established": 1_000,
+            "closed": 986,
+            "failed": 400,
+            "in_flight": 2,
+            "open": 14,
+            "errors": [["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 400]],
+            "latency_ns": {"lateness": {}, "connect": {"1780": 3}, "arrival": {}, "exchange": {"1780": 3}},
+            "workers": {"alive": 1, "stalled": 0},
+            "kernel": {
+                "now": {"sockstat.tcp_inuse": 14, "sockstat.tcp_tw": 100},
+                "delta": {"TcpExt.TW": 986, "TcpExt.TWRecycled": 900},
+                "sink": {"now": {"sockstat.tcp_tw": 7}, "delta": {}},
+            },
+            **changes,
+        },
+    )
 
 
 def terminal(width: int = 80, **environment: str) -> tuple[Console, io.StringIO]:
@@ -194,6 +223,82 @@ def test_what_looks_like_markup_stays_text(name: str) -> None:
     console, file = terminal()
     Quiet(console).notice(f"lost {name}")
     assert f"loadgen: lost {name}" in CONTROL.sub("", file.getvalue())
+
+
+# --- Churn ---------------------------------------------------------------------------------------
+
+
+def test_a_table_of_churn_has_its_numbers() -> None:
+    text = CONTROL.sub("", drawn([churning()], CHURN))
+    for part in (
+        "churn-wall  churning",
+        "20 s left",
+        "time         10.0 of 30 s",
+        "established  1,000  400 failed",
+        "open         14 of 16",
+        "rate         100/s   in flight 2",
+        f"predicted    at most 100/s: {BECAUSE}",
+        "connect      p50 1,001 us",
+        "exchange     p50 1,001 us",
+        "TIME-WAIT    100   at the sinks 7   recycled 900",
+        "400  connect EADDRNOTAVAIL  (no-free-four-tuple)",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80])
+def test_a_table_of_churn_keeps_within_the_terminal(width: int) -> None:
+    plan = replace(CHURN, name="a-name-of-64-characters-" + "x" * 40)
+    rows = CONTROL.sub("", drawn([churning(**TROUBLE)], plan, width)).splitlines()
+    assert rows
+    assert max(map(cell_len, rows)) <= width
+
+
+def test_churn_goes_on_by_time_and_its_drain_by_what_is_open() -> None:
+    filled = re.compile(r"\x1b\[38;2;249;38;114m(━*)")  # what rich gives to the part that is done
+    early, late = (sum(map(len, filled.findall(drawn([churning(t_s)], CHURN)))) for t_s in (3.0, 27.0))
+    assert late == pytest.approx(9 * early, abs=9)
+    assert "0 s left" in drawn([churning(31.0)], CHURN)
+    assert "31.0 s" in drawn([churning(31.0, "drain")], CHURN)
+    assert "done" in drawn([churning(31.5, "done", open=0)], CHURN)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_plain_line_of_churn_is_one_line(width: int) -> None:
+    (found,) = printed(churning(), plan=CHURN, width=width)
+    assert found == (
+        "   10.0 s  churning     1,000 established, 100/s (predicted at most 100/s), 14 open, 2 in flight, "
+        "400 failed, 0 lost, TIME-WAIT 100, at the sinks 7, recycled 900, connect p50 1,001 us p99 1,001 us, "
+        "exchange p50 1,001 us p99 1,001 us, connect EADDRNOTAVAIL 400"
+    )
+
+
+def test_without_a_limit_none_is_predicted() -> None:
+    plan = replace(CHURN, ceiling=Ceiling(None, None, "a reset leaves no TIME-WAIT"))
+    assert "predicted    no limit: a reset leaves no TIME-WAIT" in CONTROL.sub("", drawn([churning()], plan))
+    assert "predicted" not in printed(churning(), plan=plan)[0]
+    unknown = replace(CHURN, ceiling=None)
+    assert "predicted" not in drawn([churning()], unknown) + printed(churning(), plan=unknown)[0]
+
+
+def test_less_than_one_connection_a_second_is_not_none() -> None:
+    plan = replace(CHURN, ceiling=Ceiling(28 / 60, 28, "28 ports / 60 s: tcp_tw_reuse=0"))
+    assert "at most 0.467/s: 28 ports" in drawn([churning()], plan)
+    assert "at most 0.467/s)" in printed(churning(), plan=plan)[0]
+
+
+@pytest.mark.parametrize("kernel", [{}, {"now": {}}, {"now": {"sockstat.tcp_tw": 0}, "delta": {}, "sink": None}])
+def test_old_lines_without_exchange_closed_or_counters_are_shown_too(kernel: dict[str, Any]) -> None:
+    old = line(1.0, "churn", kernel=kernel)
+    text = CONTROL.sub("", drawn([old], CHURN))
+    for absent in ("TIME-WAIT  ", "recycled", "sinks", "exchange"):
+        assert absent not in text
+    assert "TIME-WAIT" not in printed(old, plan=CHURN)[0]
+
+
+def test_a_reason_that_looks_like_markup_stays_text() -> None:
+    plan = replace(CHURN, ceiling=Ceiling(100.0, 1, "[red]x[/]"))
+    assert "at most 100/s: [red]x[/]" in CONTROL.sub("", drawn([churning()], plan))
 
 
 # --- Which one -----------------------------------------------------------------------------------

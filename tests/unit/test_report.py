@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from loadgen.metrics import histogram
-from loadgen.report import charts, html, text, words
+from loadgen.report import charts, columns, html, text, words
 
 Run = dict[str, Any]
 ATTACK = "</script><img src=x onerror=alert(1)><!--\u2028\u202e\x1b[2J'\"&"
@@ -133,7 +133,7 @@ def recorded_run(
         "rate_per_s": {"established_mean": established_all / ramp_s, "established_peak": 21_460.0},
         "tenths_s": [round(ramp_s / 10 * (1 + 0.02 * n), 3) for n in range(10)],
         "phases": {"ramp_s": ramp_s, "hold_s": hold_s, "drain_s": drain_s},
-        "latency_us": {kind: micro(latency_sum[row]) for row, kind in enumerate(charts.LATENCIES)},
+        "latency_us": {kind: micro(latency_sum[row]) for row, kind in enumerate(charts.LATENCIES[:3])},
         "sources": rows,
         "sink": {
             "accepted": established_all,
@@ -268,6 +268,115 @@ expect:
         "host": host,
         "scenario_text": scenario,
     }
+
+
+BECAUSE = "100 ports / 1 s: tcp_tw_reuse=1 after 1,000 ms"
+
+
+def churned_run(*, loop: str = "closed", bounded: bool = True, sides: int = 2, exchange: int = 64) -> Run:
+    """As `recorded_run`, of 30 s of opening and closing all the time: 100 at once, then 100 per second."""
+    duration_s, ports, at_a_time = 30.0, 100, 16
+    random = np.random.default_rng(11)
+    series: list[dict[str, Any]] = []
+    for tick in range(1, 64):
+        t = tick / 2
+        churning = t <= duration_s
+        established = ports + round(ports * min(max(t - 1, 0), duration_s - 1) + 7 * math.sin(tick) * (t < duration_s))
+        counts = np.zeros(histogram.BUCKETS, dtype=np.int64)
+        if churning:
+            histogram.add(counts, random.lognormal(math.log(95_000), 0.45, 50).astype(np.int64))
+        opened, latency = at_a_time if churning else 0, histogram.sparse(counts)
+        failed = round(max(t - 1, 0) * 40) if churning else 1_160
+        line: dict[str, Any] = {
+            "t_s": t,
+            "phase": "churn" if churning else "drain",
+            "scheduled": established + failed,
+            "started": established + failed,
+            "not_started": 0,
+            "established": established,
+            "closed": established - opened,
+            "failed": failed,
+            "in_flight": 2 if churning else 0,
+            "open": opened,
+            "lost": 0,
+            "errors": [["connect", "EADDRNOTAVAIL", "no-free-four-tuple", failed]] if failed else [],
+            "latency_ns": {
+                "lateness": latency if loop == "open" else {},
+                "connect": latency,
+                "arrival": latency,
+                "exchange": latency if exchange else {},
+            },
+            "lag_ns": {"1780": 3},
+            "workers": {"alive": 1, "stalled": 0, "cpu_s": t / 4},
+            "sink": {"accepted": established, "open": opened},
+            "kernel": {
+                "now": {"sockstat.tcp_inuse": opened, "sockstat.tcp_tw": min(established, ports)},
+                "delta": {"TcpExt.TW": established - opened, "TcpExt.TWRecycled": max(established - ports, 0)},
+            },
+        }
+        if sides == 2:
+            sink = {
+                "now": {"sockstat.tcp_inuse": opened, "sockstat.tcp_tw": tick % 7},
+                "delta": {"TcpExt.TW": tick // 7},
+            }
+            line["kernel"]["sink"] = sink
+        series.append(line)
+    quantiles = {"p50": 95.0, "p90": 160.0, "p99": 260.0, "p999": 410.0, "max": 512.0, "count": 3_000}
+    run = recorded_run(connections=1_000, ramp_s=1, hold_s=1)
+    closed = loop == "closed"
+    per_s, most = (100.0, 3_100) if bounded else (None, None if closed else 5_000)
+    ceiling = {"per_s": per_s, "established": most, "because": BECAUSE if bounded else "a reset leaves no TIME-WAIT"}
+    kernel: dict[str, Any] = {
+        "delta": {"TcpExt.TW": 3_000, "TcpExt.TWRecycled": 2_900},
+        "peak": {"sockstat.tcp_inuse": 16, "sockstat.tcp_tw": 100},
+    }
+    if sides == 2:
+        kernel["sink"] = {"delta": {"TcpExt.TW": 9}, "peak": {"sockstat.tcp_inuse": 16, "sockstat.tcp_tw": 6}}
+    run["summary"] |= {
+        "scenario": "churn-wall",
+        "run": "20260314T101500Z-churn-wall-3f9a",
+        "duration_s": 31.5,
+        "arrivals": {"scheduled": 4_160 if closed else 5_000, "started": 4_160, "not_started": 0 if closed else 840},
+        "outcomes": {"established": 3_000, "failed": 1_160, "in_flight": 0},
+        "errors": [
+            {"syscall": "connect", "errno": "EADDRNOTAVAIL", "outcome": "no-free-four-tuple", "count": 1_160},
+        ],
+        "open": {"peak": at_a_time, "end_of_hold": 0, "lost": 0},
+        "rate_per_s": {"established_mean": 100.0, "established_peak": 200.0},
+        "phases": {"churn_s": 30.01, "drain_s": 1.5},
+        "latency_us": {
+            "lateness": {**quantiles, "count": 0 if closed else 3_000},
+            "connect": quantiles,
+            "arrival": quantiles,
+            **({"exchange": quantiles} if exchange else {}),
+        },
+        "kernel": kernel,
+        "verdict": {"text": "Churn met TIME-WAIT: 99.8 connections per second could go on, 100 were predicted."},
+        "churn": {
+            "loop": loop,
+            "duration_s": duration_s,
+            "lasted_s": 30.01,
+            "concurrency": at_a_time,
+            "exchange_bytes": exchange,
+            "closed": 2_984,
+            "mean_per_s": 100.0,
+            "sustained_per_s": 99.8,
+            "first_denied_s": 0.012,
+            "ceiling": ceiling,
+            "as_predicted": True,
+            "recycled": 2_900,
+            "time_waits": 3_000,
+            "overflows": 0,
+            "time_wait_peak": 100,
+        },
+    }
+    run["plan"] |= {
+        "name": "churn-wall",
+        "connections": at_a_time,
+        "churn": {"duration_s": duration_s, "exchange_bytes": exchange, "arrivals": None if closed else 5_000},
+        "ceiling": ceiling,
+    }
+    return {**run, "series": series, "events": []}
 
 
 class Page(HTMLParser):
@@ -419,7 +528,7 @@ def test_ten_minutes_from_a_hundred_sources_stay_under_500_kb() -> None:
     assert len(long["series"]) >= 1200
     assert len(source.encode()) < 500_000
     drawn = json.loads(Page(source).blocks["data"][0])
-    assert max(len(chart["x"]) for chart in drawn["charts"]) <= charts.POINTS_MAX
+    assert max(len(chart["x"]) for chart in drawn["charts"]) <= columns.POINTS_MAX
 
 
 def test_of_a_hundred_sources_fifty_are_rows_and_the_rest_is_one() -> None:
@@ -489,14 +598,14 @@ values = st.floats(-1e12, 1e12) | st.just(math.nan)
 
 @given(st.lists(st.tuples(values, values), max_size=400), st.integers(6, 120))
 def test_thinning_keeps_extremes_order_and_a_bound(rows: list[tuple[float, float]], limit: int) -> None:
-    columns = list(np.array(rows, dtype=np.float64).reshape(-1, 2).T)
-    keep = charts.thin(columns, limit)
+    found = list(np.array(rows, dtype=np.float64).reshape(-1, 2).T)
+    keep = columns.thin(found, limit)
     assert len(keep) <= limit
     assert np.all(np.diff(keep) > 0)
     if rows:
         assert keep[0] == 0
         assert keep[-1] == len(rows) - 1
-    for column in columns:
+    for column in found:
         if not np.isnan(column).all():
             assert np.nanmin(column[keep]) == np.nanmin(column)
             assert np.nanmax(column[keep]) == np.nanmax(column)
@@ -505,12 +614,12 @@ def test_thinning_keeps_extremes_order_and_a_bound(rows: list[tuple[float, float
 def test_thinning_keeps_a_single_spike_of_each_stretch() -> None:
     flat = np.zeros(10_000)
     flat[777::1000] = 5.0
-    assert np.count_nonzero(flat[charts.thin([flat])]) == 10
+    assert np.count_nonzero(flat[columns.thin([flat])]) == 10
 
 
 def test_thinning_needs_room_for_one_bucket() -> None:
     with pytest.raises(ValueError, match="extremes of 3 columns"):
-        charts.thin([np.zeros(100)] * 3, 7)
+        columns.thin([np.zeros(100)] * 3, 7)
 
 
 @settings(deadline=None)
@@ -519,13 +628,13 @@ def test_rates_lose_no_connection(steps: list[tuple[float, int]]) -> None:
     """Rate times time, summed, is the final count, however uneven the lines are."""
     t_s = np.cumsum([step for step, _ in steps])
     counts = np.cumsum([float(grown) for _, grown in steps])
-    ends_s, rates = charts.rates(t_s, counts)
+    ends_s, rates = columns.rates(t_s, counts)
     assert ends_s[-1] == t_s[-1]
     assert np.sum(rates * np.diff(np.concatenate(([0.0], ends_s)))) == pytest.approx(counts[-1], abs=1e-6)
 
 
 def test_a_line_at_a_change_of_phase_makes_no_false_peak() -> None:
-    ends_s, rates = charts.rates(np.array([0.5, 1.0, 1.003, 1.5]), np.array([50.0, 100.0, 150.0, 200.0]))
+    ends_s, rates = columns.rates(np.array([0.5, 1.0, 1.003, 1.5]), np.array([50.0, 100.0, 150.0, 200.0]))
     assert ends_s.tolist() == [0.5, 1.0, 1.5]
     assert rates.tolist() == [100, 100, 200]
 
@@ -635,3 +744,291 @@ def test_probes_are_told_in_both_reports() -> None:
         assert said in page
         assert said in lines
     assert "<b>" not in page.partition('id="probes"')[2].partition("</section>")[0]
+
+
+# --- churn --------------------------------------------------------------------------------------------
+
+
+def steps(*figures: tuple[float, int, int, int], phase: str = "churn", **more: Any) -> list[dict[str, Any]]:
+    """Lines of a series from (t_s, established, closed, failed)."""
+    return [
+        {"t_s": t, "phase": phase, "established": opened, "closed": closed, "failed": failed, **more}
+        for t, opened, closed, failed in figures
+    ]
+
+
+def test_churn_draws_what_was_opened_closed_and_failed_under_the_ceiling() -> None:
+    series = steps((1.0, 200, 190, 0), (2.0, 300, 290, 40), (3.0, 400, 395, 80))
+    chart = charts.pace(series, 100.0)
+    assert chart is not None
+    assert [one["label"] for one in chart["series"]] == ["established", "closed", "failed", "predicted ceiling"]
+    assert chart["y"] == [[200, 200, 100, 100], [190, 190, 100, 105], [0, 0, 40, 40], [100, 100, 100, 100]]
+    assert chart["series"][-1]["dash"]
+    assert "Predicted ceiling: 100/s." in chart["label"]
+
+
+def test_without_a_limit_there_is_no_line_of_a_ceiling() -> None:
+    chart = charts.pace(steps((1.0, 200, 190, 0), (2.0, 300, 290, 40)), None)
+    assert chart is not None
+    assert len(chart["y"]) == len(chart["series"]) == 3
+
+
+def test_a_ceiling_far_above_is_a_word_and_not_the_scale() -> None:
+    chart = charts.pace(steps((1.0, 200, 190, 0), (2.0, 300, 290, 0)), 64_512.0)
+    assert chart is not None
+    assert len(chart["y"]) == 3
+    assert "predicted ceiling 64,512/s, off this scale" in chart["title"]
+
+
+def test_an_ordinary_run_has_neither_closed_ones_nor_a_ceiling() -> None:
+    chart = charts.pace(steps((1.0, 200, 190, 0), (2.0, 300, 290, 40), phase="ramp"), 100.0)
+    assert chart is not None
+    assert [one["label"] for one in chart["series"]] == ["established", "failed"]
+    assert chart["title"] == "Rate while connecting"
+
+
+def test_the_highest_rate_of_a_long_churn_is_still_there() -> None:
+    """Thinning comes after differences: one second of 500/s in an hour of 100/s is seen."""
+    grown = np.cumsum(np.where(np.arange(3_600) == 1_234, 500, 100)).tolist()
+    chart = charts.pace(steps(*((t + 1.0, count, count, 0) for t, count in enumerate(grown))), 100.0)
+    assert chart is not None
+    assert len(chart["x"]) <= columns.POINTS_MAX
+    assert [max(values) for values in chart["y"]] == [500, 500, 0, 100]
+    assert {len(values) for values in chart["y"]} == {len(chart["x"])}
+
+
+def test_in_churn_the_open_ones_are_not_hidden_below_all_that_ever_were() -> None:
+    chart = charts.connections(steps((1.0, 200, 190, 0), (2.0, 90_000, 89_990, 0), open=10, in_flight=3))
+    assert chart is not None
+    assert [one["label"] for one in chart["series"]] == ["in flight", "open"]
+    assert chart["y"] == [[3, 3], [10, 10]]
+
+
+def waiting(here: object, there: object = None, **delta: object) -> dict[str, Any]:
+    """What a line says of the kernel: sockets in TIME-WAIT on both sides, and counters of TcpExt."""
+    kernel: dict[str, Any] = {
+        "now": {"sockstat.tcp_tw": here},
+        "delta": {f"TcpExt.{name}": value for name, value in delta.items()},
+    }
+    return kernel if there is None else {**kernel, "sink": {"now": {"sockstat.tcp_tw": there}, "delta": {}}}
+
+
+def over_time(*kernels: Any, phase: str = "churn") -> list[dict[str, Any]]:
+    """A line per second with these."""
+    return [{"t_s": t + 1.0, "phase": phase, "kernel": kernel} for t, kernel in enumerate(kernels)]
+
+
+def test_time_wait_of_both_sides_is_drawn() -> None:
+    chart = charts.time_wait(over_time(waiting(0, 0), waiting(90, 5), {}, waiting(100, 7)))
+    assert chart is not None
+    assert chart["y"] == [[0, 90, None, 100], [0, 5, None, 7]]
+    assert [one["label"] for one in chart["series"]] == ["clients' side", "sinks' side"]
+    assert "at most 100 at once" in chart["label"]
+
+
+@pytest.mark.parametrize("phase", ["churn", "hold"])
+def test_any_run_that_saw_time_wait_has_its_chart(phase: str) -> None:
+    chart = charts.time_wait(over_time(waiting(0), waiting(3), phase=phase))
+    assert chart is not None
+    assert chart["y"] == [[0, 3]]
+    assert [one["label"] for one in chart["series"]] == ["in TIME-WAIT"]
+
+
+@pytest.mark.parametrize(
+    "kernels",
+    [(), ({}, {}), (waiting(0), waiting(0)), (None, 7, []), (waiting("many"), {"now": None}), (waiting(math.nan),)],
+)
+def test_without_time_wait_there_is_no_chart_of_it(kernels: tuple[Any, ...]) -> None:
+    assert charts.time_wait(over_time(*kernels)) is None
+    assert charts.time_wait_pace(over_time(*kernels)) is None
+
+
+def test_counters_of_time_wait_are_differences_and_those_at_rest_are_left_out() -> None:
+    series = over_time(waiting(1, TW=100), waiting(1, TW=200, TWRecycled=80), {}, waiting(1, TW=320, TWRecycled=200))
+    chart = charts.time_wait_pace(series)
+    assert chart is not None
+    assert [one["label"] for one in chart["series"]] == ["entered", "recycled"]
+    assert chart["y"] == [[100, 100, 100, 0, 120], [0, 0, 80, 0, 120]]
+    assert chart["x"] == [0, 1, 2, 3, 4]
+
+
+def test_the_sinks_counters_are_told_apart_and_a_full_table_is_seen() -> None:
+    here = waiting(1, TCPTimeWaitOverflow=5)
+    chart = charts.time_wait_pace(over_time({**here, "sink": {"delta": {"TcpExt.TW": 9}}}))
+    assert chart is not None
+    assert [one["label"] for one in chart["series"]] == ["overflow: the table was full", "entered, sinks' side"]
+    assert chart["y"] == [[5, 5], [9, 9]]
+
+
+def test_counters_of_time_wait_are_for_churn_only() -> None:
+    assert charts.time_wait_pace(over_time(waiting(1, TW=1), waiting(1, TW=2), phase="drain")) is None
+
+
+def test_churn_is_a_span_of_time() -> None:
+    drawn = charts.everything(churned_run()["series"], [])
+    assert [(span["name"], span["to"]) for span in drawn["phases"]] == [("churn", 30.0), ("drain", 31.5)]
+
+
+def test_a_page_of_churn_has_its_facts_and_charts() -> None:
+    page = Page(html.render(**churned_run()))
+    for fact in (
+        "3,000 of 4,160 started",
+        "closed loop, at most 16 at a time, 64 B there and back on each",
+        "of these 2,984 closed again; 100/s mean, 99.8/s sustained",
+        f"at most 100/s, 3,100 in all: {BECAUSE}",
+        "as predicted",
+        "12.0 ms after the start",
+        "100 at once at most, 3,000 entered, 2,900 recycled, 0 overflows",
+        "TIME-WAIT at the sinks 6 at once at most, 9 entered",
+        "churn 30.0 s",
+        "exchange reply read",
+        "Every attempt is accounted for",
+        "Clients' side",
+        "Sinks' side",
+        "connections at a time",
+        "30.0 s, closed loop",
+    ):
+        assert fact in page.text
+    for absent in ("scheduled", "over the ramp", "end of hold"):
+        assert absent not in page.text
+    drawn = {chart["id"]: chart for chart in json.loads(page.blocks["data"][0])["charts"]}
+    assert list(drawn) == [
+        *("connections", "rate", "errors", "time-wait", "time-wait-rate"),
+        *("latency-connect", "latency-arrival", "latency-exchange", "percentiles"),
+    ]
+    assert drawn["rate"]["y"][-1][0] == 100
+
+
+def test_a_page_of_an_open_loop_without_a_ceiling() -> None:
+    page = Page(html.render(**churned_run(loop="open", bounded=False, sides=1, exchange=0)))
+    for fact in ("3,000 of 5,000 scheduled", "open loop", "no limit: a reset leaves no TIME-WAIT", "5,000"):
+        assert fact in page.text
+    for absent in ("exchange", "there and back", "at the sinks", "Sinks' side"):
+        assert absent not in page.text
+    drawn = {chart["id"]: chart for chart in json.loads(page.blocks["data"][0])["charts"]}
+    assert len(drawn["rate"]["series"]) == 3
+    assert [one["label"] for one in drawn["time-wait"]["series"]] == ["in TIME-WAIT"]
+
+
+def test_four_latencies_stand_two_by_two() -> None:
+    rows = [
+        [attributes.get("class") for tag, attributes in Page(html.render(**run)).elements if tag == "div"]
+        for run in (churned_run(loop="open"), churned_run(loop="open", exchange=0))
+    ]
+    assert "duo" in rows[0]
+    assert "trio" in rows[1]
+
+
+def test_the_ceiling_of_a_run_that_left_no_summary_is_that_of_its_plan() -> None:
+    run = churned_run()
+    page = Page(html.render(**{**run, "summary": {}}))
+    drawn = {chart["id"]: chart for chart in json.loads(page.blocks["data"][0])["charts"]}
+    assert drawn["rate"]["series"][-1]["label"] == "predicted ceiling"
+
+
+def test_hostile_words_about_churn_stay_text() -> None:
+    hostile = attacked(churned_run())
+    hostile["summary"]["kernel"]["sink"]["delta"] = {ATTACK: 1}
+    hostile["summary"]["churn"]["closed"] = ATTACK
+    source = html.render(**hostile)
+    page = Page(source)
+    assert [tag for tag, _ in page.elements if tag == "img"] == []
+    assert len(page.blocks["script"]) == 2
+    assert not set("\u2028\u202e\x1b") & set(source)
+    said = printed(hostile["summary"])
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+
+
+@pytest.mark.parametrize("loop", ["closed", "open"])
+def test_the_summary_of_churn_fits_a_terminal(loop: str) -> None:
+    lines = printed(churned_run(loop=loop)["summary"]).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 32
+    whole = " ".join(" ".join(lines).split())
+    for fact in (
+        f"{loop} loop, at most 16 at a time, 64 B there and back on each",
+        "duration 30.0 s of 30.0 s planned",
+        "established 3,000, of these 2,984 closed again; 100/s mean, 99.8/s sustained",
+        f"predicted at most 100/s, 3,100 in all: {BECAUSE}",
+        "observed as predicted",
+        "first denial 12.0 ms after the start",
+        "TIME-WAIT 100 at once at most, 3,000 entered, 2,900 recycled, 0 overflows",
+        "at sinks 6 at once at most, 9 entered, 0 recycled, 0 overflows",
+        "rate 200/s peak",
+        "churn 30.0 s, drain 1.50 s",
+        "exchange 95.0 us",
+        "3,000 established of 4,160 started" if loop == "closed" else "3,000 established of 5,000 scheduled, 840 not",
+    ):
+        assert fact in whole
+    assert ("lateness" in whole) is (loop == "open")
+
+
+@pytest.mark.parametrize(
+    ("established", "per_s", "limit", "said"),
+    [
+        (140, 100.0, 100, "NOT as predicted: 140 established, at most 100 predicted"),
+        (40, 100.0, 100, "NOT as predicted: 40 established, 100 predicted"),
+        (40, 100.0, None, "NOT as predicted: 40 established"),
+        (40, None, 100, "NOT as predicted: 40 established, 9 failed, no limit predicted"),
+    ],
+)
+def test_a_prediction_that_did_not_come_true_is_said(
+    established: int, per_s: float | None, limit: int | None, said: str
+) -> None:
+    summary = {
+        "outcomes": {"established": established, "failed": 9},
+        "churn": {"ceiling": {"per_s": per_s, "established": limit, "because": BECAUSE}, "as_predicted": False},
+    }
+    assert ("observed", said, "bad") in words.churn(summary)
+    assert any(line.endswith(said) for line in text.summary_lines(summary))
+    assert said in Page(html.render(summary, [], [], {}, {}, "")).text
+
+
+def test_where_nothing_was_predicted_nothing_came_true() -> None:
+    summary = churned_run()["summary"]
+    summary["churn"] |= {"as_predicted": None, "first_denied_s": None, "ceiling": None}
+    said = {label: words for label, words, _ in words.churn(summary)}
+    assert not {"predicted", "observed"} & set(said)
+    assert said["first denial"] == "none"
+
+
+def test_a_port_that_rests_for_a_minute_gives_less_than_one_connection_a_second() -> None:
+    assert words.most({"per_s": 28 / 60, "established": 28, "because": "x"}) == "at most 0.467/s, 28 in all: x"
+
+
+@pytest.mark.parametrize("churn", [None, 7, [], {}, "closed"])
+def test_a_run_without_churn_says_nothing_of_it(churn: object) -> None:
+    assert words.churn({"churn": churn}) == []
+    assert words.attempts({"churn": churn, "arrivals": {"scheduled": 7, "started": 6}}) == (7, "scheduled")
+
+
+@pytest.mark.parametrize(
+    "churn",
+    [
+        {"loop": None},
+        {"loop": 7, "ceiling": 3, "as_predicted": "yes", "first_denied_s": math.inf, "exchange_bytes": "64"},
+        {"loop": "closed", "ceiling": {"per_s": "100", "because": ["a"]}, "closed": True, "lasted_s": math.nan},
+        {"ceiling": {"per_s": -1}, "first_denied_s": 1e308, "exchange_bytes": -1},
+    ],
+)
+def test_a_page_and_a_text_come_out_of_whatever_churn_left(churn: dict[str, Any]) -> None:
+    summary = {"churn": churn, "kernel": {"sink": {"delta": {"TcpExt.TW": "x"}, "peak": 3}}, "outcomes": None}
+    plan = {"churn": {"arrivals": "x", "exchange_bytes": "y"}, "ceiling": 4}
+    series = [{"t_s": 1.0, "phase": "churn", "closed": "x", "kernel": {"sink": 3, "now": {"sockstat.tcp_tw": []}}}]
+    page = Page(html.render(summary, series, [], plan, {}, ""))
+    assert "Opened and closed all the time" in page.text
+    assert text.summary_lines(summary)
+
+
+def test_time_wait_at_the_sinks_of_an_ordinary_run_is_told_when_there_was_any() -> None:
+    sink = {"delta": {"TcpExt.TW": 100}, "peak": {"sockstat.tcp_tw": 100}}
+    lines = "\n".join(text.summary_lines({"kernel": {"sink": sink}}))
+    assert "TIME-WAIT    at the sinks 100 at once at most, 100 entered, 0 recycled, 0" in lines
+    assert words.other_side({"kernel": {"sink": {"delta": {"Tcp.InSegs": 3}, "peak": {"sockstat.tcp_tw": 0}}}}) is None
+    assert words.other_side({"kernel": {}}) is None
+
+
+def test_a_closed_loop_that_left_no_verdict_counts_what_it_started() -> None:
+    summary = {"churn": {"loop": "closed"}, "outcomes": {"established": 3}, "arrivals": {"started": 4}}
+    assert words.headline(summary).startswith("3 of 4 connections started were established")
