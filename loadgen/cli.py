@@ -20,10 +20,9 @@ from loadgen.errors import ExitCode, LoadgenError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from loadgen.matrix import Matrix
+    from loadgen.matrix import Matrix, Order
     from loadgen.run import Options, Orchestrator, Result
     from loadgen.rundir import Run
-    from loadgen.scenario import Cell, Scenario
 
 _EPILOG = """\b
 Exit codes: 0 fine, 1 a bug of ours, 2 usage or scenario, 3 this host cannot,
@@ -55,7 +54,7 @@ def cli() -> None:
 
 
 @cli.command(epilog=_EPILOG)
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenario", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--set",
     "settings",
@@ -69,6 +68,12 @@ def cli() -> None:
     default=Path("results"),
     show_default=True,
     help="Where the run directory is made.",
+)
+@click.option(
+    "--resume",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Instead of SCENARIO: go on with a matrix that was interrupted or killed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout, and nothing else there.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr, only what went wrong.")
@@ -90,10 +95,13 @@ def cli() -> None:
     is_flag=True,
     help="Permit strategy explicit to close ports of ip_local_port_range to the other processes of this host.",
 )
+@click.pass_context
 def run(
-    scenario: Path,
+    context: click.Context,
+    scenario: Path | None,
     settings: tuple[str, ...],
     out: Path,
+    resume: Path | None,
     as_json: bool,
     quiet: bool,
     allow: tuple[str, ...],
@@ -102,26 +110,33 @@ def run(
 ) -> None:
     """Run SCENARIO and write a run directory with its report.
 
-    Ctrl-C once closes what is open and reports; twice stops at once.
+    Ctrl-C once closes what is open and reports; twice stops at once. A matrix goes on with --resume.
 
     \b
     Examples:
       loadgen run scenarios/past-64k.yaml
       loadgen run scenarios/past-64k.yaml --set hold=1m --set sources.strategy=explicit
       loadgen run mine.yaml --allow 10.20.0.0/16 --json > summary.json
+      loadgen run --resume results/20260131T120000Z-mine-1f3a
     """
 
     from loadgen import live
+    from loadgen import matrix as matrices
     from loadgen import scenario as scenarios
     from loadgen.report import text
     from loadgen.run import Options, Orchestrator
 
     options = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking)
+    if resume is not None:
+        _alone(context, "scenario", "settings", "out")
+        _run_matrix(matrices.resume(resume), options, as_json=as_json, quiet=quiet)
+    if scenario is None:
+        raise click.UsageError("Missing argument 'SCENARIO'; give a scenario file, or --resume RUN.", context)
     data = scenarios.read_bytes(scenario)  # once: it may be a pipe
     whole, cells = scenarios.parse_cells(data, str(scenario), settings)
-    given = "".join(f"# --set {setting}\n" for setting in settings) + data.decode()
     if cells:
-        _run_matrix(whole, cells, given, options, as_json=as_json, quiet=quiet)
+        _run_matrix(matrices.Order(whole, cells, data.decode(), settings), options, as_json=as_json, quiet=quiet)
+    given = matrices.with_overrides(settings, data.decode())
     view = live.view_for(_console(stderr=True), quiet=quiet)
     with view:
         result = _execute(Orchestrator(whole, given, options, observer=view.update, notice=view.notice))
@@ -135,12 +150,24 @@ def run(
     sys.exit(result.exit_code)
 
 
-def _run_matrix(
-    whole: Scenario, cells: tuple[Cell, ...], given: str, options: Options, *, as_json: bool, quiet: bool
-) -> NoReturn:
+def _alone(context: click.Context, *others: str) -> None:
+    """Refuse what cannot stand beside --resume. Raises: click.UsageError."""
+    from click.core import ParameterSource
+
+    for name in others:
+        if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, None):
+            word = {"scenario": "a SCENARIO", "settings": "--set"}.get(name, f"--{name}")
+            raise click.UsageError(
+                f"--resume goes on with the scenario and in the directory of RUN; leave {word} out, "
+                "or leave --resume out to begin anew.",
+                context,
+            )
+
+
+def _run_matrix(order: Order, options: Options, *, as_json: bool, quiet: bool) -> NoReturn:
     from loadgen import live
     from loadgen.matrix import Matrix
-    from loadgen.report import matrix as table
+    from loadgen.report import matrix_text as table
 
     def say(message: str) -> None:
         if not quiet:
@@ -149,7 +176,7 @@ def _run_matrix(
     def view() -> live.Unheard:
         return live.view_for(_console(stderr=True), quiet=quiet)
 
-    result = _execute(Matrix(whole, cells, given, options, view=view, say=say))
+    result = _execute(Matrix(order, options, view=view, say=say))
     with _reader_may_leave():
         if as_json:
             click.echo(json.dumps(result.summary, indent=2))
@@ -220,25 +247,25 @@ def report(run_directory: Path, as_json: bool) -> None:
     """
 
     from loadgen import rundir
-    from loadgen.report import matrix as table
-    from loadgen.report import text
+    from loadgen.report import matrix as matrix_report
+    from loadgen.report import matrix_text, text
 
     if rundir.is_matrix(run_directory):
         whole = rundir.read_matrix(run_directory)
         summary = whole.summarised()
-        for run in whole.cells.values():
+        for run in whole.runs.values():
             rundir.replace_derived(run.path, summary=None if run.summary else run.summarised(), report=_page_of(run))
         path = rundir.write_matrix_results(
             run_directory,
             summary=summary,
-            report=table.page(summary, whole.scenario_text),
-            table=table.table(summary),
+            report=matrix_report.page(summary, whole.scenario_text),
+            table=matrix_report.table(summary),
         )
         with _reader_may_leave():
             if as_json:
                 click.echo(json.dumps(summary, indent=2))
             else:
-                table.render(summary, _console(), report=str(path))
+                matrix_text.render(summary, _console(), report=str(path))
         return
     found = rundir.read(run_directory)
     summary = found.summarised()

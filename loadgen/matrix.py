@@ -1,22 +1,28 @@
-"""The cells of a matrix, one run after the other, each in a namespace of its own.
+"""The cells of a matrix, round by round, one run after the other, each in a namespace of its own.
 
-A cell is an ordinary run in an ordinary run directory, cells/<n>/, so whatever looks at runs can look
-at cells. What is written here on top says which cells there are to be, which could not run here, and
-why it all ended; the summary is folded from that and the cells, also when the matrix was killed.
+A run of a cell is an ordinary run in an ordinary run directory, cells/<n>/, so whatever looks at runs
+can look at it. Rounds are interleaved, all cells once and then all cells again, so that what drifts on
+the host meanwhile falls on every cell alike. What is written here on top says which cells there are to
+be, which could not run here, and why it all ended; the summary is folded from that and the runs, also
+when the matrix was killed. From the same files `resume` goes on with what is left.
 """
 
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from loadgen import guard, rundir
+from loadgen import scenario as scenarios
 from loadgen.clock import NS_PER_S, now_ns
-from loadgen.errors import ExitCode, HostError, InterruptedRunError, LoadgenError, ResultsError
+from loadgen.errors import ExitCode, HostError, InterruptedRunError, LoadgenError, ResultsError, UsageError
 from loadgen.metrics import matrix as matrices
+from loadgen.metrics.progress import left_s, left_text
 from loadgen.metrics.settings import named, short_keys
 from loadgen.model import Plan
 from loadgen.run import Options, Orchestrator, Result
@@ -33,35 +39,102 @@ class View(Protocol):
         """Something happened that is worth a sentence."""
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a matrix is to do: as somebody asked for it now, or as it was begun before."""
+
+    scenario: Scenario
+    cells: tuple[Cell, ...]
+    #: The scenario as given, without the overrides that stand above it in scenario.yaml.
+    text: str
+    overrides: tuple[str, ...] = ()
+    #: The directory to go on in, held by this writer; None to make one.
+    writer: rundir.MatrixWriter | None = None
+
+    @property
+    def places(self) -> list[matrices.Place]:
+        """Every run as (cell, round), in the order they are made."""
+        rounds = range(1, self.scenario.repeat + 1)
+        return [(index, number) for number in rounds for index in range(len(self.cells))]
+
+
+def with_overrides(overrides: Sequence[str], text: str) -> str:
+    """A scenario as it is kept: the overrides above it, as comments."""
+    lines = ("\n#   ".join(override.splitlines()) for override in overrides)
+    return "".join(f"# --set {line}\n" for line in lines) + text
+
+
+def resume(path: Path) -> Order:
+    """The matrix in a directory, to go on with. The directory is held from now on.
+
+    Raises: UsageError when there is none that can be gone on with; HostError on another kernel.
+    """
+    if not rundir.is_matrix(path):
+        raise UsageError(
+            f"{path} is no matrix that could be resumed (no matrix.json in it); give a directory that "
+            "`loadgen run` made of a scenario with matrix or repeat, or run the scenario itself"
+        )
+    writer = rundir.MatrixWriter(path.parent, path.name, at=path)
+    try:
+        whole, cells, text, overrides = _as_begun(path)
+    except LoadgenError:
+        writer.close()
+        raise
+    return Order(whole, cells, text, overrides, writer)
+
+
+def _as_begun(path: Path) -> tuple[Scenario, tuple[Cell, ...], str, tuple[str, ...]]:
+    """Scenario, cells, text and overrides as they were. Raises: as `resume` does."""
+    found = rundir.read_matrix(path)
+    found.summarised()  # what cannot be summed up now cannot be when more has been added to it
+    overrides, kernel, begun = (found.matrix.get(key) for key in ("overrides", "kernel", "cells"))
+    if not isinstance(overrides, list) or not all(isinstance(one, str) for one in overrides):
+        raise UsageError(f"{path}: its matrix.json does not say how it was begun; run {path}/scenario.yaml anew")
+    text = found.scenario_text.removeprefix(with_overrides(overrides, ""))
+    whole, cells = scenarios.parse_cells(text, str(path / "scenario.yaml"), overrides)
+    meant = {"repeat": whole.repeat, "cells": [{"settings": cell.settings} for cell in cells]}
+    if json.loads(json.dumps(meant)) != {"repeat": found.matrix.get("repeat"), "cells": begun}:
+        raise UsageError(
+            f"{path}: scenario.yaml now means other cells than matrix.json says were begun, and these cannot "
+            f"stand side by side; put scenario.yaml back, or run it anew: loadgen run {path}/scenario.yaml"
+        )
+    if kernel != platform.release():
+        raise HostError(
+            f"{path} was begun on kernel {kernel}, this is {platform.release()}: cells of two kernels cannot be "
+            f"compared; go on under that kernel, or run it anew: loadgen run {path}/scenario.yaml"
+        )
+    return whole, cells, text, tuple(overrides)
+
+
 class Matrix:
     """One matrix. Create it and `execute` it on a running event loop, once."""
 
     def __init__(
         self,
-        scenario: Scenario,
-        cells: Sequence[Cell],
-        scenario_text: str,
+        order: Order,
         options: Options,
         *,
         view: Callable[[], AbstractContextManager[View]],
         say: Callable[[str], None],
     ) -> None:
-        """view: made anew for each cell. say: called with what goes on between the cells."""
-        self._scenario, self._cells, self._text, self._options = scenario, cells, scenario_text, options
+        """view: made anew for each run. say: called with what goes on between the runs."""
+        self._order, self._scenario, self._cells, self._options = order, order.scenario, order.cells, options
         self._view, self._say = view, say
         self._running: Orchestrator | None = None
         self._interrupted = False
         self._failure: LoadgenError | None = None
+        self._skipped: set[int] = set()
         self._start_ns = now_ns()
+        self._ended: list[tuple[float, float]] = []
 
     def interrupt(self) -> None:
-        """As for a run: once drains the cell that runs, twice stops it; either way no further cell begins."""
+        """As for a run: once drains the run of a cell, twice stops it; either way no further one begins."""
         self._interrupted = True
         if self._running:
             self._running.interrupt()
 
     async def execute(self) -> Result:
-        """Run all cells, sum up what they came to.
+        """Make all runs that are not there yet, sum up what they came to.
 
         Raises: LoadgenError when the directory cannot be written, or when a rule of where to send
             forbids a target, which it would do for every cell alike.
@@ -69,65 +142,118 @@ class Matrix:
         for cell in self._cells:
             for target in cell.scenario.targets:
                 address, options = target.endpoint.address, self._options
-                guard.check(address, allowed=options.allow, authorized=options.authorized)
+                lab = cell.scenario.lab_networks
+                guard.check(address, allowed=options.allow, authorized=options.authorized, lab=lab)
+        places = self._order.places
+        writer = self._order.writer or self._begin()
+        try:
+            todo = self._go_on(writer) if self._order.writer else places
+            for position, (index, number) in enumerate(todo):
+                if self._interrupted or isinstance(self._failure, ResultsError):
+                    break
+                if index in self._skipped:
+                    continue
+                said = self._named(index, number)
+                ahead = [self._nominal_s(cell) for cell, _ in todo[position:] if cell not in self._skipped]
+                left = left_s(self._ended, ahead)
+                self._say(
+                    f"run {places.index((index, number)) + 1} of {len(places)}, {said}"
+                    + ("" if left is None else f"; {left_text(left)}")
+                )
+                await self._run(writer, index, number, said)
+            if self._interrupted:
+                self._event(writer, "interrupted", "interrupted; the runs that had ended are kept")
+            elif todo and not isinstance(self._failure, ResultsError):
+                self._event(writer, "ended", "the matrix came to its end")
+            return self._conclude(writer)
+        finally:
+            writer.close()
+
+    def _begin(self) -> rundir.MatrixWriter:
+        """A new directory that says what is to come."""
         writer = rundir.MatrixWriter(self._options.results, self._scenario.name)
-        writer.write_scenario(self._text)
+        writer.write_scenario(with_overrides(self._order.overrides, self._order.text))
         writer.write_matrix(
             {
                 "scenario": self._scenario.name,
                 "started_at": writer.started_at,
+                "kernel": platform.release(),
+                "overrides": list(self._order.overrides),
+                "repeat": self._scenario.repeat,
                 "cells": [{"settings": cell.settings} for cell in self._cells],
                 "expect": [one.text for one in self._scenario.expect if about_cells(one)],
             }
         )
-        short = short_keys([cell.settings for cell in self._cells])
-        for index, cell in enumerate(self._cells):
-            if self._interrupted or isinstance(self._failure, ResultsError):
-                break
-            said = named(cell.settings, short)
-            self._say(f"cell {index} ({index + 1} of {len(self._cells)}): {said}")
-            self._event(writer, "cell-started", said, index)
-            await self._run(writer, index, cell)
-        if self._interrupted:
-            self._event(writer, "interrupted", "interrupted; the cells that had ended are kept")
-        elif not isinstance(self._failure, ResultsError):
-            self._event(writer, "ended", "the matrix came to its end")
-        return self._conclude(writer)
+        return writer
 
-    async def _run(self, writer: rundir.MatrixWriter, index: int, cell: Cell) -> None:
-        options = replace(self._options, at=writer.cell(index))
-        text = f"{_as_overrides(cell.settings)}{self._text}"
+    def _go_on(self, writer: rundir.MatrixWriter) -> list[matrices.Place]:
+        """The runs that are still to be made in a directory that was left; the clock goes on from there."""
+        found = rundir.read_matrix(writer.path)
+        summaries = {place: run.summary for place, run in found.runs.items()}
+        done = {place for place, summary in summaries.items() if summary.get("complete") is True}
+        todo = [place for place in self._order.places if place not in done]
+        last_s = max((float(event.get("t_s", 0.0)) for event in found.events), default=0.0)
+        self._start_ns = now_ns() - round(last_s * NS_PER_S)
+        if todo or not matrices.has_ended(found.events):
+            self._event(writer, matrices.RESUMED, f"resumed with {len(todo)} of {len(self._order.places)} runs to go")
+        if todo:
+            self._say(f"{len(done)} of {len(self._order.places)} runs are there already")
+        else:
+            self._say("nothing is left to do: every run has ended; the results are made again")
+            if not matrices.has_ended(found.events):
+                self._event(writer, "ended", "the matrix came to its end")
+        return todo
+
+    def _named(self, index: int, number: int) -> str:
+        """A run in words: its cell, its round where there are several, and its settings."""
+        settings = [cell.settings for cell in self._cells]
+        name = f"cell {index}" + (f", round {number}" if self._scenario.repeat > 1 else "")
+        return f"{name}: {named(settings[index], short_keys(settings))}" if settings[index] else name
+
+    def _nominal_s(self, index: int) -> float:
+        """What a run of this cell would take if nothing but its load took time."""
+        scenario = self._cells[index].scenario
+        return scenario.churn.duration_s if scenario.churn else scenario.hold_s
+
+    async def _run(self, writer: rundir.MatrixWriter, index: int, number: int, said: str) -> None:
+        cell, begun_ns = self._cells[index], now_ns()
+        options = replace(self._options, at=writer.run(index, number))
+        text = _as_overrides(cell.settings) + with_overrides(self._order.overrides, self._order.text)
         try:
+            writer.set_aside(index, number)
+            self._event(writer, "cell-started", said, index, number)
             with self._view() as view:
                 self._running = Orchestrator(cell.scenario, text, options, observer=view.update, notice=view.notice)
                 result = await self._running.execute()
         except ResultsError as error:
             self._failure = error
         except InterruptedRunError as error:
-            self._event(writer, "cell-incomplete", str(error), index)
+            self._event(writer, "cell-incomplete", str(error), index, number)
         except HostError as error:
-            self._say(f"cell {index} skipped: {error}")
-            self._event(writer, "cell-skipped", str(error), index)
+            if number == 1:  # what this host refuses once it refuses in every round
+                self._skipped.add(index)
+            self._say(f"cell {index} {'skipped' if number == 1 else f'round {number} incomplete'}: {error}")
+            self._event(writer, "cell-skipped" if number == 1 else "cell-incomplete", str(error), index, number)
         except LoadgenError as error:
             self._say(f"cell {index} incomplete: {error}")
-            self._event(writer, "cell-incomplete", str(error), index)
+            self._event(writer, "cell-incomplete", str(error), index, number)
             self._fail(error)
         else:
+            self._ended.append((self._nominal_s(index), (now_ns() - begun_ns) / NS_PER_S))
             if result.error:
                 self._fail(result.error)
         finally:
             self._running = None
 
     def _fail(self, error: LoadgenError) -> None:
-        """Remember the first failure of ours; a lost worker is an incomplete cell and no more."""
+        """Remember the first failure of ours; a lost worker is an incomplete run and no more."""
         if error.exit_code is not ExitCode.INCOMPLETE:
             self._failure = self._failure or error
 
-    def _event(self, writer: rundir.MatrixWriter, event: str, text: str, cell: int | None = None) -> None:
+    def _event(self, writer: rundir.MatrixWriter, event: str, text: str, *place: int) -> None:
+        """place: the cell and the round it is about, if it is about one."""
         line: dict[str, Any] = {"t_s": round((now_ns() - self._start_ns) / NS_PER_S, 6), "event": event, "text": text}
-        if cell is not None:
-            line["cell"] = cell
-        writer.append_event(line)
+        writer.append_event(line | dict(zip(("cell", "round"), place, strict=False)))
 
     def _conclude(self, writer: rundir.MatrixWriter) -> Result:
         from loadgen.report import matrix as reports  # jinja2 is needed now and not before

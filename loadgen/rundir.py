@@ -16,6 +16,8 @@ and the directory of a matrix
         matrix.json      the settings of every cell, and what is expected of all of them
         events.jsonl     which cell began, was skipped, and why it all ended
         cells/<n>/       a run directory as above for each cell, n from 0
+        cells/<n>-<r>/   the same for its further rounds, r from 2
+        cells/<n>.cut-1/ a run that did not come to its end and was made again since, never read
         summary.json, report.html, cells.csv     made from the cells
 
 Lines are written as the run goes and each with one system call, so a run that is killed leaves all
@@ -25,6 +27,7 @@ but at most its last line; `summarise` makes the summary from the lines, whoever
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -125,14 +128,42 @@ def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
 
 
 class MatrixWriter:
-    """Writes the directory of a matrix, except for the cells in it. Raises ResultsError as RunWriter does."""
+    """Writes the directory of a matrix, except for the runs in it. Raises ResultsError as RunWriter does.
 
-    def __init__(self, results: Path, name: str) -> None:
-        self.path, self.started_at = _make(results, name)
+    It holds the directory from its making to its `close`: nobody else can write there meanwhile.
+    """
 
-    def cell(self, index: int) -> Path:
-        """Where the run directory of a cell is to be."""
-        return self.path / _CELLS / str(index)
+    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
+        """Make the directory under `results`, or go on in `at`. Raises: UsageError when somebody else is at it."""
+        if at is None:
+            self.path, self.started_at = _make(results, name)
+            self._lock = _hold(self.path)
+            return
+        self.path, self.started_at = at, wall_clock().isoformat(timespec="seconds")
+        self._lock = _hold(at)
+        _end_last_line(at / _EVENTS)
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        os.close(self._lock)
+
+    def run(self, index: int, number: int) -> Path:
+        """Where the run directory of a cell's round is to be; the round from 1."""
+        return _run_path(self.path, index, number)
+
+    def set_aside(self, index: int, number: int) -> Path | None:
+        """Rename what a run that was cut off has left, so that it can be made again; its new path, if any."""
+        path = self.run(index, number)
+        if not path.exists():
+            return None
+        count = 1
+        while (aside := path.with_name(f"{path.name}.cut-{count}")).exists():
+            count += 1
+        try:
+            path.rename(aside)
+        except OSError as error:
+            raise _cannot_write(aside, error) from error
+        return aside
 
     def write_scenario(self, text: str) -> None:
         """Keep the scenario as it was given."""
@@ -155,26 +186,67 @@ class MatrixWriter:
             raise _cannot_write(path, error) from error
 
 
+def _run_path(matrix: Path, index: int, number: int) -> Path:
+    """The run directory of one round of a cell; the first has no number, as where there is only one."""
+    return matrix / _CELLS / (str(index) if number == 1 else f"{index}-{number}")
+
+
+def _hold(path: Path) -> int:
+    """A lock on a directory, until this process ends or closes it. Raises: UsageError when it is held."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise UsageError(f"{path}: another loadgen is at work there; wait until it has ended, or end it") from None
+    except OSError:
+        pass  # some network file systems lock no directory, which is no reason not to measure
+    return fd
+
+
+def _end_last_line(path: Path) -> None:
+    """Make a file end with a whole line, so that one can be added: a kill may have left a part of one.
+
+    Raises: ResultsError.
+    """
+    try:
+        text = path.read_bytes()
+        if text and not text.endswith(b"\n"):
+            os.truncate(path, text.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 @dataclass(frozen=True, slots=True)
 class MatrixRun:
-    """The directory of a matrix read back: what was to be, what happened, and the cells that left something."""
+    """The directory of a matrix read back: what was to be, what happened, and the runs that left something."""
 
     path: Path
     scenario_text: str
     matrix: dict[str, Any]
     events: list[dict[str, Any]]
-    cells: dict[int, Run]
+    #: By cell, from 0, and round, from 1.
+    runs: dict[tuple[int, int], Run]
 
     def summarised(self) -> dict[str, Any]:
         """The summary, made from the cells: never read back, because folding them takes no time.
 
         Raises: UsageError when a file is not one that this version of loadgen understands.
         """
-        runs = {index: run.summarised() for index, run in self.cells.items()}
+        runs = {place: run.summarised() for place, run in self.runs.items()}
         try:
             return matrices.summarise(self.matrix, self.events, runs, run=self.path.name)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"{self.path / _MATRIX}: not a matrix of this version of loadgen ({error!r})") from error
+            raise _not_ours(self.path, error) from error
+
+
+def _not_ours(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path / _MATRIX}: not a matrix of this version of loadgen ({error!r})")
 
 
 def is_matrix(path: Path) -> bool:
@@ -186,13 +258,17 @@ def read_matrix(path: Path) -> MatrixRun:
     """Read the directory of a matrix, whatever state it was left in. Raises: UsageError."""
     matrix = _read_object(path / _MATRIX)
     count = len(matrix["cells"]) if isinstance(matrix.get("cells"), list) else 0
-    cells = {index: path / _CELLS / str(index) for index in range(count)}
+    try:
+        rounds = matrices.rounds_of(matrix)
+    except ValueError as error:
+        raise _not_ours(path, error) from error
+    paths = {(index, number): _run_path(path, index, number) for index in range(count) for number in rounds}
     return MatrixRun(
         path=path,
         scenario_text=_read_text(path / _SCENARIO),
         matrix=matrix,
         events=_read_lines(path / _EVENTS),
-        cells={index: read(cell) for index, cell in cells.items() if (cell / _PLAN).is_file()},
+        runs={place: read(run) for place, run in paths.items() if (run / _PLAN).is_file()},
     )
 
 

@@ -1,21 +1,32 @@
-"""The summaries of the cells of a matrix folded into one object.
+"""The summaries of the runs of a matrix folded into one object.
 
 Pure, like `summary.py`, and used by the matrix itself and by `loadgen report`: what a matrix that was
-cut off anywhere came to is found out by the same code from the same files.
+cut off anywhere came to is found out by the same code from the same files. A run is known by its cell,
+from 0, and its round, from 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from statistics import median
 from typing import Any, Final
 
 from loadgen.expectation import Expectation
+from loadgen.metrics import effects, spread
 from loadgen.metrics.settings import named, short_keys
+from loadgen.metrics.spread import Spread
 from loadgen.metrics.summary import SCHEMA
 
 Json = Mapping[str, Any]
+#: A cell, and one of its rounds.
+Place = tuple[int, int]
+
+RESUMED: Final = "resumed"
+ROUNDS_MAX: Final = 100
+#: Cells of a machine with other work to do differ by as much without any reason of ours.
+_NOISE: Final = 1.5
 
 
 class Status(StrEnum):
@@ -26,36 +37,29 @@ class Status(StrEnum):
     INCOMPLETE = "incomplete"
 
 
-#: Figures that may tell cells apart: name, how to find it in a summary, unit.
-_FIGURES: Final[Sequence[tuple[str, Callable[[Json], Any], str]]] = (
-    ("connections established", lambda run: run["outcomes"]["established"], ""),
-    ("the cost of a connection in the last tenth", lambda run: run["cost_us"][9], " us"),
-    ("the median time to connect", lambda run: run["latency_us"]["connect"]["p50"], " us"),
-    ("the rate", lambda run: run["rate_per_s"]["established_mean"], "/s"),
-)
-#: Cells of a machine with other work to do differ by as much without any reason of ours.
-_NOISE: Final = 1.5
+def rounds_of(matrix: Json) -> range:
+    """The rounds of a matrix, from 1. Raises: ValueError when matrix.json says something impossible."""
+    repeat = matrix.get("repeat", 1)
+    if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= ROUNDS_MAX:
+        raise ValueError(f"repeat is {repeat!r}")
+    return range(1, repeat + 1)
 
 
-def summarise(matrix: Json, events: Sequence[Json], runs: Mapping[int, Json], *, run: str) -> dict[str, Any]:
+def summarise(matrix: Json, events: Sequence[Json], runs: Mapping[Place, Json], *, run: str) -> dict[str, Any]:
     """What a matrix came to.
 
-    matrix: matrix.json. events: the lines of its events.jsonl. runs: the summaries of the cells that
-    left something, by index; a cell without one was skipped, as an event then says, or never ended.
+    matrix: matrix.json. events: the lines of its events.jsonl. runs: the summaries of the runs that
+    left something; one that did not was refused, as an event then says, or never ended.
     """
-    happened = {str(event.get("event")) for event in events}
-    skipped = {event.get("cell"): str(event.get("text")) for event in events if event.get("event") == "cell-skipped"}
-    broken = {event.get("cell"): "it was cut off" for event in events if event.get("event") == "cell-started"}
-    broken |= {event.get("cell"): str(event.get("text")) for event in events if event.get("event") == "cell-incomplete"}
-    cells = [
-        _cell(cell["settings"], runs.get(index), skipped.get(index), broken.get(index))
-        for index, cell in enumerate(matrix["cells"])
-    ]
+    rounds = rounds_of(matrix)
+    last = _last_events(events)
+    cells = [_cell(index, cell["settings"], rounds, runs, last) for index, cell in enumerate(matrix["cells"])]
+    _compare(cells)
     left = sum(cell["status"] == Status.INCOMPLETE for cell in cells)
-    reasons = [str(event.get("text")) for event in events if event.get("event") == "interrupted"]
+    reasons = [str(event.get("text")) for event in _since(events) if event.get("event") == "interrupted"]
     if left:
         reasons.append(f"{left} of {len(cells)} cells did not come to their end")
-    if "ended" not in happened:
+    if not has_ended(events):
         reasons.append("the matrix ended before its last cell did")
     summary: dict[str, Any] = {
         "schema": SCHEMA,
@@ -65,11 +69,24 @@ def summarise(matrix: Json, events: Sequence[Json], runs: Mapping[int, Json], *,
         "duration_s": max((float(event["t_s"]) for event in events), default=0.0),
         "complete": not reasons,
         "incomplete_because": "; ".join(reasons) or None,
-        "cells": cells,
+        "repeat": len(rounds),
+        "cells": [{key: value for key, value in cell.items() if key != "compared"} for cell in cells],
     }
+    settings = [cell["settings"] for cell in cells]
+    summary["effects"] = effects.effects(settings, [one for cell in cells for one in cell["compared"]])
     summary["expect"] = [_held(Expectation.parse(text), cells) for text in matrix["expect"]]
-    summary["verdict"] = _verdict(cells)
+    summary["verdict"] = _verdict(cells, summary["effects"])
     return summary
+
+
+def has_ended(events: Sequence[Json]) -> bool:
+    """Whether a matrix came to its end, or to another one since it was resumed."""
+    return any(event.get("event") == "ended" for event in _since(events))
+
+
+def _since(events: Sequence[Json]) -> Sequence[Json]:
+    """What happened since it was last resumed; how it had ended before is not held against it."""
+    return events[max((n for n, event in enumerate(events) if event.get("event") == RESUMED), default=0) :]
 
 
 def all_expectations(summary: Json) -> list[Json]:
@@ -77,48 +94,129 @@ def all_expectations(summary: Json) -> list[Json]:
     return [*summary["expect"], *(one for cell in summary["cells"] for run in cell["runs"] for one in run["expect"])]
 
 
-def _cell(settings: Json, run: Json | None, skipped: str | None, broken: str | None) -> dict[str, Any]:
-    if skipped is not None:
-        return {"settings": dict(settings), "status": Status.SKIPPED.value, "reason": skipped, "runs": []}
-    if run is None:
-        reason = broken or "it never began"
-        return {"settings": dict(settings), "status": Status.INCOMPLETE.value, "reason": reason, "runs": []}
-    status = Status.DONE if run["complete"] else Status.INCOMPLETE
-    reason = run["incomplete_because"]
-    return {"settings": dict(settings), "status": status.value, "reason": reason, "runs": [dict(run)]}
+def _last_events(events: Sequence[Json]) -> dict[Place, Json]:
+    """The last thing that happened to each run; of a cell that was resumed, what came of it then."""
+    return {
+        (event["cell"], event.get("round", 1)): event
+        for event in events
+        if str(event.get("event")).startswith("cell-") and "cell" in event
+    }
+
+
+def _cell(
+    index: int, settings: Json, rounds: Sequence[int], runs: Mapping[Place, Json], last: Mapping[Place, Json]
+) -> dict[str, Any]:
+    cell: dict[str, Any] = {"settings": dict(settings), "status": Status.DONE.value, "reason": None}
+    refused = last.get((index, 1), {})
+    if refused.get("event") == "cell-skipped":
+        status = {"status": Status.SKIPPED.value, "reason": str(refused.get("text"))}
+        return cell | status | {"rounds": [], "runs": []} | _figures([])
+    missing = [
+        (number, reason)
+        for number in rounds
+        if (reason := _why_missing(runs.get((index, number)), last.get((index, number))))
+    ]
+    if missing:
+        number, reason = missing[0]
+        more = f", and {len(missing) - 1} more rounds" if len(missing) > 2 else ", and 1 more round"
+        reason = reason if len(rounds) == 1 else f"round {number}: {reason}{more if len(missing) > 1 else ''}"
+        cell |= {"status": Status.INCOMPLETE.value, "reason": reason}
+    kept = {number: dict(runs[index, number]) for number in rounds if (index, number) in runs}
+    return cell | {"rounds": list(kept), "runs": list(kept.values())} | _figures(list(kept.values()))
+
+
+def _why_missing(run: Json | None, last: Json | None) -> str | None:
+    """Why a round is not done; None when it is."""
+    if run is not None:
+        return None if run["complete"] else str(run["incomplete_because"])
+    if last is None:
+        return "it never began"
+    return "it was cut off" if last.get("event") == "cell-started" else str(last.get("text"))
+
+
+def _figures(runs: Sequence[Json]) -> dict[str, Any]:
+    """The figures of the runs that are complete, and what was foretold for them."""
+    whole = [run for run in runs if run["complete"]]
+    return {
+        "figures": {name: one.to_json() for name, one in spread.figures(whole).items()} or None,
+        "predicted": spread.predicted(whole),
+        "as_predicted": spread.as_predicted(whole),
+    }
+
+
+def _compare(cells: Sequence[dict[str, Any]]) -> None:
+    """Give each cell the changes that its settings make."""
+    runs = {index: cell["runs"] for index, cell in enumerate(cells) if cell["status"] == Status.DONE}
+    found = effects.changes([cell["settings"] for cell in cells], runs)
+    for index, cell in enumerate(cells):
+        cell["compared"] = [one for one in found if one.cell == index]
+        cell["changes"] = [one.to_json() for one in cell["compared"]]
 
 
 def _held(expectation: Expectation, cells: Sequence[Json]) -> dict[str, Any]:
-    """cells.INDEX.PATH OP NUMBER, held against the cell's first run; one that has none does not pass."""
+    """cells.INDEX.PATH OP NUMBER, held against the median of the cell's runs; all have to have the number."""
     _, index, path = [*expectation.path.split(".", 2), "", ""][:3]
     cell = cells[int(index)] if index.isdecimal() and int(index) < len(cells) else None
-    run = cell["runs"][0] if cell and cell["runs"] else {}
-    passed, observed = replace(expectation, path=path).check(run)
+    found = [replace(expectation, path=path).check(run)[1] for run in (cell["runs"] if cell else ())]
+    values = [value for value in found if value is not None]
+    if not values or len(values) < len(found):
+        return {"expression": expectation.text, "passed": False, "observed": None}
+    passed, observed = replace(expectation, path="median").check({"median": median(values)})
     return {"expression": expectation.text, "passed": passed, "observed": observed}
 
 
-def _verdict(cells: Sequence[Json]) -> dict[str, str]:
-    """The limit that all cells met, or "mixed", and what differs most between the cells that are done."""
-    done = [(cell["settings"], cell["runs"][0]) for cell in cells if cell["status"] == Status.DONE]
-    limits = {run["verdict"]["limit"] for _, run in done}
+def _verdict(cells: Sequence[Json], told: Sequence[Json]) -> dict[str, str]:
+    """The limit that all cells met, or "mixed", and what matters most between the cells that are done."""
+    done = [cell for cell in cells if cell["status"] == Status.DONE]
+    limits = {run["verdict"]["limit"] for cell in done for run in cell["runs"]}
     limit = "none" if not limits else limits.pop() if len(limits) == 1 else "mixed"
     said = "1 cell is" if len(done) == 1 else f"{len(done)} cells are"
     if len(done) < 2:
-        return {"limit": limit, "text": f"{said} done of {len(cells)}, so there is nothing to compare."}
+        text = _of_one(done[0]) if len(cells) == len(done) == 1 else ""
+        return {"limit": limit, "text": text or f"{said} done of {len(cells)}, so there is nothing to compare."}
+    if any(run.get("churn") for cell in done for run in cell["runs"]):
+        return {"limit": limit, "text": _of_churn(done, told)}
     short = short_keys([cell["settings"] for cell in cells])
     best: tuple[float, str] = (_NOISE, "")
-    for name, find, unit in _FIGURES:
-        try:
-            values = [(float(find(run)), settings) for settings, run in done]
-        except (LookupError, TypeError):
+    for figure in effects.FIGURES:
+        spreads = [(spread.spread_of(cell["runs"], figure.find), cell["settings"]) for cell in done]
+        values = [(one, settings) for one, settings in spreads if one is not None]
+        if len(values) < len(done):
             continue
-        (low, lowest), (high, highest) = min(values, key=lambda v: v[0]), max(values, key=lambda v: v[0])
-        if high / max(low, 1e-9 if unit else 1.0) > best[0]:
-            text = f"{name}: {_figure(low)}{unit} with {named(lowest, short)}, {_figure(high)}{unit} with "
-            best = high / max(low, 1e-9 if unit else 1.0), text + named(highest, short)
+        (low, lowest), (high, highest) = min(values, key=_median), max(values, key=_median)
+        ratio = high.median / max(low.median, 1e-9 if figure.unit else 1.0)
+        if ratio > best[0] and not (min(low.runs, high.runs) > 1 and low.is_noise(high)):
+            text = f"{figure.name}: {_figure(low.median)}{figure.unit} with {named(lowest, short)}, "
+            best = ratio, text + f"{_figure(high.median)}{figure.unit} with {named(highest, short)}"
     if not best[1]:
         return {"limit": limit, "text": f"The {len(done)} cells that are done do not differ by more than half."}
     return {"limit": limit, "text": f"What differs most between {len(done)} cells is {best[1]}."}
+
+
+def _of_one(cell: Json) -> str:
+    """What the rounds of a scenario without a matrix say together."""
+    rate = (cell["figures"] or {}).get("rate_per_s")
+    if not rate or rate["runs"] < 2:
+        return ""
+    low, high = _figure(rate["low"]), _figure(rate["high"])
+    return f"{rate['runs']} runs of the same: {_figure(rate['median'])}/s in the median, {low}/s to {high}/s."
+
+
+def _of_churn(done: Sequence[Json], told: Sequence[Json]) -> str:
+    """The strongest effect, then how far the arithmetic can be believed."""
+    strongest = [one["text"] for effect in told for one in effect["strongest"]]
+    lead = strongest[0] if strongest else f"Nothing makes a difference beyond noise between {len(done)} cells"
+    wrong = sum(cell["as_predicted"] is False for cell in done)
+    judged = sum(cell["as_predicted"] is not None for cell in done)
+    if not judged:
+        return f"{lead}."
+    if wrong:
+        return f"{lead}. {wrong} of {judged} cells {'is' if wrong == 1 else 'are'} not as predicted."
+    return f"{lead}. {'1 cell is' if judged == 1 else f'{judged} cells are'} as predicted."
+
+
+def _median(value: tuple[Spread, Json]) -> float:
+    return value[0].median
 
 
 def _figure(value: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import CHECKOUT, Loadgen, assert_adds_up, wait_until
+from .conftest import CHECKOUT, Loadgen, assert_adds_up, assert_one_message, lines_of, wait_until
 
 TWO_BY_TWO = {"sources.strategy": ["late-range", "explicit"], "lab.sysctls.net.ipv4.tcp_tw_reuse": [0, 1]}
 CELL_FILES = {"scenario.yaml", "plan.json", "host.json", "series.jsonl", "events.jsonl", "summary.json", "report.html"}
@@ -44,7 +44,7 @@ def test_two_by_two(loadgen: Loadgen) -> None:
     assert {one["passed"] for one in summary["expect"]} == {True}
     assert load(done.run / "summary.json") == summary
     assert len(list(csv.reader((done.run / "cells.csv").read_text().splitlines()))) == 5
-    assert "cell 3 (4 of 4): strategy explicit, tcp_tw_reuse 1" in done.err
+    assert "run 4 of 4, cell 3: strategy explicit, tcp_tw_reuse 1; about" in done.err
     assert 'href="cells/3/report.html"' in (done.run / "report.html").read_text()
 
 
@@ -132,3 +132,135 @@ def test_the_parity_cliff_at_a_quarter_of_its_height(loadgen: Loadgen) -> None:
     done = loadgen("run", scenario, *(word for one in sets for word in ("--set", one)))
     assert done.code == 0, done.out + done.err
     assert "CPU microseconds per connection" in done.out
+
+
+def rounds_of(events: Path) -> list[tuple[int, int]]:
+    """The runs that began, as (cell, round), in their order."""
+    return [(line["cell"], line["round"]) for line in lines_of(events) if line["event"] == "cell-started"]
+
+
+def test_rounds_are_interleaved_and_each_is_a_run_of_its_own(loadgen: Loadgen) -> None:
+    expect = ["cells.1.outcomes.established == 6"]
+    done = loadgen("run", loadgen.scenario(matrix={"connections": [5, 6]}, repeat=2, expect=expect), "--json")
+    assert done.code == 0, done.err
+    assert rounds_of(done.run / "events.jsonl") == [(0, 1), (1, 1), (0, 2), (1, 2)]
+    assert {path.name for path in (done.run / "cells").iterdir()} == {"0", "1", "0-2", "1-2"}
+    for index, cell in enumerate(done.summary["cells"]):
+        assert (cell["status"], cell["rounds"], len(cell["runs"])) == ("done", [1, 2], 2)
+        assert [run["run"] for run in cell["runs"]] == [f"{done.run.name}/cells/{index}{end}" for end in ("", "-2")]
+        established = {"median": 5.0 + index, "low": 5.0 + index, "high": 5.0 + index, "runs": 2}
+        assert cell["figures"]["established"] == established
+    assert done.summary["effects"][0]["strongest"][0]["text"].startswith("connections=6 instead of 5 ")
+    assert "run 1 of 4, cell 0, round 1: connections 5\n" in done.err, "before the first has ended nobody knows"
+    assert "run 4 of 4, cell 1, round 2: connections 6; about" in done.err
+    assert len((done.run / "cells.csv").read_text().splitlines()) == 5
+    assert 'href="cells/1-2/report.html"' in (done.run / "report.html").read_text()
+
+
+def test_repeats_without_a_matrix(loadgen: Loadgen) -> None:
+    done = loadgen("run", loadgen.scenario(connections=5, repeat=2))
+    assert done.code == 0, done.err
+    assert "2 runs of the same" in done.out
+    assert rounds_of(done.run / "events.jsonl") == [(0, 1), (0, 2)]
+
+
+def stopped(loadgen: Loadgen, number: signal.Signals, *args: str) -> Path:
+    """The directory of a matrix of two cells, two rounds each, that a signal stopped in its second run."""
+    held = ["0s", "50s"]
+    file = loadgen.scenario(connections=10, repeat=2, matrix={"hold": held})
+    running = loadgen.start("run", file, *args)
+    (second,) = running.until(lambda: list(running.results.glob("*/cells/1/series.jsonl")), "second run")
+    wait_until(lambda: '"phase":"hold"' in second.read_text(), "hold of the second run")
+    running.signal(number)
+    return running.finish().run
+
+
+def quicken(run: Path) -> None:
+    """Nothing that is 50 s long has to be waited for: the same cells, by name, but of another length."""
+    for name in ("scenario.yaml", "matrix.json"):
+        file = run / name
+        file.write_text(file.read_text().replace("50s", "10ms"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_matrix_goes_on_where_it_was_stopped(loadgen: Loadgen, number: signal.Signals) -> None:
+    run = stopped(loadgen, number, "--set", "connections=8")
+    kept = (run / "cells" / "0" / "summary.json").read_bytes()
+    with (run / "events.jsonl").open("a") as events:
+        events.write('{"t_s": 99.0, "ev')  # what a kill may leave
+    last_s = lines_of(run / "events.jsonl")[-1]["t_s"]
+    quicken(run)
+    done = loadgen("run", "--resume", run, "--json")
+    assert done.code == 0, done.err
+    assert "1 of 4 runs are there already" in done.err
+    assert "run 2 of 4, cell 1, round 1" in done.err
+    summary = done.summary
+    assert (summary["complete"], summary["incomplete_because"]) == (True, None)
+    assert [cell["status"] for cell in summary["cells"]] == ["done", "done"]
+    assert {run["outcomes"]["established"] for cell in summary["cells"] for run in cell["runs"]} == {8}
+    assert (run / "cells" / "0" / "summary.json").read_bytes() == kept
+    assert {path.name for path in (run / "cells").iterdir()} == {"0", "1", "1.cut-1", "0-2", "1-2"}
+    assert (run / "cells" / "1.cut-1" / "series.jsonl").exists()
+    events_after = lines_of(run / "events.jsonl")
+    assert rounds_of(run / "events.jsonl") == [(0, 1), (1, 1), (1, 1), (0, 2), (1, 2)]
+    times = [line["t_s"] for line in events_after]
+    assert times == sorted(times)
+    assert next(line for line in events_after if line["event"] == "resumed")["t_s"] >= last_s
+    before = (run / "events.jsonl").read_bytes()
+    (run / "summary.json").unlink()
+    again = loadgen("run", "--resume", run, "--json")
+    assert (again.code, again.summary) == (0, summary)
+    assert "nothing is left to do" in again.err
+    assert (run / "events.jsonl").read_bytes() == before
+    assert load(run / "summary.json") == summary
+
+
+def test_a_skipped_cell_is_tried_again_and_only_its_first_round_is_refused(loadgen: Loadgen) -> None:
+    sources = {"addresses": "127.0.1.1", "ports": "40000-40009"}
+    done = loadgen("run", loadgen.scenario(matrix={"connections": [10, 20]}, repeat=2, sources=sources), "--json")
+    assert [cell["status"] for cell in done.summary["cells"]] == ["done", "skipped"]
+    assert rounds_of(done.run / "events.jsonl") == [(0, 1), (1, 1), (0, 2)]
+    again = loadgen("run", "--resume", done.run, "--json")
+    assert again.code == 0, again.err
+    assert [cell["status"] for cell in again.summary["cells"]] == ["done", "skipped"]
+    assert rounds_of(done.run / "events.jsonl") == [(0, 1), (1, 1), (0, 2), (1, 1)]
+
+
+def test_what_cannot_be_resumed_is_said_with_the_remedy(loadgen: Loadgen) -> None:
+    file = loadgen.scenario(connections=5, matrix={"hold": ["0s", "10ms"]})
+    run = loadgen("run", file).run
+    for args in ((file, "--resume", run), ("--resume", run, "--set", "hold=1s"), ("--resume", run, "--out", "other")):
+        done = loadgen("run", *args)
+        assert done.code == 2
+        assert "--resume goes on" in " ".join(assert_one_message(done).split())
+    done = loadgen("run")
+    assert (done.code, "--resume RUN" in assert_one_message(done)) == (2, True)
+    for no_matrix in (run / "cells" / "0", loadgen.home / "nowhere", file):
+        done = loadgen("run", "--resume", no_matrix)
+        assert (done.code, "is no matrix that could be resumed" in assert_one_message(done)) == (2, True)
+    matrix = run / "matrix.json"
+    good = matrix.read_text()
+    for change, code, said in (
+        ({"kernel": "2.6.32"}, 3, "cells of two kernels cannot be compared"),
+        ({"repeat": 2}, 2, "means other cells than matrix.json"),
+        ({"overrides": ["matrix.hold=[1s, 2s]"]}, 2, "means other cells than matrix.json"),
+        ({"overrides": None}, 2, "does not say how it was begun"),
+        ({"repeat": -1}, 2, "not a matrix of this version"),
+    ):
+        matrix.write_text(json.dumps(json.loads(good) | change))
+        done = loadgen("run", "--resume", run)
+        assert (done.code, said in assert_one_message(done)) == (code, True), done.err
+    matrix.write_text(good)
+    assert loadgen("run", "--resume", run).code == 0
+
+
+def test_two_cannot_write_one_matrix(loadgen: Loadgen) -> None:
+    running = loadgen.start("run", loadgen.scenario(connections=5, matrix={"hold": ["50s", "40s"]}))
+    (series,) = running.until(lambda: list(running.results.glob("*/cells/0/series.jsonl")), "first run")
+    wait_until(lambda: '"phase":"hold"' in series.read_text(), "hold of the first run")
+    run = series.parents[2]
+    done = loadgen("run", "--resume", run)
+    assert (done.code, "another loadgen is at work there" in assert_one_message(done)) == (2, True)
+    running.signal(signal.SIGINT)
+    assert running.finish().code == 130
+    assert [line["event"] for line in lines_of(run / "events.jsonl")] == ["cell-started", "interrupted"]

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loadgen import rundir, scenario
 from loadgen.errors import ScenarioError, UsageError
+from loadgen.matrix import with_overrides
 from loadgen.metrics import matrix as matrices
 from loadgen.report import matrix as report
+from loadgen.report import matrix_chart, matrix_text
 
 BASE = """\
 name: m
@@ -148,8 +152,13 @@ MATRIX: dict[str, Any] = {
 ENDED = {"t_s": 3.5, "event": "ended", "text": "the matrix came to its end"}
 
 
+def first(runs: dict[int, dict[str, Any]]) -> dict[tuple[int, int], dict[str, Any]]:
+    """The same as the runs of the first round."""
+    return {(index, 1): run for index, run in runs.items()}
+
+
 def fold(runs: dict[int, dict[str, Any]], *events: dict[str, Any]) -> dict[str, Any]:
-    return matrices.summarise(MATRIX, events, runs, run="the-run")
+    return matrices.summarise(MATRIX, events, first(runs), run="the-run")
 
 
 def three(**changes: Any) -> dict[str, Any]:
@@ -177,7 +186,12 @@ def test_a_cell_that_could_not_run_is_skipped_and_passes_nothing() -> None:
         "settings": {"sources.strategy": "explicit"},
         "status": "skipped",
         "reason": "four-tuples: need 10, have 5",
+        "rounds": [],
         "runs": [],
+        "figures": None,
+        "predicted": None,
+        "as_predicted": None,
+        "changes": [],
     }
     assert summary["expect"][1] == {"expression": MATRIX["expect"][1], "passed": False, "observed": None}
     assert summary["verdict"]["text"] == "The 2 cells that are done do not differ by more than half."
@@ -214,7 +228,7 @@ def test_a_directory_is_read_back_wherever_it_was_cut_off(tmp_path: Path) -> Non
     assert not rundir.is_matrix(writer.path), "without matrix.json nobody knows what was to be"
     writer.write_matrix(MATRIX)
     assert rundir.read_matrix(writer.path).summarised()["cells"][0]["reason"] == "it never began"
-    cell = rundir.RunWriter(tmp_path, "m", writer.cell(0))
+    cell = rundir.RunWriter(tmp_path, "m", writer.run(0, 1))
     assert cell.path == writer.path / "cells" / "0"
     assert rundir.read_matrix(writer.path).summarised()["cells"][0]["status"] == "incomplete", "no plan yet"
     cell.write_plan({})
@@ -242,7 +256,7 @@ def test_a_matrix_that_is_none_of_ours(tmp_path: Path, text: str) -> None:
 
 
 def plain(summary: dict[str, Any], width: int = 80) -> list[str]:
-    found = [line for _, line in report.lines(summary, "results/x/report.html", width)]
+    found = [line for _, line in matrix_text.lines(summary, "results/x/report.html", width)]
     assert all(len(line) <= width for line in found), found
     return found
 
@@ -259,7 +273,7 @@ def test_the_table_has_a_row_per_cell_and_the_cost_by_tenth(width: int) -> None:
 
 def test_cost_is_not_told_where_the_strategies_are_the_same() -> None:
     matrix = {**MATRIX, "cells": [{"settings": {"hold": hold}} for hold in ("1s", "2s", "3s")]}
-    summary = matrices.summarise(matrix, [ENDED], {n: run_summary() for n in range(3)}, run="r")
+    summary = matrices.summarise(matrix, [ENDED], first({n: run_summary() for n in range(3)}), run="r")
     assert not any("10 %" in line for line in plain(summary))
 
 
@@ -274,13 +288,13 @@ def test_a_skipped_cell_says_why_in_the_table() -> None:
 
 def test_long_settings_go_on_in_the_next_line() -> None:
     cells = [{"settings": {"a.rate": f"{n}/s", "b.rate": "9/s", "name": "x" * 90}} for n in range(3)]
-    summary = matrices.summarise({**MATRIX, "cells": cells}, [ENDED], {0: run_summary()}, run="r")
+    summary = matrices.summarise({**MATRIX, "cells": cells}, [ENDED], first({0: run_summary()}), run="r")
     assert "x" * 90 in "".join(line[6:].split("  ")[0] for line in plain(summary)).replace(" ", "")
 
 
 def test_the_csv_has_a_row_per_cell_and_no_formulas() -> None:
     cells = [{"settings": {"name": name, "connections": -5}} for name in ("=1+1", 'a,b\n"c', "-5")]
-    summary = matrices.summarise({**MATRIX, "cells": cells}, [ENDED], {0: run_summary()}, run="r")
+    summary = matrices.summarise({**MATRIX, "cells": cells}, [ENDED], first({0: run_summary()}), run="r")
     rows = list(csv.reader(io.StringIO(report.table(summary))))
     assert rows[0][:5] == ["cell", "name", "connections", "status", "reason"]
     assert [row[1] for row in rows[1:]] == ["'=1+1", 'a,b "c', "-5"]
@@ -299,7 +313,7 @@ def test_the_page_escapes_everything_and_has_no_script() -> None:
     }
     runs = {n: run_summary(verdict={"limit": evil, "text": evil}) for n in range(2)}
     events = [ENDED, {"t_s": 1.0, "event": "cell-skipped", "text": evil, "cell": 2}]
-    page = report.page(matrices.summarise(matrix, events, runs, run=evil), evil)
+    page = report.page(matrices.summarise(matrix, events, first(runs), run=evil), evil)
     assert "<script" not in page
     assert "\u202e" not in page
     assert "default-src 'none'; style-src 'sha256-" in html.unescape(page)
@@ -311,19 +325,257 @@ def test_the_page_escapes_everything_and_has_no_script() -> None:
 
 
 @pytest.mark.parametrize(
-    "summary", [{}, {"cells": 5}, {"cells": [{}, 3, {"settings": 5, "runs": 7}]}, {"expect": [{}]}]
+    "summary",
+    [
+        {},
+        {"cells": 5},
+        {"cells": [{}, 3, {"settings": 5, "runs": 7}]},
+        {"expect": [{}]},
+        {"effects": [{}, 5, {"strongest": [1, {}], "more": "x", "noise": 2}, {"more": 3}]},
+        {"cells": [{"rounds": ["x"], "runs": [{"churn": {"ceiling": 3, "sustained_per_s": "x"}}], "changes": 7}]},
+        {"cells": [{"figures": {"rate_per_s": 3}, "predicted": {"per_s": "x"}, "runs": [{"churn": {"x": 1}}, {}]}]},
+    ],
 )
 def test_a_summary_of_strangers_still_makes_a_page_a_table_and_a_csv(summary: dict[str, Any]) -> None:
     assert report.page(summary, "").endswith("</html>")
-    assert report.lines(summary)
+    assert matrix_text.lines(summary)
     assert report.table(summary)
 
 
 def test_the_chart_is_logarithmic_and_leaves_gaps_out() -> None:
-    drawn = str(report.chart({0: [10.0, None, 0.0, *[1000.0] * 7], 7: [1.0] * 10}))
+    drawn = str(matrix_chart.costs_chart({0: [10.0, None, 0.0, *[1000.0] * 7], 7: [1.0] * 10}))
     heights = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', drawn)]
     steps = [round(above - below, 1) for above, below in itertools.pairwise(heights)]
     assert len(heights) == 4, "1, 10, 100, 1,000"
     assert max(steps) - min(steps) < 0.2
     assert [points.count(",") for points in re.findall(r'points="([^"]*)"', drawn)] == [8, 10]
-    assert report.chart({0: [None] * 10})
+    assert matrix_chart.costs_chart({0: [None] * 10})
+
+
+# --- Rounds, and what they say together -------------------------------------------------------------
+
+REUSE = "lab.sysctls.net.ipv4.tcp_tw_reuse"
+CHURNING: dict[str, Any] = {
+    **MATRIX,
+    "repeat": 3,
+    "cells": [{"settings": {REUSE: value, "close": close}} for value in (0, 1) for close in ("fin", "rst")],
+    "expect": [],
+}
+
+
+def churned(rate: float, per_s: float | None = 100.0, **changes: Any) -> dict[str, Any]:
+    ceiling = {"per_s": per_s, "established": None if per_s is None else 500, "because": "100 ports / 1 s: <reuse>"}
+    churn = {"sustained_per_s": rate, "ceiling": ceiling, "as_predicted": True, "recycled": 400, **changes}
+    kernel = {"delta": {"TcpExt.TWRecycled": 400}, "peak": {"sockstat.tcp_tw": 100}}
+    return run_summary(churn=churn, kernel=kernel, rate_per_s={"established_mean": 88.9})
+
+
+def churning(**changes: Any) -> dict[str, Any]:
+    """Four cells, three rounds: tcp_tw_reuse matters with close fin, and cell 3 is not as predicted."""
+    runs = {(0, n): churned(0.0 + n / 10, 5 / 3) for n in (1, 2, 3)}
+    runs |= {(1, n): churned(5000.0 + n, None) for n in (1, 2, 3)}
+    runs |= {(2, n): churned(98.0 + n) for n in (1, 2, 3)}
+    runs |= {(3, n): churned(5001.0 + n, None, as_predicted=False) for n in (1, 2, 3)}
+    return matrices.summarise(CHURNING | changes, [ENDED], runs, run="r")
+
+
+def test_the_limit_of_a_summary_is_that_of_a_scenario() -> None:
+    assert matrices.ROUNDS_MAX == scenario.REPEAT_MAX
+
+
+def test_a_cell_says_the_median_of_its_rounds_and_what_was_foretold() -> None:
+    summary = churning()
+    assert (summary["complete"], summary["repeat"]) == (True, 3)
+    cell = summary["cells"][2]
+    assert cell["figures"]["rate_per_s"] == {"median": 100.0, "low": 99.0, "high": 101.0, "runs": 3}
+    assert cell["predicted"] == {"per_s": 100.0, "established": 500, "because": "100 ports / 1 s: <reuse>"}
+    assert [one["as_predicted"] for one in summary["cells"]] == [True, True, True, False]
+    assert [one["key"] for one in summary["cells"][3]["changes"]] == [REUSE, "close"]
+    assert summary["cells"][3]["changes"][0]["noise"]
+    assert json.loads(json.dumps(summary)) == summary
+    assert summary["verdict"]["text"] == (
+        "close=rst instead of fin lifts the sustained rate from 0.2/s to 5,002/s (predicted 1.7/s and unlimited),"
+        " with tcp_tw_reuse 0. 1 of 4 cells is not as predicted."
+    )
+
+
+def test_a_cell_is_done_when_all_its_rounds_are() -> None:
+    matrix = {**MATRIX, "repeat": 3, "expect": []}
+    broken = run_summary(complete=False, incomplete_because="a worker was lost")
+    runs = {(0, 1): run_summary(), (0, 2): broken, (0, 3): run_summary(), (1, 1): run_summary(), (2, 1): run_summary()}
+    events = [{"t_s": 1.0, "event": "cell-started", "text": "", "cell": 1, "round": 2}]
+    cells = matrices.summarise(matrix, events, runs, run="r")["cells"]
+    assert [cell["status"] for cell in cells] == ["incomplete"] * 3
+    assert [cell["reason"] for cell in cells] == [
+        "round 2: a worker was lost",
+        "round 2: it was cut off, and 1 more round",
+        "round 2: it never began, and 1 more round",
+    ]
+    assert [cell["rounds"] for cell in cells] == [[1, 2, 3], [1], [1]]
+    assert cells[0]["figures"]["established"]["runs"] == 2, "only complete runs count"
+
+
+def test_a_refused_first_round_skips_a_cell_and_a_refused_later_one_does_not() -> None:
+    events = [
+        {"t_s": 1.0, "event": "cell-skipped", "text": "no lab", "cell": 0, "round": 1},
+        {"t_s": 2.0, "event": "cell-incomplete", "text": "no lab any more", "cell": 1, "round": 2},
+        ENDED,
+    ]
+    matrix = {**MATRIX, "repeat": 2, "expect": []}
+    cells = matrices.summarise(matrix, events, {(1, 1): run_summary()}, run="r")["cells"]
+    assert [(cell["status"], cell["reason"]) for cell in cells[:2]] == [
+        ("skipped", "no lab"),
+        ("incomplete", "round 2: no lab any more"),
+    ]
+
+
+def test_what_is_expected_of_a_cell_holds_for_the_median_and_needs_every_run() -> None:
+    matrix = {**MATRIX, "repeat": 3, "expect": ["cells.0.outcomes.failed <= 1", "cells.1.outcomes.failed <= 1"]}
+    failed = [{"outcomes": {"established": 10, "failed": count}} for count in (0, 1, 50)]
+    runs = {(0, n): run_summary(**failed[n - 1]) for n in (1, 2, 3)}
+    runs |= {(1, 1): run_summary(), (1, 2): run_summary(outcomes={}), (1, 3): run_summary()}
+    summary = matrices.summarise(matrix, [ENDED], {**runs, (2, 1): run_summary()}, run="r")
+    assert [(one["passed"], one["observed"]) for one in summary["expect"]] == [(True, 1.0), (False, None)]
+
+
+def test_an_interruption_counts_until_it_is_resumed() -> None:
+    events = [
+        {"t_s": 1.0, "event": "interrupted", "text": "interrupted"},
+        {"t_s": 2.0, "event": "resumed", "text": "resumed"},
+    ]
+    runs = first({n: run_summary() for n in range(3)})
+    assert not matrices.has_ended([ENDED, *events])
+    assert matrices.summarise(MATRIX, [*events, ENDED], runs, run="r")["complete"]
+    because = matrices.summarise(MATRIX, events, runs, run="r")["incomplete_because"]
+    assert because == "the matrix ended before its last cell did"
+    assert "interrupted" in matrices.summarise(MATRIX, events[:1], runs, run="r")["incomplete_because"]
+
+
+def test_a_skipped_cell_that_ran_when_it_was_tried_again_is_done() -> None:
+    skipped, started = (
+        {"t_s": 1.0, "event": f"cell-{word}", "text": "x", "cell": 0} for word in ("skipped", "started")
+    )
+    runs = first({n: run_summary() for n in range(3)})
+    assert matrices.summarise(MATRIX, [skipped, started, ENDED], runs, run="r")["cells"][0]["status"] == "done"
+
+
+def test_rounds_of_one_cell_tell_how_far_they_lie_apart() -> None:
+    matrix = {**MATRIX, "repeat": 3, "cells": [{"settings": {}}], "expect": []}
+    runs = {(0, n): run_summary(rate_per_s={"established_mean": 100.0 * n}) for n in (1, 2, 3)}
+    text = matrices.summarise(matrix, [ENDED], runs, run="r")["verdict"]["text"]
+    assert text == "3 runs of the same: 200/s in the median, 100/s to 300/s."
+
+
+@pytest.mark.parametrize("repeat", [0, -1, 101, 2.5, True, "3", None])
+def test_an_impossible_number_of_rounds_is_not_ours(tmp_path: Path, repeat: object) -> None:
+    (tmp_path / "matrix.json").write_text(json.dumps({**MATRIX, "repeat": repeat}))
+    with pytest.raises(UsageError, match="not a matrix of this version"):
+        rundir.read_matrix(tmp_path)
+
+
+@given(st.lists(st.text(min_size=1)), st.text())
+def test_the_scenario_is_found_again_below_its_overrides(overrides: list[str], text: str) -> None:
+    kept = with_overrides(overrides, text)
+    assert kept.removeprefix(with_overrides(overrides, "")) == text
+    assert all(line.startswith("#") for line in with_overrides(overrides, "").splitlines())
+
+
+def test_only_one_may_write_and_what_was_cut_off_is_set_aside(tmp_path: Path) -> None:
+    writer = rundir.MatrixWriter(tmp_path, "m")
+    writer.write_matrix({**MATRIX, "repeat": 2})
+    with pytest.raises(UsageError, match="another loadgen is at work there"):
+        rundir.MatrixWriter(tmp_path, "m", at=writer.path)
+    writer.append_event(ENDED)
+    writer.close()
+    with (writer.path / "events.jsonl").open("a") as events:
+        events.write('{"t_s": 2.0, "ev')
+    again = rundir.MatrixWriter(tmp_path, "m", at=writer.path)
+    again.append_event(ENDED)
+    assert rundir.read_matrix(writer.path).events == [ENDED, ENDED]
+    assert again.set_aside(0, 2) is None
+    for number in (1, 2):
+        again.run(0, 2).mkdir(parents=True)
+        aside = again.set_aside(0, 2)
+        assert aside == writer.path / "cells" / f"0-2.cut-{number}"
+        assert aside.is_dir()
+    again.close()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_table_of_a_matrix_that_churned(width: int) -> None:
+    found = plain(churning(), width)
+    text = " ".join(" ".join(found).split())
+    assert "unlimited" in text
+    assert "10 of 500" in text
+    assert ("100 (99-101)" in text) is (width > 60)
+    assert "! not as predicted" in text
+    assert sum(line.endswith("!") for line in found) == 1
+    assert "effect tcp_tw_reuse=1 instead of 0 lifts the sustained rate from 0.2/s to 100/s" in text
+    assert "noise in 1 of 2 combinations" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_table_of_rounds_keeps_to_its_width(width: int) -> None:
+    matrix = {**MATRIX, "repeat": 2, "expect": []}
+    runs = {
+        (cell, n): run_summary(rate_per_s={"established_mean": 12345.0 + 1000 * n}) for cell in range(3) for n in (1, 2)
+    }
+    text = "\n".join(plain(matrices.summarise(matrix, [ENDED], runs, run="r"), width))
+    assert "13,845/s" in text
+    assert ("(13,345-14,345)" in text) is (width > 60)
+
+
+def test_the_csv_has_a_row_per_run() -> None:
+    rows = list(csv.DictReader(io.StringIO(report.table(churning()))))
+    assert [(row["cell"], row["round"]) for row in rows] == [
+        (str(cell), str(n)) for cell in range(4) for n in (1, 2, 3)
+    ]
+    first_of_2, unlimited = rows[6], rows[11]
+    assert {key: first_of_2[key] for key in ("sustained_per_s", "rate_per_s", "ceiling_per_s")} == {
+        "sustained_per_s": "99.0",
+        "rate_per_s": "88.9",
+        "ceiling_per_s": "100.0",
+    }
+    keys = ("predicted_established", "as_predicted", "recycled", "time_wait_peak")
+    assert [first_of_2[key] for key in keys] == ["500", "yes", "400", "100"]
+    assert [unlimited[key] for key in (*keys, "ceiling_per_s")] == ["", "no", "400", "100", ""]
+
+
+def test_the_page_of_a_matrix_that_churned() -> None:
+    page = report.page(churning(), "x")
+    assert "NOT as predicted" in page
+    assert "100/s (99-101)" in page
+    assert 'href="cells/2-3/report.html"' in page
+    assert "What each setting changed" in page
+    assert "&lt;reuse&gt;" in page
+    assert "<reuse>" not in page
+    assert page.count("<circle") == 12
+    assert page.count('class="ceiling"') == 2, "where nothing limits it there is no tick"
+    assert not re.search(r"\sstyle=|<script", page)
+
+
+def rates(*cells: tuple[list[float], float | None]) -> str:
+    made = [
+        matrix_chart.Rates(n, "<b>", runs, runs[0] if runs else None, ceiling)
+        for n, (runs, ceiling) in enumerate(cells)
+    ]
+    return str(matrix_chart.rates_chart(made))
+
+
+def test_rates_that_lie_far_apart_stand_on_a_logarithmic_axis_with_a_place_for_zero() -> None:
+    drawn = rates(([0.0], 1.7), ([100.0], 100.0), ([5000.0], None), ([], None))
+    assert "logarithmic" in drawn
+    x = [float(one) for one in re.findall(r'<circle[^>]* cx="([\d.]+)"', drawn)]
+    assert x == sorted(x)
+    assert len(set(x)) == 3
+    assert ">0/s<" in drawn
+    assert "no complete run" in drawn
+    assert "<b>" not in drawn
+
+
+def test_rates_that_lie_close_stand_on_an_axis_from_zero() -> None:
+    drawn = rates(([80.0, 90.0], 100.0))
+    assert "from zero" in drawn
+    assert [float(one) for one in re.findall(r'class="tick x"[^>]*>([\d.]+)/s', drawn)] == [0, 20, 40, 60, 80, 100]
+    assert "from zero" in rates(([0.0], None))
+    assert "from zero" in rates()

@@ -1,0 +1,48 @@
+"""How long it will still take, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.metrics.progress import left_s, left_text
+
+seconds = st.floats(0, 1e5)
+
+
+def test_before_the_first_run_has_ended_nobody_knows() -> None:
+    assert left_s([], [10.0, 20.0]) is None
+
+
+def test_what_is_ahead_takes_its_time_and_what_the_others_took_beyond_theirs() -> None:
+    assert left_s([(10.0, 11.0), (20.0, 23.0)], [5.0, 5.0, 5.0]) == 21.0
+    assert left_s([(10.0, 11.0)], []) == 0.0
+
+
+@given(st.lists(st.tuples(seconds, seconds), min_size=1), st.lists(seconds))
+def test_it_is_never_less_than_nothing(ended: list[tuple[float, float]], ahead: list[float]) -> None:
+    """Runs that were drained early take less than their nominal time."""
+    left = left_s(ended, ahead)
+    assert left is not None
+    assert left >= 0
+
+
+@given(st.lists(st.tuples(seconds, st.floats(0, 100)), min_size=1), st.lists(seconds, min_size=1))
+def test_with_one_overhead_for_all_it_is_exact(ended: list[tuple[float, float]], ahead: list[float]) -> None:
+    found = left_s([(nominal, nominal + 2.0) for nominal, _ in ended], ahead)
+    assert found == pytest.approx(sum(ahead) + 2.0 * len(ahead), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (0.0, "about 1 s left"),
+        (40.4, "about 40 s left"),
+        (119.0, "about 2 min left"),
+        (3_000.0, "about 50 min left"),
+        (10_000.0, "about 3 h left"),
+    ],
+)
+def test_the_words_are_no_more_exact_than_the_estimate(left: float, said: str) -> None:
+    assert left_text(left) == said

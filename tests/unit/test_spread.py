@@ -1,0 +1,94 @@
+"""Runs of one cell, and when two cells differ by more than they do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.metrics import spread
+from loadgen.metrics.spread import Spread
+
+values = st.lists(st.floats(0, 1e9), min_size=1, max_size=20)
+
+
+@given(values)
+def test_the_median_lies_within_the_range(found: list[float]) -> None:
+    one = Spread.of(found)
+    assert one.low == min(found) <= one.median <= max(found) == one.high
+    assert one.runs == len(found)
+
+
+@given(values, values)
+def test_noise_is_the_same_from_both_sides_and_nothing_differs_from_itself(one: list[float], two: list[float]) -> None:
+    left, right = Spread.of(one), Spread.of(two)
+    assert left.is_noise(right) is right.is_noise(left)
+    assert left.is_noise(left)
+    assert 0 <= left.share_of_difference(right) <= 1
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "noise"),
+    [
+        ((100.0, 110.0), (90.0, 105.0), True),  # the ranges meet
+        ((100.0, 110.0), (110.0, 130.0), True),  # in one point
+        ((100.0, 100.0), (104.0, 104.0), True),  # apart, but by under 5 %
+        ((100.0, 100.0), (106.0, 106.0), False),
+        ((0.0, 0.0), (0.0, 0.0), True),
+        ((0.0, 0.0), (1.0, 1.0), False),
+        ((100.0,), (60.0,), True),  # a single run
+        ((100.0,), (60.0, 60.0, 60.0), True),  # on one side
+        ((100.0,), (50.0,), False),
+        ((0.0,), (5.0,), False),
+    ],
+)
+def test_what_is_noise(one: tuple[float, ...], two: tuple[float, ...], noise: bool) -> None:
+    assert Spread.of(one).is_noise(Spread.of(two)) is noise
+
+
+RUN: dict[str, Any] = {
+    "rate_per_s": {"established_mean": 10.0},
+    "outcomes": {"established": 5, "failed": 1},
+    "kernel": {"delta": {}, "peak": {}},
+    "latency_us": {"connect": {"p50": 20.0, "p99": 90.0}},
+}
+
+
+def churn(**changes: Any) -> dict[str, Any]:
+    ceiling = {"per_s": 100.0, "established": None, "because": "ports"}
+    return {**RUN, "churn": {"sustained_per_s": 99.0, "ceiling": ceiling, "as_predicted": True, **changes}}
+
+
+def test_the_figures_of_runs_that_held_and_of_runs_that_churned() -> None:
+    found = spread.figures([RUN, {**RUN, "churn": None}])
+    assert found["rate_per_s"] == Spread(10.0, 10.0, 10.0, 2)
+    assert (found["recycled"].median, found["time_wait_peak"].median) == (0.0, 0.0)
+    kernel = {"delta": {"TcpExt.TWRecycled": 7}, "peak": {"sockstat.tcp_tw": 9}}
+    found = spread.figures([churn() | {"kernel": kernel}])
+    assert [found[name].median for name in ("rate_per_s", "recycled", "time_wait_peak")] == [99.0, 7.0, 9.0]
+
+
+@pytest.mark.parametrize("value", [None, True, "5", float("nan"), float("inf")])
+def test_what_is_no_number_does_not_count(value: object) -> None:
+    assert spread.number(value) is None
+    assert "rate_per_s" not in spread.figures([churn(sustained_per_s=value)])
+    assert spread.figures([churn(sustained_per_s=value), churn()])["rate_per_s"].runs == 1
+
+
+def test_summaries_of_strangers_have_no_figures() -> None:
+    assert spread.figures([{}, {"churn": 5}, {"kernel": []}]) == {}
+
+
+def test_a_prediction_without_a_limit_keeps_its_reason() -> None:
+    assert spread.predicted([RUN]) is None
+    assert spread.predicted([RUN, churn()]) == {"per_s": 100.0, "established": None, "because": "ports"}
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [([], None), ([None], None), ([True], True), ([True, False], False), ([True, True, False], True), ([False], False)],
+)
+def test_most_runs_decide_whether_it_was_as_predicted(said: list[bool | None], most: bool | None) -> None:
+    assert spread.as_predicted([RUN, *(churn(as_predicted=one) for one in said)]) is most
