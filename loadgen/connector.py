@@ -111,8 +111,6 @@ class Connector:
         self._next_pair = first_pair
         self._exhausted = exhausted or Exhaustion(len(pairs))
         self._close_from = 0
-        #: Ports that an attempt of this batch tried in vain, with their pair.
-        self._denied: list[tuple[int, list[int]]] = []
         self._ending = False
         #: Whether the end of a connection makes room for another; in TIME-WAIT it does not.
         self._frees = True
@@ -303,7 +301,7 @@ class Connector:
     def _try_other_ports(self, sock: socket.SocketType, pair: int, port: int) -> tuple[int, socket.SocketType, int]:
         """connect() found our port taken: the answer of connect() with the next ones, the last socket and its port.
 
-        Those that were denied are remembered; without one that is free the port is 0.
+        Those that were denied are given back; without one that is free the port is 0.
         """
         target = self._targets[pair]
         tried = [port]
@@ -322,10 +320,10 @@ class Connector:
             if number == EINPROGRESS:
                 number = sock.connect_ex(target)
             if number != EADDRNOTAVAIL:
-                self._denied.append((pair, tried))
+                self._ports.denied(pair, tried)
                 return number, sock, following
             tried.append(following)
-        self._denied.append((pair, tried))
+        self._ports.denied(pair, tried)
         return EADDRNOTAVAIL, sock, 0
 
     def drain_events(self) -> None:
@@ -438,17 +436,13 @@ class Connector:
     def _give_back(self, needless: Sequence[tuple[socket.SocketType | None, int, int]]) -> None:
         """Give up sockets that were made ready: nothing was attempted, so nothing is counted.
 
-        Each port goes to the head of its queue, the last taken first; those that were denied, which had been
-        taken before them, last of all. So the order stays that in which they have rested.
+        Each port goes to the head of its queue, the last taken first, so the order stays that in which they rested.
         """
         for sock, pair, port in reversed(needless):
             if sock is not None:
                 sock.close()
                 if port:
                     self._ports.unused(pair, port)
-        for pair, tried in self._denied:
-            self._ports.denied(pair, tried)
-        self._denied.clear()
 
     def _held_event(self, fd: int, event: int) -> None:
         """A held connection had data (read and forgotten), or is over (counted as lost, with the reason)."""

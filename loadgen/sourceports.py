@@ -13,13 +13,12 @@ had promised.
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Container, Sequence
 from errno import EADDRINUSE, EAFNOSUPPORT, EINVAL
 from typing import Final, Protocol
 
-from loadgen.clock import NS_PER_S, now_ns
 from loadgen.model import PortRange, Strategy
+from loadgen.portring import PortRing, RestingRing
 
 #: ip(7), Linux 4.2: bind() takes the address only, connect() the port. socket.IP_BIND_ADDRESS_NO_PORT.
 IP_BIND_ADDRESS_NO_PORT: Final = 24
@@ -35,10 +34,6 @@ _SO_REUSEPORT: Final = socket.SO_REUSEPORT
 
 #: What `another` answers when the next port needs a fresh socket.
 NEW_SOCKET: Final = -1
-
-#: A port that is denied for so long is not in our own TIME-WAIT, which lasts 60 s (TCP_TIMEWAIT_LEN, to the
-#: granularity of the kernel's timer wheel).
-_NOT_OURS_NS: Final = 64 * NS_PER_S
 
 #: How many ports an attempt tries that turn out to be held by somebody else before it has failed.
 TRIES: Final = 10
@@ -140,63 +135,6 @@ class Late(_NoChoice):
         return -_bind(sock, self._addresses[pair])
 
 
-class PortRing:
-    """Free ports of one (source, target) space, first in first out.
-
-    Fresh ports are given out in order; released ones queue behind them, so a four-tuple rests as
-    long as possible before it is used again. Memory grows with the ports released, not with the range.
-
-    churn: ports come back into TIME-WAIT. Then the one that was denied is the one that rested longest and
-    will be free before all others, so it stays at the head of the queue. Otherwise a denied port is
-    somebody else's, and goes to the end.
-    """
-
-    __slots__ = (
-        "_churn",
-        "_denied_since_ns",
-        "_fresh",
-        "_head",
-        "_recycling",
-        "_released",
-        "_unused",
-        "release",
-        "unused",
-    )
-
-    def __init__(self, ports: PortRange, skipped: Container[int] = (), *, churn: bool = False) -> None:
-        every = range(ports.low, ports.high + 1)
-        self._fresh = (port for port in every if port not in skipped) if skipped else iter(every)
-        self._released: deque[int] = deque()
-        self._unused: list[int] = []
-        self._churn = churn
-        self._recycling = False
-        self._head = 0  # the first port of the denial that goes on, and since when it does
-        self._denied_since_ns = 0
-        #: Put a port at the end of the queue.
-        self.release = self._released.append
-        #: Put a port at the head of the queue.
-        self.unused = self._unused.append
-
-    def allocate(self) -> int:
-        """The port that has rested longest, or 0 when every port is in use."""
-        if self._unused:
-            return self._unused.pop()
-        if port := next(self._fresh, 0):
-            return port
-        self._recycling = True
-        return self._released.popleft() if self._released else 0
-
-    def denied(self, ports: Sequence[int]) -> None:
-        """Take back what one attempt was denied, in the order of trying."""
-        now = now_ns()
-        if ports[0] != self._head:
-            self._head, self._denied_since_ns = ports[0], now
-        if self._churn and self._recycling and now - self._denied_since_ns < _NOT_OURS_NS:
-            self._unused.extend(reversed(ports))
-        else:
-            self._released.extend(ports)
-
-
 class LateRange(Late):
     """`late`, and the port comes from this shard's own slice of the range, one port at a time.
 
@@ -212,7 +150,8 @@ class LateRange(Late):
         self, sources: Sequence[str], ports: PortRange, skipped: Container[int] = (), *, churn: bool = False
     ) -> None:
         super().__init__(sources)
-        self._rings = [PortRing(ports, skipped, churn=churn) for _ in sources]
+        ring = RestingRing if churn else PortRing
+        self._rings = [ring(ports, skipped) for _ in sources]
         self._slice = _port_range_option(ports.low, ports.high)
         self.retried = 0
 
@@ -233,7 +172,7 @@ class LateRange(Late):
 
     def another(self, sock: socket.SocketType, pair: int) -> int:
         """The next port for a socket whose connect() found its own taken; it has bound none, so it may go on."""
-        following = self._rings[pair].allocate()
+        following = self._rings[pair].another()
         if following:
             sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(following, following))
             self.retried += 1
@@ -248,7 +187,7 @@ class LateRange(Late):
         self._rings[pair].unused(port)
 
     def denied(self, pair: int, ports: Sequence[int]) -> None:
-        """Where they go depends on whose they may be, see PortRing."""
+        """Where they go depends on whose they may be; see the rings."""
         self._rings[pair].denied(ports)
 
 
@@ -285,8 +224,9 @@ class Explicit:
     ) -> None:
         self._sources = list(sources)
         self._options = tuple(options)
-        rings = {source: PortRing(ports, skipped, churn=churn) for source in sources} if per_source else {}
-        self._rings = [rings.get(source) or PortRing(ports, skipped, churn=churn) for source in sources]
+        ring = RestingRing if churn else PortRing
+        rings = {source: ring(ports, skipped) for source in sources} if per_source else {}
+        self._rings = [rings.get(source) or ring(ports, skipped) for source in sources]
         self._asked = next((port for port in range(ports.low, ports.high + 1) if port not in skipped), ports.low)
         self.retried = 0
 
@@ -296,7 +236,7 @@ class Explicit:
             sock.setsockopt(_SOL_SOCKET, option, 1)
         ring, source = self._rings[pair], self._sources[pair]
         tried: list[int] = []
-        while port := ring.allocate():
+        while port := (ring.another() if tried else ring.allocate()):
             self.retried += bool(tried)
             number = _bind(sock, (source, port))
             if not number:
@@ -325,7 +265,7 @@ class Explicit:
         self._rings[pair].unused(port)
 
     def denied(self, pair: int, ports: Sequence[int]) -> None:
-        """Where they go depends on whose they may be, see PortRing."""
+        """Where they go depends on whose they may be; see the rings."""
         self._rings[pair].denied(ports)
 
 
@@ -352,7 +292,7 @@ def strategy_for(
 
     sources: the source address of each (source, target) pair, in the order of the pairs.
     ports: the shard's slice; skipped: ports in it that are reserved or held by a listener.
-    churn: whether ports will come back into TIME-WAIT, see PortRing.
+    churn: whether ports will come back into TIME-WAIT, see RestingRing.
     """
     match strategy:
         case Strategy.KERNEL:

@@ -118,7 +118,7 @@ class Snapshots:
             # Of workers that were not at their peak at the same time it is an upper bound.
             "open_peak": int(total[Counter.OPEN_PEAK]),
             "ramp_s": self._ramp_s(counters),
-            **self._sustained(counters),
+            **self._sustained(counters, at_ns),
             "tenths_s": tenths_s(self._records["marks_ns"], self._sizes, self._start_ns),
             "cost_us": cost_us(self._records["marks_cpu_ns"], counters[:, Counter.STARTED_CPU_NS], self._sizes),
             "errors": self._errors(),
@@ -139,18 +139,21 @@ class Snapshots:
             return 0.0
         return round((last - int(first[first > 0].min())) / NS_PER_S, 6)
 
-    def _sustained(self, counters: NDArray[np.int64]) -> dict[str, float | None]:
+    def _sustained(self, counters: NDArray[np.int64], at_ns: int) -> dict[str, float | None]:
         """What goes on after the ports ran out for the first time, and when that was.
 
         first_denied_s: seconds after the start, None if they never did. sustained_per_s: connections
-        established per second from then to the last one, added up over the workers; before that every
-        port is used for the first time, which says nothing about how soon it serves again.
+        established per second after that, added up over the workers; before that every port is used for
+        the first time, which says nothing about how soon it serves again. Ports that rest come back
+        together, a pass over them at a time, so what counts is the time to the last connection: that is a
+        whole number of rests. Only where there was no second pass yet it is the time to this instant.
         """
         columns = (Counter.ESTABLISHED, Counter.ESTABLISHED_THEN, Counter.FIRST_STARTED_NS)
         established, then, first_started_ns = (counters[:, column] for column in columns)
         denied_ns, last_ns = counters[:, Counter.FIRST_DENIED_NS], counters[:, Counter.LAST_ESTABLISHED_NS]
-        took_s = (last_ns - np.where(denied_ns > 0, denied_ns, first_started_ns)) / NS_PER_S
         after = np.where(denied_ns > 0, established - then, established)
+        until_ns = np.where((denied_ns > 0) & (2 * after < then), at_ns, last_ns)
+        took_s = (until_ns - np.where(denied_ns > 0, denied_ns, first_started_ns)) / NS_PER_S
         rates = np.divide(after, took_s, out=np.zeros(len(after)), where=(took_s > 0) & (after > 0))
         first_ns = int(denied_ns[denied_ns > 0].min()) if denied_ns.any() else None
         return {

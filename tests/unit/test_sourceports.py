@@ -6,12 +6,9 @@ import errno
 import os
 import socket
 import struct
-from collections import deque
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from loadgen.model import PortRange, Strategy
 from loadgen.sourceports import (
@@ -19,7 +16,6 @@ from loadgen.sourceports import (
     IP_LOCAL_PORT_RANGE,
     NEW_SOCKET,
     TRIES,
-    PortRing,
     SourcePorts,
     _port_range_option,
     strategy_for,
@@ -192,98 +188,6 @@ def test_a_released_port_rests_behind_the_others_of_its_pair(name: str) -> None:
     ports.release(0, 40_000)
     assert [prepare(ports, 0)[0] for _ in range(4)] == [40_001, 40_002, 40_003, 40_000]
     assert [prepare(ports, 1)[0] for _ in range(3)] == [40_001, 40_002, 40_003]
-
-
-# --- The ring ------------------------------------------------------------------------------------
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(1, 12), st.sets(st.integers(0, 13)), st.lists(st.integers(-1, 11), max_size=60))
-def test_a_ring_against_a_queue(size: int, skips: set[int], operations: list[int]) -> None:
-    """-1 takes a port, n gives the n-th of those in use back: no port twice, oldest first, none skipped."""
-    low = 65_535 - size + 1
-    skipped = {low + offset for offset in skips}
-    ring = PortRing(PortRange(low, 65_535), skipped)
-    queue = deque(port for port in range(low, 65_536) if port not in skipped)
-    in_use: list[int] = []
-    for operation in operations:
-        if operation < 0:
-            port = ring.allocate()
-            assert port == (queue.popleft() if queue else 0)
-            assert port not in in_use
-            assert port not in skipped
-            in_use += [port] if port else []
-        elif in_use:
-            port = in_use.pop(operation % len(in_use))
-            ring.release(port)
-            queue.append(port)
-
-
-def ring_in_churn(monkeypatch: pytest.MonkeyPatch, clock: list[int]) -> PortRing:
-    """Ports 1 to 4, all used once and released in this order."""
-    monkeypatch.setattr("loadgen.sourceports.now_ns", lambda: clock[0])
-    ring = PortRing(PortRange(1, 4), churn=True)
-    for port in [ring.allocate() for _ in range(4)]:
-        ring.release(port)
-    return ring
-
-
-def test_in_churn_denied_ports_stay_at_the_head_because_they_have_rested_longest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ring = ring_in_churn(monkeypatch, [0])
-    assert ring.allocate() == 1  # recycled from now on
-    assert ring.allocate() == 2
-    ring.denied([1, 2])
-    assert [ring.allocate() for _ in range(4)] == [1, 2, 3, 4]
-
-
-def test_in_churn_a_port_that_was_never_used_and_is_denied_is_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadgen.sourceports.now_ns", lambda: 0)
-    ring = PortRing(PortRange(1, 3), churn=True)
-    ring.denied([ring.allocate()])
-    assert [ring.allocate() for _ in range(3)] == [2, 3, 1]
-
-
-def test_in_churn_a_port_denied_for_longer_than_time_wait_lasts_is_somebody_elses(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = [0]
-    ring = ring_in_churn(monkeypatch, clock)
-    for clock[0] in (1, 30 * 10**9, 60 * 10**9):
-        port = ring.allocate()
-        assert port == 1
-        ring.denied([port])
-    clock[0] = 70 * 10**9
-    ring.denied([ring.allocate()])
-    assert [ring.allocate() for _ in range(4)] == [2, 3, 4, 1]
-
-
-def test_a_denied_port_is_somebody_elses_where_connections_are_held() -> None:
-    ring = PortRing(PortRange(1, 3))
-    for port in [ring.allocate() for _ in range(3)]:
-        ring.release(port)
-    ring.denied([ring.allocate()])
-    assert [ring.allocate() for _ in range(3)] == [2, 3, 1]
-
-
-def test_ports_that_were_not_needed_are_the_next_again() -> None:
-    ring = PortRing(PortRange(1, 4))
-    taken = [ring.allocate() for _ in range(3)]
-    for port in reversed(taken):
-        ring.unused(port)
-    assert [ring.allocate() for _ in range(4)] == [1, 2, 3, 4]
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.integers(1, 300), st.sets(st.integers(0, 310)))
-def test_a_ring_is_empty_after_exactly_its_usable_ports(size: int, skips: set[int]) -> None:
-    ports = PortRange(40_000, 39_999 + size)
-    skipped = frozenset(40_000 + offset for offset in skips)
-    ring = PortRing(ports, skipped)
-    usable = [port for port in range(ports.low, ports.high + 1) if port not in skipped]
-    assert [ring.allocate() for _ in usable] == usable
-    assert [ring.allocate(), ring.allocate()] == [0, 0]
 
 
 def test_the_option_is_two_u16_in_a_u32_for_every_port() -> None:

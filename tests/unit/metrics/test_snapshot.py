@@ -105,17 +105,26 @@ def test_what_goes_on_counts_from_the_first_denial() -> None:
     recorder.first_denied_ns, recorder.established_then = START_NS + 10**8, 100
     assert workers.line()["sustained_per_s"] == 0.0
     recorder.established, recorder.last_established_ns = 400, START_NS + 31 * 10**8
-    line = workers.line()
+    line = workers.line(at_s=4.0)
     assert (line["sustained_per_s"], line["first_denied_s"]) == (100.0, 0.1)
+
+
+def test_a_straggler_after_the_first_denial_is_no_rate() -> None:
+    """One more connection a moment after the ports ran out, and none in the four seconds that follow."""
+    workers = Workers(0)
+    recorder = workers.recorders[0]
+    recorder.first_started_ns, recorder.first_denied_ns, recorder.established_then = START_NS, START_NS + 10**9, 100
+    recorder.established, recorder.last_established_ns = 101, START_NS + 10**9 + 10**6
+    assert workers.line(at_s=5.0)["sustained_per_s"] == 0.25
 
 
 def test_what_goes_on_is_the_sum_over_the_workers() -> None:
     workers = Workers(0, 0, 0)
     for recorder in workers.recorders[:2]:
         recorder.first_started_ns, recorder.last_established_ns, recorder.established = START_NS, START_NS + 10**9, 50
-    workers.recorders[1].first_denied_ns, workers.recorders[1].established_then = START_NS + 5 * 10**8, 40
+    workers.recorders[1].first_denied_ns, workers.recorders[1].established_then = START_NS + 5 * 10**8, 30
     line = workers.line()
-    assert (line["sustained_per_s"], line["first_denied_s"]) == (70.0, 0.5)
+    assert (line["sustained_per_s"], line["first_denied_s"]) == (90.0, 0.5)
 
 
 def test_a_closed_loop_has_scheduled_what_it_has_started() -> None:
