@@ -111,6 +111,8 @@ class Connector:
         self._next_pair = first_pair
         self._exhausted = exhausted or Exhaustion(len(pairs))
         self._close_from = 0
+        #: Since when, and after how many connections, some pair has no port.
+        self._denied_since: tuple[int, int] | None = None
         self._ending = False
         #: Whether the end of a connection makes room for another; in TIME-WAIT it does not.
         self._frees = True
@@ -256,8 +258,8 @@ class Connector:
         del self._ready[:taken]  # more may have been made ready than are due now
         self._give_back(needless)
         recorder.end_batch(started, n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
-        if exhausted.active and not recorder.first_denied_ns:
-            recorder.first_denied_ns, recorder.established_then = now_ns(), recorder.established
+        if not recorder.first_denied_ns:
+            self._watch_for_exhaustion()
         self._hold(opened)
         for late in waiting:
             self._wait_for(late)
@@ -265,6 +267,16 @@ class Connector:
         recorder.retried = self._ports.retried
         recorder.publish()
         return started
+
+    def _watch_for_exhaustion(self) -> None:
+        """Note when ports ran out: not for the moment in which all were in use, but for some denials in a row."""
+        exhausted, recorder = self._exhausted, self._recorder
+        if not exhausted.active:
+            self._denied_since = None
+        elif self._denied_since is None:
+            self._denied_since = (now_ns(), recorder.established)
+        elif exhausted.lasting:
+            recorder.first_denied_ns, recorder.established_then = self._denied_since
 
     def _hold(self, opened: Sequence[tuple[socket.SocketType, int, int]]) -> None:
         """Watch these from now on. One that cannot be watched (ENOSPC, fs.epoll.max_user_watches) is lost at once."""

@@ -22,6 +22,8 @@ LONGEST_REST_NS: Final = 500_000_000
 DENIALS_MAX: Final = 12
 
 
+#: Denials in a row, over 1 + 2 + 4 ... ms at least, that are no accident.
+LASTING: Final = 6
 #: In churn a range is asked often, so as to see when a port is back: but all pairs together not more than
 #: about a thousand times a second, and a search may take no more than a twentieth of the time.
 _CHURN_LONGEST_NS: Final = 4_000_000
@@ -78,6 +80,11 @@ class Exhaustion:
     def doubtful(self, pair: int) -> bool:
         """Whether the last answer was no: then one attempt at a time is enough to hear the next."""
         return self._denials[pair] > 0
+
+    @property
+    def lasting(self) -> bool:
+        """Whether some pair was denied so often in a row that its ports are not just all in use for a moment."""
+        return max(self._denials) >= LASTING
 
     @property
     def spent(self) -> bool:

@@ -92,8 +92,12 @@ def changes(settings: Sequence[Json], runs: Mapping[int, Sequence[Json]]) -> lis
 
 
 def effects(settings: Sequence[Json], found: Sequence[Change]) -> list[dict[str, Any]]:
-    """The changes by value: the strongest with what they hold under, and how many are noise; strongest first."""
+    """The changes by value: the strongest with what they hold under, and how many are noise.
+
+    In the order of the keys, the first of which is what a matrix is written for; of one key the strongest first.
+    """
     short = short_keys(settings)
+    keys = list(short)
     grouped: dict[str, list[Change]] = {}
     for change in found:
         grouped.setdefault(_frozen({"key": change.key, "value": change.value}), []).append(change)
@@ -114,8 +118,9 @@ def effects(settings: Sequence[Json], found: Sequence[Change]) -> list[dict[str,
             "more": len(real) - len(strongest),
             "text": f"noise in {noise} of {len(group)} combinations",
         }
-        told.append((real[0].strength if real else (0.0, 0.0), effect))
-    return [effect for _, effect in sorted(told, key=lambda one: one[0], reverse=True)]
+        strength = real[0].strength if real else (0.0, 0.0)
+        told.append((keys.index(change.key), [-part for part in strength], effect))
+    return [effect for *_, effect in sorted(told, key=lambda one: one[:2])]
 
 
 def _under(change: Change, settings: Sequence[Json], short: Mapping[str, str]) -> dict[str, Any]:

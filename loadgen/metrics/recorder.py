@@ -42,7 +42,7 @@ _NOT_SCHEDULED: Final = array("q", [-1]) * BATCH_MAX
 class Counter(IntEnum):
     """Positions in the twice-kept counters. Instants are CLOCK_MONOTONIC nanoseconds, 0 for "not yet".
 
-    CLOSED: connections that ended as planned. FIRST_DENIED_NS: when the ports first ran out, with
+    CLOSED: connections that ended as planned. FIRST_DENIED_NS: when the ports first ran out for good, with
     ESTABLISHED_THEN connections established by then. OPEN_PEAK: the most that were open.
     """
 

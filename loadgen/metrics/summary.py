@@ -204,7 +204,7 @@ def _churn(plan: Plan, series: Sequence[Line], *, complete: bool) -> dict[str, A
         "exchange_bytes": plan.churn.exchange_bytes,
         "closed": last.get("closed", 0),
         "mean_per_s": round(established / lasted_s, 3) if lasted_s else 0.0,
-        "sustained_per_s": last.get("sustained_per_s", 0.0),
+        "sustained_per_s": _end_of(series, Phase.CHURN).get("sustained_per_s", 0.0),
         "first_denied_s": last.get("first_denied_s"),
         "ceiling": asdict(plan.ceiling) if plan.ceiling else None,
         "as_predicted": _came_true(plan, last) if complete and plan.ceiling else None,

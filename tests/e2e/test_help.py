@@ -60,7 +60,7 @@ def test_the_schema_is_json(loadgen: Loadgen) -> None:
     assert (done.code, done.err) == (0, "")
     schema = done.summary
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert {"name", "sources", "targets", "connections"} <= set(schema["required"])
+    assert {"name", "sources", "targets"} <= set(schema["required"])
     for path in SCENARIOS:
         keys = re.findall(r"^([a-z_]+):", path.read_text(), re.MULTILINE)
         assert set(keys) <= set(schema["properties"])

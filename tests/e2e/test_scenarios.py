@@ -51,8 +51,9 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "backlog": {"outcomes.established": 30, "outcomes.failed": 10, "latency_us.connect.max": (1_000_000, 5_000_000)},
     "fd-limit": {"outcomes.established": (250, 299), "open.lost": 0, "verdict.limit": "descriptors"},
 }
-#: Tested elsewhere: the main job in test_run.py and test_help.py, the table of a matrix with the matrix.
-ELSEWHERE = {"past-64k", "parity-cliff"}
+#: Tested elsewhere: the main job in test_run.py and test_help.py, the table of a matrix with the matrix, churn
+#: in test_churn.py.
+ELSEWHERE = {"past-64k", "parity-cliff", "tw-reuse", "tw-reuse-full", "tw-buckets", "fin-timeout", "timestamps"}
 NEEDS_ROOT = {"reuseport-uid"}
 
 
@@ -71,7 +72,7 @@ def test_no_scenario_is_forgotten() -> None:
 
 def test_every_scenario_is_in_the_documentation() -> None:
     text = (CHECKOUT / "docs" / "scenarios.md").read_text()
-    for name in NUMBERS:
+    for name in {*NUMBERS, *ELSEWHERE}:
         assert f"(../scenarios/{name}.yaml)" in text
 
 

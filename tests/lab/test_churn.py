@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from loadgen.clock import now_ns
+from loadgen.exhaustion import LASTING
 from loadgen.kernel import snmp, sockstat
 from loadgen.metrics.recorder import Latency
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
@@ -67,9 +68,9 @@ def turn(load: Load, listener: socket.socket, count: int = 1) -> None:
 
 def test_a_fin_keeps_the_four_tuple_for_a_minute(churn: Churn, listener: socket.socket) -> None:
     load = churn()
-    turn(load, listener, 6)
+    turn(load, listener, 4 + LASTING)
     assert (load.recorder.established, load.recorder.closed, load.recorder.open) == (4, 4, 0)
-    assert load.errors == {("connect", "EADDRNOTAVAIL"): 2}
+    assert load.errors == {("connect", "EADDRNOTAVAIL"): LASTING}
     assert load.recorder.established_then == 4
     assert load.recorder.first_denied_ns > 0
     assert in_time_wait() == 4

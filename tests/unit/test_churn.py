@@ -12,7 +12,7 @@ import pytest
 
 from loadgen import connector
 from loadgen.churn import Churner
-from loadgen.exhaustion import Exhaustion
+from loadgen.exhaustion import LASTING, Exhaustion
 from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.sourceports import strategy_for
@@ -98,12 +98,23 @@ def test_what_waits_for_its_end_takes_room(make: Make) -> None:
     assert (recorder.open, recorder.closed, churner.room) == (0, 2, 5)
 
 
-def test_a_first_denial_is_remembered_with_what_was_established_by_then(make: Make) -> None:
-    churner, recorder, _ = make(0, 0, errno.EADDRNOTAVAIL)
-    churner.open_batch((0,) * 3)
-    assert (recorder.established, recorder.failed, recorder.established_then) == (2, 1, 2)
-    assert recorder.first_denied_ns
-    assert churner.rest_ns()
+def test_the_first_denial_that_lasts_is_remembered_with_what_was_established_by_then(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [10**9]
+    monkeypatch.setattr(connector, "now_ns", lambda: clock[0])
+    churner, recorder, _ = make(0, errno.EADDRNOTAVAIL, 0, *[errno.EADDRNOTAVAIL] * LASTING)
+    churner.open_batch((0,) * 2)  # every port is in use for a moment
+    assert (recorder.established, recorder.failed, bool(churner.rest_ns())) == (1, 1, True)
+    clock[0] += 10**9
+    churner.open_batch((0,))
+    since_ns = clock[0] = clock[0] + 10**9
+    for _ in range(LASTING):
+        assert not recorder.first_denied_ns
+        churner.open_batch((0,))
+        clock[0] += 10**9
+    assert (recorder.established, recorder.failed) == (2, 1 + LASTING)
+    assert (recorder.first_denied_ns, recorder.established_then) == (since_ns, 2)
     assert not churner.spent
 
 
