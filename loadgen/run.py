@@ -12,14 +12,13 @@ drain early, twice to stop at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from errno import EINVAL, ENOENT, ESRCH
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from loadgen import guard, rundir, sink
+from loadgen import guard, rundir
 from loadgen.capacity import Allowances, make_plan, sink_endpoints
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import (
@@ -31,18 +30,18 @@ from loadgen.errors import (
     LoadgenError,
     ResultsError,
 )
-from loadgen.kernel import snmp, sockstat
 from loadgen.kernel.host import HostFacts
-from loadgen.launch.fleet import GONE, Fleet, Member, how_it_ended
+from loadgen.launch.fleet import Fleet, Member, how_it_ended
+from loadgen.listening import SINK, Sinks
 from loadgen.metrics.recorder import Blocks, Counter, block_dtype
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.metrics.summary import broken_invariants
 from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
 from loadgen.scenario import Fallback, Scenario
+from loadgen.telemetry import Telemetry
 from loadgen.worker import sizes_of
 
 WORKER: Final = "worker"
-SINK: Final = "sink"
 
 #: Time for the "start" messages to reach everybody before the common instant.
 _START_DELAY_NS: Final = 20_000_000
@@ -58,9 +57,6 @@ _DRAIN_TIMEOUT_S: Final = 120.0
 _CABLE_TIMEOUT_S: Final = 60.0
 #: A probe gives up on its own before that.
 _PROBE_TIMEOUT_S: Final = 45.0
-#: How long the sinks may take to see the last end of file.
-_SINK_SETTLE_S: Final = 5.0
-_SINK_POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +103,6 @@ class Orchestrator:
         self._phase = Phase.RAMP
         self._failure: LoadgenError | None = None
         self._stalled: set[int] = set()
-        self._sink_blocks: Blocks | None = None
         self._snapshots: Snapshots | None = None
         self._writer: rundir.RunWriter | None = None
         self._fleet: Fleet | None = None
@@ -210,31 +205,9 @@ class Orchestrator:
             raise HostError(answer["text"])
 
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
-        endpoints = sink_endpoints(plan)
-        self._accepts_all = all(target.sink and target.accept_after_s is not None for target in plan.targets)
-        if plan.sinks:
-            rows = len(plan.sources) + len(self._scenario.probes) + 2  # one for strangers, one for those beyond
-            listening = [target for target in plan.targets if target.sink]
-            backlogs = {target.endpoint: target.backlog for target in listening if target.backlog}
-            accept_after_s = {target.endpoint: target.accept_after_s for target in listening}
-            closes_after = plan.churn.exchange_bytes if plan.churn and plan.close is CloseMode.TARGET else None
-            self._sink_blocks = Blocks.create("loadgen-sinks", sink.block_dtype(rows), plan.sinks)
-            entry = ["loadgen.sink:main"]
-            if self._scenario.has_cable:
-                entry.insert(0, "loadgen.lab.namespace:in_sinks")
-            await fleet.start(
-                SINK,
-                entry[0],
-                [
-                    sink.SinkShard(
-                        endpoints, index, plan.sinks, rows, facts.descriptors, backlogs, accept_after_s, closes_after
-                    )
-                    for index in range(plan.sinks)
-                ],
-                *entry[1:],
-                blocks_fd=self._sink_blocks.fd,
-                timeout_s=_READY_TIMEOUT_S,
-            )
+        self._sinks = Sinks(fleet, plan, strangers=len(self._scenario.probes))
+        entered = "loadgen.lab.namespace:in_sinks" if self._scenario.has_cable else None
+        await self._sinks.start(facts.descriptors, entered=entered, timeout_s=_READY_TIMEOUT_S)
         self._blocks = Blocks.create("loadgen-workers", block_dtype(len(plan.pairs)), plan.workers)
         await fleet.start(
             WORKER,
@@ -248,9 +221,7 @@ class Orchestrator:
     async def _conduct(self, fleet: Fleet, plan: Plan) -> None:
         """Ramp, hold, drain, or churn, with a line of the series per interval and at the end of each phase."""
         self._phase = Phase.CHURN if plan.churn else Phase.RAMP
-        self._proc_net = Path(f"/proc/{fleet.zygote.pid}/net")
-        self._kernel_before = snmp.read(self._proc_net)
-        self._sink_kernel_before = snmp.read(self._sink_proc_net) if self._sink_proc_net else {}
+        self._telemetry = Telemetry(fleet, apart=self._scenario.has_cable)
         self._start_ns = now_ns() + _START_DELAY_NS
         self._snapshots = snapshots = Snapshots(self._blocks, sizes_of(plan), start_ns=self._start_ns)
         record = partial(self._record_line, fleet, plan, snapshots)
@@ -264,6 +235,11 @@ class Orchestrator:
         for watcher in watchers:
             watcher.add_done_callback(lambda _: fleet.notify())
         until = partial(self._until, fleet, watchers)
+
+        async def settle() -> None:
+            established = int(snapshots.counters()[:, Counter.ESTABLISHED].sum())
+            await self._sinks.settle(established, enough=lambda: self._interrupts > 1)
+
         try:
             await until(lambda: fleet.all_of(WORKER, {"opened"}))
             record()
@@ -275,12 +251,12 @@ class Orchestrator:
             await self._probe(fleet, ProbeWhen.HOLD)
             if self._interrupts < 2:
                 if plan.close is CloseMode.TARGET:
-                    fleet.tell(SINK, do="close")
+                    self._sinks.close_first()
                 fleet.tell(WORKER, do="drain")
                 await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
-                await self._settle_sinks(fleet)
+                await settle()
                 await self._probe(fleet, ProbeWhen.AFTER)
-                await self._settle_sinks(fleet)
+                await settle()
             record()
         finally:
             for watcher in watchers:
@@ -335,25 +311,6 @@ class Orchestrator:
                 "probe", text, name=spec.name, result=result, target=str(probe.target), sources=answer["sources"]
             )
 
-    async def _settle_sinks(self, fleet: Fleet) -> None:
-        """The clients are done; give the sinks that are still there a moment to read the last end of file.
-
-        What a sink has published may be older than the clients' end, so its heartbeat has to be younger.
-        In churn what it has not accepted yet may be closed already at this end, and not be open anywhere.
-        """
-        established = int(self._snapshots.counters()[:, Counter.ESTABLISHED].sum()) if self._snapshots else 0
-        begun = now_ns()
-        while now_ns() < begun + _SINK_SETTLE_S * NS_PER_S and self._interrupts < 2 and fleet.alive(SINK):
-            seen = self._sink_now(fleet)
-            if not seen or not self._sink_blocks:
-                return
-            alive = [member.index for member in fleet.alive(SINK)]
-            heartbeats = self._sink_blocks.records["counters"][alive, sink.SinkCounter.HEARTBEAT_NS]
-            accepted = seen["accepted"] >= established or not self._accepts_all
-            if not seen["open"] and heartbeats.min() > begun and accepted:
-                return
-            await asyncio.sleep(_SINK_POLL_S)
-
     async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
         """Do it once per interval, on the interval's own beat so that a slow disk shifts nothing."""
         beat = self._start_ns
@@ -395,35 +352,11 @@ class Orchestrator:
             self._phase,
             now_ns(),
             workers={"alive": len(fleet.alive(WORKER)), "stalled": len(self._stalled)},
-            sink=self._sink_now(fleet, final=final),
-            kernel=self._kernel_now(),
+            sink=self._sinks.now(final=final),
+            kernel=self._telemetry.now(),
         )
         self._save(lambda writer: writer.append_series(line))
         self._observer(plan, line)
-
-    def _sink_now(self, fleet: Fleet, *, final: bool = False) -> dict[str, Any] | None:
-        if self._sink_blocks is None:
-            return None
-        gone = [member.index for member in fleet.members if member.kind == SINK and member.state == GONE]
-        now: dict[str, Any] = sink.totals(self._sink_blocks, gone)
-        if final:
-            now["sources"] = sink.by_source(self._sink_blocks)
-        return now
-
-    def _kernel_now(self) -> dict[str, Any]:
-        """The clients' namespace, and under "sink" that of the sinks where it is another and one is alive."""
-        kernel = _kernel_of(self._proc_net, self._kernel_before)
-        if kernel and self._sink_proc_net:
-            sink_kernel = _kernel_of(self._sink_proc_net, self._sink_kernel_before)
-            if sink_kernel:
-                kernel["sink"] = sink_kernel
-        return kernel
-
-    @property
-    def _sink_proc_net(self) -> Path | None:
-        """Where the sinks' namespace shows its counters, if it is one of their own and one is alive."""
-        alive = self._fleet.alive(SINK) if self._fleet and self._scenario.has_cable else []
-        return Path(f"/proc/{alive[0].pid}/net") if alive else None
 
     def _event(self, event: str, text: str, at_ns: int | None = None, **more: Any) -> None:
         """Write down what happened, and tell whoever watches; kept until there is a run directory."""
@@ -474,20 +407,6 @@ class Orchestrator:
         if not all(expectation["passed"] for expectation in summary["expect"]):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
-
-
-def _kernel_of(proc_net: Path, before: Mapping[str, int]) -> dict[str, Any]:
-    """The numbers of one namespace, and what changed in it; nothing when the process it is named by is gone."""
-    try:
-        sockets, counters = sockstat.read(proc_net), snmp.read(proc_net)
-    except OSError as error:
-        if error.errno not in (ENOENT, EINVAL, ESRCH):
-            raise
-        return {}
-    return {
-        "now": {f"sockstat.{name}": sockets[name] for name in ("tcp_inuse", "tcp_tw")},
-        "delta": snmp.delta(before, counters),
-    }
 
 
 def _failures(result: dict[str, Any]) -> str:

@@ -16,6 +16,8 @@ MODULES = sorted(
 #: What is tested without a module of its own name, and where.
 ELSEWHERE = {
     "run": "tests/e2e: a run is processes, files and signals, and is tested as a user sees it",
+    "listening": "tests/e2e, as run: the sinks' numbers beside the workers', and a sink that is killed",
+    "telemetry": "tests/lab/test_veth.py and tests/e2e/test_churn.py: counters of both namespaces of a real run",
     "serve": "tests/e2e: `loadgen sink` is a process that is sent a signal",
 }
 

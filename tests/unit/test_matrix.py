@@ -21,6 +21,7 @@ from loadgen.matrix import with_overrides
 from loadgen.metrics import matrix as matrices
 from loadgen.report import matrix as report
 from loadgen.report import matrix_chart, matrix_text
+from loadgen.scenario.values import REPEAT_MAX
 
 BASE = """\
 name: m
@@ -380,7 +381,7 @@ def churning(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_limit_of_a_summary_is_that_of_a_scenario() -> None:
-    assert matrices.ROUNDS_MAX == scenario.REPEAT_MAX
+    assert matrices.ROUNDS_MAX == REPEAT_MAX
 
 
 def test_a_cell_says_the_median_of_its_rounds_and_what_was_foretold() -> None:
