@@ -23,6 +23,7 @@ from loadgen.model import (
     Churn,
     Endpoint,
     Headroom,
+    Heartbeat,
     Plan,
     PortRange,
     Strategy,
@@ -154,12 +155,18 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         sinks=sinks,
         routes=routes,
         descriptor_limit=scenario.descriptors,
+        heartbeat=_heartbeat(scenario),
         churn=_churn(scenario),
         expect=tuple(expectation.text for expectation in scenario.expect),
         headroom=headroom,
         notes=tuple(notes),
     )
     return replace(plan, ceiling=ceiling(plan, plan.churn, facts.sysctls)) if plan.churn else plan
+
+
+def _heartbeat(scenario: Scenario) -> Heartbeat | None:
+    spec = scenario.heartbeat
+    return Heartbeat(float(spec.every_s), spec.size, spec.share) if spec else None
 
 
 def _churn(scenario: Scenario) -> Churn | None:

@@ -463,7 +463,10 @@ class Connector:
             return
         number = 0
         try:
-            alive = len(sock.recv(_READ_SIZE)) > 0
+            data = sock.recv(_READ_SIZE)
+            alive = len(data) > 0
+            if alive:
+                self._received(fd, data)
         except BlockingIOError:
             alive = not event & _GONE
         except OSError as error:
@@ -475,6 +478,9 @@ class Connector:
             sock.close()
         else:
             self._lose(fd, error_key(Syscall.RECV, number))
+
+    def _received(self, fd: int, data: bytes) -> None:
+        """A held connection had data, which nobody asked for here."""
 
     def _lose(self, fd: int, key: int) -> None:
         """A connection that was open is no more, and not by our will."""

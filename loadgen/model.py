@@ -194,6 +194,15 @@ class Churn:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What held connections send and read back: a share of them (0 to 1), so many bytes, every so often."""
+
+    every_s: float
+    size: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ceiling:
     """What a port's rest in TIME-WAIT leaves of churn; made by `loadgen.timewait`.
 
@@ -229,6 +238,7 @@ class Plan:
     sinks: sink processes, 0 when every target is somebody else's.
     routes: where connect() alone chooses, the source address it takes for each target; else empty.
     descriptor_limit: what the workers' limit of open files is lowered to; None: left as it is.
+    heartbeat: of connections that are held; None: they send nothing.
     churn, ceiling: of a plan that opens and closes all the time; else None.
     """
 
@@ -250,6 +260,7 @@ class Plan:
     sinks: int
     routes: tuple[str, ...] = ()
     descriptor_limit: int | None = None
+    heartbeat: Heartbeat | None = None
     churn: Churn | None = None
     ceiling: Ceiling | None = None
     expect: tuple[str, ...] = ()
@@ -302,6 +313,7 @@ class Plan:
                 "close": CloseMode(data["close"]),
                 "routes": tuple(data["routes"]),
                 "descriptor_limit": data["descriptor_limit"],
+                "heartbeat": Heartbeat(**data["heartbeat"]) if data["heartbeat"] else None,
                 "churn": Churn(**data["churn"]) if data["churn"] else None,
                 "ceiling": Ceiling(**data["ceiling"]) if data["ceiling"] else None,
                 "expect": tuple(data["expect"]),

@@ -110,6 +110,14 @@ class Block:
         return self.version == network.version and first <= self.first and self.last <= last
 
 
+def share(text: object) -> float:
+    """`1%` -> 0.01; above 0% and up to 100%. Raises: ValueError with what to write."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?%", text) if isinstance(text, str) else None
+    if not found or not 0 < float(found[1]) <= 100:
+        raise ValueError("write a share above 0% and up to 100%, for example 1%")
+    return float(found[1]) / 100
+
+
 def is_interface(text: str) -> bool:
     """Whether text reads as the name of a network interface (`eth0`) rather than as an address."""
     return _INTERFACE.fullmatch(text) is not None

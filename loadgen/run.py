@@ -245,6 +245,7 @@ class Orchestrator:
             record()
             if not plan.churn:
                 self._phase = Phase.HOLD
+                fleet.tell(WORKER, do="hold")
                 await until(lambda: False, plan.hold_s)
                 record()
             self._phase = Phase.DRAIN

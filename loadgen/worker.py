@@ -24,6 +24,7 @@ from loadgen.churn import Churner
 from loadgen.clock import NS_PER_S, Alarm, now_ns
 from loadgen.connector import Connector
 from loadgen.exhaustion import Exhaustion
+from loadgen.heartbeat import Beater
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
 from loadgen.model import CloseMode, Plan, PortRange, Shard
@@ -34,6 +35,8 @@ from loadgen.sourceports import strategy_for
 _BATCH: Final = 64
 #: How often everything that is not counted per batch is published, and the loop's own lag is measured.
 _TICK_S: Final = 0.1
+#: How often heartbeats that are due are sent.
+_BEAT_S: Final = 0.02
 
 
 def sizes_of(plan: Plan) -> list[int]:
@@ -74,41 +77,35 @@ def may_self_connect(shard: Shard) -> list[bool]:
 
 
 def connector_of(shard: Shard, recorder: Recorder, descriptors: int) -> Connector:
-    """The connections of one shard: held until told otherwise, or in churn."""
+    """The connections of one shard: held until told otherwise, with a heartbeat or without, or in churn."""
     plan = shard.plan
     churn = plan.churn
     ports = slice_of(shard)
-    skipped = frozenset(plan.skipped_ports)
     sources = [source for source, _ in plan.pairs]
     first_pair = arrivals.first_pair(sizes_of(plan), plan.sharded_spaces, len(plan.pairs), shard.index)
-    self_connect = may_self_connect(shard)
-    if churn is None:
-        return Connector(
+    source_ports = strategy_for(plan.strategy, sources, ports, frozenset(plan.skipped_ports), churn=churn is not None)
+    common: dict[str, Any] = {
+        "first_pair": first_pair,
+        "self_connect": may_self_connect(shard),
+        "close": plan.close,
+        "timeout_s": plan.timeout_s,
+        "in_flight_max": plan.in_flight_max,
+        "descriptors": descriptors,
+    }
+    if churn:
+        searched = 1 if plan.strategy.slices_ports else len(ports)
+        return Churner(
             plan.pairs,
-            strategy_for(plan.strategy, sources, ports, skipped),
+            source_ports,
             recorder,
-            first_pair=first_pair,
-            self_connect=self_connect,
-            close=plan.close,
-            timeout_s=plan.timeout_s,
-            in_flight_max=plan.in_flight_max,
-            descriptors=descriptors,
+            exhausted=Exhaustion(len(plan.pairs), churn_ports=searched),
+            exchange_bytes=churn.exchange_bytes,
+            open_max=arrivals.part(plan.connections, shard.index, plan.workers),
+            **common,
         )
-    searched = 1 if plan.strategy.slices_ports else len(ports)
-    return Churner(
-        plan.pairs,
-        strategy_for(plan.strategy, sources, ports, skipped, churn=True),
-        recorder,
-        first_pair=first_pair,
-        self_connect=self_connect,
-        close=plan.close,
-        timeout_s=plan.timeout_s,
-        in_flight_max=plan.in_flight_max,
-        descriptors=descriptors,
-        exhausted=Exhaustion(len(plan.pairs), churn_ports=searched),
-        exchange_bytes=churn.exchange_bytes,
-        open_max=arrivals.part(plan.connections, shard.index, plan.workers),
-    )
+    if plan.heartbeat:
+        return Beater(plan.pairs, source_ports, recorder, heartbeat=plan.heartbeat, **common)
+    return Connector(plan.pairs, source_ports, recorder, **common)
 
 
 class Worker:
@@ -158,6 +155,8 @@ class Worker:
                 if self._scheduled:
                     self._due = self._due + start_ns
                 self._alarm.set(start_ns)
+            case "hold":
+                self._begin_to_beat()
             case "drain":
                 self._drop_arrivals()
                 self._connector.abandon()
@@ -258,6 +257,16 @@ class Worker:
         else:
             self._until_ns = 0
         self._opened = self._draining = True
+
+    def _begin_to_beat(self) -> None:
+        if isinstance(self._connector, Beater):
+            self._connector.begin(now_ns())
+            self._beat()
+
+    def _beat(self) -> None:
+        if isinstance(self._connector, Beater) and not self._draining:
+            self._connector.beat(now_ns())
+            self._loop.call_later(_BEAT_S, self._beat)
 
     def _await_end(self) -> None:
         """Our sinks are closing what is held; what they leave open for too long is closed from here."""

@@ -42,7 +42,8 @@ _NOT_SCHEDULED: Final = array("q", [-1]) * BATCH_MAX
 class Counter(IntEnum):
     """Positions in the twice-kept counters. Instants are CLOCK_MONOTONIC nanoseconds, 0 for "not yet".
 
-    CLOSED: connections that ended as planned. FIRST_DENIED_NS: when the ports first ran out for good, with
+    CLOSED: connections that ended as planned. BEATING: connections that beat, with the requests they sent,
+    the beats they missed and the replies that were wrong. FIRST_DENIED_NS: when the ports first ran out for good, with
     ESTABLISHED_THEN connections established by then. OPEN_PEAK: the most that were open.
     """
 
@@ -55,14 +56,18 @@ class Counter(IntEnum):
     LOST = 6
     RETRIED = 7
     CLOSED = 8
-    FIRST_STARTED_NS = 9
-    LAST_ESTABLISHED_NS = 10
-    HEARTBEAT_NS = 11
-    CPU_NS = 12
-    STARTED_CPU_NS = 13
-    FIRST_DENIED_NS = 14
-    ESTABLISHED_THEN = 15
-    OPEN_PEAK = 16
+    BEATING = 9
+    BEATS = 10
+    MISSED = 11
+    WRONG = 12
+    FIRST_STARTED_NS = 13
+    LAST_ESTABLISHED_NS = 14
+    HEARTBEAT_NS = 15
+    CPU_NS = 16
+    STARTED_CPU_NS = 17
+    FIRST_DENIED_NS = 18
+    ESTABLISHED_THEN = 19
+    OPEN_PEAK = 20
 
 
 class Latency(IntEnum):
@@ -70,7 +75,8 @@ class Latency(IntEnum):
 
     LATENESS: started - due, loadgen's own delay. CONNECT: established - started, the network's and
     the target's. ARRIVAL: established - due, what a user would have waited; the only one of the
-    three that is free of coordinated omission. EXCHANGE: reply read - request written, in churn.
+    three that is free of coordinated omission. EXCHANGE: reply read - request written, in churn
+    and in heartbeats.
     """
 
     LATENESS = 0
@@ -155,6 +161,8 @@ class Recorder:
         "_pair_closed",
         "_pending",
         "_scheduled",
+        "beating",
+        "beats",
         "closed",
         "cpu_ns",
         "established",
@@ -166,6 +174,7 @@ class Recorder:
         "in_flight",
         "last_established_ns",
         "lost",
+        "missed",
         "next_mark",
         "not_started",
         "open",
@@ -175,6 +184,7 @@ class Recorder:
         "retried",
         "started",
         "started_cpu_ns",
+        "wrong",
     )
 
     def __init__(self, block: Any, *, scheduled: int | None) -> None:
@@ -192,6 +202,7 @@ class Recorder:
         self.open = self.open_peak = self.lost = self.retried = self.closed = 0
         self.first_started_ns = self.last_established_ns = self.heartbeat_ns = 0
         self.first_denied_ns = self.established_then = 0
+        self.beating = self.beats = self.missed = self.wrong = 0
         self.cpu_ns = self.started_cpu_ns = 0
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
         self._pending = 0
@@ -293,6 +304,10 @@ class Recorder:
                 self.lost,
                 self.retried,
                 self.closed,
+                self.beating,
+                self.beats,
+                self.missed,
+                self.wrong,
                 self.first_started_ns,
                 self.last_established_ns,
                 self.heartbeat_ns,

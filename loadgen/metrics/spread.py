@@ -30,7 +30,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """values: at least one finite number."""
+        """values: at least one finite number, none below 0."""
         return cls(float(median(values)), float(min(values)), float(max(values)), len(values))
 
     def to_json(self) -> dict[str, Any]:
@@ -43,11 +43,17 @@ class Spread:
         return abs(self.median - other.median) / larger if larger else 0.0
 
     def is_noise(self, other: Spread) -> bool:
-        """Whether these two cannot be told apart: the ranges meet, or the medians are too close."""
+        """Whether these two cannot be told apart: the medians are too close, or the ranges are.
+
+        Ranges of a few runs keep clear of each other by chance once in a while, and a matrix compares many. So
+        what lies between them has to be more than the wider of them, or one has to begin at twice the other's end.
+        """
         share = self.share_of_difference(other)
         if min(self.runs, other.runs) == 1:
             return share < NOISE_OF_ONE
-        return share < NOISE or (self.low <= other.high and other.low <= self.high)
+        end, begin = min(self.high, other.high), max(self.low, other.low)
+        apart = begin - end > max(self.high - self.low, other.high - other.low) or (begin > end and begin >= 2 * end)
+        return share < NOISE or not apart
 
 
 def number(value: object) -> float | None:

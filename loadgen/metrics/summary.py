@@ -86,6 +86,7 @@ def summarise(
             "lost": last.get("lost", 0),
         },
         "rate_per_s": _rates(series),
+        "heartbeat": _heartbeat(plan, last, latency) if plan.heartbeat else None,
         "churn": _churn(plan, series, complete=complete) if plan.churn else None,
         "tenths_s": [round(later - earlier, 6) for earlier, later in pairwise((0.0, *last.get("tenths_s", ())))],
         "cost_us": list(last.get("cost_us", ())),
@@ -212,6 +213,20 @@ def _churn(plan: Plan, series: Sequence[Line], *, complete: bool) -> dict[str, A
         "time_waits": kernel["delta"].get("TcpExt.TW", 0),
         "overflows": kernel["delta"].get("TcpExt.TCPTimeWaitOverflow", 0),
         "time_wait_peak": kernel["peak"].get("sockstat.tcp_tw", 0),
+    }
+
+
+def _heartbeat(plan: Plan, last: Line, latency: Any) -> dict[str, Any]:
+    """Whether those held connections that were asked for a sign of life gave one."""
+    assert plan.heartbeat
+    return {
+        "every_s": plan.heartbeat.every_s,
+        "bytes": plan.heartbeat.size,
+        "connections": last.get("beating", 0),
+        "sent": last.get("beats", 0),
+        "answered": int(latency[Latency.EXCHANGE].sum()),
+        "missed": last.get("missed", 0),
+        "wrong": last.get("wrong", 0),
     }
 
 

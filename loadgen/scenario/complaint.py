@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from loadgen import quantities, yamltext
 from loadgen.errors import ScenarioError
-from loadgen.scenario.parts import Arrival, ChurnSpec, Lab, ProbeSpec, Sources, StageSpec, TargetSpec
+from loadgen.scenario.parts import Arrival, ChurnSpec, HeartbeatSpec, Lab, ProbeSpec, Sources, StageSpec, TargetSpec
 from loadgen.scenario.values import Model
 from loadgen.scenario.whole import Scenario
 from loadgen.yamltext import Document, shown
@@ -28,6 +28,7 @@ MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
     ("lab",): Lab,
     ("sources",): Sources,
     ("targets",): TargetSpec,
+    ("heartbeat",): HeartbeatSpec,
     ("churn",): ChurnSpec,
     ("probes",): ProbeSpec,
     ("arrival",): Arrival,

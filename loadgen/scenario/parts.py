@@ -10,7 +10,16 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Final, cast
 
-from pydantic import AfterValidator, Field, StrictBool, StrictInt, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from loadgen import model, quantities
 from loadgen.model import Endpoint, ProbeKind, ProbeWhen, Strategy, Topology
@@ -264,6 +273,20 @@ class Arrival(Model):
             message = "the last rate must be above 0/s, because it stays until every connection is due"
             raise wrong_at(("stages", len(self.written) - 1, "to"), message)
         return self
+
+
+class HeartbeatSpec(Model):
+    """Held connections that show they are alive: some bytes now and then, sent and read back."""
+
+    every_s: Annotated[Duration, AfterValidator(within("100ms", "1h"))] = Field(
+        alias="every", description="how often each of them sends", examples=["1s"]
+    )
+    size: StrictInt = Field(16, ge=1, le=16_384, alias="bytes", description="how much", examples=[16])
+    share: Annotated[
+        float,
+        BeforeValidator(quantities.share),
+        WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$"}),
+    ] = Field(cast(Any, "100%"), description="of the held connections", examples=["1%"])
 
 
 class ChurnSpec(Model):

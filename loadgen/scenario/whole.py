@@ -14,7 +14,7 @@ from loadgen.arrivals import due_within
 from loadgen.expectation import Expectation
 from loadgen.model import CloseMode, Endpoint, PortRange, Probe, ProbeWhen, Topology
 from loadgen.quantities import Block
-from loadgen.scenario.parts import Arrival, ChurnSpec, Fallback, Lab, ProbeSpec, Sources, TargetSpec
+from loadgen.scenario.parts import Arrival, ChurnSpec, Fallback, HeartbeatSpec, Lab, ProbeSpec, Sources, TargetSpec
 from loadgen.scenario.values import (
     CELLS_MAX,
     CONNECTIONS_MAX,
@@ -62,6 +62,9 @@ class Scenario(Model):
         alias="hold",
         description="duration all stay open after the last was due",
         examples=["30s"],
+    )
+    heartbeat: HeartbeatSpec | None = Field(
+        None, description="a sign of life of what is held", examples=[{"every": "1s"}]
     )
     timeout_s: Annotated[Duration, AfterValidator(within("1ms", "1h"))] = Field(
         cast(Any, "10s"),
@@ -166,6 +169,7 @@ class Scenario(Model):
         for key, said, instead in (
             ("connections", self.connections is not None, "churn.concurrency says how many are open at a time"),
             ("hold", "hold_s" in self.model_fields_set, "churn.duration says how long it goes on"),
+            ("heartbeat", self.heartbeat is not None, "churn.exchange has each of them send something"),
         ):
             if said:
                 raise wrong_at((key,), f"{key} is for connections that are held; {instead}", "wrong_key")

@@ -23,11 +23,12 @@ from loadgen.churn import Churner
 from loadgen.clock import now_ns
 from loadgen.connector import Connector
 from loadgen.exhaustion import Exhaustion
+from loadgen.heartbeat import Beater
 from loadgen.launch.fleet import Fleet, Member, how_it_ended
 from loadgen.metrics.outcomes import describe
 from loadgen.metrics.recorder import BATCH_MAX, Blocks, Recorder, block_dtype
 from loadgen.metrics.snapshot import Snapshots
-from loadgen.model import CloseMode, Endpoint, Phase, Plan, PortRange, Shard, Strategy, Target
+from loadgen.model import CloseMode, Endpoint, Heartbeat, Phase, Plan, PortRange, Shard, Strategy, Target
 from loadgen.sourceports import strategy_for
 from loadgen.worker import sizes_of
 
@@ -165,6 +166,7 @@ class Load:
         churn: bool = False,
         exchange_bytes: int = 0,
         open_max: int = 1000,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self.pairs = pairs
         self._blocks = Blocks.create("test", block_dtype(len(pairs)), 1)
@@ -182,7 +184,9 @@ class Load:
         if churn:
             settings["exhausted"] = Exhaustion(len(pairs), churn_ports=1)
             settings |= {"exchange_bytes": exchange_bytes, "open_max": open_max}
-        kind = Churner if churn else Connector
+        if heartbeat:
+            settings["heartbeat"] = heartbeat
+        kind = Churner if churn else Beater if heartbeat else Connector
         self.connector = kind(pairs, self.ports, self.recorder, **settings)
 
     def open(self, count: int = 1) -> None:

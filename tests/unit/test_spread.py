@@ -42,6 +42,11 @@ def test_noise_is_the_same_from_both_sides_and_nothing_differs_from_itself(one: 
         ((100.0,), (60.0, 60.0, 60.0), True),  # on one side
         ((100.0,), (50.0,), False),
         ((0.0,), (5.0,), False),
+        ((100.0, 110.0), (119.0, 122.0), True),  # between them lies less than the wider range
+        ((100.0, 110.0), (121.0, 124.0), False),
+        ((0.0, 0.0), (5.0, 17.0), False),  # it begins at more than twice the other's end
+        ((8.0, 10.0), (19.0, 40.0), True),
+        ((8.0, 10.0), (20.0, 40.0), False),
     ],
 )
 def test_what_is_noise(one: tuple[float, ...], two: tuple[float, ...], noise: bool) -> None:

@@ -52,7 +52,7 @@ def test_before_anything_happens_a_line_is_all_zeros() -> None:
         "phase": "ramp",
         "scheduled": 7,
         **dict.fromkeys(("started", "established", "failed", "in_flight", "not_started", "open", "lost", "retried"), 0),
-        "closed": 0,
+        **dict.fromkeys(("closed", "beating", "beats", "missed", "wrong"), 0),
         "open_peak": 0,
         "ramp_s": 0.0,
         "sustained_per_s": 0.0,
