@@ -52,8 +52,17 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "fd-limit": {"outcomes.established": (250, 299), "open.lost": 0, "verdict.limit": "descriptors"},
 }
 #: Tested elsewhere: the main job in test_run.py and test_help.py, the table of a matrix with the matrix, churn
-#: in test_churn.py.
-ELSEWHERE = {"past-64k", "parity-cliff", "tw-reuse", "tw-reuse-full", "tw-buckets", "fin-timeout", "timestamps"}
+#: in test_churn.py, and a million (at a small scale) with the heartbeat in test_run.py.
+ELSEWHERE = {
+    "past-64k",
+    "parity-cliff",
+    "tw-reuse",
+    "tw-reuse-full",
+    "tw-buckets",
+    "fin-timeout",
+    "timestamps",
+    "million",
+}
 NEEDS_ROOT = {"reuseport-uid"}
 
 
