@@ -1,6 +1,6 @@
 """loadgen beside a C client: both open and hold the same connections, in the same run, in turn.
 
-    python -m bench.run [--rounds 5] [--quick] [--only CASE] [--reference-only] [--slow]
+    python -m bench.run [--rounds 5] [--quick] [--only CASE] [--reference-only] [--slow] [--million]
 
 A speed in connections per second says little about a program and much about the machine, so every
 claim here is a ratio to `bench/reference/client.c`, measured seconds apart. The harness moves itself
@@ -10,6 +10,11 @@ into a network namespace of its own first: it changes no setting of the host, an
     whole         the same, but loadgen brings its own sink
     last-quarter  64,000 connections from one source address: is the last quarter of the port range
                   as fast as the first?
+    churn         a C client and a loadgen worker, each against one C sink, close every connection with
+                  RST as soon as it is open
+    churn-whole   the same, but loadgen brings its own sink
+    million       only with --million: 1,000,000 connections by 53 processes to 56 sinks, loadgen with its
+                  own; how much longer does it take than C, and how much memory?
 
 Exit code 0 when everything was measured, even below target; 1 when a program failed; 3 when this host
 has no C compiler or allows no network namespace.
@@ -30,8 +35,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -50,8 +56,13 @@ TARGET = "127.0.0.1:9000"
 #: From "go" to the first attempt of the C clients: about what loadgen needs to start its workers, so
 #: that the memory freed by the sample before has had equally long to go cold for both.
 START_DELAY_S = 1.0
-#: How long one ramp may take. With the kernel choosing ports, the second half of 64,000 needs minutes.
-GIVE_UP_S, GIVE_UP_SLOW_S = 60, 300
+#: How long one ramp may take. With the kernel choosing ports, the second half of 64,000 needs minutes; so
+#: may a million.
+GIVE_UP_S, GIVE_UP_LONG_S = 60, 300
+#: How many connections churn has open at a time: what `--window` of the C client is without being given.
+CHURN_CONCURRENCY = 256
+#: Time between two looks at the memory of loadgen's processes, where a case asks for it.
+MEMORY_EVERY_S = 1.0
 QUIET_TIMEOUT_S = 15.0
 
 # netdevice(7); a struct ifreq is 16 bytes of name and 24 of union.
@@ -60,8 +71,10 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 METHOD = """\
 Each round runs both programs, one after the other, taking turns at being first; every sample has fresh
 sinks and starts when no socket of the sample before is left. Rate: established connections / (last
-established - first attempt), over all processes; the sinks accept on the same cores meanwhile. "by
-round" is the median of the ratios inside each round, which the drift of a shared machine disturbs least."""
+established - first attempt), over all processes; the sinks accept on the same cores meanwhile. In churn
+the C client opens and closes a number of connections and loadgen goes on for a time; its rate is
+churn.mean_per_s. "by round" is the median of the ratios inside each round, which the drift of a shared
+machine disturbs least."""
 
 
 # --- what is measured -------------------------------------------------------------------------------------
@@ -74,6 +87,9 @@ class Case:
     processes: C clients, and loadgen's workers. ports: the range of source ports, both ends included.
     own_sink: loadgen listens itself instead of meeting the C sinks. target: the least ratio to be
     content with, of rates to the reference (`by_quarter` False) or of last to first quarter (True).
+    churn_s: 0 to hold the connections; else each is closed at once, the reference opens `connections` of
+    them and loadgen goes on for so long. give_up_s: how long the ramp may take. memory: look at the
+    memory of loadgen's processes, too.
     """
 
     name: str
@@ -87,32 +103,61 @@ class Case:
     own_sink: bool = False
     by_quarter: bool = False
     reference_only: bool = False
+    churn_s: float = 0.0
+    give_up_s: int = GIVE_UP_S
+    memory: bool = False
 
     @property
     def label(self) -> str:
         """Name for people; the strategy tells the cases of last-quarter apart."""
         return f"{self.name}, {self.strategy}"
 
+    @property
+    def at_once(self) -> int:
+        """How many connections are open at a time."""
+        return CHURN_CONCURRENCY if self.churn_s else self.connections
+
+    @property
+    def size(self) -> str:
+        """How much there is to do, for people."""
+        return f"{self.connections:,}" + (f" or {self.churn_s:g} s" if self.churn_s else "")
+
     def small(self) -> Case:
-        """An eighth of the connections in an eighth of the ports: for a look, not for a claim."""
+        """An eighth of the connections, ports and duration: for a look, not for a claim."""
         low, high = self.ports
-        return replace(self, connections=self.connections // 8, ports=(low, low + (high - low + 1) // 8 - 1))
+        ports = (low, low + (high - low + 1) // 8 - 1)
+        return replace(self, connections=self.connections // 8, ports=ports, churn_s=self.churn_s / 8)
 
 
 FOUR_SOURCES = ("127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4")
 OPEN_HOLD = Case("open-hold", "late-range", 36_000, 2, 2, FOUR_SOURCES, target=0.80)
 # 64,000 of the 64,512 ports: each process has 128 to spare, the listener's own port is among them.
 LAST_QUARTER = Case("last-quarter", "late-range", 64_000, 4, 4, ("127.0.1.1",), target=0.80, by_quarter=True)
+CHURN = Case("churn", "late-range", 150_000, 1, 1, ("127.0.1.1",), target=0.75, churn_s=5.0)
 CASES = (
     OPEN_HOLD,
     replace(OPEN_HOLD, name="whole", own_sink=True, target=0.70),
     LAST_QUARTER,
     replace(LAST_QUARTER, strategy="explicit"),
+    CHURN,
+    replace(CHURN, name="churn-whole", own_sink=True),
 )
 #: Only with --slow, only for the reference: what both other strategies are there to avoid.
-SLOW_CASES = (replace(LAST_QUARTER, strategy="kernel", reference_only=True),)
-# A churn case (open and close at once, in a closed loop) belongs here as soon as a scenario can say so;
-# `client --churn` is its reference.
+SLOW_CASES = (replace(LAST_QUARTER, strategy="kernel", reference_only=True, give_up_s=GIVE_UP_LONG_S),)
+#: Only with --million. At most 1.3 times as long as C is a rate of 1 / 1.3. A process that may open 20,000
+#: files holds 18,868 of the connections, and a sink, whose share is by hash, about 17,857.
+MILLION = Case(
+    "million",
+    "late-range",
+    1_000_000,
+    processes=53,
+    sinks=56,
+    sources=tuple(f"127.0.1.{last}" for last in range(1, 21)),
+    target=0.77,
+    own_sink=True,
+    give_up_s=GIVE_UP_LONG_S,
+    memory=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +165,8 @@ class Sample:
     """What one program did once. tenths_s: how long each tenth of the connections took, empty if unknown.
 
     peak: connections the C sinks held at once, all together; None when they were not the sinks.
+    memory_bytes: the most that all loadgen's processes together took, the kernel's part not included;
+    None when nobody looked.
     """
 
     program: str
@@ -131,16 +178,20 @@ class Sample:
     cpu_s: float | None = None
     connect_p50_us: float | None = None
     peak: int | None = None
+    memory_bytes: int | None = None
     note: str = ""
 
     def trouble(self, case: Case) -> str:
         """Why this sample must not be read as a speed; empty when it may."""
-        if self.established != case.connections or self.failed or self.lost:
+        # Churn by loadgen ends with its time, not with a number; and nobody holds what is closed at once.
+        by_time = bool(case.churn_s) and self.program == "loadgen"
+        if self.failed or self.lost or (self.established != case.connections and not by_time):
+            wanted = "" if by_time else f" of {case.connections:,}"
             return (
-                f"{self.established:,} of {case.connections:,} established, {self.failed:,} failed, "
+                f"{self.established:,}{wanted} established, {self.failed:,} failed, "
                 f"{self.lost:,} lost{'; ' + self.note if self.note else ''}"
             )
-        if self.peak is not None and self.peak != case.connections:
+        if self.peak is not None and self.peak != case.connections and not case.churn_s:
             return f"the sinks never held more than {self.peak:,} of {case.connections:,} at once"
         return ""
 
@@ -214,6 +265,25 @@ class Spread:
 def ratio_by_round(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     """Spread of ours / theirs, taken inside each round."""
     return Spread.of([a / b for a, b in zip(ours, theirs, strict=True)])
+
+
+def descendants(parents: Mapping[int, int], ancestor: int) -> list[int]:
+    """`ancestor` and every process below it. parents: process id -> its parent's."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents.items():
+        children.setdefault(parent, []).append(pid)
+    found = [ancestor]
+    for pid in found:  # grows meanwhile
+        found += children.get(pid, [])
+    return found
+
+
+def pss_bytes(smaps_rollup: str) -> int:
+    """Memory of one process, bytes, what it shares divided by the number of sharers; 0 if the text has none."""
+    for line in smaps_rollup.splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 # --- the namespace ----------------------------------------------------------------------------------------
@@ -330,8 +400,14 @@ def first_line(child: subprocess.Popen[str], timeout_s: float) -> dict[str, Any]
 
 def last_line(child: subprocess.Popen[str], timeout_s: float = 60) -> dict[str, Any]:
     """Close the program's standard input, which ends it; the JSON that it writes then."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.close()
     try:
-        answer: dict[str, Any] = json.loads(child.communicate(timeout=timeout_s)[0])
+        child.wait(timeout_s)  # the line fits into the pipe, so nobody has to read meanwhile
+        # Not communicate(): it reads the pipe itself and would miss a line that readline() has buffered,
+        # which happens in churn, where the client writes both lines at once.
+        answer: dict[str, Any] = json.loads(child.stdout.read())
     except (subprocess.TimeoutExpired, ValueError) as error:
         raise LoadgenError(f"{child.args!r} did not end as it should: {error}") from error
     return answer
@@ -340,8 +416,9 @@ def last_line(child: subprocess.Popen[str], timeout_s: float = 60) -> dict[str, 
 @contextmanager
 def c_sinks(case: Case) -> Iterator[list[subprocess.Popen[str]]]:
     """Fresh C sinks that listen on TARGET, sharing its connections by hash."""
-    # The hash does not share evenly: sqrt(n) / 2 is one standard deviation for two sinks, so five of them.
-    expect = case.connections // case.sinks + int(2.5 * case.connections**0.5)
+    # The hash does not share evenly: a sink's part is binomial, so five standard deviations more.
+    part = 1 / case.sinks
+    expect = int(case.at_once * part + 5 * (case.at_once * part * (1 - part)) ** 0.5)
     arguments = ["--listen", TARGET, "--backlog", "65535", "--expect", str(expect)]
     with c_programs("sink", [arguments] * case.sinks) as sinks:
         for sink in sinks:
@@ -351,7 +428,6 @@ def c_sinks(case: Case) -> Iterator[list[subprocess.Popen[str]]]:
 
 def run_reference(case: Case) -> Sample:
     """One sample of the C clients against C sinks."""
-    give_up_s = GIVE_UP_SLOW_S if case.strategy == "kernel" else GIVE_UP_S
     with ExitStack() as stack:
         sinks = stack.enter_context(c_sinks(case))
         start_at_ns = time.monotonic_ns() + int(START_DELAY_S * 1e9)
@@ -359,7 +435,8 @@ def run_reference(case: Case) -> Sample:
             [
                 *("--target", TARGET, "--sources", ",".join(case.sources), "--strategy", case.strategy),
                 *("--connections", str(count), "--ports", f"{low}-{high}", "--close", "rst"),
-                *("--start-at", str(start_at_ns), "--give-up-ms", str(give_up_s * 1000)),
+                *("--start-at", str(start_at_ns), "--give-up-ms", str(case.give_up_s * 1000)),
+                *(["--churn", "--window", str(CHURN_CONCURRENCY)] if case.churn_s else []),
             ]
             for count, (low, high) in zip(
                 shares(case.connections, case.processes),
@@ -368,8 +445,9 @@ def run_reference(case: Case) -> Sample:
             )
         ]
         clients = stack.enter_context(c_programs("client", argument_lists))
-        ramps = [first_line(client, START_DELAY_S + give_up_s + 30) for client in clients]
-        time.sleep(0.5)  # hold: the sinks take what is still in the accept queue
+        ramps = [first_line(client, START_DELAY_S + case.give_up_s + 30) for client in clients]
+        # Hold: the sinks take what is still in the accept queues.
+        time.sleep(max(0.5, case.at_once / 200_000))
         ends = [last_line(client) for client in clients]
         peak = sum(last_line(sink)["peak"] for sink in sinks)
     first_ns = min(ramp["first_ns"] for ramp in ramps)
@@ -402,10 +480,13 @@ def scenario(case: Case) -> str:
         f"name: bench-{case.name}",
         f"sources: {{addresses: [{sources}], strategy: {case.strategy}}}",
         f"targets: [{{address: {TARGET}, sink: {str(case.own_sink).lower()}}}]",
-        f"connections: {case.connections}",
+        *(
+            [f"churn: {{duration: {case.churn_s:g}s, concurrency: {CHURN_CONCURRENCY}}}"]
+            if case.churn_s
+            else [f"connections: {case.connections}", "hold: 1s"]
+        ),
         f"workers: {case.processes}",
         *([f"sinks: {case.sinks}"] if case.own_sink else []),
-        "hold: 1s",
         "close: rst",
     ]
     return "\n".join(lines) + "\n"
@@ -421,9 +502,10 @@ def loadgen_command(file: Path, out: Path) -> list[str]:
 def read_summary(summary: dict[str, Any]) -> Sample:
     """A sample from the keys of summary.json that are compared. Raises: KeyError when one is missing."""
     connect = summary.get("latency_us", {}).get("connect", {})
+    churn = summary.get("churn")
     return Sample(
         program="loadgen",
-        rate_per_s=summary["rate_per_s"]["established_mean"],
+        rate_per_s=churn["mean_per_s"] if churn else summary["rate_per_s"]["established_mean"],
         established=summary["outcomes"]["established"],
         failed=summary["outcomes"]["failed"],
         lost=summary["open"]["lost"],
@@ -432,6 +514,50 @@ def read_summary(summary: dict[str, Any]) -> Sample:
         connect_p50_us=connect.get("p50"),
         note=str(summary.get("verdict", {}).get("text", "")),
     )
+
+
+def memory_of(pid: int) -> int:
+    """Memory of a process and all below it, bytes: the sum of their Pss. Those that just ended count 0.
+
+    What the kernel needs for their sockets is not in it.
+    """
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name, in brackets, may have brackets itself; the state and the parent follow the last one.
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # ended meanwhile
+            continue
+    total = 0
+    for one in descendants(parents, pid):
+        try:
+            total += pss_bytes(Path("/proc", str(one), "smaps_rollup").read_text())
+        except OSError:  # ended meanwhile
+            continue
+    return total
+
+
+@contextmanager
+def memory_watched(pid: int) -> Iterator[list[int]]:
+    """Meanwhile, memory_of(pid) every MEMORY_EVERY_S, each added to the list.
+
+    A thread of the harness does it, on the cores of what is measured. A look at 110 processes takes about
+    90 ms of processor time, on two cores a twentieth of what there is, which loadgen lacks and C does not.
+    """
+    readings: list[int] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(MEMORY_EVERY_S):
+            readings.append(memory_of(pid))
+
+    thread = threading.Thread(target=watch, name="memory")
+    thread.start()
+    try:
+        yield readings
+    finally:
+        over.set()
+        thread.join()
 
 
 def run_loadgen(case: Case) -> Sample:
@@ -443,25 +569,24 @@ def run_loadgen(case: Case) -> Sample:
         file = Path(folder, "scenario.yaml")
         file.write_text(scenario(case))
         sinks = [] if case.own_sink else stack.enter_context(c_sinks(case))
+        command = loadgen_command(file, Path(folder, "results"))
+        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        stack.enter_context(child)
+        stack.callback(child.kill)  # as in c_programs; its workers and sinks end with it
+        readings = stack.enter_context(memory_watched(child.pid)) if case.memory else []
         try:
-            ended = subprocess.run(
-                loadgen_command(file, Path(folder, "results")),
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=GIVE_UP_S + 60,
-            )
+            answer, complaint = child.communicate(timeout=case.give_up_s + 60)
         except subprocess.TimeoutExpired as error:
             raise LoadgenError(f"loadgen run did not end within {error.timeout:g} s") from error
-        if ended.returncode:
-            said = " / ".join(ended.stderr.strip().splitlines()[-3:])
-            raise LoadgenError(f"loadgen run ended with code {ended.returncode}: {said}")
+        if child.returncode:
+            said = " / ".join(complaint.strip().splitlines()[-3:])
+            raise LoadgenError(f"loadgen run ended with code {child.returncode}: {said}")
         try:
-            sample = read_summary(json.loads(ended.stdout))
+            sample = read_summary(json.loads(answer))
         except (ValueError, KeyError) as error:
             raise LoadgenError(f"loadgen's summary cannot be compared: {error!r}") from error
-        return replace(sample, peak=sum(last_line(sink)["peak"] for sink in sinks)) if sinks else sample
+        peak = sum(last_line(sink)["peak"] for sink in sinks) if sinks else None
+        return replace(sample, peak=peak, memory_bytes=max(readings, default=None))
 
 
 # --- the run ----------------------------------------------------------------------------------------------
@@ -486,6 +611,7 @@ def measure(result: Result, rounds: int, *, reference_only: bool, log: Console) 
             trouble = sample.trouble(case)
             log.print(
                 f"{case.label}: round {number + 1} of {rounds}, {sample.program}: {sample.rate_per_s:,.0f}/s"
+                + (f", {sample.memory_bytes / 2**30:.2f} GiB" if sample.memory_bytes else "")
                 + (f" [yellow]({trouble})[/]" if trouble else ""),
                 highlight=False,
             )
@@ -525,7 +651,7 @@ def summarise(result: Result) -> dict[str, Any]:
         for sample in result.reference + result.loadgen
         if (trouble := sample.trouble(case))
     ]
-    summary: dict[str, Any] = {"case": asdict(case), "met": None, "troubles": troubles}
+    summary: dict[str, Any] = {"case": asdict(case), "size": case.size, "met": None, "troubles": troubles}
     for program, samples in (("reference", result.reference), ("loadgen", result.loadgen)):
         if not samples:
             continue
@@ -533,6 +659,8 @@ def summarise(result: Result) -> dict[str, Any]:
         by_quarter, ratios = quarters(samples)
         if ratios:
             summary[program] |= {"quarters_per_s": by_quarter, "last_to_first": asdict(Spread.of(ratios))}
+    if looks := [sample.memory_bytes for sample in result.loadgen if sample.memory_bytes is not None]:
+        summary["loadgen"]["memory_bytes"] = asdict(Spread.of(looks))
     rounds = list(zip(result.loadgen, result.reference, strict=False))  # a failure may have cut the last short
     if rounds:
         ours, theirs = [ours.rate_per_s for ours, _ in rounds], [theirs.rate_per_s for _, theirs in rounds]
@@ -570,7 +698,7 @@ def print_tables(summaries: Sequence[dict[str, Any]], out: Console) -> None:
         for summary in rates:
             ours = "ratio_by_round" in summary
             table.add_row(
-                f"{summary['case']['name']} ({summary['case']['connections']:,})",
+                f"{summary['case']['name']} ({summary['size']})",
                 _range(summary["reference"]["rate_per_s"], ",.0f"),
                 _range(summary["loadgen"]["rate_per_s"], ",.0f") if ours else "-",
                 f"{summary['ratio_of_medians']:.2f}" if ours else "-",
@@ -597,6 +725,10 @@ def print_tables(summaries: Sequence[dict[str, Any]], out: Console) -> None:
                     )
         out.print(table)
     for summary in summaries:
+        if memory := summary.get("loadgen", {}).get("memory_bytes"):
+            gib = _range({key: size / 2**30 for key, size in memory.items()}, ".2f")
+            told = f"loadgen's processes together took {gib} GiB at most (Pss, without the kernel's sockets)"
+            out.print(f"{summary['case']['name']}: {told}", markup=False, highlight=False)
         for trouble in summary["troubles"]:
             out.print(f"{summary['case']['name']}, not judged, {trouble}", markup=False, highlight=False)
 
@@ -626,16 +758,32 @@ def write_results(results: Sequence[Result], summaries: Sequence[dict[str, Any]]
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The flags; argparse ends the program with code 2 by itself when they make no sense."""
     parser = argparse.ArgumentParser(prog="bench.run", description="loadgen beside a C client, in the same run")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of each case (default 5)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each case (default 5; 1 of million)")
     parser.add_argument("--quick", action="store_true", help="one round of an eighth of the size: a look, no claim")
-    parser.add_argument("--only", choices=sorted({case.name for case in CASES}), help="this case alone")
+    parser.add_argument("--only", choices=sorted({case.name for case in (*CASES, MILLION)}), help="this case alone")
     parser.add_argument("--reference-only", action="store_true", help="only the C programs: what can this host do?")
     parser.add_argument("--slow", action="store_true", help="also the kernel's own choice of ports (minutes)")
+    parser.add_argument("--million", action="store_true", help="also 1,000,000 connections (minutes, and 11 GB free)")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if not 1 <= options.rounds <= 1000:
+    if options.rounds is not None and not 1 <= options.rounds <= 1000:
         parser.error("--rounds must be 1 to 1000")
+    if options.only == MILLION.name and not options.million:
+        parser.error("--only million needs --million, too: it takes minutes and much memory")
     return options
+
+
+def cases_of(options: argparse.Namespace) -> list[tuple[Case, int]]:
+    """What to measure, and in how many rounds each."""
+    chosen = []
+    for case in (*CASES, *(SLOW_CASES if options.slow else ()), *([MILLION] if options.million else [])):
+        # Without loadgen, these cases are the same as open-hold and churn.
+        doubled = options.reference_only and case.own_sink and case != MILLION
+        if options.only == case.name or (options.only is None and not doubled):
+            few = options.quick or case in SLOW_CASES
+            rounds = 1 if few else options.rounds or (1 if case == MILLION else 5)
+            chosen.append((case.small() if options.quick else case, rounds))
+    return chosen
 
 
 def run(options: argparse.Namespace) -> int:
@@ -644,18 +792,10 @@ def run(options: argparse.Namespace) -> int:
     log = Console(stderr=True, soft_wrap=True)
     build_reference()
     set_up_namespace()
-    cases = [
-        case.small() if options.quick else case
-        for case in (*CASES, *(SLOW_CASES if options.slow else ()))
-        if options.only in (None, case.name)
-        # Without loadgen the case is the same as open-hold.
-        and not (options.reference_only and case.own_sink and options.only is None)
-    ]
     host, failure = machine(), ""
     results: list[Result] = []
-    for case in cases:
+    for case, rounds in cases_of(options):
         try:
-            rounds = 1 if options.quick or case in SLOW_CASES else options.rounds
             results.append(Result(case))
             measure(results[-1], rounds, reference_only=options.reference_only, log=log)
         except HostError:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 import socket
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.connector import Connector
 from loadgen.metrics.outcomes import Syscall, error_key
 from loadgen.model import Heartbeat
+
+_PAUSE_MIN_S: Final = 0.02
+_PAUSE_MAX_S: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -34,6 +37,8 @@ class Beater(Connector):
         super().__init__(*args, **more)
         self._every_ns = int(heartbeat.every_s * NS_PER_S)
         self._size, self._share = heartbeat.size, heartbeat.share
+        #: How often to see which requests are due: ten times between two of one connection, within reason.
+        self.pause_s = min(max(heartbeat.every_s / 10, _PAUSE_MIN_S), _PAUSE_MAX_S)
         self._beating: list[int] = []
         self._begun_ns = 0
         self._due = 0  # beats that were due so far, all connections together

@@ -18,6 +18,9 @@ SINK: Final = "sink"
 #: How long the sinks may take to see the last end of file.
 _SETTLE_S: Final = 5.0
 _POLL_S: Final = 0.05
+#: With more sinks than so many for each core, a sink lets connections gather for a while before it accepts.
+_CROWD: Final = 2
+_GATHER_S: Final = 0.02
 
 
 class Sinks:
@@ -32,11 +35,12 @@ class Sinks:
         self._blocks = Blocks.create("loadgen-sinks", sink.block_dtype(self._rows), plan.sinks) if plan.sinks else None
         self._accepts_all = all(target.sink and target.accept_after_s is not None for target in plan.targets)
 
-    async def start(self, descriptors: int, *, entered: str | None, timeout_s: float) -> None:
+    async def start(self, descriptors: int, cpus: int, *, entered: str | None, timeout_s: float) -> None:
         """Fork them and wait until all of them listen.
 
-        descriptors: the limit of open files of each. entered: "module:function" that takes a process to where
-        the sinks live, before it runs their own entry; None: they live where everybody does.
+        descriptors: the limit of open files of each. cpus: how many cores there are for all. entered:
+        "module:function" that takes a process to where the sinks live, before it runs their own entry; None:
+        they live where everybody does.
 
         Raises: HostError, IncompleteError as Fleet.start.
         """
@@ -44,6 +48,7 @@ class Sinks:
             return
         plan = self._plan
         listening = [target for target in plan.targets if target.sink]
+        crowded = plan.churn is None and plan.sinks > _CROWD * cpus
         shards = [
             sink.SinkShard(
                 sink_endpoints(plan),
@@ -54,6 +59,7 @@ class Sinks:
                 backlogs={target.endpoint: target.backlog for target in listening if target.backlog},
                 accept_after_s={target.endpoint: target.accept_after_s for target in listening},
                 closes_after=plan.churn.exchange_bytes if plan.churn and plan.close is CloseMode.TARGET else None,
+                gather_s=_GATHER_S if crowded else 0.0,
             )
             for index in range(plan.sinks)
         ]

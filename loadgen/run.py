@@ -12,7 +12,7 @@ drain early, twice to stop at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from loadgen.errors import (
     ResultsError,
 )
 from loadgen.kernel.host import HostFacts
-from loadgen.launch.fleet import Fleet, Member, how_it_ended
+from loadgen.launch.fleet import GONE, Fleet, Member, how_it_ended
 from loadgen.listening import SINK, Sinks
 from loadgen.metrics.recorder import Blocks, Counter, block_dtype
 from loadgen.metrics.snapshot import Snapshots
@@ -207,7 +207,8 @@ class Orchestrator:
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
         self._sinks = Sinks(fleet, plan, strangers=len(self._scenario.probes))
         entered = "loadgen.lab.namespace:in_sinks" if self._scenario.has_cable else None
-        await self._sinks.start(facts.descriptors, entered=entered, timeout_s=_READY_TIMEOUT_S)
+        await self._sinks.start(facts.descriptors, facts.cpus, entered=entered, timeout_s=_READY_TIMEOUT_S)
+        self._at_once = plan.workers if plan.stages or plan.churn else facts.cpus
         self._blocks = Blocks.create("loadgen-workers", block_dtype(len(plan.pairs)), plan.workers)
         await fleet.start(
             WORKER,
@@ -227,7 +228,6 @@ class Orchestrator:
         record = partial(self._record_line, fleet, plan, snapshots)
         if not self._interrupts:
             fleet.tell(SINK, do="start", at_ns=self._start_ns)
-            fleet.tell(WORKER, do="start", at_ns=self._start_ns)
         watchers = [
             asyncio.create_task(self._every(plan.interval_s, record)),
             asyncio.create_task(self._every(_STALL_CHECK_S, partial(self._watch_for_stalls, fleet, snapshots))),
@@ -241,7 +241,7 @@ class Orchestrator:
             await self._sinks.settle(established, enough=lambda: self._interrupts > 1)
 
         try:
-            await until(lambda: fleet.all_of(WORKER, {"opened"}))
+            await self._open(fleet, until)
             record()
             if not plan.churn:
                 self._phase = Phase.HOLD
@@ -251,9 +251,10 @@ class Orchestrator:
             self._phase = Phase.DRAIN
             await self._probe(fleet, ProbeWhen.HOLD)
             if self._interrupts < 2:
-                if plan.close is CloseMode.TARGET:
-                    self._sinks.close_first()
                 fleet.tell(WORKER, do="drain")
+                if plan.close is CloseMode.TARGET:  # not before every worker takes an end for what it is
+                    await fleet.wait(lambda: fleet.all_of(WORKER, {"closing", "drained"}), _DRAIN_TIMEOUT_S)
+                    self._sinks.close_first()
                 await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
                 await settle()
                 await self._probe(fleet, ProbeWhen.AFTER)
@@ -266,6 +267,26 @@ class Orchestrator:
         self._phase = Phase.DONE
         record(final=True)
         self._event("ended", "the run came to its end")
+
+    async def _open(self, fleet: Fleet, until: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
+        """Have every worker open what it has to, and return when all are done, or nothing is to be hoped for.
+
+        All at the same instant where a schedule or a closed loop is theirs together. Else as many as there
+        are cores, and the next whenever one is done: more at a time would only wait for each other, and find
+        the caches full of another's connections.
+        """
+        workers = fleet.alive(WORKER)
+        begun = 0
+        while begun < len(workers) and not self._interrupts:
+            over = _count_over(workers)
+            for member in workers[begun : over + self._at_once]:
+                if member.state != GONE:
+                    member.link.send(do="start", at_ns=self._start_ns)
+                begun += 1
+            await until(lambda over=over: _count_over(workers) > over)  # type: ignore[misc]
+            if _count_over(workers) == over:  # cut short
+                break
+        await until(lambda: fleet.all_of(WORKER, {"opened"}))
 
     async def _until(
         self,
@@ -408,6 +429,10 @@ class Orchestrator:
         if not all(expectation["passed"] for expectation in summary["expect"]):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
+
+
+def _count_over(workers: Sequence[Member]) -> int:
+    return sum(member.state in ("opened", GONE) for member in workers)
 
 
 def _failures(result: dict[str, Any]) -> str:

@@ -45,6 +45,8 @@ _PUBLISH_NS: Final = 50_000_000
 #: How long a sink without a free descriptor leaves its queue alone before it looks again.
 _PAUSE_NS: Final = 50_000_000
 _PAUSE_S: Final = _PAUSE_NS / 1e9
+#: How often a sink to which nothing happens shows that it is there.
+_IDLE_S: Final = 0.2
 #: Longest text of an IPv6 address with a zone: INET6_ADDRSTRLEN + IFNAMSIZ.
 _ADDRESS_SIZE: Final = 62
 
@@ -110,6 +112,8 @@ class SinkShard:
     backlogs: what to give to listen() where it is not BACKLOG.
     accept_after_s: where accepting begins so long after "start", or never (None), instead of at once.
     closes_after: close first, after so many bytes were sent back; None: the client closes first.
+    gather_s: how long to leave the queue alone after it was emptied. With many sinks on few cores each
+    connection would wake another of them; so it wakes one for several. The handshake needs no accept().
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -120,6 +124,7 @@ class SinkShard:
     backlogs: Mapping[Endpoint, int] = field(default_factory=dict)
     accept_after_s: Mapping[Endpoint, float | None] = field(default_factory=dict)
     closes_after: int | None = None
+    gather_s: float = 0.0
 
 
 class Sink:
@@ -135,12 +140,16 @@ class Sink:
         self._seen = memoryview(block["seen"].reshape(-1))
         #: Indexed by descriptor: the row of the connection's source, -1 where there is no connection.
         self._row_of = array("i", [-1]) * shard.descriptors
+        self._non_blocking = bytearray(shard.descriptors)
         self._closes_after = shard.closes_after
         self._owed: dict[int, int] = {}
         self._close_from: int | None = None
         self._unsent: dict[int, bytes] = {}
         self._published_ns = 0
         self._paused_ns = 0
+        self._gather_ns = int(shard.gather_s * NS_PER_S)
+        self._gather_until_ns = 0
+        self._quiet = True
         self._epoll = epoll()
         self._listeners: dict[int, socket.socket] = {}
         #: Listeners that are accepted from, and those that will be: (seconds after "start", descriptor).
@@ -163,7 +172,8 @@ class Sink:
         self._epoll.register(control, EPOLLIN)
         link.send(report="ready")
         while True:
-            events = self._epoll.poll(_PAUSE_S if self._close_from is None else 0, _EVENTS_MAX)
+            events = self._epoll.poll(self._patience_s(), _EVENTS_MAX)
+            self._quiet = self._quiet and not events
             ended = []
             for fd, event in events:
                 if fd in self._listeners:
@@ -190,10 +200,25 @@ class Sink:
             now = now_ns()
             if self._paused_ns and (ended or now - self._paused_ns > _PAUSE_NS):
                 self._resume()
+            if self._gather_until_ns and now >= self._gather_until_ns:
+                self._gather_until_ns = 0
+                self._watch_queues(EPOLLIN)
             if self._later and self._start_ns:
                 self._begin_late(now)
             if now - self._published_ns > _PUBLISH_NS:
                 self._publish(now)
+
+    def _patience_s(self) -> float:
+        """How long to sleep if nothing happens: until something is due, or for long when all is told already."""
+        if self._close_from is not None:
+            return 0.0
+        if self._gather_until_ns:
+            return max(self._gather_until_ns - now_ns(), 0) / NS_PER_S
+        return _IDLE_S if self._quiet and not self._paused_ns and not self._later else _PAUSE_S
+
+    def _watch_queues(self, events: int) -> None:
+        for fd in self._accepting:
+            self._epoll.modify(fd, events)
 
     def _accept_from(self, fd: int) -> None:
         self._accepting.append(fd)
@@ -233,6 +258,9 @@ class Sink:
                 row_of[fd] = row
                 register(fd, _HELD)
         self._counters[SinkCounter.ACCEPTED] += len(accepted)
+        if self._gather_ns and not self._paused_ns:
+            self._gather_until_ns = now_ns() + self._gather_ns
+            self._watch_queues(0)
         if closing:
             for fd, _ in accepted:
                 os.close(fd)
@@ -257,14 +285,17 @@ class Sink:
         except OSError:  # reset by the client; it is closing, whatever its reason
             return False
         if data:
-            # Accepted sockets are left blocking: connections that never send need no fcntl(2).
-            os.set_blocking(fd, False)
+            if not self._non_blocking[fd]:
+                # Accepted sockets are left blocking: connections that never send need no fcntl(2).
+                os.set_blocking(fd, False)
+                self._non_blocking[fd] = 1
             self._write(fd, data)
         return bool(data)
 
     def _write(self, fd: int, data: bytes) -> None:
         """Echo; what the client is not reading yet waits, and so do we with reading more."""
-        data = self._unsent.pop(fd, b"") + data
+        unsent = self._unsent.pop(fd, b"")
+        data = unsent + data
         try:
             sent = os.write(fd, data)
         except BlockingIOError:
@@ -275,8 +306,9 @@ class Sink:
         self._counters[SinkCounter.ECHOED_BYTES] += sent
         if sent < len(data):
             self._unsent[fd] = data[sent:]
-            self._epoll.modify(fd, EPOLLOUT)
-        else:
+            if not unsent:
+                self._epoll.modify(fd, EPOLLOUT)
+        elif unsent:
             self._epoll.modify(fd, _HELD)
         if self._closes_after is not None and self._owes(fd, sent) <= 0:
             self._close(fd)
@@ -292,6 +324,7 @@ class Sink:
         os.close(fd)
         self._open[self._row_of[fd]] -= 1
         self._row_of[fd] = -1
+        self._non_blocking[fd] = 0
         self._counters[SinkCounter.OPEN] -= 1
 
     def _close_held(self, begin: int) -> None:
@@ -306,17 +339,17 @@ class Sink:
         """No descriptor is free: leave the queue alone for a moment instead of spinning on it."""
         self._counters[SinkCounter.REFUSED_BY_LIMIT] += 1
         self._paused_ns = now_ns()
-        for fd in self._accepting:
-            self._epoll.modify(fd, 0)
+        self._gather_until_ns = 0
+        self._watch_queues(0)
 
     def _resume(self) -> None:
         """Look again: something was closed, or it has been quiet for a while."""
         self._paused_ns = 0
-        for fd in self._accepting:
-            self._epoll.modify(fd, EPOLLIN)
+        self._watch_queues(EPOLLIN)
 
     def _publish(self, now: int) -> None:
         self._published_ns = now
+        self._quiet = True
         self._counters[SinkCounter.HEARTBEAT_NS] = now
         self._block["accepted"] = self._accepted
         self._block["open"] = self._open

@@ -1,8 +1,9 @@
 """One worker process: a shard's arrivals, its connector and its recorder on one event loop.
 
 The worker computes everything it does from its shard, so after "start" nobody tells it anything
-until "drain". It reports four things: ready, opened (every arrival is started and answered),
-drained, and failed with a reason. If its link closes, the orchestrator is gone and it leaves at once.
+until "drain". It reports: ready, opened (every arrival is started and answered), closing (it waits
+for the other side to close), drained, and failed with a reason. If its link closes, the orchestrator
+is gone and it leaves at once.
 """
 
 from __future__ import annotations
@@ -35,8 +36,6 @@ from loadgen.sourceports import strategy_for
 _BATCH: Final = 64
 #: How often everything that is not counted per batch is published, and the loop's own lag is measured.
 _TICK_S: Final = 0.1
-#: How often heartbeats that are due are sent.
-_BEAT_S: Final = 0.02
 
 
 def sizes_of(plan: Plan) -> list[int]:
@@ -163,6 +162,7 @@ class Worker:
                 if self._target_closes:
                     self._close_by_ns = now_ns() + self._timeout_ns
                     self._connector.expect_end()
+                    self._link.send(report="closing")
                     self._continue()
                 else:
                     self._drain()
@@ -266,7 +266,7 @@ class Worker:
     def _beat(self) -> None:
         if isinstance(self._connector, Beater) and not self._draining:
             self._connector.beat(now_ns())
-            self._loop.call_later(_BEAT_S, self._beat)
+            self._loop.call_later(self._connector.pause_s, self._beat)
 
     def _await_end(self) -> None:
         """Our sinks are closing what is held; what they leave open for too long is closed from here."""

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from markupsafe import Markup
 
 from loadgen.metrics.settings import named, short_keys, value_text
+from loadgen.metrics.spread import NOISE, NOISE_OF_ONE
 from loadgen.report import html, words
 from loadgen.report.matrix_chart import LINES_MAX, TENTHS, Rates, colour, costs_chart, rates_chart
 
@@ -61,10 +64,16 @@ def middle(cell: Json, name: str) -> object:
 
 def figure(cell: Json, name: str, show: Callable[[object], str], *, with_range: bool = True) -> str:
     """The median of a figure as text, and its range where there are several runs: `99 (98-101)`."""
-    found, said = words.part(words.part(cell, "figures"), name), show(middle(cell, name))
+    said, apart = show(middle(cell, name)), range_of(cell, name, show)
+    return f"{said} ({apart})" if with_range and apart else said
+
+
+def range_of(cell: Json, name: str, show: Callable[[object], str]) -> str:
+    """How far the runs of a cell lie apart, `98-101`; empty for a single run and where all read the same."""
+    found = words.part(words.part(cell, "figures"), name)
     low, high = show(found.get("low")), show(found.get("high"))
     several = (words.number(found.get("runs")) or 0) > 1 and low != high
-    return f"{said} ({low.removesuffix('/s')}-{high.removesuffix('/s')})" if with_range and several else said
+    return f"{low.removesuffix('/s')}-{high.removesuffix('/s')}" if several else ""
 
 
 def plain_rate(value: object) -> str:
@@ -222,11 +231,16 @@ def page(summary: Json, scenario_text: str) -> str:
             failed=failed,
             expect=[{"cell": index, **_filled(row)} for index, row in expectations(summary)],
             keys=list(keys.values()),
+            heads=[_breakable(key) for key in keys.values()],
+            with_status=any(cell.get("status") != "done" or cell.get("reason") is not None for cell in cells),
             cells=[_page_row(index, cell, list(keys), churn=churn) for index, cell in enumerate(cells)],
-            columns=[title for title, _, _ in _values({}, churn=churn)],
+            columns=[column.title for column in _values({}, churn=churn)],
             churn=churn,
-            rates=rates_chart(_rates(cells, names)) if churn or repeated else None,
+            repeated=repeated,
+            rates=rates_chart(_rates(cells, list(keys), names)) if churn or repeated else None,
             effects=[_effect(row) for row in words.rows(summary, "effects")],
+            noise=f"{100 * NOISE:g} %",
+            noise_of_one=f"{100 * NOISE_OF_ONE:g} %",
             costs_chart=costs_chart(drawn) if drawn else None,
             legend=[{"index": index, "colour": colour(n), "name": names[index]} for n, index in enumerate(drawn)],
             undrawn=len(costs) - len(drawn),
@@ -237,14 +251,21 @@ def page(summary: Json, scenario_text: str) -> str:
     )
 
 
-def _rates(cells: Sequence[Json], names: Sequence[str]) -> list[Rates]:
+def _breakable(key: str) -> Markup:
+    """A name as the head of a column, which may go on in the next line after `_` and `.` but not inside a word."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_.])(?=.)", words.visible(key)))
+
+
+def _rates(cells: Sequence[Json], keys: Sequence[str], names: Sequence[str]) -> list[Rates]:
     found = []
     for index, cell in enumerate(cells):
         complete = [run for _, run in runs_of(cell) if run.get("complete") is True]
         rates = [rate for run in complete if (rate := words.number(_OF_RUN["rate_per_s"](run))) is not None]
         foretold = words.number(words.part(cell, "predicted").get("per_s"))
         median = words.number(words.part(words.part(cell, "figures"), "rate_per_s").get("median"))
-        found.append(Rates(index, names[index], rates, median, foretold))
+        settings = words.part(cell, "settings")
+        values = ", ".join(value_text(settings[key]) if key in settings else words.MISSING for key in keys)
+        found.append(Rates(index, names[index], values, rates, median, foretold))
     return found
 
 
@@ -261,27 +282,41 @@ def _effect(row: Json) -> dict[str, Any]:
     }
 
 
-def _values(cell: Json, *, churn: bool) -> list[tuple[str, str, bool]]:
-    """The columns of figures: head, text, whether it is bad."""
-    failed = ("failed", figure(cell, "failed", words.count), bool(words.number(middle(cell, "failed"))))
-    rate = ("rate", figure(cell, "rate_per_s", words.rate), False)
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """What stands in one cell of the table: under which head, the range of the runs if they differ."""
+
+    title: str
+    text: str
+    apart: str = ""
+    bad: bool = False
+
+
+def _values(cell: Json, *, churn: bool) -> list[_Value]:
+    """The columns of figures."""
+
+    def of(title: str, name: str, show: Callable[[object], str], *, bad: bool = False) -> _Value:
+        return _Value(title, figure(cell, name, show, with_range=False), range_of(cell, name, show), bad)
+
+    failed = of("failed", "failed", words.count, bad=bool(words.number(middle(cell, "failed"))))
+    rate = of("rate/s", "rate_per_s", plain_rate)
     if churn:
         alike = cell.get("as_predicted")
-        said = "as predicted" if alike is True else "NOT as predicted" if alike is False else words.MISSING
+        said = "yes" if alike is True else "NO" if alike is False else words.MISSING
         return [
             rate,
-            ("predicted/s", ceiling(cell, "per_s"), False),
-            ("established", established_of(cell), False),
+            _Value("predicted/s", ceiling(cell, "per_s")),
+            _Value("established", established_of(cell)),
             failed,
-            ("recycled", figure(cell, "recycled", words.count), False),
-            ("prediction", said, alike is False),
+            of("recycled", "recycled", words.count),
+            _Value("as predicted", said, bad=alike is False),
         ]
     return [
-        ("established", figure(cell, "established", words.count), False),
+        of("established", "established", words.count),
         failed,
         rate,
-        ("connect p50", figure(cell, "connect_p50_us", words.latency), False),
-        ("connect p99", figure(cell, "connect_p99_us", words.latency), False),
+        of("connect p50", "connect_p50_us", words.latency),
+        of("connect p99", "connect_p99_us", words.latency),
     ]
 
 

@@ -22,9 +22,10 @@ COLOURS: Final = 6
 _WIDTH, _HEIGHT = 760, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 12, 12, 40
 
-#: Of the rates: room for the names, height of a row, and where a zero stands beside a logarithmic axis.
-_NAMES, _ROW, _ZERO = 250, 24, 34
-_NAME_CHARACTERS_MAX: Final = 34
+#: Of the rates: height of a row, where a zero stands beside a logarithmic axis, and where the values begin.
+_ROW, _ZERO, _VALUES = 24, 34, 38
+#: A character of 12 px is seldom wider than this, and more of them leave the rates too little room.
+_CHARACTER, _CHARACTERS_MAX = 6.8, 44
 #: From this ratio of the highest to the lowest rate on the axis is logarithmic.
 _WIDE: Final = 20.0
 
@@ -76,6 +77,8 @@ class Rates:
 
     cell: int
     name: str
+    #: The name without its keys, which are the same in every row.
+    values: str
     runs: Sequence[float]
     median: float | None
     ceiling: float | None
@@ -90,17 +93,19 @@ def rates_chart(cells: Sequence[Rates]) -> Markup:
     axis = _decades(min(positive), top) if wide else _steps(top)
     zero = _ZERO if wide and len(positive) < len(known) else 0
     height = _TOP + _ROW * len(cells) + _BOTTOM
+    labels = [_short(cell.values) for cell in cells]
+    start = _VALUES + _CHARACTER * max(map(len, labels), default=0) + 20
     parts: list[Markup] = []
 
     def add(element: str, *values: object) -> None:
         parts.append(Markup(element).format(*values))
 
     def x_of(rate: float) -> float:
-        left, right = _NAMES + zero, _WIDTH - _RIGHT - 30
+        left, right = start + zero, _WIDTH - _RIGHT - 30
         if not wide:
             return left + (right - left) * rate / axis[-1]
         if rate <= 0:
-            return _NAMES
+            return start
         return left + (right - left) * math.log10(rate / axis[0]) / math.log10(axis[-1] / axis[0])
 
     for mark in [0.0, *axis] if zero else axis:
@@ -110,7 +115,8 @@ def rates_chart(cells: Sequence[Rates]) -> Markup:
     for row, cell in enumerate(cells):
         y = _TOP + _ROW * (row + 0.5)
         add("<g><title>{}</title>", _said(cell))
-        add('<text class="tick y" x="{}" y="{:.1f}">{}</text>', _NAMES - 12, y + 4, _short(cell))
+        add('<text class="tick y" x="{}" y="{:.1f}">{}</text>', _VALUES - 12, y + 4, cell.cell)
+        add('<text class="tick" x="{}" y="{:.1f}">{}</text>', _VALUES, y + 4, labels[row])
         if cell.ceiling is not None:
             x = x_of(cell.ceiling)
             add('<line class="ceiling" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>', x, x, y - 10, y + 10)
@@ -132,9 +138,9 @@ def _said(cell: Rates) -> str:
     return words.visible(f"cell {cell.cell} {cell.name}: median {words.rate(cell.median)} of {runs}{ceiling}")
 
 
-def _short(cell: Rates) -> str:
-    name = words.visible(f"{cell.cell}  {cell.name}")
-    return name if len(name) <= _NAME_CHARACTERS_MAX else f"{name[: _NAME_CHARACTERS_MAX - 1]}…"
+def _short(values: str) -> str:
+    seen = words.visible(values)
+    return seen if len(seen) <= _CHARACTERS_MAX else f"{seen[: _CHARACTERS_MAX - 1]}…"
 
 
 def _decades(low: float, high: float) -> list[float]:

@@ -464,11 +464,11 @@ def test_an_end_that_was_expected_is_no_loss(load: MakeLoad, listeners: MakeList
     reset(ends[12])
     closing.settle(lambda: closing.recorder.open == 1)
     assert (closing.recorder.closed, closing.errors) == (12, {("recv", "ECONNRESET"): 1})
+    until(lambda: sockstat.read(PROC_NET)["tcp_tw"] == 12)
     closing.connector.give_up()
     closing.check()
     assert (closing.recorder.open, closing.recorder.lost) == (0, 2)
     assert closing.errors == {("recv", "ECONNRESET"): 1, ("wait", "ETIMEDOUT"): 1}
-    until(lambda: sockstat.read(PROC_NET)["tcp_tw"] == 12)
     ends[13].close()
 
 

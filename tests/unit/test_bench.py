@@ -8,12 +8,21 @@ from hypothesis import strategies as st
 
 from bench.run import (
     CASES,
+    CHURN,
+    CHURN_CONCURRENCY,
+    LAST_QUARTER,
+    MILLION,
+    SLOW_CASES,
     Case,
     Result,
     Sample,
     Spread,
+    cases_of,
+    descendants,
     merge_tenths,
+    parse,
     port_slices,
+    pss_bytes,
     quarter_rates,
     ratio_by_round,
     read_summary,
@@ -22,9 +31,12 @@ from bench.run import (
     sockets_left,
     summarise,
 )
+from loadgen import scenario as scenarios
 
 durations = st.lists(st.floats(0.001, 10.0), min_size=10, max_size=10)
-RATE_CASE, QUARTER_CASE = CASES[0], CASES[-1]
+RATE_CASE, QUARTER_CASE = CASES[0], LAST_QUARTER
+ALL_CASES = (*CASES, *SLOW_CASES, MILLION)
+EVERY_SIZE = [*ALL_CASES, *(case.small() for case in ALL_CASES)]
 
 
 def sample(case: Case, program: str = "loadgen", **changes: object) -> Sample:
@@ -120,6 +132,28 @@ def test_a_summary_becomes_a_sample() -> None:
         read_summary({})
 
 
+def test_the_rate_of_churn_is_its_mean() -> None:
+    """Not the mean of the ramp, which a churn run has not."""
+    summary = {
+        "rate_per_s": {"established_mean": 1.0},
+        "churn": {"mean_per_s": 21000.5, "sustained_per_s": 20000.0},
+        "outcomes": {"established": 105000, "failed": 0},
+        "open": {"lost": 0},
+    }
+    assert read_summary(summary).rate_per_s == 21000.5
+    assert read_summary({**summary, "churn": None}).rate_per_s == 1.0
+
+
+def test_churn_by_loadgen_may_establish_any_number() -> None:
+    """It ends with its time; the C client ends with its number, and a failure or a loss is one in both."""
+    assert sample(CHURN, established=17, peak=3).trouble(CHURN) == ""
+    assert "1 failed" in sample(CHURN, established=17, failed=1).trouble(CHURN)
+    assert "17 established" in sample(CHURN, established=17, lost=1).trouble(CHURN)
+    assert "17 of 150,000" in sample(CHURN, "reference", established=17).trouble(CHURN)
+    assert sample(CHURN, "reference", peak=3).trouble(CHURN) == ""
+    assert sample(RATE_CASE, established=17).trouble(RATE_CASE) != ""
+
+
 def test_a_run_that_lost_connections_is_not_judged_as_a_speed() -> None:
     fast_but_wrong = sample(RATE_CASE, rate_per_s=1e6, established=RATE_CASE.connections - 1, failed=1)
     assert "1 failed" in fast_but_wrong.trouble(RATE_CASE)
@@ -150,14 +184,14 @@ def test_without_loadgen_nothing_is_judged() -> None:
     assert summarise(Result(QUARTER_CASE, [sample(QUARTER_CASE, "reference")]))["met"] is None
 
 
-@pytest.mark.parametrize("case", [*CASES, *(case.small() for case in CASES)], ids=lambda case: case.label)
+@pytest.mark.parametrize("case", EVERY_SIZE, ids=lambda case: f"{case.label}, {case.size}")
 def test_every_case_fits_its_ports(case: Case) -> None:
     """Each process has a port for each connection from each source, and one to spare for the listener's."""
     for (low, high), count in zip(
-        port_slices(*case.ports, case.processes), shares(case.connections, case.processes), strict=True
+        port_slices(*case.ports, case.processes), shares(case.at_once, case.processes), strict=True
     ):
         assert (high - low) * len(case.sources) >= count
-    assert case.connections // min(case.processes, case.sinks) < 19_500
+    assert case.at_once // min(case.processes, case.sinks) < 19_500
 
 
 def test_a_case_is_a_scenario_without_a_lab() -> None:
@@ -167,3 +201,61 @@ def test_a_case_is_a_scenario_without_a_lab() -> None:
     assert "sinks: 2\n" in text
     assert "sinks:" not in scenario(CASES[0])
     assert "lab" not in text
+
+
+@pytest.mark.parametrize("case", EVERY_SIZE, ids=lambda case: f"{case.label}, {case.size}")
+def test_every_case_is_a_scenario_that_loadgen_reads(case: Case) -> None:
+    read = scenarios.parse(scenario(case))
+    assert (read.most_open, read.workers, read.close) == (case.at_once, case.processes, "rst")
+    assert read.sinks == (case.sinks if case.own_sink else None)
+    assert (read.churn.duration_s if read.churn else 0.0) == pytest.approx(case.churn_s, abs=0.001)
+
+
+def test_churn_is_a_scenario_without_connections_or_hold() -> None:
+    text = scenario(CHURN)
+    assert f"churn: {{duration: 5s, concurrency: {CHURN_CONCURRENCY}}}\n" in text
+    assert "connections" not in text
+    assert "hold" not in text
+
+
+def test_a_million_is_measured_only_when_asked_for() -> None:
+    def names(*flags: str) -> set[str]:
+        return {case.name for case, _ in cases_of(parse(flags))}
+
+    assert "million" not in names() | names("--slow") | names("--quick", "--slow")
+    assert names("--million") == names() | {"million"}
+    assert "million" in names("--million", "--reference-only")
+    assert names("--reference-only") == {"open-hold", "last-quarter", "churn"}
+    assert names("--million", "--only", "churn") == {"churn"}
+    with pytest.raises(SystemExit):
+        parse(["--only", "million"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--million"], {"churn": 5, "million": 1}),
+        (["--million", "--rounds", "3"], {"churn": 3, "million": 3}),
+        (["--million", "--rounds", "3", "--quick"], {"churn": 1, "million": 1}),
+    ],
+)
+def test_a_million_has_one_round_unless_told(flags: list[str], expected: dict[str, int]) -> None:
+    rounds = {case.name: count for case, count in cases_of(parse(flags))}
+    assert {name: rounds[name] for name in expected} == expected
+
+
+def test_the_memory_of_a_tree_leaves_out_whoever_else_is_there() -> None:
+    assert sorted(descendants({2: 1, 3: 2, 4: 3, 5: 1, 6: 5, 7: 3}, 2)) == [2, 3, 4, 7]
+    assert descendants({}, 2) == [2]
+
+
+def test_memory_is_pss_and_not_one_of_its_parts() -> None:
+    text = "5566-7ffe ---p 00000000 00:00 0   [rollup]\nRss:   11000 kB\nPss:    4321 kB\nPss_Anon:   900 kB\n"
+    assert pss_bytes(text) == 4321 * 1024
+    assert pss_bytes("") == 0
+
+
+def test_the_most_memory_of_any_round_is_reported() -> None:
+    result = Result(MILLION, [sample(MILLION, "reference")] * 2, [sample(MILLION, memory_bytes=n) for n in (7, 9)])
+    assert summarise(result)["loadgen"]["memory_bytes"]["high"] == 9
+    assert "memory_bytes" not in summarise(Result(RATE_CASE, [], [sample(RATE_CASE)]))["loadgen"]

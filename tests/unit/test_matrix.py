@@ -544,8 +544,8 @@ def test_the_csv_has_a_row_per_run() -> None:
 
 def test_the_page_of_a_matrix_that_churned() -> None:
     page = report.page(churning(), "x")
-    assert "NOT as predicted" in page
-    assert "100/s (99-101)" in page
+    assert re.findall(r'data-label="as predicted"[^>]*><span>(\w+)<', page) == ["yes", "yes", "yes", "NO"]
+    assert "<span>100 <small>99-101</small></span>" in page
     assert 'href="cells/2-3/report.html"' in page
     assert "What each setting changed" in page
     assert "&lt;reuse&gt;" in page
@@ -555,9 +555,25 @@ def test_the_page_of_a_matrix_that_churned() -> None:
     assert not re.search(r"\sstyle=|<script", page)
 
 
+def test_the_page_has_a_column_of_states_only_where_they_differ() -> None:
+    """And no name or short value is broken where a reader would not break it."""
+    page, cut_off = report.page(churning(), "x"), report.page(churning(repeat=4), "x")
+    assert 'data-label="status"' not in page
+    assert cut_off.count('data-label="status"') == 4
+    assert '<th scope="col">tcp_<wbr>tw_<wbr>reuse</th>' in page
+    assert '<td data-label="close" class="value short">fin</td>' in page
+
+
+def test_a_row_of_the_chart_is_named_by_its_number_and_its_values() -> None:
+    page = report.page(churning(), "x")
+    assert re.findall(r'class="tick"[^>]*>([^<]*)<', page) == ["0, fin", "0, rst", "1, fin", "1, rst"]
+    assert "the number of the cell, then its tcp_tw_reuse, close." in page
+    assert "<title>cell 2 tcp_tw_reuse 1, close fin: median 100/s" in page
+
+
 def rates(*cells: tuple[list[float], float | None]) -> str:
     made = [
-        matrix_chart.Rates(n, "<b>", runs, runs[0] if runs else None, ceiling)
+        matrix_chart.Rates(n, "<b>", "<i>", runs, runs[0] if runs else None, ceiling)
         for n, (runs, ceiling) in enumerate(cells)
     ]
     return str(matrix_chart.rates_chart(made))
@@ -572,6 +588,7 @@ def test_rates_that_lie_far_apart_stand_on_a_logarithmic_axis_with_a_place_for_z
     assert ">0/s<" in drawn
     assert "no complete run" in drawn
     assert "<b>" not in drawn
+    assert "<i>" not in drawn
 
 
 def test_rates_that_lie_close_stand_on_an_axis_from_zero() -> None:
