@@ -286,7 +286,8 @@ class Worker:
     def _tick(self, due_ns: int) -> None:
         now = now_ns()
         recorder = self._recorder
-        recorder.record_lag(max(now - due_ns, 0))
+        if self._started:  # who waits for its turn is late for nothing
+            recorder.record_lag(max(now - due_ns, 0))
         recorder.heartbeat_ns = now
         recorder.cpu_ns = process_time_ns()
         self._connector.expire(now)

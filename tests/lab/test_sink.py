@@ -15,11 +15,12 @@ import pytest
 
 from loadgen import sink
 from loadgen.clock import now_ns
+from loadgen.kernel import snmp
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks
 from loadgen.model import Endpoint
 
-from .support import alive, child, listen, reset, until
+from .support import PROC_NET, alive, child, listen, reset, until
 
 HERE: Final = Endpoint("127.0.0.1", 9000)
 pytestmark = pytest.mark.lab("40000 41999")
@@ -366,3 +367,71 @@ def test_a_sink_that_accepts_later(sinks: Callable[..., Sinks], keep: ExitStack)
     made.links[0].send(do="start", at_ns=begun)
     made.expect(accepted=1, open=1)
     assert 0.3e9 <= now_ns() - begun < 2e9
+
+
+def test_a_sink_that_gathers_accepts_all_the_same_and_answers_meanwhile(
+    sinks: Callable[..., Sinks], client: Callable[..., socket.socket]
+) -> None:
+    """The queue is left alone for an hour after the first connection, which is echoed to nevertheless."""
+    serving = sinks(HERE, gather_s=3600.0)
+    first = client()
+    serving.expect(accepted=1, open=1)
+    others = [client() for _ in range(5)]
+    first.sendall(b"still there?")
+    assert first.recv(100) == b"still there?"
+    assert sink.totals(serving.blocks)["accepted"] == 1
+    assert len(others) == 5
+
+
+def test_what_has_gathered_is_accepted_when_the_time_is_up(
+    sinks: Callable[..., Sinks], client: Callable[..., socket.socket]
+) -> None:
+    serving = sinks(HERE, gather_s=0.01)
+    for _ in range(20):
+        client()
+    serving.expect(accepted=20, open=20)
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_a_sink_that_closes_first_does_so_after_its_echo(
+    sinks: Callable[..., Sinks], client: Callable[..., socket.socket], size: int
+) -> None:
+    """And keeps TIME-WAIT, one for each."""
+    serving = sinks(HERE, closes_after=size)
+    for _ in range(5):
+        sock = client()
+        if size:
+            sock.sendall(b"x" * 4)
+            assert sock.recv(100) == b"x" * 4
+            sock.sendall(b"y" * 6)
+            assert sock.recv(100) == b"y" * 6
+        assert sock.recv(100) == b""
+        sock.close()
+    serving.expect(accepted=5, open=0)
+    assert snmp.read(PROC_NET)["TcpExt.TW"] == 5
+
+
+def test_a_sink_closes_what_it_holds_when_it_is_told_to(
+    sinks: Callable[..., Sinks], client: Callable[..., socket.socket]
+) -> None:
+    """More than one batch of descriptors, and whoever comes later too."""
+    serving = sinks(HERE)
+    held = [client() for _ in range(30)]
+    serving.expect(accepted=30, open=30)
+    serving.links[0].send(do="close")
+    assert [sock.recv(1) for sock in held] == [b""] * 30
+    serving.expect(accepted=30, open=0)
+    assert client().recv(1) == b""
+    serving.expect(accepted=31, open=0)
+
+
+def test_a_connection_that_is_used_again_and_again_is_echoed_to_every_time(
+    sinks: Callable[..., Sinks], client: Callable[..., socket.socket]
+) -> None:
+    serving = sinks(HERE)
+    sock = client()
+    for number in range(100):
+        request = bytes([number]) * 16
+        sock.sendall(request)
+        assert sock.recv(100) == request
+    until(lambda: serving.counter(sink.SinkCounter.ECHOED_BYTES) == 1600)
