@@ -25,15 +25,17 @@ import socket
 import struct
 from array import array
 from collections.abc import Sequence
-from errno import EADDRINUSE, EADDRNOTAVAIL, EALREADY, EINPROGRESS, ENOBUFS, ENOMEM, ETIMEDOUT
+from errno import EADDRNOTAVAIL, EALREADY, EINPROGRESS, ENOBUFS, ENOMEM, ETIMEDOUT
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 from typing import Final, NamedTuple
 
+from loadgen import ready
 from loadgen.clock import now_ns
 from loadgen.exhaustion import Exhaustion
 from loadgen.metrics.outcomes import Syscall, error_key
 from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint
+from loadgen.ready import DENIALS, Prepared, Ready
 from loadgen.sourceports import NEW_SOCKET, TRIES, SourcePorts
 
 #: What a held connection is watched for: data (to be thrown away), end of file, reset.
@@ -42,19 +44,7 @@ _HELD: Final = EPOLLIN | EPOLLRDHUP
 _GONE: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 #: struct linger {on, 0 s}: close() sends RST and leaves no TIME-WAIT (socket(7)).
 _LINGER_0: Final = struct.pack("ii", 1, 0)
-#: Failures that say: no port is left, and the whole range was searched to find that out.
-_DENIALS: Final = frozenset(
-    {
-        error_key(Syscall.BIND, EADDRINUSE),
-        error_key(Syscall.CONNECT, EADDRINUSE),
-        error_key(Syscall.CONNECT, EADDRNOTAVAIL),
-    }
-)
 _EVENTS_MAX: Final = 512
-#: The C type, without the Python class that socket.socket wraps around it.
-_Socket: Final = socket.SocketType
-#: Non-blocking from birth, which saves an fcntl(2) for each socket (socket(2)).
-_STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _READ_SIZE: Final = 65536
 
 
@@ -102,14 +92,12 @@ class Connector:
         self._epoll = epoll()
         self._unanswered: dict[int, Unanswered] = {}
         self._abandoned = 0
-        # Sockets prepared for the next attempts, with pair and port; or None, pair and the error's key.
-        self._ready: list[tuple[socket.SocketType | None, int, int]] = []
         # Indexed by descriptor: the held connection, the pair it belongs to, and its port if we chose it.
         self._sockets: list[socket.SocketType | None] = [None] * descriptors
         self._pair_of = array("i", [0]) * descriptors
         self._port_of = array("H", [0]) * descriptors
-        self._next_pair = first_pair
         self._exhausted = exhausted or Exhaustion(len(pairs))
+        self._ready = Ready(self._families, ports, self._exhausted, first_pair=first_pair)
         self._close_from = 0
         #: Since when, and after how many connections, some pair has no port.
         self._denied_since: tuple[int, int] | None = None
@@ -149,58 +137,8 @@ class Connector:
         return until if until > now_ns() else 0
 
     def prepare(self, count: int) -> None:
-        """Make sockets ready for the next attempts, as far as the strategy can: all but connect().
-
-        So that an arrival that is due finds its socket() and bind() done, which may take long: a
-        socket() that has to grow the descriptor table stalls for milliseconds.
-
-        Each loop makes one kind of call for the whole batch. Going through all calls connection by
-        connection costs a quarter more, because each call then finds the caches full of another's code.
-        """
-        pair, pairs, families = self._next_pair, len(self._targets), self._families
-        fresh: list[tuple[socket.SocketType | None, int, int]] = []
-        exhausted = self._exhausted
-        now = now_ns() if exhausted.active else 0
-        asked: set[int] = set()
-        for _ in range(count - len(self._ready)):
-            if exhausted.active:
-                for _ in range(pairs):
-                    if pair not in asked and exhausted.may_try(pair, now):
-                        if exhausted.doubtful(pair):
-                            asked.add(pair)
-                        break
-                    pair = pair + 1 if pair + 1 < pairs else 0
-                else:
-                    break
-            try:
-                fresh.append((_Socket(families[pair], _STREAM), pair, 0))
-            except OSError as error:
-                fresh.append((None, pair, error_key(Syscall.SOCKET, error.errno or 0)))
-            pair = pair + 1 if pair + 1 < pairs else 0
-        self._next_pair = pair
-        prepare, ready = self._ports.prepare, self._ready
-        denied: set[int] = set()
-        for sock, pair, key in fresh:
-            if sock is None:
-                ready.append((None, pair, key))
-                continue
-            if pair in denied:  # one search of a full range is enough to know
-                sock.close()
-                continue
-            try:
-                port = prepare(sock, pair)
-            except OSError as error:
-                sock.close()
-                ready.append((None, pair, error_key(Syscall.SETSOCKOPT, error.errno or 0)))
-                continue
-            if port < 0:
-                sock.close()
-                key = error_key(Syscall.BIND, -port)
-                ready.append((None, pair, key))
-                if key in _DENIALS:
-                    denied.add(pair)
-            else:
-                ready.append((sock, pair, port))
+        """Make sockets ready for the next attempts, as far as the strategy can."""
+        self._ready.make(count)
 
     def open_batch(self, due_ns: Sequence[int]) -> int:
         """Start one attempt for each due time (0: no schedule), round robin over the pairs.
@@ -211,14 +149,14 @@ class Connector:
         Returns: how many were started; fewer than asked for when the other pairs have no ports left.
         """
         recorder, targets, self_connect = self._recorder, self._targets, self._self_connect
-        self.prepare(len(due_ns))
+        self._ready.make(len(due_ns))
         lateness_ns, connect_ns, arrival_ns, n = recorder.begin_batch(len(due_ns))
         first, established_ns, until_mark = n, 0, recorder.next_mark - recorder.established + n
         opened: list[tuple[socket.SocketType, int, int]] = []
         waiting: list[Unanswered] = []
         exhausted, begun_ns, started, taken = self._exhausted, now_ns(), 0, 0
-        needless: list[tuple[socket.SocketType | None, int, int]] = []
-        for sock, pair, port in self._ready:
+        needless: list[Prepared] = []
+        for sock, pair, port in self._ready.waiting:
             if started == len(due_ns):
                 break
             taken += 1
@@ -255,8 +193,8 @@ class Connector:
                     exhausted.granted(pair)
                 if n >= until_mark:
                     until_mark = recorder.mark(n - first, established_ns) + first
-        del self._ready[:taken]  # more may have been made ready than are due now
-        self._give_back(needless)
+        del self._ready.waiting[:taken]  # more may have been made ready than are due now
+        self._ready.give_back(needless)
         recorder.end_batch(started, n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
         if not recorder.first_denied_ns:
             self._watch_for_exhaustion()
@@ -322,7 +260,7 @@ class Connector:
             if following == NEW_SOCKET:
                 sock.close()
                 try:
-                    sock = _Socket(self._families[pair], _STREAM)
+                    sock = ready.Socket(self._families[pair], ready.STREAM)
                     following = self._ports.prepare(sock, pair)
                 except OSError:  # what is wrong will show, with its call, in the attempts that follow
                     break
@@ -405,7 +343,6 @@ class Connector:
 
         The latter stay counted as in flight; nobody knows better.
         """
-        self._give_back(self._ready)
         self._ready.clear()
         for attempt in self._unanswered.values():
             attempt.sock.close()
@@ -442,19 +379,8 @@ class Connector:
 
     def _count_failure(self, pair: int, key: int) -> None:
         self._recorder.record_failed(pair, key)
-        if key in _DENIALS:
+        if key in DENIALS:
             self._exhausted.denied(pair, now_ns())
-
-    def _give_back(self, needless: Sequence[tuple[socket.SocketType | None, int, int]]) -> None:
-        """Give up sockets that were made ready: nothing was attempted, so nothing is counted.
-
-        Each port goes to the head of its queue, the last taken first, so the order stays that in which they rested.
-        """
-        for sock, pair, port in reversed(needless):
-            if sock is not None:
-                sock.close()
-                if port:
-                    self._ports.unused(pair, port)
 
     def _held_event(self, fd: int, event: int) -> None:
         """A held connection had data (read and forgotten), or is over (counted as lost, with the reason)."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loadgen import connector
+from loadgen import connector, ready
 from loadgen.churn import Churner
 from loadgen.exhaustion import LASTING, Exhaustion
 from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
@@ -48,7 +48,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
             pass
 
         Socket.answers, Socket.peers = list(answers), made
-        monkeypatch.setattr(connector, "_Socket", Socket)
+        monkeypatch.setattr(ready, "Socket", Socket)
         blocks = Blocks.create("test", block_dtype(1), 1)
         os.close(blocks.fd)
         recorder = Recorder(blocks.records[0], scheduled=None)
@@ -102,7 +102,8 @@ def test_the_first_denial_that_lasts_is_remembered_with_what_was_established_by_
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [10**9]
-    monkeypatch.setattr(connector, "now_ns", lambda: clock[0])
+    for module in (connector, ready):
+        monkeypatch.setattr(module, "now_ns", lambda: clock[0])
     churner, recorder, _ = make(0, errno.EADDRNOTAVAIL, 0, *[errno.EADDRNOTAVAIL] * LASTING)
     churner.open_batch((0,) * 2)  # every port is in use for a moment
     assert (recorder.established, recorder.failed, bool(churner.rest_ns())) == (1, 1, True)
@@ -121,7 +122,8 @@ def test_the_first_denial_that_lasts_is_remembered_with_what_was_established_by_
 def test_after_a_denial_one_attempt_is_enough_to_hear_the_next(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     churner, recorder, peers = make(errno.EADDRNOTAVAIL, errno.EADDRNOTAVAIL)
     clock = [10**9]
-    monkeypatch.setattr(connector, "now_ns", lambda: clock[0])
+    for module in (connector, ready):
+        monkeypatch.setattr(module, "now_ns", lambda: clock[0])
     churner.open_batch((0,))
     clock[0] += 10**9
     assert churner.open_batch((0,) * 4) == 1

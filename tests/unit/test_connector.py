@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loadgen import connector
+from loadgen import connector, ready
 from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.sourceports import strategy_for
@@ -48,7 +48,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, recorder: Recorder, *answers: list[i
         pass
 
     Socket.answers, Socket.peers = list(answers), []
-    monkeypatch.setattr(connector, "_Socket", Socket)
+    monkeypatch.setattr(ready, "Socket", Socket)
     made = connector.Connector(
         (("127.0.0.2", TARGET),),
         strategy_for(Strategy.KERNEL, ("127.0.0.2",), PortRange(1, 9)),
