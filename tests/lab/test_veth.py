@@ -112,7 +112,8 @@ def test_both_families_share_a_cable(lay: Lay, keep: ExitStack) -> None:
     lay([*V6[0], *V4[0]], [V4[1].address, V6[1].address])
     for sources, target in (V4, V6):
         keep.enter_context(listen_there(target))
-        keep.enter_context(connect(target, sources[1]))
+        sock = keep.enter_context(connect(target, sources[1]))
+        assert (sock.getsockname()[0], sock.getpeername()[:2]) == (sources[1], target.sockaddr)
 
 
 def test_nobody_listens_at_the_clients_end(lay: Lay, keep: ExitStack) -> None:
