@@ -226,6 +226,14 @@ def _figures(summary: Json) -> list[dict[str, Any]]:
     def unbroken(us: object) -> str:
         return words.latency(us).replace(" ", "\u00a0")
 
+    beat = words.part(summary, "heartbeat")
+    beats = {
+        "name": "Heartbeats",
+        "value": words.count(beat.get("answered")),
+        "note": f"answered of {words.count(beat.get('sent'))}; {words.count(beat.get('missed'))} missed, "
+        f"{words.count(beat.get('wrong'))} wrong",
+        "bad": (words.heartbeat(summary) or ("", True))[1] is False,
+    }
     return [
         {
             "name": "Established",
@@ -261,6 +269,7 @@ def _figures(summary: Json) -> list[dict[str, Any]]:
             "note": f"p99 {unbroken(connect.get('p99'))}, max {unbroken(connect.get('max'))}",
             "bad": False,
         },
+        *([beats] if beat else []),
     ]
 
 

@@ -106,6 +106,9 @@ def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
         f"at most {words.count(opened.get('peak'))} open",
     ]
     found = labelled("connections", first, width) + labelled("", ", ".join(second), width)
+    beat = words.heartbeat(summary)
+    if beat:
+        found += labelled("heartbeat", beat[0], width, "" if beat[1] else "bad")
     if sink:
         agrees = sink.get("agrees") is True
         accepted, peak = words.count(sink.get("accepted")), words.count(sink.get("open_peak"))

@@ -210,6 +210,19 @@ def probes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+def heartbeat(summary: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """What the held connections showed of themselves, and whether all of it was right; None when nothing was asked."""
+    found = part(summary, "heartbeat")
+    if not found:
+        return None
+    missed, wrong = number(found.get("missed")), number(found.get("wrong"))
+    said = (
+        f"{count(found.get('sent'))} sent by {count(found.get('connections'))} connections, "
+        f"{count(found.get('answered'))} answered, {count(missed)} missed, {count(wrong)} wrong"
+    )
+    return said, missed == wrong == 0
+
+
 def churn(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """A run that opened and closed all the time, as (label, text, "good", "bad" or ""); empty for others."""
     found = part(summary, "churn")

@@ -749,6 +749,19 @@ def test_probes_are_told_in_both_reports() -> None:
 # --- churn --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("missed", "tone"), [(0, ""), (3, "bad")])
+def test_a_heartbeat_is_told_in_both_reports(run: Run, missed: int, tone: str) -> None:
+    beat = {"connections": 10_000, "sent": 600_000, "answered": 599_997, "missed": missed, "wrong": 0}
+    summary = {**run["summary"], "heartbeat": beat}
+    said = f"600,000 sent by 10,000 connections, 599,997 answered, {missed} missed, 0 wrong"
+    lines = [line for line in text._lines(summary, None, 120) if line[1].startswith("heartbeat")]
+    assert lines == [(tone, f"{'heartbeat':13}{said}")]
+    page = html.render(**{**run, "summary": summary})
+    assert "Heartbeats" in page
+    assert f"answered of 600,000; {missed} missed, 0 wrong" in page
+    assert "Heartbeats" not in html.render(**run)
+
+
 def steps(*figures: tuple[float, int, int, int], phase: str = "churn", **more: Any) -> list[dict[str, Any]]:
     """Lines of a series from (t_s, established, closed, failed)."""
     return [
