@@ -37,7 +37,7 @@ lab: .venv/.dev ## the tests that use real sockets, each in a throwaway namespac
 e2e: .venv/.dev ## the tests that use the command line as a user does
 	$(BIN)/pytest -n 2 tests/e2e
 
-bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc)
+bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc; six minutes)
 	$(BIN)/python -m bench.run $(BENCH)
 
 UPLOT := loadgen/report/vendor/uplot

@@ -1,0 +1,221 @@
+"""What is shown and kept: tables for people, JSON and a chart for later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.cases import LOADGEN, REFERENCE, WITHOUT_METRICS
+from bench.chart import chart
+from bench.samples import Result
+
+METHOD = """\
+Each round runs both programs, one after the other, taking turns at being first; every sample has fresh
+sinks and starts when no socket of the sample before is left. Rate: established connections / (last
+established - first attempt), over all processes; the sinks accept on the same cores meanwhile. In churn
+the C client opens and closes a number of connections and loadgen goes on for a time; its rate is
+churn.mean_per_s. "by round" is the median of the ratios inside each round, which the drift of a shared
+machine disturbs least."""
+
+METRICS_METHOD = """\
+Without recording: latencies are neither copied nor sorted into histograms, the event loop's lag is not noted
+(bench/without_metrics.py). Counters, hundredths and the two clock readings per connection stay. The recorder alone:
+its calls in a loop, no sockets; steady where whole runs differ by more than what recording costs."""
+
+HELD_METHOD = """\
+Held for 10 s, the first second left out. CPU of the workers: from series.jsonl; of the sinks: from /proc/<pid>/stat.
+Memory: Pss of one worker or sink, each of which has its share of the connections, with what it began with; what the
+kernel takes for the sockets is not in it."""
+
+NAMES = {REFERENCE: "C reference", WITHOUT_METRICS: "without recording", LOADGEN: "loadgen"}
+
+Summary = Mapping[str, Any]
+
+
+def spread_text(spread: Mapping[str, float], form: str, unit: float = 1.0) -> str:
+    """Median, and least and most where they differ, in multiples of `unit`."""
+    median, low, high = (spread[key] / unit for key in ("median", "low", "high"))
+    if low == high:  # one round
+        return f"{median:{form}}"
+    return f"{median:{form}} ({low:{form}} - {high:{form}})"
+
+
+def verdict_text(summary: Summary) -> str:
+    """Whether the goal was met, with the goal."""
+    target = summary["case"]["target"]
+    if target is None:
+        return "-"
+    words = {True: "[green]met[/]", False: "[red]below target[/]", None: "not judged"}
+    return f"{words[summary['met']]} ({target:.2f})"
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str], more_words: Sequence[str] = ()) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in words:
+        table.add_column(heading)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in more_words:
+        table.add_column(heading)
+    return table
+
+
+def rates_table(summaries: Sequence[Summary]) -> Table:
+    """Rates beside the reference."""
+    numbers = ("C reference", "loadgen", "medians' ratio", "by round")
+    table = _table("connections opened per second: median (least - most)", ("case",), numbers, ("target",))
+    for summary in summaries:
+        ours = "ratio_by_round" in summary
+        table.add_row(
+            f"{summary['title']} ({summary['size']})",
+            spread_text(summary[REFERENCE]["rate_per_s"], ",.0f"),
+            spread_text(summary[LOADGEN]["rate_per_s"], ",.0f") if ours else "-",
+            f"{summary['ratio_of_medians']:.2f}" if ours else "-",
+            spread_text(summary["ratio_by_round"], ".2f") if ours else "-",
+            verdict_text(summary),
+        )
+    return table
+
+
+def quarters_table(summaries: Sequence[Summary]) -> Table:
+    """Rates by quarter of the port range, a line for each program."""
+    numbers = ("first", "second", "third", "last", "last / first")
+    title = "connections per second by quarter of the port range: medians"
+    table = _table(title, ("strategy", "program"), numbers, ("target",))
+    for summary in summaries:
+        for program in (REFERENCE, LOADGEN):
+            if "last_to_first" in (part := summary.get(program, {})):
+                table.add_row(
+                    summary["case"]["strategy"],
+                    NAMES[program],
+                    *(f"{rate:,.0f}" for rate in part["quarters_per_s"]),
+                    spread_text(part["last_to_first"], ".2f"),
+                    verdict_text(summary) if program == LOADGEN else "",
+                )
+    return table
+
+
+def tenths_table(summaries: Sequence[Summary]) -> Table:
+    """Rates by tenth of the connections; below the medians, if there were several rounds, least and most."""
+    title = "connections per second by tenth of the connections: median; below it least - most, thousands"
+    table = _table(title, ("strategy", "program"), [f"{n}" for n in range(1, 11)])
+    for summary in summaries:
+        for program in (REFERENCE, LOADGEN):
+            spreads = summary.get(program, {}).get("tenths_per_s", [])
+            if not spreads:
+                continue
+            medians = [f"{spread['median']:,.0f}" for spread in spreads]
+            table.add_row(summary["case"]["strategy"], NAMES[program], *medians)
+            if any(spread["low"] != spread["high"] for spread in spreads):
+                ranges = [f"{spread['low'] / 1e3:.0f}-{spread['high'] / 1e3:.0f}" for spread in spreads]
+                table.add_row("", "", *ranges, style="dim")
+    return table
+
+
+def metrics_table(summaries: Sequence[Summary]) -> Table:
+    """What recording costs: speed, and processor time of the workers for a connection."""
+    numbers = ("without recording", "loadgen", "by round")
+    table = _table("what measuring costs: median (least - most)", ("of a connection",), numbers)
+    for summary in summaries:
+        parts = [summary.get(program, {}) for program in (WITHOUT_METRICS, LOADGEN)]
+        for name, key, ratio in (
+            ("opened per second", "rate_per_s", "ratio_by_round"),
+            ("CPU of the workers, us", "cost_us", "cost_ratio_by_round"),
+        ):
+            texts = [spread_text(part[key], ",.0f" if key == "rate_per_s" else ".1f") for part in parts if key in part]
+            if len(texts) == 2 and ratio in summary:
+                table.add_row(name, *texts, spread_text(summary[ratio], ".2f"))
+        if alone := summary.get("recorder_us"):
+            without, recording = alone[WITHOUT_METRICS], alone[LOADGEN]
+            table.add_row("CPU of the recorder alone, us", f"{without:.2f}", f"{recording:.2f}", "")
+    return table
+
+
+def held_table(summaries: Sequence[Summary]) -> Table:
+    """What held connections cost, workers and sinks apart."""
+    numbers = ("workers, CPU s/s", "sinks, CPU s/s", "worker, MiB", "sink, MiB")
+    table = _table("what 10,000 held connections cost: median (least - most)", ("case",), numbers)
+    for summary in summaries:
+        if held := summary.get(LOADGEN, {}).get("held"):
+            processes = f"{summary['case']['processes']} and {summary['case']['sinks']}"
+            table.add_row(
+                f"{summary['title']} ({summary['size']} on {processes})",
+                spread_text(held["workers_cpu_per_s"], ".4f"),
+                spread_text(held["sinks_cpu_per_s"], ".4f"),
+                spread_text(held["worker_bytes"], ".1f", 2**20),
+                spread_text(held["sink_bytes"], ".1f", 2**20),
+            )
+    return table
+
+
+TABLES = {
+    "rates": rates_table,
+    "quarters": quarters_table,
+    "tenths": tenths_table,
+    "metrics": metrics_table,
+    "held": held_table,
+}
+METHODS = {"metrics": METRICS_METHOD, "held": HELD_METHOD}
+
+
+def print_tables(summaries: Sequence[Summary], out: Console) -> None:
+    """The result for people: a table for each way of showing, with what has to be known to read it."""
+    for shows, make in TABLES.items():
+        mine = [s for s in summaries if s["case"]["shows"] == shows and (REFERENCE in s or LOADGEN in s)]
+        if shows == "rates":
+            mine = [s for s in mine if REFERENCE in s]
+        if mine:
+            out.print(make(mine))
+            if shows in METHODS:
+                out.print(METHODS[shows], highlight=False, markup=False)
+    for summary in summaries:
+        if memory := summary.get(LOADGEN, {}).get("memory_bytes"):
+            gib = spread_text(memory, ".2f", 2**30)
+            told = f"loadgen's processes together took {gib} GiB at most (Pss, without the kernel's sockets)"
+            out.print(f"{summary['title']}: {told}", markup=False, highlight=False)
+        for trouble in summary["troubles"]:
+            out.print(f"{summary['label']}, not judged, {trouble}", markup=False, highlight=False)
+
+
+def machine_text(host: Mapping[str, Any]) -> str:
+    """What the numbers were measured on, in a line."""
+    return (
+        f"Linux {host['kernel']}, {host['cpu']}, {host['cores']} cores, {host['memory_gib']} GiB, Python "
+        f"{host['python']}, load average {host['load_average']:.1f} before the run"
+    )
+
+
+def write_results(
+    folder: Path, results: Sequence[Result], summaries: Sequence[Summary], host: Mapping[str, Any]
+) -> list[Path]:
+    """Everything that was measured, as <UTC>.json, and the ratios as <UTC>.svg; returns what was written."""
+    now = datetime.now(UTC)
+    file = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "schema": "loadgen.bench/2",
+        "finished_at": now.isoformat(timespec="seconds"),
+        "machine": host,
+        "method": METHOD,
+        "summaries": summaries,
+        "samples": [
+            {"case": result.case.label, "round": number + 1, **asdict(sample)}
+            for result in results
+            for samples in (result.baseline, result.loadgen)
+            for number, sample in enumerate(samples)
+        ],
+    }
+    file.write_text(json.dumps(content, indent=1) + "\n")
+    written = [file]
+    if svg := chart(summaries, f"{now:%Y-%m-%d}, {machine_text(host)}"):
+        picture = file.with_suffix(".svg")
+        picture.write_text(svg)
+        written.append(picture)
+    return written

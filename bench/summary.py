@@ -1,0 +1,107 @@
+"""One case as plain values: every spread, ratio and verdict that tables, chart and JSON show."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bench.cases import LOADGEN
+from bench.figures import Spread, quarter_rates, ratio_by_round, tenth_rates
+from bench.samples import Holding, Result, Sample
+
+#: What holding costs is told for so many connections.
+PER_CONNECTIONS = 10_000
+
+
+def quarters(samples: Sequence[Sample]) -> tuple[list[float], list[float]]:
+    """Median rate of each quarter, conn/s, and last / first quarter of each sample that knows its tenths."""
+    rates = [quarter_rates(s.tenths_s, s.established) for s in samples if len(s.tenths_s) == 10]
+    medians = [statistics.median(column) for column in zip(*rates, strict=True)]
+    return medians, [rate[3] / rate[0] for rate in rates]
+
+
+def tenths(samples: Sequence[Sample]) -> list[dict[str, float]]:
+    """Rate in each tenth, conn/s, as spreads; empty if no sample knows its tenths."""
+    rates = [tenth_rates(s.tenths_s, s.established) for s in samples if len(s.tenths_s) == 10]
+    return [asdict(Spread.of(column)) for column in zip(*rates, strict=True)]
+
+
+def held(holdings: Sequence[Holding]) -> dict[str, Any]:
+    """What holding cost on either side, as spreads.
+
+    CPU seconds per second for PER_CONNECTIONS; bytes of one process, as they are: most of them are its own, and
+    do not grow with what it holds.
+    """
+
+    def spread(values: list[float]) -> dict[str, float]:
+        return asdict(Spread.of(values))
+
+    return {
+        "per_connections": PER_CONNECTIONS,
+        "workers_cpu_per_s": spread([h.workers_cpu_per_s * PER_CONNECTIONS / h.connections for h in holdings]),
+        "sinks_cpu_per_s": spread([h.sinks_cpu_per_s * PER_CONNECTIONS / h.connections for h in holdings]),
+        "worker_bytes": spread([h.worker_bytes for h in holdings]),
+        "sink_bytes": spread([h.sink_bytes for h in holdings]),
+    }
+
+
+def of_program(samples: Sequence[Sample]) -> dict[str, Any]:
+    """What one program did in all rounds together."""
+    summary: dict[str, Any] = {"rate_per_s": asdict(Spread.of([s.rate_per_s for s in samples]))}
+    by_quarter, ratios = quarters(samples)
+    if ratios:
+        summary |= {
+            "quarters_per_s": by_quarter,
+            "tenths_per_s": tenths(samples),
+            "last_to_first": asdict(Spread.of(ratios)),
+        }
+    if costs := [s.cost_us for s in samples if s.cost_us is not None]:
+        summary["cost_us"] = asdict(Spread.of(costs))
+    if looks := [s.memory_bytes for s in samples if s.memory_bytes is not None]:
+        summary["memory_bytes"] = asdict(Spread.of(looks))
+    if holdings := [s.holding for s in samples if s.holding is not None]:
+        summary["held"] = held(holdings)
+    return summary
+
+
+def summarise(result: Result) -> dict[str, Any]:
+    """One case, with a part for each program that has samples, by its name.
+
+    `met` is None when there is nothing to judge or a sample is not what the case asked for.
+    """
+    case = result.case
+    troubles = [
+        f"{sample.program}: {trouble}"
+        for sample in result.baseline + result.loadgen
+        if (trouble := sample.trouble(case))
+    ]
+    summary: dict[str, Any] = {
+        "case": asdict(case),
+        "title": case.title,
+        "label": case.label,
+        "size": case.size,
+        "met": None,
+        "troubles": troubles,
+    }
+    for program, samples in ((case.baseline, result.baseline), (LOADGEN, result.loadgen)):
+        if program and samples:
+            summary[program] = of_program(samples)
+    rounds = list(zip(result.loadgen, result.baseline, strict=False))  # a failure may have cut the last short
+    if not rounds:
+        return summary
+    ours, theirs = [ours.rate_per_s for ours, _ in rounds], [theirs.rate_per_s for _, theirs in rounds]
+    summary["ratio_of_medians"] = statistics.median(ours) / statistics.median(theirs)
+    summary["ratio_by_round"] = asdict(ratio_by_round(ours, theirs))
+    costs = [(ours.cost_us, theirs.cost_us) for ours, theirs in rounds if ours.cost_us and theirs.cost_us]
+    if costs:
+        summary["cost_ratio_by_round"] = asdict(Spread.of([ours / theirs for ours, theirs in costs]))
+    judged = (
+        summary[LOADGEN].get("last_to_first", {}).get("median")
+        if case.shows == "quarters"
+        else summary["ratio_by_round"]["median"]
+    )
+    if case.target is not None and not troubles and judged is not None:
+        summary["met"] = bool(judged >= case.target)
+    return summary
