@@ -6,27 +6,20 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.peers import (
+from bench.peer_tools import (
     BY_NAME,
     PROCESSES_PER_SOURCE,
     RANGE_SIZE,
     SOURCES,
     TOOLS,
     Job,
-    Look,
     Said,
     Tool,
-    began_s,
-    jobs_of,
     loadgen_scenario,
-    parse,
-    quarters_s,
-    questions_of,
-    running,
-    sockets_in_use,
-    steady_rate_per_s,
     tsung_configuration,
 )
+from bench.peer_watch import Look, began_s, jobs_of, quarters_s, sockets_in_use, steady_rate_per_s
+from bench.peers import parse, questions_of, running
 from loadgen import scenario as scenarios
 
 WRK = """\
