@@ -27,7 +27,8 @@ machine disturbs least."""
 METRICS_METHOD = """\
 Without recording: latencies are neither copied nor sorted into histograms, the event loop's lag is not noted
 (bench/without_metrics.py). Counters, hundredths and the two clock readings per connection stay. The recorder alone:
-its calls in a loop, no sockets; steady where whole runs differ by more than what recording costs."""
+its calls in a loop, no sockets. The rates of whole runs are not to be relied on: eight of nine pairs so far came out
+faster WITH recording, which cannot be its doing, and whether that is noise or the changed start is not known."""
 
 HELD_METHOD = """\
 Held for 10 s, the first second left out. CPU of the workers: from series.jsonl; of the sinks: from /proc/<pid>/stat.
