@@ -165,7 +165,12 @@ def _faster_churn(change: Change) -> list[Remedy]:
 
 
 def _ceiling_text(per_s: float | None) -> str:
-    return "no ceiling" if per_s is None else f"{per_s:,.0f}/s" if per_s >= 100 else f"{per_s:,.1f}/s"
+    return "no ceiling" if per_s is None else rate_text(per_s)
+
+
+def rate_text(per_s: float) -> str:
+    """A rate in a sentence: 0/s, 1.7/s, 28,232/s."""
+    return f"{per_s:,.0f}/s" if per_s >= 100 or per_s == int(per_s) else f"{per_s:,.1f}/s"
 
 
 def _time_wait(change: Change) -> list[Remedy]:

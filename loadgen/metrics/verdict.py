@@ -28,7 +28,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from loadgen.metrics.outcomes import Outcome
-from loadgen.metrics.remedies import Change, ranked
+from loadgen.metrics.remedies import Change, ranked, rate_text
 from loadgen.model import Plan
 
 #: Every limit there is, and what a reader is told; in order of nearness, which decides a tie.
@@ -292,7 +292,7 @@ def _head(run: _Run) -> str:
         churn = run.summary["churn"]
         ended = f", of which {lost:,} were lost" if lost else ""
         head = f"{outcomes['established']:,} connections opened and closed in {churn['lasted_s']:.1f} s{ended}"
-        return f"{head}, {_per_s(churn['sustained_per_s'])} sustained"
+        return f"{head}, {rate_text(churn['sustained_per_s'])} sustained"
     established, hold_s = outcomes["established"], run.summary["phases"]["hold_s"]
     held = f", held {hold_s:.0f} s" if hold_s >= 1 else ""
     kept = f"of which {lost:,} were lost" if lost else "with none lost"
@@ -311,12 +311,8 @@ def _churn_note(run: _Run) -> str:
     came_true = run.summary["churn"]["as_predicted"]
     if found.per_s is None:
         return "" if came_true else f" No ceiling was predicted ({found.because})."
-    at_most = f"at most {_per_s(found.per_s)} for long ({found.because})"
+    at_most = f"at most {rate_text(found.per_s)} for long ({found.because})"
     return f" As predicted, {at_most}." if came_true else f" Predicted was otherwise: {at_most}."
-
-
-def _per_s(rate: float) -> str:
-    return f"{rate:,.0f}/s" if rate >= 100 or rate == int(rate) else f"{rate:,.1f}/s"
 
 
 def _note(run: _Run, limit: str) -> str:

@@ -85,6 +85,17 @@ def test_bind_takes_no_port_out_of_time_wait(strategy: Strategy, churn: Churn, l
     assert load.errors == {("bind", "EADDRINUSE"): 2}
 
 
+@pytest.mark.lab(net__ipv4__ip_autobind_reuse="1")
+def test_with_ip_autobind_reuse_bind_takes_one_at_once(churn: Churn, listener: socket.socket) -> None:
+    """With SO_REUSEADDR on both, and whatever tcp_tw_reuse says; without the flag it still does not."""
+    load = churn(Strategy.REUSEADDR)
+    turn(load, listener, 20)
+    assert (load.recorder.established, load.errors) == (20, {})
+    without = churn(Strategy.BIND)
+    turn(without, listener, 1)
+    assert without.errors == {("bind", "EADDRINUSE"): 1}
+
+
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_a_reset_keeps_nothing(strategy: Strategy, churn: Churn, listener: socket.socket) -> None:
     load = churn(strategy, close=CloseMode.RST)
