@@ -1,1 +1,1 @@
-"""What the kernel says of itself: one module for each file or family of files under /proc."""
+"""What the kernel says of itself: one module for each file under /proc, and for netlink's list of sockets."""

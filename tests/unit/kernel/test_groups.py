@@ -1,0 +1,165 @@
+"""Groups of sockets: against a plain count, on a kernel's answer, and when hashes meet."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen.kernel import groups, sockdiag
+from loadgen.kernel.groups import Group, group, outbound
+from loadgen.kernel.sockdiag import SOCKET, Sockets, State
+
+NETLINK: Final = Path(__file__).parents[2] / "data" / "netlink" / "linux-6.18"
+
+
+class Row(NamedTuple):
+    """One socket, as somebody would write it down."""
+
+    state: State
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+
+
+def table(rows: Sequence[Row]) -> Sockets:
+    """The rows as the kernel gives them."""
+    sockets = np.zeros(len(rows), SOCKET)
+    for record, row in zip(sockets, rows, strict=True):
+        four = ":" not in row.source
+        record["family"] = socket.AF_INET if four else socket.AF_INET6
+        record["state"] = row.state
+        for name in ("source", "destination"):
+            packed = ip_address(getattr(row, name)).packed
+            record[name][: len(packed)] = list(packed)
+            record[f"{name}_port"] = getattr(row, f"{name}_port")
+    return sockets
+
+
+def unmapped(text: str) -> str:
+    address = ip_address(text)
+    inner = None if isinstance(address, IPv4Address) else address.ipv4_mapped
+    return str(inner or address)
+
+
+def counted(rows: Sequence[Row]) -> dict[tuple[str, str, int], tuple[dict[State, int], int]]:
+    """The same by plain counting."""
+    states: dict[tuple[str, str, int], Counter[State]] = defaultdict(Counter)
+    ports: dict[tuple[str, str, int], set[int]] = defaultdict(set)
+    for row in rows:
+        key = unmapped(row.source), unmapped(row.destination), row.destination_port
+        states[key][row.state] += 1
+        ports[key].add(row.source_port)
+    return {key: (dict(states[key]), len(ports[key])) for key in states}
+
+
+four = st.sampled_from(["127.0.0.1", "127.0.0.2", "10.1.2.3", "255.255.255.255", "0.0.0.0"])
+six = st.sampled_from(["::1", "::", "fd00::7f00:1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:10.1.2.3"])
+port = st.sampled_from([0, 1, 9000, 9001, 65535])
+
+
+def row_of(address: st.SearchStrategy[str]) -> st.SearchStrategy[Row]:
+    return st.builds(Row, st.sampled_from(State), address, port, address, port)
+
+
+@settings(deadline=None)
+@given(st.lists(row_of(four) | row_of(six), max_size=60))
+def test_as_counted_one_by_one(rows: list[Row]) -> None:
+    found = group(table(rows))
+    assert {(g.source, g.destination, g.destination_port): (g.states, g.source_ports) for g in found} == counted(rows)
+    sizes = [sum(g.states.values()) for g in found]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sum(g.in_use + g.time_wait for g in found) == len(rows)
+
+
+@pytest.mark.parametrize("multiplier", [0, 1 << 63])
+def test_hashes_that_meet_join_no_groups(multiplier: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad multiplier makes (nearly) all hashes equal."""
+    rows = [Row(State.ESTABLISHED, f"10.0.0.{n % 5}", 40000 + n, "10.9.9.9", 9000 + n % 3) for n in range(60)]
+    before = group(table(rows))
+    monkeypatch.setattr(groups, "_MULTIPLIER", np.uint64(multiplier))
+    assert group(table(rows)) == before
+    assert len(before) == 15
+
+
+def test_a_group_in_full() -> None:
+    rows = [
+        Row(State.ESTABLISHED, "10.0.0.1", 40000, "10.9.9.9", 443),
+        Row(State.TIME_WAIT, "10.0.0.1", 40001, "10.9.9.9", 443),
+        Row(State.TIME_WAIT, "::ffff:10.0.0.1", 40002, "::ffff:10.9.9.9", 443),
+        Row(State.SYN_SENT, "10.0.0.1", 40002, "10.9.9.9", 443),
+    ]
+    (found,) = group(table(rows))
+    states = {State.ESTABLISHED: 1, State.SYN_SENT: 1, State.TIME_WAIT: 2}
+    assert found == Group("10.0.0.1", "10.9.9.9", 443, states, source_ports=3)
+    assert (found.in_use, found.time_wait) == (2, 2)
+
+
+def test_the_fullest_first_then_by_address_and_port() -> None:
+    ends = [("10.0.0.2", 80), ("10.0.0.10", 80), ("10.0.0.1", 81), ("10.0.0.1", 9), ("10.0.0.1", 80), ("10.0.0.9", 1)]
+    rows = [Row(State.ESTABLISHED, "10.1.0.1", 40000, *end) for end in [*ends, ends[-1]]]
+    expected = [("10.0.0.9", 1), *sorted(ends[:-1], key=lambda end: (ip_address(end[0]), end[1]))]
+    assert [(g.destination, g.destination_port) for g in group(table(rows))] == expected
+    assert [(g.destination, g.destination_port) for g in group(table(rows), limit=2)] == expected[:2]
+
+
+def test_no_sockets_no_groups() -> None:
+    empty = np.empty(0, SOCKET)
+    assert group(empty) == []
+    assert outbound(empty).size == 0
+
+
+# --- which side of a connection
+
+
+def kept(*rows: Row) -> list[int]:
+    """The places of the outbound ones."""
+    sockets = table(rows)
+    sockets["inode"] = range(len(rows))
+    return [int(inode) for inode in outbound(sockets)["inode"]]
+
+
+LISTENER: Final = Row(State.LISTEN, "127.0.0.1", 9000, "0.0.0.0", 0)
+CLIENT: Final = Row(State.ESTABLISHED, "127.0.0.2", 40000, "127.0.0.1", 9000)
+ACCEPTED: Final = Row(State.ESTABLISHED, "127.0.0.1", 9000, "127.0.0.2", 40000)
+
+
+def test_what_came_in_through_a_listener_is_not_outbound() -> None:
+    assert kept(ACCEPTED, LISTENER, CLIENT, ACCEPTED._replace(state=State.TIME_WAIT)) == [2]
+
+
+def test_without_its_listener_it_cannot_be_told_apart() -> None:
+    assert kept(CLIENT, ACCEPTED) == [0, 1]
+
+
+def test_the_port_of_a_listener_on_another_address_is_free_to_connect_from() -> None:
+    assert kept(LISTENER, CLIENT._replace(source_port=9000), ACCEPTED) == [1]
+
+
+@pytest.mark.parametrize("anywhere", ["0.0.0.0", "::"])
+def test_a_listener_on_every_address(anywhere: str) -> None:
+    assert kept(LISTENER._replace(source=anywhere, destination=anywhere), CLIENT, ACCEPTED) == [1]
+
+
+def test_mapped_and_plain_are_one_address() -> None:
+    mapped = ACCEPTED._replace(source="::ffff:127.0.0.1", destination="::ffff:127.0.0.2")
+    assert kept(LISTENER, CLIENT, mapped) == [1]
+
+
+def test_the_outbound_groups_of_a_kernels_answer() -> None:
+    sockets = sockdiag.parse((NETLINK / "tcp4.bin").read_bytes(), 0x5D1A6000).sockets
+    assert group(outbound(sockets)) == [
+        Group("127.0.0.2", "127.0.0.1", 9000, {State.ESTABLISHED: 1, State.FIN_WAIT2: 1}, 2),
+        Group("127.0.0.3", "127.0.0.1", 9000, {State.TIME_WAIT: 1}, 1),
+        Group("127.0.0.4", "127.0.0.1", 9001, {State.ESTABLISHED: 1}, 1),
+        Group("127.0.0.5", "0.0.0.0", 0, {State.CLOSE: 1}, 1),
+    ]
