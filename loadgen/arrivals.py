@@ -11,8 +11,10 @@ schedule, the local one counts the attempts of one worker.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +185,61 @@ def first_pair(sizes: Sequence[int], spaces: int, pairs: int, index: int) -> int
     if sum(sizes) < spaces * len(sizes):
         return sum(sizes[:index]) % pairs
     return index * spaces % pairs
+
+
+class Turns:
+    """Which pair each attempt goes to when pairs have weights: a smooth weighted round robin, in closed form.
+
+    weights: of each pair, 1 or more. Pairs of one weight take turns among themselves, so that of any stretch
+    none of them gets more than one turn above another; with one weight for all this is the plain round robin.
+    Between the weights the turns are divided by halves: of the first t turns, those below the middle have had
+    as near to t times their share as whole turns can be, and so on within each half. After any number of turns
+    a pair is less than 1.5 turns from its share with two different weights, and half a turn more for each
+    doubling of their number.
+
+    Nothing is remembered from turn to turn, so a worker begins anywhere at no cost.
+    """
+
+    def __init__(self, weights: Sequence[int]) -> None:
+        classes: dict[int, list[int]] = {}
+        for pair, weight in enumerate(weights):
+            classes.setdefault(weight, []).append(pair)
+        self._classes = [classes[weight] for weight in sorted(classes)]
+        totals = [weight * len(classes[weight]) for weight in sorted(classes)]
+        shared = math.gcd(*totals)
+        self._sums = [0, *accumulate(total // shared for total in totals)]
+
+    @property
+    def period(self) -> int:
+        """After so many turns every weight has had exactly its share."""
+        return self._sums[-1]
+
+    def pair(self, turn: int) -> int:
+        """The pair of a turn, counted from 0."""
+        low, high, sums = 0, len(self._classes), self._sums
+        while high - low > 1:
+            middle = (low + high) // 2
+            part, whole = sums[middle] - sums[low], sums[high] - sums[low]
+            before = (2 * turn * part + whole) // (2 * whole)
+            if (2 * (turn + 1) * part + whole) // (2 * whole) > before:
+                turn, high = before, middle
+            else:
+                turn, low = turn - before, middle
+        pairs = self._classes[low]
+        return pairs[turn % len(pairs)]
+
+    def following(self, turn: int) -> Iterator[int]:
+        """The pairs from that turn on, without end."""
+        return map(self.pair, itertools.count(turn))
+
+
+def first_turn(sizes: Sequence[int], turns: Turns, index: int) -> int:
+    """The turn of a worker's first attempt: each goes on where the one before it ends.
+
+    So all of them together are one stretch of turns from the first. Without a schedule (sizes of 0) nobody
+    knows where that is, and they begin at equal distances within the period.
+    """
+    return sum(sizes[:index]) or index * turns.period // len(sizes)
 
 
 def shard_arrivals(sizes: Sequence[int], index: int) -> NDArray[np.int64]:

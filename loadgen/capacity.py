@@ -14,6 +14,7 @@ import ipaddress
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Final
 
 from loadgen.arrivals import due_within, shard_sizes
@@ -22,12 +23,14 @@ from loadgen.kernel.host import HostFacts
 from loadgen.model import (
     Churn,
     Endpoint,
+    Engine,
     Headroom,
     Heartbeat,
     Plan,
     PortRange,
     Strategy,
     Target,
+    Transport,
     pairs_of,
     sharded_spaces_of,
     spaces_of,
@@ -44,9 +47,15 @@ _KERNEL_BYTES_PER_END: Final = 3_200
 #: User memory of a held connection, and of a process that holds none yet.
 _USER_BYTES_PER_END: Final = 600
 _PROCESS_BYTES: Final = 25_000_000
+#: What OpenSSL keeps for one end of a TLS connection, after the handshake; 30 KB were measured with OpenSSL 3.0.
+_TLS_BYTES_PER_END: Final = 31_000
 #: SO_REUSEPORT spreads by hash, so a sink's share is binomial: so many deviations of room are left to it.
 _SINK_DEVIATIONS: Final = 6.0
 
+Pair = tuple[str, Endpoint]
+
+#: Direct descriptors of one ring (loadgen.uring.connector.TABLE_SIZE, which is above this layer).
+_TABLE_SIZE: Final = 32_768
 _LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 
 
@@ -72,20 +81,22 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
     """
     notes: list[str] = []
     strategy = _strategy(scenario.sources.strategy, facts, notes)
-    targets = tuple(spec.target for spec in scenario.targets)
-    _require_sources(sources, facts)
+    transport = scenario.transport
+    targets = scenario.every_target
+    _require_sources(sources, facts, freebind=scenario.sources.freebind)
+    _require_families(sources, targets)
     routes: tuple[str, ...] = ()
     if strategy is Strategy.KERNEL:
         _require_kernel_source(sources, targets, facts)
         routes = facts.default_sources
     ports = _ports(scenario, strategy, facts, allowances)
-    skipped = _skipped(ports, strategy, targets, facts)
-    usable = max(len(ports) - len(skipped) - _lost_to_parity(ports, strategy), 0)
+    skipped = _skipped(ports, strategy, transport, targets, facts)
+    usable = max(len(ports) - len(skipped) - _lost_to_parity(ports, strategy, transport), 0)
     if allowances.extend_sources and not routes and usable:
-        per_source = usable * (len(targets) if strategy.shares_ports else 1)
+        per_source = usable * (len(targets) if strategy.shares_ports(transport) else 1)
         sources = _extended(sources, math.ceil(scenario.most_open / per_source), notes)
     every_pair = pairs_of(sources, targets, routes)
-    spaces, sharded = spaces_of(strategy, every_pair), sharded_spaces_of(strategy, every_pair)
+    spaces, sharded = (of(strategy, every_pair, transport) for of in (spaces_of, sharded_spaces_of))
     if not scenario.expects_failure:
         _require(
             "four-tuples",
@@ -101,11 +112,20 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         remedy="raise the hard limit of open files (ulimit -Hn)",
     )
     of_worker = min(facts.descriptors, scenario.descriptors or facts.descriptors) - RESERVED_DESCRIPTORS
+    if scenario.engine is Engine.IO_URING:
+        if facts.no_io_uring:
+            raise HostError(f"engine io_uring cannot be used: {facts.no_io_uring}; write `engine: epoll`")
+        of_worker = _direct_descriptors(of_worker)
+        notes.append("engine io_uring sends 64 connect() at a time, so a connect time is up to 64 times that of one")
     workers = _workers(scenario, strategy, sharded, usable, of_worker, facts)
-    sinks = _sinks(scenario, targets, descriptors, facts)
-    sunk = scenario.most_open * sum(target.sink for target in targets) // len(targets)
+    sinks = _sinks(scenario, targets, _share_of_sinks(every_pair, targets), descriptors, facts)
+    if strategy.shares_ports(transport):
+        notes += _first_filled(scenario.most_open, every_pair, targets, usable)
+    accepted = 0 if transport is Transport.UDP else scenario.most_open  # a datagram takes no descriptor over there
+    sunk = int(accepted * _share_of_sinks(every_pair, targets))
     ends = scenario.most_open + sunk
     memory = ends * (_KERNEL_BYTES_PER_END + _USER_BYTES_PER_END) + (workers + sinks) * _PROCESS_BYTES
+    memory += ends * _TLS_BYTES_PER_END if scenario.tls else 0
     _require(
         "descriptors of the whole host (fs.file-max)",
         needed=ends,
@@ -125,7 +145,7 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         remedy="raise the hard limit of open files (ulimit -Hn)",
     )
     headroom = (
-        Headroom("four-tuples", scenario.most_open, usable * spaces, _counted(usable, spaces, strategy)),
+        Headroom("four-tuples", scenario.most_open, usable * spaces, _counted(usable, spaces, strategy, transport)),
         Headroom(
             "descriptors per worker",
             max(shard_sizes(scenario.most_open, sharded, workers)),
@@ -155,6 +175,11 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
         sinks=sinks,
         routes=routes,
         descriptor_limit=scenario.descriptors,
+        freebind=scenario.sources.freebind,
+        engine=scenario.engine,
+        transport=transport,
+        traffic=scenario.traffic,
+        tls=scenario.tls.tls if scenario.tls else None,
         heartbeat=_heartbeat(scenario),
         churn=_churn(scenario),
         expect=tuple(expectation.text for expectation in scenario.expect),
@@ -166,7 +191,7 @@ def make_plan(scenario: Scenario, sources: Sequence[str], facts: HostFacts, allo
 
 def _heartbeat(scenario: Scenario) -> Heartbeat | None:
     spec = scenario.heartbeat
-    return Heartbeat(float(spec.every_s), spec.size, spec.share) if spec else None
+    return Heartbeat(float(spec.every_s), spec.share) if spec else None
 
 
 def _churn(scenario: Scenario) -> Churn | None:
@@ -175,7 +200,7 @@ def _churn(scenario: Scenario) -> Churn | None:
         return None
     duration_s = float(spec.duration_s)
     arrivals = due_within(scenario.arrival.stages, duration_s) if scenario.arrival else None
-    return Churn(duration_s, spec.exchange_bytes, arrivals)
+    return Churn(duration_s, spec.exchanges, arrivals)
 
 
 def _require(resource: str, *, needed: int, available: int, remedy: str) -> None:
@@ -197,17 +222,31 @@ def _strategy(asked: Strategy, facts: HostFacts, notes: list[str]) -> Strategy:
     return asked
 
 
-def _require_sources(sources: Sequence[str], facts: HostFacts) -> None:
+def _require_sources(sources: Sequence[str], facts: HostFacts, *, freebind: bool) -> None:
     if not sources:
         raise HostError("the scenario names no source address that this host has")
     if facts.missing_sources:
         missing = facts.missing_sources
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
         length = 128 if ":" in missing[0] else 32
+        if freebind:
+            raise HostError(
+                f"source address {missing[0]}{more} is not routed to this host; "
+                f"add it, or a prefix around it, with: ip route add local {missing[0]}/{length} dev lo"
+            )
         raise HostError(
             f"source address {missing[0]}{more} is not on this host; "
             f"add it with: ip address add {missing[0]}/{length} dev lo"
         )
+
+
+def _require_families(sources: Sequence[str], targets: Sequence[Target]) -> None:
+    """An interface may turn out to have no address of a target's family."""
+    families = {Endpoint(source, 0).family for source in sources}
+    for target in targets:
+        if target.endpoint.family not in families:
+            version = 6 if ":" in target.endpoint.address else 4
+            raise HostError(f"no source address is IPv{version}, as {target.endpoint} is; add one to sources.addresses")
 
 
 def _require_kernel_source(sources: Sequence[str], targets: Sequence[Target], facts: HostFacts) -> None:
@@ -255,22 +294,30 @@ def _ports(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowances:
     return ports
 
 
-def _skipped(ports: PortRange, strategy: Strategy, targets: Sequence[Target], facts: HostFacts) -> tuple[int, ...]:
-    """Ports of the range that no connection can get.
+def _skipped(
+    ports: PortRange, strategy: Strategy, transport: Transport, targets: Sequence[Target], facts: HostFacts
+) -> tuple[int, ...]:
+    """Ports of the range that no connection can get, or should not.
 
-    A listener's port is closed to automatic choice on all addresses, and to bind() on its own. What
-    ip_local_reserved_ports holds back is held back from automatic choice only: that is its purpose.
+    A listener's port is closed to automatic choice on all addresses, and to bind() on its own. In UDP every socket
+    listens, so their ports are left to them: where both had SO_REUSEADDR, bind() would succeed and one of the two
+    get the other's datagrams. What ip_local_reserved_ports holds back is held back from automatic choice only: that
+    is its purpose.
     """
-    closed = set(facts.listeners) | {target.endpoint.port for target in targets if target.sink}
+    others = facts.datagram_ports if transport is Transport.UDP else facts.listeners
+    closed = set(others) | {target.endpoint.port for target in targets if target.sink}
     if not strategy.names_ports:
         closed |= set(facts.reserved_ports)
     return tuple(sorted(port for port in closed if port in ports))
 
 
-def _lost_to_parity(ports: PortRange, strategy: Strategy) -> int:
+def _lost_to_parity(ports: PortRange, strategy: Strategy, transport: Transport) -> int:
     """The kernel's own search goes through a range in steps of two and rounds its length down to even
-    (__inet_hash_connect() and inet_csk_find_open_port()), so one port of an odd range may never come."""
-    return len(ports) % 2 if len(ports) > 1 and not strategy.slices_ports else 0
+    (__inet_hash_connect() and inet_csk_find_open_port()), so one port of an odd range may never come. In UDP it
+    begins anywhere and misses none (udp_lib_get_port())."""
+    if transport is Transport.UDP or strategy.slices_ports:
+        return 0
+    return len(ports) % 2 if len(ports) > 1 else 0
 
 
 def _extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence[str]:
@@ -295,15 +342,17 @@ def _extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence
     return extended
 
 
-def _counted(usable: int, spaces: int, strategy: Strategy) -> str:
-    if strategy.shares_ports:
+def _counted(usable: int, spaces: int, strategy: Strategy, transport: Transport) -> str:
+    if strategy.shares_ports(transport):
         return f"{usable:,} for each of {spaces} pairs of source and target"
+    if transport is Transport.UDP and strategy is Strategy.KERNEL:
+        return f"{usable:,} for all sources and targets together"
     return f"{usable:,} for each of {spaces} sources, all targets together"
 
 
 def _more_four_tuples(scenario: Scenario, strategy: Strategy, short: int, usable: int, ports: PortRange) -> str:
     """The ways past the wall, the one that needs nothing from the host first."""
-    per_source = usable * (len(scenario.targets) if strategy.shares_ports else 1)
+    per_source = usable * (len(scenario.every_target) if strategy.shares_ports(scenario.transport) else 1)
     ways = [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"] if usable else []
     if scenario.sources.ports:
         ways.append(f"widen `ports` beyond {ports}, or leave it out")
@@ -347,11 +396,46 @@ def _workers(
     return min(wanted, usable) if strategy.slices_ports else wanted
 
 
-def _sinks(scenario: Scenario, targets: Sequence[Target], descriptors: int, facts: HostFacts) -> int:
+def _weights(pairs: Sequence[Pair], targets: Sequence[Target]) -> list[int]:
+    weight_of = {target.endpoint: target.weight for target in targets}
+    return [weight_of[endpoint] for _, endpoint in pairs]
+
+
+def _share_of_sinks(pairs: Sequence[Pair], targets: Sequence[Target]) -> Fraction:
+    """Which part of all connections goes to sinks of ours."""
+    sinks = {target.endpoint for target in targets if target.sink}
+    weights = _weights(pairs, targets)
+    ours = sum(weight for (_, endpoint), weight in zip(pairs, weights, strict=True) if endpoint in sinks)
+    return Fraction(ours, sum(weights))
+
+
+def _first_filled(connections: int, pairs: Sequence[Pair], targets: Sequence[Target], usable: int) -> list[str]:
+    """A note where weights ask more of a pair than it has ports; no error, because the others take over."""
+    weights = _weights(pairs, targets)
+    heaviest = max(weights)
+    share = Fraction(connections * heaviest, sum(weights))
+    if min(weights) == heaviest or share <= usable:
+        return []
+    source, target = pairs[weights.index(heaviest)]
+    note = (
+        f"the pair {source} to {target} (weight {heaviest}) fills first: its share is {math.ceil(share):,} connections "
+        f"and its ports are {usable:,}; the other pairs take what is beyond them"
+    )
+    return [note]
+
+
+def _direct_descriptors(limit: int) -> int:
+    """Connections of one worker by io_uring. A table of direct descriptors is as large as the limit at most and takes
+    one descriptor itself; the connector leaves half of the limit for everything else."""
+    return min(limit, _TABLE_SIZE) * (limit // 2)
+
+
+def _sinks(scenario: Scenario, targets: Sequence[Target], share: Fraction, descriptors: int, facts: HostFacts) -> int:
     """Enough processes that the unlucky one, too, can hold its share."""
     if not any(target.sink for target in targets):
         return 0
-    expected = math.ceil(scenario.most_open * sum(target.sink for target in targets) / len(targets))
+    expected = math.ceil(scenario.most_open * share)
+    held = 0 if scenario.transport is Transport.UDP else expected  # of UDP one socket is there for everybody
     listeners = sum(target.sink for target in targets)
     _require(
         "descriptors of one sink",
@@ -361,7 +445,7 @@ def _sinks(scenario: Scenario, targets: Sequence[Target], descriptors: int, fact
     )
     descriptors -= listeners
     least = 1
-    while expected / least + (_SINK_DEVIATIONS * math.sqrt(expected / least) if least > 1 else 0) > descriptors:
+    while held / least + (_SINK_DEVIATIONS * math.sqrt(held / least) if least > 1 else 0) > descriptors:
         least += 1
     if scenario.sinks:
         if scenario.sinks < least:

@@ -202,6 +202,31 @@ def _execute(conductor: Orchestrator | Matrix) -> Result:
     return uvloop.run(main())
 
 
+#: How a sink treats its clients: the keys of `sink` in a scenario, which has the checks too.
+_MANNERS = (
+    click.option(
+        "--speaks", metavar="echo|http|nothing", help="Send back what comes, answer HTTP/1.1, or never answer."
+    ),
+    click.option("--tls", is_flag=True, help="Speak TLS, with --certificate and --key or with one made now."),
+    click.option("--reset", is_flag=True, help="Reset every connection that was accepted."),
+    click.option("--drop", metavar="SHARE", help="Reset this share of the connections, evenly spread: 10%."),
+    click.option("--delay", metavar="DURATION", help="Let each answer wait: 50ms."),
+    click.option("--close-after", metavar="DURATION", help="Close so long after accept(): 5s."),
+    click.option(
+        "--close-after-requests", metavar="N", type=int, help="Close after N requests; without HTTP a read is one."
+    ),
+    click.option("--read", metavar="RATE", help="Bytes to read of each connection: 1000/s; 0/s never reads."),
+    click.option("--status", metavar="N", type=int, help="Status of the answers in HTTP: 503."),
+    click.option("--body", metavar="BYTES", type=int, help="Size of the answers in HTTP."),
+)
+
+
+def _manners_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_MANNERS):
+        command = option(command)
+    return command
+
+
 @cli.command(epilog=_EPILOG)
 @click.argument("addresses", metavar="ADDR:PORT...", nargs=-1, required=True)
 @click.option(
@@ -210,15 +235,45 @@ def _execute(conductor: Orchestrator | Matrix) -> Result:
     default=None,
     help="Processes that share the port; by default one per core.",
 )
+@_manners_options
+@click.option(
+    "--certificate",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --tls: the certificate to show, PEM, and those between it and its authority.",
+)
+@click.option(
+    "--key",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --certificate: its private key, PEM, not encrypted.",
+)
+@click.option(
+    "--ca-out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --tls: where to write the authority of the certificate that is made; else a file for the time being.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The final counts as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="No line per second on stderr.")
-def sink(addresses: tuple[str, ...], workers: int | None, as_json: bool, quiet: bool) -> None:
-    """Listen, accept in batches, hold and echo, until Ctrl-C.
+def sink(
+    addresses: tuple[str, ...],
+    workers: int | None,
+    certificate: Path | None,
+    key: Path | None,
+    ca_out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **manners: str | int | None,
+) -> None:
+    """Listen, accept in batches, hold and echo, until Ctrl-C; or misbehave on request.
 
     \b
     Examples:
       loadgen sink 127.0.0.1:9000
       loadgen sink 127.0.0.1:9000 [::1]:9000 --workers 6
+      loadgen sink 127.0.0.1:8443 --speaks http --tls --ca-out ca.pem --body 1024
+      loadgen sink 127.0.0.1:9000 --delay 50ms --drop 10%
     """
     import uvloop
 
@@ -230,7 +285,9 @@ def sink(addresses: tuple[str, ...], workers: int | None, as_json: bool, quiet: 
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     say: Callable[[str], None] = (lambda _: None) if quiet else lambda text: _complain(text, "")
-    counts = uvloop.run(serve.serve(endpoints, workers, say))
+    told = serve.manners_of({name: value for name, value in manners.items() if value not in (None, False)})
+    with serve.certified(endpoints, told, certificate, key, ca_out, lambda text: _complain(text, "")) as certificates:
+        counts = uvloop.run(serve.serve(endpoints, workers, say, told, certificates))
     with _reader_may_leave():
         click.echo(json.dumps(counts, indent=2) if as_json else serve.describe(counts))
 

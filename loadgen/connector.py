@@ -17,6 +17,13 @@ Some facts about a non-blocking connect(), each held by a test in tests/lab:
 - A range without a free port makes connect() fail at once with EADDRNOTAVAIL; it never shows later.
 - connect() to a closed port inside the range the source port is picked from can connect the socket
   to itself (RFC 9293 3.5, simultaneous open). Such a pair is checked with getsockname().
+
+In UDP (`Transport.UDP`) connect() only remembers the target, and succeeds at once whether anybody is there or not:
+
+- No free port is EAGAIN from connect().
+- There is no end of file: an empty datagram is data. Whether the other side is gone shows only after
+  something was sent, as ECONNREFUSED from the next call (an ICMP port unreachable, udp(7)).
+- Closing sends nothing and leaves nothing; the port is free at once.
 """
 
 from __future__ import annotations
@@ -24,8 +31,8 @@ from __future__ import annotations
 import socket
 import struct
 from array import array
-from collections.abc import Sequence
-from errno import EADDRNOTAVAIL, EALREADY, EINPROGRESS, ENOBUFS, ENOMEM, ETIMEDOUT
+from collections.abc import Iterator, Sequence
+from errno import EADDRNOTAVAIL, EAGAIN, EALREADY, EINPROGRESS, ENOBUFS, ENOMEM, ETIMEDOUT
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 from typing import Final, NamedTuple
 
@@ -34,7 +41,7 @@ from loadgen.clock import now_ns
 from loadgen.exhaustion import Exhaustion
 from loadgen.metrics.outcomes import Syscall, error_key
 from loadgen.metrics.recorder import Recorder
-from loadgen.model import CloseMode, Endpoint
+from loadgen.model import CloseMode, Endpoint, Transport
 from loadgen.ready import DENIALS, Prepared, Ready
 from loadgen.sourceports import NEW_SOCKET, TRIES, SourcePorts
 
@@ -62,11 +69,12 @@ class Connector:
     """All connections of one worker.
 
     pairs: (source, target) of every four-tuple space, in the order the recorder counts them.
-    first_pair: where the round robin over the pairs begins.
+    first_pair: where the round robin over the pairs begins. order: another order of the pairs instead, without end.
     self_connect: for each pair, whether a connection could meet itself and must be checked.
     in_flight_max: attempts that may wait for an answer at once.
     descriptors: no descriptor number reaches this; sizes the arrays.
     exhausted: what is known of pairs without a free port; left out: nothing, and none will come back.
+    transport: what the sockets are of.
     """
 
     def __init__(
@@ -82,13 +90,20 @@ class Connector:
         in_flight_max: int,
         descriptors: int,
         exhausted: Exhaustion | None = None,
+        transport: Transport = Transport.TCP,
+        order: Iterator[int] | None = None,
     ) -> None:
         self._targets = [target.sockaddr for _, target in pairs]
         self._families = [target.family for _, target in pairs]
         self._ports, self._recorder, self._self_connect = ports, recorder, self_connect
+        self._datagrams = transport is Transport.UDP
+        self._kind = ready.DATAGRAM if self._datagrams else ready.STREAM
+        #: What connect() answers when the port is taken, or all are.
+        self._denial = EAGAIN if self._datagrams else EADDRNOTAVAIL
         self._reset = close is CloseMode.RST
         self._timeout_ns = int(timeout_s * 1e9)
         self._in_flight_max = in_flight_max
+        self._events_max = _EVENTS_MAX
         self._epoll = epoll()
         self._unanswered: dict[int, Unanswered] = {}
         self._abandoned = 0
@@ -97,7 +112,7 @@ class Connector:
         self._pair_of = array("i", [0]) * descriptors
         self._port_of = array("H", [0]) * descriptors
         self._exhausted = exhausted or Exhaustion(len(pairs))
-        self._ready = Ready(self._families, ports, self._exhausted, first_pair=first_pair)
+        self._ready = Ready(self._families, ports, self._exhausted, first_pair=first_pair, kind=self._kind, order=order)
         self._close_from = 0
         #: Since when, and after how many connections, some pair has no port.
         self._denied_since: tuple[int, int] | None = None
@@ -148,7 +163,7 @@ class Connector:
 
         Returns: how many were started; fewer than asked for when the other pairs have no ports left.
         """
-        recorder, targets, self_connect = self._recorder, self._targets, self._self_connect
+        recorder, targets, self_connect, denial = self._recorder, self._targets, self._self_connect, self._denial
         self._ready.make(len(due_ns))
         lateness_ns, connect_ns, arrival_ns, n = recorder.begin_batch(len(due_ns))
         first, established_ns, until_mark = n, 0, recorder.next_mark - recorder.established + n
@@ -173,13 +188,13 @@ class Connector:
             number = sock.connect_ex(target)
             if number == EINPROGRESS:
                 number = sock.connect_ex(target)
-            elif number == EADDRNOTAVAIL and port:
+            elif number == denial and port:
                 number, sock, port = self._try_other_ports(sock, pair, port)
             if number == EALREADY:
                 waiting.append(Unanswered(sock, pair, port, due, started_ns))
             elif number:
                 self._failed(pair, Syscall.CONNECT, number, sock, port)
-            elif self_connect[pair] and sock.getsockname()[:2] == target:
+            elif self_connect[pair] and sock.getsockname()[:2] == target[:2]:
                 self._met_itself(sock, pair, port)
             else:
                 established_ns = now_ns()
@@ -260,7 +275,7 @@ class Connector:
             if following == NEW_SOCKET:
                 sock.close()
                 try:
-                    sock = ready.Socket(self._families[pair], ready.STREAM)
+                    sock = ready.Socket(self._families[pair], self._kind)
                     following = self._ports.prepare(sock, pair)
                 except OSError:  # what is wrong will show, with its call, in the attempts that follow
                     break
@@ -269,16 +284,16 @@ class Connector:
             number = sock.connect_ex(target)
             if number == EINPROGRESS:
                 number = sock.connect_ex(target)
-            if number != EADDRNOTAVAIL:
+            if number != self._denial:
                 self._ports.denied(pair, tried)
                 return number, sock, following
             tried.append(following)
         self._ports.denied(pair, tried)
-        return EADDRNOTAVAIL, sock, 0
+        return self._denial, sock, 0
 
     def drain_events(self) -> None:
         """Take what the kernel has to say, without waiting: answers to attempts, held connections lost."""
-        events = self._epoll.poll(0, _EVENTS_MAX)
+        events = self._epoll.poll(0, self._events_max)
         if not events:
             return
         unanswered = self._unanswered
@@ -355,7 +370,7 @@ class Connector:
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             self._failed(pair, Syscall.CONNECT, number, sock, port)
-        elif self._self_connect[pair] and sock.getsockname()[:2] == self._targets[pair]:
+        elif self._self_connect[pair] and sock.getsockname()[:2] == self._targets[pair][:2]:
             self._met_itself(sock, pair, port)
         else:
             self._recorder.record_established(pair, due_ns, started_ns, now)
@@ -390,23 +405,27 @@ class Connector:
         number = 0
         try:
             data = sock.recv(_READ_SIZE)
-            alive = len(data) > 0
-            if alive:
-                self._received(fd, data)
         except BlockingIOError:
-            alive = not event & _GONE
+            if self._datagrams or not event & _GONE:  # send() may have taken the error of a datagram away
+                return
         except OSError as error:
-            alive, number = False, error.errno or 0
-        if alive:
-            return
-        if self._ending and not number:
+            number = error.errno or 0
+        else:
+            if data or self._datagrams:
+                self._received(fd, data)
+                return
+        if not number and self._ends_well(fd):
             self._recorder.record_closed(self._forget(fd))
-            sock.close()
+            self._close_all((sock,))
         else:
             self._lose(fd, error_key(Syscall.RECV, number))
 
     def _received(self, fd: int, data: bytes) -> None:
-        """A held connection had data, which nobody asked for here."""
+        """A held connection had data, which nobody asked for here. In UDP: one datagram, whole, perhaps empty."""
+
+    def _ends_well(self, fd: int) -> bool:  # noqa: ARG002  # for those who know more of it
+        """Whether the other side's end of file is as planned."""
+        return self._ending
 
     def _lose(self, fd: int, key: int) -> None:
         """A connection that was open is no more, and not by our will."""

@@ -4,10 +4,10 @@ A hundred thousand connections are an attack when they reach the wrong host, so 
 this machine has to be named, and everything public has to be answered for:
 
     free        loopback, and the networks of a lab that loadgen made itself
-    private     needs `--allow CIDR` that covers it
+    private     needs `--allow CIDR` that covers it; IPv6 link-local is among it, the attached network
     global      needs `--allow CIDR` and `--i-am-authorized`; also everything that no rule names,
                 documentation (RFC 5737, RFC 3849) and reserved (RFC 1112) addresses among it
-    never       multicast, broadcast, unspecified, link-local, cloud metadata: no flag opens these
+    never       multicast, broadcast, unspecified, IPv4 link-local, cloud metadata: no flag opens these
 
 An IPv6 address that carries an IPv4 address is judged by the IPv4 address, because that is where the
 packets end up. Pure arithmetic on addresses: no names are resolved and no sockets opened here.
@@ -16,6 +16,7 @@ packets end up. Pure arithmetic on addresses: no names are resolved and no socke
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -29,6 +30,8 @@ Network = IPv4Network | IPv6Network
 #: The shortest prefix `--allow` takes. /8 is the largest private network of IPv4 (RFC 1918); a /16 of
 #: IPv6 is already far more than any site is given (a /48, RFC 6177).
 ALLOW_PREFIX_MIN: Final = {4: 8, 6: 16}
+#: The exception: it is shorter, but reaches no further than the links that this host is attached to.
+_LINK_LOCAL: Final = IPv6Network("fe80::/10")
 
 
 class Verdict(Enum):
@@ -59,13 +62,14 @@ RULES: Final = (
     _rule(Verdict.NEVER, "broadcast", "RFC 919", "255.255.255.255/32"),
     _rule(Verdict.NEVER, "multicast", "RFC 5771, RFC 4291 2.7", "224.0.0.0/4", "ff00::/8"),
     # Cloud metadata, which hands out credentials, answers on 169.254.169.254 nearly everywhere.
-    _rule(Verdict.NEVER, "link-local", "RFC 3927, RFC 4291 2.5.6", "169.254.0.0/16", "fe80::/10"),
-    # No RFC names these; they are the documented metadata and agent addresses of Amazon, Google,
-    # Scaleway, Alibaba, Oracle and Azure that are not link-local.
+    _rule(Verdict.NEVER, "link-local", "RFC 3927", "169.254.0.0/16"),
+    # No RFC names these; they are the documented metadata and agent addresses of OpenStack, Amazon, Google,
+    # Scaleway, Alibaba, Oracle and Azure that are not in 169.254.0.0/16.
     _rule(
         Verdict.NEVER,
         "cloud metadata",
         "the providers' documentation",
+        "fe80::a9fe:a9fe/128",
         "fd00:ec2::254/128",
         "fd20:ce::254/128",
         "fd00:42::42/128",
@@ -79,11 +83,14 @@ RULES: Final = (
     _rule(Verdict.FREE, "loopback", "RFC 1122 3.2.1.3, RFC 4291 2.5.3", "127.0.0.0/8", "::1/128"),
     _rule(Verdict.PRIVATE, "private", "RFC 1918", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
     _rule(Verdict.PRIVATE, "unique local", "RFC 4193", "fc00::/7"),
+    _rule(Verdict.PRIVATE, "link-local", "RFC 4291 2.5.6", "fe80::/10"),
     _rule(Verdict.PRIVATE, "shared address space", "RFC 6598", "100.64.0.0/10"),
     _rule(Verdict.PRIVATE, "benchmarking", "RFC 2544, RFC 5180", "198.18.0.0/15", "2001:2::/48"),
 )
 _GLOBAL: Final = Rule(Verdict.GLOBAL, "not private", "RFC 6890", ())
 
+#: netdevice(7), IFNAMSIZ; the kernel allows more characters, and nobody uses them.
+_ZONE: Final = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _COMPATIBLE: Final = IPv6Network("::/96")
 _TRANSLATED: Final = IPv6Network("::ffff:0:0:0/96")
@@ -92,7 +99,7 @@ _TRANSLATED: Final = IPv6Network("::ffff:0:0:0/96")
 def check(address: str, *, allowed: Sequence[str], authorized: bool, lab: Sequence[str] = ()) -> None:
     """Return if load may be sent to `address`; that is the only way to say yes.
 
-    address: a literal IPv4 or IPv6 address.
+    address: a literal IPv4 or IPv6 address; a zone (%eth0) changes nothing about it.
     allowed: every `--allow`, a CIDR each; authorized: whether `--i-am-authorized` was given.
     lab: networks (CIDR) that exist only inside a lab of this run.
 
@@ -137,6 +144,8 @@ def _literal(text: str) -> Address:
         # ipaddress refuses leading zeros, which some resolvers read as octal (RFC 6943 3.1.1).
         raise UsageError(f"{text[:60]!r} is not a literal IP address; resolve names first") from None
     if isinstance(address, IPv6Address):
+        if address.scope_id is not None and not _ZONE.fullmatch(address.scope_id):
+            raise UsageError(f"{text[:60]!r} is not a literal IP address; its zone is no name of an interface")
         # The zone says which link, not which address, and must not hide the address from the rules.
         address = IPv6Address(int(address))
         return address.ipv4_mapped or address  # RFC 4291 2.5.5.2
@@ -170,6 +179,8 @@ def _allowed_network(text: str) -> Network:
     if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped and network.prefixlen >= 96:
         network = IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
     shortest = ALLOW_PREFIX_MIN[network.version]
+    if isinstance(network, IPv6Network) and network.subnet_of(_LINK_LOCAL):
+        return network
     if network.prefixlen < shortest:
         raise UsageError(f"--allow {shown} is too wide; give the networks you mean, /{shortest} or longer")
     return network

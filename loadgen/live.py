@@ -190,9 +190,9 @@ class _Rate:
 
 
 def _latencies_us(line: dict[str, Any]) -> list[tuple[str, float, float]]:
-    """What was measured since the line before, of connecting and of exchanging: name, p50, p99."""
+    """What was measured since the line before, of connecting, TLS and exchanges: name, p50, p99."""
     found = []
-    for kind in ("connect", "exchange"):
+    for kind in ("connect", "handshake", "exchange"):
         counts = histogram.dense(line["latency_ns"].get(kind, {}))
         p50, p99 = histogram.quantile_ns(counts, 0.5) / 1e3, histogram.quantile_ns(counts, 0.99) / 1e3
         if p50:

@@ -13,11 +13,11 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from loadgen import guard, rundir
+from loadgen import resolving, rundir
 from loadgen import scenario as scenarios
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import ExitCode, HostError, InterruptedRunError, LoadgenError, ResultsError, UsageError
@@ -50,6 +50,8 @@ class Order:
     overrides: tuple[str, ...] = ()
     #: The directory to go on in, held by this writer; None to make one.
     writer: rundir.MatrixWriter | None = None
+    #: What names among the targets stood for when it was begun; what is not here is looked up.
+    answers: resolving.Answers = field(default_factory=dict)
 
     @property
     def places(self) -> list[matrices.Place]:
@@ -77,10 +79,24 @@ def resume(path: Path) -> Order:
     writer = rundir.MatrixWriter(path.parent, path.name, at=path)
     try:
         whole, cells, text, overrides = _as_begun(path)
+        answers = _as_resolved(path)
     except LoadgenError:
         writer.close()
         raise
-    return Order(whole, cells, text, overrides, writer)
+    return Order(whole, cells, text, overrides, writer, answers)
+
+
+def _as_resolved(path: Path) -> resolving.Answers:
+    """What names stood for when the matrix was begun: its runs to come are to go where the others went."""
+    written = rundir.read_matrix(path).matrix.get("resolved", {})
+    try:
+        return {
+            name: resolving.Answer(tuple(one["addresses"]), str(one["resolved_at"])) for name, one in written.items()
+        }
+    except (AttributeError, LookupError, TypeError):
+        raise UsageError(
+            f"{path}: its matrix.json does not say what names stood for; run {path}/scenario.yaml anew"
+        ) from None
 
 
 def _as_begun(path: Path) -> tuple[Scenario, tuple[Cell, ...], str, tuple[str, ...]]:
@@ -120,6 +136,7 @@ class Matrix:
         """view: made anew for each run. say: called with what goes on between the runs."""
         self._order, self._scenario, self._cells, self._options = order, order.scenario, order.cells, options
         self._view, self._say = view, say
+        self._answers: resolving.Answers = {}
         self._running: Orchestrator | None = None
         self._interrupted = False
         self._failure: LoadgenError | None = None
@@ -139,11 +156,12 @@ class Matrix:
         Raises: LoadgenError when the directory cannot be written, or when a rule of where to send
             forbids a target, which it would do for every cell alike.
         """
+        known, options = dict(self._order.answers), self._options
+        names = {name for cell in self._cells for name in cell.scenario.names}
+        known |= await resolving.look_up(sorted(names - set(known)), enough=lambda: self._interrupted)
+        self._answers = known
         for cell in self._cells:
-            for target in cell.scenario.targets:
-                address, options = target.endpoint.address, self._options
-                lab = cell.scenario.lab_networks
-                guard.check(address, allowed=options.allow, authorized=options.authorized, lab=lab)
+            resolving.judge(cell.scenario, known, allowed=options.allow, authorized=options.authorized)
         places = self._order.places
         writer = self._order.writer or self._begin()
         try:
@@ -181,6 +199,7 @@ class Matrix:
                 "overrides": list(self._order.overrides),
                 "repeat": self._scenario.repeat,
                 "cells": [{"settings": cell.settings} for cell in self._cells],
+                "resolved": {name: asdict(answer) for name, answer in self._answers.items()},
                 "expect": [one.text for one in self._scenario.expect if about_cells(one)],
             }
         )
@@ -223,7 +242,9 @@ class Matrix:
             writer.set_aside(index, number)
             self._event(writer, "cell-started", said, index, number)
             with self._view() as view:
-                self._running = Orchestrator(cell.scenario, text, options, observer=view.update, notice=view.notice)
+                self._running = Orchestrator(
+                    cell.scenario, text, options, observer=view.update, notice=view.notice, answers=self._answers
+                )
                 result = await self._running.execute()
         except ResultsError as error:
             self._failure = error

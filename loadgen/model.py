@@ -1,7 +1,8 @@
 """The nouns that every module shares: endpoints, port ranges, stages of arrival, the plan, the shard.
 
 Frozen and made of plain values, so that a plan can be pickled to another process, written as JSON
-and compared in a test. Nothing here reads a file, a clock or a socket.
+and compared in a test. Nothing here reads a file or a clock, and the kernel is asked for one thing only,
+the number of an interface (`Endpoint.sockaddr`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from errno import ENODEV
 from typing import Any
 
 
@@ -26,9 +28,13 @@ class Strategy(StrEnum):
     EXCLUSIVE = "exclusive"
     REUSEPORT = "reuseport"
 
-    @property
-    def shares_ports(self) -> bool:
-        """Whether one source port can carry a connection to each of several targets at once."""
+    def shares_ports(self, transport: Transport) -> bool:
+        """Whether one source port can carry a connection to each of several targets at once.
+
+        In UDP the kernel never picks a port that another socket has on the address, whatever either is connected to.
+        """
+        if transport is Transport.UDP:
+            return self in (Strategy.EXPLICIT, Strategy.REUSEPORT)
         return self not in (Strategy.BIND, Strategy.REUSEADDR, Strategy.EXCLUSIVE)
 
     @property
@@ -65,6 +71,31 @@ class Topology(StrEnum):
     VETH = "veth"
 
 
+class Engine(StrEnum):
+    """What opens and watches the connections: a call for each step, or batches of steps by io_uring(7)."""
+
+    EPOLL = "epoll"
+    IO_URING = "io_uring"
+
+
+class Transport(StrEnum):
+    """What carries the bytes: TCP, or UDP over sockets that are connected to one target each."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class Speaks(StrEnum):
+    """What a sink of ours makes of what it receives.
+
+    echo: sends it back. http: answers each request, HTTP/1.1. nothing: reads it and never answers.
+    """
+
+    ECHO = "echo"
+    HTTP = "http"
+    NOTHING = "nothing"
+
+
 class ProbeKind(StrEnum):
     """What a probe tries: to connect, to listen, or to listen again where a server has just been."""
 
@@ -90,6 +121,10 @@ class Phase(StrEnum):
     DONE = "done"
 
 
+#: ip(7), ipv6(7): address and port, for some of IPv6 also flow label and scope.
+Sockaddr = tuple[str, int] | tuple[str, int, int, int]
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
     """One end of a connection: a literal IP address and a TCP port (0 means "not chosen yet")."""
@@ -103,9 +138,19 @@ class Endpoint:
         return socket.AF_INET6 if ":" in self.address else socket.AF_INET
 
     @property
-    def sockaddr(self) -> tuple[str, int]:
-        """What socket.bind() and socket.connect() take."""
-        return (self.address, self.port)
+    def sockaddr(self) -> Sockaddr:
+        """What socket.bind() and socket.connect() take.
+
+        Of a link-local address (fe80::1%eth0) with the number that its zone has in this namespace: of two values
+        Python makes scope 0, whatever the text says. Raises: OSError ENODEV when there is no such interface.
+        """
+        literal, _, zone = self.address.partition("%")
+        if not zone:
+            return (literal, self.port)
+        try:
+            return (literal, self.port, 0, socket.if_nametoindex(zone))
+        except OSError as error:  # Python's own, without a number
+            raise OSError(ENODEV, f"there is no interface {zone!r}") from error
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
@@ -145,17 +190,45 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Manners:
+    """How a sink of ours treats those who connect to it; the defaults are the good ones.
+
+    tls: whether it speaks TLS first, with a certificate made for the run. reset: it resets each connection
+    that it has accepted. drop: the share (0 to 1) of connections that it resets; of UDP, of datagrams that it takes
+    no notice of. delay_s: how long each answer
+    waits. close_after_s, close_after_requests: when it closes, counted from accept(). read_per_s: bytes it reads
+    per second of each connection. status, body_bytes: what it answers in HTTP.
+    """
+
+    speaks: Speaks = Speaks.ECHO
+    tls: bool = False
+    reset: bool = False
+    drop: float = 0.0
+    delay_s: float = 0.0
+    close_after_s: float | None = None
+    close_after_requests: int | None = None
+    read_per_s: int | None = None
+    status: int = 200
+    body_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One destination; `sink` says that loadgen itself is to listen there.
 
     backlog: what that sink gives to listen(); None: as much as there is.
     accept_after_s: how long after the start it begins to accept; None: never.
+    manners: how that sink behaves. weight: its share of the connections, beside the weights of the others.
+    host: the name that the endpoint's address was found under; "": it was given as an address.
     """
 
     endpoint: Endpoint
     sink: bool
     backlog: int | None = None
     accept_after_s: float | None = 0.0
+    manners: Manners = Manners()
+    weight: int = 1
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,24 +254,55 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a connection carries: the name of a protocol in `loadgen.protocols`, and its options as plain values.
+
+    "tcp" carries nothing. With any other a connection that is held makes one exchange as soon as it is open, or one
+    at every heartbeat; and in churn as many as `Churn.exchanges` before it is closed.
+    """
+
+    protocol: str = "tcp"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether anything is sent at all."""
+        return self.protocol != "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS on every connection, before anything else is sent.
+
+    server_name: for SNI and the check of the certificate; "": the target's host name, else its address.
+    alpn: protocols to offer. ca: certificates to trust, PEM; "": the system's. verify: whether the certificate has to
+    be good. resume: whether to offer the session of an earlier connection to the same target.
+    """
+
+    server_name: str = ""
+    alpn: tuple[str, ...] = ()
+    ca: str = ""
+    verify: bool = True
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Churn:
     """Connections that are closed as soon as they have done their work, and replaced, for a duration.
 
-    exchange_bytes: sent, and read back, before the close; 0: nothing is.
+    exchanges: how many each of them makes before it is closed, where the traffic has any.
     arrivals: how many are due in an open loop; None: a closed loop, where the next begins when one is over.
     """
 
     duration_s: float
-    exchange_bytes: int = 0
+    exchanges: int = 1
     arrivals: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What held connections send and read back: a share of them (0 to 1), so many bytes, every so often."""
+    """When held connections make an exchange: a share of them (0 to 1), each once every so often."""
 
     every_s: float
-    size: int
     share: float
 
 
@@ -238,7 +342,8 @@ class Plan:
     sinks: sink processes, 0 when every target is somebody else's.
     routes: where connect() alone chooses, the source address it takes for each target; else empty.
     descriptor_limit: what the workers' limit of open files is lowered to; None: left as it is.
-    heartbeat: of connections that are held; None: they send nothing.
+    freebind: whether sources may be on no interface of this host (IP_FREEBIND), as long as they are routed to it.
+    heartbeat: of connections that are held; None: they make one exchange, if the traffic has any.
     churn, ceiling: of a plan that opens and closes all the time; else None.
     """
 
@@ -260,6 +365,11 @@ class Plan:
     sinks: int
     routes: tuple[str, ...] = ()
     descriptor_limit: int | None = None
+    freebind: bool = False
+    engine: Engine = Engine.EPOLL
+    transport: Transport = Transport.TCP
+    traffic: Traffic = Traffic()
+    tls: Tls | None = None
     heartbeat: Heartbeat | None = None
     churn: Churn | None = None
     ceiling: Ceiling | None = None
@@ -273,6 +383,17 @@ class Plan:
         return pairs_of(self.sources, self.targets, self.routes)
 
     @property
+    def weighted(self) -> bool:
+        """Whether some targets are to have a larger share than others."""
+        return len({target.weight for target in self.targets}) > 1
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """The weight of each pair, which is that of its target; see `Target.weight`."""
+        weight_of = {target.endpoint: target.weight for target in self.targets}
+        return tuple(weight_of[endpoint] for _, endpoint in self.pairs)
+
+    @property
     def scheduled(self) -> int | None:
         """How many attempts are planned; None in a closed loop, where nobody knows before."""
         return self.churn.arrivals if self.churn else self.connections
@@ -283,14 +404,19 @@ class Plan:
         return self.capacity_per_pair * self.spaces
 
     @property
+    def shares_ports(self) -> bool:
+        """Whether a source port serves several targets at once."""
+        return self.strategy.shares_ports(self.transport)
+
+    @property
     def spaces(self) -> int:
         """How many times the ports can be used, see `spaces_of`."""
-        return spaces_of(self.strategy, self.pairs)
+        return spaces_of(self.strategy, self.pairs, self.transport)
 
     @property
     def sharded_spaces(self) -> int:
         """What the workers divide evenly between them, see `sharded_spaces_of`."""
-        return sharded_spaces_of(self.strategy, self.pairs)
+        return sharded_spaces_of(self.strategy, self.pairs, self.transport)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for plan.json; `from_json` reads them back."""
@@ -304,7 +430,14 @@ class Plan:
                 **data,
                 "sources": tuple(data["sources"]),
                 "targets": tuple(
-                    Target(**{**target, "endpoint": Endpoint(**target["endpoint"])}) for target in data["targets"]
+                    Target(
+                        **{
+                            **target,
+                            "endpoint": Endpoint(**target["endpoint"]),
+                            "manners": Manners(**{**target["manners"], "speaks": Speaks(target["manners"]["speaks"])}),
+                        }
+                    )
+                    for target in data["targets"]
                 ),
                 "strategy": Strategy(data["strategy"]),
                 "ports": PortRange(**data["ports"]),
@@ -313,6 +446,11 @@ class Plan:
                 "close": CloseMode(data["close"]),
                 "routes": tuple(data["routes"]),
                 "descriptor_limit": data["descriptor_limit"],
+                "freebind": data["freebind"],
+                "engine": Engine(data["engine"]),
+                "transport": Transport(data["transport"]),
+                "traffic": Traffic(**data["traffic"]),
+                "tls": Tls(**{**data["tls"], "alpn": tuple(data["tls"]["alpn"])}) if data["tls"] else None,
                 "heartbeat": Heartbeat(**data["heartbeat"]) if data["heartbeat"] else None,
                 "churn": Churn(**data["churn"]) if data["churn"] else None,
                 "ceiling": Ceiling(**data["ceiling"]) if data["ceiling"] else None,
@@ -337,14 +475,23 @@ def pairs_of(
     )
 
 
-def spaces_of(strategy: Strategy, pairs: Sequence[tuple[str, Endpoint]]) -> int:
-    """How many times the ports can be used: once per (source, target), or once per source."""
-    return len(pairs) if strategy.shares_ports else len({source for source, _ in pairs})
+def spaces_of(strategy: Strategy, pairs: Sequence[tuple[str, Endpoint]], transport: Transport = Transport.TCP) -> int:
+    """How many times the ports can be used: once per (source, target), once per source, or once on this host.
+
+    The last is connect() alone in UDP: it takes the port before it knows the address, so for all addresses.
+    """
+    if strategy.shares_ports(transport):
+        return len(pairs)
+    if transport is Transport.UDP and strategy is Strategy.KERNEL:
+        return 1
+    return len({source for source, _ in pairs})
 
 
-def sharded_spaces_of(strategy: Strategy, pairs: Sequence[tuple[str, Endpoint]]) -> int:
+def sharded_spaces_of(
+    strategy: Strategy, pairs: Sequence[tuple[str, Endpoint]], transport: Transport = Transport.TCP
+) -> int:
     """The spaces of ports where workers have slices of them, the pairs where they have not."""
-    return spaces_of(strategy, pairs) if strategy.slices_ports else len(pairs)
+    return spaces_of(strategy, pairs, transport) if strategy.slices_ports else len(pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ def _serve_one(where: Endpoint, *, reuseaddr: bool) -> None:
         if isinstance(listener, tuple):
             raise GaveUpError(f"the first listener on {where}: {' '.join(listener)}")
         try:
-            client = stack.enter_context(socket.create_connection(where.sockaddr, CONNECT_TIMEOUT_S))
+            client = stack.enter_context(socket.create_connection((where.address, where.port), CONNECT_TIMEOUT_S))
             accepted, _ = listener.accept()
             accepted.close()
             client.recv(1)  # the end of file: only then does our close make it the server's TIME-WAIT

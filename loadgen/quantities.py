@@ -31,6 +31,14 @@ _PREFIX: Final = re.compile(r"0|[1-9][0-9]{0,2}")
 # A letter first, so that an address is never taken for an interface; 15 characters (netdevice(7), IFNAMSIZ).
 _INTERFACE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,14}")
 _ADDRESS_PORT: Final = re.compile(r"(?:\[([^\]]*)\]|([^:]*)):([^:\]]*)")
+#: RFC 1123 2.1: letters, digits and hyphens, a hyphen neither first nor last; at most 63 of them (RFC 1035 2.3.4).
+_LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+#: RFC 1035 2.3.4, less the two octets that a text has not.
+_NAME_MAX: Final = 253
+#: What a resolver takes for the end of an address in one of its old spellings (inet_aton(3)): 127.1, 0x7f000001.
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+#: RFC 4291 2.5.6. On every link there is one such network, so that an address says nothing without its link.
+LINK_LOCAL: Final = ipaddress.ip_network("fe80::/10")
 
 #: What cannot be one end of a TCP connection, and who says so.
 _UNUSABLE: Final = tuple(
@@ -85,11 +93,15 @@ def whole_number(value: object) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The addresses of one version (4 or 6) from `first` to `last`, both included, as integers."""
+    """The addresses of one version (4 or 6) from `first` to `last`, both included, as integers.
+
+    zone: the interface that a link-local address belongs to (RFC 4007 11); "" for every other.
+    """
 
     version: int
     first: int
     last: int
+    zone: str = ""
 
     def __len__(self) -> int:
         raise TypeError("len() ends at 2**63; use .count")
@@ -101,13 +113,34 @@ class Block:
 
     def addresses(self) -> Iterator[str]:
         """Every address in order, in its usual spelling."""
-        make = IPv4Address if self.version == 4 else IPv6Address
-        return (str(make(number)) for number in range(self.first, self.last + 1))
+        make, zone = IPv4Address if self.version == 4 else IPv6Address, f"%{self.zone}" if self.zone else ""
+        return (f"{make(number)}{zone}" for number in range(self.first, self.last + 1))
 
     def within(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
         """Whether every address lies in `network`."""
         first, last = int(network.network_address), int(network.broadcast_address)
         return self.version == network.version and first <= self.first and self.last <= last
+
+    def meets(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+        """Whether any address lies in `network`."""
+        first, last = int(network.network_address), int(network.broadcast_address)
+        return self.version == network.version and self.first <= last and first <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a target is: at a literal address, or at a host name that has to be resolved; and at which ports.
+
+    Exactly one of `address` and `name` is not "".
+    """
+
+    address: str
+    name: str
+    ports: PortRange
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address or self.name
+        return f"{host}:{self.ports.low if len(self.ports) == 1 else self.ports}"
 
 
 def share(text: object) -> float:
@@ -128,11 +161,19 @@ def block(text: str) -> Block:
 
     A CIDR is every host in it: for IPv4 up to /30 without network and broadcast address (RFC 1122
     3.2.1.3; a /31 has neither, RFC 3021). A range is `a-b` or, for IPv4, `127.0.0.2-9`.
-    IPv4-mapped IPv6 (::ffff:a.b.c.d) is the IPv4 address.
+    IPv4-mapped IPv6 (::ffff:a.b.c.d) is the IPv4 address. One link-local address may have a zone, fe80::1%eth0.
 
     Raises: ValueError for anything else.
     """
-    if "/" in text:
+    if "%" in text:
+        literal, _, zone = text.partition("%")
+        if not is_interface(zone):
+            raise ValueError("write one address, then % and the name of an interface (its zone), fe80::1%eth0")
+        one = _address(literal)
+        if one not in LINK_LOCAL:
+            raise ValueError("write the address without a zone (%...); only link-local ones (fe80::/10) have one")
+        found = Block(one.version, int(one), int(one), zone)
+    elif "/" in text:
         found = _cidr(*text.split("/", 1))
     elif "-" in text:
         found = _range(*text.split("-", 1))
@@ -145,26 +186,47 @@ def block(text: str) -> Block:
 def check_usable(found: Block) -> None:
     """Raises: ValueError if an address of the block cannot be an end of a TCP connection."""
     for network, reason in _UNUSABLE:
-        first, last = int(network.network_address), int(network.broadcast_address)
-        if found.version == network.version and found.first <= last and first <= found.last:
+        if found.meets(network):
             raise ValueError(f"use other addresses, {network} is {reason}")
+    if found.meets(LINK_LOCAL) and not found.zone:
+        raise ValueError("write a link-local address (fe80::/10) alone, with the interface it belongs to, fe80::1%eth0")
 
 
 def endpoint(text: str) -> Endpoint:
-    """`127.0.0.1:9000` or `[::1]:9000` -> the endpoint of a target. Raises: ValueError."""
-    match = _ADDRESS_PORT.fullmatch(text)
-    if not match:
-        if text.count(":") > 1 and not text.startswith("["):
-            raise ValueError("write an IPv6 address in brackets, then the port, for example [::1]:9000")
-        raise ValueError("write address and port, for example 127.0.0.1:9000 or [::1]:9000")
-    inside, outside, port = match.groups()
-    if is_interface(outside or "") or re.search("[A-Za-z]", outside or ""):
-        raise ValueError("give a literal address, for example 127.0.0.1:9000; names are not resolved")
-    if inside is not None and ":" not in inside:
-        raise ValueError("brackets are for IPv6 addresses, for example [::1]:9000")
-    found = block(str(_address(inside or outside)))
-    check_usable(found)
-    return Endpoint(next(found.addresses()), _port(port))
+    """`127.0.0.1:9000` or `[::1]:9000` -> one endpoint. Raises: ValueError, for a name or several ports too."""
+    host, port = _host_and_port(text)
+    if _reads_as_name(host):
+        raise ValueError("give a literal address, for example 127.0.0.1:9000; names are not resolved here")
+    return Endpoint(_one_address(host), _port(port))
+
+
+def destination(text: str) -> Destination:
+    """An address or host name and a port or range of ports -> where a target is. Raises: ValueError.
+
+    `127.0.0.1:9000`, `[::1]:9000-9009`, `[fe80::1%eth0]:9000`, `redis.internal:6379`.
+    """
+    host, port = _host_and_port(text)
+    if _reads_as_name(host):
+        return Destination("", host_name(host), port_range(port))
+    return Destination(_one_address(host), "", port_range(port))
+
+
+def host_name(text: str) -> str:
+    """A host name as RFC 1123 2.1 has it, in lower case. Raises: ValueError for anything else.
+
+    One that ends in a number is refused: a resolver may take it for an address, as it does 127.1 and 0x7f000001.
+    """
+    labels = text.removesuffix(".").split(".")
+    if len(text) > _NAME_MAX:
+        raise ValueError(f"write a host name of at most {_NAME_MAX} characters (RFC 1035 2.3.4)")
+    if not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError(
+            "write a host name of letters, digits and hyphens, in parts of 1 to 63 that begin and end with a letter "
+            "or digit (RFC 1123 2.1)"
+        )
+    if _NUMBER.fullmatch(labels[-1]):
+        raise ValueError("write an address in full, 127.0.0.1; the last part of a host name is no number")
+    return text.lower()
 
 
 def port_range(value: object) -> PortRange:
@@ -180,10 +242,37 @@ def port_range(value: object) -> PortRange:
     return PortRange(first, last)
 
 
+def _host_and_port(text: str) -> tuple[str, str]:
+    """What stands before the port, and the port. Brackets are gone, after a look at whether they belong there."""
+    match = _ADDRESS_PORT.fullmatch(text)
+    if not match:
+        if "://" in text:
+            raise ValueError("write host and port alone, without a scheme, for example 127.0.0.1:9000")
+        if text.count(":") > 1 and not text.startswith("["):
+            raise ValueError("write an IPv6 address in brackets, then the port, for example [::1]:9000")
+        raise ValueError("write address and port, for example 127.0.0.1:9000 or [::1]:9000")
+    inside, outside, port = match.groups()
+    if inside is not None and ":" not in inside:
+        raise ValueError("brackets are for IPv6 addresses, for example [::1]:9000")
+    return inside or outside, port
+
+
+def _reads_as_name(host: str) -> bool:
+    """Whether this is meant as a host name rather than an address; whether it is one, `host_name` says."""
+    return ":" not in host and any(map(str.isalpha, host))
+
+
+def _one_address(text: str) -> str:
+    """One address that can be an end of a connection, in its usual spelling."""
+    found = block(text) if "%" in text else block(str(_address(text)))
+    check_usable(found)
+    return next(found.addresses())
+
+
 def _address(text: str) -> IPv4Address | IPv6Address:
-    """A literal address, IPv4-mapped unmapped."""
+    """A literal address without a zone, IPv4-mapped unmapped."""
     if "%" in text:
-        raise ValueError("write the address without a zone (%...); link-local addresses are of no use here")
+        raise ValueError("write an address with a zone (%...) alone, not in a CIDR or range")
     try:
         return ipaddress.ip_address(canonical_address(text))
     except ValueError:

@@ -7,8 +7,8 @@ has to grow the descriptor table stalls for milliseconds.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
-from errno import EADDRINUSE, EADDRNOTAVAIL
+from collections.abc import Iterator, Sequence
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAGAIN
 from typing import Final
 
 from loadgen.clock import now_ns
@@ -20,12 +20,15 @@ from loadgen.sourceports import SourcePorts
 Socket: Final = socket.SocketType
 #: Non-blocking from birth, which saves an fcntl(2) for each socket (socket(2)).
 STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-#: Failures that say: no port is left, and the whole range was searched to find that out.
+DATAGRAM: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+#: Failures that say: no port is left, and the whole range was searched to find that out. EAGAIN is what
+#: connect() answers in UDP (inet_autobind(), net/ipv4/af_inet.c).
 DENIALS: Final = frozenset(
     {
         error_key(Syscall.BIND, EADDRINUSE),
         error_key(Syscall.CONNECT, EADDRINUSE),
         error_key(Syscall.CONNECT, EADDRNOTAVAIL),
+        error_key(Syscall.CONNECT, EAGAIN),
     }
 )
 
@@ -37,14 +40,25 @@ class Ready:
     """Sockets for the next attempts, round robin over the pairs.
 
     families: of the target of each pair. first_pair: where the round begins. exhausted: pairs that are to be
-    passed over for now; one that was denied last is asked with a single socket.
+    passed over for now; one that was denied last is asked with a single socket. kind: STREAM or DATAGRAM.
+    order: the pairs in another order than round robin, without end; those passed over give way to the next in number.
 
     `waiting` is what is ready, in order; whoever takes some from its head deletes them there.
     """
 
-    def __init__(self, families: Sequence[int], ports: SourcePorts, exhausted: Exhaustion, *, first_pair: int) -> None:
-        self._families, self._ports, self._exhausted = families, ports, exhausted
-        self._next_pair = first_pair
+    def __init__(
+        self,
+        families: Sequence[int],
+        ports: SourcePorts,
+        exhausted: Exhaustion,
+        *,
+        first_pair: int,
+        kind: int = STREAM,
+        order: Iterator[int] | None = None,
+    ) -> None:
+        self._order = order
+        self._families, self._ports, self._exhausted, self._kind = families, ports, exhausted, kind
+        self._next_pair = first_pair if order is None else next(order)
         self.waiting: list[Prepared] = []
 
     def make(self, count: int) -> None:
@@ -80,9 +94,9 @@ class Ready:
 
     def _sockets(self, count: int) -> list[Prepared]:
         """Plain sockets for the next pairs that may be tried."""
-        pair, pairs, families = self._next_pair, len(self._families), self._families
+        pair, pairs, families, kind = self._next_pair, len(self._families), self._families, self._kind
         fresh: list[Prepared] = []
-        exhausted = self._exhausted
+        exhausted, order = self._exhausted, self._order
         now = now_ns() if exhausted.active else 0
         asked: set[int] = set()
         for _ in range(count):
@@ -96,10 +110,10 @@ class Ready:
                 else:
                     break
             try:
-                fresh.append((Socket(families[pair], STREAM), pair, 0))
+                fresh.append((Socket(families[pair], kind), pair, 0))
             except OSError as error:
                 fresh.append((None, pair, error_key(Syscall.SOCKET, error.errno or 0)))
-            pair = pair + 1 if pair + 1 < pairs else 0
+            pair = next(order) if order else pair + 1 if pair + 1 < pairs else 0
         self._next_pair = pair
         return fresh
 

@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from loadgen import guard, rundir
+from loadgen import resolving, rundir
 from loadgen.capacity import Allowances, make_plan, sink_endpoints
+from loadgen.certificates import Certificates, issue
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import (
     ExitCode,
@@ -36,9 +37,10 @@ from loadgen.listening import SINK, Sinks
 from loadgen.metrics.recorder import Blocks, Counter, block_dtype
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.metrics.summary import broken_invariants
-from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
+from loadgen.model import CloseMode, Engine, Phase, Plan, ProbeWhen, Shard, Transport
 from loadgen.scenario import Fallback, Scenario
 from loadgen.telemetry import Telemetry
+from loadgen.uring import ring as uring
 from loadgen.worker import sizes_of
 
 WORKER: Final = "worker"
@@ -96,7 +98,10 @@ class Orchestrator:
         *,
         observer: Observer,
         notice: Callable[[str], None],
+        answers: resolving.Answers | None = None,
     ) -> None:
+        """answers: what the names among the targets stand for; None: to be looked up."""
+        self._answers = answers
         self._scenario, self._text, self._options = scenario, scenario_text, options
         self._observer, self._notice = observer, notice
         self._interrupts = 0
@@ -126,15 +131,10 @@ class Orchestrator:
         Raises: LoadgenError for whatever stops the run before any load. What goes wrong later is in
             the result, because by then there is something to show.
         """
-        endpoints = [target.endpoint for target in self._scenario.targets]
-        endpoints += [spec.target for spec in self._scenario.probes if spec.target]
-        for endpoint in endpoints:
-            guard.check(
-                endpoint.address,
-                allowed=self._options.allow,
-                authorized=self._options.authorized,
-                lab=self._scenario.lab_networks,
-            )
+        if self._answers is None:
+            self._answers = await resolving.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
+        allowed, authorized = self._options.allow, self._options.authorized
+        self._scenario = resolving.judge(self._scenario, self._answers, allowed=allowed, authorized=authorized)
         self._fleet = fleet = Fleet(self._on_lost)
         try:
             plan, facts = await self._plan(fleet)
@@ -162,7 +162,7 @@ class Orchestrator:
         return writer
 
     async def _plan(self, fleet: Fleet) -> tuple[Plan, HostFacts]:
-        scenario, zygote = self._scenario, fleet.zygote
+        scenario, zygote, answers = self._scenario, fleet.zygote, self._answers or {}
         in_lab = scenario.lab is not None
         if scenario.lab:
             sysctls = {name: str(value) for name, value in scenario.lab.sysctls.items()}
@@ -173,22 +173,29 @@ class Orchestrator:
                     raise
                 in_lab = False
                 self._notice(f"{error}. Running on the host's own loopback instead.")
-        targets = [target.endpoint for target in scenario.targets]
         sources = scenario.sources.expanded
         if scenario.sources.interfaces:
             sources += await zygote.call("loadgen.kernel.host:interface_addresses", scenario.sources.interfaces)
+        scenario, resolved = resolving.pin(scenario, answers, sources)
+        self._scenario = scenario
+        targets = [target.endpoint for target in scenario.every_target]
         if scenario.has_cable:
-            await self._lay_cable(fleet, sources, [target.address for target in targets])
-        facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets)
+            await self._lay_cable(fleet, sources, list(dict.fromkeys(target.address for target in targets)))
+        transport, freebind = scenario.transport, scenario.sources.freebind
+        facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets, transport, freebind)
+        if scenario.engine is Engine.IO_URING:
+            facts = replace(facts, no_io_uring=uring.available())
         self._port_range = facts.port_range
         fell_back = scenario.lab is not None and not in_lab
         allowances = Allowances(in_lab=in_lab, port_blocking=self._options.port_blocking, extend_sources=fell_back)
-        plan = make_plan(scenario, sources, facts, allowances)
+        plan, self._certificates = _certified(make_plan(scenario, sources, facts, allowances))
+        plan = replace(plan, notes=(*resolved, *plan.notes))
         if fell_back:
             note = f"no namespace here: ran on the host's own loopback with its port range {facts.port_range}"
             plan = replace(plan, notes=(note, *plan.notes))
         if not scenario.has_cable:  # where nobody but our sinks can be
-            await zygote.call("loadgen.sink:require_free", sink_endpoints(plan))
+            kind = "udpsink" if transport is Transport.UDP else "sink"
+            await zygote.call(f"loadgen.{kind}:require_free", sink_endpoints(plan))
         return plan, facts
 
     async def _lay_cable(self, fleet: Fleet, sources: Sequence[str], targets: Sequence[str]) -> None:
@@ -205,7 +212,7 @@ class Orchestrator:
             raise HostError(answer["text"])
 
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
-        self._sinks = Sinks(fleet, plan, strangers=len(self._scenario.probes))
+        self._sinks = Sinks(fleet, plan, strangers=len(self._scenario.probes), certificates=self._certificates)
         entered = "loadgen.lab.namespace:in_sinks" if self._scenario.has_cable else None
         await self._sinks.start(facts.descriptors, facts.cpus, entered=entered, timeout_s=_READY_TIMEOUT_S)
         self._at_once = plan.workers if plan.stages or plan.churn else facts.cpus
@@ -429,6 +436,23 @@ class Orchestrator:
         if not all(expectation["passed"] for expectation in summary["expect"]):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
+
+
+def _certified(plan: Plan) -> tuple[Plan, Certificates | None]:
+    """Certificates for the sinks that speak TLS, and the plan in which they are trusted.
+
+    They are, where the scenario names no authority and every target is a sink of ours. The key stays out of the plan,
+    which is written down.
+    """
+    if not any(target.sink and target.manners.tls for target in plan.targets):
+        return plan, None
+    names = [name for target in plan.targets for name in (target.host, target.endpoint.address) if name]
+    if plan.tls and plan.tls.server_name:
+        names.append(plan.tls.server_name)
+    certificates = issue(list(dict.fromkeys(names)))
+    if plan.tls and not plan.tls.ca and all(target.sink for target in plan.targets):
+        plan = replace(plan, tls=replace(plan.tls, ca=certificates.ca_pem))
+    return plan, certificates
 
 
 def _count_over(workers: Sequence[Member]) -> int:

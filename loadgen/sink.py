@@ -3,6 +3,8 @@
 Or close first: all of what is held when told to, or in churn each connection as soon as it is accepted,
 or has had its bytes sent back. Then it is this side that keeps TIME-WAIT.
 
+Where a target has manners of its own (HTTP, TLS, delays, resets, ...) `loadgen.manners` serves its connections.
+
 Several processes share each address with SO_REUSEPORT, because one process may hold only so many
 descriptors; the kernel spreads connections over them by a hash of the four-tuple. Plain integers
 and one epoll object, as in the connector: a held connection is a bare descriptor.
@@ -17,20 +19,27 @@ import os
 import signal
 import socket
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from errno import EADDRINUSE, EADDRNOTAVAIL, ECONNABORTED, EMFILE, ENFILE, errorcode
+from errno import EADDRINUSE, EADDRNOTAVAIL, ECONNABORTED, EMFILE, ENFILE, ENODEV, errorcode
+from functools import partial
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from loadgen.certificates import Certificates
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks
-from loadgen.model import Endpoint
+from loadgen.model import Endpoint, Manners, Transport
+from loadgen.udpsink import DatagramPort, Datagrams
+
+if TYPE_CHECKING:
+    from loadgen.manners.door import Door
+    from loadgen.manners.guests import Guests
 
 #: listen(2) cuts this to net.core.somaxconn without a word.
 BACKLOG: Final = 65535
@@ -47,6 +56,8 @@ _PAUSE_NS: Final = 50_000_000
 _PAUSE_S: Final = _PAUSE_NS / 1e9
 #: How often a sink to which nothing happens shows that it is there.
 _IDLE_S: Final = 0.2
+#: Receive buffer of a sink that reads slowly, so that its clients feel it; the kernel doubles it (socket(7)).
+_SLOW_BUFFER: Final = 8_192
 #: Longest text of an IPv6 address with a zone: INET6_ADDRSTRLEN + IFNAMSIZ.
 _ADDRESS_SIZE: Final = 62
 
@@ -59,6 +70,9 @@ class SinkCounter(IntEnum):
     ECHOED_BYTES = 2
     REFUSED_BY_LIMIT = 3
     HEARTBEAT_NS = 4
+    DATAGRAMS = 5
+    ANSWERED = 6
+    DROPPED = 7
 
 
 def block_dtype(sources: int) -> np.dtype[np.void]:
@@ -83,6 +97,13 @@ def totals(blocks: Blocks, gone: Collection[int] = ()) -> dict[str, int]:
     every[list(gone), SinkCounter.OPEN] = 0
     counters = every.sum(axis=0)
     return {"accepted": int(counters[SinkCounter.ACCEPTED]), "open": int(counters[SinkCounter.OPEN])}
+
+
+def datagrams(blocks: Blocks) -> dict[str, int]:
+    """What all sink processes together have had of UDP: received, answered, and dropped on purpose."""
+    counters = blocks.records["counters"].sum(axis=0)
+    names = {"received": SinkCounter.DATAGRAMS, "answered": SinkCounter.ANSWERED, "dropped": SinkCounter.DROPPED}
+    return {name: int(counters[counter]) for name, counter in names.items()}
 
 
 def by_source(blocks: Blocks) -> list[dict[str, Any]]:
@@ -112,6 +133,7 @@ class SinkShard:
     backlogs: what to give to listen() where it is not BACKLOG.
     accept_after_s: where accepting begins so long after "start", or never (None), instead of at once.
     closes_after: close first, after so many bytes were sent back; None: the client closes first.
+    manners: of the endpoints that have other manners than the plain ones. certificates: where they speak TLS.
     gather_s: how long to leave the queue alone after it was emptied. With many sinks on few cores each
     connection would wake another of them; so it wakes one for several. The handshake needs no accept().
     """
@@ -125,6 +147,9 @@ class SinkShard:
     accept_after_s: Mapping[Endpoint, float | None] = field(default_factory=dict)
     closes_after: int | None = None
     gather_s: float = 0.0
+    manners: Mapping[Endpoint, Manners] = field(default_factory=dict)
+    certificates: Certificates | None = None
+    transport: Transport = Transport.TCP
 
 
 class Sink:
@@ -151,15 +176,27 @@ class Sink:
         self._gather_until_ns = 0
         self._quiet = True
         self._epoll = epoll()
-        self._listeners: dict[int, socket.socket] = {}
+        #: What is done when a descriptor that is no connection is ready. Each has its listener and keeps it open.
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._guests: Guests | None = None
         #: Listeners that are accepted from, and those that will be: (seconds after "start", descriptor).
         self._accepting: list[int] = []
         self._later: list[tuple[float, int]] = []
         self._start_ns = 0
+        self._datagrams = Datagrams()
         for endpoint in shard.endpoints:
-            listener = _listen(endpoint, shard.backlogs.get(endpoint, BACKLOG))
+            manners = shard.manners.get(endpoint, Manners())
+            if shard.transport is Transport.UDP:
+                port = DatagramPort(endpoint, manners, self._heard, self._datagrams)
+                self._handlers[port.fileno()] = port.receive
+                self._epoll.register(port.fileno(), EPOLLIN)
+                continue
+            listener = _listen(endpoint, shard.backlogs.get(endpoint, BACKLOG), manners)
             fd = listener.fileno()
-            self._listeners[fd] = listener
+            if manners == Manners():
+                self._handlers[fd] = partial(self._accept_batch, listener)
+            else:
+                self._handlers[fd] = self._reception(listener, manners, shard.certificates)
             after_s = shard.accept_after_s.get(endpoint, 0.0)
             if after_s == 0:
                 self._accept_from(fd)
@@ -169,6 +206,7 @@ class Sink:
     def serve(self, link: Link) -> None:
         """Run until the link says stop or closes."""
         control = link.fileno()
+        handlers, guests = self._handlers, self._guests
         self._epoll.register(control, EPOLLIN)
         link.send(report="ready")
         while True:
@@ -176,8 +214,8 @@ class Sink:
             self._quiet = self._quiet and not events
             ended = []
             for fd, event in events:
-                if fd in self._listeners:
-                    self._accept_batch(self._listeners[fd])
+                if fd in handlers:
+                    handlers[fd]()
                 elif fd == control:
                     message = link.receive()
                     match message and message["do"]:
@@ -186,6 +224,8 @@ class Sink:
                             self._start_ns = message["at_ns"]
                         case "close":
                             self._close_from, self._closes_after = 0, 0
+                            if guests:
+                                guests.close_first()
                         case _:
                             self._publish(now_ns())
                             return
@@ -198,6 +238,8 @@ class Sink:
             if self._close_from is not None:
                 self._close_held(self._close_from)
             now = now_ns()
+            if guests and guests.act(now):
+                self._quiet = False
             if self._paused_ns and (ended or now - self._paused_ns > _PAUSE_NS):
                 self._resume()
             if self._gather_until_ns and now >= self._gather_until_ns:
@@ -213,8 +255,12 @@ class Sink:
         if self._close_from is not None:
             return 0.0
         if self._gather_until_ns:
-            return max(self._gather_until_ns - now_ns(), 0) / NS_PER_S
-        return _IDLE_S if self._quiet and not self._paused_ns and not self._later else _PAUSE_S
+            patience_s = max(self._gather_until_ns - now_ns(), 0) / NS_PER_S
+        else:
+            patience_s = _IDLE_S if self._quiet and not self._paused_ns and not self._later else _PAUSE_S
+        if self._guests and (due_ns := self._guests.due_ns):
+            patience_s = min(patience_s, max(due_ns - now_ns(), 0) / NS_PER_S)
+        return patience_s
 
     def _watch_queues(self, events: int) -> None:
         for fd in self._accepting:
@@ -231,7 +277,28 @@ class Sink:
                 self._later.remove((after_s, fd))
                 self._accept_from(fd)
 
-    def _accept_batch(self, listener: socket.socket) -> None:
+    def _reception(
+        self, listener: socket.socket, manners: Manners, certificates: Certificates | None
+    ) -> Callable[[], None]:
+        """What to do with those who come to a listener with manners of its own."""
+        from loadgen.manners.door import Door  # for those who need it
+        from loadgen.manners.guests import Guests
+
+        if self._guests is None:
+            self._guests = Guests(self._close, self._closes_after)
+            fd = self._guests.fileno()
+            self._handlers[fd] = lambda guests=self._guests: guests.serve(now_ns())  # type: ignore[misc]
+            self._epoll.register(fd, EPOLLIN)
+        context = None
+        if manners.tls:
+            from loadgen.manners.tls import server_context
+
+            assert certificates is not None, "a sink that speaks TLS has a certificate"
+            context = server_context(certificates, manners.speaks)
+        return partial(self._receive_guests, listener, self._guests, Door(manners, context))
+
+    def _take(self, listener: socket.socket) -> list[tuple[int, Any]]:
+        """A batch of what has been waiting in a queue: (descriptor, address) each."""
         accept = listener._accept  # type: ignore[attr-defined]  # accept4(2) without an object per connection
         accepted = []
         try:
@@ -244,6 +311,23 @@ class Sink:
                 self._pause()
             elif error.errno != ECONNABORTED:  # gone before it was accepted
                 raise
+        self._counters[SinkCounter.ACCEPTED] += len(accepted)
+        if self._gather_ns and not self._paused_ns:
+            self._gather_until_ns = now_ns() + self._gather_ns
+            self._watch_queues(0)
+        return accepted
+
+    def _receive_guests(self, listener: socket.socket, guests: Guests, door: Door) -> None:
+        accepted = self._take(listener)
+        now = now_ns()
+        for fd, address in accepted:
+            row = self._row_of[fd] = self._book(address[0], address[1])
+            self._open[row] += 1
+            self._counters[SinkCounter.OPEN] += 1
+            guests.admit(fd, door, now)
+
+    def _accept_batch(self, listener: socket.socket) -> None:
+        accepted = self._take(listener)
         rows, row_of, seen, register = self._rows, self._row_of, self._seen, self._epoll.register
         accepted_of, open_of = self._accepted, self._open
         closing = self._closes_after == 0
@@ -257,15 +341,25 @@ class Sink:
                 open_of[row] += 1
                 row_of[fd] = row
                 register(fd, _HELD)
-        self._counters[SinkCounter.ACCEPTED] += len(accepted)
-        if self._gather_ns and not self._paused_ns:
-            self._gather_until_ns = now_ns() + self._gather_ns
-            self._watch_queues(0)
         if closing:
             for fd, _ in accepted:
                 os.close(fd)
         else:
             self._counters[SinkCounter.OPEN] += len(accepted)
+
+    def _heard(self, address: str, port: int) -> None:
+        """Count an endpoint that a datagram came from for the first time; nothing of it is held."""
+        self._book(address, port)
+        self._counters[SinkCounter.ACCEPTED] += 1
+
+    def _book(self, address: str, port: int) -> int:
+        """Write down where somebody comes from; the row of that address."""
+        row = self._rows.get(address)
+        if row is None:
+            row = self._new_row(address)
+        self._accepted[row] += 1
+        self._seen[row * (PORTS // 8) + (port >> 3)] |= 1 << (port & 7)
+        return row
 
     def _new_row(self, address: str) -> int:
         row = min(len(self._rows), self._row_max)
@@ -331,7 +425,11 @@ class Sink:
         """Close some of what is held, from this descriptor on; the loop comes back for the rest."""
         end = min(begin + _CLOSE_BATCH, len(self._row_of))
         for fd in range(begin, end):
-            if self._row_of[fd] >= 0:
+            if self._row_of[fd] < 0:
+                continue
+            if self._guests and fd in self._guests:
+                self._guests.dismiss(fd)
+            else:
                 self._close(fd)
         self._close_from = end if end < len(self._row_of) else None
 
@@ -351,6 +449,9 @@ class Sink:
         self._published_ns = now
         self._quiet = True
         self._counters[SinkCounter.HEARTBEAT_NS] = now
+        self._counters[SinkCounter.DATAGRAMS] = self._datagrams.received
+        self._counters[SinkCounter.ANSWERED] = self._datagrams.answered
+        self._counters[SinkCounter.DROPPED] = self._datagrams.dropped
         self._block["accepted"] = self._accepted
         self._block["open"] = self._open
         self._block["counters"] = self._counters
@@ -370,10 +471,15 @@ def require_free(endpoints: Sequence[Endpoint]) -> None:
                 raise HostError(_cannot_listen([endpoint], error)) from error
 
 
-def _listen(endpoint: Endpoint, backlog: int) -> socket.socket:
+def _listen(endpoint: Endpoint, backlog: int, manners: Manners) -> socket.socket:
+    """A listener; what is set on it, accepted sockets inherit."""
     listener = socket.socket(endpoint.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if manners != Manners():  # an answer behind the tickets of TLS would wait for the client's delayed ACK
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if manners.read_per_s is not None:  # before listen(): the first window is made from it (tcp(7))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_BUFFER)
     listener.bind(endpoint.sockaddr)
     listener.listen(backlog)
     return listener
@@ -397,5 +503,6 @@ def _cannot_listen(endpoints: Sequence[Endpoint], error: OSError) -> str:
     remedy = {
         EADDRINUSE: "another socket has that port: choose another, or stop what listens there (ss -ltnp)",
         EADDRNOTAVAIL: "the address is not on this host: ip address add ADDRESS dev lo",
+        ENODEV: "what stands after % is no interface here: ip link lists those that are",
     }.get(error.errno or 0, "choose a port above net.ipv4.ip_unprivileged_port_start, or run as root")
     return f"the sink cannot listen on {where}: {errorcode.get(error.errno or 0, '')}; {remedy}"

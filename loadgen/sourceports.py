@@ -8,6 +8,11 @@ Each strategy is an object with one verb, `prepare`, called on a fresh socket ju
 It returns the source port it took, 0 when the kernel will choose, or the negated errno of a bind()
 that failed. A setsockopt() that fails raises its OSError: the kernel lacks a feature that the plan
 had promised.
+
+In UDP a four-tuple is not what the kernel keeps apart. Whoever leaves the port to it gets one that no
+other socket has on the address, so a port serves one target. And SO_REUSEADDR or SO_REUSEPORT make it
+give out ports that are taken, even for a four-tuple that exists: of two such sockets the one connected
+last gets all datagrams. So there only the strategies that name each port once set such an option.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from collections.abc import Container, Sequence
 from errno import EADDRINUSE, EAFNOSUPPORT, EINVAL
 from typing import Final, Protocol
 
-from loadgen.model import PortRange, Strategy
+from loadgen.model import Endpoint, PortRange, Strategy, Transport
 from loadgen.portring import PortRing, RestingRing
 
 #: ip(7), Linux 4.2: bind() takes the address only, connect() the port. socket.IP_BIND_ADDRESS_NO_PORT.
@@ -106,7 +111,7 @@ class Early(_NoChoice):
     """
 
     def __init__(self, sources: Sequence[str], *, reuse: bool) -> None:
-        self._addresses = [(source, 0) for source in sources]
+        self._addresses = [Endpoint(source, 0).sockaddr for source in sources]
         self._reuse = reuse
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
@@ -126,7 +131,7 @@ class Late(_NoChoice):
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
-        self._addresses = [(source, 0) for source in sources]
+        self._addresses = [Endpoint(source, 0).sockaddr for source in sources]
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Bind the address and no port. EADDRNOTAVAIL here means that the address is on no interface."""
@@ -147,11 +152,16 @@ class LateRange(Late):
     """
 
     def __init__(
-        self, sources: Sequence[str], ports: PortRange, skipped: Container[int] = (), *, churn: bool = False
+        self,
+        sources: Sequence[str],
+        ports: PortRange,
+        skipped: Container[int] = (),
+        *,
+        per_source: bool = False,
+        churn: bool = False,
     ) -> None:
         super().__init__(sources)
-        ring = RestingRing if churn else PortRing
-        self._rings = [ring(ports, skipped) for _ in sources]
+        self._rings = _rings(sources, ports, skipped, per_source=per_source, churn=churn)
         self._slice = _port_range_option(ports.low, ports.high)
         self.retried = 0
 
@@ -191,6 +201,41 @@ class LateRange(Late):
         self._rings[pair].denied(ports)
 
 
+class DatagramLate(Late):
+    """`late` in UDP: connect() picks a port that is free on the whole source address, or fails with EAGAIN."""
+
+    def prepare(self, sock: socket.SocketType, pair: int) -> int:
+        """Bind the address, and nothing that would let the kernel pick a port that is taken."""
+        sock.setsockopt(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        return -_bind(sock, self._addresses[pair])
+
+
+class DatagramLateRange(LateRange):
+    """`late-range` in UDP: one ring of ports for each source, because a port serves one target."""
+
+    def __init__(self, sources: Sequence[str], ports: PortRange, skipped: Container[int] = ()) -> None:
+        super().__init__(sources, ports, skipped, per_source=True)
+
+    def prepare(self, sock: socket.SocketType, pair: int) -> int:
+        """As in TCP, without SO_REUSEADDR."""
+        port = self._rings[pair].allocate()
+        sock.setsockopt(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(port, port) if port else self._slice)
+        number = _bind(sock, self._addresses[pair])
+        if number and port:
+            self._rings[pair].unused(port)
+        return -number or port
+
+
+def _rings(
+    sources: Sequence[str], ports: PortRange, skipped: Container[int], *, per_source: bool, churn: bool
+) -> list[PortRing]:
+    """The ring of each pair; with `per_source` the pairs of one source share theirs."""
+    ring = RestingRing if churn else PortRing
+    shared = {source: ring(ports, skipped) for source in sources} if per_source else {}
+    return [shared.get(source) or ring(ports, skipped) for source in sources]
+
+
 def _port_range_option(low: int, high: int) -> int:
     """The u32 of IP_LOCAL_PORT_RANGE, high bound above low bound, as the C int that setsockopt() takes."""
     value = high << 16 | low
@@ -222,23 +267,22 @@ class Explicit:
         per_source: bool = False,
         churn: bool = False,
     ) -> None:
-        self._sources = list(sources)
+        self._sources = [(address, scope) for address, _, *scope in (Endpoint(each, 0).sockaddr for each in sources)]
         self._options = tuple(options)
-        ring = RestingRing if churn else PortRing
-        rings = {source: ring(ports, skipped) for source in sources} if per_source else {}
-        self._rings = [rings.get(source) or ring(ports, skipped) for source in sources]
-        self._asked = next((port for port in range(ports.low, ports.high + 1) if port not in skipped), ports.low)
+        self._rings = _rings(sources, ports, skipped, per_source=per_source, churn=churn)
+        asked = next((port for port in range(ports.low, ports.high + 1) if port not in skipped), ports.low)
+        self._asked = [Endpoint(source, asked).sockaddr for source in sources]
         self.retried = 0
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Bind the next free port; one that another socket holds goes to the back of the queue."""
         for option in self._options:
             sock.setsockopt(_SOL_SOCKET, option, 1)
-        ring, source = self._rings[pair], self._sources[pair]
+        ring, (source, scope) = self._rings[pair], self._sources[pair]
         tried: list[int] = []
         while port := (ring.another() if tried else ring.allocate()):
             self.retried += bool(tried)
-            number = _bind(sock, (source, port))
+            number = _bind(sock, (source, port, *scope))
             if not number:
                 break
             tried.append(port)
@@ -248,8 +292,11 @@ class Explicit:
             ring.denied(tried)
         if port or tried:
             return -number or port
-        # All are in use, as far as we know; so that it is the kernel that says so, ask for one of them.
-        return -_bind(sock, (source, self._asked))
+        return -self._ask_in_vain(sock, pair)
+
+    def _ask_in_vain(self, sock: socket.SocketType, pair: int) -> int:
+        """All are in use, as far as we know; so that it is the kernel that says so, ask for one of them."""
+        return _bind(sock, self._asked[pair])
 
     def another(self, sock: socket.SocketType, pair: int) -> int:  # noqa: ARG002  # the protocol's
         """The four-tuple is taken, and a bound socket cannot bind again."""
@@ -269,7 +316,17 @@ class Explicit:
         self._rings[pair].denied(ports)
 
 
-def _bind(sock: socket.SocketType, address: tuple[str, int]) -> int:
+class DatagramExplicit(Explicit):
+    """`explicit`, `reuseport` and `exclusive` in UDP, where sharing is what each of our sockets does only once."""
+
+    def _ask_in_vain(self, sock: socket.SocketType, pair: int) -> int:
+        """Without the flags, because with them the kernel would say yes, and two sockets have one four-tuple."""
+        for option in self._options:
+            sock.setsockopt(_SOL_SOCKET, option, 0)
+        return super()._ask_in_vain(sock, pair)
+
+
+def _bind(sock: socket.SocketType, address: tuple[str | int, ...]) -> int:
     """bind(2); 0 or the errno. An address of another family is what the kernel calls EAFNOSUPPORT."""
     try:
         sock.bind(address)
@@ -287,13 +344,18 @@ def strategy_for(
     skipped: Container[int] = (),
     *,
     churn: bool = False,
+    transport: Transport = Transport.TCP,
 ) -> SourcePorts:
     """The strategy of one shard.
 
     sources: the source address of each (source, target) pair, in the order of the pairs.
     ports: the shard's slice; skipped: ports in it that are reserved or held by a listener.
-    churn: whether ports will come back into TIME-WAIT, see RestingRing.
+    churn: whether ports will come back into TIME-WAIT, see RestingRing; in UDP they never do.
+
+    Raises: ValueError for a strategy that UDP has not.
     """
+    if transport is Transport.UDP:
+        return _over_udp(strategy, sources, ports, skipped)
     match strategy:
         case Strategy.KERNEL:
             return Kernel()
@@ -309,3 +371,23 @@ def strategy_for(
             return Explicit(sources, ports, skipped, options=(_SO_REUSEPORT,), churn=churn)
         case Strategy.EXCLUSIVE:
             return Explicit(sources, ports, skipped, options=(), per_source=True, churn=churn)
+
+
+def _over_udp(strategy: Strategy, sources: Sequence[str], ports: PortRange, skipped: Container[int]) -> SourcePorts:
+    match strategy:
+        case Strategy.KERNEL:
+            return Kernel()
+        case Strategy.LATE:
+            return DatagramLate(sources)
+        case Strategy.LATE_RANGE:
+            return DatagramLateRange(sources, ports, skipped)
+        case Strategy.BIND:
+            return Early(sources, reuse=False)
+        case Strategy.EXPLICIT:
+            return DatagramExplicit(sources, ports, skipped, options=(_SO_REUSEADDR,))
+        case Strategy.REUSEPORT:
+            return DatagramExplicit(sources, ports, skipped, options=(_SO_REUSEPORT,))
+        case Strategy.EXCLUSIVE:
+            return DatagramExplicit(sources, ports, skipped, options=(), per_source=True)
+        case Strategy.REUSEADDR:
+            raise ValueError("in UDP the kernel gives a port to several sockets with SO_REUSEADDR")

@@ -23,7 +23,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, Strategy
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, Strategy, Transport
 
 TIME_WAIT_S: Final = 60.0
 #: net.ipv4.tcp_tw_reuse_delay where the kernel has no such setting.
@@ -39,11 +39,13 @@ def rest_s(plan: Plan, sysctls: Sysctls) -> tuple[float, str]:
     Returns: seconds, 0.0 where a port serves again at once; and the reason in words.
     """
     strategy = plan.strategy
+    if plan.transport is Transport.UDP:
+        return 0.0, "UDP has no TIME-WAIT"
     if plan.close is CloseMode.RST:
         return 0.0, "a reset leaves no TIME-WAIT"
     if plan.close is CloseMode.TARGET:
         return 0.0, "TIME-WAIT stays on the target's side"
-    if not strategy.shares_ports and not (strategy is Strategy.REUSEADDR and _of(sysctls, "ip_autobind_reuse") == 1):
+    if not plan.shares_ports and not (strategy is Strategy.REUSEADDR and _of(sysctls, "ip_autobind_reuse") == 1):
         return TIME_WAIT_S, "bind() takes no port out of TIME-WAIT"
     if _of(sysctls, "tcp_timestamps", 1) == 0:
         return TIME_WAIT_S, "tcp_timestamps=0, without which nothing leaves TIME-WAIT early"

@@ -12,24 +12,31 @@ import asyncio
 import resource
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pkgutil import resolve_name
 from time import process_time_ns, thread_time_ns
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from loadgen import arrivals
+from loadgen import arrivals, protocols
 from loadgen.churn import Churner
 from loadgen.clock import NS_PER_S, Alarm, now_ns
 from loadgen.connector import Connector
+from loadgen.conversation import Talker
+from loadgen.datagrams import DatagramBeater, DatagramChurner, DatagramTalker
 from loadgen.exhaustion import Exhaustion
+from loadgen.freebind import Freebind
 from loadgen.heartbeat import Beater
 from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
-from loadgen.model import CloseMode, Plan, PortRange, Shard
+from loadgen.model import CloseMode, Engine, Plan, PortRange, Shard, Transport
 from loadgen.sourceports import strategy_for
+from loadgen.tls import Client
+from loadgen.uring import connector as uring
+from loadgen.uring.choice import choice_for
 
 #: Attempts per turn of the event loop: long enough to share its cost, short enough (some 1.5 ms) for
 #: answers, lost connections and commands to be seen in between.
@@ -42,10 +49,13 @@ def sizes_of(plan: Plan) -> list[int]:
     """How many attempts each worker has scheduled; 0 in a closed loop, which has no schedule.
 
     Evenly over the pairs; but where a port serves one target only and a worker has a slice of them,
-    evenly over the sources, because the slice has to do for all targets of a source together.
+    evenly over the sources, because the slice has to do for all targets of a source together. With weights
+    every worker has an equal part of the whole, and divides it by them.
     """
     if plan.scheduled is None:
         return [0] * plan.workers
+    if plan.weighted:
+        return [arrivals.part(plan.scheduled, index, plan.workers) for index in range(plan.workers)]
     return arrivals.shard_sizes(plan.scheduled, plan.sharded_spaces, plan.workers)
 
 
@@ -75,36 +85,101 @@ def may_self_connect(shard: Shard) -> list[bool]:
     return [source == target.address and target.port in ports for source, target in shard.plan.pairs]
 
 
-def connector_of(shard: Shard, recorder: Recorder, descriptors: int) -> Connector:
+def order_of(shard: Shard) -> Iterator[int] | None:
+    """The pairs of this shard's attempts where they have different weights; None: round robin does."""
+    if not shard.plan.weighted:
+        return None
+    turns = arrivals.Turns(shard.plan.weights)
+    return turns.following(arrivals.first_turn(sizes_of(shard.plan), turns, shard.index))
+
+
+#: Connections that are closed when their work is done, that have a heartbeat, that say something and are held.
+KINDS: Final = {
+    Transport.TCP: (Churner, Beater, Talker),
+    Transport.UDP: (DatagramChurner, DatagramBeater, DatagramTalker),
+}
+
+
+def uring_of(shard: Shard, recorder: Recorder) -> uring.UringConnector:
+    """The same by io_uring: direct descriptors for all that may be open, on their way or ready at once."""
+    plan = shard.plan
+    sources = [source for source, _ in plan.pairs]
+    skipped = frozenset(plan.skipped_ports)
+    return uring.UringConnector(
+        plan.pairs,
+        choice_for(plan.strategy, sources, slice_of(shard), skipped, freebind=plan.freebind),
+        recorder,
+        first_pair=arrivals.first_pair(sizes_of(plan), plan.sharded_spaces, len(plan.pairs), shard.index),
+        order=order_of(shard),
+        self_connect=may_self_connect(shard),
+        close=plan.close,
+        timeout_s=plan.timeout_s,
+        in_flight_max=plan.in_flight_max,
+        descriptors=sizes_of(plan)[shard.index] + min(plan.in_flight_max, sizes_of(plan)[shard.index]) + uring.BATCH,
+    )
+
+
+def connector_of(shard: Shard, recorder: Recorder, descriptors: int) -> Connector | uring.UringConnector:
     """The connections of one shard: held until told otherwise, with a heartbeat or without, or in churn."""
     plan = shard.plan
+    if plan.engine is Engine.IO_URING:
+        return uring_of(shard, recorder)
     churn = plan.churn
     ports = slice_of(shard)
     sources = [source for source, _ in plan.pairs]
     first_pair = arrivals.first_pair(sizes_of(plan), plan.sharded_spaces, len(plan.pairs), shard.index)
-    source_ports = strategy_for(plan.strategy, sources, ports, frozenset(plan.skipped_ports), churn=churn is not None)
+    source_ports = strategy_for(
+        plan.strategy,
+        sources,
+        ports,
+        frozenset(plan.skipped_ports),
+        churn=churn is not None,
+        transport=plan.transport,
+    )
+    churner, beater, talker = KINDS[plan.transport]
+    if plan.freebind:
+        source_ports = Freebind(source_ports, sources)
     common: dict[str, Any] = {
         "first_pair": first_pair,
+        "order": order_of(shard),
         "self_connect": may_self_connect(shard),
         "close": plan.close,
         "timeout_s": plan.timeout_s,
         "in_flight_max": plan.in_flight_max,
         "descriptors": descriptors,
+        "transport": plan.transport,
     }
+    open_max = arrivals.part(plan.connections, shard.index, plan.workers)
     if churn:
         searched = 1 if plan.strategy.slices_ports else len(ports)
-        return Churner(
-            plan.pairs,
-            source_ports,
-            recorder,
-            exhausted=Exhaustion(len(plan.pairs), churn_ports=searched),
-            exchange_bytes=churn.exchange_bytes,
-            open_max=arrivals.part(plan.connections, shard.index, plan.workers),
-            **common,
+        common["exhausted"] = Exhaustion(len(plan.pairs), churn_ports=searched)
+    if plan.traffic and (own := protocols.own_connector(plan.traffic.protocol)):
+        connector: Connector = resolve_name(own)(plan, source_ports, recorder, open_max=open_max, **common)
+        return connector
+    said: dict[str, Any] = {
+        "exchange": protocols.make(plan.traffic),
+        "client": Client(plan.tls, plan.pairs, plan.targets) if plan.tls else None,
+    }
+    if churn:
+        return churner(
+            plan.pairs, source_ports, recorder, exchanges=churn.exchanges, open_max=open_max, **said, **common
         )
     if plan.heartbeat:
-        return Beater(plan.pairs, source_ports, recorder, heartbeat=plan.heartbeat, **common)
+        return beater(plan.pairs, source_ports, recorder, heartbeat=plan.heartbeat, **said, **common)
+    if any(said.values()):
+        return talker(plan.pairs, source_ports, recorder, **said, **common)
     return Connector(plan.pairs, source_ports, recorder, **common)
+
+
+@runtime_checkable
+class _Beats(Protocol):
+    """A connector whose connections make an exchange now and then; see `loadgen.heartbeat.Beater`."""
+
+    pause_s: float
+
+    def begin(self, now: int) -> None: ...
+
+    def beat(self, now: int) -> None: ...
 
 
 class Worker:
@@ -125,6 +200,7 @@ class Worker:
         self._timeout_ns = int(plan.timeout_s * NS_PER_S)
         self._recorder = Recorder(block, scheduled=None if plan.churn else len(self._due))
         self._connector = connector_of(shard, self._recorder, descriptors)
+        self._batch = uring.BATCH if plan.engine is Engine.IO_URING else _BATCH
         self._target_closes = plan.close is CloseMode.TARGET and not plan.churn
         self._alarm = Alarm()
         self._stopped = self._loop.create_future()
@@ -217,7 +293,7 @@ class Worker:
                 self._pumping = self._loop.call_soon(self._pump)
             else:
                 self._alarm.set(int(self._due[self._next]))
-                connector.prepare(min(_BATCH, connector.room, self._left()))
+                connector.prepare(min(self._batch, connector.room, self._left()))
         self._continue()
 
     def _left(self) -> int:
@@ -226,7 +302,7 @@ class Worker:
             return len(self._due) - self._next
         if self._until_ns and now_ns() >= self._until_ns:
             self._until_ns = 0
-        return _BATCH if self._until_ns else 0
+        return self._batch if self._until_ns else 0
 
     def _pump_again(self) -> None:
         """Without a schedule: at once if the window has room, or when the ports that were denied are worth asking."""
@@ -239,11 +315,11 @@ class Worker:
         """The next attempts to start, and how many are due but find the window full."""
         room = self._connector.room
         if not self._scheduled:
-            return (0,) * min(_BATCH, room, self._left()), 0
+            return (0,) * min(self._batch, room, self._left()), 0
         due = int(np.searchsorted(self._due, now, side="right")) - self._next
-        count = min(due, _BATCH, room)
+        count = min(due, self._batch, room)
         batch: list[int] = self._due[self._next : self._next + count].tolist()
-        return batch, due - count if room < min(due, _BATCH) else 0
+        return batch, due - count if room < min(due, self._batch) else 0
 
     def _skip(self, arrivals: int) -> None:
         """Count arrivals that will never be started."""
@@ -259,12 +335,12 @@ class Worker:
         self._opened = self._draining = True
 
     def _begin_to_beat(self) -> None:
-        if isinstance(self._connector, Beater):
+        if isinstance(self._connector, _Beats):
             self._connector.begin(now_ns())
             self._beat()
 
     def _beat(self) -> None:
-        if isinstance(self._connector, Beater) and not self._draining:
+        if isinstance(self._connector, _Beats) and not self._draining:
             self._connector.beat(now_ns())
             self._loop.call_later(self._connector.pause_s, self._beat)
 

@@ -1,4 +1,4 @@
-"""How the kernel at hand picks TCP source ports: numbered facts, each tried out.
+"""How the kernel at hand picks source ports: numbered facts, each tried out.
 
 What a source port costs, which call fails when there is none, and what gives it back depends on the
 kernel, and has changed several times. Each fact here is an experiment on a handful of ports in a
@@ -15,6 +15,7 @@ expected of a recent kernel, and since which one. Nothing outside the namespaces
     addresses   8   which source addresses work without having been added
     handshake   9   what a non-blocking connect() tells, and how
     counters   10   what the kernel counts, and what it does not
+    udp        11   connected sockets of UDP
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ _SECTIONS: Final = (
     "addresses",
     "handshake",
     "counters",
+    "udp",
 )
 
 

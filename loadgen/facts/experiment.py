@@ -105,13 +105,14 @@ class Bench:
     """Opens sockets and keeps them: one that was closed with its last reference would change what others see."""
 
     kept: ClassVar[list[socket.socket]] = []  # of the process, which is the experiment's own
+    kind: ClassVar[int] = socket.SOCK_STREAM
 
     def make(self, address: str = LOCAL, *options: Option) -> socket.socket:
-        """A fresh TCP socket of the address's family.
+        """A fresh socket of the address's family, of TCP where a subclass does not say otherwise.
 
         Raises: SeenError when the kernel lacks one of the options.
         """
-        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, self.kind)
         self.kept.append(sock)
         sock.settimeout(_PATIENCE_S)
         for option in options:

@@ -12,7 +12,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT, ENOPROTOOPT
 from importlib.metadata import version
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import sysctl, tcp
-from loadgen.model import Endpoint, PortRange
+from loadgen.kernel import routes, sockdiag, sysctl, tcp
+from loadgen.model import Endpoint, PortRange, Transport
 from loadgen.sourceports import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
 _LIBRARIES: Final = ("numpy", "uvloop")
@@ -33,8 +33,11 @@ class HostFacts:
     """What the plan's arithmetic needs to know.
 
     descriptors: RLIMIT_NOFILE, hard. files_free: fs.file-max less what all processes have open.
-    listeners: TCP ports that somebody listens on. missing_sources: asked for, on no interface here.
+    listeners: TCP ports that somebody listens on. missing_sources: asked for, on no interface here, or, where they
+    are bound with IP_FREEBIND, not routed to this host.
+    datagram_ports: UDP ports that some socket has, on whatever address; only read where the transport is UDP.
     default_sources: for each target, the source address that connect() alone would use.
+    no_io_uring: why connections cannot be made by io_uring; empty where they can, or where nobody asked.
     late_bind, port_range_option: whether the kernel has IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE.
     """
 
@@ -54,6 +57,8 @@ class HostFacts:
     late_bind: bool
     port_range_option: bool
     sysctls: dict[str, str]
+    datagram_ports: tuple[int, ...] = ()
+    no_io_uring: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for host.json, with the versions of what measured."""
@@ -67,8 +72,19 @@ class HostFacts:
         }
 
 
-def read(sources: Sequence[str], targets: Sequence[Endpoint]) -> HostFacts:
-    """The facts of the namespace this process lives in."""
+def read(
+    sources: Sequence[str],
+    targets: Sequence[Endpoint],
+    transport: Transport = Transport.TCP,
+    freebind: bool = False,
+) -> HostFacts:
+    """The facts of the namespace this process lives in, as far as they matter to this transport.
+
+    freebind: whether a source address needs no interface, only a local route.
+
+    Raises: HostError where the kernel does not tell, and for a zone (fe80::1%eth0) that is no interface here.
+    """
+    _require_zones([*sources, *(target.address for target in targets)])
     file_max, files_used = _file_numbers()
     return HostFacts(
         kernel=platform.release(),
@@ -82,12 +98,20 @@ def read(sources: Sequence[str], targets: Sequence[Endpoint]) -> HostFacts:
         unprivileged_port_start=int(sysctl.read("net.ipv4.ip_unprivileged_port_start") or 1024),
         privileged=os.geteuid() == 0,
         listeners=tuple(sorted(tcp.listeners(Path("/proc/self/net")))),
-        missing_sources=tuple(islice((source for source in sources if not _can_bind(source)), _MISSING_MAX)),
+        missing_sources=tuple(islice(_missing(sources, freebind=freebind), _MISSING_MAX)),
         default_sources=tuple(_default_source(target) for target in targets),
         late_bind=_has_option(IP_BIND_ADDRESS_NO_PORT, 1),
         port_range_option=_has_option(IP_LOCAL_PORT_RANGE, 0),
         sysctls=sysctl.read_all(sysctl.RELEVANT),
+        datagram_ports=_datagram_ports() if transport is Transport.UDP else (),
     )
+
+
+def _datagram_ports() -> tuple[int, ...]:
+    """By sock_diag(7), which knows those of every user and those that are not connected."""
+    with sockdiag.Reader() as reader:
+        sockets = reader.dump(protocol=socket.IPPROTO_UDP).sockets
+    return tuple(sorted({int(port) for port in sockets["source_port"]}))
 
 
 def interface_addresses(names: Sequence[str]) -> tuple[str, ...]:
@@ -120,6 +144,18 @@ _SCOPE_LINK: Final = 253
 _MISSING_MAX: Final = 100
 
 
+def _require_zones(addresses: Sequence[str]) -> None:
+    present = {name for _, name in socket.if_nameindex()}
+    for address in addresses:
+        zone = address.partition("%")[2]
+        if zone and zone not in present:
+            raise HostError(f"there is no interface {zone!r} here, as in {address}; `ip link` lists those that are")
+
+
+def _missing(sources: Sequence[str], *, freebind: bool) -> Iterator[str]:
+    return routes.not_local(sources) if freebind else (source for source in sources if not _can_bind(source))
+
+
 def _can_bind(address: str) -> bool:
     sock = _socket(address, socket.SOCK_STREAM)
     if sock is None:
@@ -127,7 +163,7 @@ def _can_bind(address: str) -> bool:
     with sock:
         sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)  # the address is asked about, no port
         try:
-            sock.bind((address, 0))
+            sock.bind(Endpoint(address, 0).sockaddr)
         except OSError as error:
             if error.errno == EADDRNOTAVAIL:
                 return False
@@ -141,9 +177,11 @@ def _default_source(target: Endpoint) -> str:
     if sock is None:
         return ""
     with sock:
-        if sock.connect_ex((target.address, target.port or 9)):
+        if sock.connect_ex(Endpoint(target.address, target.port or 9).sockaddr):
             return ""
-        return str(sock.getsockname()[0])
+        address, _, *scope = sock.getsockname()
+        zone = f"%{socket.if_indextoname(scope[1])}" if scope and scope[1] else ""
+        return f"{address}{zone}"
 
 
 def _socket(address: str, kind: int) -> socket.socket | None:

@@ -1,12 +1,13 @@
 """What (syscall, errno) means for a connection: a table, not a tree of exceptions.
 
 The system call is half of the meaning. EADDRNOTAVAIL from bind() says that the source address is
-not on this host; from connect() it says that no four-tuple is free. So every failure is kept as the
-pair, and the table gives it a name that a person can act on.
+not on this host; from connect() it says that no four-tuple is free, which in UDP is EAGAIN, and there means
+the port. So every failure is kept as the pair, and the table gives it a name that a person can act on.
 
-Four of the "system calls" here are moments rather than calls that failed: `wait` is loadgen's own
+Five of the "system calls" here are moments rather than calls that failed: `wait` is loadgen's own
 patience running out, `recv` or `send` on an open connection is the other side going away, `getsockname` with
-errno 0 is a connection that met itself, and errno 0 from `recv` is a plain end of file.
+errno 0 is a connection that met itself, errno 0 from `recv` is a plain end of file, and `tls` is a handshake
+that came to nothing, for a reason of its own instead of an errno.
 """
 
 import errno
@@ -26,6 +27,7 @@ class Syscall(IntEnum):
     GETSOCKNAME = 7
     REGISTER = 8
     SEND = 9
+    TLS = 10
 
 
 class Outcome(StrEnum):
@@ -43,6 +45,8 @@ class Outcome(StrEnum):
     NO_DESCRIPTOR = "no-descriptor"
     NO_MEMORY = "no-memory"
     SELF_CONNECT = "self-connect"
+    CERTIFICATE = "certificate"
+    TLS = "tls"
     LOST = "lost"
     OTHER = "other"
 
@@ -63,6 +67,7 @@ _BY_SYSCALL: Final = {
     (Syscall.BIND, errno.EADDRINUSE): Outcome.NO_FREE_PORT,
     (Syscall.CONNECT, errno.EADDRNOTAVAIL): Outcome.NO_FREE_FOUR_TUPLE,
     (Syscall.CONNECT, errno.EADDRINUSE): Outcome.NO_FREE_FOUR_TUPLE,
+    (Syscall.CONNECT, errno.EAGAIN): Outcome.NO_FREE_PORT,  # of UDP: inet_autobind(), net/ipv4/af_inet.c
     (Syscall.CONNECT, errno.ECONNREFUSED): Outcome.REFUSED,
     (Syscall.CONNECT, errno.ECONNRESET): Outcome.RESET,
     (Syscall.CONNECT, errno.ETIMEDOUT): Outcome.TIMED_OUT,
@@ -71,6 +76,23 @@ _BY_SYSCALL: Final = {
     (Syscall.WAIT, errno.ETIMEDOUT): Outcome.TIMED_OUT,
     (Syscall.GETSOCKNAME, 0): Outcome.SELF_CONNECT,
 }
+
+
+class TlsReason(IntEnum):
+    """Why TLS failed; stands where a system call has its errno."""
+
+    CERTIFICATE_EXPIRED = 1
+    CERTIFICATE_UNKNOWN_ISSUER = 2
+    CERTIFICATE_WRONG_NAME = 3
+    CERTIFICATE_REFUSED = 4
+    WRONG_VERSION = 5
+    ALERT = 6
+    NOT_TLS = 7
+    OTHER = 8
+
+
+_CERTIFICATE: Final = frozenset(reason for reason in TlsReason if reason.name.startswith("CERTIFICATE"))
+_TLS_NAMES: Final = {reason.value: reason.name for reason in TlsReason}
 
 _ERRNO_BITS: Final = 16
 
@@ -92,13 +114,17 @@ def outcome_of(syscall: Syscall, number: int) -> Outcome:
     """The meaning of a failure; an unlisted pair is OTHER and keeps its errno beside it."""
     if syscall in (Syscall.RECV, Syscall.SEND):
         return Outcome.LOST
+    if syscall is Syscall.TLS:
+        return Outcome.CERTIFICATE if number in _CERTIFICATE else Outcome.TLS
     return _BY_SYSCALL.get((syscall, number)) or _ANYWHERE.get(number, Outcome.OTHER)
 
 
 def describe(key: int) -> ErrorKind:
     """The words for an `error_key`. Raises: ValueError when no system call has that number."""
     syscall, number = Syscall(key >> _ERRNO_BITS), key & (1 << _ERRNO_BITS) - 1
-    if number == 0:
+    if syscall is Syscall.TLS:
+        name = _TLS_NAMES.get(number, str(number))
+    elif number == 0:
         name = "SELF" if syscall is Syscall.GETSOCKNAME else "EOF"
     else:
         name = errno.errorcode.get(number, str(number))

@@ -43,8 +43,10 @@ class Counter(IntEnum):
     """Positions in the twice-kept counters. Instants are CLOCK_MONOTONIC nanoseconds, 0 for "not yet".
 
     CLOSED: connections that ended as planned. BEATING: connections that beat, with the requests they sent,
-    the beats they missed and the replies that were wrong. FIRST_DENIED_NS: when the ports first ran out for good, with
-    ESTABLISHED_THEN connections established by then. OPEN_PEAK: the most that were open.
+    the beats they missed. WRONG: replies that were wrong. ASKED, UNANSWERED: over UDP, requests that were sent, and
+    those of which no reply came in time. RESUMED: TLS sessions that were taken up again.
+    FIRST_DENIED_NS: when the ports first ran out for good, with ESTABLISHED_THEN connections established by
+    then. OPEN_PEAK: the most that were open.
     """
 
     STARTED = 0
@@ -60,14 +62,17 @@ class Counter(IntEnum):
     BEATS = 10
     MISSED = 11
     WRONG = 12
-    FIRST_STARTED_NS = 13
-    LAST_ESTABLISHED_NS = 14
-    HEARTBEAT_NS = 15
-    CPU_NS = 16
-    STARTED_CPU_NS = 17
-    FIRST_DENIED_NS = 18
-    ESTABLISHED_THEN = 19
-    OPEN_PEAK = 20
+    RESUMED = 13
+    ASKED = 14
+    UNANSWERED = 15
+    FIRST_STARTED_NS = 16
+    LAST_ESTABLISHED_NS = 17
+    HEARTBEAT_NS = 18
+    CPU_NS = 19
+    STARTED_CPU_NS = 20
+    FIRST_DENIED_NS = 21
+    ESTABLISHED_THEN = 22
+    OPEN_PEAK = 23
 
 
 class Latency(IntEnum):
@@ -75,14 +80,15 @@ class Latency(IntEnum):
 
     LATENESS: started - due, loadgen's own delay. CONNECT: established - started, the network's and
     the target's. ARRIVAL: established - due, what a user would have waited; the only one of the
-    three that is free of coordinated omission. EXCHANGE: reply read - request written, in churn
-    and in heartbeats.
+    three that is free of coordinated omission. EXCHANGE: reply read - request written. HANDSHAKE:
+    TLS secured - established.
     """
 
     LATENESS = 0
     CONNECT = 1
     ARRIVAL = 2
     EXCHANGE = 3
+    HANDSHAKE = 4
 
 
 class PairColumn(IntEnum):
@@ -155,12 +161,13 @@ class Recorder:
         "_connect",
         "_counters",
         "_error_slots",
-        "_exchange",
         "_lateness",
         "_marks",
         "_pair_closed",
         "_pending",
         "_scheduled",
+        "_took",
+        "asked",
         "beating",
         "beats",
         "closed",
@@ -181,9 +188,11 @@ class Recorder:
         "open_peak",
         "pair_established",
         "pair_failed",
+        "resumed",
         "retried",
         "started",
         "started_cpu_ns",
+        "unanswered",
         "wrong",
     )
 
@@ -202,11 +211,13 @@ class Recorder:
         self.open = self.open_peak = self.lost = self.retried = self.closed = 0
         self.first_started_ns = self.last_established_ns = self.heartbeat_ns = 0
         self.first_denied_ns = self.established_then = 0
-        self.beating = self.beats = self.missed = self.wrong = 0
+        self.beating = self.beats = self.missed = self.wrong = self.resumed = 0
+        self.asked = self.unanswered = 0
         self.cpu_ns = self.started_cpu_ns = 0
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
         self._pending = 0
-        self._exchange: list[int] = []
+        #: Times of exchanges and of handshakes that are still to be sorted into their histograms, ns.
+        self._took: dict[Latency, list[int]] = {Latency.EXCHANGE: [], Latency.HANDSHAKE: []}
 
     def begin_batch(self, attempts: int) -> tuple[array[int], array[int], array[int], int]:
         """Where the connector may write the latencies of so many attempts (at most BATCH_MAX).
@@ -281,9 +292,18 @@ class Recorder:
 
     def record_exchange(self, took_ns: int) -> None:
         """Count a reply that was read in full."""
-        self._exchange.append(took_ns)
-        if len(self._exchange) == _PENDING:
-            self._sort_exchanges()
+        self._record(Latency.EXCHANGE, took_ns)
+
+    def record_handshake(self, took_ns: int, *, resumed: bool) -> None:
+        """Count a TLS handshake that is done."""
+        self.resumed += resumed
+        self._record(Latency.HANDSHAKE, took_ns)
+
+    def _record(self, latency: Latency, took_ns: int) -> None:
+        took = self._took[latency]
+        took.append(took_ns)
+        if len(took) == _PENDING:
+            self._sort_took()
 
     def record_lag(self, lag_ns: int) -> None:
         """Count how late the worker's own event loop was."""
@@ -308,6 +328,9 @@ class Recorder:
                 self.beats,
                 self.missed,
                 self.wrong,
+                self.resumed,
+                self.asked,
+                self.unanswered,
                 self.first_started_ns,
                 self.last_established_ns,
                 self.heartbeat_ns,
@@ -323,7 +346,7 @@ class Recorder:
     def publish_all(self) -> None:
         """`publish`, and also what costs more: latencies and the counts of each pair."""
         self._sort_latencies()
-        self._sort_exchanges()
+        self._sort_took()
         block = self._block["pairs"]
         block[:, PairColumn.ESTABLISHED] = self.pair_established
         block[:, PairColumn.FAILED] = self.pair_failed
@@ -336,10 +359,11 @@ class Recorder:
             return sys.maxsize
         return -(-self._scheduled * (marks + 1) // MARKS)
 
-    def _sort_exchanges(self) -> None:
-        if self._exchange:
-            histogram.add(self._block["latency"][Latency.EXCHANGE], np.array(self._exchange, dtype=np.int64))
-            self._exchange.clear()
+    def _sort_took(self) -> None:
+        for latency, took in self._took.items():
+            if took:
+                histogram.add(self._block["latency"][latency], np.array(took, dtype=np.int64))
+                took.clear()
 
     def _sort_latencies(self) -> None:
         count = self._pending

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from loadgen.model import CloseMode, Plan, PortRange, Strategy
+from loadgen.model import CloseMode, Plan, PortRange, Strategy, Transport
 from loadgen.timewait import ceiling
 
 _UNPRIVILEGED_START: Final = 1024
@@ -61,15 +61,16 @@ def _capacity(change: Change) -> list[Remedy]:
 def _share_ports(change: Change) -> list[Remedy]:
     plan = change.plan
     gain = plan.capacity_per_pair * (len(plan.pairs) - plan.spaces)
-    if plan.strategy.shares_ports or not gain:
+    if plan.shares_ports or not gain:
         return []
-    name = "explicit" if plan.strategy is Strategy.EXCLUSIVE else _late(change)
+    names = plan.strategy is Strategy.EXCLUSIVE or plan.transport is Transport.UDP
+    name = "explicit" if names else _late(change)
     return [Remedy(f"use {name}: each port serves every target: +{gain:,}", gain)]
 
 
 def _more_sources(change: Change) -> list[Remedy]:
     plan = change.plan
-    per_source = plan.capacity_per_pair * (len(plan.targets) if plan.strategy.shares_ports else 1)
+    per_source = plan.capacity_per_pair * (len(plan.targets) if plan.shares_ports else 1)
     if not per_source:
         return []
     count = max(1, math.ceil(change.short / per_source))
@@ -85,7 +86,8 @@ def _wider_range(change: Change) -> list[Remedy]:
     if plan.strategy.names_ports:
         start = max(start, int(host.get("unprivileged_port_start", start)))
     wide = PortRange(start, 65535)
-    closed = set(host.get("listeners", ())) | {target.endpoint.port for target in plan.targets if target.sink}
+    others = "datagram_ports" if plan.transport is Transport.UDP else "listeners"
+    closed = set(host.get(others, ())) | {target.endpoint.port for target in plan.targets if target.sink}
     if not plan.strategy.names_ports:
         closed |= set(host.get("reserved_ports", ()))
     usable = len(wide) - sum(port in wide for port in closed)
@@ -101,13 +103,15 @@ def _wider_range(change: Change) -> list[Remedy]:
 def _more_targets(change: Change) -> list[Remedy]:
     plan = change.plan
     gain = plan.capacity_per_pair * len(set(plan.sources))
-    if not plan.strategy.shares_ports or not gain:
+    if not plan.shares_ports or not gain:
         return []
     return [Remedy(f"add 1 target, another address or port: +{gain:,}", gain)]
 
 
 def _flat_cost(change: Change) -> list[Remedy]:
     if change.plan.strategy not in (Strategy.KERNEL, Strategy.LATE) or not change.host.get("port_range_option", True):
+        return []
+    if change.plan.transport is Transport.UDP:  # where the search begins anywhere, and knows no parity
         return []
     return [
         Remedy(
@@ -122,7 +126,8 @@ def _late(change: Change) -> str:
 
 def _port_held(change: Change) -> list[Remedy]:
     ports = change.plan.ports
-    found = [Remedy(f"see who holds them: ss -tanp 'sport >= {ports.low} and sport <= {ports.high}'")]
+    protocol = "u" if change.plan.transport is Transport.UDP else "t"
+    found = [Remedy(f"see who holds them: ss -{protocol}anp 'sport >= {ports.low} and sport <= {ports.high}'")]
     if change.plan.strategy.names_ports:
         found.append(Remedy("move `ports` to where nobody listens, and outside ip_local_port_range"))
     else:
@@ -182,7 +187,7 @@ def _time_wait(change: Change) -> list[Remedy]:
         found.append(
             Remedy(f"use `close: rst`, which leaves nothing in TIME-WAIT: up to +{gain:,} in the next run", gain)
         )
-    if not plan.strategy.shares_ports:
+    if not plan.shares_ports:
         name = _late(change)
         found.append(Remedy(f"use {name} or explicit: {plan.strategy} never takes a port out of TIME-WAIT"))
     elif change.sysctl("net.ipv4.tcp_timestamps") == "0":
@@ -248,6 +253,8 @@ def _lost(change: Change) -> list[Remedy]:
         found.append(Remedy("look at the target's idle time-out, its limit of connections and its log"))
     if "ECONNRESET" in change.errnos:
         found.append(Remedy("look for a crash of the target, or a firewall that forgets idle connections"))
+    if "ECONNREFUSED" in change.errnos:
+        found.append(Remedy(f"start the server at {change.target}; nothing has that port there"))
     return found
 
 

@@ -19,7 +19,7 @@ from loadgen.metrics import histogram
 from loadgen.metrics.outcomes import Outcome
 from loadgen.metrics.recorder import Latency, PairColumn
 from loadgen.metrics.verdict import decide
-from loadgen.model import Phase, Plan
+from loadgen.model import Phase, Plan, Transport
 from loadgen.timewait import came_true
 
 SCHEMA: Final = "loadgen.summary/1"
@@ -86,6 +86,7 @@ def summarise(
             "lost": last.get("lost", 0),
         },
         "rate_per_s": _rates(series),
+        "traffic": _traffic(plan, last, latency) if plan.traffic or plan.tls else None,
         "heartbeat": _heartbeat(plan, last, latency) if plan.heartbeat else None,
         "churn": _churn(plan, series, complete=complete) if plan.churn else None,
         "tenths_s": [round(later - earlier, 6) for earlier, later in pairwise((0.0, *last.get("tenths_s", ())))],
@@ -101,7 +102,7 @@ def summarise(
                 "count": int(latency[row].sum()),
             }
             for row in Latency
-            if row is not Latency.EXCHANGE or latency[row].any()
+            if row in (Latency.LATENESS, Latency.CONNECT, Latency.ARRIVAL) or latency[row].any()
         },
         "sources": _sources(plan, series),
         "sink": _sink(plan, series, events),
@@ -202,7 +203,7 @@ def _churn(plan: Plan, series: Sequence[Line], *, complete: bool) -> dict[str, A
         "duration_s": plan.churn.duration_s,
         "lasted_s": lasted_s,
         "concurrency": plan.connections,
-        "exchange_bytes": plan.churn.exchange_bytes,
+        "exchanges": plan.churn.exchanges if plan.traffic else 0,
         "closed": last.get("closed", 0),
         "mean_per_s": round(established / lasted_s, 3) if lasted_s else 0.0,
         "sustained_per_s": _end_of(series, Phase.CHURN).get("sustained_per_s", 0.0),
@@ -216,12 +217,34 @@ def _churn(plan: Plan, series: Sequence[Line], *, complete: bool) -> dict[str, A
     }
 
 
+def _traffic(plan: Plan, last: Line, latency: Any) -> dict[str, Any]:
+    """What the connections carried, and how it went."""
+    return {
+        "transport": plan.transport.value,
+        "protocol": plan.traffic.protocol,
+        "tls": plan.tls is not None,
+        "handshakes": int(latency[Latency.HANDSHAKE].sum()),
+        "resumed": last.get("resumed", 0),
+        "replies": int(latency[Latency.EXCHANGE].sum()),
+        "wrong": last.get("wrong", 0),
+        **(_datagrams(last, latency) if plan.transport is Transport.UDP else {}),
+    }
+
+
+def _datagrams(last: Line, latency: Any) -> dict[str, int]:
+    """Requests sent over UDP: those answered in time, and those lost. What is on its way at the end is neither."""
+    return {
+        "sent": last.get("asked", 0),
+        "answered": int(latency[Latency.EXCHANGE].sum()),
+        "lost": last.get("unanswered", 0),
+    }
+
+
 def _heartbeat(plan: Plan, last: Line, latency: Any) -> dict[str, Any]:
     """Whether those held connections that were asked for a sign of life gave one."""
     assert plan.heartbeat
     return {
         "every_s": plan.heartbeat.every_s,
-        "bytes": plan.heartbeat.size,
         "connections": last.get("beating", 0),
         "sent": last.get("beats", 0),
         "answered": int(latency[Latency.EXCHANGE].sum()),
@@ -277,19 +300,23 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[st
     ours: dict[str, int] = {}
     for (source, target), counts in zip(plan.pairs, series[-1]["pairs"], strict=True):
         if target in sunk and counts[PairColumn.ESTABLISHED]:
-            ours[source] = ours.get(source, 0) + counts[PairColumn.ESTABLISHED]
+            seen_as = source.partition("%")[0]  # the other side knows nothing of our zones
+            ours[seen_as] = ours.get(seen_as, 0) + counts[PairColumn.ESTABLISHED]
     named = {str(endpoint) for endpoint in sunk}
     for event in events:
         if event["event"] == "probe" and event.get("target") in named:
             for source, count in event.get("sources", {}).items():
                 ours[source] = ours.get(source, 0) + count
     theirs = {row["source"]: row["accepted"] for row in last.get("sources", ())}
-    established = sum(ours.values())
-    agrees = accepted == established
-    text = f"The sink accepted {accepted:,} connections, this side established {established:,}."
+    if plan.transport is Transport.UDP:
+        return _heard(last, ours, theirs)
+    established, early = sum(ours.values()), _reset_early(plan, series[-1])
+    agrees = accepted == established + early
+    text = f"The sink accepted {accepted:,} connections, this side established {established:,}"
+    text += f" and saw {early:,} reset before it knew that they were." if early else "."
     # What a killed worker counted for each pair may be a tenth of a second older than its total.
     whole = series[-1].get("workers", {}).get("alive", plan.workers) == plan.workers
-    if agrees and whole and theirs and theirs != ours:
+    if agrees and whole and theirs and theirs != ours and not early:
         agrees = False
         other = next(source for source in sorted({*ours, *theirs}) if ours.get(source) != theirs.get(source))
         text = (
@@ -306,6 +333,40 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[st
         "text": text,
         "source_ports": sum(row["source_ports"] for row in last.get("sources", ())),
         "sources": list(last.get("sources", ())),
+    }
+
+
+def _reset_early(plan: Plan, last: Line) -> int:
+    """Connections that a sink of ours accepted and reset, as its manners say, before the attempt was seen to end."""
+    if not any(target.sink and (target.manners.reset or target.manners.drop) for target in plan.targets):
+        return 0
+    early = ("connect", "ECONNRESET")
+    return sum(count for syscall, number, _, count in last.get("errors", ()) if (syscall, number) == early)
+
+
+def _heard(last: Line, ours: Mapping[str, int], theirs: Mapping[str, int]) -> dict[str, Any]:
+    """What a sink of UDP saw: not connections, but endpoints that datagrams came from, each once.
+
+    The two sides agree when no endpoint sent that is not one of ours: of ours some may have sent nothing, or nothing
+    that arrived, and in churn one may serve again and again.
+    """
+    strange = next((source for source in sorted(theirs) if theirs[source] > ours.get(source, 0)), None)
+    accepted, established = last["accepted"], sum(ours.values())
+    text = f"The sink had datagrams from {accepted:,} endpoints; this side connected {established:,} sockets."
+    if strange is not None:
+        text = (
+            f"The sink had datagrams from {theirs[strange]:,} endpoints of {strange}, "
+            f"this side connected {ours.get(strange, 0):,} sockets there."
+        )
+    return {
+        "accepted": accepted,
+        "open_peak": 0,
+        "end_of_hold": 0,
+        "agrees": strange is None and accepted <= established,
+        "text": text,
+        "source_ports": sum(row["source_ports"] for row in last.get("sources", ())),
+        "sources": list(last.get("sources", ())),
+        "datagrams": dict(last.get("datagrams", {})),
     }
 
 

@@ -29,7 +29,7 @@ from typing import Any, Final
 
 from loadgen.metrics.outcomes import Outcome
 from loadgen.metrics.remedies import Change, ranked, rate_text
-from loadgen.model import Plan
+from loadgen.model import Plan, Strategy, Transport
 
 #: Every limit there is, and what a reader is told; in order of nearness, which decides a tie.
 LIMITS: Final = {
@@ -82,7 +82,7 @@ _COUNTERS: Final[Mapping[str, Sequence[str]]] = {
     "conntrack": ("TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
     "refused": ("Tcp.AttemptFails",),
     "reset": ("Tcp.EstabResets", "Tcp.AttemptFails", "TcpExt.ListenOverflows"),
-    "lost": ("Tcp.EstabResets", "Tcp.OutRsts", "TcpExt.ListenOverflows"),
+    "lost": ("Tcp.EstabResets", "Tcp.OutRsts", "TcpExt.ListenOverflows", "Udp.NoPorts", "Udp.RcvbufErrors"),
     "memory": ("TcpExt.TCPMemoryPressures", "TcpExt.TCPAbortOnMemory", "TcpExt.PruneCalled"),
 }
 
@@ -154,7 +154,9 @@ class _Run:
         """(name, open at most, capacity, failed) of each space of ports: a pair, or a source that shares none."""
         found: dict[str, tuple[int, int, int]] = {}
         for row in self.summary.get("sources", ()):
-            name = f"{row['source']} -> {row['target']}" if self.plan.strategy.shares_ports else row["source"]
+            name = f"{row['source']} -> {row['target']}" if self.plan.shares_ports else row["source"]
+            if self.plan.transport is Transport.UDP and self.plan.strategy is Strategy.KERNEL:
+                name = "this host"
             opened, _, failed = found.get(name, (0, 0, 0))
             found[name] = (opened + row["peak_open"], row["capacity"], failed + row["failed"])
         return [(name, *numbers) for name, numbers in found.items()]
@@ -251,6 +253,8 @@ def _why_no_port(run: _Run, wall: str) -> str:
     if opened + waiting >= full * capacity:
         return _why_silent(run) if waiting > opened else wall
     missing = capacity - opened - waiting
+    if run.plan.transport is Transport.UDP:  # which has no TIME-WAIT; that of others is of TCP's ports
+        return "port-held"
     return "time-wait" if 2 * run.time_wait >= missing else "port-held"
 
 
@@ -343,8 +347,9 @@ def _evidence(run: _Run, limit: str) -> list[str]:
         ways = {error["errno"] for error in errors if error["outcome"] == Outcome.LOST}
         found += ["EOF is the other side's orderly close"] if "EOF" in ways else []
         found += ["ECONNRESET is its RST, or one from a box between"] if "ECONNRESET" in ways else []
+        found += ["ECONNREFUSED is an ICMP port unreachable"] if "ECONNREFUSED" in ways else []
     if limit in _EXHAUSTED:
-        unit = "four-tuples" if run.plan.strategy.shares_ports else "source ports"
+        unit = "four-tuples" if run.plan.shares_ports else "source ports"
         failing = [] if run.plan.churn else [space for space in run.spaces if space[3]]
         found += [f"{name}: {opened:,} of {capacity:,} {unit} in use" for name, opened, capacity, _ in failing[:_LINES]]
         found += [f"and {len(failing) - _LINES:,} more like these"] if len(failing) > _LINES else []

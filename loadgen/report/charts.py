@@ -38,7 +38,7 @@ LATENCY_US_MIN: Final = 1.0
 ERROR_KINDS_MAX: Final = 5
 #: 1/(1-q) up to which the percentile curve goes: 99.999 %.
 CURVE_END_MAX: Final = 100_000
-LATENCIES: Final = ("lateness", "connect", "arrival", "exchange")
+LATENCIES: Final = ("lateness", "connect", "arrival", "handshake", "exchange")
 #: A predicted ceiling higher than so many times the highest rate would press the rates onto the axis.
 CEILING_SCALE_MAX: Final = 10
 #: The counters of TIME-WAIT: their names in the kernel, in a legend, and their colours.
@@ -252,6 +252,7 @@ def latencies(series: Series) -> tuple[list[Chart], dict[str, NDArray[np.int64]]
         "connect": "Connect (established - started)",
         "arrival": "Arrival (established - due)",
         "exchange": "Exchange (reply read - request written)",
+        "handshake": "TLS handshake (secured - established)",
     }
     t_s = column(series, "t_s")
     found: list[Chart] = []
@@ -314,7 +315,7 @@ def percentile_curve(totals: Mapping[str, NDArray[np.int64]]) -> Chart | None:
         # Past 1 - 1/n every percentile is the maximum, which is no curve any more.
         curve = [histogram.quantile_ns(counts, 1 - 1 / v) / 1e3 if v <= n * 1.001 else math.nan for v in x]
         y.append(significant(np.maximum(np.array(curve), LATENCY_US_MIN)))
-    tones = {"lateness": "grey", "connect": "blue", "arrival": "orange", "exchange": "green"}
+    tones = {"lateness": "grey", "connect": "blue", "arrival": "orange", "exchange": "green", "handshake": "purple"}
     return {
         "id": "percentiles",
         "title": "Latency of the whole run by percentile",

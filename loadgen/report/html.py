@@ -234,6 +234,13 @@ def _figures(summary: Json) -> list[dict[str, Any]]:
         f"{words.count(beat.get('wrong'))} wrong",
         "bad": (words.heartbeat(summary) or ("", True))[1] is False,
     }
+    carried = words.traffic(summary)
+    traffic = {
+        "name": "Traffic",
+        "value": words.count(words.part(summary, "traffic").get("replies")),
+        "note": carried[0] if carried else "",
+        "bad": carried is not None and not carried[1],
+    }
     return [
         {
             "name": "Established",
@@ -269,7 +276,7 @@ def _figures(summary: Json) -> list[dict[str, Any]]:
             "note": f"p99 {unbroken(connect.get('p99'))}, max {unbroken(connect.get('max'))}",
             "bad": False,
         },
-        *([beats] if beat else []),
+        *([beats] if beat else [traffic] if carried else []),
     ]
 
 
@@ -300,6 +307,7 @@ def _latency(summary: Json) -> list[dict[str, Any]]:
         "connect": "established − started",  # noqa: RUF001
         "arrival": "established − due: free of coordinated omission",  # noqa: RUF001
         "exchange": "reply read − request written",  # noqa: RUF001
+        "handshake": "TLS secured − established",  # noqa: RUF001
     }
     latency = words.part(summary, "latency_us")
     return [
@@ -410,7 +418,7 @@ def _plan(plan: Json) -> list[tuple[str, str]]:
             f"{words.seconds(churn.get('duration_s'))}, {'closed' if due is None else 'open'} loop" if churn else "",
         ),
         ("connections due", words.count(due)),
-        ("exchange", words.size(churn.get("exchange_bytes")) if churn.get("exchange_bytes") else ""),
+        ("protocol", words.part(plan, "traffic").get("protocol")),
         ("source addresses", words.count(len(words.items(plan, "sources")) or None)),
         ("targets", words.count(len(words.items(plan, "targets")) or None)),
         ("strategy", plan.get("strategy")),

@@ -106,6 +106,8 @@ def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
         f"at most {words.count(opened.get('peak'))} open",
     ]
     found = labelled("connections", first, width) + labelled("", ", ".join(second), width)
+    if carried := words.traffic(summary):
+        found += labelled("traffic", carried[0], width, "" if carried[1] else "bad")
     beat = words.heartbeat(summary)
     if beat:
         found += labelled("heartbeat", beat[0], width, "" if beat[1] else "bad")
@@ -113,7 +115,13 @@ def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
         agrees = sink.get("agrees") is True
         accepted, peak = words.count(sink.get("accepted")), words.count(sink.get("open_peak"))
         reason = "both sides agree" if agrees else f"THE SIDES DISAGREE: {sink.get('text') or 'no reason given'}"
-        said = f"{accepted} accepted, at most {peak} open; {reason}"
+        had = words.part(sink, "datagrams")
+        first = (
+            f"{accepted} endpoints heard, {words.count(had.get('received'))} datagrams"
+            if had
+            else f"{accepted} accepted, at most {peak} open"
+        )
+        said = f"{first}; {reason}"
         found += labelled("other side", said, width, "" if agrees else "bad")
     return found
 
@@ -154,7 +162,7 @@ def _latency(summary: Mapping[str, Any]) -> list[Line]:
     latency = words.part(summary, "latency_us")
     rows = [
         (kind, [words.latency(row.get(key), "us") for key in keys])
-        for kind in ("lateness", "connect", "arrival", "exchange")
+        for kind in ("lateness", "connect", "arrival", "handshake", "exchange")
         if (row := words.part(latency, kind)) and words.number(row.get("count")) != 0
     ]
     if not rows:

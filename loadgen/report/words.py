@@ -210,6 +210,29 @@ def probes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+def traffic(summary: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """What connections carried, and whether every reply was right; None when they carried nothing."""
+    found = part(summary, "traffic")
+    if not found:
+        return None
+    spoken = [scalar(found.get("protocol"))] if found.get("protocol") != "tcp" else []
+    said = " over ".join(
+        [*spoken, *(["TLS"] if found.get("tls") is True else []), *(["UDP"] if _is_udp(found) else [])]
+    )
+    if found.get("tls") is True:
+        said += f": {count(found.get('handshakes'))} handshakes, {count(found.get('resumed'))} of them resumed"
+    wrong = number(found.get("wrong"))
+    if spoken:
+        said += f"; {count(found.get('replies'))} right replies, {count(wrong)} wrong"
+    if _is_udp(found):
+        said += f", {count(found.get('lost'))} of {count(found.get('sent'))} lost"
+    return said, not wrong
+
+
+def _is_udp(found: Mapping[str, Any]) -> bool:
+    return found.get("transport") == "udp"
+
+
 def heartbeat(summary: Mapping[str, Any]) -> tuple[str, bool] | None:
     """What the held connections showed of themselves, and whether all of it was right; None when nothing was asked."""
     found = part(summary, "heartbeat")
@@ -229,8 +252,8 @@ def churn(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if not found:
         return []
     said = f"{scalar(found.get('loop'))} loop, at most {count(found.get('concurrency'))} at a time"
-    if number(found.get("exchange_bytes")):
-        said += f", {size(found['exchange_bytes'])} there and back on each"
+    if exchanges := number(found.get("exchanges")):
+        said += f", {count(exchanges)} {'exchange' if exchanges == 1 else 'exchanges'} on each"
     rows = [
         ("churn", said, ""),
         ("duration", f"{seconds(found.get('lasted_s'))} of {seconds(found.get('duration_s'))} planned", ""),

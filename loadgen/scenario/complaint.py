@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails
 from loadgen import quantities, yamltext
 from loadgen.errors import ScenarioError
 from loadgen.scenario.parts import Arrival, ChurnSpec, HeartbeatSpec, Lab, ProbeSpec, Sources, StageSpec, TargetSpec
+from loadgen.scenario.sinks import SinkSpec
+from loadgen.scenario.traffic import TlsSpec
 from loadgen.scenario.values import Model
 from loadgen.scenario.whole import Scenario
 from loadgen.yamltext import Document, shown
@@ -28,6 +30,8 @@ MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
     ("lab",): Lab,
     ("sources",): Sources,
     ("targets",): TargetSpec,
+    ("targets", "sink"): SinkSpec,
+    ("tls",): TlsSpec,
     ("heartbeat",): HeartbeatSpec,
     ("churn",): ChurnSpec,
     ("probes",): ProbeSpec,
@@ -49,6 +53,14 @@ def validated(document: Document, overrides: Sequence[str]) -> Scenario:
     problems = [_problem(document, detail) for detail in details]
     order = [(late, problem.line, problem.column) for late, problem in zip(missing, problems, strict=True)]
     raise problems[order.index(min(order))]
+
+
+def first_problem(error: ValidationError, above: tuple[str, ...]) -> tuple[str, str]:
+    """The key and the words of the first problem in a part of a scenario, one that would stand below `above`."""
+    detail = error.errors(include_url=False)[0]
+    context = detail.get("ctx", {})
+    path = (*above, *detail["loc"], *context.get("path", ()))
+    return str(path[-1]), _message(detail, path, context)
 
 
 def _problem(document: Document, detail: ErrorDetails) -> ScenarioError:

@@ -6,6 +6,7 @@ Names in YAML are the words of the field (`hold: 30s`), names in Python carry th
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Final, cast
@@ -23,11 +24,13 @@ from pydantic import (
 
 from loadgen import model, quantities
 from loadgen.model import Endpoint, ProbeKind, ProbeWhen, Strategy, Topology
-from loadgen.quantities import Block
+from loadgen.quantities import Block, Destination
+from loadgen.scenario.sinks import SinkField
 from loadgen.scenario.values import (
     ADDRESSES_MAX,
     CONNECTIONS_MAX,
     STAGES_MAX,
+    WEIGHT_MAX,
     Addresses,
     Duration,
     Model,
@@ -35,6 +38,7 @@ from loadgen.scenario.values import (
     Rate,
     address_text,
     check_count,
+    destination_text,
     endpoint_text,
     items,
     within,
@@ -105,6 +109,9 @@ class Sources(Model):
     ports: Ports | None = Field(
         None, description="source ports; left out: ip_local_port_range", examples=["1024-65535"]
     )
+    freebind: StrictBool = Field(
+        False, description="whether addresses need only be routed to this host, and be on none of its interfaces"
+    )
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -127,16 +134,28 @@ class Sources(Model):
             check_count(sum(block.count for block in self.blocks))
         except ValueError as error:
             raise wrong_at(("addresses",), str(error)) from None
+        if self.freebind and self.strategy is Strategy.KERNEL:
+            message = "freebind is for strategies that bind an address, and kernel does not; leave it out"
+            raise wrong_at(("freebind",), message, "wrong_key")
         return self
 
 
 class TargetSpec(Model):
-    """One destination."""
+    """A destination: one for each of its ports, and for each address that its name has."""
 
-    address: Annotated[str, AfterValidator(endpoint_text)] = Field(
-        description="literal address and port", examples=["127.0.0.1:9000", "[::1]:9000"]
+    address: Annotated[str, AfterValidator(destination_text)] = Field(
+        description="address or host name, and port or range of ports",
+        examples=["127.0.0.1:9000", "[::1]:9000-9009", "redis.internal:6379"],
     )
-    sink: StrictBool = Field(False, description="whether loadgen itself listens there")
+    weight: StrictInt = Field(
+        1, ge=1, le=WEIGHT_MAX, description="its share of the connections, beside the weights of the others"
+    )
+    sink_spec: SinkField = Field(
+        cast(Any, False),
+        alias="sink",
+        description="whether loadgen itself listens there, or how it treats those who connect",
+        examples=[True, {"speaks": "http", "delay": "50ms"}],
+    )
     backlog: StrictInt | None = Field(
         None, ge=1, le=65_535, description="what the sink gives to listen(); left out: the most", examples=[128]
     )
@@ -146,14 +165,31 @@ class TargetSpec(Model):
     )
 
     @property
-    def endpoint(self) -> Endpoint:
-        """The address and port."""
-        return quantities.endpoint(self.address)
+    def sink(self) -> bool:
+        """Whether loadgen itself listens there."""
+        return self.sink_spec is not None
 
-    @property
-    def target(self) -> model.Target:
-        """The same as the plan knows it."""
-        return model.Target(self.endpoint, self.sink, self.backlog, float(self.accept_after_s) if self.accept else None)
+    @cached_property
+    def destination(self) -> Destination:
+        """The host and its ports."""
+        return quantities.destination(self.address)
+
+    def targets(self, addresses: Sequence[str]) -> tuple[model.Target, ...]:
+        """The same as the plan knows it, at each of these addresses and each of its ports."""
+        ports, name = self.destination.ports, self.destination.name
+        return tuple(
+            model.Target(
+                Endpoint(address, port),
+                self.sink,
+                self.backlog,
+                float(self.accept_after_s) if self.accept else None,
+                self.sink_spec.manners if self.sink_spec else model.Manners(),
+                weight=self.weight,
+                host=name,
+            )
+            for address in addresses
+            for port in range(ports.low, ports.high + 1)
+        )
 
     @model_validator(mode="after")
     def _only_of_a_sink(self) -> TargetSpec:
@@ -166,6 +202,8 @@ class TargetSpec(Model):
                 raise wrong_at((key,), f"{key} is about a sink of ours; write sink: true, or leave it out", "wrong_key")
         if self.accept_after_s and not self.accept:
             raise wrong_at(("accept_after",), "accept: false never begins; write one of the two", "wrong_key")
+        if self.sink_spec and self.sink_spec.model_fields_set and not self.accept:
+            raise wrong_at(("accept",), "a sink that never accepts has no other manners; write sink: true", "wrong_key")
         return self
 
 
@@ -276,12 +314,11 @@ class Arrival(Model):
 
 
 class HeartbeatSpec(Model):
-    """Held connections that show they are alive: some bytes now and then, sent and read back."""
+    """Held connections that show they are alive by an exchange now and then."""
 
     every_s: Annotated[Duration, AfterValidator(within("100ms", "1h"))] = Field(
         alias="every", description="how often each of them sends", examples=["1s"]
     )
-    size: StrictInt = Field(16, ge=1, le=16_384, alias="bytes", description="how much", examples=[16])
     share: Annotated[
         float,
         BeforeValidator(quantities.share),
@@ -298,6 +335,6 @@ class ChurnSpec(Model):
     concurrency: StrictInt = Field(
         64, ge=1, le=CONNECTIONS_MAX, description="connections open at a time, at most; without arrival: all the time"
     )
-    exchange_bytes: StrictInt = Field(
-        0, ge=0, le=65_536, alias="exchange", description="bytes sent and read back before the close", examples=[64]
+    exchanges: StrictInt = Field(
+        1, ge=1, le=1_000_000, description="how many each makes before the close, where protocol has any", examples=[10]
     )

@@ -19,12 +19,15 @@ from loadgen.model import PortRange
 
 ADDRESSES_MAX: Final = 65_536
 TARGETS_MAX: Final = 1_000
+WEIGHT_MAX: Final = 1_000
 CONNECTIONS_MAX: Final = 10_000_000
 STAGES_MAX: Final = 1_000
 PROCESSES_MAX: Final = 1_000
 PROBES_MAX: Final = 100
 CELLS_MAX: Final = 200
 REPEAT_MAX: Final = 100
+#: 65,535 less the headers of IPv4 and UDP (RFC 768, RFC 791).
+DATAGRAM_BYTES_MAX: Final = 65_507
 LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 #: What may stand on either end of a virtual cable: benchmarking networks (RFC 2544, RFC 5180), unique local ones.
 VETH_NETWORKS: Final = ("198.18.0.0/15", "2001:2::/48", "fd00::/8")
@@ -90,6 +93,11 @@ def check_count(count: int) -> None:
 def endpoint_text(text: str) -> str:
     """An address and port in the one usual spelling."""
     return str(quantities.endpoint(text))
+
+
+def destination_text(text: str) -> str:
+    """An address or host name with its port or ports, in the one usual spelling."""
+    return str(quantities.destination(text))
 
 
 def name_text(text: str) -> str:

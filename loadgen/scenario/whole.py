@@ -5,19 +5,46 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
-from typing import Annotated, Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any, Final, cast
 
-from pydantic import AfterValidator, Field, PlainValidator, StrictInt, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    StrictInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from loadgen import quantities
+from loadgen import protocols, quantities
 from loadgen.arrivals import due_within
 from loadgen.expectation import Expectation
-from loadgen.model import CloseMode, Endpoint, PortRange, Probe, ProbeWhen, Topology
+from loadgen.model import (
+    CloseMode,
+    Engine,
+    Manners,
+    PortRange,
+    Probe,
+    ProbeWhen,
+    Speaks,
+    Strategy,
+    Target,
+    Topology,
+    Traffic,
+    Transport,
+)
 from loadgen.quantities import Block
 from loadgen.scenario.parts import Arrival, ChurnSpec, Fallback, HeartbeatSpec, Lab, ProbeSpec, Sources, TargetSpec
+from loadgen.scenario.traffic import TlsSpec, TrafficSpec
 from loadgen.scenario.values import (
     CELLS_MAX,
     CONNECTIONS_MAX,
+    DATAGRAM_BYTES_MAX,
     LOOPBACK,
     NAME,
     PROBES_MAX,
@@ -34,6 +61,13 @@ from loadgen.scenario.values import (
     wrong_at,
 )
 from loadgen.yamltext import shown
+
+#: The words for both ends of a cable.
+_NOT_VETH: Final = f"a veth lab takes addresses of {', '.join(VETH_NETWORKS)}; write one of those"
+
+
+def _within(block: Block, networks: Sequence[str]) -> bool:
+    return any(block.within(ipaddress.ip_network(network)) for network in networks)
 
 
 class Scenario(Model):
@@ -63,8 +97,22 @@ class Scenario(Model):
         description="duration all stay open after the last was due",
         examples=["30s"],
     )
+    protocol: TrafficSpec = Field(
+        cast(Any, "tcp"),
+        description="what each connection carries: tcp (nothing), echo, or another, with its options",
+        examples=["echo", {"name": "echo", "size": 64}],
+    )
+    engine: Engine = Field(
+        Engine.EPOLL, description="epoll; or io_uring, for what is held in silence: fewer processes, less CPU"
+    )
+    transport: Transport = Field(Transport.TCP, description="tcp, or udp: connected sockets, one for each connection")
+    tls: TlsSpec | None = Field(
+        None, description="TLS on every connection, before anything else is sent", examples=[{"alpn": ["h2"]}]
+    )
     heartbeat: HeartbeatSpec | None = Field(
-        None, description="a sign of life of what is held", examples=[{"every": "1s"}]
+        None,
+        description="when held connections make an exchange, echo unless protocol says otherwise",
+        examples=[{"every": "1s"}],
     )
     timeout_s: Annotated[Duration, AfterValidator(within("1ms", "1h"))] = Field(
         cast(Any, "10s"),
@@ -117,6 +165,8 @@ class Scenario(Model):
         1, ge=1, le=REPEAT_MAX, description="how often to run it all, each time in a fresh lab", examples=[3]
     )
 
+    _addresses: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
+
     @field_validator("matrix", mode="before")
     @classmethod
     def _lists_of_values(cls, value: object) -> object:
@@ -135,27 +185,80 @@ class Scenario(Model):
 
     @model_validator(mode="after")
     def _ends_can_meet(self) -> Scenario:
-        seen: dict[Endpoint, int] = {}
+        seen: dict[tuple[str, int], int] = {}
         versions = {block.version for block in self.sources.blocks}
         for index, target in enumerate(self.targets):
-            place, version = ("targets", index, "address"), 6 if ":" in target.endpoint.address else 4
-            if (first := seen.setdefault(target.endpoint, index)) != index:
-                raise wrong_at(place, f"{target.endpoint} is targets.{first} already; delete one of the two")
-            if not self.sources.interfaces and version not in versions:
+            place, there = ("targets", index, "address"), target.destination
+            host, version = there.name or there.address, 6 if ":" in there.address else 4
+            for port in range(there.ports.low, there.ports.high + 1):
+                if (first := seen.setdefault((host, port), index)) != index:
+                    one = replace(there, ports=PortRange(port, port))
+                    raise wrong_at(place, f"{one} is targets.{first} already; delete one of the two")
+                if len(seen) > TARGETS_MAX:
+                    raise wrong_at(place, f"these are too many ports; write at most {TARGETS_MAX:,} in all targets")
+            if there.address and not self.sources.interfaces and version not in versions:
                 message = f"no source address is IPv{version}; add one to sources.addresses"
                 raise wrong_at(place, message)
         self._probes_are_sound()
+        self._datagrams_are_sound()
+        self._engine_is_sound()
         self._churn_is_sound()
         self._cable_is_sound()
         if self.lab and self.lab.fallback is Fallback.HOST:
             ends = [
                 *self.sources.blocks,
-                *(quantities.block(target.endpoint.address) for target in self.targets),
+                *(quantities.block(address) for _, address in self._literal_targets),
             ]
             if self.sources.interfaces or not all(block.within(LOOPBACK) for block in ends):
                 message = "host needs every source and target in 127.0.0.0/8; change them, or write none"
                 raise wrong_at(("lab", "fallback"), message)
         return self
+
+    def _datagrams_are_sound(self) -> None:
+        """That nothing is asked of UDP which only TCP has."""
+        if self.transport is Transport.TCP:
+            return
+        if self.sources.strategy is Strategy.REUSEADDR:
+            message = (
+                "with SO_REUSEADDR the kernel gives one UDP port to several sockets, and the last hears for all; "
+                "write late-range, late, bind, kernel, explicit, reuseport or exclusive"
+            )
+            raise wrong_at(("sources", "strategy"), message)
+        if self.tls:
+            raise wrong_at(("tls",), "TLS goes over TCP; leave tls out, or write transport: tcp", "wrong_key")
+        if self.close is not CloseMode.FIN:
+            raise wrong_at(("close",), "UDP has no way to close but one; leave close out", "wrong_key")
+        if self.probes:
+            raise wrong_at(("probes",), "probes make connections of TCP; leave them out", "wrong_key")
+        if self.traffic and protocols.own_connector(self.traffic.protocol):
+            raise wrong_at(("protocol",), f"{self.traffic.protocol} goes over TCP; leave transport out")
+        size = self.traffic.options.get("size", 0) if self.traffic.protocol == "echo" else 0
+        if size > DATAGRAM_BYTES_MAX:
+            raise wrong_at(("protocol", "size"), f"a datagram has room for {DATAGRAM_BYTES_MAX:,} bytes; write less")
+        for index, spec in enumerate(self.targets):
+            for key in ("backlog", "accept", "accept_after_s"):
+                if key in spec.model_fields_set:
+                    where = ("targets", index, key.removesuffix("_s"))
+                    raise wrong_at(where, "UDP accepts nothing; leave it out", "wrong_key")
+            manners = spec.targets(("::1",))[0].manners  # the same at whatever address
+            plain = replace(manners, speaks=Speaks.ECHO, drop=0.0) == Manners()
+            if not plain or manners.speaks is Speaks.HTTP:
+                message = "a sink of UDP sends back what it gets, or nothing, or drops a share; leave the rest out"
+                raise wrong_at(("targets", index), message)
+
+    def _engine_is_sound(self) -> None:
+        if self.engine is Engine.EPOLL:
+            return
+        for key, said in (
+            ("churn", self.churn is not None),
+            ("heartbeat", self.heartbeat is not None),
+            ("protocol", bool(self.protocol)),
+            ("tls", self.tls is not None),
+            ("transport", self.transport is not Transport.TCP),
+        ):
+            if said:
+                message = f"engine io_uring holds connections that carry nothing; leave {key} out, or write epoll"
+                raise wrong_at(("engine",), message)
 
     def _churn_is_sound(self) -> None:
         if self.churn is None:
@@ -169,10 +272,13 @@ class Scenario(Model):
         for key, said, instead in (
             ("connections", self.connections is not None, "churn.concurrency says how many are open at a time"),
             ("hold", "hold_s" in self.model_fields_set, "churn.duration says how long it goes on"),
-            ("heartbeat", self.heartbeat is not None, "churn.exchange has each of them send something"),
+            ("heartbeat", self.heartbeat is not None, "protocol has each of them send something"),
         ):
             if said:
                 raise wrong_at((key,), f"{key} is for connections that are held; {instead}", "wrong_key")
+        if self.churn.exchanges > 1 and not self.protocol:
+            message = "tcp has no exchanges; add protocol: echo, or another, or leave exchanges out"
+            raise wrong_at(("churn", "exchanges"), message, "wrong_key")
         for index, probe in enumerate(self.probes):
             if probe.when is ProbeWhen.HOLD:
                 raise wrong_at(("probes", index, "when"), "churn holds nothing; write after")
@@ -189,22 +295,19 @@ class Scenario(Model):
         if self.sources.interfaces:
             message = "a veth lab has no interface that you know; write addresses of 198.18.0.0/15"
             raise wrong_at(("sources", "addresses"), message)
-        networks = [ipaddress.ip_network(network) for network in VETH_NETWORKS]
-        ends: list[tuple[Block, tuple[str | int, ...]]] = [
-            (block, ("sources", "addresses")) for block in self.sources.blocks
-        ]
-        targets = [quantities.block(target.endpoint.address) for target in self.targets]
-        ends += [(block, ("targets", index, "address")) for index, block in enumerate(targets)]
-        for block, place in ends:
-            if not any(block.within(network) for network in networks):
-                raise wrong_at(place, f"a veth lab takes addresses of {', '.join(VETH_NETWORKS)}; write one of those")
+        for block in self.sources.blocks:
+            if not _within(block, VETH_NETWORKS):
+                raise wrong_at(("sources", "addresses"), _NOT_VETH)
+        for index, address in self._literal_targets:
+            if not _within(quantities.block(address), VETH_NETWORKS):
+                raise wrong_at(("targets", index, "address"), _NOT_VETH)
         for index, target in enumerate(self.targets):
             if not target.sink:
                 message = "nobody else lives at the other end of a veth lab; write sink: true"
                 raise wrong_at(("targets", index), message)
-            if target.endpoint.address in self.sources.expanded:
-                message = "this address stands on the other end already, in sources.addresses; change one"
-                raise wrong_at(("targets", index, "address"), message)
+        for index, address in self._literal_targets:
+            if self.misfit(address):
+                raise wrong_at(("targets", index, "address"), self.misfit(address))
         for key, said in (("fallback", self.lab.fallback is not Fallback.NONE), ("probes", bool(self.probes))):
             if said:
                 where = ("lab", key) if key == "fallback" else (key,)
@@ -216,9 +319,63 @@ class Scenario(Model):
         return self.lab is not None and self.lab.topology is Topology.VETH
 
     @property
+    def _literal_targets(self) -> list[tuple[int, str]]:
+        """Of each target that is not given by name, its place in the list and its address."""
+        return [(index, at) for index, target in enumerate(self.targets) if (at := target.destination.address)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The host names among the targets, each once, in order."""
+        return tuple(dict.fromkeys(name for target in self.targets if (name := target.destination.name)))
+
+    def resolved(self, answers: Mapping[str, Sequence[str]]) -> Scenario:
+        """The same scenario, once its names have addresses: so many for each of `names`, in this order."""
+        known = self.model_copy()
+        known._addresses = {name: tuple(addresses) for name, addresses in answers.items()}
+        return known
+
+    @property
+    def every_target(self) -> tuple[Target, ...]:
+        """Every address and port that connections go to, in the order of `targets`; of names as `resolved` has them.
+
+        Raises: KeyError for a name that nobody has resolved.
+        """
+        return tuple(
+            target
+            for spec in self.targets
+            for target in spec.targets(
+                self._addresses[spec.destination.name] if spec.destination.name else (spec.destination.address,)
+            )
+        )
+
+    def misfit(self, address: str) -> str:
+        """Why nothing at this address can be a target in the lab of this scenario; empty where there is no reason."""
+        block = quantities.block(address)
+        if self.has_cable:
+            if not _within(block, VETH_NETWORKS):
+                return _NOT_VETH
+            if address in self._source_set:
+                return "this address stands on the other end already, in sources.addresses; change one"
+        elif self.lab and self.lab.fallback is Fallback.HOST:
+            if not block.within(LOOPBACK):
+                return "fallback: host keeps to 127.0.0.0/8; change the target, or write none"
+        elif self.lab and not _within(block, (str(LOOPBACK), "::1/128")):
+            return "a loopback lab leads nowhere but to 127.0.0.0/8 and ::1; change the target, or leave lab out"
+        return ""
+
+    @cached_property
+    def _source_set(self) -> frozenset[str]:
+        return frozenset(self.sources.expanded)
+
+    @property
     def lab_networks(self) -> tuple[str, ...]:
         """Networks (CIDR) that lead nowhere but into the lab."""
         return VETH_NETWORKS if self.has_cable else ()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What each connection carries; a heartbeat needs something to send."""
+        return Traffic("echo") if self.heartbeat and not self.protocol else self.protocol
 
     @property
     def most_open(self) -> int:
@@ -238,13 +395,20 @@ class Scenario(Model):
         for index, probe in enumerate(self.probes):
             if (first := seen.setdefault(probe.name, index)) != index:
                 raise wrong_at(("probes", index, "name"), f"probes.{first} has that name already; choose another")
-            target = probe.target or self.targets[0].endpoint
-            if probe.source and (":" in probe.source) != (":" in target.address):
+            first_address = self.targets[0].destination.address
+            target = str(probe.target or self.targets[0].destination)
+            address = probe.target.address if probe.target else first_address
+            if probe.source and address and (":" in probe.source) != (":" in address):
                 message = f"{probe.source} and the target {target} are not of one family; change one"
                 raise wrong_at(("probes", index, "source"), message)
 
     def probe(self, spec: ProbeSpec, port_range: PortRange) -> Probe:
-        """A probe with its defaults filled in: the first target, the whole of ip_local_port_range."""
+        """A probe with its defaults filled in: the first target, the whole of ip_local_port_range.
+
+        Of a target that is given by name, the first address of the family of the probe's source.
+        """
+        ends = [target.endpoint for target in self.every_target]
+        first = next((end for end in ends if not spec.source or (":" in spec.source) == (":" in end.address)), ends[0])
         return Probe(
             name=spec.name,
             when=spec.when,
@@ -252,7 +416,7 @@ class Scenario(Model):
             count=spec.count,
             strategy=spec.strategy,
             source=spec.source or "",
-            target=spec.target or self.targets[0].endpoint,
+            target=spec.target or first,
             sink=spec.sink,
             ports=spec.ports or port_range,
             uid=spec.uid,

@@ -101,7 +101,7 @@ def test_an_open_loop_does_not_wait_for_ports(loadgen: Loadgen) -> None:
 @pytest.mark.parametrize("close", ["rst", "target"])
 @pytest.mark.parametrize("size", [1, 20_000])
 def test_bytes_are_sent_and_read_back_before_the_close(loadgen: Loadgen, close: str, size: int) -> None:
-    summary = churned(loadgen, f"close={close}", f"churn.exchange={size}", "churn.duration=500ms")
+    summary = churned(loadgen, f"close={close}", f"protocol={{name: echo, size: {size}}}", "churn.duration=500ms")
     assert summary["outcomes"]["established"] > 0
     assert summary["latency_us"]["exchange"]["count"] == summary["churn"]["closed"]
     assert summary["open"]["lost"] == 0

@@ -412,13 +412,13 @@ def test_runs_of_the_same_second_do_not_meet(loadgen: Loadgen) -> None:
 def test_what_is_held_shows_that_it_is_alive(loadgen: Loadgen) -> None:
     """The million at a small scale: fifty connections of a thousand answer several times a second."""
     settings = {"connections": "1000", "workers": "3", "sinks": "3", "hold": "2s", "expect": "[]"}
-    beat = "heartbeat={every: 200ms, share: 5%, bytes: 100}"
+    beat = ("--set", "heartbeat={every: 200ms, share: 5%}", "--set", "protocol={name: echo, size: 100}")
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    done = loadgen("run", CHECKOUT / "scenarios" / "million.yaml", *words, "--set", beat, "--json", "--quiet")
+    done = loadgen("run", CHECKOUT / "scenarios" / "million.yaml", *words, *beat, "--json", "--quiet")
     assert done.code == 0, done.err
     found = done.summary["heartbeat"]
     assert 50 <= found["connections"] <= 53  # each worker rounds up
-    assert (found["bytes"], found["wrong"]) == (100, 0)
+    assert (found["wrong"], done.summary["traffic"]["protocol"]) == (0, "echo")
     assert found["answered"] > 53
     assert found["sent"] >= found["answered"]
     assert done.summary["latency_us"]["exchange"]["count"] == found["answered"]

@@ -42,6 +42,14 @@ NUMBERS: dict[str, dict[str, Any]] = {
     },
     "late-bind": {"outcomes.established": 40, "sink.source_ports": 20, "probes.somebody-else.source_ports": 20},
     "port-range": {"outcomes.established": 100, "outcomes.retried": 0, "generator.workers": 4},
+    "udp-ports": {
+        "outcomes.established": 20,
+        "sink.accepted": 20,
+        "sink.source_ports": 20,
+        "verdict.limit": "source-ports",
+        "traffic.lost": (10, 50),
+        "traffic.wrong": 0,
+    },
     "mixed-port-states": {
         "outcomes.established": 20,
         "probes.meanwhile.errors": {"connect": {"EADDRNOTAVAIL": 20}},
@@ -49,6 +57,13 @@ NUMBERS: dict[str, dict[str, Any]] = {
     },
     "self-connect": {"outcomes.established": 0, "outcomes.failed": 50, "open.peak": 0},
     "backlog": {"outcomes.established": 30, "outcomes.failed": 10, "latency_us.connect.max": (1_000_000, 5_000_000)},
+    "dropping-server": {"open.end_of_hold": 180, "sink.accepted": 200, "outcomes.established": (180, 200)},
+    "slow-server": {
+        "outcomes.established": 100,
+        "verdict.limit": "none",
+        "latency_us.exchange.p50": (95_000, 5_000_000),
+    },
+    "tls-resumption": {"traffic.resumed": (80, 99), "traffic.tls": True, "sink.accepted": (90, 100)},
     "fd-limit": {"outcomes.established": (250, 299), "open.lost": 0, "verdict.limit": "descriptors"},
 }
 #: Tested elsewhere: the main job in test_run.py and test_help.py, the table of a matrix with the matrix, churn

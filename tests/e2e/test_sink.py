@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from .conftest import Loadgen, Namespace, Running, assert_one_message, environment
+from loadgen.certificates import issue
+
+from .conftest import CHECKOUT, Loadgen, Namespace, Running, assert_one_message, environment
 
 AGAINST_SINK = {"lab": None, "targets": [{"address": "127.0.0.1:9000"}]}
 
@@ -63,6 +66,79 @@ for sock in conns:
     assert done.summary["accepted"] == 2
     assert done.summary["open"] == 0
     assert {row["source"]: row["accepted"] for row in done.summary["sources"]} == {"127.0.0.1": 1, "::1": 1}
+
+
+HTTPS_CLIENT = """
+import http.client, ssl, sys
+client = http.client.HTTPSConnection("127.0.0.1", 8443, timeout=10,
+                                     context=ssl.create_default_context(cafile=sys.argv[1]))
+for closing in (None, "close"):
+    client.request("GET", "/")
+    response = client.getresponse()
+    assert (response.status, response.read(), response.getheader("Connection")) == (503, b"x" * 100, closing)
+"""
+HTTPS = ("--speaks", "http", "--tls", "--status", "503", "--body", "100", "--close-after-requests", "2")
+
+
+def get(namespace: Namespace, authority: Path) -> None:
+    subprocess.run(
+        [*namespace.enter, sys.executable, "-c", HTTPS_CLIENT, str(authority)],
+        check=True,
+        timeout=30,
+        env=environment(),
+    )
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_sink_with_a_certificate_that_it_has_made(loadgen: Loadgen, namespace: Namespace, kept: bool) -> None:
+    """The authority is where --ca-out says, or in a file that is there for as long as the sink is."""
+    authority = loadgen.home / "ca.pem"
+    where = ("--ca-out", str(authority)) if kept else ()
+    sink = loadgen.start("sink", "127.0.0.1:8443", *HTTPS, *where, "--workers", "2", prefix=namespace.enter)
+    until_listening(sink)
+    first = sink.err.read_text().splitlines()[0]
+    assert first.startswith("clients have to trust ")
+    path = Path(first.removeprefix("clients have to trust "))
+    assert (path == authority) == kept
+    get(namespace, path)
+    sink.signal(signal.SIGINT)
+    done = sink.finish(10)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0] == "accepted 1, still open 0"
+    assert path.exists() == kept
+
+
+def test_a_sink_with_a_certificate_of_the_users(loadgen: Loadgen, namespace: Namespace) -> None:
+    made = issue(["127.0.0.1"])
+    paths = [loadgen.home / name for name in ("ca.pem", "certificate.pem", "key.pem")]
+    for path, pem in zip(paths, (made.ca_pem, made.certificate_pem, made.key_pem), strict=True):
+        path.write_text(pem)
+    files = ("--certificate", str(paths[1]), "--key", str(paths[2]))
+    sink = loadgen.start("sink", "127.0.0.1:8443", *HTTPS, *files, "--workers", "1", prefix=namespace.enter)
+    until_listening(sink)
+    get(namespace, paths[0])
+    sink.signal(signal.SIGINT)
+    assert sink.finish(10).code == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--speaks", "htp"], 2, '--speaks: unknown word "htp"; did you mean "http"?'),
+        (["--delay", "5"], 2, "--delay: write 30s, 2m or 500ms"),
+        (["--reset", "--drop", "10%"], 2, "--drop: reset: true resets every connection at once"),
+        (["--body", "10"], 2, "--body: body is about answers in HTTP; write speaks: http"),
+        (["--ca-out", "x.pem"], 2, "--ca-out goes with --tls"),
+        (["--tls", "--key", "README.md"], 2, "--key goes with --certificate"),
+        (["--tls", "--certificate", "README.md", "--key", "README.md"], 2, "are no certificate and its key in PEM"),
+        (["--tls", "--ca-out", "/proc/x.pem"], 3, "/proc/x.pem cannot be written"),
+    ],
+)
+def test_manners_that_cannot_be_meant(loadgen: Loadgen, flags: list[str], code: int, words: str) -> None:
+    flags = [str(CHECKOUT / flag) if flag == "README.md" else flag for flag in flags]
+    done = loadgen("sink", "127.0.0.1:9000", *flags)
+    assert done.code == code
+    assert words in assert_one_message(done)
 
 
 OCCUPY = """

@@ -19,18 +19,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from loadgen.churn import Churner
 from loadgen.clock import now_ns
 from loadgen.connector import Connector
 from loadgen.exhaustion import Exhaustion
-from loadgen.heartbeat import Beater
 from loadgen.launch.fleet import Fleet, Member, how_it_ended
 from loadgen.metrics.outcomes import describe
 from loadgen.metrics.recorder import BATCH_MAX, Blocks, Recorder, block_dtype
 from loadgen.metrics.snapshot import Snapshots
-from loadgen.model import CloseMode, Endpoint, Heartbeat, Phase, Plan, PortRange, Shard, Strategy, Target
+from loadgen.model import CloseMode, Endpoint, Heartbeat, Phase, Plan, PortRange, Shard, Strategy, Target, Transport
+from loadgen.protocols import Exchange
 from loadgen.sourceports import strategy_for
-from loadgen.worker import sizes_of
+from loadgen.tls import Client
+from loadgen.worker import KINDS, sizes_of
 
 T = TypeVar("T")
 
@@ -164,15 +164,19 @@ class Load:
         timeout_s: float = 600.0,
         in_flight_max: int = 1000,
         churn: bool = False,
-        exchange_bytes: int = 0,
+        exchange: Exchange | None = None,
+        exchanges: int = 1,
+        client: Client | None = None,
         open_max: int = 1000,
         heartbeat: Heartbeat | None = None,
+        transport: Transport = Transport.TCP,
     ) -> None:
         self.pairs = pairs
         self._blocks = Blocks.create("test", block_dtype(len(pairs)), 1)
         self.block: Any = self._blocks.records[0]
         self.recorder = Recorder(self.block, scheduled=1)
-        self.ports = strategy_for(strategy, [source for source, _ in pairs], ports, frozenset(skipped), churn=churn)
+        sources = [source for source, _ in pairs]
+        self.ports = strategy_for(strategy, sources, ports, frozenset(skipped), churn=churn, transport=transport)
         settings: dict[str, Any] = {
             "first_pair": 0,
             "self_connect": [self_connect] * len(pairs),
@@ -180,13 +184,18 @@ class Load:
             "timeout_s": timeout_s,
             "in_flight_max": in_flight_max,
             "descriptors": 8192,
+            "transport": transport,
         }
+        churner, beater, talker = KINDS[transport]
         if churn:
             settings["exhausted"] = Exhaustion(len(pairs), churn_ports=1)
-            settings |= {"exchange_bytes": exchange_bytes, "open_max": open_max}
+            settings |= {"exchanges": exchanges, "open_max": open_max}
         if heartbeat:
             settings["heartbeat"] = heartbeat
-        kind = Churner if churn else Beater if heartbeat else Connector
+        if churn or heartbeat or exchange or client:
+            settings |= {"exchange": exchange, "client": client}
+        says = talker if exchange or client else Connector
+        kind = churner if churn else beater if heartbeat else says
         self.connector = kind(pairs, self.ports, self.recorder, **settings)
 
     def open(self, count: int = 1) -> None:

@@ -18,6 +18,7 @@ from loadgen.exhaustion import LASTING
 from loadgen.kernel import snmp, sockstat
 from loadgen.metrics.recorder import Latency
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
+from loadgen.protocols.echo import Echo
 
 from .support import PROC_NET, Load, accept_all, listen, reset, until
 
@@ -174,7 +175,7 @@ def test_so_many_are_open_at_a_time_and_no_more(churn: Churn) -> None:
 
 
 def test_a_connection_is_closed_when_its_reply_is_read(churn: Churn, listener: socket.socket) -> None:
-    load = churn(exchange_bytes=10, close=CloseMode.RST)
+    load = churn(exchange=Echo(10), close=CloseMode.RST)
     load.open()
     (peer,) = accept_all(listener, 1)
     request = until(lambda: peer.recv(100))
@@ -190,7 +191,7 @@ def test_a_connection_is_closed_when_its_reply_is_read(churn: Churn, listener: s
 
 
 def test_a_target_that_closes_does_so_after_its_reply(churn: Churn, listener: socket.socket) -> None:
-    load = churn(exchange_bytes=10, close=CloseMode.TARGET)
+    load = churn(exchange=Echo(10), close=CloseMode.TARGET)
     load.open()
     (peer,) = accept_all(listener, 1)
     peer.sendall(until(lambda: peer.recv(100)))
@@ -208,7 +209,7 @@ def test_a_target_that_closes_does_so_after_its_reply(churn: Churn, listener: so
 
 def test_a_request_that_does_not_fit_is_sent_bit_by_bit(churn: Churn, listener: socket.socket) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    load = churn(exchange_bytes=65_536, close=CloseMode.RST)
+    load = churn(exchange=Echo(65_536), close=CloseMode.RST)
     load.open()
     (peer,) = accept_all(listener, 1)
     peer.setblocking(False)
@@ -240,7 +241,7 @@ def test_a_request_that_does_not_fit_is_sent_bit_by_bit(churn: Churn, listener: 
 def test_a_connection_that_ends_before_its_reply_is_lost(
     end: Callable[[socket.socket], None], error: tuple[str, str], churn: Churn, listener: socket.socket
 ) -> None:
-    load = churn(exchange_bytes=10)
+    load = churn(exchange=Echo(10))
     load.open()
     (peer,) = accept_all(listener, 1)
     assert until(lambda: peer.recv(100))  # unread data would turn any close into a reset
@@ -251,7 +252,7 @@ def test_a_connection_that_ends_before_its_reply_is_lost(
 
 @pytest.mark.parametrize("close", [CloseMode.FIN, CloseMode.TARGET])
 def test_a_connection_without_an_end_is_lost_when_the_time_is_up(close: CloseMode, churn: Churn) -> None:
-    load = churn(exchange_bytes=10, close=close, timeout_s=5.0)
+    load = churn(exchange=Echo(10), close=close, timeout_s=5.0)
     load.open(2)
     load.connector.expire(now_ns())
     assert load.recorder.open == 2

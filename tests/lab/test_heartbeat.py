@@ -11,6 +11,7 @@ from loadgen.clock import NS_PER_S
 from loadgen.heartbeat import Beater
 from loadgen.metrics.recorder import Latency
 from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy
+from loadgen.protocols.echo import Echo
 
 from .support import Load, accept_all, listen, reset, until
 
@@ -27,13 +28,13 @@ def held(load: Callable[..., Load]) -> Iterator[Callable[..., Held]]:
     with listen(TARGET) as listener:
 
         def make(count: int, *, size: int = 16, share: float = 1.0) -> Held:
-            beat = Heartbeat(every_s=1.0, size=size, share=share)
             holding = load(
                 Strategy.LATE_RANGE,
                 [("127.0.0.1", TARGET)],
                 PortRange(40000, 40099),
                 close=CloseMode.RST,
-                heartbeat=beat,
+                heartbeat=Heartbeat(every_s=1.0, share=share),
+                exchange=Echo(size),
             )
             holding.open(count)
             ends.extend(accept_all(listener, count))

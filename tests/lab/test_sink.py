@@ -350,17 +350,17 @@ def test_a_sink_that_does_not_accept(sinks: Callable[..., Sinks], keep: ExitStac
     there = Endpoint("127.0.0.1", 9001)
     made = sinks(HERE, there, backlogs={HERE: 2}, accept_after_s={HERE: None})
     for _ in range(3):
-        keep.enter_context(socket.create_connection(HERE.sockaddr, 1))
+        keep.enter_context(socket.create_connection((HERE.address, HERE.port), 1))
     with pytest.raises(TimeoutError):
-        socket.create_connection(HERE.sockaddr, 0.1)
-    keep.enter_context(socket.create_connection(there.sockaddr, 1))
+        socket.create_connection((HERE.address, HERE.port), 0.1)
+    keep.enter_context(socket.create_connection((there.address, there.port), 1))
     made.expect(accepted=1, open=1)
 
 
 def test_a_sink_that_accepts_later(sinks: Callable[..., Sinks], keep: ExitStack) -> None:
     """So long after the start of the run, not of the sink."""
     made = sinks(HERE, accept_after_s={HERE: 0.3})
-    keep.enter_context(socket.create_connection(HERE.sockaddr, 1))
+    keep.enter_context(socket.create_connection((HERE.address, HERE.port), 1))
     time.sleep(0.4)
     assert sink.totals(made.blocks) == {"accepted": 0, "open": 0}
     begun = now_ns()

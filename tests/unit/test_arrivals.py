@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
-from itertools import pairwise
-from math import inf, isqrt, nan
+from itertools import islice, pairwise
+from math import ceil, inf, isqrt, log2, nan
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from loadgen.arrivals import due_ns, due_within, first_pair, port_slices, shard_arrivals, shard_sizes
+from loadgen.arrivals import (
+    Turns,
+    due_ns,
+    due_within,
+    first_pair,
+    first_turn,
+    port_slices,
+    shard_arrivals,
+    shard_sizes,
+)
 from loadgen.errors import CapacityError, ScenarioError
 from loadgen.model import PortRange, Stage
 
@@ -222,3 +232,103 @@ def test_as_many_are_due_within_a_time_as_the_schedule_puts_there(
     # One more or less where the last is due at the very end.
     assert count == 0 or due[count - 1] <= duration_s * 1e9 + 1e5
     assert due[count + 1] > duration_s * 1e9
+
+
+# --- Weights ---------------------------------------------------------------------------------------------
+
+weights = st.lists(st.integers(1, 7) | st.sampled_from([1, 1000]), min_size=1, max_size=12)
+
+
+def pairs_of(given_weights: list[int], turns: int, start: int = 0) -> list[int]:
+    return list(islice(Turns(given_weights).following(start), turns))
+
+
+@given(st.integers(1, 40), st.integers(0, 300), workers)
+def test_without_weights_every_moment_of_a_worker_is_even(pairs: int, connections: int, count: int) -> None:
+    """Any two pairs differ by one at most after each attempt of any worker, and at the end in total."""
+    sizes = shard_sizes(connections, pairs, count)
+    total = np.zeros(pairs, dtype=np.int64)
+    for index, size in enumerate(sizes):
+        first = first_pair(sizes, pairs, pairs, index)
+        taken = np.zeros(pairs, dtype=np.int64)
+        for attempt in range(size):
+            taken[(first + attempt) % pairs] += 1
+            assert taken.max() - taken.min() <= 1
+        total += taken
+    assert total.max() - total.min() <= 1
+    assert total.sum() == connections
+
+
+@given(st.integers(1, 12), st.integers(0, 120), st.integers(1, 8))
+def test_without_weights_no_moment_of_all_workers_is_more_uneven_than_they_are_many(
+    pairs: int, connections: int, count: int
+) -> None:
+    """In the order in which the schedule deals attempts to workers."""
+    sizes = shard_sizes(connections, pairs, count)
+    dealt = sorted(
+        (int(arrival), (first_pair(sizes, pairs, pairs, index) + local) % pairs)
+        for index in range(count)
+        for local, arrival in enumerate(shard_arrivals(sizes, index))
+    )
+    taken = np.zeros(pairs, dtype=np.int64)
+    for _, pair in dealt:
+        taken[pair] += 1
+        assert taken.max() - taken.min() <= count
+
+
+@given(st.integers(1, 12), st.integers(1, 1000), st.integers(0, 50))
+def test_one_weight_for_all_is_the_plain_round_robin(pairs: int, weight: int, start: int) -> None:
+    assert pairs_of([weight] * pairs, 50, start) == [(start + turn) % pairs for turn in range(50)]
+
+
+@settings(deadline=None)
+@given(weights, st.integers(1, 400))
+def test_any_prefix_is_near_the_shares(given_weights: list[int], turns: int) -> None:
+    classes = len(set(given_weights))
+    most = 1 + ceil(log2(classes)) / 2 if classes > 1 else 1
+    taken = [0] * len(given_weights)
+    for turn, pair in enumerate(pairs_of(given_weights, turns), 1):
+        taken[pair] += 1
+        for one, weight in zip(taken, given_weights, strict=True):
+            assert abs(one - Fraction(turn * weight, sum(given_weights))) <= most
+
+
+@settings(deadline=None)
+@given(weights, st.integers(0, 400), st.integers(0, 200))
+def test_pairs_of_one_weight_are_even_in_any_stretch(given_weights: list[int], start: int, turns: int) -> None:
+    taken: dict[int, list[int]] = {weight: [] for weight in given_weights}
+    counts = Counter(pairs_of(given_weights, turns, start))
+    for pair, weight in enumerate(given_weights):
+        taken[weight].append(counts[pair])
+    assert all(max(alike) - min(alike) <= 1 for alike in taken.values())
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=8))
+def test_after_a_whole_round_everybody_has_had_exactly_its_weight(given_weights: list[int]) -> None:
+    whole = sum(given_weights)
+    assert whole % Turns(given_weights).period == 0
+    counts = Counter(pairs_of(given_weights, whole))
+    assert [counts[pair] for pair in range(len(given_weights))] == given_weights
+
+
+def test_turns_one_can_check_by_hand() -> None:
+    assert pairs_of([3, 1], 8) == [0, 1, 0, 0, 0, 1, 0, 0]
+    assert pairs_of([1, 5, 1], 7) == [1, 0, 1, 1, 1, 2, 1]
+
+
+@settings(deadline=None)
+@given(weights, st.integers(0, 500), st.integers(1, 8))
+def test_all_workers_together_are_one_stretch_of_turns(given_weights: list[int], connections: int, count: int) -> None:
+    sizes = [connections // count + (index < connections % count) for index in range(count)]
+    turns = Turns(given_weights)
+    together = [
+        pair
+        for index in range(count)
+        for pair in islice(turns.following(first_turn(sizes, turns, index)), sizes[index])
+    ]
+    assert together == pairs_of(given_weights, connections)
+
+
+def test_without_a_schedule_workers_begin_apart() -> None:
+    turns = Turns([1, 5, 2])
+    assert [first_turn([0] * 4, turns, index) for index in range(4)] == [0, 2, 4, 6]

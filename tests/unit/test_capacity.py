@@ -19,7 +19,7 @@ from loadgen.arrivals import shard_sizes
 from loadgen.capacity import RESERVED_DESCRIPTORS, Allowances, make_plan, sink_endpoints
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Endpoint, Plan, PortRange, Shard, Strategy
+from loadgen.model import Endpoint, Plan, PortRange, Shard, Strategy, Transport
 from loadgen.scenario import Scenario
 from loadgen.worker import slice_of
 
@@ -301,6 +301,53 @@ def test_missing_addresses_are_named_with_the_command_that_adds_them() -> None:
         plan(sources=())
 
 
+def test_addresses_that_need_only_a_route_are_missing_without_one() -> None:
+    found = scenarios.parse(
+        "name: x\nsources: {addresses: 'fd00::/126', freebind: true}\ntargets: [{address: '[::1]:9'}]\nconnections: 1\n"
+    )
+    assert make_plan(found, found.sources.expanded, HostFacts(**FACTS), LAB).freebind
+    facts = HostFacts(**{**FACTS, "missing_sources": ("fd00::1",)})
+    with pytest.raises(HostError, match=r"is not routed to this host; .*ip route add local fd00::1/128 dev lo"):
+        make_plan(found, found.sources.expanded, facts, LAB)
+
+
+def test_an_interface_without_an_address_of_a_targets_family_is_refused() -> None:
+    with pytest.raises(HostError, match=r"no source address is IPv6, as \[::1\]:9000 is"):
+        plan(targets=("127.0.0.1:9000", "[::1]:9000"))
+
+
+# --- Weights -------------------------------------------------------------------------------------
+
+
+def weighted(connections: int, *weights: int, strategy: str = "late-range", sinks: int = 0, **facts: Any) -> Plan:
+    targets = ", ".join(
+        f"{{address: '127.0.0.1:{9000 + n}', weight: {weight}, sink: {str(n < sinks).lower()}}}"
+        for n, weight in enumerate(weights)
+    )
+    text = f"name: x\nsources: {{addresses: 127.0.0.2, strategy: {strategy}}}\ntargets: [{targets}]\nconnections: 1\n"
+    found = _scenario(text).model_copy(update={"connections": connections})
+    return make_plan(found, SOURCE, HostFacts(**{**FACTS, **facts}), LAB)
+
+
+def test_a_pair_that_its_weight_fills_first_is_noted_and_no_error() -> None:
+    ports: dict[str, Any] = {"port_range": PortRange(40_000, 40_099)}
+    assert weighted(133, 3, 1, **ports).notes == ()
+    assert weighted(134, 3, 1, **ports).notes == (
+        (
+            "the pair 127.0.0.2 to 127.0.0.1:9000 (weight 3) fills first: its share is 101 connections and its ports "
+            "are 100; the other pairs take what is beyond them"
+        ),
+    )
+    assert weighted(200, 2, 2, **ports).notes == ()
+    assert weighted(100, 3, 1, strategy="bind", **ports).notes == ()
+
+
+@pytest.mark.parametrize(("weights", "sunk"), [((3, 1), 750), ((1, 1), 500), ((1, 3), 250)])
+def test_sinks_get_what_the_weights_send_them(weights: tuple[int, int], sunk: int) -> None:
+    made = weighted(1000, *weights, sinks=1)
+    assert next(line.needed for line in made.headroom if line.resource == "descriptors per sink") == sunk
+
+
 def extended(connections: int, sources: Sequence[str], **facts: Any) -> Plan:
     return plan(connections, sources, allowances=Allowances(in_lab=False, extend_sources=True), **facts)
 
@@ -464,3 +511,69 @@ def test_memory_is_that_of_the_ends_and_of_the_processes() -> None:
     error = refused(10_000, sink=True, memory_available_bytes=needed - 1)
     assert (error.resource, error.needed, error.available) == ("bytes of memory", needed, needed - 1)
     assert plan(10_000, sink=True, memory_available_bytes=needed)
+
+
+# --- UDP ----------------------------------------------------------------------------------------
+
+TWO: tuple[str, ...] = ("127.0.0.1:9000", "127.0.0.1:9001")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "capacity"),
+    [("bind", 200), ("late", 200), ("late-range", 200), ("exclusive", 200), ("explicit", 400), ("reuseport", 400)],
+)
+def test_in_udp_only_who_names_ports_shares_them(strategy: str, capacity: int) -> None:
+    """A hundred ports, two sources, two targets; and with TCP late-range has twice as many."""
+    room: dict[str, Any] = {"port_range": PortRange(40_000, 40_099)}
+    found = plan(100, addresses(2), targets=TWO, strategy=strategy, more="transport: udp", **room)
+    assert (found.transport, found.capacity_per_pair, found.capacity) == (Transport.UDP, 100, capacity)
+    with pytest.raises(CapacityError, match="four-tuples"):
+        plan(capacity + 1, addresses(2), targets=TWO, strategy=strategy, more="transport: udp", **room)
+    assert plan(100, addresses(2), targets=TWO, strategy="late-range", **room).capacity == 400
+
+
+def test_in_udp_connect_alone_has_the_ports_once() -> None:
+    """For all targets of both families together."""
+    found = plan(
+        100,
+        ("127.0.0.1", "::1"),
+        targets=("127.0.0.1:9000", "[::1]:9000"),
+        strategy="kernel",
+        more="transport: udp",
+        port_range=PortRange(40_000, 40_100),
+        default_sources=("127.0.0.1", "::1"),
+    )
+    assert (found.spaces, found.sharded_spaces, found.capacity) == (1, 2, 101)  # and no port is lost to parity
+    assert found.headroom[0].note == "101 for all sources and targets together"
+
+
+def test_in_udp_the_ports_of_others_are_left_to_them() -> None:
+    """Of any socket, because each could hear or take what is ours; a listener of TCP is in nobody's way."""
+    more: dict[str, Any] = {"listeners": (40_001,), "datagram_ports": (53, 40_002, 40_003)}
+    for strategy in ("late-range", "explicit"):
+        found = plan(strategy=strategy, more="transport: udp", port_range=PortRange(40_000, 40_199), sink=True, **more)
+        assert (found.skipped_ports, found.capacity_per_pair) == ((40_002, 40_003), 198)
+    assert plan(port_range=PortRange(40_000, 40_199), **more).skipped_ports == (40_001,)
+
+
+def test_in_udp_a_sink_needs_no_descriptors_for_its_clients() -> None:
+    """Half a million of them are one socket's for each process."""
+    wide: dict[str, Any] = {**WIDE, "cpus": 2}
+    found = plan(500_000, addresses(8), sink=True, more="transport: udp", **wide)
+    assert found.sinks == 2
+    assert plan(500_000, addresses(8), sink=True, **wide).sinks > 20
+
+
+def test_in_udp_churn_has_no_ceiling() -> None:
+    scenario = _scenario(
+        """
+name: plan
+sources: {addresses: 127.0.0.2}
+targets: [{address: "127.0.0.1:9000"}]
+churn: {duration: 10s}
+transport: udp
+"""
+    )
+    found = make_plan(scenario, SOURCE, HostFacts(**FACTS), LAB)
+    assert found.ceiling
+    assert (found.ceiling.per_s, found.ceiling.because) == (None, "UDP has no TIME-WAIT")

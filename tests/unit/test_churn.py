@@ -52,7 +52,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         blocks = Blocks.create("test", block_dtype(1), 1)
         os.close(blocks.fd)
         recorder = Recorder(blocks.records[0], scheduled=None)
-        settings = {"close": CloseMode.FIN, "exchange_bytes": 0, "open_max": 5, "timeout_s": 1.0, **more}
+        settings = {"close": CloseMode.FIN, "open_max": 5, "timeout_s": 1.0, **more}
         churning = Churner(
             (("127.0.0.2", TARGET),),
             strategy_for(Strategy.KERNEL, ("127.0.0.2",), PortRange(1, 9)),

@@ -46,6 +46,9 @@ def test_a_network_of_the_lab_is_free_and_nothing_beside_it() -> None:
         ("2001:2::1", "2001:2::/48", "RFC 5180"),
         ("fd12:3456::1", "fd12:3456::/32", "RFC 4193"),
         ("fc00::1", "fc00::/16", "RFC 4193"),
+        ("fe80::1", "fe80::/10", "RFC 4291"),
+        ("fe80::1%eth0", "fe80::/64", "RFC 4291"),
+        ("febf::1", "febf::/16", "RFC 4291"),
     ],
 )
 def test_private_needs_a_covering_allow_and_only_that(address: str, covering: str, rfc: str) -> None:
@@ -93,10 +96,8 @@ def test_everything_else_needs_both_flags(address: str, covering: str) -> None:
         ("255.255.255.255", "broadcast"),
         ("169.254.169.254", "link-local"),
         ("::ffff:169.254.169.254", "link-local"),
-        ("fe80::1", "link-local"),
-        ("fe80::1%eth0", "link-local"),
-        ('fe80::1%"><script>', "link-local"),
-        ("febf::1", "link-local"),
+        ("fe80::a9fe:a9fe", "cloud metadata"),
+        ("fe80::a9fe:a9fe%eth0", "cloud metadata"),
         ("fd00:ec2::254", "cloud metadata"),
         ("fd20:ce::254", "cloud metadata"),
         ("100.100.100.200", "cloud metadata"),
@@ -142,6 +143,7 @@ def test_an_embedded_address_is_judged_instead_of_the_one_around_it() -> None:
         ("10.0.0.0/7", "/8 or longer"),
         ("::/0", "/16 or longer"),
         ("fc00::/7", "/16 or longer"),
+        ("fe00::/9", "/16 or longer"),
         ("::ffff:0:0/96", "/8 or longer"),
         ("\x1b[31m/8", "is not a CIDR"),
     ],
@@ -152,7 +154,22 @@ def test_a_wrong_allow_is_refused_even_when_it_is_not_needed(allow: str, hint: s
     assert message.isprintable()
 
 
-@pytest.mark.parametrize("address", ["", "localhost", "010.0.0.1", "1.2.3", "1.2.3.4:80", "[::1]", "::1\n", "x" * 999])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "localhost",
+        "010.0.0.1",
+        "1.2.3",
+        "1.2.3.4:80",
+        "[::1]",
+        "::1\n",
+        "x" * 999,
+        'fe80::1%"><script>',
+        "fe80::1%a\n",
+        "fe80::1%" + "x" * 16,
+    ],
+)
 def test_only_literal_addresses_are_judged(address: str) -> None:
     message = refusal(address)
     assert "is not a literal IP address" in message

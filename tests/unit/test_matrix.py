@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from loadgen import rundir, scenario
 from loadgen.errors import ScenarioError, UsageError
-from loadgen.matrix import with_overrides
+from loadgen.matrix import _as_resolved, with_overrides
 from loadgen.metrics import matrix as matrices
 from loadgen.report import matrix as report
 from loadgen.report import matrix_chart, matrix_text
+from loadgen.resolving import Answer
 from loadgen.scenario.values import REPEAT_MAX
 
 BASE = """\
@@ -38,6 +40,24 @@ def refusal(text: str, *overrides: str) -> str:
         scenario.parse(text, "s.yaml", overrides)
     assert str(caught.value).isprintable()
     return str(caught.value)
+
+
+# --- Names ------------------------------------------------------------------------------------------
+
+
+def test_what_names_stood_for_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written(resolved: Any) -> Any:
+        return SimpleNamespace(matrix={} if resolved is None else {"resolved": resolved})
+
+    known = {"a.test": {"addresses": ["127.0.0.1", "::1"], "resolved_at": "2026-01-31T12:00:00Z"}}
+    for resolved, answers in ((None, {}), (known, {"a.test": Answer(("127.0.0.1", "::1"), "2026-01-31T12:00:00Z")})):
+        monkeypatch.setattr(rundir, "read_matrix", lambda _, resolved=resolved: written(resolved))
+        assert _as_resolved(tmp_path) == answers
+    wrong: list[Any] = [5, [], {"a.test": 5}, {"a.test": {}}, {"a.test": {"addresses": 5, "resolved_at": ""}}]
+    for nonsense in wrong:
+        monkeypatch.setattr(rundir, "read_matrix", lambda _, resolved=nonsense: written(resolved))
+        with pytest.raises(UsageError, match="does not say what names stood for"):
+            _as_resolved(tmp_path)
 
 
 # --- Cells ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import socket
@@ -127,6 +128,16 @@ def test_an_endpoint_of_either_family() -> None:
     four, six = Endpoint("127.0.0.1", 80), Endpoint("::1", 80)
     assert (four.family, str(four), four.sockaddr) == (socket.AF_INET, "127.0.0.1:80", ("127.0.0.1", 80))
     assert (six.family, str(six), six.sockaddr) == (socket.AF_INET6, "[::1]:80", ("::1", 80))
+
+
+def test_a_zone_is_a_number_to_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "if_nametoindex", {"eth0": 7}.__getitem__)
+    assert Endpoint("fe80::1%eth0", 80).sockaddr == ("fe80::1", 80, 0, 7)
+    assert str(Endpoint("fe80::1%eth0", 80)) == "[fe80::1%eth0]:80"
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="no interface 'no-such-one'") as caught:
+        assert Endpoint("fe80::1%no-such-one", 80).sockaddr
+    assert caught.value.errno == errno.ENODEV
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 5), (6, 5), (-1, 5), (1, 65_536)])

@@ -1,6 +1,7 @@
 """Durations, rates, addresses and ports: what is understood, what is refused, and that the sums are right."""
 
 import ipaddress
+import string
 
 import pytest
 from hypothesis import given, settings
@@ -8,11 +9,15 @@ from hypothesis import strategies as st
 
 from loadgen.model import Endpoint, PortRange
 from loadgen.quantities import (
+    LINK_LOCAL,
     Block,
+    Destination,
     block,
     check_usable,
+    destination,
     duration_s,
     endpoint,
+    host_name,
     is_interface,
     port_range,
     rate_per_s,
@@ -155,6 +160,9 @@ def test_the_whole_number_somebody_meant(value: object, number: int | None) -> N
         ("127.0.0.2 - 127.0.0.2", ["127.0.0.2"]),
         ("10.0.0.255-10.0.1.0", ["10.0.0.255", "10.0.1.0"]),
         ("fd00::fe-fd00::101", ["fd00::fe", "fd00::ff", "fd00::100", "fd00::101"]),
+        ("::ffff:127.0.0.2-::ffff:127.0.0.3", ["127.0.0.2", "127.0.0.3"]),
+        ("FE80:0::1%eth0", ["fe80::1%eth0"]),
+        ("febf::1%br-lan_0.7", ["febf::1%br-lan_0.7"]),
     ],
 )
 def test_blocks(text: str, addresses: list[str]) -> None:
@@ -178,8 +186,20 @@ def test_blocks(text: str, addresses: list[str]) -> None:
         ("127.0.0.9-2", r"lower address first: 127\.0\.0\.2-127\.0\.0\.9"),
         ("127.0.0.2-256", "0 to 255"),
         ("10.0.0.1-fd00::1", "both ends"),
-        ("fe80::1%eth0", "zone"),
-        ('fe80::1%"><script>', "zone"),
+        ("fe80::1%", "name of an interface"),
+        ("fe80::1%1", "name of an interface"),
+        ("fe80::1%eth0%eth1", "name of an interface"),
+        ("fe80::1%sixteen-letters-", "name of an interface"),
+        ('fe80::1%"><script>', "name of an interface"),
+        ("fe80::1%eth0\n", "name of an interface"),
+        ("fe80::1%eth0/64", "name of an interface"),
+        ("fe80::/64%eth0", "write an address"),
+        ("fe80::1-fe80::2%eth0", "write an address"),
+        ("fe80::1%eth0-fe80::2", "name of an interface"),
+        ("fd00::1%eth0", "without a zone"),
+        ("::1%lo", "without a zone"),
+        ("127.0.0.1%lo", "without a zone"),
+        ("::ffff:127.0.0.1%lo", "without a zone"),
         ("1.2.3", "write an address"),
         ("", "write an address"),
         ("1.2.3.4 ", "write an address"),
@@ -202,6 +222,9 @@ def test_no_blocks(text: str, hint: str) -> None:
         ("223.255.255.255-224.0.0.0", "multicast"),
         ("::-::5", "unspecified"),
         ("fd00::-ffff::", "multicast"),
+        ("fe80::1", "fe80::1%eth0"),
+        ("fe80::/64", "fe80::1%eth0"),
+        ("fd00::-fe80::", "fe80::1%eth0"),
     ],
 )
 def test_what_cannot_be_an_end_of_a_connection(text: str, reason: str) -> None:
@@ -248,6 +271,7 @@ def test_the_size_of_everything_is_known_without_looking_at_it() -> None:
         ("127.0.0.1:9000", Endpoint("127.0.0.1", 9000)),
         ("[::1]:65535", Endpoint("::1", 65535)),
         ("[::FFFF:10.0.0.1]:1", Endpoint("10.0.0.1", 1)),
+        ("[FE80::1%eth0]:80", Endpoint("fe80::1%eth0", 80)),
     ],
 )
 def test_endpoints(text: str, found: Endpoint) -> None:
@@ -266,6 +290,8 @@ def test_endpoints(text: str, found: Endpoint) -> None:
         ("localhost:80", "literal address"),
         ("example.com:80", "literal address"),
         ("http://127.0.0.1", "literal address"),
+        ("http://127.0.0.1:80", "without a scheme"),
+        ("127.0.0.1:9000-9009", "port from 1 to 65535"),
         ("127.0.0.1:0", "port from 1 to 65535"),
         ("127.0.0.1:65536", "port from 1 to 65535"),
         ("127.0.0.1:080", "port from 1 to 65535"),
@@ -273,7 +299,8 @@ def test_endpoints(text: str, found: Endpoint) -> None:
         ("010.0.0.1:80", "octal"),
         ("0.0.0.0:80", "unspecified"),
         ("[ff02::1]:80", "multicast"),
-        ("[fe80::1%lo]:80", "zone"),
+        ("[fe80::1]:80", "fe80::1%eth0"),
+        ("[::1%lo]:80", "without a zone"),
         ("10.0.0.0/24:80", "write an address"),
     ],
 )
@@ -299,3 +326,79 @@ def test_no_ports(value: object) -> None:
 def test_interfaces_are_names_and_never_addresses() -> None:
     assert all(map(is_interface, ["eth0", "br-lan", "eth0.100", "lo", "_x", "wlp2s0"]))
     assert not any(map(is_interface, ["10.0.0.1", "fd00::1", "0eth", "a" * 16, "a/b", "a b", "", "é"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("127.0.0.1:9000", Destination("127.0.0.1", "", PortRange(9000, 9000))),
+        ("127.0.0.1:9000-9009", Destination("127.0.0.1", "", PortRange(9000, 9009))),
+        ("[::1]:1-65535", Destination("::1", "", PortRange(1, 65535))),
+        ("[::ffff:127.0.0.1]:80-81", Destination("127.0.0.1", "", PortRange(80, 81))),
+        ("[fe80::1%eth0]:9000", Destination("fe80::1%eth0", "", PortRange(9000, 9000))),
+        ("Redis.Internal:6379", Destination("", "redis.internal", PortRange(6379, 6379))),
+        ("localhost:9000-9003", Destination("", "localhost", PortRange(9000, 9003))),
+        ("3com.example.:80", Destination("", "3com.example.", PortRange(80, 80))),
+    ],
+)
+def test_destinations(text: str, found: Destination) -> None:
+    assert destination(text) == found
+    assert destination(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("localhost", "address and port"),
+        ("localhost:", "port from 1"),
+        ("localhost:9003-9000", "lower port first: 9000-9003"),
+        ("127.0.0.1:1-65536", "port from 1"),
+        ("[localhost]:80", "brackets are for IPv6"),
+        ("http://localhost:80", "without a scheme"),
+        ("user@localhost:80", "letters, digits and hyphens"),
+        ("my_service:80", "letters, digits and hyphens"),
+        ("-a:80", "letters, digits and hyphens"),
+        ("a-.b:80", "letters, digits and hyphens"),
+        ("a..b:80", "letters, digits and hyphens"),
+        ("b\u00fccher.example:80", "letters, digits and hyphens"),
+        ("a b:80", "letters, digits and hyphens"),
+        ("a\x00:80", "letters, digits and hyphens"),
+        ("a\n:80", "letters, digits and hyphens"),
+        ("<script>:80", "letters, digits and hyphens"),
+        ("$(id):80", "letters, digits and hyphens"),
+        ("x" * 64 + ":80", "letters, digits and hyphens"),
+        (".".join(["x" * 63] * 4) + ":80", "at most 253"),
+        ("0x7f000001:80", "in full"),
+        ("127.0x1:80", "in full"),
+        ("example.1:80", "in full"),
+        ("127.1:80", "write an address"),
+        ("2130706433:80", "write an address"),
+        ("[fe80::1]:80", "fe80::1%eth0"),
+        ('[fe80::1%"><script>]:80', "name of an interface"),
+        ("0.0.0.0:80", "unspecified"),
+    ],
+)
+def test_no_destinations(text: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=hint):
+        destination(text)
+
+
+@given(st.text(string.printable + "\u00e9", max_size=20))
+def test_a_host_name_is_made_of_nothing_that_could_do_harm(text: str) -> None:
+    try:
+        found = host_name(text)
+    except ValueError:
+        return
+    assert set(found) <= set(string.ascii_lowercase + string.digits + "-.")
+    assert found == text.lower()
+    assert not found.startswith(("-", "."))
+    with pytest.raises(ValueError, match="does not appear"):
+        ipaddress.ip_address(found)
+
+
+def test_a_zone_stays_with_its_address_and_outside_the_arithmetic() -> None:
+    found = block("fe80::1%eth0")
+    assert (found.zone, found.count) == ("eth0", 1)
+    assert found.within(LINK_LOCAL)
+    assert found.meets(LINK_LOCAL)
+    assert not block("fd00::1").meets(LINK_LOCAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -83,6 +84,21 @@ def test_pairs_take_turns_and_no_more_is_made_than_is_missing() -> None:
     assert [(pair, port) for _, pair, port in some.waiting] == [(1, 1), (2, 2), (0, 3), (1, 4), (2, 5)]
     some.make(3)
     assert len(Fake.made) == 5
+
+
+def test_another_order_of_the_pairs_is_kept_and_goes_on_where_it_was() -> None:
+    some = Ready([2] * 3, Ports(), Exhaustion(3), first_pair=1, order=cycle([0, 2, 0, 1]))
+    some.make(3)
+    some.make(6)
+    assert [pair for _, pair, _ in some.waiting] == [0, 2, 0, 1, 0, 2]
+
+
+def test_in_another_order_too_those_that_rest_give_way_to_the_next_in_number() -> None:
+    exhausted = Exhaustion(3)
+    some = Ready([2] * 3, Ports(), exhausted, first_pair=0, order=cycle([0, 2, 0, 1]))
+    exhausted.denied(0, 0)
+    some.make(5)
+    assert [pair for _, pair, _ in some.waiting] == [1, 2, 1, 1, 1]
 
 
 def test_a_pair_that_rests_is_passed_over_and_a_doubtful_one_gets_one_socket() -> None:

@@ -273,7 +273,7 @@ expect:
 BECAUSE = "100 ports / 1 s: tcp_tw_reuse=1 after 1,000 ms"
 
 
-def churned_run(*, loop: str = "closed", bounded: bool = True, sides: int = 2, exchange: int = 64) -> Run:
+def churned_run(*, loop: str = "closed", bounded: bool = True, sides: int = 2, exchange: bool = True) -> Run:
     """As `recorded_run`, of 30 s of opening and closing all the time: 100 at once, then 100 per second."""
     duration_s, ports, at_a_time = 30.0, 100, 16
     random = np.random.default_rng(11)
@@ -357,7 +357,7 @@ def churned_run(*, loop: str = "closed", bounded: bool = True, sides: int = 2, e
             "duration_s": duration_s,
             "lasted_s": 30.01,
             "concurrency": at_a_time,
-            "exchange_bytes": exchange,
+            "exchanges": 1 if exchange else 0,
             "closed": 2_984,
             "mean_per_s": 100.0,
             "sustained_per_s": 99.8,
@@ -373,7 +373,7 @@ def churned_run(*, loop: str = "closed", bounded: bool = True, sides: int = 2, e
     run["plan"] |= {
         "name": "churn-wall",
         "connections": at_a_time,
-        "churn": {"duration_s": duration_s, "exchange_bytes": exchange, "arrivals": None if closed else 5_000},
+        "churn": {"duration_s": duration_s, "exchanges": 1, "arrivals": None if closed else 5_000},
         "ceiling": ceiling,
     }
     return {**run, "series": series, "events": []}
@@ -762,6 +762,27 @@ def test_a_heartbeat_is_told_in_both_reports(run: Run, missed: int, tone: str) -
     assert "Heartbeats" not in html.render(**run)
 
 
+@pytest.mark.parametrize(
+    ("found", "said", "tone"),
+    [
+        ({"protocol": "echo", "replies": 7, "wrong": 0}, "echo; 7 right replies, 0 wrong", ""),
+        ({"protocol": "tcp", "tls": True, "handshakes": 9, "resumed": 8}, "TLS: 9 handshakes, 8 of them resumed", ""),
+        (
+            {"protocol": "http", "tls": True, "handshakes": 9, "resumed": 0, "replies": 5, "wrong": 4},
+            "http over TLS: 9 handshakes, 0 of them resumed; 5 right replies, 4 wrong",
+            "bad",
+        ),
+        ({"protocol": "echo", "transport": "udp", "replies": 1, "wrong": 0}, "echo over UDP; 1 right replies", ""),
+    ],
+)
+def test_what_connections_carried_is_told_in_both_reports(run: Run, found: Run, said: str, tone: str) -> None:
+    summary = {**run["summary"], "traffic": found}
+    ((style, line),) = [line for line in text._lines(summary, None, 120) if line[1].startswith("traffic")]
+    assert style == tone
+    assert said in line
+    assert said in html.render(**{**run, "summary": summary})
+
+
 def steps(*figures: tuple[float, int, int, int], phase: str = "churn", **more: Any) -> list[dict[str, Any]]:
     """Lines of a series from (t_s, established, closed, failed)."""
     return [
@@ -886,7 +907,7 @@ def test_a_page_of_churn_has_its_facts_and_charts() -> None:
     page = Page(html.render(**churned_run()))
     for fact in (
         "3,000 of 4,160 started",
-        "closed loop, at most 16 at a time, 64 B there and back on each",
+        "closed loop, at most 16 at a time, 1 exchange on each",
         "of these 2,984 closed again; 100/s mean, 99.8/s sustained",
         f"at most 100/s, 3,100 in all: {BECAUSE}",
         "as predicted",
@@ -913,10 +934,10 @@ def test_a_page_of_churn_has_its_facts_and_charts() -> None:
 
 
 def test_a_page_of_an_open_loop_without_a_ceiling() -> None:
-    page = Page(html.render(**churned_run(loop="open", bounded=False, sides=1, exchange=0)))
+    page = Page(html.render(**churned_run(loop="open", bounded=False, sides=1, exchange=False)))
     for fact in ("3,000 of 5,000 scheduled", "open loop", "no limit: a reset leaves no TIME-WAIT", "5,000"):
         assert fact in page.text
-    for absent in ("exchange", "there and back", "at the sinks", "Sinks' side"):
+    for absent in ("exchange", "exchange on each", "at the sinks", "Sinks' side"):
         assert absent not in page.text
     drawn = {chart["id"]: chart for chart in json.loads(page.blocks["data"][0])["charts"]}
     assert len(drawn["rate"]["series"]) == 3
@@ -926,7 +947,7 @@ def test_a_page_of_an_open_loop_without_a_ceiling() -> None:
 def test_four_latencies_stand_two_by_two() -> None:
     rows = [
         [attributes.get("class") for tag, attributes in Page(html.render(**run)).elements if tag == "div"]
-        for run in (churned_run(loop="open"), churned_run(loop="open", exchange=0))
+        for run in (churned_run(loop="open"), churned_run(loop="open", exchange=False))
     ]
     assert "duo" in rows[0]
     assert "trio" in rows[1]
@@ -960,7 +981,7 @@ def test_the_summary_of_churn_fits_a_terminal(loop: str) -> None:
     assert len(lines) <= 32
     whole = " ".join(" ".join(lines).split())
     for fact in (
-        f"{loop} loop, at most 16 at a time, 64 B there and back on each",
+        f"{loop} loop, at most 16 at a time, 1 exchange on each",
         "duration 30.0 s of 30.0 s planned",
         "established 3,000, of these 2,984 closed again; 100/s mean, 99.8/s sustained",
         f"predicted at most 100/s, 3,100 in all: {BECAUSE}",
@@ -1020,14 +1041,14 @@ def test_a_run_without_churn_says_nothing_of_it(churn: object) -> None:
     "churn",
     [
         {"loop": None},
-        {"loop": 7, "ceiling": 3, "as_predicted": "yes", "first_denied_s": math.inf, "exchange_bytes": "64"},
+        {"loop": 7, "ceiling": 3, "as_predicted": "yes", "first_denied_s": math.inf, "exchanges": "64"},
         {"loop": "closed", "ceiling": {"per_s": "100", "because": ["a"]}, "closed": True, "lasted_s": math.nan},
-        {"ceiling": {"per_s": -1}, "first_denied_s": 1e308, "exchange_bytes": -1},
+        {"ceiling": {"per_s": -1}, "first_denied_s": 1e308, "exchanges": -1},
     ],
 )
 def test_a_page_and_a_text_come_out_of_whatever_churn_left(churn: dict[str, Any]) -> None:
     summary = {"churn": churn, "kernel": {"sink": {"delta": {"TcpExt.TW": "x"}, "peak": 3}}, "outcomes": None}
-    plan = {"churn": {"arrivals": "x", "exchange_bytes": "y"}, "ceiling": 4}
+    plan = {"churn": {"arrivals": "x", "exchanges": "y"}, "ceiling": 4}
     series = [{"t_s": 1.0, "phase": "churn", "closed": "x", "kernel": {"sink": 3, "now": {"sockstat.tcp_tw": []}}}]
     page = Page(html.render(summary, series, [], plan, {}, ""))
     assert "Opened and closed all the time" in page.text

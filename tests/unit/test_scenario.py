@@ -95,7 +95,7 @@ def test_everything_that_can_be_written() -> None:
     assert found.lab.sysctls == {"net.ipv4.tcp_tw_reuse": 1, "net.ipv4.ip_local_port_range": "1024 65535"}
     assert found.sources.expanded == ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.1.1", "127.0.1.2")
     assert (found.sources.strategy, found.sources.ports) == (Strategy.EXPLICIT, PortRange(40000, 40099))
-    assert [target.endpoint for target in found.targets] == [
+    assert [target.endpoint for target in found.every_target] == [
         Endpoint("127.0.0.1", 9000),
         Endpoint("127.0.0.1", 9001),
     ]
@@ -178,7 +178,9 @@ def test_arrivals(arrival: str, stages: tuple[Stage, ...]) -> None:
         ("127.0.0.2", "'::/0'", 2, 22, "65,536"),
         ("127.0.0.2", "0.0.0.0/0", 2, 22, "65,536"),
         ("127.0.0.2", "[10.0.0.0/16, 10.1.0.1-3]", 2, 22, "at most 65,536 addresses in all, these are 65,537"),
-        ("127.0.0.2", "'fe80::1%eth0'", 2, 22, "zone"),
+        ("127.0.0.2", "'fd00::1%eth0'", 2, 22, "without a zone"),
+        ("127.0.0.2", "'fe80::1'", 2, 22, "with the interface it belongs to"),
+        ("127.0.0.2", "'fe80::1%\"><script>'", 2, 22, "name of an interface (its zone)"),
         (
             "127.0.0.2}",
             "127.0.0.2, strategy: late_range}",
@@ -193,7 +195,17 @@ def test_arrivals(arrival: str, stages: tuple[Stage, ...]) -> None:
         ('[{address: "127.0.0.1:9000"}]', "[127.0.0.1]", 3, 11, 'write a mapping, for example {"address"'),
         ('"127.0.0.1:9000"', '"::1"', 3, 21, "in brackets"),
         ('"127.0.0.1:9000"', "127.0.0.1", 3, 21, "address and port"),
-        ('"127.0.0.1:9000"', "localhost:80", 3, 21, "give a literal address"),
+        ('"127.0.0.1:9000"', "my_service:80", 3, 21, "write a host name of letters, digits and hyphens"),
+        ('"127.0.0.1:9000"', "'x\"><script>:80'", 3, 21, "write a host name of letters, digits and hyphens"),
+        ('"127.0.0.1:9000"', "'[fe80::1]:80'", 3, 21, "with the interface it belongs to"),
+        ('"127.0.0.1:9000"', "127.0.0.1:9001-9000", 3, 21, "lower port first: 9000-9001"),
+        ('"127.0.0.1:9000"', "127.0.0.1:9001-10001", 3, 21, "at most 1,000 in all targets"),
+        ('"127.0.0.1:9000"', "127.0.0.1:80, weight: 0", 3, 43, "at least 1"),
+        ('"127.0.0.1:9000"', "127.0.0.1:80, weight: 1001", 3, 43, "at most 1,000"),
+        ('"127.0.0.1:9000"}', '"127.0.0.1:5-9"}, {address: "127.0.0.1:9-12"}', 3, 49, "127.0.0.1:9 is targets.0"),
+        ('"127.0.0.1:9000"}', '"a.b:9"}, {address: "A.B:9"}', 3, 41, "a.b:9 is targets.0 already"),
+        ("{addresses: 127.0.0.2}", "{addresses: 127.0.0.2, freebind: 1}", 2, 43, "write true or false"),
+        ("127.0.0.2}", "127.0.0.2, strategy: kernel, freebind: true}", 2, 51, "freebind is for strategies that bind"),
         ('"127.0.0.1:9000"', '"[::1]:9000"', 3, 21, "no source address is IPv6"),
         ('"127.0.0.1:9000"', '"0.0.0.0:9000"', 3, 21, "unspecified"),
         ('"127.0.0.1:9000"', '"127.0.0.1:9000", sink: yes', 3, 45, "write true or false"),
@@ -297,7 +309,7 @@ targets: [{{address: {target}}}]
 
 def test_families_must_be_able_to_meet() -> None:
     both = SMALLEST.replace("127.0.0.2", "[127.0.0.2, '::1']")
-    assert parse(both.replace('"127.0.0.1:9000"', '"[::1]:80"')).targets[0].endpoint == Endpoint("::1", 80)
+    assert parse(both.replace('"127.0.0.1:9000"', '"[::1]:80"')).every_target[0].endpoint == Endpoint("::1", 80)
     only_six = SMALLEST.replace("127.0.0.2", "'::1'")
     assert "no source address is IPv4" in refusal(only_six).message
     assert parse(only_six.replace("'::1'", "eth0")), "what eth0 has is not known here"
@@ -323,7 +335,7 @@ def test_overrides_go_through_the_same_checks() -> None:
     ]
     found = parse(SMALLEST, overrides=settings_)
     assert (found.connections, found.hold_s) == (1000, 120.0)
-    assert found.targets[0].endpoint == Endpoint("127.0.0.1", 80)
+    assert found.every_target[0].endpoint == Endpoint("127.0.0.1", 80)
     assert found.lab is not None
     assert found.lab.sysctls == {"net.ipv4.tcp_tw_reuse": 1}
 
@@ -545,10 +557,101 @@ def test_probes_are_for_labs(lab: str) -> None:
 
 def test_a_sink_with_manners() -> None:
     text = SMALLEST.replace('9000"', '9000", sink: true, {}')
-    assert parse(text.replace("{}", "backlog: 9, accept: false")).targets[0].target == Target(
+    assert parse(text.replace("{}", "backlog: 9, accept: false")).every_target[0] == Target(
         Endpoint("127.0.0.1", 9000), sink=True, backlog=9, accept_after_s=None
     )
-    assert parse(text.replace("{}", "accept_after: 2s")).targets[0].target.accept_after_s == 2.0
+    assert parse(text.replace("{}", "accept_after: 2s")).every_target[0].accept_after_s == 2.0
     assert "write one of the two" in str(refusal(text.replace("{}", "accept: false, accept_after: 2s")))
     for key in ("backlog: 9", "accept: false", "accept_after: 2s"):
         assert "write sink: true" in str(refusal(SMALLEST.replace('9000"', f'9000", {key}')))
+
+
+# --- Where targets are ------------------------------------------------------------------------------
+
+NAMED = """\
+name: named
+sources: {addresses: 127.0.0.2}
+targets:
+  - {address: "redis.internal:6379-6380", weight: 3, sink: true}
+  - {address: "127.0.0.1:9000-9002"}
+  - {address: "redis.internal:7000"}
+connections: 10
+"""
+
+
+def test_a_target_is_one_for_each_port_and_each_address_of_its_name() -> None:
+    found = parse(NAMED)
+    assert found.names == ("redis.internal",)
+    resolved = found.resolved({"redis.internal": ["10.0.0.5", "fd00::5"]})
+    assert [(str(one.endpoint), one.weight, one.sink, one.host) for one in resolved.every_target] == [
+        ("10.0.0.5:6379", 3, True, "redis.internal"),
+        ("10.0.0.5:6380", 3, True, "redis.internal"),
+        ("[fd00::5]:6379", 3, True, "redis.internal"),
+        ("[fd00::5]:6380", 3, True, "redis.internal"),
+        ("127.0.0.1:9000", 1, False, ""),
+        ("127.0.0.1:9001", 1, False, ""),
+        ("127.0.0.1:9002", 1, False, ""),
+        ("10.0.0.5:7000", 1, False, "redis.internal"),
+        ("[fd00::5]:7000", 1, False, "redis.internal"),
+    ]
+
+
+def test_a_name_that_nobody_has_resolved_is_no_target() -> None:
+    found = parse(NAMED)
+    found.resolved({"redis.internal": ["10.0.0.5"]})
+    with pytest.raises(KeyError):
+        assert found.every_target
+
+
+def test_mapped_addresses_are_the_ipv4_addresses_they_carry() -> None:
+    text = SMALLEST.replace("127.0.0.2", "['::ffff:127.0.0.2-::ffff:127.0.0.3', '::ffff:127.0.1.0/126']")
+    found = parse(text.replace("127.0.0.1:9000", "[::ffff:127.0.0.1]:9000-9001"))
+    assert found.sources.expanded == ("127.0.0.2", "127.0.0.3", "127.0.1.1", "127.0.1.2")
+    assert [str(one.endpoint) for one in found.every_target] == ["127.0.0.1:9000", "127.0.0.1:9001"]
+
+
+def test_a_link_local_address_keeps_its_zone() -> None:
+    text = SMALLEST.replace("127.0.0.2", "'FE80::2%eth0'").replace("127.0.0.1:9000", "[fe80::1%eth0]:9000")
+    found = parse(text)
+    assert found.sources.expanded == ("fe80::2%eth0",)
+    assert found.sources.interfaces == ()
+    assert found.every_target[0].endpoint == Endpoint("fe80::1%eth0", 9000)
+
+
+@pytest.mark.parametrize(
+    ("lab", "address", "reason"),
+    [
+        ("", "10.0.0.5", ""),
+        ("lab: {}", "127.0.0.9", ""),
+        ("lab: {}", "::1", ""),
+        ("lab: {}", "10.0.0.5", "leads nowhere"),
+        ("lab: {fallback: host}", "127.9.9.9", ""),
+        ("lab: {fallback: host}", "::1", "127.0.0.0/8"),
+    ],
+)
+def test_what_a_name_may_turn_out_to_be_in_a_lab(lab: str, address: str, reason: str) -> None:
+    misfit = parse(NAMED + lab).misfit(address)
+    assert reason in misfit
+    assert bool(reason) == bool(misfit)
+
+
+def test_what_a_name_may_turn_out_to_be_across_a_cable() -> None:
+    text = """
+name: named
+lab: {topology: veth}
+sources: {addresses: 198.18.0.1-2}
+targets: [{address: "redis.internal:6379", sink: true}]
+connections: 10
+"""
+    found = parse(text)
+    assert found.misfit("198.18.0.3") == ""
+    assert "on the other end already" in found.misfit("198.18.0.2")
+    assert "198.18.0.0/15" in found.misfit("127.0.0.1")
+
+
+@pytest.mark.parametrize(("source", "target"), [("127.0.0.3", "127.0.0.1:6379"), ("", "[::1]:6379")])
+def test_a_probe_takes_the_first_address_of_its_own_family(source: str, target: str) -> None:
+    text = PROBED.replace("127.0.0.1:9000", "redis.internal:6379").replace("127.0.0.2", "[127.0.0.2, '::1']")
+    text += f"  - {{name: a, when: hold{f', strategy: late, source: {source}' if source else ''}}}"
+    found = parse(text).resolved({"redis.internal": ["::1", "127.0.0.1"]})
+    assert str(found.probe(found.probes[0], PortRange(1, 2)).target) == target

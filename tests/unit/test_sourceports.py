@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.model import PortRange, Strategy
+from loadgen.model import PortRange, Strategy, Transport
 from loadgen.sourceports import (
     IP_BIND_ADDRESS_NO_PORT,
     IP_LOCAL_PORT_RANGE,
@@ -196,3 +196,53 @@ def test_the_option_is_two_u16_in_a_u32_for_every_port() -> None:
         for low, high in ((port, port), (1, port), (port, 65_535)):
             value = _port_range_option(low, high)
             assert struct.pack("=i", value) == struct.pack("=I", high << 16 | low)
+
+
+# --- UDP ----------------------------------------------------------------------------------------
+
+
+def over_udp(name: str, *, ports: PortRange = PORTS) -> SourcePorts:
+    return strategy_for(Strategy(name), SOURCES, ports, transport=Transport.UDP)
+
+
+@pytest.mark.parametrize("name", ["kernel", "bind", "late", "late-range", "exclusive"])
+def test_in_udp_nothing_is_set_that_would_let_the_kernel_give_a_port_twice(name: str) -> None:
+    """Neither flag, on any socket, up to the last port and beyond."""
+    ports = over_udp(name)
+    for _ in range(6):
+        _, calls = prepare(ports)
+        assert not {REUSEADDR, REUSEPORT} & set(calls)
+
+
+@pytest.mark.parametrize("name", ["late-range", "exclusive"])
+def test_in_udp_a_port_serves_one_target(name: str) -> None:
+    """The pairs of one source share its ports; another source has them all again."""
+    ports = strategy_for(Strategy(name), (*SOURCES, *SOURCES), PORTS, transport=Transport.UDP)
+    assert sorted(prepare(ports, pair)[0] for pair in (0, 2, 0, 2)) == [40_000, 40_001, 40_002, 40_003]
+    assert [prepare(ports, pair)[0] for pair in (1, 3)] == [40_000, 40_001]
+
+
+@pytest.mark.parametrize(("name", "flag"), [("explicit", REUSEADDR), ("reuseport", REUSEPORT)])
+def test_in_udp_a_shared_port_goes_to_each_pair_once(name: str, flag: tuple[Any, ...]) -> None:
+    """And when none is left the flag is taken back, because with it bind() would succeed."""
+    ports = over_udp(name)
+    for pair in (0, 1):
+        found = [prepare(ports, pair) for _ in range(4)]
+        assert sorted(port for port, _ in found) == [40_000, 40_001, 40_002, 40_003]
+        assert all(calls == [flag, ("bind", SOURCES[pair], port)] for port, calls in found)
+    answer, calls = prepare(ports, 0, held={40_000})
+    assert answer == -errno.EADDRINUSE
+    assert calls == [flag, (*flag[:3], 0), ("bind", SOURCES[0], 40_000)]
+
+
+def test_in_udp_no_port_rests_in_churn() -> None:
+    ports = strategy_for(Strategy.LATE_RANGE, SOURCES, PORTS, churn=True, transport=Transport.UDP)
+    taken = [prepare(ports)[0] for _ in range(4)]
+    for port in reversed(taken):
+        ports.release(0, port)
+    assert [prepare(ports)[0] for _ in range(4)] == taken[::-1]
+
+
+def test_in_udp_blind_sharing_is_refused() -> None:
+    with pytest.raises(ValueError, match="SO_REUSEADDR"):
+        over_udp("reuseaddr")

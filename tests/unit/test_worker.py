@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from loadgen.arrivals import due_ns, shard_sizes
 from loadgen.errors import CapacityError
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Shard, Stage, Strategy, Target
-from loadgen.worker import may_self_connect, schedule_of, slice_of
+from loadgen.worker import may_self_connect, order_of, schedule_of, sizes_of, slice_of
 
 PLAN = Plan(
     name="parts",
@@ -98,3 +100,40 @@ def test_a_connection_can_meet_itself_where_source_and_target_are_one() -> None:
     assert [may_self_connect(shard) for shard in shards(PLAN)] == [[False, False, False], [True, False, False]]
     late = replace(PLAN, strategy=Strategy.LATE)
     assert [may_self_connect(shard) for shard in shards(late)] == [[True, False, False]] * 2
+
+
+WEIGHTED = replace(
+    PLAN,
+    targets=(
+        Target(Endpoint("127.0.0.1", 9000), sink=False, weight=3),
+        Target(Endpoint("127.0.0.1", 9001), sink=False),
+        Target(Endpoint("::1", 9000), sink=False, weight=2),
+    ),
+)
+
+
+def test_without_different_weights_there_is_no_other_order() -> None:
+    assert PLAN.weights == (1, 1, 1)
+    assert order_of(Shard(PLAN, 0)) is None
+    alike = tuple(replace(target, weight=7) for target in PLAN.targets)
+    assert order_of(Shard(replace(PLAN, targets=alike), 0)) is None
+
+
+def test_every_pair_has_the_weight_of_its_target() -> None:
+    assert WEIGHTED.weights == (3, 3, 1, 1, 2)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 300), st.integers(1, 9))
+def test_all_workers_together_keep_to_the_weights(connections: int, workers: int) -> None:
+    plan = replace(WEIGHTED, connections=connections, workers=workers)
+    sizes = sizes_of(plan)
+    assert sum(sizes) == connections
+    assert max(sizes) - min(sizes) <= 1
+    taken: Counter[int] = Counter()
+    for shard in shards(plan):
+        order = order_of(shard)
+        assert order is not None
+        taken.update(islice(order, sizes[shard.index]))
+    for pair, weight in enumerate(plan.weights):
+        assert abs(taken[pair] - connections * weight / 10) <= 2

@@ -198,7 +198,7 @@ def test_sections_and_facts_are_numbered_without_gaps() -> None:
     for fact in facts.all_facts():
         section, number = fact.order
         sections.setdefault(section, []).append(number)
-    assert list(sections) == list(range(1, 11))
+    assert list(sections) == list(range(1, 12))
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in sections.values())
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from loadgen.kernel import host, sysctl
+from loadgen.errors import HostError
+from loadgen.kernel import host, routes, sysctl
 from loadgen.model import Endpoint, PortRange
 from loadgen.sourceports import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
@@ -57,6 +58,7 @@ class FakeSocket:
 
     bind_errno: dict[str, int]
     connect_errno = 0
+    name: tuple[Any, ...] = ("198.18.0.1", 12345)
     option_errno: dict[int, int]
     no_family: set[int]
 
@@ -75,7 +77,7 @@ class FakeSocket:
         if number := self.option_errno.get(option):
             raise OSError(number, os.strerror(number))
 
-    def bind(self, address: tuple[str, int]) -> None:
+    def bind(self, address: tuple[Any, ...]) -> None:
         assert address[1] == 0
         if number := self.bind_errno.get(address[0]):
             raise OSError(number, os.strerror(number))
@@ -85,8 +87,8 @@ class FakeSocket:
         assert address[1] > 0
         return self.connect_errno
 
-    def getsockname(self) -> tuple[str, int]:
-        return ("198.18.0.1", 12345)
+    def getsockname(self) -> tuple[Any, ...]:
+        return self.name
 
 
 @pytest.fixture
@@ -146,6 +148,30 @@ def test_the_route_to_a_target_gives_its_source(fake: type[FakeSocket], port: in
     assert host._default_source(Endpoint("198.18.0.9", port)) == "198.18.0.1"
     fake.connect_errno = errno.ENETUNREACH
     assert host._default_source(Endpoint("198.18.0.9", port)) == ""
+
+
+def test_the_source_of_a_link_local_route_has_its_zone(fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "if_indextoname", {7: "eth0"}.__getitem__)
+    monkeypatch.setattr(socket, "if_nametoindex", {"eth0": 7}.__getitem__)
+    fake.name = ("fe80::2", 12345, 0, 7)
+    assert host._default_source(Endpoint("fe80::1%eth0", 9000)) == "fe80::2%eth0"
+    fake.name = ("fd00::2", 12345, 0, 0)
+    assert host._default_source(Endpoint("fd00::1", 9000)) == "fd00::2"
+
+
+@pytest.mark.parametrize(("sources", "target"), [(["fe80::2%eth9"], "127.0.0.1"), ([], "fe80::1%eth9")])
+def test_a_zone_has_to_be_an_interface(sources: list[str], target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
+    with pytest.raises(HostError, match="no interface 'eth9' here"):
+        host.read(sources, [Endpoint(target, 80)])
+    host._require_zones(["fe80::2%eth0", "127.0.0.1", "::1"])
+
+
+def test_where_sources_need_only_a_route_it_is_the_route_that_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "not_local", lambda sources: iter(sources[1:]))
+    monkeypatch.setattr(host, "_can_bind", lambda _: False)
+    assert list(host._missing(["a", "b"], freebind=True)) == ["b"]
+    assert list(host._missing(["a", "b"], freebind=False)) == ["a", "b"]
 
 
 def test_a_kernel_has_an_option_or_says_that_it_has_not(fake: type[FakeSocket]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.metrics.outcomes import ErrorKind, Outcome, Syscall, describe, error_key, outcome_of
+from loadgen.metrics.outcomes import ErrorKind, Outcome, Syscall, TlsReason, describe, error_key, outcome_of
 
 ANYWHERE = {
     "EMFILE": "no-descriptor",
@@ -34,7 +34,7 @@ BY_SYSCALL = [
     (Syscall.SEND, "EPIPE", "lost"),
 ]
 #: Calls for which a number that is known anywhere means the same; on an open connection everything is a loss.
-CALLS = [syscall for syscall in Syscall if syscall not in (Syscall.RECV, Syscall.SEND)]
+CALLS = [syscall for syscall in Syscall if syscall not in (Syscall.RECV, Syscall.SEND, Syscall.TLS)]
 
 
 @pytest.mark.parametrize(("syscall", "name", "outcome"), BY_SYSCALL)
@@ -59,6 +59,11 @@ def test_moments_that_are_no_errors_have_names() -> None:
     assert describe(error_key(Syscall.GETSOCKNAME, 0)) == ("getsockname", "SELF", "self-connect")
 
 
+def test_in_udp_connect_says_in_its_own_way_that_no_port_is_free() -> None:
+    assert outcome_of(Syscall.CONNECT, errno.EAGAIN) is Outcome.NO_FREE_PORT
+    assert outcome_of(Syscall.SEND, errno.EAGAIN) is Outcome.LOST
+
+
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSPC, 999])
 def test_an_unlisted_errno_is_other_and_keeps_its_code(number: int) -> None:
     assert outcome_of(Syscall.CONNECT, number) is Outcome.OTHER
@@ -71,13 +76,17 @@ def test_every_outcome_of_a_failure_can_be_reached() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.sampled_from(list(Syscall)), st.sampled_from(sorted(errno.errorcode)) | st.integers(1, 0xFFFF))
+@given(
+    st.sampled_from([one for one in Syscall if one is not Syscall.TLS]),  # which has reasons of its own
+    st.sampled_from(sorted(errno.errorcode)) | st.integers(1, 0xFFFF),
+)
 def test_a_key_says_again_what_it_was_made_of(syscall: Syscall, number: int) -> None:
     key = error_key(syscall, number)
     kind = describe(key)
     assert key > 0
     assert Syscall[kind.syscall.upper()] is syscall
-    assert getattr(errno, kind.errno, None) == number or kind.errno == str(number)
+    names = TlsReason.__members__ if syscall is Syscall.TLS else vars(errno)
+    assert names.get(kind.errno) == number or kind.errno == str(number)
     assert kind.outcome == outcome_of(syscall, number)
 
 
@@ -91,3 +100,14 @@ def test_different_failures_have_different_keys(one: tuple[Syscall, int], other:
 def test_a_key_of_no_system_call_is_refused(key: int) -> None:
     with pytest.raises(ValueError, match="is not a valid Syscall"):
         describe(key)
+
+
+def test_tls_has_reasons_of_its_own_instead_of_errnos() -> None:
+    """What is wrong with a certificate is one outcome, everything else another; unknown numbers stay numbers."""
+    assert describe(error_key(Syscall.TLS, TlsReason.CERTIFICATE_EXPIRED)) == (
+        "tls",
+        "CERTIFICATE_EXPIRED",
+        "certificate",
+    )
+    assert describe(error_key(Syscall.TLS, TlsReason.ALERT)) == ("tls", "ALERT", "tls")
+    assert describe(error_key(Syscall.TLS, 999)) == ("tls", "999", "tls")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.metrics.remedies import Change, ranked
-from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target
+from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 
 TARGETS = (Target(Endpoint("127.0.0.1", 9000), sink=False), Target(Endpoint("127.0.0.1", 9001), sink=False))
 #: The default range, one source, one target.
@@ -161,3 +161,11 @@ def test_a_gain_is_added_capacity(plan: Plan, short: int) -> None:
         elif "widen" in line:
             changed = replace(changed, capacity_per_pair=64_512)
         assert gain == changed.capacity - plan.capacity, line
+
+
+def test_in_udp_a_wider_range_loses_the_ports_of_others() -> None:
+    """Three of them, of which a listener of TCP is none."""
+    plan = replace(ONE, transport=Transport.UDP)
+    told = remedies(plan, 100, {**HOST, "listeners": [2000], "datagram_ports": [53, 2001, 2002, 2003]})
+    assert "widen ip_local_port_range to 1024-65535: +36,277" in told
+    assert not any("target" in remedy for remedy in told)  # one more of them gains nothing

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loadgen.metrics import histogram
 from loadgen.metrics.summary import CUT_SHORT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, broken_invariants, summarise
-from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Stage, Strategy, Target
+from loadgen.model import CloseMode, Endpoint, Manners, Plan, PortRange, Stage, Strategy, Target, Traffic, Transport
 
 PLAN = Plan(
     name="fold",
@@ -279,6 +279,18 @@ def test_the_sentence_about_one_source_names_it() -> None:
     assert "127.0.0.2" in fold([*SERIES[:-1], {**SERIES[-1], "sink": sink(99, 0, 58, 41)}])["sink"]["text"]
 
 
+@pytest.mark.parametrize("manners", [Manners(reset=True), Manners(drop=0.1), Manners()])
+def test_what_a_sink_reset_on_purpose_it_has_accepted(manners: Manners) -> None:
+    """Some of it before this side knew of a connection: failed here, accepted there."""
+    plan = replace(PLAN, targets=(replace(PLAN.targets[0], manners=manners),))
+    reset = ["connect", "ECONNRESET", "reset", 1]
+    end = {**SERIES[-1], "errors": [reset, LOST], "sink": sink(100, 0, 60, 40)}
+    seen = fold([*SERIES[:-1], end], plan=plan)["sink"]
+    assert seen["agrees"] is (manners != Manners())
+    if seen["agrees"]:
+        assert seen["text"].endswith("this side established 99 and saw 1 reset before it knew that they were.")
+
+
 def test_connections_to_somebody_else_are_not_the_sinks() -> None:
     """Two sources, of two targets only the first is ours: 59 + 40 connections to it, 30 + 20 elsewhere."""
     plan = replace(PLAN, connections=150, targets=(*PLAN.targets, Target(Endpoint("127.0.0.9", 80), sink=False)))
@@ -484,3 +496,38 @@ def test_a_target_that_never_accepts_is_not_compared() -> None:
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
     seen = line(4.0, "done", pairs=[[5, 0, 0], [10, 0, 0]], sink=sunk({"127.0.0.2": 5}))
     assert summarise(plan.to_json(), {}, [seen], [ENDED], run="r")["sink"]["agrees"]
+
+
+# --- UDP ----------------------------------------------------------------------------------------
+
+
+def heard(**accepted: int) -> dict[str, Any]:
+    """A sink's last word on datagrams from the addresses a and b (127.0.0.2 and 3) and c, a stranger's."""
+    names = {"a": "127.0.0.2", "b": "127.0.0.3", "c": "127.0.0.9"}
+    rows = [{"source": names[key], "accepted": count, "source_ports": count} for key, count in accepted.items()]
+    datagrams = {"received": 30, "answered": 20, "dropped": 5}
+    return {"accepted": sum(accepted.values()), "open": 0, "sources": rows, "datagrams": datagrams}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "agrees"),
+    [({"a": 5, "b": 10}, True), ({"a": 4}, True), ({}, True), ({"a": 6}, False), ({"a": 5, "c": 1}, False)],
+)
+def test_in_udp_a_sink_hears_no_more_than_what_was_connected(accepted: dict[str, int], agrees: bool) -> None:
+    """It may well hear less: a socket that sends nothing, or whose datagrams are lost, is never heard of."""
+    plan = replace(PLAN, transport=Transport.UDP)
+    seen = line(4.0, "done", pairs=[[5, 0, 0], [10, 0, 0]], sink=heard(**accepted))
+    found = summarise(plan.to_json(), {}, [seen], [ENDED], run="r")["sink"]
+    assert (found["agrees"], found["accepted"]) == (agrees, sum(accepted.values()))
+    assert found["datagrams"] == {"received": 30, "answered": 20, "dropped": 5}
+    assert "127.0.0" in found["text"] or agrees
+
+
+def test_in_udp_requests_are_answered_lost_or_on_their_way() -> None:
+    plan = replace(PLAN, transport=Transport.UDP, traffic=Traffic("echo"))
+    latency = {"lateness": {}, "connect": {}, "arrival": {}, "exchange": {"100": 7}}
+    last = line(4.0, "done", asked=12, unanswered=4, wrong=2, latency_ns=latency)
+    found = summarise(plan.to_json(), {}, [last], [ENDED], run="r")["traffic"]
+    assert (found["transport"], found["sent"], found["answered"], found["lost"], found["wrong"]) == ("udp", 12, 7, 4, 2)
+    of_tcp = summarise(replace(plan, transport=Transport.TCP).to_json(), {}, [last], [ENDED], run="r")["traffic"]
+    assert not {"sent", "answered", "lost"} & set(of_tcp)

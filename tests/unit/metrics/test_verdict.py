@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loadgen.metrics.outcomes import Outcome, Syscall, describe, error_key
 from loadgen.metrics.verdict import LIMITS, decide
-from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target
+from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 
 DOCS = Path(__file__).parents[3] / "docs" / "verdict.md"
 #: The default range from two sources to two targets: four spaces of 28,232.
@@ -392,3 +392,39 @@ def test_every_run_has_a_verdict(case: tuple[dict[str, Any], Plan], host: dict[s
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.ESTABLISHED])
 def test_no_outcome_of_a_failure_is_without_a_limit(outcome: Outcome) -> None:
     assert decide(run((("connect", "EINVAL", outcome.value), 1)), PLAN, HOST)["limit"] != "none"
+
+
+# --- UDP ----------------------------------------------------------------------------------------
+
+NO_PORT = ("connect", "EAGAIN", "no-free-port")
+#: A hundred ports, one source and two targets, of which a hundred sockets are room for.
+UDP = replace(WALL, transport=Transport.UDP, strategy=Strategy.LATE_RANGE, targets=PLAN.targets)
+
+
+def test_in_udp_the_wall_is_the_source_and_shared_ports_are_the_way_past_it() -> None:
+    verdict = decide(run((NO_PORT, 50), plan=UDP), UDP, HOST)
+    assert (verdict["limit"], verdict["predicted"], verdict["observed"]) == ("source-ports", 100, 100)
+    assert verdict["evidence"] == ["connect EAGAIN 50 times", "127.0.0.2: 100 of 100 source ports in use"]
+    assert verdict["remedies"][0] == "use explicit: each port serves every target: +100"
+
+
+def test_in_udp_connect_alone_has_one_wall_for_all_sources() -> None:
+    plan = replace(UDP, strategy=Strategy.KERNEL, sources=("127.0.0.2", "127.0.0.3"), targets=PLAN.targets)
+    verdict = decide(run((NO_PORT, 50), plan=plan), plan, HOST)
+    assert verdict["evidence"][1] == "this host: 100 of 100 source ports in use"
+    assert not any("cost flat" in remedy for remedy in verdict["remedies"])
+
+
+def test_in_udp_time_wait_of_others_explains_nothing() -> None:
+    verdict = decide(run((NO_PORT, 100), plan=UDP, opened=50, time_wait=500), UDP, HOST)
+    assert verdict["limit"] == "port-held"
+    assert any("ss -uanp" in remedy for remedy in verdict["remedies"])
+    tcp = replace(WALL, strategy=Strategy.BIND)
+    assert decide(run((PORT, 100), plan=tcp, opened=50, time_wait=500), tcp, HOST)["limit"] == "time-wait"
+
+
+def test_in_udp_nobody_there_is_a_loss_with_its_own_remedy() -> None:
+    verdict = decide(run((("recv", "ECONNREFUSED", "lost"), 150), plan=UDP), UDP, HOST)
+    assert verdict["limit"] == "lost"
+    assert "ECONNREFUSED is an ICMP port unreachable" in verdict["evidence"]
+    assert verdict["remedies"] == ["start the server at the targets; nothing has that port there"]

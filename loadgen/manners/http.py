@@ -1,0 +1,86 @@
+"""HTTP/1.1 (RFC 9112) as a server: every request gets the same answer. h11 does the parsing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from http import HTTPStatus
+from typing import Final
+
+import h11
+
+#: Answers that have no body, and so say nothing about its length (RFC 9110 8.6, 15.4.5).
+WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
+@cache
+def _body(size: int) -> bytes:
+    return b"x" * size
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""
+
+
+class Http:
+    """status, body_bytes: the answer. requests_max: after so many it says `Connection: close`, and closes."""
+
+    def __init__(self, status: int, body_bytes: int, requests_max: int | None) -> None:
+        self._status, self._body_bytes, self._requests_left = status, body_bytes, requests_max
+        self._connection = h11.Connection(h11.SERVER)
+        self._method = b""
+        self.over = False
+
+    def hear(self, data: bytes) -> Sequence[bytes]:
+        """The answers to all requests that are whole now; one that is none is answered with 400 or its like."""
+        if self.over:
+            return ()
+        answers: list[bytes] = []
+        try:
+            self._connection.receive_data(data)
+            while not self.over and self._step(answers):
+                pass
+        except h11.RemoteProtocolError as error:
+            if self._connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                answers.append(self._answer(error.error_status_hint, 0, last=True))
+            self.over = True
+        return answers
+
+    def _step(self, answers: list[bytes]) -> bool:
+        """Take one part of a request; False when there is none."""
+        connection = self._connection
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            if connection.they_are_waiting_for_100_continue:
+                answers.append(connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            return False
+        if isinstance(event, h11.Request):
+            self._method = event.method
+        elif isinstance(event, h11.EndOfMessage):
+            if self._requests_left is not None:
+                self._requests_left -= 1
+            # CONNECT would make a tunnel of it, to wherever.
+            status = HTTPStatus.METHOD_NOT_ALLOWED if self._method == b"CONNECT" else self._status
+            answers.append(self._answer(status, self._body_bytes, last=self._requests_left == 0))
+            if connection.our_state is h11.DONE:
+                connection.start_next_cycle()
+            else:
+                self.over = True
+        elif isinstance(event, h11.ConnectionClosed):
+            self.over = True
+        return True
+
+    def _answer(self, status: int, size: int, *, last: bool) -> bytes:
+        bare = status in WITHOUT_BODY
+        headers = [] if bare else [("Content-Type", "text/plain"), ("Content-Length", str(size))]
+        if last:
+            headers.append(("Connection", "close"))
+        send = self._connection.send
+        parts = [send(h11.Response(status_code=status, reason=_reason(status), headers=headers))]
+        if size and not bare and self._method != b"HEAD":
+            parts.append(send(h11.Data(data=_body(size))))
+        parts.append(send(h11.EndOfMessage()))
+        return b"".join(part or b"" for part in parts)

@@ -1,0 +1,112 @@
+"""`sink` of a target: whether loadgen listens there, and how that sink treats those who connect."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, WithJsonSchema, model_validator
+
+from loadgen import quantities
+from loadgen.model import Manners, Speaks
+from loadgen.scenario.values import Duration, Model, Rate, within, wrong_at
+
+_BODY_MAX: Final = 16 * 1024 * 1024
+#: Answers that have no body (RFC 9110 15.3.5, 15.4.5).
+_WITHOUT_BODY: Final = (204, 304)
+_HTTP_ONLY: Final = ("status", "body")
+#: What a sink that never reads cannot do.
+_HEARS: Final = ("speaks", "tls", "delay", "close_after_requests", "status", "body")
+
+
+def _readable(per_s: float) -> float:
+    if 0 < per_s < 1:
+        raise ValueError("write a rate in bytes from 1/s, or 0/s for a sink that never reads")
+    return per_s
+
+
+class SinkSpec(Model):
+    """How a sink of ours treats those who connect to it."""
+
+    speaks: Speaks = Field(
+        Speaks.ECHO, description="echo: sends back what it reads; http: answers requests; nothing: reads, never answers"
+    )
+    tls: StrictBool = Field(False, description="whether it speaks TLS, with a certificate made for the run")
+    reset: StrictBool = Field(False, description="whether it resets each connection that it has accepted")
+    drop: (
+        Annotated[
+            float,
+            BeforeValidator(quantities.share),
+            WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$"}),
+        ]
+        | None
+    ) = Field(None, description="share of the connections that it resets, evenly spread", examples=["10%"])
+    delay_s: Annotated[Duration, AfterValidator(within("0s", "1h"))] = Field(
+        cast(Any, "0s"), alias="delay", description="duration each answer waits", examples=["50ms"]
+    )
+    close_after_s: Annotated[Duration, AfterValidator(within("1ms", "8760h"))] | None = Field(
+        None, alias="close_after", description="duration from accept() until it closes", examples=["5s"]
+    )
+    close_after_requests: StrictInt | None = Field(
+        None, ge=1, le=1_000_000_000, description="requests after which it closes; without http a read is one"
+    )
+    read_per_s: Annotated[Rate, AfterValidator(_readable)] | None = Field(
+        None, alias="read", description="bytes that it reads of each connection; 0/s: none, ever", examples=["1000/s"]
+    )
+    status: StrictInt = Field(200, ge=200, le=599, description="of its answers in HTTP", examples=[503])
+    body: StrictInt = Field(0, ge=0, le=_BODY_MAX, description="bytes in its answers in HTTP", examples=[1024])
+
+    @property
+    def manners(self) -> Manners:
+        """The same as the plan knows it."""
+        return Manners(
+            speaks=self.speaks,
+            tls=self.tls,
+            reset=self.reset,
+            drop=self.drop or 0.0,
+            delay_s=float(self.delay_s),
+            close_after_s=self.close_after_s,
+            close_after_requests=self.close_after_requests,
+            read_per_s=None if self.read_per_s is None else int(self.read_per_s),
+            status=self.status,
+            body_bytes=self.body,
+        )
+
+    @property
+    def _said(self) -> list[str]:
+        """The keys that were written, by their names in the file."""
+        fields = type(self).model_fields
+        return [fields[name].alias or name for name in fields if name in self.model_fields_set]
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> SinkSpec:
+        for key in self._said:
+            if self.reset and key != "reset":
+                message = f"reset: true resets every connection at once; leave {key} out"
+            elif self.speaks is not Speaks.HTTP and key in _HTTP_ONLY:
+                message = f"{key} is about answers in HTTP; write speaks: http, or leave {key} out"
+            elif self.speaks is Speaks.NOTHING and key == "delay":
+                message = f"speaks: nothing never answers; leave {key} out"
+            elif self.read_per_s == 0 and key in _HEARS:
+                message = f"read: 0/s never reads, and so never gets to that; leave {key} out"
+            else:
+                continue
+            raise wrong_at((key,), message, "wrong_key")
+        if self.body and self.status in _WITHOUT_BODY:
+            raise wrong_at(("body",), f"an answer with status {self.status} has no body; leave body out", "wrong_key")
+        return self
+
+
+def _mapping(value: object) -> object:
+    """`true` is a sink with the plain manners, `false` none; a mapping is a sink that has others."""
+    if isinstance(value, bool):
+        return {} if value else None
+    if not isinstance(value, (dict, SinkSpec)):
+        raise ValueError("write true or false, or a mapping as {speaks: http}")
+    return value
+
+
+def _boolean_or_mapping(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"type": "boolean"}, *(kind for kind in schema["anyOf"] if kind != {"type": "null"})]
+
+
+SinkField = Annotated[SinkSpec | None, BeforeValidator(_mapping), Field(json_schema_extra=_boolean_or_mapping)]

@@ -1,0 +1,161 @@
+"""`protocol` and `tls` of a scenario: what connections carry, checked by the protocol's own class, and by OpenSSL."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, PlainValidator, StrictBool, TypeAdapter, ValidationError, WithJsonSchema
+
+from loadgen import protocols
+from loadgen.model import Tls, Traffic
+from loadgen.scenario.values import Model, at_most, wrong_at
+
+#: A bundle of every authority there is takes a fifth of it.
+_CA_BYTES_MAX: Final = 1 << 20
+_ALPN_MAX: Final = 16
+
+
+def _traffic(value: object) -> Traffic:
+    """`echo`, or `{name: echo, size: 64}`. Raises: ValueError and PydanticCustomError with what to write."""
+    written = {"name": value} if isinstance(value, str) else value
+    if not isinstance(written, dict) or not isinstance(written.get("name"), str):
+        raise ValueError("write the name of a protocol, or a mapping with it, for example {name: echo, size: 64}")
+    name, options = written["name"], {str(key): option for key, option in written.items() if key != "name"}
+    place = ("name",) if isinstance(value, dict) else ()
+    if name == "tcp":
+        if options:
+            raise wrong_at(
+                (next(iter(options)),), "tcp has no options; leave it out, or name another protocol", "wrong_key"
+            )
+        return Traffic()
+    protocol = _found(name, place)
+    known = [one.name for one in fields(protocol) if one.init]
+    for key in options:
+        if key not in known:
+            raise wrong_at((key,), f"{name} has no such option; {_nearest(key, known)}", "wrong_key")
+    try:
+        made = TypeAdapter(protocol).validate_json(json.dumps(options), strict=True)  # of JSON, a list may be a tuple
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = tuple(step for step in first["loc"] if isinstance(step, (str, int)))
+        raise wrong_at(where, str(first.get("ctx", {}).get("error") or first["msg"])) from None
+    if not protocols.own_connector(name):
+        _try(name, made, place)
+    return Traffic(name, made.carried() if isinstance(made, protocols.Portable) else options)
+
+
+def _found(name: str, place: tuple[str, ...]) -> Any:
+    """The class of a protocol. Raises: PydanticCustomError where there is none, or it is not as it has to be."""
+    try:
+        protocol = protocols.find(name)
+    except LookupError:
+        raise wrong_at(place, f"unknown protocol; {_nearest(name, protocols.names())}") from None
+    except Exception as error:  # whatever somebody else's module raises when it is imported
+        raise wrong_at(place, f"{name} cannot be loaded ({_in_a_line(error)}); mend or reinstall its package") from None
+    exchange = all(callable(getattr(protocol, method, None)) for method in ("request", "reply"))
+    if not isinstance(protocol, type) or not is_dataclass(protocol) or not (exchange or hasattr(protocol, "connector")):
+        raise wrong_at(place, f"{name} is no dataclass with the methods request and reply; mend its package")
+    return protocol
+
+
+def _try(name: str, made: protocols.Exchange, place: tuple[str, ...]) -> None:
+    """See whether it makes requests, before any load. Raises: PydanticCustomError where it does not."""
+    try:
+        request: object = made.request(0)
+    except Exception as error:  # whatever somebody else's protocol raises
+        raise wrong_at(place, f"{name} makes no request ({_in_a_line(error)}); mend its package") from None
+    if not isinstance(request, bytes):
+        raise wrong_at(place, f"{name} makes a request of type {type(request).__name__}, not bytes; mend its package")
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _nearest(word: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(word, valid, 1)
+    return f'did you mean "{close[0]}"?' if close else f"write one of {', '.join(valid) or 'none'}"
+
+
+TrafficSpec = Annotated[
+    Traffic,
+    PlainValidator(_traffic),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+            ]
+        }
+    ),
+]
+
+
+def _server_name(text: str) -> str:
+    if (
+        not text
+        or len(text) > 253
+        or text.startswith(".")
+        or not text.isascii()
+        or not text.isprintable()
+        or " " in text
+    ):
+        raise ValueError("write a host name in ASCII, as api.example.com, or an address")
+    return text
+
+
+def _alpn_name(text: str) -> str:
+    if not 1 <= len(text) <= 255 or not text.isascii():
+        raise ValueError("write a name of 1 to 255 ASCII characters, as h2 or http/1.1")
+    return text
+
+
+def _authorities(name: str) -> str:
+    """The PEM text of a file of certificates. Raises: ValueError when it is none that OpenSSL takes."""
+    import ssl  # 20 ms that a scenario without TLS does not need
+
+    try:
+        with Path(name).open("rb") as file:
+            data = file.read(_CA_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"cannot be read ({reason}); check path and permissions") from None
+    if len(data) > _CA_BYTES_MAX:
+        raise ValueError(f"is longer than {_CA_BYTES_MAX:,} bytes; write the file of the authorities that are needed")
+    try:
+        text = data.decode()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ValueError, ssl.SSLError):
+        raise ValueError(
+            "holds no certificate in PEM; write the file of the authority, -----BEGIN CERTIFICATE-----"
+        ) from None
+    return text
+
+
+class TlsSpec(Model):
+    """TLS on every connection, before anything else is sent."""
+
+    server_name: Annotated[str, AfterValidator(_server_name)] | None = Field(
+        None,
+        description="for SNI and the check of the certificate; left out: the target's host name, else its address",
+        examples=["api.example.com"],
+    )
+    alpn: Annotated[tuple[Annotated[str, AfterValidator(_alpn_name)], ...], AfterValidator(at_most(_ALPN_MAX))] = Field(
+        (), description="protocols to offer", examples=[["h2", "http/1.1"]]
+    )
+    ca: Annotated[str, AfterValidator(_authorities)] | None = Field(
+        None,
+        description="file of certificates to trust, PEM; left out: the system's, or for sinks of ours the run's own",
+        examples=["ca.pem"],
+    )
+    verify: StrictBool = Field(True, description="whether the certificate has to be good")
+    resume: StrictBool = Field(False, description="whether to offer the session of an earlier connection")
+
+    @property
+    def tls(self) -> Tls:
+        """The same as the plan knows it."""
+        return Tls(self.server_name or "", self.alpn, self.ca or "", self.verify, self.resume)

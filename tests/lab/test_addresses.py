@@ -1,0 +1,343 @@
+"""Where connections come from and go to, on real sockets: IPv6, routed prefixes, zones, names, shares."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadgen import scenario as scenarios
+from loadgen.errors import HostError, UsageError
+from loadgen.kernel import host, routes
+from loadgen.metrics.recorder import PairColumn
+from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
+from loadgen.run import Options, Orchestrator, Result
+
+from .support import Crew, ip, listen, make_plan, on_loop, until
+
+#: A prefix that a test makes this namespace's own, by one route.
+PREFIX = "fd00:77::"
+RANGE = "40000 40063"
+PORTS = PortRange(40_000, 40_063)
+
+
+def route_prefix() -> None:
+    ip(f"-6 route add local {PREFIX}/64 dev lo")
+
+
+def ip_says(command: str) -> str:
+    return subprocess.run(["ip", *command.split()], check=True, capture_output=True, text=True).stdout
+
+
+def run(tmp_path: Path, text: str, *allow: str) -> Result:
+    """A whole run in this namespace, which is the host as far as the scenario knows."""
+
+    async def execute() -> Result:
+        orchestrator = Orchestrator(
+            scenarios.parse(text),
+            text,
+            Options(results=tmp_path, allow=allow, port_blocking=True),
+            observer=lambda _plan, _line: None,
+            notice=lambda _text: None,
+        )
+        return await orchestrator.execute()
+
+    return on_loop(execute, asyncio.new_event_loop)
+
+
+def opened(result: Result) -> dict[tuple[str, str], int]:
+    """Connections of each (source, target)."""
+    assert result.summary["outcomes"]["failed"] == 0, result.summary["errors"]
+    return {(pair["source"], pair["target"]): pair["established"] for pair in result.summary["sources"]}
+
+
+def events(result: Result) -> list[str]:
+    return [json.loads(line)["text"] for line in (result.path / "events.jsonl").read_text().splitlines()]
+
+
+def plan_of(result: Result) -> dict[str, Any]:
+    plan: dict[str, Any] = json.loads((result.path / "plan.json").read_text())
+    return plan
+
+
+# --- IPv6 -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.lab(RANGE)
+@pytest.mark.parametrize("strategy", ["late-range", "late", "explicit", "kernel", "exclusive", "bind"])
+def test_every_port_of_ipv6_loopback_can_be_used(tmp_path: Path, strategy: str) -> None:
+    text = f"""
+name: six
+sources: {{addresses: "::1", strategy: {strategy}}}
+targets: [{{address: "[::1]:9000", sink: true}}]
+connections: 64
+workers: 2
+"""
+    result = run(tmp_path, text)
+    assert opened(result) == {("::1", "[::1]:9000"): 64}
+    assert result.summary["sink"]["agrees"]
+
+
+@pytest.mark.lab(RANGE)
+def test_mapped_addresses_are_ipv4_all_the_way(tmp_path: Path) -> None:
+    text = """
+name: mapped
+sources: {addresses: "::ffff:127.0.0.2-::ffff:127.0.0.3"}
+targets: [{address: "[::ffff:127.0.0.1]:9000-9001", sink: true}]
+connections: 8
+"""
+    assert set(opened(run(tmp_path, text)).items()) == {
+        ((source, target), 2)
+        for source in ("127.0.0.2", "127.0.0.3")
+        for target in ("127.0.0.1:9000", "127.0.0.1:9001")
+    }
+
+
+# --- Prefixes that are only routed ------------------------------------------------------------------------
+
+
+def test_the_kernel_says_which_addresses_are_local_by_a_route() -> None:
+    route_prefix()
+    ip("route add local 10.9.0.0/16 dev lo")
+    asked = ["127.0.0.1", "::1", f"{PREFIX}1", f"{PREFIX}ffff:1", "10.9.255.1", "fd00:78::1", "10.8.0.1"]
+    assert list(routes.not_local(asked)) == ["fd00:78::1", "10.8.0.1"]
+    many = [f"10.{8 + n % 2}.{n >> 8}.{n & 255}" for n in range(1000)]
+    assert list(routes.not_local(many)) == many[::2]
+
+
+def test_a_routed_prefix_can_be_bound_with_freebind_alone() -> None:
+    route_prefix()
+    assert host.read([f"{PREFIX}5"], []).missing_sources == (f"{PREFIX}5",)
+    assert host.read([f"{PREFIX}5"], [], freebind=True).missing_sources == ()
+
+
+@pytest.mark.lab(RANGE)
+@pytest.mark.parametrize("strategy", ["late-range", "explicit", "bind"])
+def test_a_thousand_addresses_of_a_prefix_need_no_interface(tmp_path: Path, strategy: str) -> None:
+    route_prefix()
+    text = f"""
+name: prefix
+sources: {{addresses: "{PREFIX}1-{PREFIX}3e8", strategy: {strategy}, freebind: true}}
+targets: [{{address: "[::1]:9000", sink: true}}]
+connections: 2000
+close: rst
+"""
+    if strategy == "explicit":
+        text = text.replace("freebind", "ports: 41000-41003, freebind")
+    result = run(tmp_path, text)
+    assert set(opened(result).values()) == {2}
+    assert len(opened(result)) == 1000
+    assert result.summary["sink"]["agrees"]
+    assert plan_of(result)["freebind"] is True
+
+
+def test_a_prefix_that_is_not_routed_is_refused_before_any_load(tmp_path: Path) -> None:
+    text = f"""
+name: prefix
+sources: {{addresses: "{PREFIX}1", freebind: true}}
+targets: [{{address: "[::1]:9000", sink: true}}]
+connections: 1
+"""
+    with pytest.raises(HostError, match=rf"{PREFIX}1 is not routed to this host; .*ip route add local {PREFIX}1/128"):
+        run(tmp_path, text)
+    route_prefix()
+    with pytest.raises(HostError, match=r"is not on this host; add it with: ip address add"):
+        run(tmp_path, text.replace(", freebind: true", ""))
+
+
+# --- Zones ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def link() -> None:
+    """Two ends of a cable, each with a link-local address; both live in the namespace of the test."""
+    ip("link add va type veth peer name vb")
+    for end, address in (("va", "fe80::a"), ("vb", "fe80::b")):
+        ip(f"link set {end} addrgenmode none")
+        ip(f"address add {address}/64 dev {end} nodad")
+    for end in ("va", "vb"):
+        ip(f"link set {end} up")
+    for end in ("va", "vb"):  # one that came up first passes nothing on until the kernel has seen the other
+        until(lambda end=end: "state UP" in ip_says(f"link show {end}"))  # type: ignore[misc]
+
+
+ZONED = """
+name: zoned
+sources: {addresses: "fe80::a%va", strategy: late-range}
+targets: [{address: "[fe80::b%va]:9000"}]
+connections: 8
+"""
+
+
+@pytest.mark.lab(RANGE)
+@pytest.mark.parametrize("strategy", ["late-range", "late", "bind", "kernel"])
+@pytest.mark.usefixtures("link")
+def test_link_local_addresses_work_with_their_zone(tmp_path: Path, strategy: str) -> None:
+    with listen(Endpoint("fe80::b%vb", 9000)) as listener:
+        result = run(tmp_path, ZONED.replace("late-range", strategy), "fe80::/64")
+        assert opened(result) == {("fe80::a%va", "[fe80::b%va]:9000"): 8}
+        peers = set()
+        for _ in range(8):
+            connection, peer = listener.accept()
+            connection.close()
+            peers.add((peer[0], socket.if_indextoname(peer[3])))
+    assert peers == {("fe80::a", "vb")}
+
+
+@pytest.mark.usefixtures("link")
+def test_link_local_targets_need_to_be_allowed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"fe80::b is link-local .*--allow fe80::b/128"):
+        run(tmp_path, ZONED)
+
+
+@pytest.mark.usefixtures("link")
+@pytest.mark.parametrize("place", ["fe80::a%va", "fe80::b%va"])
+def test_a_zone_that_is_no_interface_is_refused_before_any_load(tmp_path: Path, place: str) -> None:
+    with pytest.raises(HostError, match=r"there is no interface 'nil0' here"):
+        run(tmp_path, ZONED.replace(place, place.replace("va", "nil0")), "fe80::/10")
+
+
+@pytest.mark.usefixtures("link")
+def test_a_link_local_source_that_is_not_here_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"fe80::c%va is not on this host"):
+        run(tmp_path, ZONED.replace("fe80::a%va", "fe80::c%va"), "fe80::/10")
+
+
+@pytest.mark.lab(RANGE)
+@pytest.mark.usefixtures("link")
+def test_both_sides_mean_the_same_source_although_only_one_knows_the_zone(tmp_path: Path) -> None:
+    text = ZONED.replace("fe80::b%va", "fe80::a%va").replace('9000"', '9000", sink: true')
+    result = run(tmp_path, text, "fe80::/10")
+    assert result.summary["sink"]["agrees"]
+    assert result.summary["sink"]["sources"][0]["source"] == "fe80::a"
+
+
+# --- Names ------------------------------------------------------------------------------------------------
+
+NAMED = """
+name: named
+sources: {addresses: ["127.0.0.2", "::1"]}
+targets: [{address: "localhost:9000-9001", sink: true}]
+connections: 8
+"""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A resolver that knows localhost as dual-stack; the names it was asked for."""
+    names: list[str] = []
+
+    def getaddrinfo(name: str, _port: None, *, type: int) -> list[Any]:  # noqa: A002  # its name there
+        names.append(name)
+        if name != "localhost":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [
+            (socket.AF_INET6, type, 6, "", ("::1", 0, 0, 0)),
+            (socket.AF_INET, type, 6, "", ("127.0.0.1", 0)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return names
+
+
+@pytest.mark.lab(RANGE)
+@pytest.mark.parametrize("lab", ["", "lab: {}\n"])
+def test_a_name_stands_for_both_families(tmp_path: Path, asked: list[str], lab: str) -> None:
+    result = run(tmp_path, NAMED + lab)
+    assert opened(result) == {
+        ("::1", "[::1]:9000"): 2,
+        ("::1", "[::1]:9001"): 2,
+        ("127.0.0.2", "127.0.0.1:9000"): 2,
+        ("127.0.0.2", "127.0.0.1:9001"): 2,
+    }
+    assert asked == ["localhost"]
+    assert [target["host"] for target in plan_of(result)["targets"]] == ["localhost"] * 4
+    assert any(text.startswith("localhost is ::1, 127.0.0.1, resolved at 20") for text in events(result))
+
+
+@pytest.mark.lab(RANGE)
+@pytest.mark.usefixtures("asked")
+def test_a_family_without_a_source_is_left_out(tmp_path: Path) -> None:
+    result = run(tmp_path, NAMED.replace(', "::1"', ""))
+    assert set(opened(result)) == {("127.0.0.2", "127.0.0.1:9000"), ("127.0.0.2", "127.0.0.1:9001")}
+    assert "::1 of localhost left out: no source address is IPv6" in events(result)
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_name_without_an_address_stops_everything(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"^no\.such\.name cannot be resolved: Name or service not known; check"):
+        run(tmp_path, NAMED.replace("localhost", "no.such.name"))
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Shares -----------------------------------------------------------------------------------------------
+
+
+def counts(crew: Crew) -> list[int]:
+    return [pair[PairColumn.ESTABLISHED] for pair in crew.line()["pairs"]]
+
+
+@pytest.mark.lab(RANGE)
+@pytest.mark.parametrize(("connections", "workers"), [(7, 1), (41, 2), (101, 3), (240, 4)])
+def test_connections_are_spread_evenly_over_the_pairs(connections: int, workers: int) -> None:
+    targets = tuple(Target(Endpoint("127.0.0.1", 9000 + n), sink=False) for n in range(3))
+    spread = opened_by(targets, ("127.0.0.2", "127.0.0.3"), connections, workers)
+    assert sum(spread) == connections
+    assert max(spread) - min(spread) <= 1
+
+
+@pytest.mark.lab(RANGE)
+@pytest.mark.parametrize(("connections", "workers"), [(10, 1), (41, 2), (101, 3), (160, 4)])
+def test_connections_are_spread_by_the_weights(connections: int, workers: int) -> None:
+    weights = (3, 1, 1)
+    targets = tuple(
+        Target(Endpoint("127.0.0.1", 9000 + n), sink=False, weight=weight) for n, weight in enumerate(weights)
+    )
+    spread = opened_by(targets, ("127.0.0.2", "127.0.0.3"), connections, workers)
+    assert sum(spread) == connections
+    for pair, count in enumerate(spread):
+        assert abs(count - connections * weights[pair // 2] / 10) < 2
+
+
+@pytest.mark.lab(RANGE)
+def test_where_a_heavy_pair_has_no_port_left_the_others_take_over() -> None:
+    """96 of 104 would be its share, and it has 64 ports; to find that out costs one attempt."""
+    heavy = (
+        Target(Endpoint("127.0.0.1", 9000), sink=False, weight=12),
+        Target(Endpoint("127.0.0.1", 9001), sink=False),
+    )
+    assert opened_by(heavy, ("127.0.0.2",), 104, 1) == [64, 39]
+
+
+def opened_by(targets: tuple[Target, ...], sources: tuple[str, ...], connections: int, workers: int) -> list[int]:
+    """Connections of each pair, target by target."""
+    listeners = [listen(target.endpoint) for target in targets]
+    plan = make_plan(
+        targets=targets,
+        sources=sources,
+        connections=connections,
+        workers=workers,
+        strategy=Strategy.LATE_RANGE,
+        ports=PORTS,
+        capacity_per_pair=len(PORTS),
+        close=CloseMode.RST,
+    )
+
+    async def body() -> list[int]:
+        async with Crew(plan) as crew:
+            await crew.muster()
+            await crew.go()
+            found = counts(crew)
+            await crew.drain()
+            return found
+
+    try:
+        return on_loop(body, asyncio.new_event_loop)
+    finally:
+        for listener in listeners:
+            listener.close()

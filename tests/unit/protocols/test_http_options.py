@@ -1,0 +1,68 @@
+"""Options of HTTP: what can be asked, and which reply is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadgen import protocols
+from loadgen.protocols.http import Http
+
+
+def test_it_brings_its_own_connector_and_is_no_exchange() -> None:
+    assert "http" in protocols.names()
+    assert protocols.find("http") is Http  # type: ignore[comparison-overlap]  # it is found where exchanges are
+    assert protocols.own_connector("http") == "loadgen.http:connector_of"
+    assert protocols.own_connector("echo") == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": ""}, "method such as GET"),
+        ({"method": "GET /"}, "method such as GET"),
+        ({"method": "CONNECT"}, "method such as GET"),
+        ({"path": "health"}, "begins with /"),
+        ({"path": ""}, "begins with /"),
+        ({"path": "/a b"}, "no space"),
+        ({"path": "/a\r\nX: y"}, "no space"),
+        ({"path": "/a#b"}, "no #"),
+        ({"path": "/ä"}, "begins with /"),
+        ({"headers": {"X y": "z"}}, "NAME: VALUE"),
+        ({"headers": {"X": "y\r\nZ: z"}}, "NAME: VALUE"),
+        ({"headers": {"": "y"}}, "NAME: VALUE"),
+        ({"status": 100}, "200 to 599"),
+        ({"status": (200, 600)}, "200 to 599"),
+        ({"status": ()}, "200 to 599"),
+        ({"max_body": -1}, "max_body"),
+        ({"max_body": (1 << 30) + 1}, "max_body"),
+    ],
+)
+def test_what_cannot_be_sent_or_expected_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Http(**options)
+
+
+def test_statuses_may_be_one_or_several_and_come_as_a_list() -> None:
+    assert Http().statuses == (200,)
+    assert Http(status=(200, 204)).statuses == (200, 204)
+    assert Http(status=[200, 204]).statuses == (200, 204)  # type: ignore[arg-type]  # as a plan carries it
+
+
+@pytest.mark.parametrize(
+    ("http", "status", "body", "right"),
+    [
+        (Http(), 200, b"", True),
+        (Http(), 204, b"", False),
+        (Http(status=(200, 204)), 204, b"", True),
+        (Http(expect="größer"), 200, "noch größer".encode(), True),
+        (Http(expect="größer"), 200, b"hello", False),
+        (Http(max_body=5), 200, b"hello", True),
+        (Http(max_body=5), 200, b"hello!", False),
+        (Http(max_body=0), 200, b"", True),
+    ],
+)
+def test_the_right_reply(http: Http, status: int, body: bytes, right: bool) -> None:
+    assert http.right(status, body) is right
+    assert http.right(status, bytearray(body)) is right

@@ -1,0 +1,118 @@
+"""`sink` of a target: true, false, or manners; and what cannot be meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadgen import scenario
+from loadgen.errors import ScenarioError, UsageError
+from loadgen.model import Manners, Speaks
+from loadgen.scenario.complaint import fields_of
+from loadgen.serve import manners_of
+
+SCENARIO = """\
+name: x
+sources: {{addresses: 127.0.0.2}}
+targets: [{{address: "127.0.0.1:9000", sink: {}}}]
+connections: 1
+"""
+
+
+def parsed(sink: str) -> Manners | None:
+    """The manners of the one target; None where it has no sink."""
+    target = scenario.parse(SCENARIO.format(sink)).targets[0]
+    assert target.sink == (target.sink_spec is not None)
+    (planned,) = target.targets(["127.0.0.1"])
+    assert planned.sink == target.sink
+    assert planned.manners == (target.sink_spec.manners if target.sink_spec else Manners())
+    return planned.manners if planned.sink else None
+
+
+@pytest.mark.parametrize(("written", "manners"), [("true", Manners()), ("{}", Manners()), ("false", None)])
+def test_a_sink_or_none(written: str, manners: Manners | None) -> None:
+    assert parsed(written) == manners
+
+
+def test_every_key_is_carried_into_the_plan() -> None:
+    assert parsed(
+        "{speaks: http, tls: true, drop: 10%, delay: 50ms, close_after: 5s, close_after_requests: 100, "
+        "read: 1000/s, status: 503, body: 1024}"
+    ) == Manners(
+        speaks=Speaks.HTTP,
+        tls=True,
+        drop=0.1,
+        delay_s=0.05,
+        close_after_s=5.0,
+        close_after_requests=100,
+        read_per_s=1000,
+        status=503,
+        body_bytes=1024,
+    )
+    assert parsed("{reset: true}") == Manners(reset=True)
+    assert parsed("{speaks: nothing, close_after_requests: 1}") == Manners(Speaks.NOTHING, close_after_requests=1)
+    assert parsed("{read: 600/min}") == Manners(read_per_s=10)
+    assert parsed("{read: 0/s}") == Manners(read_per_s=0)
+
+
+@pytest.mark.parametrize(
+    ("sink", "words"),
+    [
+        ("yes", 'sink: write true or false, or a mapping as {speaks: http}; got "yes"'),
+        ("[1]", "write true or false, or a mapping"),
+        ("{spaks: http}", 'unknown key "spaks"; did you mean "speaks"?'),
+        ("{speaks: htp}", 'sink.speaks: unknown word "htp"; did you mean "http"?'),
+        ("{reset: true, drop: 10%}", "sink.drop: reset: true resets every connection at once; leave drop out"),
+        ("{tls: true, reset: true}", "leave tls out"),
+        ("{body: 1}", "body is about answers in HTTP; write speaks: http, or leave body out"),
+        ("{speaks: echo, status: 404}", "status is about answers in HTTP"),
+        ("{speaks: nothing, delay: 1s}", "speaks: nothing never answers; leave delay out"),
+        ("{read: 0/s, close_after_requests: 1}", "read: 0/s never reads, and so never gets to that"),
+        ("{read: 30/min}", "write a rate in bytes from 1/s, or 0/s"),
+        ("{speaks: http, status: 204, body: 3}", "an answer with status 204 has no body"),
+        ("{speaks: http, status: 100}", "write at least 200"),
+        ("{speaks: http, body: 20000000}", "write at most 16,777,216"),
+        ("{drop: 0%}", "write a share above 0% and up to 100%"),
+        ("{drop: 0.1}", "write a share"),
+        ("{delay: 50}", "write 30s, 2m or 500ms"),
+        ("{close_after: 0s}", "write a duration from 1ms to 8760h"),
+        ("{close_after_requests: 0}", "write at least 1"),
+        ("{reset: true}, accept: false", "a sink that never accepts has no other manners; write sink: true"),
+        ("false, backlog: 9", "backlog is about a sink of ours"),
+    ],
+)
+def test_what_cannot_be_meant(sink: str, words: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        parsed(sink)
+    assert words in str(refused.value)
+    assert str(refused.value).startswith("scenario:3:")
+
+
+def test_a_setting_of_the_command_line_reaches_into_it() -> None:
+    found = scenario.parse(SCENARIO.format("{speaks: http}"), overrides=["targets.0.sink.status=503"])
+    assert (
+        found.targets[0].sink_spec
+        == scenario.parse(SCENARIO.format("{speaks: http, status: 503}")).targets[0].sink_spec
+    )
+
+
+def test_the_schema_offers_both() -> None:
+    schema = scenario.json_schema()
+    sink = schema["$defs"]["TargetSpec"]["properties"]["sink"]
+    assert sink["anyOf"] == [{"type": "boolean"}, {"$ref": "#/$defs/SinkSpec"}]
+    assert sink["default"] is False
+    assert set(schema["$defs"]["SinkSpec"]["properties"]) == set(fields_of(("targets", "sink")))
+
+
+def test_flags_of_the_command_line_are_the_same_keys() -> None:
+    assert manners_of({}) == Manners()
+    assert manners_of({"speaks": "http", "status": 503, "close_after": "5s"}) == Manners(
+        Speaks.HTTP, status=503, close_after_s=5.0
+    )
+    for flags, words in (
+        ({"speaks": "htp"}, '--speaks: unknown word "htp"; did you mean "http"?'),
+        ({"close_after": "5"}, '--close-after: write 30s, 2m or 500ms; got "5"'),
+        ({"reset": True, "drop": "10%"}, "--drop: reset: true resets every connection at once; leave drop out"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            manners_of(flags)
+        assert str(refused.value) == words
