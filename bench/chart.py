@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bench.cases import LOADGEN, WITHOUT_METRICS
+from bench.cases import LOADGEN
 
 WIDTH, LABELS, RIGHT, ROW, TOP, BOTTOM = 860, 330, 130, 26, 58, 64
 _STYLE = """\
@@ -28,9 +28,9 @@ def rows_of(summaries: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[s
     rows = []
     for summary in summaries:
         case, name = summary["case"], summary["label"]
-        target = None if case["shows"] == "quarters" else case["target"]
+        target = case["target"] if case["shows"] == "rates" else None
         if "ratio_by_round" in summary:
-            of_what = " / without recording" if case["baseline"] == WITHOUT_METRICS else ""
+            of_what = ": connect p50" if case["shows"] == "latencies" else ""
             rows.append((name + of_what, summary["ratio_by_round"], target))
         if case["shows"] == "quarters" and "last_to_first" in summary.get(LOADGEN, {}):
             rows.append((f"{name}: last / first", summary[LOADGEN]["last_to_first"], case["target"]))

@@ -12,9 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.cases import LOADGEN, REFERENCE, WITHOUT_METRICS
+from bench.cases import LOADGEN, REFERENCE
 from bench.chart import chart
 from bench.samples import Result
+from bench.summary import LATENCIES
 
 METHOD = """\
 Each round runs both programs, one after the other, taking turns at being first; every sample has fresh
@@ -24,18 +25,35 @@ the C client opens and closes a number of connections and loadgen goes on for a 
 churn.mean_per_s. "by round" is the median of the ratios inside each round, which the drift of a shared
 machine disturbs least."""
 
+LATENCIES_METHOD = """\
+Open loop at about half of the rate that the C client reached just before without a schedule (median of three). Connect:
+connect() called to known established. Lateness: due to connect() called; both make a socket ready before it is due. The
+ratio is that of the connect p50; the goal is how far it may be from 1, either way."""
+
 METRICS_METHOD = """\
-Without recording: latencies are neither copied nor sorted into histograms, the event loop's lag is not noted
-(bench/without_metrics.py). Counters, hundredths and the two clock readings per connection stay. The recorder alone:
-its calls in a loop, no sockets. The rates of whole runs are not to be relied on: eight of nine pairs so far came out
-faster WITH recording, which cannot be its doing, and whether that is noise or the changed start is not known."""
+The data plane of three workers in one process, 64 connections each in turn (bench/recording.py). Without recording:
+latencies are neither copied nor sorted into histograms; counters, hundredths and the two clock readings per connection
+stay. Cost: the mean of the two that record less the one that does not, inside each round. Difference of the control:
+the two that record, of which nothing should come. The recorder alone: its calls in a loop, no sockets."""
 
 HELD_METHOD = """\
 Held for 10 s, the first second left out. CPU of the workers: from series.jsonl; of the sinks: from /proc/<pid>/stat.
 Memory: Pss of one worker or sink, each of which has its share of the connections, with what it began with; what the
 kernel takes for the sockets is not in it."""
 
-NAMES = {REFERENCE: "C reference", WITHOUT_METRICS: "without recording", LOADGEN: "loadgen"}
+WATCH_METHOD = """\
+C clients and C sinks hold the connections, in one namespace: both ends of each are there to read. A round reads all
+sockets through INET_DIAG once and groups the outbound ones, in one thread (bench/watching.py). Sockets per second: all
+that were read / the time of both. A round that does not find what is held, a group for each source, ends the case."""
+
+NAMES = {REFERENCE: "C reference", LOADGEN: "loadgen"}
+RECORDING_NAMES = {
+    "recording_us": "with recording",
+    "without_us": "without",
+    "control_us": "with recording, the control",
+    "cost_us": "recording costs",
+    "difference_of_control_us": "difference of the control",
+}
 
 Summary = Mapping[str, Any]
 
@@ -53,8 +71,9 @@ def verdict_text(summary: Summary) -> str:
     target = summary["case"]["target"]
     if target is None:
         return "-"
-    words = {True: "[green]met[/]", False: "[red]below target[/]", None: "not judged"}
-    return f"{words[summary['met']]} ({target:.2f})"
+    words = {True: "[green]met[/]", False: "[red]missed[/]", None: "not judged"}
+    goals = {"latencies": f"1 ± {target:.2f}", "watch": f"{target:,.0f}/s"}
+    return f"{words[summary['met']]} ({goals.get(summary['case']['shows'], f'{target:.2f}')})"
 
 
 def _table(title: str, words: Sequence[str], numbers: Sequence[str], more_words: Sequence[str] = ()) -> Table:
@@ -82,6 +101,26 @@ def rates_table(summaries: Sequence[Summary]) -> Table:
             spread_text(summary["ratio_by_round"], ".2f") if ours else "-",
             verdict_text(summary),
         )
+    return table
+
+
+def latencies_table(summaries: Sequence[Summary]) -> Table:
+    """Times to connect and lateness in an open loop, a line for each program and one for the ratio."""
+    numbers = ("connect p50", "connect p99", "lateness p50", "lateness p99")
+    table = _table("microseconds in an open loop: median (least - most)", ("case", "program"), numbers, ("target",))
+    for summary in summaries:
+        case = f"{summary['title']} ({summary['size']})"
+        for program in (REFERENCE, LOADGEN):
+            if part := summary.get(program):
+                forms = (",.1f", ",.0f", ",.0f", ",.0f")  # the first is what is judged
+                known = [(part.get(key), form) for key, form in zip(LATENCIES, forms, strict=True)]
+                texts = [spread_text(spread, form) if spread else "-" for spread, form in known]
+                table.add_row(case, NAMES[program], *texts, "")
+                case = ""
+        if "ratio_by_round" in summary:
+            table.add_row("", "medians' ratio", f"{summary['ratio_of_medians']:.2f}", "", "", "", "")
+            by_round = spread_text(summary["ratio_by_round"], ".2f")
+            table.add_row("", "by round", by_round, "", "", "", verdict_text(summary))
     return table
 
 
@@ -121,21 +160,14 @@ def tenths_table(summaries: Sequence[Summary]) -> Table:
 
 
 def metrics_table(summaries: Sequence[Summary]) -> Table:
-    """What recording costs: speed, and processor time of the workers for a connection."""
-    numbers = ("without recording", "loadgen", "by round")
-    table = _table("what measuring costs: median (least - most)", ("of a connection",), numbers)
+    """What recording costs: processor time of a worker's data plane for a connection."""
+    table = _table("what measuring costs: CPU us of a connection, median (least - most)", ("",), ("us",))
     for summary in summaries:
-        parts = [summary.get(program, {}) for program in (WITHOUT_METRICS, LOADGEN)]
-        for name, key, ratio in (
-            ("opened per second", "rate_per_s", "ratio_by_round"),
-            ("CPU of the workers, us", "cost_us", "cost_ratio_by_round"),
-        ):
-            texts = [spread_text(part[key], ",.0f" if key == "rate_per_s" else ".1f") for part in parts if key in part]
-            if len(texts) == 2 and ratio in summary:
-                table.add_row(name, *texts, spread_text(summary[ratio], ".2f"))
-        if alone := summary.get("recorder_us"):
-            without, recording = alone[WITHOUT_METRICS], alone[LOADGEN]
-            table.add_row("CPU of the recorder alone, us", f"{without:.2f}", f"{recording:.2f}", "")
+        for key, name in RECORDING_NAMES.items():
+            table.add_row(name, spread_text(summary["recording"][key], ".2f"))
+        for key, name in (("recording", "the recorder alone, recording"), ("without", "the recorder alone, not")):
+            if alone := summary.get("recorder_us"):
+                table.add_row(name, f"{alone[key]:.2f}")
     return table
 
 
@@ -156,20 +188,42 @@ def held_table(summaries: Sequence[Summary]) -> Table:
     return table
 
 
+def watch_table(summaries: Sequence[Summary]) -> Table:
+    """How fast sockets are read and grouped."""
+    numbers = ("sockets", "groups", "dump, ms", "grouping, ms", "sockets/s")
+    table = _table("sockets read and grouped: median (least - most)", ("case",), numbers, ("target",))
+    for summary in summaries:
+        watching = summary["watching"]
+        table.add_row(
+            f"{summary['title']} ({summary['size']} held)",
+            f"{watching['sockets']:,}",
+            f"{watching['groups']:,}",
+            spread_text(watching["dump_s"], ".1f", 1e-3),
+            spread_text(watching["group_s"], ".1f", 1e-3),
+            spread_text(watching["sockets_per_s"], ",.0f"),
+            verdict_text(summary),
+        )
+    return table
+
+
 TABLES = {
     "rates": rates_table,
+    "latencies": latencies_table,
     "quarters": quarters_table,
     "tenths": tenths_table,
     "metrics": metrics_table,
     "held": held_table,
+    "watch": watch_table,
 }
-METHODS = {"metrics": METRICS_METHOD, "held": HELD_METHOD}
+METHODS = {"latencies": LATENCIES_METHOD, "metrics": METRICS_METHOD, "held": HELD_METHOD, "watch": WATCH_METHOD}
+#: The parts of a summary that a table shows; a case in which nothing was measured has none of them.
+PARTS = {REFERENCE, LOADGEN, "recording", "watching"}
 
 
 def print_tables(summaries: Sequence[Summary], out: Console) -> None:
     """The result for people: a table for each way of showing, with what has to be known to read it."""
     for shows, make in TABLES.items():
-        mine = [s for s in summaries if s["case"]["shows"] == shows and (REFERENCE in s or LOADGEN in s)]
+        mine = [s for s in summaries if s["case"]["shows"] == shows and PARTS & s.keys()]
         if shows == "rates":
             mine = [s for s in mine if REFERENCE in s]
         if mine:
@@ -201,7 +255,7 @@ def write_results(
     file = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
     folder.mkdir(parents=True, exist_ok=True)
     content = {
-        "schema": "loadgen.bench/2",
+        "schema": "loadgen.bench/3",
         "finished_at": now.isoformat(timespec="seconds"),
         "machine": host,
         "method": METHOD,
@@ -209,7 +263,7 @@ def write_results(
         "samples": [
             {"case": result.case.label, "round": number + 1, **asdict(sample)}
             for result in results
-            for samples in (result.baseline, result.loadgen)
+            for samples in result.measured
             for number, sample in enumerate(samples)
         ],
     }

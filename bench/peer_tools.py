@@ -220,7 +220,8 @@ def loadgen_scenario(job: Job, *, hold: bool) -> str:
         [f"connections: {job.connections}", "hold: 1h", f"workers: {PROCESSES_PER_SOURCE * len(job.sources)}"]
         if hold
         else [
-            f"churn: {{duration: {job.whole_seconds}s, concurrency: {job.connections}, exchange: {EXCHANGE_BYTES}}}",
+            f"churn: {{duration: {job.whole_seconds}s, concurrency: {job.connections}}}",
+            f"protocol: {{name: echo, size: {EXCHANGE_BYTES}}}",
             "workers: 1",
         ]
     )

@@ -17,12 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.cases import CHURN_CONCURRENCY, HEARTBEAT, LOADGEN, REFERENCE, TARGET, WITHOUT_METRICS, Case
+from bench.cases import CHURN_CONCURRENCY, HEARTBEAT, LOADGEN, REFERENCE, TARGET, Case
 from bench.figures import cpu_per_s_while_held, merge_tenths, port_slices, shares
 from bench.host import ROOT
 from bench.processes import Look, look, memory_of, watched, while_held
 from bench.samples import Holding, Sample
-from bench.without_metrics import environment
 from loadgen.errors import HostError, LoadgenError
 
 BUILD = ROOT / "bench" / "build"
@@ -103,28 +102,39 @@ def c_sinks(case: Case) -> Iterator[list[subprocess.Popen[str]]]:
         yield sinks
 
 
-def run_reference(case: Case) -> Sample:
-    """One sample of the C clients against C sinks."""
-    with ExitStack() as stack:
-        sinks = stack.enter_context(c_sinks(case))
-        start_at_ns = time.monotonic_ns() + int(START_DELAY_S * 1e9)
-        argument_lists = [
-            [
-                *("--target", TARGET, "--sources", ",".join(case.sources), "--strategy", case.strategy),
-                *("--connections", str(count), "--ports", f"{low}-{high}", "--close", "rst"),
-                *("--start-at", str(start_at_ns), "--give-up-ms", str(case.give_up_s * 1000)),
-                *(["--churn", "--window", str(CHURN_CONCURRENCY)] if case.churn_s else []),
-            ]
-            for count, (low, high) in zip(
-                shares(case.connections, case.processes),
-                port_slices(*case.ports, case.processes),
-                strict=True,
-            )
+def median_us(ramps: Sequence[dict[str, Any]], key: str) -> float:
+    """The median of what the C clients say in nanoseconds, in microseconds. Raises: KeyError when one does not."""
+    return float(statistics.median(ramp[key] for ramp in ramps) / 1e3)
+
+
+@contextmanager
+def c_clients(case: Case) -> Iterator[tuple[list[subprocess.Popen[str]], list[dict[str, Any]]]]:
+    """The C clients after their ramps, with what each said of its own; they hold until `last_line` ends them."""
+    start_at_ns = time.monotonic_ns() + int(START_DELAY_S * 1e9)
+    argument_lists = [
+        [
+            *("--target", TARGET, "--sources", ",".join(case.sources), "--strategy", case.strategy),
+            *("--connections", str(count), "--ports", f"{low}-{high}", "--close", "rst"),
+            *("--start-at", str(start_at_ns), "--give-up-ms", str(case.give_up_s * 1000)),
+            *(["--churn", "--window", str(CHURN_CONCURRENCY)] if case.churn_s else []),
+            *(["--rate", str(case.arrival_per_s)] if case.arrival_per_s else []),
         ]
-        clients = stack.enter_context(c_programs("client", argument_lists))
+        for count, (low, high) in zip(
+            shares(case.connections, case.processes),
+            port_slices(*case.ports, case.processes),
+            strict=True,
+        )
+    ]
+    with c_programs("client", argument_lists) as clients:
         ramps = [first_line(client, START_DELAY_S + case.give_up_s + 30) for client in clients]
         # Hold: the sinks take what is still in the accept queues.
         time.sleep(max(0.5, case.at_once / 200_000))
+        yield clients, ramps
+
+
+def run_reference(case: Case) -> Sample:
+    """One sample of the C clients against C sinks."""
+    with c_sinks(case) as sinks, c_clients(case) as (clients, ramps):
         ends = [last_line(client) for client in clients]
         peak = sum(last_line(sink)["peak"] for sink in sinks)
     first_ns = min(ramp["first_ns"] for ramp in ramps)
@@ -142,7 +152,10 @@ def run_reference(case: Case) -> Sample:
         ),
         cpu_s=sum(ramp["cpu_ns"] for ramp in ramps) / 1e9,
         cost_us=sum(ramp["cpu_ns"] for ramp in ramps) / 1e3 / max(sum(counts), 1),
-        connect_p50_us=statistics.median(ramp["connect_p50_ns"] for ramp in ramps) / 1e3,
+        connect_p50_us=median_us(ramps, "connect_p50_ns"),
+        connect_p99_us=median_us(ramps, "connect_p99_ns"),
+        lateness_p50_us=median_us(ramps, "lateness_p50_ns") if case.arrival_per_s else None,
+        lateness_p99_us=median_us(ramps, "lateness_p99_ns") if case.arrival_per_s else None,
         peak=peak,
         note=next((ramp["first_error"] for ramp in ramps if ramp["first_error"]), ""),
     )
@@ -160,8 +173,10 @@ def scenario(case: Case) -> str:
             if case.churn_s
             else [f"connections: {case.connections}", f"hold: {case.hold_s:g}s"]
         ),
+        *([f"arrival: {{rate: {case.arrival_per_s}/s}}"] if case.arrival_per_s else []),
         *([f"heartbeat: {HEARTBEAT}"] if case.heartbeat else []),
         f"workers: {case.processes}",
+        f"engine: {case.engine}",
         *([f"sinks: {case.sinks}"] if case.own_sink else []),
         "close: rst",
     ]
@@ -175,12 +190,18 @@ def loadgen_command(file: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "loadgen", "run", str(file), *flags, "--out", str(out)]
 
 
-def read_summary(summary: dict[str, Any], program: str = LOADGEN) -> Sample:
+def latencies_of(summary: dict[str, Any], name: str) -> dict[str, float]:
+    """One row of latency_us in summary.json; empty when nothing was counted in it."""
+    row: dict[str, float] = summary.get("latency_us", {}).get(name, {})
+    return row if row.get("count") else {}
+
+
+def read_summary(summary: dict[str, Any]) -> Sample:
     """A sample from the keys of summary.json that are compared. Raises: KeyError when one is missing."""
-    connect = summary.get("latency_us", {}).get("connect", {})
+    connect, lateness = latencies_of(summary, "connect"), latencies_of(summary, "lateness")
     churn, cost_us = summary.get("churn"), summary.get("cost_us")
     return Sample(
-        program=program,
+        program=LOADGEN,
         rate_per_s=churn["mean_per_s"] if churn else summary["rate_per_s"]["established_mean"],
         established=summary["outcomes"]["established"],
         failed=summary["outcomes"]["failed"],
@@ -188,7 +209,10 @@ def read_summary(summary: dict[str, Any], program: str = LOADGEN) -> Sample:
         tenths_s=tuple(summary.get("tenths_s") or ()),
         cpu_s=summary.get("generator", {}).get("cpu_s"),
         cost_us=statistics.fmean(cost_us) if cost_us else None,
-        connect_p50_us=connect.get("p50") if connect.get("count", 1) else None,
+        connect_p50_us=connect.get("p50"),
+        connect_p99_us=connect.get("p99"),
+        lateness_p50_us=lateness.get("p50"),
+        lateness_p99_us=lateness.get("p99"),
         note=str(summary.get("verdict", {}).get("text", "")),
     )
 
@@ -220,8 +244,8 @@ def holding(case: Case, lines: Sequence[dict[str, Any]], looks: Sequence[Look]) 
     )
 
 
-def run_loadgen(case: Case, program: str = LOADGEN) -> Sample:
-    """One sample of loadgen, through its command line like any user; WITHOUT_METRICS with its recorder patched.
+def run_loadgen(case: Case) -> Sample:
+    """One sample of loadgen, through its command line like any user.
 
     Raises: LoadgenError with what loadgen said, when it failed or its summary is not one.
     """
@@ -232,7 +256,6 @@ def run_loadgen(case: Case, program: str = LOADGEN) -> Sample:
         child = subprocess.Popen(
             loadgen_command(file, results),
             cwd=ROOT,
-            env={**os.environ, **(environment(Path(folder)) if program == WITHOUT_METRICS else {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -249,13 +272,9 @@ def run_loadgen(case: Case, program: str = LOADGEN) -> Sample:
             said = " / ".join(complaint.strip().splitlines()[-3:])
             raise LoadgenError(f"loadgen run ended with code {child.returncode}: {said}")
         try:
-            summary = json.loads(answer)
-            sample = read_summary(summary, program)
-            measured = sum(row["count"] for row in summary["latency_us"].values())
+            sample = read_summary(json.loads(answer))
         except (ValueError, KeyError) as error:
             raise LoadgenError(f"loadgen's summary cannot be compared: {error!r}") from error
-        if program == WITHOUT_METRICS and measured:
-            raise LoadgenError(f"recording was to be off, and {measured:,} latencies were recorded")
         return replace(
             sample,
             peak=sum(last_line(sink)["peak"] for sink in sinks) if sinks else None,

@@ -13,38 +13,48 @@ has no C compiler or allows no network namespace.
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from rich.console import Console
 
-from bench.cases import ALL_CASES, LOADGEN, MILLION, MORE_CASES, REFERENCE, SLOW_CASES, WITHOUT_METRICS, Case
+from bench.cases import ALL_CASES, MILLION, MORE_CASES, REFERENCE, SLOW_CASES, Case
 from bench.host import ROOT, enter_namespace, machine, set_up_namespace, wait_until_quiet, write_sysctl
 from bench.output import METHOD, machine_text, print_tables, write_results
 from bench.programs import build_reference, run_loadgen, run_reference
+from bench.recording import Bare, recorder_us, run_recording
 from bench.samples import Result, Sample
 from bench.summary import summarise
-from bench.without_metrics import Bare, recorder_us
+from bench.watching import held, watch
 from loadgen.errors import ExitCode, HostError, LoadgenError
 from loadgen.metrics.recorder import Recorder
+
+#: One alone moves by a third, and latencies go with the rate.
+TRIES_WITHOUT_SCHEDULE = 3
 
 HELP = """\
 cases, and how long five rounds of each take on two cores:
 
-  without flags, five to six minutes together
-    open-hold     2 C clients against loadgen with 2 workers, both with the same C sinks
+  without flags, six minutes together
+    open-hold     2 C clients against loadgen with 2 workers, both with the same C sinks; once with each
+                  of loadgen's engines, epoll and io_uring
     whole         the same, but loadgen brings its own sink
     last-quarter  64,000 connections from one source address: is the last quarter of the port
                   range as fast as the first?
     churn         a C client and a loadgen worker, each against one C sink, close every connection
                   with RST as soon as it is open
     churn-whole   the same, but loadgen brings its own sink
+    half-rate     open loop, 1 C client and 1 worker, each against one C sink, at half of the rate that
+                  the C client reaches when it is not held back: do both measure the same time to connect?
   by --only or --all, which takes a quarter of an hour
-    metrics       open-hold by loadgen with its latencies recorded and not; a minute
+    metrics       the data plane with its latencies recorded, not recorded, and recorded again as a
+                  control, batch by batch in turn in one process; fifteen rounds, half a minute
     strategies    late-range, late, explicit with 1 and with 2 processes; three minutes
     by-tenth      64,000 of 64,512 ports of one source, tenth by tenth; two minutes
     held          CPU time and memory for 10,000 held connections, silent and beating; three minutes
+    watch         2 C clients and 2 C sinks hold 30,000 connections: how many sockets per second are read
+                  through INET_DIAG and grouped? nine rounds, ten seconds
   by --slow, one round
     last-quarter with the kernel's own choice (C only), by-tenth with late: up to a quarter of an hour
   by --million, one round
@@ -61,7 +71,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each case (default 5; 1 of slow ones)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        metavar="N",
+        help="rounds of each case (default 5; 15 of metrics, 9 of watch, 1 of slow ones)",
+    )
     parser.add_argument("--quick", action="store_true", help="one round of an eighth of the size: a look, no claim")
     parser.add_argument("--only", choices=sorted({case.name for case in ALL_CASES}), help="this case alone")
     parser.add_argument("--all", action="store_true", help="all cases but those of --slow and --million")
@@ -103,8 +118,6 @@ def turns(result: Result, *, reference_only: bool) -> list[tuple[Callable[[Case]
     chosen: list[tuple[Callable[[Case], Sample], list[Sample]]] = []
     if case.baseline == REFERENCE:
         chosen.append((run_reference, result.baseline))
-    elif case.baseline and not reference_only:
-        chosen.append((partial(run_loadgen, program=case.baseline), result.baseline))
     if not (reference_only or case.reference_only):
         chosen.append((run_loadgen, result.loadgen))
     return chosen
@@ -117,6 +130,14 @@ def measure(result: Result, rounds: int, *, reference_only: bool, log: Console) 
     """
     case = result.case
     write_sysctl("ipv4/ip_local_port_range", f"{case.ports[0]} {case.ports[1]}")
+    if case.shows == "metrics":
+        measure_recording(result, rounds, log)
+        return
+    if case.shows == "watch":
+        measure_watching(result, rounds, log)
+        return
+    if case.shows == "latencies":
+        case = result.case = at_half_rate(case, log)
     programs = turns(result, reference_only=reference_only)
     for number in range(rounds):
         for run_once, samples in programs if number % 2 == 0 else reversed(programs):
@@ -129,6 +150,49 @@ def measure(result: Result, rounds: int, *, reference_only: bool, log: Console) 
                 f"{case.label}: round {number + 1} of {rounds}, {sample.program}: {sample.rate_per_s:,.0f}/s"
                 + (f", {sample.memory_bytes / 2**30:.2f} GiB" if sample.memory_bytes else "")
                 + (f" [yellow]({trouble})[/]" if trouble else ""),
+                highlight=False,
+            )
+
+
+def at_half_rate(case: Case, log: Console) -> Case:
+    """The case with its rate, half of the median that the reference reaches now without a schedule."""
+    rates = []
+    for _ in range(TRIES_WITHOUT_SCHEDULE):
+        wait_until_quiet()
+        rates.append(run_reference(case).rate_per_s)
+    open_loop = case.at_half_of(statistics.median(rates))
+    told = ", ".join(f"{rate:,.0f}/s" for rate in rates)
+    log.print(
+        f"{case.label}: the reference reaches {told} without a schedule, so both get {open_loop.arrival_per_s:,}/s",
+        highlight=False,
+    )
+    return open_loop
+
+
+def measure_recording(result: Result, rounds: int, log: Console) -> None:
+    """All rounds with recording, without and with it again. Raises: LoadgenError when a connection failed."""
+    for number in range(rounds):
+        wait_until_quiet()
+        result.recording.append(took := run_recording(result.case))
+        log.print(
+            f"{result.case.label}: round {number + 1} of {rounds}: {took.recording_us:.1f} us, "
+            f"without recording {took.without_us:.1f} us, control {took.control_us:.1f} us",
+            highlight=False,
+        )
+
+
+def measure_watching(result: Result, rounds: int, log: Console) -> None:
+    """All rounds, one after the other while the same connections are held.
+
+    Raises: LoadgenError when a program fails or not all sockets were seen, HostError when the kernel lists none.
+    """
+    wait_until_quiet()
+    with held(result.case) as reader:
+        for number in range(rounds):
+            result.watching.append(took := watch(reader, result.case))
+            log.print(
+                f"{result.case.label}: round {number + 1} of {rounds}: {took.sockets:,} sockets read in "
+                f"{took.dump_s * 1e3:.1f} ms, grouped in {took.group_s * 1e3:.1f} ms: {took.sockets_per_s:,.0f}/s",
                 highlight=False,
             )
 
@@ -153,7 +217,7 @@ def run(options: argparse.Namespace) -> int:
     summaries = [summarise(result) for result in results]
     for summary in summaries:
         if summary["case"]["shows"] == "metrics":
-            summary["recorder_us"] = {WITHOUT_METRICS: recorder_us(Bare), LOADGEN: recorder_us(Recorder)}
+            summary["recorder_us"] = {"recording": recorder_us(Recorder), "without": recorder_us(Bare)}
     print_tables(summaries, out)
     out.print(machine_text(host), highlight=False)
     out.print(METHOD, highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench.cases import REFERENCE, Case
@@ -26,10 +27,36 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """CPU time of a worker's data plane for a connection, in microseconds; the first and the last do the same."""
+
+    recording_us: float
+    without_us: float
+    control_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """One look at all sockets of the namespace: how many there were, how long reading and grouping them took."""
+
+    sockets: int
+    groups: int
+    dump_s: float
+    group_s: float
+
+    @property
+    def sockets_per_s(self) -> float:
+        """Read and grouped, one after the other."""
+        return self.sockets / (self.dump_s + self.group_s)
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """What one program did once. tenths_s: how long each tenth of the connections took, empty if unknown.
 
-    cost_us: CPU time of the opening processes for a connection. peak: connections the C sinks held at once,
+    cost_us: CPU time of the opening processes for a connection. connect_*_us: connect() called to known
+    established; lateness_*_us: due to connect() called, None in a closed loop. Where several C clients ran,
+    percentiles are the median of theirs. peak: connections the C sinks held at once,
     all together; None when they were not the sinks. memory_bytes: the most that all loadgen's processes
     together took, the kernel's part not included; None when nobody looked.
     """
@@ -43,6 +70,9 @@ class Sample:
     cpu_s: float | None = None
     cost_us: float | None = None
     connect_p50_us: float | None = None
+    connect_p99_us: float | None = None
+    lateness_p50_us: float | None = None
+    lateness_p99_us: float | None = None
     peak: int | None = None
     memory_bytes: int | None = None
     holding: Holding | None = None
@@ -65,8 +95,15 @@ class Sample:
 
 @dataclass(slots=True)
 class Result:
-    """All samples of one case, round by round; of the baseline none where the case has none."""
+    """All samples of one case, round by round; a list is empty where the case has none of the kind."""
 
     case: Case
     baseline: list[Sample] = field(default_factory=list)
     loadgen: list[Sample] = field(default_factory=list)
+    recording: list[Recording] = field(default_factory=list)
+    watching: list[Watching] = field(default_factory=list)
+
+    @property
+    def measured(self) -> tuple[Sequence[Sample | Recording | Watching], ...]:
+        """Everything, each kind round by round."""
+        return self.baseline, self.loadgen, self.recording, self.watching

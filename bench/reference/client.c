@@ -1,16 +1,20 @@
 /*
  * The reference client: what loadgen's speed is compared with.
  *
- * One thread, one epoll, no library: opens N connections to one target as fast as it can, each bound to
- * its source address first, holds them all (watched, so that a lost one is counted), closes them.
+ * One thread, one epoll, no library: opens N connections to one target, as fast as it can or each when it
+ * is due, bound to its source address first, holds them all (watched, so that a lost one is counted),
+ * closes them.
  * Deliberately the best that is reasonable here, not a strawman: no call per connection that the job
  * does not need, no getsockopt(SO_ERROR) on success, no copy, no log line.
  *
  *     client --target 127.0.0.1:9000 --sources 127.0.1.1,127.0.1.2 --connections 18000
  *            --strategy kernel|late|late-range|explicit --ports 1024-33279
- *            [--window 256] [--hold-ms M] [--close fin|rst] [--churn] [--start-at NS] [--give-up-ms 60000]
+ *            [--rate R] [--window 256] [--hold-ms M] [--close fin|rst] [--churn] [--start-at NS]
+ *            [--give-up-ms 60000]
  *
  * --ports       this process's slice of source ports: the range of late-range, the ring of explicit
+ * --rate        attempts due per second (open loop): number n = 1, 2, ... at n / R after the start, never
+ *               sooner; without it as fast as possible (closed loop)
  * --window      attempts that may be unanswered at once
  * --hold-ms     how long to hold; without it, until standard input is closed
  * --start-at    CLOCK_MONOTONIC in ns, so that several clients start together; without it, at once
@@ -19,8 +23,10 @@
  *
  * Standard output, two lines of JSON. After the ramp: established, failed, first_ns (first attempt) and
  * last_ns (last established) on CLOCK_MONOTONIC, ramp_ns between the two, tenths_ns (how long each tenth
- * of the established took), connect_p50_ns (connect() called to known established), cpu_ns (user and
- * system, of the ramp), first_error. After closing: lost (closed by the other side while held), close_ns.
+ * of the established took), connect_p50_ns and connect_p99_ns (connect() called to known established),
+ * with --rate also lateness_p50_ns and lateness_p99_ns (due to connect() called, of the established),
+ * cpu_ns (user and system, of the ramp), first_error. In an open loop first_ns is the start of the
+ * schedule. After closing: lost (closed by the other side while held), close_ns.
  *
  * Exit code: 0, whatever failed to connect; 2 for bad usage; 1 when the program itself cannot go on.
  */
@@ -36,6 +42,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -52,6 +59,7 @@ enum { SOURCES_MAX = 4096, EVENTS_MAX = 512, BIND_TRIES = 10, CONNECTIONS_MAX = 
 enum strategy { KERNEL, LATE, LATE_RANGE, EXPLICIT };
 static const char *const strategy_names[] = {"kernel", "late", "late-range", "explicit"};
 
+#define FOREVER UINT64_MAX
 #define STDIN_TAG UINT32_MAX /* epoll tag of standard input; all other tags are attempt numbers */
 
 struct attempt {
@@ -62,7 +70,7 @@ struct attempt {
 
 static struct {
     struct sockaddr_in target, sources[SOURCES_MAX];
-    uint32_t source_count, connections, window;
+    uint32_t source_count, connections, rate, window; /* rate 0: closed loop */
     enum strategy strategy;
     uint16_t port_low, port_high;
     int64_t hold_ms; /* -1: until standard input is closed */
@@ -73,9 +81,10 @@ static struct {
 
 static struct attempt *attempts;
 static uint64_t *established_ns; /* in the order in which they were established, so ascending */
-static uint64_t *connect_ns;
+static uint64_t *connect_ns, *lateness_ns; /* in the same order; lateness only in an open loop */
 static uint16_t next_port[SOURCES_MAX]; /* explicit only: the port to try next, per source */
-static uint32_t started, established, failed, unanswered, lost;
+static uint64_t first_ns;               /* when the ramp began */
+static uint32_t prepared, started, established, failed, unanswered, lost;
 static const char *failed_call = NULL; /* the first failure, for the report */
 static int failed_errno, epoll_fd;
 
@@ -127,10 +136,18 @@ static void watch(uint32_t number, int op, uint32_t events)
         die("epoll_ctl");
 }
 
+/* When an attempt is due; in a closed loop all are at once. */
+static uint64_t due_ns(uint32_t number)
+{
+    return cfg.rate ? first_ns + (number + UINT64_C(1)) * 1000000000 / cfg.rate : 0;
+}
+
 static void succeed(uint32_t number, int op)
 {
     uint64_t now = now_ns(CLOCK_MONOTONIC);
     connect_ns[established] = now - attempts[number].started_ns;
+    if (cfg.rate)
+        lateness_ns[established] = attempts[number].started_ns - due_ns(number);
     established_ns[established++] = now;
     if (cfg.churn)
         close_one(&attempts[number]);
@@ -176,18 +193,26 @@ static bool choose_source(int fd, uint32_t source, const char **call)
     return bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
 }
 
-static void start_one(void)
+/* All of an attempt but connect(). */
+static void prepare_one(void)
 {
-    uint32_t number = started++;
+    uint32_t number = prepared++;
     struct attempt *a = &attempts[number];
     const char *call = "socket";
 
-    a->started_ns = now_ns(CLOCK_MONOTONIC);
     a->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (a->fd < 0 || !choose_source(a->fd, number % cfg.source_count, &call)) {
+    if (a->fd < 0 || !choose_source(a->fd, number % cfg.source_count, &call))
         fail(a, call);
+}
+
+static void start_one(void)
+{
+    if (prepared == started)
+        prepare_one();
+    uint32_t number = started++;
+    struct attempt *a = &attempts[number];
+    if (a->fd < 0)
         return;
-    }
     a->started_ns = now_ns(CLOCK_MONOTONIC);
     int r = connect(a->fd, (struct sockaddr *)&cfg.target, sizeof cfg.target);
     /* On loopback the handshake is over by now. Asking once more costs less than registering for EPOLLOUT,
@@ -231,14 +256,17 @@ static void held_event(struct attempt *a)
     close_one(a);
 }
 
-/* One round of events; false when standard input was closed. */
-static bool serve(int timeout_ms)
+/* One round of events, waited for until an instant (0: not at all, FOREVER: without end); false when
+   standard input was closed. */
+static bool serve(uint64_t until_ns)
 {
     struct epoll_event events[EVENTS_MAX];
     bool go_on = true;
-    int n = epoll_wait(epoll_fd, events, EVENTS_MAX, timeout_ms);
+    uint64_t now = until_ns ? now_ns(CLOCK_MONOTONIC) : 0, rest = until_ns > now ? until_ns - now : 0;
+    struct timespec wait = {.tv_sec = (time_t)(rest / 1000000000), .tv_nsec = (long)(rest % 1000000000)};
+    int n = epoll_pwait2(epoll_fd, events, EVENTS_MAX, until_ns == FOREVER ? NULL : &wait, NULL);
     if (n < 0 && errno != EINTR)
-        die("epoll_wait");
+        die("epoll_pwait2");
     for (int i = 0; i < n; i++) {
         uint32_t number = events[i].data.u32;
         char byte;
@@ -252,17 +280,20 @@ static bool serve(int timeout_ms)
     return go_on;
 }
 
-static void ramp(uint64_t give_up_at_ns)
+static void ramp(void)
 {
-    while (established + failed < cfg.connections) {
+    uint64_t now = first_ns;
+    while (established + failed < cfg.connections && now <= first_ns + cfg.give_up_ns) {
         uint32_t batch = 0;
-        while (started < cfg.connections && unanswered < cfg.window && batch++ < cfg.window)
+        while (started < cfg.connections && due_ns(started) <= now && unanswered < cfg.window && batch++ < cfg.window)
             start_one();
-        /* Look without waiting while there is room for more, else until an answer comes. */
+        /* While there is room for more, look until the next is due, which in a closed loop it is; else
+           until an answer comes. */
         bool room = started < cfg.connections && unanswered < cfg.window;
-        serve(room || unanswered == 0 ? 0 : 100);
-        if (now_ns(CLOCK_MONOTONIC) > give_up_at_ns)
-            break;
+        if (room && cfg.rate && prepared == started)
+            prepare_one();
+        serve(room ? due_ns(started) : unanswered ? now + 100000000 : 0);
+        now = now_ns(CLOCK_MONOTONIC);
     }
     errno = ETIMEDOUT;
     for (uint32_t i = 0; i < started; i++)
@@ -271,25 +302,25 @@ static void ramp(uint64_t give_up_at_ns)
             unanswered--;
             fail(&attempts[i], "connect");
         }
-    if (started < cfg.connections) {
+    if (established + failed < cfg.connections) { /* there was no time to start the others */
         if (!failed_call)
             failed_call = "start", failed_errno = ETIMEDOUT;
-        failed += cfg.connections - started;
+        failed = cfg.connections - established;
     }
 }
 
 static void hold(void)
 {
     if (cfg.hold_ms >= 0) {
-        uint64_t until = now_ns(CLOCK_MONOTONIC) + (uint64_t)cfg.hold_ms * 1000000, now;
-        while ((now = now_ns(CLOCK_MONOTONIC)) < until)
-            serve((int)((until - now) / 1000000 + 1));
+        uint64_t until = now_ns(CLOCK_MONOTONIC) + (uint64_t)cfg.hold_ms * 1000000;
+        while (now_ns(CLOCK_MONOTONIC) < until)
+            serve(until);
         return;
     }
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = STDIN_TAG};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &event) < 0)
         return; /* a file or /dev/null: at its end already */
-    while (serve(-1))
+    while (serve(FOREVER))
         ;
 }
 
@@ -299,14 +330,26 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void report(uint64_t first_ns, uint64_t cpu_ns)
+/* The percentile of all established, by nearest rank; 0 of none. The values are sorted already. */
+static uint64_t percentile(const uint64_t *sorted, uint64_t percent)
+{
+    return established ? sorted[(established * percent + 99) / 100 - 1] : 0;
+}
+
+static void report(uint64_t cpu_ns)
 {
     uint64_t last_ns = established ? established_ns[established - 1] : first_ns, previous = first_ns;
     qsort(connect_ns, established, sizeof *connect_ns, ascending);
     printf("{\"established\":%" PRIu32 ",\"failed\":%" PRIu32 ",\"ramp_ns\":%" PRIu64 ",\"first_ns\":%" PRIu64
-           ",\"last_ns\":%" PRIu64 ",\"connect_p50_ns\":%" PRIu64 ",\"cpu_ns\":%" PRIu64,
+           ",\"last_ns\":%" PRIu64 ",\"connect_p50_ns\":%" PRIu64 ",\"connect_p99_ns\":%" PRIu64
+           ",\"cpu_ns\":%" PRIu64,
            established, failed, last_ns - first_ns, first_ns, last_ns,
-           established ? connect_ns[established / 2] : 0, cpu_ns);
+           percentile(connect_ns, 50), percentile(connect_ns, 99), cpu_ns);
+    if (cfg.rate) {
+        qsort(lateness_ns, established, sizeof *lateness_ns, ascending);
+        printf(",\"lateness_p50_ns\":%" PRIu64 ",\"lateness_p99_ns\":%" PRIu64,
+               percentile(lateness_ns, 50), percentile(lateness_ns, 99));
+    }
     printf(",\"tenths_ns\":[");
     for (uint64_t k = 1; k <= 10; k++) {
         uint64_t count = established * k / 10, end = count ? established_ns[count - 1] : first_ns;
@@ -346,7 +389,8 @@ static void parse(int argc, char **argv)
         {"ports", required_argument, NULL, 'p'},       {"window", required_argument, NULL, 'w'},
         {"hold-ms", required_argument, NULL, 'h'},     {"close", required_argument, NULL, 'c'},
         {"start-at", required_argument, NULL, 'a'},    {"give-up-ms", required_argument, NULL, 'g'},
-        {"churn", no_argument, NULL, 'C'},             {NULL, 0, NULL, 0}};
+        {"rate", required_argument, NULL, 'r'},        {"churn", no_argument, NULL, 'C'},
+        {NULL, 0, NULL, 0}};
     bool strategy_known = false;
     char *colon, *dash, *rest = NULL;
 
@@ -386,6 +430,10 @@ static void parse(int argc, char **argv)
                 usage("--close");
             break;
         case 'n': cfg.connections = (uint32_t)number(optarg, CONNECTIONS_MAX, "--connections"); break;
+        case 'r':
+            if (!(cfg.rate = (uint32_t)number(optarg, CONNECTIONS_MAX, "--rate")))
+                usage("--rate");
+            break;
         case 'w': cfg.window = (uint32_t)number(optarg, CONNECTIONS_MAX, "--window"); break;
         case 'h': cfg.hold_ms = (int64_t)number(optarg, 86400000, "--hold-ms"); break;
         case 'a': cfg.start_at_ns = number(optarg, INT64_MAX, "--start-at"); break;
@@ -415,27 +463,32 @@ int main(int argc, char **argv)
     attempts = calloc(cfg.connections, sizeof *attempts);
     established_ns = calloc(cfg.connections, sizeof *established_ns);
     connect_ns = calloc(cfg.connections, sizeof *connect_ns);
-    if (!attempts || !established_ns || !connect_ns)
+    lateness_ns = calloc(cfg.connections, sizeof *lateness_ns);
+    if (!attempts || !established_ns || !connect_ns || !lateness_ns)
         die("memory");
     /* Written, not only promised: no page fault of ours inside the ramp. */
     for (uint32_t i = 0; i < cfg.connections; i++) {
         attempts[i].fd = -1;
-        established_ns[i] = connect_ns[i] = 1;
+        established_ns[i] = connect_ns[i] = lateness_ns[i] = 1;
     }
     for (uint32_t i = 0; i < cfg.source_count; i++)
         next_port[i] = cfg.port_low;
     if ((epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
         die("epoll_create1");
 
+    /* A wait ends when it should, not up to 50 us later (prctl(2)); a timerfd as loadgen's has no slack. */
+    if (prctl(PR_SET_TIMERSLACK, 1) < 0)
+        die("prctl");
     if (cfg.start_at_ns) {
         struct timespec at = {.tv_sec = (time_t)(cfg.start_at_ns / 1000000000),
                               .tv_nsec = (long)(cfg.start_at_ns % 1000000000)};
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
             ;
     }
-    uint64_t cpu_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID), first_ns = now_ns(CLOCK_MONOTONIC);
-    ramp(first_ns + cfg.give_up_ns);
-    report(first_ns, now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns);
+    uint64_t cpu_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    first_ns = now_ns(CLOCK_MONOTONIC);
+    ramp();
+    report(now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns);
 
     if (!cfg.churn)
         hold();
@@ -447,5 +500,6 @@ int main(int argc, char **argv)
     free(attempts);
     free(established_ns);
     free(connect_ns);
+    free(lateness_ns);
     return 0;
 }

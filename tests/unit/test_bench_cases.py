@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.cases import ALL_CASES, BY_TENTH, HELD, SLOW_CASES, STRATEGIES, Case
+from bench.cases import ALL_CASES, BY_TENTH, HALF_RATE, HELD, SLOW_CASES, STRATEGIES, Case
 from bench.figures import port_slices, shares
 
 EVERY_SIZE = [*ALL_CASES, *(case.small() for case in ALL_CASES)]
@@ -30,6 +30,13 @@ def test_strategies_are_compared_where_all_of_them_are_fast() -> None:
     assert {(case.strategy, case.processes) for case in STRATEGIES} == {
         (strategy, processes) for strategy in ("late-range", "late", "explicit") for processes in (1, 2)
     }
+
+
+@pytest.mark.parametrize(
+    ("most_per_s", "half_per_s"), [(21_400.0, 10_500), (21_600.0, 11_000), (900.0, 500), (1.0, 500)]
+)
+def test_half_of_a_rate_is_a_whole_number_of_steps(most_per_s: float, half_per_s: int) -> None:
+    assert HALF_RATE.at_half_of(most_per_s).arrival_per_s == half_per_s
 
 
 def test_late_fills_a_range_only_when_asked_for_what_is_slow() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.cases import ALL_CASES, CHURN, CHURN_CONCURRENCY, HELD, OPEN_HOLD, WITHOUT_METRICS, Case
+from bench.cases import ALL_CASES, CHURN, CHURN_CONCURRENCY, HALF_RATE, HELD, OPEN_HOLD, Case
 from bench.processes import Group, Look
 from bench.programs import holding, read_summary, scenario
 from loadgen import scenario as scenarios
@@ -20,11 +20,13 @@ def test_a_summary_becomes_a_sample() -> None:
         "tenths_s": [0.1] * 10,
         "cost_us": [30.0, 40.0],
         "generator": {"cpu_s": 1.5},
+        "latency_us": {"connect": {"p50": 30.0, "p99": 60.0, "count": 36000}, "lateness": {"p50": 0.0, "count": 0}},
     }
     got = read_summary(summary)
     assert (got.rate_per_s, got.established, got.failed, got.lost) == (31000.5, 36000, 1, 2)
     assert (got.tenths_s, got.cpu_s, got.cost_us) == ((0.1,) * 10, 1.5, 35.0)
-    assert (got.program, read_summary(summary, WITHOUT_METRICS).program) == ("loadgen", "without-metrics")
+    assert (got.connect_p50_us, got.connect_p99_us, got.lateness_p50_us) == (30.0, 60.0, None)
+    assert got.program == "loadgen"
     with pytest.raises(KeyError):
         read_summary({})
 
@@ -64,6 +66,13 @@ def test_churn_is_a_scenario_without_connections_or_hold() -> None:
     assert f"churn: {{duration: 5s, concurrency: {CHURN_CONCURRENCY}}}\n" in text
     assert "connections" not in text
     assert "hold" not in text
+
+
+def test_an_open_loop_is_a_scenario_with_a_rate() -> None:
+    read = scenarios.parse(scenario(HALF_RATE.at_half_of(20_000)))
+    assert read.arrival is not None
+    assert [(stage.rate_start_per_s, stage.rate_end_per_s) for stage in read.arrival.stages] == [(10_000, 10_000)]
+    assert "arrival" not in scenario(HALF_RATE)
 
 
 def looks(workers: int, sinks: int) -> list[Look]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.cases import BY_TENTH, CHURN, HELD, LAST_QUARTER, METRICS, MILLION, OPEN_HOLD, Case
-from bench.samples import Holding, Result, Sample
+from bench.cases import BY_TENTH, CHURN, HALF_RATE, HELD, LAST_QUARTER, METRICS, MILLION, OPEN_HOLD, WATCH, Case
+from bench.samples import Holding, Recording, Result, Sample, Watching
 from bench.summary import summarise
 
 RATE_CASE, QUARTER_CASE = OPEN_HOLD, LAST_QUARTER
@@ -43,7 +43,7 @@ def test_sinks_that_never_held_all_at_once_are_trouble() -> None:
     assert sample(RATE_CASE, peak=RATE_CASE.connections).trouble(RATE_CASE) == ""
 
 
-@pytest.mark.parametrize(("rate", "met"), [(80.0, True), (79.0, False)])
+@pytest.mark.parametrize(("rate", "met"), [(90.0, True), (89.0, False)])
 def test_a_rate_is_judged_against_the_reference(rate: float, met: bool) -> None:
     ours, theirs = sample(RATE_CASE, rate_per_s=rate), sample(RATE_CASE, "reference")
     summary = summarise(Result(RATE_CASE, [theirs], [ours]))
@@ -67,12 +67,41 @@ def test_the_most_memory_of_any_round_is_reported() -> None:
     assert "memory_bytes" not in summarise(Result(RATE_CASE, [], [sample(RATE_CASE)]))["loadgen"]
 
 
-def test_recording_is_compared_with_itself_left_out() -> None:
-    theirs = sample(METRICS, "without-metrics", rate_per_s=125.0, cost_us=40.0)
-    summary = summarise(Result(METRICS, [theirs], [sample(METRICS, cost_us=44.0)]))
-    assert (summary["ratio_by_round"]["median"], summary["cost_ratio_by_round"]["median"]) == pytest.approx((0.8, 1.1))
-    assert summary["without-metrics"]["rate_per_s"]["median"] == 125.0
-    assert summary["met"] is None
+@pytest.mark.parametrize(
+    ("ours_us", "met"), [(43.9, True), (36.1, True), (44.1, False), (35.9, False)], ids=lambda value: str(value)
+)
+def test_times_to_connect_are_judged_by_how_far_they_are_from_the_reference(ours_us: float, met: bool) -> None:
+    """In an open loop both rates are the schedule's, so nothing can be learned from them."""
+    theirs = sample(HALF_RATE, "reference", connect_p50_us=40.0, rate_per_s=1.0)
+    summary = summarise(Result(HALF_RATE, [theirs], [sample(HALF_RATE, connect_p50_us=ours_us)]))
+    assert (summary["met"], summary["ratio_of_medians"]) == (met, ours_us / 40)
+    assert summary["reference"]["connect_p50_us"]["median"] == 40.0
+    assert "lateness_p50_us" not in summary["reference"]
+
+
+def test_who_connected_nothing_has_no_ratio() -> None:
+    theirs = sample(HALF_RATE, "reference", connect_p50_us=0.0, established=0)
+    summary = summarise(Result(HALF_RATE, [theirs], [sample(HALF_RATE, connect_p50_us=40.0)]))
+    assert ("ratio_by_round" in summary, summary["met"]) == (False, None)
+
+
+def test_recording_is_compared_with_itself_left_out_inside_each_round() -> None:
+    """The second round was disturbed, all arms of it alike."""
+    result = Result(METRICS, recording=[Recording(41.0, 40.0, 42.0), Recording(81.0, 80.0, 82.0)])
+    summary = summarise(result)["recording"]
+    assert (summary["cost_us"]["median"], summary["difference_of_control_us"]["median"]) == (1.5, 1.0)
+    assert (summary["cost_us"]["high"], summary["without_us"]["high"]) == (1.5, 80.0)
+
+
+@pytest.mark.parametrize(("dump_s", "met"), [(0.5, True), (0.51, False)])
+def test_watching_is_judged_by_the_sockets_of_a_median_round(dump_s: float, met: bool) -> None:
+    """Reading and grouping count together, and neither the fastest nor the slowest round does."""
+    rounds = [Watching(60_000, 4, other_s, 0.1) for other_s in (0.01, dump_s, 5.0)]
+    summary = summarise(Result(WATCH, watching=rounds))
+    watching = summary["watching"]
+    assert (summary["met"], watching["sockets"], watching["groups"]) == (met, 60_000, 4)
+    assert watching["sockets_per_s"]["median"] == pytest.approx(60_000 / (dump_s + 0.1))
+    assert (watching["dump_s"]["high"], watching["group_s"]["median"]) == (5.0, 0.1)
 
 
 def test_tenths_are_spreads_over_the_rounds() -> None:
