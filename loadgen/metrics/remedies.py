@@ -258,6 +258,26 @@ def _lost(change: Change) -> list[Remedy]:
     return found
 
 
+def _tls(change: Change) -> list[Remedy]:
+    found = []
+    if "CERTIFICATE_UNKNOWN_ISSUER" in change.errnos:
+        found.append(Remedy("name the file of the target's authority in `tls.ca`"))
+    if "CERTIFICATE_WRONG_NAME" in change.errnos:
+        found.append(Remedy("name whom the certificate is for in `tls.server_name`"))
+    if any(errno.startswith("CERTIFICATE") for errno in change.errnos):
+        found.append(Remedy("or take every certificate with `tls.verify` false"))
+    if "NOT_TLS" in change.errnos:
+        found.append(Remedy(f"leave out `tls`, or name the port on which {change.target} speaks it"))
+    return found or [Remedy(f"compare what both sides offer: openssl s_client -connect {change.target}")]
+
+
+def _unanswered(change: Change) -> list[Remedy]:
+    return [
+        Remedy("look for the target's limit of connections: those beyond it may be kept waiting (a proxy's maxconn)"),
+        Remedy(f"raise `timeout` above {change.plan.timeout_s:g} s, or `heartbeat.every`, if the target is only slow"),
+    ]
+
+
 def _conntrack(change: Change) -> list[Remedy]:
     size = change.sysctl("net.netfilter.nf_conntrack_max")
     return [
@@ -287,6 +307,12 @@ _MAKERS: Final[Mapping[str, Callable[[Change], list[Remedy]]]] = {
     "refused": _refused,
     "self-connect": _self_connect,
     "lost": _lost,
+    "tls": _tls,
+    "unanswered": _unanswered,
+    "wrong-reply": _say(
+        "look at what the target answers, and at its log: it may be a limit of connections, or a login it wants",
+        "or mend what `protocol` expects",
+    ),
     "conntrack": _conntrack,
     "memory": _say("open fewer connections", "raise net.ipv4.tcp_mem, or the memory limit of the control group"),
     "unreachable": _say("see which way packets take: ip route get TARGET from SOURCE"),
