@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from loadgen.commands.doctor import doctor
+from loadgen.commands.plan import plan
+from loadgen.commands.watch import watch
 from loadgen.errors import ExitCode, LoadgenError
 
 if TYPE_CHECKING:
@@ -47,9 +50,11 @@ def cli() -> None:
     \b
     loadgen run scenarios/past-64k.yaml        100,000 connections to one destination
     loadgen run hold.yaml --set connections=5000 --json
+    loadgen plan scenarios/past-64k.yaml       what it would take, and which limit comes first
     loadgen sink 127.0.0.1:9000                a target of your own, in another terminal
     loadgen report results/RUN                 rebuild summary and report of a run
     loadgen facts                              how this very kernel picks source ports
+    loadgen watch                              how full each destination of this host is
     """
 
 
@@ -95,6 +100,11 @@ def cli() -> None:
     is_flag=True,
     help="Permit strategy explicit to close ports of ip_local_port_range to the other processes of this host.",
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Run although the plan says that four-tuples or the descriptors of workers will run out.",
+)
 @click.pass_context
 def run(
     context: click.Context,
@@ -107,6 +117,7 @@ def run(
     allow: tuple[str, ...],
     authorized: bool,
     port_blocking: bool,
+    force: bool,
 ) -> None:
     """Run SCENARIO and write a run directory with its report.
 
@@ -126,7 +137,7 @@ def run(
     from loadgen.report import text
     from loadgen.run import Options, Orchestrator
 
-    options = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking)
+    options = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking, force=force)
     if resume is not None:
         _alone(context, "scenario", "settings", "out")
         _run_matrix(matrices.resume(resume), options, as_json=as_json, quiet=quiet)
@@ -385,6 +396,11 @@ def schema() -> None:
 
     with _reader_may_leave():
         click.echo(json.dumps(json_schema(), indent=2))
+
+
+cli.add_command(doctor)
+cli.add_command(plan)
+cli.add_command(watch)
 
 
 @contextmanager

@@ -331,6 +331,23 @@ class Headroom:
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """The limit that a plan meets first, or would; made by `loadgen.capacity`.
+
+    limit: as a run's verdict names it. resource: the line of the plan. at: so many connections can be had.
+    at_s: when the next one is due; None where there is no schedule, or the limit is not met.
+    possible: whether what is asked for stays below it. slack: how many more than `at` a run may find.
+    """
+
+    limit: str
+    resource: str
+    at: int
+    at_s: float | None
+    possible: bool
+    slack: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a worker must know, and what the arithmetic said; made by `loadgen.capacity`.
 
@@ -345,6 +362,7 @@ class Plan:
     freebind: whether sources may be on no interface of this host (IP_FREEBIND), as long as they are routed to it.
     heartbeat: of connections that are held; None: they make one exchange, if the traffic has any.
     churn, ceiling: of a plan that opens and closes all the time; else None.
+    prediction: the limit that is met first; None in a run directory of a version that made none.
     """
 
     name: str
@@ -376,6 +394,7 @@ class Plan:
     expect: tuple[str, ...] = ()
     headroom: tuple[Headroom, ...] = ()
     notes: tuple[str, ...] = ()
+    prediction: Prediction | None = None
 
     @property
     def pairs(self) -> tuple[tuple[str, Endpoint], ...]:
@@ -457,6 +476,7 @@ class Plan:
                 "expect": tuple(data["expect"]),
                 "headroom": tuple(Headroom(**line) for line in data["headroom"]),
                 "notes": tuple(data["notes"]),
+                "prediction": Prediction(**data["prediction"]) if data.get("prediction") else None,
             }
         )
 

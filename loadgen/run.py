@@ -19,15 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen import resolving, rundir
-from loadgen.capacity import Allowances, make_plan, sink_endpoints
 from loadgen.certificates import Certificates, issue
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import (
     ExitCode,
-    HostError,
     IncompleteError,
     InterruptedRunError,
-    LabForbiddenError,
     LoadgenError,
     ResultsError,
 )
@@ -37,10 +34,10 @@ from loadgen.listening import SINK, Sinks
 from loadgen.metrics.recorder import Blocks, Counter, block_dtype
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.metrics.summary import broken_invariants
-from loadgen.model import CloseMode, Engine, Phase, Plan, ProbeWhen, Shard, Transport
-from loadgen.scenario import Fallback, Scenario
+from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
+from loadgen.scenario import Scenario
+from loadgen.survey import survey
 from loadgen.telemetry import Telemetry
-from loadgen.uring import ring as uring
 from loadgen.worker import sizes_of
 
 WORKER: Final = "worker"
@@ -55,8 +52,6 @@ STALLED_AFTER_S: Final = 2.0
 GIVEN_UP_AFTER_S: Final = 30.0
 #: Closing takes some ten microseconds per connection.
 _DRAIN_TIMEOUT_S: Final = 120.0
-#: Laying a cable takes 0.2 s, 1 s for 65,536 addresses, and 3 s where no two of them are neighbours.
-_CABLE_TIMEOUT_S: Final = 60.0
 #: A probe gives up on its own before that.
 _PROBE_TIMEOUT_S: Final = 45.0
 
@@ -69,6 +64,8 @@ class Options:
     allow: tuple[str, ...] = ()
     authorized: bool = False
     port_blocking: bool = False
+    #: Run into a wall that the plan sees coming, on purpose.
+    force: bool = False
     #: The run directory itself, where it is not to be a new one under `results`: a cell of a matrix.
     at: Path | None = None
 
@@ -111,6 +108,7 @@ class Orchestrator:
         self._snapshots: Snapshots | None = None
         self._writer: rundir.RunWriter | None = None
         self._fleet: Fleet | None = None
+        self._telemetry: Telemetry | None = None
         self._early_events: list[dict[str, Any]] = []
         self._losses: list[asyncio.Task[None]] = []
         self._start_ns = now_ns()
@@ -148,6 +146,8 @@ class Orchestrator:
                 raise InterruptedRunError("interrupted before any load") from error
             raise
         finally:
+            if self._telemetry:
+                self._telemetry.close()
             await fleet.stop()
         return self._conclude(writer)
 
@@ -162,54 +162,15 @@ class Orchestrator:
         return writer
 
     async def _plan(self, fleet: Fleet) -> tuple[Plan, HostFacts]:
-        scenario, zygote, answers = self._scenario, fleet.zygote, self._answers or {}
-        in_lab = scenario.lab is not None
-        if scenario.lab:
-            sysctls = {name: str(value) for name, value in scenario.lab.sysctls.items()}
-            try:
-                await zygote.call("loadgen.lab.namespace:enter", sysctls, scenario.lab.topology)
-            except LabForbiddenError as error:
-                if scenario.lab.fallback is not Fallback.HOST:
-                    raise
-                in_lab = False
-                self._notice(f"{error}. Running on the host's own loopback instead.")
-        sources = scenario.sources.expanded
-        if scenario.sources.interfaces:
-            sources += await zygote.call("loadgen.kernel.host:interface_addresses", scenario.sources.interfaces)
-        scenario, resolved = resolving.pin(scenario, answers, sources)
-        self._scenario = scenario
-        targets = [target.endpoint for target in scenario.every_target]
-        if scenario.has_cable:
-            await self._lay_cable(fleet, sources, list(dict.fromkeys(target.address for target in targets)))
-        transport, freebind = scenario.transport, scenario.sources.freebind
-        facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets, transport, freebind)
-        if scenario.engine is Engine.IO_URING:
-            facts = replace(facts, no_io_uring=uring.available())
-        self._port_range = facts.port_range
-        fell_back = scenario.lab is not None and not in_lab
-        allowances = Allowances(in_lab=in_lab, port_blocking=self._options.port_blocking, extend_sources=fell_back)
-        plan, self._certificates = _certified(make_plan(scenario, sources, facts, allowances))
-        plan = replace(plan, notes=(*resolved, *plan.notes))
-        if fell_back:
-            note = f"no namespace here: ran on the host's own loopback with its port range {facts.port_range}"
-            plan = replace(plan, notes=(note, *plan.notes))
-        if not scenario.has_cable:  # where nobody but our sinks can be
-            kind = "udpsink" if transport is Transport.UDP else "sink"
-            await zygote.call(f"loadgen.{kind}:require_free", sink_endpoints(plan))
-        return plan, facts
-
-    async def _lay_cable(self, fleet: Fleet, sources: Sequence[str], targets: Sequence[str]) -> None:
-        answer = await fleet.ask(
-            "loadgen.lab.veth:main",
-            sources,
-            targets,
-            enough=lambda: bool(self._interrupts),
-            timeout_s=_CABLE_TIMEOUT_S,
+        site = await survey(
+            fleet, self._scenario, self._answers or {}, notice=self._notice, enough=lambda: bool(self._interrupts)
         )
-        if answer is None:
-            raise IncompleteError("the process that lays the cable of the lab gave no answer")
-        if answer["report"] == "failed":
-            raise HostError(answer["text"])
+        self._scenario = site.scenario
+        self._port_range = site.facts.port_range
+        found = site.assess(port_blocking=self._options.port_blocking, force=self._options.force)
+        plan, self._certificates = _certified(found.insist())
+        await site.require_free(fleet, plan)
+        return plan, site.facts
 
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
         self._sinks = Sinks(fleet, plan, strangers=len(self._scenario.probes), certificates=self._certificates)
@@ -229,7 +190,8 @@ class Orchestrator:
     async def _conduct(self, fleet: Fleet, plan: Plan) -> None:
         """Ramp, hold, drain, or churn, with a line of the series per interval and at the end of each phase."""
         self._phase = Phase.CHURN if plan.churn else Phase.RAMP
-        self._telemetry = Telemetry(fleet, apart=self._scenario.has_cable)
+        notice = partial(self._event, "note")
+        self._telemetry = await Telemetry.start(fleet, apart=self._scenario.has_cable, notice=notice)
         self._start_ns = now_ns() + _START_DELAY_NS
         self._snapshots = snapshots = Snapshots(self._blocks, sizes_of(plan), start_ns=self._start_ns)
         record = partial(self._record_line, fleet, plan, snapshots)
@@ -382,7 +344,7 @@ class Orchestrator:
             now_ns(),
             workers={"alive": len(fleet.alive(WORKER)), "stalled": len(self._stalled)},
             sink=self._sinks.now(final=final),
-            kernel=self._telemetry.now(),
+            kernel=self._telemetry.now(final=final) if self._telemetry else {},
         )
         self._save(lambda writer: writer.append_series(line))
         self._observer(plan, line)

@@ -6,6 +6,7 @@ source address is judged by whether it can be bound there.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import resource
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import routes, sockdiag, sysctl, tcp
+from loadgen.kernel import cgroup, routes, sockdiag, sysctl, tcp
 from loadgen.model import Endpoint, PortRange, Transport
 from loadgen.sourceports import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
@@ -32,6 +33,7 @@ _LIBRARIES: Final = ("numpy", "uvloop")
 class HostFacts:
     """What the plan's arithmetic needs to know.
 
+    cpus, memory_available_bytes: of the machine or of our control group (`loadgen.kernel.cgroup`), whichever is less.
     descriptors: RLIMIT_NOFILE, hard. files_free: fs.file-max less what all processes have open.
     listeners: TCP ports that somebody listens on. missing_sources: asked for, on no interface here, or, where they
     are bound with IP_FREEBIND, not routed to this host.
@@ -85,12 +87,13 @@ def read(
     Raises: HostError where the kernel does not tell, and for a zone (fe80::1%eth0) that is no interface here.
     """
     _require_zones([*sources, *(target.address for target in targets)])
-    file_max, files_used = _file_numbers()
+    file_max, files_used = file_numbers()
+    group = cgroup.read()
     return HostFacts(
         kernel=platform.release(),
         machine=platform.machine(),
-        cpus=len(os.sched_getaffinity(0)),
-        memory_available_bytes=_memory_available(),
+        cpus=_cpus(len(os.sched_getaffinity(0)), group),
+        memory_available_bytes=_memory(memory_available(), group),
         descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         files_free=file_max - files_used,
         port_range=sysctl.port_range(),
@@ -100,8 +103,8 @@ def read(
         listeners=tuple(sorted(tcp.listeners(Path("/proc/self/net")))),
         missing_sources=tuple(islice(_missing(sources, freebind=freebind), _MISSING_MAX)),
         default_sources=tuple(_default_source(target) for target in targets),
-        late_bind=_has_option(IP_BIND_ADDRESS_NO_PORT, 1),
-        port_range_option=_has_option(IP_LOCAL_PORT_RANGE, 0),
+        late_bind=has_option(IP_BIND_ADDRESS_NO_PORT, 1),
+        port_range_option=has_option(IP_LOCAL_PORT_RANGE, 0),
         sysctls=sysctl.read_all(sysctl.RELEVANT),
         datagram_ports=_datagram_ports() if transport is Transport.UDP else (),
     )
@@ -194,7 +197,8 @@ def _socket(address: str, kind: int) -> socket.socket | None:
         raise
 
 
-def _has_option(option: int, value: int) -> bool:
+def has_option(option: int, value: int) -> bool:
+    """Whether this kernel knows an option of SOL_IP, tried on a socket that is then closed."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         try:
             sock.setsockopt(socket.SOL_IP, option, value)
@@ -205,17 +209,27 @@ def _has_option(option: int, value: int) -> bool:
     return True
 
 
-def _file_numbers() -> tuple[int, int]:
+def file_numbers() -> tuple[int, int]:
     """fs.file-max and what is open now; the first column of file-nr (proc_sys_fs(5))."""
     used, _, maximum = Path("/proc/sys/fs/file-nr").read_text().split()
     return int(maximum), int(used)
 
 
-def _memory_available() -> int:
+def memory_available() -> int:
+    """Bytes of the machine's memory that programs can have without swapping; proc_meminfo(5), MemAvailable."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def _memory(available: int, group: cgroup.Limits) -> int:
+    return min(available, group.memory.free) if group.memory else available
+
+
+def _cpus(allowed: int, group: cgroup.Limits) -> int:
+    """Part of a processor's time is worth a process of its own: 1.5 are two, and 0.2 one."""
+    return min(allowed, math.ceil(group.cpu.cpus)) if group.cpu else allowed
 
 
 def _cpu_model() -> str:

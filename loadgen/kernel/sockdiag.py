@@ -260,20 +260,28 @@ def open_socket() -> socket.socket:
 def send_socket(fd: int) -> None:
     """Entry of a process in another namespace: make a socket there and send it through this Unix socket.
 
-    fd: closed afterwards. The other end takes it with `receive_socket`, and gives it to a `Reader`.
+    Where none can be made the reason is sent. fd: closed afterwards. The other end takes it with `receive_socket`,
+    and gives it to a `Reader`.
     """
-    with socket.socket(fileno=fd) as channel, open_socket() as sock:
-        socket.send_fds(channel, [b"sock_diag"], [sock.fileno()])
+    with socket.socket(fileno=fd) as channel:
+        try:
+            sock = open_socket()
+        except HostError as error:
+            channel.send(str(error).encode())
+            return
+        with sock:
+            socket.send_fds(channel, [b"sock_diag"], [sock.fileno()])
 
 
 def receive_socket(channel: socket.socket) -> socket.socket:
     """What `send_socket` sent into the other end of this Unix socket; waits for it.
 
-    Raises: HostError when the other end closed without it.
+    Raises: HostError with the reason of a process that could make none, or when the other end closed without a word.
     """
-    _, fds, _, _ = socket.recv_fds(channel, 16, 1, socket.MSG_CMSG_CLOEXEC)
+    reason, fds, _, _ = socket.recv_fds(channel, 4096, 1, socket.MSG_CMSG_CLOEXEC)
     if not fds:
-        raise HostError("no netlink socket came from the other namespace: the process there ended early")
+        early = "no netlink socket came from the other namespace: the process there ended early"
+        raise HostError(reason.decode() or early)
     return socket.socket(fileno=fds[0])
 
 

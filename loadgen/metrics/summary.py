@@ -15,7 +15,7 @@ import numpy as np
 
 from loadgen.clock import NS_PER_US
 from loadgen.expectation import Expectation
-from loadgen.metrics import histogram
+from loadgen.metrics import histogram, prediction
 from loadgen.metrics.outcomes import Outcome
 from loadgen.metrics.recorder import Latency, PairColumn
 from loadgen.metrics.verdict import decide
@@ -111,6 +111,7 @@ def summarise(
         "generator": _generator(plan, series, events),
     }
     summary["verdict"] = decide(summary, plan, host)
+    summary["prediction"] = prediction.held(plan, summary["verdict"], summary["churn"], complete=complete)
     summary["expect"] = [_held(Expectation.parse(text), summary) for text in plan.expect]
     return summary
 
@@ -375,10 +376,36 @@ def _kernel(series: Sequence[Line]) -> dict[str, Any]:
     there = [{**line, "kernel": line["kernel"]["sink"]} for line in series if line.get("kernel", {}).get("sink")]
     if there:  # the sinks live in a namespace of their own
         found["sink"] = {key: value for key, value in _kernel_of(there).items() if key != "ramp_peak"}
+    found["sampling"] = _sampling(series)
     return found
 
 
-def _kernel_of(series: Sequence[Line]) -> dict[str, dict[str, int]]:
+def _sampling(series: Sequence[Line]) -> dict[str, Any] | None:
+    """What looking cost; None where no line says so."""
+    line = next((line for line in reversed(series) if line.get("kernel", {}).get("sampling")), None)
+    if line is None:
+        return None
+    spent: Mapping[str, Any] = line["kernel"]["sampling"]
+    run_cpu_s = spent.get("run_cpu_s")  # only the last line has it, which a run that was killed has not
+    return {
+        **spent,
+        "run_cpu_s": run_cpu_s,
+        "share": round(spent["cpu_s"] / run_cpu_s, 4) if run_cpu_s else None,
+        "share_of_a_core": round(spent["cpu_s"] / line["t_s"], 4) if line["t_s"] else None,
+    }
+
+
+def _fullest(series: Sequence[Line]) -> dict[str, Any] | None:
+    """Sockets by state when they were most, and when that was; None where nobody counted them."""
+    counted = [line for line in series if line.get("kernel", {}).get("states")]
+    if not counted:
+        return None
+    line = max(counted, key=lambda line: sum(line["kernel"]["states"].values()))  # the first of equals
+    kernel = line["kernel"]
+    return {"t_s": round(max(line["t_s"] - kernel.get("states_age_s", 0.0), 0.0), 3), "counts": dict(kernel["states"])}
+
+
+def _kernel_of(series: Sequence[Line]) -> dict[str, Any]:
     peak: dict[str, int] = {}
     # Apart from those of the drain: what the run's own closing left in TIME-WAIT can have stopped nothing.
     ramp_peak: dict[str, int] = {}
@@ -389,7 +416,7 @@ def _kernel_of(series: Sequence[Line]) -> dict[str, dict[str, int]]:
                 ramp_peak[name] = max(value, ramp_peak.get(name, 0))
     # The last lines may have none: a second Ctrl-C ends the process through which the namespace is read.
     delta: dict[str, int] = next((line["kernel"]["delta"] for line in reversed(series) if line.get("kernel")), {})
-    return {"delta": dict(delta), "peak": peak, "ramp_peak": ramp_peak}
+    return {"delta": dict(delta), "peak": peak, "ramp_peak": ramp_peak, "states": _fullest(series)}
 
 
 def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[str, Any]:

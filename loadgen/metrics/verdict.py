@@ -48,7 +48,10 @@ LIMITS: Final = {
     "refused": "{target} refused",
     "reset": "{target} reset the connection",
     "unreachable": "{target} cannot be reached",
-    "lost": "the other side closed connections while they were held",
+    "lost": "{target} closed connections while they were held",
+    "tls": "TLS with {target} came to nothing",
+    "unanswered": "{target} left open connections without an answer",
+    "wrong-reply": "{target} gave replies that are not the right ones",
     "other": "attempts failed for a reason loadgen has no name for",
     "in-flight": "{not_started:,} connections never started: the window of {window:,} attempts in each worker was full",
     "interrupted": "the run was interrupted{not_started_too}",
@@ -70,16 +73,23 @@ _OF_OUTCOME: Final = {
     Outcome.FORBIDDEN: "forbidden",
     Outcome.SELF_CONNECT: "self-connect",
     Outcome.LOST: "lost",
+    Outcome.CERTIFICATE: "tls",
+    Outcome.TLS: "tls",
 }
+#: System calls on connections that were open: what fails in them was lost, and no attempt.
+_ON_OPEN: Final = frozenset({"recv", "send", "tls"})
 _RESOURCES: Final = ("four-tuples", "source-ports", "source-address", "descriptors", "memory")
 _EXHAUSTED: Final = frozenset({"four-tuples", "source-ports", "port-held", "time-wait"})
 
 #: Kernel counters that speak of a limit; a limit without a row here moves none, as running out of ports.
 _COUNTERS: Final[Mapping[str, Sequence[str]]] = {
     "time-wait": ("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow"),
-    "backlog": ("TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDoCookies", "TcpExt.TCPSynRetrans"),
-    "blackhole": ("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails"),
-    "conntrack": ("TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
+    "backlog": (
+        *("TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDoCookies", "TcpExt.TCPSynRetrans"),
+        "softnet.dropped",
+    ),
+    "blackhole": ("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails", "softnet.dropped"),
+    "conntrack": ("conntrack.drop", "conntrack.early_drop", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
     "refused": ("Tcp.AttemptFails",),
     "reset": ("Tcp.EstabResets", "Tcp.AttemptFails", "TcpExt.ListenOverflows"),
     "lost": ("Tcp.EstabResets", "Tcp.OutRsts", "TcpExt.ListenOverflows", "Udp.NoPorts", "Udp.RcvbufErrors"),
@@ -88,6 +98,8 @@ _COUNTERS: Final[Mapping[str, Sequence[str]]] = {
 
 #: A space of four-tuples this full is the wall; the few others that are missing are told in a note.
 _NEARLY_FULL: Final = 0.9
+#: So many heartbeats without an answer in time are more than a moment's delay here or there.
+_MISSED_SHARE: Final = 0.01
 #: When the kernel sends a SYN again: once a second with tcp_syn_linear_timeouts (Linux 6.5), doubling without.
 _SYN_RETRIES_S: Final = (1, 2, 3, 4, 5, 7, 11, 15)
 _LINES: Final = 3
@@ -147,7 +159,31 @@ class _Run:
         counts: Counter[str] = Counter()
         for error in self.summary["errors"]:
             counts[_OF_OUTCOME.get(error["outcome"], "other")] += error["count"]
-        return counts
+        # Patience runs out in two places: waiting for a connection, and for an answer on one that is open.
+        lost = sum(error["count"] for error in self.summary["errors"] if error["syscall"] in _ON_OPEN)
+        unanswered = min(max(self.summary["open"]["lost"] - lost, 0), counts["blackhole"])
+        counts["unanswered"] += unanswered
+        counts["blackhole"] -= unanswered
+        counts["wrong-reply"] += self.wrong
+        return +counts
+
+    @property
+    def wrong(self) -> int:
+        """Replies that were not the right ones; of heartbeats, of which a connection makes many, no more than beat."""
+        if self.plan.transport is Transport.UDP:  # where a late reply counts as wrong, and any may get lost
+            return 0
+        heartbeat = self.summary.get("heartbeat")
+        wrong = int((self.summary.get("traffic") or {}).get("wrong", 0))
+        return min(wrong, int(heartbeat["connections"])) if heartbeat else wrong
+
+    @property
+    def missed(self) -> int:
+        """Heartbeats that had no answer when the next was due; 0: so few that it may have been a moment's delay."""
+        if self.plan.transport is Transport.UDP:
+            return 0
+        heartbeat = self.summary.get("heartbeat") or {"missed": 0, "sent": 0}
+        missed = int(heartbeat["missed"])
+        return missed if missed > _MISSED_SHARE * (missed + heartbeat["sent"]) else 0
 
     @cached_property
     def spaces(self) -> list[tuple[str, int, int, int]]:
@@ -174,15 +210,27 @@ class _Run:
 
     @cached_property
     def tracked(self) -> tuple[int, int]:
-        """(entries of the connection tracking table with this run's in it, its size); (0, 0) without one."""
+        """(entries of the connection tracking table with this run's in it, its size); (0, 0) without table or size.
+
+        As sampled; of a run without samples as the host had it before, and one more for each connection.
+        """
+        peak = self.summary.get("kernel", {}).get("peak", {})
+        if "conntrack.max" in peak:
+            entries, size = peak.get("conntrack.count", 0), peak["conntrack.max"]
+            return (entries, size) if entries and size else (0, 0)
         sysctls = self.host.get("sysctls", {})
         count, size = (_whole(sysctls.get(f"net.netfilter.nf_conntrack_{key}")) for key in ("count", "max"))
         return (count + self.observed, size) if count and size else (0, 0)
 
     @property
     def table_full(self) -> bool:
+        """Whether the tracking table explains silence: nearly full, or a packet dropped for each silent attempt.
+
+        Some packets are dropped because two made the same entry, so a single one shows nothing.
+        """
         entries, size = self.tracked
-        return size > 0 and entries >= 0.95 * size
+        dropped = self.delta.get("conntrack.drop", 0)
+        return (size > 0 and entries >= 0.95 * size) or 0 < self.counts["blackhole"] <= dropped
 
     @property
     def overflowed(self) -> bool:
@@ -239,6 +287,8 @@ def _limit(run: _Run) -> str:
             return "generator"
         case "none" if run.late_s:
             return "backlog"
+        case "none" if run.missed:
+            return "unanswered"
     return worst
 
 
@@ -280,6 +330,10 @@ def _text(run: _Run, limit: str) -> str:
         )
     if limit == "in-flight" and run.plan.churn:
         reason = f"{run.not_started:,} connections never started: {run.plan.connections:,} were open, as many as may be"
+    if limit == "wrong-reply":
+        reason += f" ({run.summary['traffic']['wrong']:,} wrong, {run.summary['traffic']['replies']:,} right)"
+    if limit == "unanswered" and not run.counts["unanswered"]:
+        reason += f" ({run.missed:,} heartbeats were missed, {run.summary['heartbeat']['answered']:,} answered)"
     own = [error for error in run.summary["errors"] if _OF_OUTCOME.get(error["outcome"], "other") in _behind(limit)]
     if own:
         worst = max(own, key=lambda error: error["count"])
@@ -333,9 +387,8 @@ def _behind(limit: str) -> frozenset[str]:
     """The limits that errors speak of by themselves, before the rules looked closer."""
     if limit in _EXHAUSTED:
         return frozenset({"four-tuples", "source-ports"})
-    return {"backlog": frozenset({"blackhole"}), "conntrack": frozenset({"blackhole", "forbidden"})}.get(
-        limit, frozenset({limit})
-    )
+    same = {"backlog": {"blackhole"}, "conntrack": {"blackhole", "forbidden"}, "unanswered": {"blackhole"}}
+    return frozenset(same.get(limit, {limit}))
 
 
 def _evidence(run: _Run, limit: str) -> list[str]:
@@ -348,6 +401,10 @@ def _evidence(run: _Run, limit: str) -> list[str]:
         found += ["EOF is the other side's orderly close"] if "EOF" in ways else []
         found += ["ECONNRESET is its RST, or one from a box between"] if "ECONNRESET" in ways else []
         found += ["ECONNREFUSED is an ICMP port unreachable"] if "ECONNREFUSED" in ways else []
+    if run.wrong and limit in ("wrong-reply", "lost", "unanswered"):
+        found.append(f"{run.summary['traffic']['wrong']:,} replies were wrong")
+    if run.missed and limit in ("wrong-reply", "lost", "unanswered"):
+        found.append(f"{run.missed:,} heartbeats were missed")
     if limit in _EXHAUSTED:
         unit = "four-tuples" if run.plan.shares_ports else "source ports"
         failing = [] if run.plan.churn else [space for space in run.spaces if space[3]]
@@ -361,11 +418,13 @@ def _evidence(run: _Run, limit: str) -> list[str]:
             found.append(f"{run.waiting:,} four-tuples held by attempts without an answer")
     if limit == "descriptors" and (most := run.plan.descriptor_limit or run.host.get("descriptors")):
         found.append(f"{most:,} descriptors in a worker at most (RLIMIT_NOFILE), workers: {run.plan.workers}")
-    if limit == "conntrack":
+    if limit == "conntrack" and run.tracked[1]:
         found.append(f"about {run.tracked[0]:,} of {run.tracked[1]:,} entries of nf_conntrack in use")
     if limit == "backlog" and run.late_s:
         found.append(f"connect took {run.late_s:.2f} s at the 99th percentile, where a repeated SYN puts it")
-    found += [f"{name} {run.delta[name]:+,}" for name in _COUNTERS.get(limit, ()) if run.delta.get(name)]
+    for name in _COUNTERS.get(limit, ()):
+        if run.delta.get(name):
+            found.append(f"{name} {run.delta[name]:+,}{' on the whole host' if name.startswith('softnet.') else ''}")
     if run.not_started:
         found.append(f"{run.not_started:,} connections never started")
     if limit in ("interrupted", "incomplete"):

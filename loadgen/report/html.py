@@ -70,6 +70,7 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
             sink=_sink(summary),
             kernel=_kernel(summary),
             headroom=_headroom(plan),
+            prediction=words.prediction(summary),
             notes=words.items(plan, "notes"),
             expect=words.rows(summary, "expect"),
             probes=words.probes(summary),
@@ -384,7 +385,7 @@ def _sink(summary: Json) -> dict[str, Any] | None:
 
 
 def _kernel(summary: Json) -> list[dict[str, Any]]:
-    """Of each side's namespace: counters that changed, how many did not, and the highest values sampled."""
+    """Of each side's namespace: counters that changed, how many did not, the highest gauges, sockets by state."""
     ours = words.part(summary, "kernel")
     theirs = words.part(ours, "sink")
     found = []
@@ -397,6 +398,8 @@ def _kernel(summary: Json) -> list[dict[str, Any]]:
                     "delta": sorted((name, value) for name, value in delta.items() if value != 0),
                     "still": sum(value == 0 for value in delta.values()),
                     "peak": sorted(peak.items()),
+                    "states": list(words.part(words.part(kernel, "states"), "counts").items()),
+                    "states_t_s": words.part(kernel, "states").get("t_s"),
                 }
             )
     return found

@@ -59,6 +59,8 @@ def _lines(summary: Mapping[str, Any], report: str | None, width: int) -> list[L
         found += labelled("INCOMPLETE", incomplete, width, "bad")
     found.append(("", ""))
     found += _connections(summary, width)
+    if planned := words.prediction(summary):
+        found += labelled("planned", planned[0], width, planned[1])
     found += _churn(summary, width)
     found += _pace(summary, width)
     found += _latency(summary)

@@ -306,6 +306,24 @@ def most(ceiling: Mapping[str, Any]) -> str:
     return f"{said}: {ceiling['because']}" if ceiling.get("because") else said
 
 
+def prediction(summary: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What the plan said beside what was observed, with "good", "bad" or ""; None of a run whose plan said nothing."""
+    found = part(summary, "prediction")
+    if not isinstance(found.get("limit"), str):
+        return None
+    said = f"{found['limit']} at {count(found.get('at_connections'))}"
+    said = f"no limit, the first would be {said}" if found.get("possible") is True else said
+    if (at_s := number(found.get("at_s"))) is not None:
+        said += f" in second {at_s:,.1f}"
+    limit = scalar(found.get("observed_limit"))
+    seen = f"{'no limit' if limit == 'none' else limit} at {count(found.get('observed_at'))}"
+    came = found.get("as_predicted")
+    judged, tone = (
+        ("as predicted", "good") if came is True else ("NOT as predicted", "bad") if came is False else ("", "")
+    )
+    return f"{said}; observed {seen}" + (f": {judged}" if judged else ""), tone
+
+
 def other_side(summary: Mapping[str, Any]) -> str | None:
     """TIME-WAIT at the sinks, where they have a namespace of their own; None where not, or where it was none."""
     sink = part(part(summary, "kernel"), "sink")

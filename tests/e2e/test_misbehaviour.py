@@ -32,19 +32,19 @@ class Case:
 
 
 CASES = [
-    Case("never accepts", {"sink": True, "accept": False}, COUNT, SILENCE, 0, {"blackhole"}),
+    Case("never accepts", {"sink": True, "accept": False}, COUNT, SILENCE, 0, {"unanswered"}),
     Case("resets", {"sink": {"reset": True}}, COUNT, RESET, 0, {"reset", "lost"}),
     Case("drops a share", {"sink": {"drop": "25%"}}, COUNT // 4, RESET, 3 * COUNT // 4, {"reset", "lost"}),
-    Case("never answers", {"sink": {"speaks": "nothing"}}, COUNT, SILENCE, 0, {"blackhole"}),
-    Case("never reads", {"sink": {"read": "0/s"}}, COUNT, SILENCE, 0, {"blackhole"}),
-    Case("answers too late", {"sink": {"delay": "1m"}}, COUNT, SILENCE, 0, {"blackhole"}),
+    Case("never answers", {"sink": {"speaks": "nothing"}}, COUNT, SILENCE, 0, {"unanswered"}),
+    Case("never reads", {"sink": {"read": "0/s"}}, COUNT, SILENCE, 0, {"unanswered"}),
+    Case("answers too late", {"sink": {"delay": "1m"}}, COUNT, SILENCE, 0, {"unanswered"}),
     Case(
         "reads too slowly",
         {"sink": {"read": "100/s"}},
         COUNT,
         SILENCE,
         0,
-        {"blackhole"},
+        {"unanswered"},
         {"protocol": {"name": "echo", "size": 10_000}},
     ),
     Case("closes after a while", {"sink": {"close_after": "500ms"}}, COUNT, CLOSED, COUNT, {"lost"}),

@@ -106,6 +106,32 @@ def test_both_sides_agree_on_every_source(past_64k: Done) -> None:
     assert sum(count for count, _ in ours.values()) == summary["sink"]["end_of_hold"] == 10_000
 
 
+def test_the_kernel_counted_the_same(past_64k: Done) -> None:
+    """In a namespace of its own nobody else opens anything; both ends of each connection are in it."""
+    if any("no namespace here" in event["text"] for event in lines_of(past_64k.run / "events.jsonl")):
+        pytest.skip("this host allows no network namespace, and on the host's own loopback others open connections too")
+    kernel = past_64k.summary["kernel"]
+    assert kernel["delta"]["Tcp.ActiveOpens"] == kernel["delta"]["Tcp.PassiveOpens"] == 10_000
+    assert kernel["delta"]["softnet.processed"] >= 3 * 10_000  # SYN, SYN and ACK, ACK, and those of everybody else
+    assert "Tcp.CurrEstab" not in kernel["delta"]  # all are closed again
+    assert kernel["peak"]["sockstat.tcp_inuse"] > 20_000 > kernel["peak"]["sockstat.tcp6_inuse"] == 0
+
+
+def test_sockets_were_counted_by_state_now_and_then(past_64k: Done) -> None:
+    kernel = past_64k.summary["kernel"]
+    assert kernel["sampling"]["samples"] == len(lines_of(past_64k.run / "series.jsonl"))
+    assert 1 <= kernel["sampling"]["listings"] < kernel["sampling"]["samples"]
+    assert 0 < kernel["sampling"]["cpu_s"] < kernel["sampling"]["run_cpu_s"]
+    lines = [line for line in lines_of(past_64k.run / "series.jsonl") if "states" in line["kernel"]]
+    assert lines
+    for line in lines:
+        assert line["kernel"]["states_age_s"] > 0
+        assert line["kernel"]["states"]["listen"] >= 1
+        assert sum(line["kernel"]["states"].values()) > 1
+    assert kernel["states"]["counts"] in [line["kernel"]["states"] for line in lines]
+    assert 0 <= kernel["states"]["t_s"] <= past_64k.summary["duration_s"]
+
+
 def test_latency_was_measured_for_each(past_64k: Done) -> None:
     connect = past_64k.summary["latency_us"]["connect"]
     assert connect["count"] == 10_000

@@ -278,7 +278,7 @@ def test_a_host_that_allows_only_one_namespace_allows_no_cable() -> None:
         in_child(body)
 
 
-async def _crew(fleet: Fleet, blocks: Blocks) -> tuple[str, str]:
+async def crew(fleet: Fleet, blocks: Blocks) -> tuple[str, str]:
     """A veth lab with a sink in it, as a run makes it; the names of the clients' and the sinks' namespace."""
     sources, target = V4
     await fleet.zygote.call("loadgen.lab.namespace:enter", {}, Topology.VETH)
@@ -303,7 +303,7 @@ def test_a_sink_lives_at_the_other_end(run: Callable[[Callable[[], Coroutine[Any
     async def body() -> None:
         fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", sink.block_dtype(4), 1)
         try:
-            clients, sinks = await _crew(fleet, blocks)
+            clients, sinks = await crew(fleet, blocks)
             assert len({clients, sinks, name_of()}) == 3
             (member,) = fleet.alive("sink")
             expected = {fleet.zygote.pid}, {member.pid}  # once the process that laid the cable has ended
@@ -321,7 +321,7 @@ def test_nothing_is_left_of_it_after_sigkill(run: Callable[[Callable[[], Corouti
 
     async def body() -> tuple[str, str]:
         fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", sink.block_dtype(4), 1)
-        names = await _crew(fleet, blocks)
+        names = await crew(fleet, blocks)
         fleet.kill()
         assert await asyncio.to_thread(until, lambda: not any(members(name) for name in names))
         await fleet.stop()
@@ -359,6 +359,8 @@ def test_a_run_counts_both_ends(tmp_path: Path) -> None:
     assert lines[-1]["sink"]["now"]["sockstat.tcp_tw"] == 0
     assert lines[-1]["sink"]["delta"]["Tcp.PassiveOpens"] == 200
     assert "Tcp.ActiveOpens" not in lines[-1]["sink"]["delta"]
+    assert "softnet.processed" not in lines[-1]["sink"]["delta"]  # it is the host's
+    assert lines[-1]["delta"]["softnet.processed"] > 0
     host_json = json.loads((directory / "host.json").read_text())
     assert host_json["sysctls"]["net.ipv6.ip_nonlocal_bind"] == "1"
     assert json.loads((directory / "summary.json").read_text())["sink"]["agrees"]

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from loadgen import scenario as scenarios
 from loadgen.arrivals import shard_sizes
-from loadgen.capacity import RESERVED_DESCRIPTORS, Allowances, make_plan, sink_endpoints
+from loadgen.capacity import RESERVED_DESCRIPTORS, Allowances, Assessment, assess, make_plan, sink_endpoints
+from loadgen.capacity.resources import most
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
+from loadgen.kernel.limits import InUse, Limits, Room
 from loadgen.model import Endpoint, Plan, PortRange, Shard, Strategy, Transport
 from loadgen.scenario import Scenario
 from loadgen.worker import slice_of
@@ -577,3 +579,254 @@ transport: udp
     found = make_plan(scenario, SOURCE, HostFacts(**FACTS), LAB)
     assert found.ceiling
     assert (found.ceiling.per_s, found.ceiling.because) == (None, "UDP has no TIME-WAIT")
+
+
+# --- The assessment ------------------------------------------------------------------------------
+
+FIN_ACROSS = """
+name: churn
+sources: {addresses: 198.18.0.1}
+targets: [{address: "198.19.0.1:9000", sink: true}]
+lab: {topology: veth}
+"""
+
+
+def assessed(
+    connections: int = 100,
+    sources: Sequence[str] = SOURCE,
+    *,
+    targets: Sequence[str] = ("127.0.0.1:9000",),
+    sink: bool = False,
+    strategy: str = "late-range",
+    more: str = "",
+    limits: Limits | None = None,
+    allowances: Allowances = LAB,
+    **facts: Any,
+) -> Assessment:
+    scenario = _scenario(
+        f"""
+name: plan
+sources: {{addresses: ["127.0.0.2", "::1"], strategy: {strategy}}}
+targets: [{", ".join(f'{{address: "{target}", sink: {str(sink).lower()}}}' for target in targets)}]
+connections: 1
+{more}
+"""
+    ).model_copy(update={"connections": connections})
+    return assess(scenario, sources, HostFacts(**{**FACTS, **facts}), allowances, limits)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(1, 3_000),
+    st.integers(1, 3),
+    st.integers(1, 300),
+    st.integers(60, 500),
+    st.integers(0, 5_000),
+    st.integers(10_000_000, 200_000_000),
+    st.sampled_from(["late-range", "late", "bind", "explicit"]),
+    st.sampled_from(["", "workers: 2", "sinks: 1", "workers: 3\nsinks: 2"]),
+    st.booleans(),
+)
+def test_the_first_limit_is_where_a_plan_begins_to_be_refused(
+    connections: int,
+    sources: int,
+    ports: int,
+    descriptors: int,
+    files: int,
+    memory: int,
+    strategy: str,
+    more: str,
+    sink: bool,
+) -> None:
+    """What is called possible is planned, what is not is refused for that very reason, and what fits before it fits."""
+    options: dict[str, Any] = {
+        "strategy": strategy,
+        "sink": sink,
+        "more": more,
+        "port_range": PortRange(40_000, 39_999 + ports),
+        "descriptors": descriptors,
+        "files_free": files,
+        "memory_available_bytes": memory,
+    }
+    found = assessed(connections, addresses(sources), **options)
+    first = found.first
+    assert first.at is not None
+    assert found.possible == (found.refusal is None) == (not first.short)
+    assert found.prediction.possible == found.possible
+    if found.possible:
+        assert connections <= first.at
+        assert plan(connections, addresses(sources), **options) == found.plan
+        assert found.verdict.startswith("possible; the first limit would be ")
+        return
+    error = refused(connections, addresses(sources), **options)
+    assert first.shortage
+    assert str(error) == str(found.refusal) == str(first.shortage.error)
+    assert found.verdict.startswith("impossible: ")
+    assert first.at < connections
+    if first.at and first.name in ("four-tuples", "descriptors of the host", "memory, bytes"):
+        # Fewer connections may need fewer processes, never more.
+        assert assessed(first.at, addresses(sources), **options).first.name != first.name or (
+            assessed(first.at, addresses(sources), **options).possible
+        )
+
+
+@given(st.integers(0, 10_000), st.integers(1, 50), st.integers(0, 500))
+def test_the_most_that_can_be_had_is_the_last_that_fits(available: int, each: int, fixed: int) -> None:
+    def cost(count: int) -> int:
+        return count * each + fixed
+
+    found = most(cost, available)
+    assert cost(found) <= available or found == 0
+    assert cost(found + 1) > available
+
+
+def test_a_verdict_names_the_limit_and_where_it_is() -> None:
+    assert assessed(28_000).verdict == (
+        "possible; the first limit would be four-tuples at 28,232 connections (you ask for 28,000)"
+    )
+    assert assessed(60_000).verdict == "impossible: four-tuples end at 28,232 of 60,000 connections"
+    scheduled = assessed(60_000, more="arrival: {rate: 20000/s}")
+    assert scheduled.verdict == "impossible: four-tuples end at 28,232 of 60,000 connections, in second 1.4"
+    assert scheduled.prediction.at_s == pytest.approx(28_233 / 20_000, abs=1e-3)
+    assert assessed(28_000, more="arrival: {rate: 20000/s}").prediction.at_s is None
+
+
+def test_the_nearer_of_two_limits_is_the_first() -> None:
+    both = assessed(60_000, files_free=20_000)
+    assert (both.first.name, both.first.at) == ("descriptors of the host", 20_000)
+    assert [resource.name for resource in both.in_order[:2]] == ["descriptors of the host", "four-tuples"]
+    assert str(both.refusal).startswith("descriptors of the whole host (fs.file-max): need 60,000, have 20,000")
+
+
+def test_a_strategy_that_binds_early_runs_out_of_source_ports() -> None:
+    found = assessed(60_000, targets=("127.0.0.1:9000", "127.0.0.1:9001"), strategy="bind")
+    assert (found.prediction.limit, found.prediction.at) == ("source-ports", 28_232)
+    assert assessed(60_000, targets=("127.0.0.1:9000",)).prediction.limit == "four-tuples"
+
+
+def test_what_others_have_of_the_ports_is_a_nearer_limit_and_no_reason_to_refuse() -> None:
+    target = Endpoint("127.0.0.1", 9000)
+    held = tuple(range(40_000, 40_030))
+    others = (InUse("127.0.0.2", target, held, ()), InUse("127.0.0.9", target, held, ()))
+    ports: dict[str, Any] = {"port_range": PortRange(40_000, 40_099), "listeners": (40_001,)}
+    found = assessed(80, limits=Limits(in_use=others), **ports)
+    assert (found.prediction.limit, found.prediction.at, found.possible) == ("port-held", 99 - 29, False)
+    assert found.refusal is None
+    assert assessed(70, limits=Limits(in_use=others), **ports).possible
+    elsewhere = (InUse("127.0.0.2", Endpoint("127.0.0.1", 9001), held, ()),)
+    assert assessed(80, limits=Limits(in_use=elsewhere), **ports).possible
+    # A port that is bound early is taken whatever the target.
+    assert not assessed(80, strategy="bind", limits=Limits(in_use=elsewhere), **ports).possible
+
+
+def test_time_wait_of_others_counts_where_it_cannot_be_taken_over() -> None:
+    resting = (InUse("127.0.0.2", Endpoint("127.0.0.1", 9000), (), tuple(range(40_000, 40_050))),)
+    options: dict[str, Any] = {"port_range": PortRange(40_000, 40_099), "limits": Limits(in_use=resting)}
+    never = assessed(80, sysctls={"net.ipv4.tcp_tw_reuse": "0"}, **options)
+    assert (never.prediction.limit, never.prediction.at) == ("time-wait", 50)
+    assert assessed(80, sysctls={"net.ipv4.tcp_tw_reuse": "1"}, **options).possible
+    assert assessed(80, strategy="explicit", sysctls={"net.ipv4.tcp_tw_reuse": "0"}, **options).possible
+
+
+def test_force_excuses_walls_that_a_run_survives_and_no_others() -> None:
+    force = Allowances(in_lab=True, force=True)
+    assert assessed(28_233, allowances=force).refusal is None
+    assert not assessed(28_233, allowances=force).possible
+    assert assessed(2_000, more="workers: 1", descriptors=500, allowances=force).refusal is None
+    for name, little in (("memory_available_bytes", 1), ("files_free", 50), ("descriptors", 60)):
+        short: dict[str, Any] = {name: little}
+        assert isinstance(assessed(100, allowances=force, **short).refusal, CapacityError)
+    missing = assessed(allowances=force, missing_sources=("10.0.0.1",))
+    assert str(missing.refusal) == str(missing.absent)
+    assert missing.verdict.startswith("impossible: source address 10.0.0.1 is not on this host; add it with: ip addr")
+
+
+def test_descriptors_of_a_fixed_number_of_workers_end_where_each_is_full() -> None:
+    found = assessed(1_000, more="workers: 2\ndescriptors: 264", allowances=Allowances(in_lab=True, force=True))
+    assert (found.prediction.limit, found.prediction.at, found.prediction.slack) == ("descriptors", 400, 128)
+    assert assessed(1_000, descriptors=264).possible  # by more workers
+
+
+def test_processes_have_to_be_allowed() -> None:
+    room = Limits(processes=Room(limit=100, used=98, name="pids.max"))
+    found = assessed(2_000, limits=room)
+    assert str(found.refusal) == "processes: need 3, have 2; raise pids.max, or use fewer workers and sinks"
+    assert assessed(100, limits=room).possible
+
+
+def test_connection_tracking_counts_where_anything_is_tracked() -> None:
+    tables = {"net.netfilter.nf_conntrack_count": "10", "net.netfilter.nf_conntrack_max": "110"}
+    found = assessed(101, sysctls=tables)
+    assert (found.prediction.limit, found.prediction.at, found.refusal) == ("conntrack", 100, None)
+    assert assessed(101, sysctls={**tables, "net.netfilter.nf_conntrack_count": "0"}).possible
+
+
+def test_estimates_make_nothing_impossible() -> None:
+    tight: dict[str, Any] = {
+        "sysctls": {"net.core.somaxconn": "1", "net.ipv4.tcp_max_tw_buckets": "1"},
+        "limits": Limits(tcp_memory=Room(limit=10, used=9, name="net.ipv4.tcp_mem")),
+        "sink": True,
+        "more": "protocol: echo",
+    }
+    found = assessed(100, **tight)
+    assert found.possible
+    over = {resource.name for resource in found.resources if (resource.share or 0) > 1}
+    assert over == {"accept queues", "TIME-WAIT sockets", "tcp_mem, pages"}
+
+
+def churned(more: str, **sysctls: str) -> Assessment:
+    facts = {
+        **FACTS,
+        "port_range": PortRange(40_000, 40_099),
+        "sysctls": {"net.ipv4." + key: value for key, value in sysctls.items()},
+    }
+    return assess(scenarios.parse(FIN_ACROSS + more), ("198.18.0.1",), HostFacts(**facts), LAB)
+
+
+def test_in_an_open_loop_the_schedule_says_when_the_ports_are_at_rest() -> None:
+    more = "churn: {duration: 10s, concurrency: 8}\narrival: {rate: 50/s}"
+    found = churned(more, tcp_tw_reuse="0")
+    assert found.verdict == (
+        "impossible: every port is in TIME-WAIT after 100 of 500 connections, in second 2.0; 1.667/s can go on for ever"
+    )
+    assert (found.prediction.limit, found.refusal) == ("time-wait", None)
+    soon = churned(more, tcp_tw_reuse="1")
+    assert soon.possible
+    assert (soon.first.name, soon.first.needed, soon.first.available) == ("ports in TIME-WAIT", 50, 100)
+
+
+def test_the_ports_may_last_for_a_pass_and_not_for_the_next() -> None:
+    """A hundred ports that rest a second serve 90/s, and then 110/s, whose hundred and first comes too early."""
+    stages = "arrival: {stages: [{from: 90/s, to: 90/s, over: 4s}, {from: 110/s, to: 110/s, over: 4s}]}"
+    found = churned(f"churn: {{duration: 8s, concurrency: 8}}\n{stages}", tcp_tw_reuse="1")
+    assert found.prediction.at_s == pytest.approx(4.5, abs=0.3)
+    assert (found.first.needed or 0) > 100
+
+
+def test_in_a_closed_loop_the_ceiling_is_told_and_nothing_is_impossible() -> None:
+    found = churned("churn: {duration: 2s, concurrency: 8}", tcp_tw_reuse="0")
+    assert found.possible
+    assert found.verdict == (
+        "possible; the first limit would be TIME-WAIT: after 100 connections every port has been used once, "
+        "and 1.667/s can go on for ever"
+    )
+    assert churned("churn: {duration: 2s, concurrency: 8}\nclose: rst").verdict == (
+        "possible; the first limit would be four-tuples at 100 connections at a time (you ask for 8)"
+    )
+    assert not churned("churn: {duration: 2s, concurrency: 101}\nclose: rst").possible
+
+
+def test_a_sink_that_never_accepts_has_room_for_its_backlog() -> None:
+    never = "{address: '127.0.0.1:9000', sink: true, backlog: 9, accept: false}"
+    text = f"name: x\nsources: {{addresses: 127.0.0.2}}\ntargets: [{never}]\nconnections: 20\n"
+    facts = HostFacts(**{**FACTS, "sysctls": {"net.core.somaxconn": "4096"}})
+    found = assess(scenarios.parse(text), SOURCE, facts, LAB)
+    assert (found.prediction.limit, found.prediction.at, found.refusal) == ("backlog", 10, None)
+
+
+def test_a_plan_keeps_its_prediction_on_paper() -> None:
+    made = assessed(60_000, more="arrival: {rate: 20000/s}", allowances=Allowances(in_lab=True, force=True)).plan
+    assert made.prediction
+    assert Plan.from_json(made.to_json()).prediction == made.prediction
+    old = {key: value for key, value in made.to_json().items() if key != "prediction"}
+    assert Plan.from_json(old).prediction is None

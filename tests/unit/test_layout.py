@@ -16,8 +16,10 @@ MODULES = sorted(
 #: What is tested without a module of its own name, and where.
 ELSEWHERE = {
     "run": "tests/e2e: a run is processes, files and signals, and is tested as a user sees it",
+    "survey": "tests/e2e/test_plan.py, and every run: labs, cables and hosts that are looked at",
+    "planning": "tests/e2e/test_plan.py: plans of scenarios and of cells, beside the runs that they predict",
+    "commands/plan": "tests/e2e/test_plan.py: what is said, exit codes, and what is left alone",
     "listening": "tests/e2e, as run: the sinks' numbers beside the workers', and a sink that is killed",
-    "telemetry": "tests/lab/test_veth.py and tests/e2e/test_churn.py: counters of both namespaces of a real run",
     "datagrams": "tests/lab/test_udp.py: exchanges over UDP, answered, lost and late, with real sockets",
     "udpsink": "tests/lab/test_udp.py: what a sink of UDP echoes, drops and counts",
     "serve": "tests/e2e: `loadgen sink` is a process that is sent a signal",

@@ -94,7 +94,7 @@ def test_what_is_no_plan_is_refused(key: str, value: object) -> None:
 
 def test_a_plan_that_lacks_something_is_refused() -> None:
     for key in PLAN.to_json():
-        if key not in ("expect", "headroom", "notes"):
+        if key not in ("expect", "headroom", "notes", "prediction"):
             with pytest.raises((KeyError, TypeError)):
                 Plan.from_json({name: value for name, value in PLAN.to_json().items() if name != key})
 

@@ -157,6 +157,7 @@ def recorded_run(
                 "TcpExt.TCPTimeouts": 39,
             },
             "peak": {"sockstat.tcp_inuse": established_all * 2, "sockstat.tcp_tw": 0},
+            "states": {"t_s": 4.75, "counts": {"established": established_all * 2, "fin_wait2": 3, "listen": 6}},
         },
         "verdict": {
             "limit": "four-tuples" if failing else "none",
@@ -958,6 +959,16 @@ def test_the_ceiling_of_a_run_that_left_no_summary_is_that_of_its_plan() -> None
     page = Page(html.render(**{**run, "summary": {}}))
     drawn = {chart["id"]: chart for chart in json.loads(page.blocks["data"][0])["charts"]}
     assert drawn["rate"]["series"][-1]["label"] == "predicted ceiling"
+
+
+def test_sockets_by_state_are_told_with_their_time() -> None:
+    run = recorded_run(connections=1_000, ramp_s=1, hold_s=1)
+    page = html.render(**run)
+    assert "Sockets of TCP by state at 4.75 s, when most were counted" in page
+    assert '<th scope="row" class="id">fin_wait2</th><td class="num">3</td>' in page
+    for nothing in (None, {"t_s": 1.0, "counts": {}}, {"counts": 3}, 3):  # a run too short, or a file tampered with
+        run["summary"]["kernel"]["states"] = nothing
+        assert "Sockets of TCP by state" not in html.render(**run)
 
 
 def test_hostile_words_about_churn_stay_text() -> None:

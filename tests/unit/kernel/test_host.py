@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loadgen.errors import HostError
-from loadgen.kernel import host, routes, sysctl
+from loadgen.kernel import cgroup, host, routes, sysctl
 from loadgen.model import Endpoint, PortRange
 from loadgen.sourceports import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
@@ -103,15 +103,38 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeSocket]:
 
 
 def test_free_files_are_the_first_and_last_column(proc: dict[str, str]) -> None:
-    assert host._file_numbers() == (2**63 - 1, 1312)
+    assert host.file_numbers() == (2**63 - 1, 1312)
     proc["/proc/sys/fs/file-nr"] = "100 5 2000\n"
-    assert host._file_numbers() == (2000, 100)
+    assert host.file_numbers() == (2000, 100)
 
 
 def test_memory_is_what_is_available_in_bytes(proc: dict[str, str]) -> None:
-    assert host._memory_available() == 23_456_789 * 1024
+    assert host.memory_available() == 23_456_789 * 1024
     proc["/proc/meminfo"] = "MemTotal: 1 kB\n"
-    assert host._memory_available() == 0
+    assert host.memory_available() == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "left"), [(None, 0, 5_000), (4_000, 1_000, 3_000), (9_000, 1_000, 5_000), (1_000, 2_000, 0)]
+)
+def test_memory_is_the_less_of_the_host_and_the_control_group(limit: int | None, used: int, left: int) -> None:
+    group = cgroup.Limits(memory=None if limit is None else cgroup.Use(limit, used, "memory.max"))
+    assert host._memory(5_000, group) == left
+
+
+@pytest.mark.parametrize(("quota", "cpus"), [(None, 4), (0.2, 1), (1.5, 2), (4.0, 4), (8.0, 4)])
+def test_cpus_are_the_less_of_the_host_and_the_control_group(quota: float | None, cpus: int) -> None:
+    assert host._cpus(4, cgroup.Limits(cpu=None if quota is None else cgroup.Quota(quota, "cpu.max"))) == cpus
+
+
+def test_a_plan_is_made_of_what_the_control_group_leaves(
+    fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = cgroup.Limits(memory=cgroup.Use(3_000, 1_000, "memory.max"), cpu=cgroup.Quota(0.5, "cpu.max"))
+    monkeypatch.setattr(cgroup, "read", lambda: group)
+    found = host.read([], [])
+    assert (found.memory_available_bytes, found.cpus) == (2_000, 1)
+    assert fake.connect_errno == 0
 
 
 def test_the_first_cpu_names_the_model(proc: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,11 +199,11 @@ def test_where_sources_need_only_a_route_it_is_the_route_that_is_looked_at(monke
 
 def test_a_kernel_has_an_option_or_says_that_it_has_not(fake: type[FakeSocket]) -> None:
     fake.option_errno = {IP_LOCAL_PORT_RANGE: errno.ENOPROTOOPT}
-    assert host._has_option(IP_BIND_ADDRESS_NO_PORT, 1)
-    assert not host._has_option(IP_LOCAL_PORT_RANGE, 0)
+    assert host.has_option(IP_BIND_ADDRESS_NO_PORT, 1)
+    assert not host.has_option(IP_LOCAL_PORT_RANGE, 0)
     fake.option_errno = {IP_LOCAL_PORT_RANGE: errno.EPERM}
     with pytest.raises(PermissionError):
-        host._has_option(IP_LOCAL_PORT_RANGE, 0)
+        host.has_option(IP_LOCAL_PORT_RANGE, 0)
 
 
 def test_of_very_many_missing_addresses_enough_are_found(
@@ -206,7 +229,7 @@ def test_the_facts_of_this_very_host(fake: type[FakeSocket]) -> None:
     found = host.read(["127.0.0.2", "10.0.0.1"], [Endpoint("127.0.0.1", 9000)])
     assert found.missing_sources == ("10.0.0.1",)
     assert found.default_sources == ("198.18.0.1",)
-    assert found.cpus == len(os.sched_getaffinity(0))
+    assert 1 <= found.cpus <= len(os.sched_getaffinity(0))
     assert found.privileged is (os.geteuid() == 0)
     assert min(found.memory_available_bytes, found.descriptors, found.files_free, len(found.port_range)) > 0
     assert list(found.listeners) == sorted(set(found.listeners))

@@ -241,7 +241,32 @@ def test_the_kernel_has_its_highest_level_and_its_last_difference() -> None:
         "delta": {"Tcp.ActiveOpens": 100, "Tcp.PassiveOpens": 99},
         "peak": {"sockstat.tcp_tw": 97},
         "ramp_peak": {"sockstat.tcp_tw": 9},
+        "states": None,
+        "sampling": None,
     }
+
+
+def test_sockets_by_state_are_those_of_the_moment_with_most() -> None:
+    """And its time is when they were counted, not when the line was written."""
+    counts = [{"established": 40}, {"established": 90, "time_wait": 8}, {"established": 97}, {"time_wait": 97}]
+    series = [
+        {**line, "kernel": {**line["kernel"], "states": states, "states_age_s": 0.25}}
+        for line, states in zip(SERIES, counts, strict=False)
+    ]
+    found = fold([*series, *SERIES[len(counts) :]])["kernel"]
+    assert found["states"] == {"t_s": round(SERIES[1]["t_s"] - 0.25, 3), "counts": counts[1]}
+    series[2]["kernel"]["sink"] = {"now": {}, "delta": {}, "states": {"listen": 2}, "states_age_s": 0.0}
+    assert fold(series)["kernel"]["sink"]["states"] == {"t_s": SERIES[2]["t_s"], "counts": {"listen": 2}}
+
+
+@pytest.mark.parametrize(("all_s", "share"), [({"run_cpu_s": 1.0}, 0.02), ({}, None), ({"run_cpu_s": 0.0}, None)])
+def test_what_looking_cost_is_a_share_of_the_processors_time(all_s: dict[str, float], share: float | None) -> None:
+    """Of a run that was killed nobody knows what all of it took."""
+    spent = {"samples": 5, "listings": 2, "cpu_s": 0.02, **all_s}
+    last = {**SERIES[-1], "t_s": 4.0, "kernel": {**SERIES[-1]["kernel"], "sampling": spent}}
+    wanted = {"run_cpu_s": None, **spent, "share": share, "share_of_a_core": 0.005}
+    assert fold([*SERIES[:-1], last])["kernel"]["sampling"] == wanted
+    assert fold([*SERIES[:-1], last, {**last, "kernel": {}}])["kernel"]["sampling"] == wanted
 
 
 def test_a_last_line_without_the_kernel_costs_no_difference() -> None:

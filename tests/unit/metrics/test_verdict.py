@@ -92,7 +92,7 @@ def run(
     p99_s: float = 0.001,
 ) -> dict[str, Any]:
     """A summary whose sums hold; `opened` is the most at once where that is not all established."""
-    lost = sum(count for (*_, outcome), count in errors if outcome == "lost")
+    lost = sum(count for (*_, outcome), count in errors if outcome in ("lost", "certificate", "tls"))
     failed = sum(count for (*_, outcome), count in errors) - lost
     established = max(plan.connections - not_started - in_flight - failed, 0)
     peak = established if opened is None else opened
@@ -134,6 +134,18 @@ def run(
         "generator": {"trustworthy": not untrusted, "reasons": [untrusted] if untrusted else []},
     }
 
+
+#: What a run also has whose connections say something.
+WRONG = {"traffic": {"wrong": 50, "replies": 100}}
+MISSED = {"heartbeat": {"connections": 30, "sent": 210, "answered": 200, "missed": 88}}
+ONE_MISSED = {"heartbeat": {"connections": 30, "sent": 210, "answered": 209, "missed": 1}}
+#: Ten connections whose exchange took too long: established all of them, and lost.
+UNANSWERED = {
+    "errors": [{"syscall": "wait", "errno": "ETIMEDOUT", "outcome": "timed-out", "count": 10}],
+    "open": {"peak": 1000, "end_of_hold": 990, "lost": 10},
+}
+ISSUER = ("tls", "CERTIFICATE_UNKNOWN_ISSUER", "certificate")
+NOT_TLS = ("tls", "NOT_TLS", "tls")
 
 CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ("nothing", run(), PLAN, HOST, "none", "no limit was met"),
@@ -193,6 +205,14 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
         "9 times), and 41 connections never",
     ),
     ("lost", run((EOF, 5)), PLAN, HOST, "lost", "while they were held (recv EOF 5 times)"),
+    ("issuer", run((ISSUER, 5)), PLAN, HOST, "tls", "came to nothing (tls CERTIFICATE_UNKNOWN_ISSUER 5 times)"),
+    ("no tls", run((NOT_TLS, 5), plan=WALL), WALL, HOST, "tls", "TLS with 127.0.0.1:9000 came to nothing"),
+    ("no answer", run() | UNANSWERED, PLAN, HOST, "unanswered", "without an answer (wait ETIMEDOUT 10 times)"),
+    ("missed", run() | MISSED, PLAN, HOST, "unanswered", "(88 heartbeats were missed, 200 answered)"),
+    ("one missed", run() | ONE_MISSED, PLAN, HOST, "none", "no limit was met"),
+    ("asleep, missed", run(untrusted="it slept") | MISSED, PLAN, HOST, "generator", "it slept"),
+    ("wrong", run(plan=WALL) | WRONG, WALL, HOST, "wrong-reply", "not the right ones (50 wrong, 100 right)"),
+    ("wrong beats", run((EOF, 31)) | WRONG | MISSED, PLAN, HOST, "lost", "closed connections"),
     ("strange", run((("connect", "EINVAL", "other"), 5)), PLAN, HOST, "other", "no name for (connect EINVAL 5 times)"),
     ("newer", run((("connect", "EINVAL", "from-the-future"), 5)), PLAN, HOST, "other", "no name for"),
     ("window", run(not_started=10), PLAN, HOST, "in-flight", "10 connections never started: the window of 256"),
@@ -304,6 +324,37 @@ def test_evidence_is_facts_with_their_numbers() -> None:
         "TcpExt.ListenDrops +512",
     ]
     assert "about 1,995 of 1,024 entries of nf_conntrack in use" in decide(run((SILENT, 5)), PLAN, TRACKED)["evidence"]
+
+
+def sampled(summary: dict[str, Any], **gauges: int) -> dict[str, Any]:
+    """With these numbers of conntrack as the highest sampled."""
+    kernel = summary["kernel"]
+    peak = {**kernel["peak"], **{f"conntrack.{name}": value for name, value in gauges.items()}}
+    return {**summary, "kernel": {**kernel, "peak": peak}}
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "limit"),
+    [(1024, 1024, "conntrack"), (1, 1024, "blackhole"), (0, 1, "blackhole"), (9, 0, "blackhole")],
+)
+def test_a_tracking_table_is_as_full_as_it_was_sampled(count: int, size: int, limit: str) -> None:
+    """Whatever it had before the run: a namespace that tracks nothing has the host's maximum and no entries."""
+    found = decide(sampled(run((SILENT, 5)), count=count, max=size), PLAN, TRACKED)
+    assert found["limit"] == limit
+    said = f"about {count:,} of {size:,} entries of nf_conntrack in use"
+    assert (said in found["evidence"]) == (limit == "conntrack")
+
+
+@pytest.mark.parametrize(("drops", "limit"), [(5, "conntrack"), (4, "blackhole"), (0, "blackhole")])
+def test_a_packet_dropped_for_every_silent_attempt_is_the_table(drops: int, limit: str) -> None:
+    found = decide(run((SILENT, 5), delta={"conntrack.drop": drops}), PLAN, HOST)
+    assert found["limit"] == limit
+    assert ("conntrack.drop +5" in found["evidence"]) == (limit == "conntrack")
+
+
+def test_packets_dropped_by_the_cores_are_the_hosts() -> None:
+    found = decide(run((SILENT, 5), delta={"softnet.dropped": 1200}), PLAN, HOST)
+    assert "softnet.dropped +1,200 on the whole host" in found["evidence"]
 
 
 # --- Remedies --------------------------------------------------------------------------------------
@@ -421,6 +472,10 @@ def test_in_udp_time_wait_of_others_explains_nothing() -> None:
     assert any("ss -uanp" in remedy for remedy in verdict["remedies"])
     tcp = replace(WALL, strategy=Strategy.BIND)
     assert decide(run((PORT, 100), plan=tcp, opened=50, time_wait=500), tcp, HOST)["limit"] == "time-wait"
+
+
+def test_in_udp_what_is_late_or_lost_on_the_way_is_no_limit() -> None:
+    assert decide(run(plan=UDP) | WRONG | MISSED, UDP, HOST)["limit"] == "none"
 
 
 def test_in_udp_nobody_there_is_a_loss_with_its_own_remedy() -> None:

@@ -1,0 +1,82 @@
+"""Source addresses of a plan: whether they are there, fit their targets, and are enough."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+from loadgen.errors import CapacityError, HostError, UsageError
+from loadgen.kernel.host import HostFacts
+from loadgen.model import Endpoint, Target
+
+_LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
+
+
+def absent(facts: HostFacts, *, freebind: bool) -> HostError | None:
+    """What to say where source addresses are not on this host, or, with freebind, not routed to it."""
+    missing = facts.missing_sources
+    if not missing:
+        return None
+    more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+    length = 128 if ":" in missing[0] else 32
+    if freebind:
+        return HostError(
+            f"source address {missing[0]}{more} is not routed to this host; "
+            f"add it, or a prefix around it, with: ip route add local {missing[0]}/{length} dev lo"
+        )
+    return HostError(
+        f"source address {missing[0]}{more} is not on this host; "
+        f"add it with: ip address add {missing[0]}/{length} dev lo"
+    )
+
+
+def require_families(sources: Sequence[str], targets: Sequence[Target]) -> None:
+    """An interface may turn out to have no address of a target's family. Raises: HostError."""
+    families = {Endpoint(source, 0).family for source in sources}
+    for target in targets:
+        if target.endpoint.family not in families:
+            version = 6 if ":" in target.endpoint.address else 4
+            raise HostError(f"no source address is IPv{version}, as {target.endpoint} is; add one to sources.addresses")
+
+
+def require_kernel_source(sources: Sequence[str], targets: Sequence[Target], facts: HostFacts) -> None:
+    """connect() alone takes the source address of the route, so a scenario can only agree with it.
+
+    Raises: UsageError where it does not; HostError without a route.
+    """
+    if "" in facts.default_sources:
+        unreachable = targets[facts.default_sources.index("")].endpoint
+        raise HostError(f"there is no route to {unreachable}; `ip route get {unreachable.address}` says more")
+    chosen = sorted(set(facts.default_sources))
+    if sorted(sources) != chosen:
+        raise UsageError(
+            "strategy kernel leaves the source address to the route, which gives "
+            f"{', '.join(chosen)} for {targets[0].endpoint}; write `addresses: [{', '.join(chosen)}]`, "
+            "or use late-range to choose sources yourself"
+        )
+
+
+def extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence[str]:
+    """More addresses of 127.0.0.0/8, of which every one is there without set-up, until there are enough.
+
+    Raises: CapacityError where the network ends first.
+    """
+    if len(sources) >= needed:
+        return sources
+    found = list(sources)
+    taken = set(sources)
+    following = max(ipaddress.IPv4Address(source) for source in sources)
+    while len(found) < needed:
+        following += 1
+        if following not in _LOOPBACK or following == _LOOPBACK.broadcast_address:
+            raise CapacityError(
+                "source addresses",
+                needed=needed,
+                available=len(found),
+                remedy="start lower in 127.0.0.0/8",
+            )
+        if str(following) not in taken:
+            found.append(str(following))
+    notes.append(f"{needed - len(sources)} more source addresses of 127.0.0.0/8 make up for the narrower port range")
+    return found

@@ -1,0 +1,115 @@
+"""The judgement on a plan: every resource, the limit that is met first, and whether it is met at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from loadgen.capacity.demands import second_of
+from loadgen.capacity.resources import Resource
+from loadgen.errors import HostError
+from loadgen.model import Plan, Prediction
+
+#: Names of resources that are one thing.
+_SINGULAR: Final = ("memory", "connection tracking")
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What a scenario takes of this host.
+
+    plan: also where it cannot work. resources: all of them, in a fixed order. absent: what to say where source
+    addresses are not there. excused: whether a run may meet a limit that it survives.
+    """
+
+    plan: Plan
+    resources: tuple[Resource, ...]
+    absent: HostError | None
+    excused: bool
+
+    @property
+    def in_order(self) -> tuple[Resource, ...]:
+        """The resources in the order in which they would be met; those that end nothing come last."""
+        return tuple(sorted(self.resources, key=_when))
+
+    @property
+    def first(self) -> Resource:
+        """The limit that is met first, or would be."""
+        return min(self.resources, key=_when)
+
+    @property
+    def possible(self) -> bool:
+        """Whether all of it can be had."""
+        return self.absent is None and not any(resource.short for resource in self.resources)
+
+    @property
+    def refusal(self) -> HostError | None:
+        """Why `loadgen run` does not begin; None where it does."""
+        if self.absent:
+            return self.absent
+        for resource in self.in_order:
+            if resource.shortage and not (resource.shortage.excusable and self.excused):
+                return resource.shortage.error
+        return None
+
+    def insist(self) -> Plan:
+        """The plan of a run. Raises: HostError, CapacityError where there is a `refusal`."""
+        if self.refusal:
+            raise self.refusal
+        return self.plan
+
+    @property
+    def prediction(self) -> Prediction:
+        """What a run will come to."""
+        first = self.first
+        at = first.at or 0
+        at_s = second_of(self.plan.stages, at) if first.short and not self.possible else None
+        return Prediction(first.limit, first.name, at, at_s, not first.short, first.slack)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: possible or not, the first limit, and where it is."""
+        first, plan = self.first, self.plan
+        if self.absent:
+            return f"impossible: {self.absent}"
+        if first.name == "ports in TIME-WAIT":
+            return self._churn_verdict()
+        asked, name = f"{plan.connections:,}", first.name.removesuffix(", bytes")
+        at_a_time = " at a time" if plan.churn else ""
+        if not first.short:
+            return (
+                f"possible; the first limit would be {name} at {first.at:,} connections{at_a_time} "
+                f"(you ask for {asked})"
+            )
+        if not first.at and first.shortage:
+            return f"impossible: {first.shortage.error}"
+        at_s = self.prediction.at_s
+        when = f", in second {at_s:,.1f}" if at_s is not None else ""
+        ends = "ends" if name in _SINGULAR else "end"
+        return f"impossible: {name} {ends} at {first.at:,} of {asked} connections{at_a_time}{when}"
+
+    def _churn_verdict(self) -> str:
+        first, plan = self.first, self.plan
+        assert plan.ceiling
+        assert plan.churn
+        pace = f"{plan.ceiling.per_s:,.4g}/s can go on for ever"
+        if first.short:
+            at_s = self.prediction.at_s
+            return (
+                f"impossible: every port is in TIME-WAIT after {first.at:,} of {plan.churn.arrivals:,} connections, "
+                f"in second {at_s:,.1f}; {pace}"
+            )
+        if first.needed is not None:
+            return (
+                f"possible; the first limit would be ports in TIME-WAIT: {first.needed:,} of {first.available:,} "
+                f"are in use or rest at a time; {pace}"
+            )
+        return (
+            f"possible; the first limit would be TIME-WAIT: after {first.at:,} connections every port has been used "
+            f"once, and {pace}"
+        )
+
+
+def _when(resource: Resource) -> tuple[bool, bool, int]:
+    """What is short before what is not, what comes early before what comes late, what ends nothing last."""
+    return resource.at is None, not resource.short, resource.at or 0

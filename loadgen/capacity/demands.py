@@ -1,0 +1,275 @@
+"""What a plan asks of each resource, beside its source ports: descriptors, processes, memory, tables, queues."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.arrivals import due_ns_of, shard_sizes
+from loadgen.capacity.processes import RESERVED_DESCRIPTORS, held_by_sinks, unlucky
+from loadgen.capacity.resources import Resource, Shortage, most
+from loadgen.clock import NS_PER_S
+from loadgen.kernel.host import HostFacts
+from loadgen.kernel.limits import Limits
+from loadgen.model import CloseMode, Plan, Stage, Transport
+from loadgen.timewait import TIME_WAIT_S, rest_s
+
+#: Kernel memory of one end of an idle connection; 6.2 KB for both ends were measured on Linux 6.18.
+KERNEL_BYTES_PER_END: Final = 3_200
+#: User memory of a held connection, and of a process that holds none yet.
+USER_BYTES_PER_END: Final = 600
+PROCESS_BYTES: Final = 25_000_000
+#: What OpenSSL keeps for one end of a TLS connection, after the handshake; 30 KB were measured with OpenSSL 3.0.
+_TLS_BYTES_PER_END: Final = 31_000
+#: Pages of TCP's memory for an exchange under way, one at each end; idle connections have none.
+_PAGES_PER_EXCHANGE: Final = 2
+#: How long a sink may be busy elsewhere while connections gather in its accept queue.
+_SINK_PAUSE_S: Final = 0.1
+#: Arrivals of a schedule that are looked at; 32 MB of instants.
+_ARRIVALS_MAX: Final = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The processes of a plan and what they may open.
+
+    per_worker, per_sink: descriptors for connections. fixed_workers, fixed_sinks: whether the scenario says how many.
+    share: which part of the connections goes to sinks of ours. short: what there is too
+    little of for so many, see `loadgen.capacity.processes`.
+    """
+
+    workers: int
+    sinks: int
+    per_worker: int
+    per_sink: int
+    fixed_workers: bool
+    fixed_sinks: bool
+    share: Fraction
+    short: Mapping[str, Shortage]
+
+    def ends(self, connections: int, transport: Transport) -> int:
+        """Sockets of so many connections, on both sides where the other is ours."""
+        accepted = 0 if transport is Transport.UDP else connections  # a datagram takes no descriptor over there
+        return connections + int(accepted * self.share)
+
+
+def of_descriptors(plan: Plan, crew: Crew, facts: HostFacts) -> Iterator[Resource]:
+    """Of each process, and of the whole host."""
+    connections, short = plan.connections, crew.short
+    if facts.descriptors <= RESERVED_DESCRIPTORS:
+        shortage = Shortage(
+            "descriptors of one process",
+            RESERVED_DESCRIPTORS + 1,
+            facts.descriptors,
+            "raise the hard limit of open files (ulimit -Hn)",
+        )
+        yield Resource(
+            "descriptors per process", "descriptors", shortage.needed, shortage.available, 0, shortage=shortage
+        )
+    sizes = shard_sizes(connections, plan.sharded_spaces, crew.workers)
+    yield Resource(
+        "descriptors per worker",
+        "descriptors",
+        max(sizes),
+        crew.per_worker,
+        sum(min(size, max(crew.per_worker, 0)) for size in sizes) if "workers" in short else None,
+        f"{crew.workers} workers" + ("" if crew.fixed_workers else ", and more where more are needed"),
+        short.get("workers"),
+        RESERVED_DESCRIPTORS * crew.workers,
+    )
+    if crew.sinks:
+        yield Resource(
+            "descriptors per sink",
+            "descriptors",
+            -(-held_by_sinks(connections, crew.share, plan.transport) // crew.sinks),
+            max(crew.per_sink, 0),
+            0 if "sink" in short else _most_of_sinks(plan, crew) if "sinks" in short else None,
+            f"{crew.sinks} sinks" + ("" if crew.fixed_sinks else ", and more where more are needed"),
+            short.get("sink") or short.get("sinks"),
+        )
+    ends = crew.ends(connections, plan.transport)
+    shortage = Shortage(
+        "descriptors of the whole host (fs.file-max)",
+        ends,
+        facts.files_free,
+        "raise fs.file-max, or open fewer connections",
+    )
+    yield Resource(
+        "descriptors of the host",
+        "descriptors",
+        ends,
+        facts.files_free,
+        most(lambda count: crew.ends(count, plan.transport), facts.files_free),
+        "fs.file-max",
+        shortage if ends > facts.files_free else None,
+    )
+    links = crew.workers + crew.sinks + RESERVED_DESCRIPTORS
+    shortage = Shortage(
+        "descriptors of the orchestrator, one for each process",
+        links,
+        facts.descriptors,
+        "raise the hard limit of open files (ulimit -Hn)",
+    )
+    too_many = links > facts.descriptors
+    yield Resource(
+        "descriptors of loadgen",
+        "descriptors",
+        links,
+        facts.descriptors,
+        0 if too_many else None,
+        "one for each process",
+        shortage if too_many else None,
+    )
+
+
+def _most_of_sinks(plan: Plan, crew: Crew) -> int:
+    def unluckiest(count: int) -> int:
+        return math.ceil(unlucky(held_by_sinks(count, crew.share, plan.transport), crew.sinks))
+
+    return most(unluckiest, crew.per_sink)
+
+
+def of_ports_for_workers(plan: Plan, crew: Crew) -> Iterator[Resource]:
+    """Where each worker has a slice of the ports, there cannot be more workers than ports."""
+    if shortage := crew.short.get("ports"):
+        at = 0 if crew.fixed_workers else shortage.available * max(crew.per_worker, 0)
+        yield Resource(
+            "source ports for workers", "source-ports", shortage.needed, plan.capacity_per_pair, at, shortage=shortage
+        )
+
+
+def of_memory(plan: Plan, crew: Crew, facts: HostFacts, limits: Limits) -> Iterator[Resource]:
+    """Of the machine, and what TCP keeps to itself."""
+    per_end = KERNEL_BYTES_PER_END + USER_BYTES_PER_END + (_TLS_BYTES_PER_END if plan.tls else 0)
+    processes = (crew.workers + crew.sinks) * PROCESS_BYTES
+
+    def cost(connections: int) -> int:
+        return crew.ends(connections, plan.transport) * per_end + processes
+
+    memory, available = cost(plan.connections), facts.memory_available_bytes
+    remedy = "open fewer connections, or give the machine more memory"
+    yield Resource(
+        "memory, bytes",
+        "memory",
+        memory,
+        available,
+        most(cost, available),
+        "kernel and processes, both ends",
+        Shortage("bytes of memory", memory, available, remedy) if memory > available else None,
+    )
+    if limits.tcp_memory and plan.transport is Transport.TCP:
+        under_way = min(plan.connections, crew.workers * plan.in_flight_max) if plan.traffic or plan.tls else 0
+        yield Resource(
+            "tcp_mem, pages",
+            "memory",
+            under_way * _PAGES_PER_EXCHANGE,
+            limits.tcp_memory.free,
+            note=f"data under way; {limits.tcp_memory.used:,} of {limits.tcp_memory.limit:,} in use now",
+        )
+
+
+def of_processes(crew: Crew, limits: Limits) -> Iterator[Resource]:
+    """Workers, sinks and the process they are forked from."""
+    room = limits.processes
+    if room is None:
+        return
+    needed = crew.workers + crew.sinks + 1
+    shortage = Shortage("processes", needed, room.free, f"raise {room.name}, or use fewer workers and sinks")
+    short = needed > room.free
+    yield Resource(
+        "processes", "processes", needed, room.free, 0 if short else None, room.name, shortage if short else None
+    )
+
+
+def of_tables(plan: Plan, crew: Crew, facts: HostFacts) -> Iterator[Resource]:
+    """Connection tracking, accept queues, sockets in TIME-WAIT."""
+    count, size = (_setting(facts, f"net.netfilter.nf_conntrack_{key}") for key in ("count", "max"))
+    if count and size:  # nothing is tracked where there is no entry
+        free = max(size - count, 0)
+        yield Resource("connection tracking", "conntrack", plan.connections, free, free, "nf_conntrack_max")
+    somaxconn = _setting(facts, "net.core.somaxconn")
+    if crew.sinks and somaxconn and plan.transport is Transport.TCP:
+        yield _accept_queues(plan, crew, somaxconn)
+    buckets = _setting(facts, "net.ipv4.tcp_max_tw_buckets")
+    if buckets and plan.close is CloseMode.FIN and plan.transport is Transport.TCP:
+        yield Resource(
+            "TIME-WAIT sockets",
+            "time-wait",
+            _time_waits(plan),
+            buckets,
+            note="tcp_max_tw_buckets; what finds the table full is closed without TIME-WAIT",
+        )
+
+
+def _accept_queues(plan: Plan, crew: Crew, somaxconn: int) -> Resource:
+    """How many connections wait to be accepted, at worst, beside what listen(2) lets wait: its backlog and one more."""
+    sinks = [target for target in plan.targets if target.sink]
+    room = sum((min(target.backlog or somaxconn, somaxconn) + 1) * crew.sinks for target in sinks)
+    if len(sinks) == len(plan.targets) and all(target.accept_after_s is None for target in sinks):
+        note = "they are never accepted"
+        return Resource("accept queues", "backlog", plan.connections, room, room, note, slack=room)
+    fastest = max((max(stage.rate_start_per_s, stage.rate_end_per_s) for stage in plan.stages), default=None)
+    if fastest is None:
+        waiting, note = crew.workers * plan.in_flight_max, "all attempts that may be in flight"
+    else:
+        waiting, note = math.ceil(fastest * _SINK_PAUSE_S), f"what arrives in {_SINK_PAUSE_S * 1000:g} ms"
+    note += f"; net.core.somaxconn {somaxconn:,}"
+    return Resource("accept queues", "backlog", min(waiting, plan.connections), room, note=note)
+
+
+def _time_waits(plan: Plan) -> int | None:
+    """The most sockets in TIME-WAIT at a time; None in a closed loop, where nobody knows how many there will be."""
+    if plan.churn is None:
+        return min(plan.connections, max(plan.capacity, 0))
+    if plan.churn.arrivals is None:
+        return None
+    return min(_most_within(_due_ns(plan), TIME_WAIT_S), plan.capacity)
+
+
+def of_time_wait(plan: Plan, facts: HostFacts) -> Iterator[Resource]:
+    """Ports that are in use or rest, in churn whose ports rest at all."""
+    if not plan.churn or not plan.ceiling or plan.ceiling.per_s is None:
+        return
+    ports, note = plan.capacity, plan.ceiling.because
+    if plan.churn.arrivals is None:
+        yield Resource("ports in TIME-WAIT", "time-wait", None, ports, ports, note)
+        return
+    due_ns, resting_s = _due_ns(plan), rest_s(plan, facts.sysctls)[0]
+    # An attempt is denied when as many before it as there are ports are less than a rest ago.
+    too_soon = (
+        due_ns[ports:] - due_ns[: due_ns.size - ports] < resting_s * NS_PER_S if 0 < ports < due_ns.size else None
+    )
+    at = ports + int(too_soon.argmax()) if too_soon is not None and too_soon.any() else ports
+    yield Resource("ports in TIME-WAIT", "time-wait", _most_within(due_ns, resting_s), ports, at, note)
+
+
+def _most_within(due_ns: NDArray[np.int64], window_s: float) -> int:
+    """The most of these instants, rising, that lie within a window which is open at one end."""
+    if not due_ns.size:
+        return 0
+    first = np.searchsorted(due_ns, due_ns - round(window_s * NS_PER_S), side="right")
+    return int((np.arange(due_ns.size) + 1 - first).max())
+
+
+def _due_ns(plan: Plan) -> NDArray[np.int64]:
+    assert plan.churn
+    count = min(plan.churn.arrivals or 0, _ARRIVALS_MAX)
+    return due_ns_of(plan.stages, np.arange(count, dtype=np.int64))
+
+
+def second_of(stages: tuple[Stage, ...], attempt: int) -> float | None:
+    """When an attempt, counted from 0, is due in seconds; None where there is no schedule."""
+    if not stages:
+        return None
+    return round(float(due_ns_of(stages, np.array([attempt], dtype=np.int64))[0]) / NS_PER_S, 3)
+
+
+def _setting(facts: HostFacts, name: str) -> int:
+    text = facts.sysctls.get(name, "")
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,142 @@
+"""Source ports of a plan: the strategy this kernel has, the range, and what of it can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from loadgen.capacity.allowances import Allowances
+from loadgen.errors import HostError, UsageError
+from loadgen.kernel.host import HostFacts
+from loadgen.kernel.limits import InUse
+from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
+from loadgen.scenario import Scenario
+from loadgen.timewait import rest_s
+
+#: A port that is back so soon is had by the attempt that is made again (loadgen.exhaustion).
+_SOON_S = 1.0
+
+
+def strategy_of(asked: Strategy, facts: HostFacts, notes: list[str]) -> Strategy:
+    """The strategy, or the nearest that this kernel has. Raises: HostError where it has none like it."""
+    if asked is Strategy.LATE_RANGE and not facts.port_range_option:
+        notes.append(
+            f"Linux {facts.kernel} has no IP_LOCAL_PORT_RANGE (6.3): "
+            "using late, which slows down past half of the range"
+        )
+        asked = Strategy.LATE
+    if asked is Strategy.LATE and not facts.late_bind:
+        raise HostError(
+            f"Linux {facts.kernel} has no IP_BIND_ADDRESS_NO_PORT (4.2); use `strategy: explicit` or `kernel`"
+        )
+    return asked
+
+
+def ports_of(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
+    """The range to take ports from.
+
+    Raises: UsageError where the strategy cannot keep to what is asked; HostError where this host does not allow it.
+    """
+    asked, automatic = scenario.sources.ports, facts.port_range
+    ports = asked or automatic
+    if not strategy.slices_ports:
+        if ports != automatic:
+            raise UsageError(
+                f"strategy {strategy} takes ports from ip_local_port_range ({automatic}) and cannot keep to {ports}; "
+                "leave `ports` out, or use late-range or explicit"
+            )
+    elif strategy is Strategy.LATE_RANGE:
+        if ports.low not in automatic or ports.high not in automatic:
+            raise HostError(
+                f"ports {ports} reach outside ip_local_port_range ({automatic}), where the kernel silently ignores "
+                "IP_LOCAL_PORT_RANGE; keep inside, widen the sysctl (in a lab: lab.sysctls), or use explicit"
+            )
+    else:
+        if ports.low < facts.unprivileged_port_start and not facts.privileged:
+            raise HostError(
+                f"ports {ports} begin below ip_unprivileged_port_start ({facts.unprivileged_port_start}); "
+                "begin there, or run as root"
+            )
+        overlap = ports.low <= automatic.high and automatic.low <= ports.high
+        if overlap and not (allowances.in_lab or allowances.port_blocking):
+            raise HostError(
+                f"strategy {strategy} would bind ports inside ip_local_port_range ({automatic}), and a bound port is "
+                "closed to every other process's automatic choice on all addresses of this host; choose `ports` "
+                "outside that range, run in a lab, or give --allow-port-blocking"
+            )
+    return ports
+
+
+def skipped_of(
+    ports: PortRange, strategy: Strategy, transport: Transport, targets: Sequence[Target], facts: HostFacts
+) -> tuple[int, ...]:
+    """Ports of the range that no connection can get, or should not.
+
+    A listener's port is closed to automatic choice on all addresses, and to bind() on its own. In UDP every socket
+    listens, so their ports are left to them: where both had SO_REUSEADDR, bind() would succeed and one of the two
+    get the other's datagrams. What ip_local_reserved_ports holds back is held back from automatic choice only: that
+    is its purpose.
+    """
+    others = facts.datagram_ports if transport is Transport.UDP else facts.listeners
+    closed = set(others) | {target.endpoint.port for target in targets if target.sink}
+    if not strategy.names_ports:
+        closed |= set(facts.reserved_ports)
+    return tuple(sorted(port for port in closed if port in ports))
+
+
+def lost_to_parity(ports: PortRange, strategy: Strategy, transport: Transport) -> int:
+    """The kernel's own search goes through a range in steps of two and rounds its length down to even
+    (__inet_hash_connect() and inet_csk_find_open_port()), so one port of an odd range may never come. In UDP it
+    begins anywhere and misses none (udp_lib_get_port())."""
+    if transport is Transport.UDP or strategy.slices_ports:
+        return 0
+    return len(ports) % 2 if len(ports) > 1 else 0
+
+
+def counted(usable: int, spaces: int, strategy: Strategy, transport: Transport) -> str:
+    """How the four-tuples were counted."""
+    if strategy.shares_ports(transport):
+        return f"{usable:,} for each of {spaces} pairs of source and target"
+    if transport is Transport.UDP and strategy is Strategy.KERNEL:
+        return f"{usable:,} for all sources and targets together"
+    return f"{usable:,} for each of {spaces} sources, all targets together"
+
+
+def more_four_tuples(scenario: Scenario, strategy: Strategy, short: int, usable: int, ports: PortRange) -> str:
+    """The ways past the wall, the one that needs nothing from the host first."""
+    per_source = usable * (len(scenario.every_target) if strategy.shares_ports(scenario.transport) else 1)
+    ways = [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"] if usable else []
+    if scenario.sources.ports:
+        ways.append(f"widen `ports` beyond {ports}, or leave it out")
+    elif len(ports) < 64_512:
+        ways.append(f"widen ip_local_port_range to 1024-65535 (+{64_512 - len(ports):,} for each source and target)")
+    return ", or ".join(ways)
+
+
+def held_by_others(plan: Plan, in_use: Sequence[InUse], sysctls: dict[str, str]) -> tuple[int, int]:
+    """How many of the plan's four-tuples other sockets of this namespace have, and how many of these are in TIME-WAIT.
+
+    Where a port serves one target only, whoever has it on the source address has it for all of them. What rests is
+    left out where the strategy may take it over at once, or within a second.
+    """
+    resting_s, _ = rest_s(replace(plan, close=CloseMode.FIN), sysctls)
+    pairs = set(plan.pairs)
+    sources = {source for source, _ in pairs}
+    skipped = set(plan.skipped_ports)
+    open_ports: dict[tuple[str, Endpoint | None], set[int]] = {}
+    resting: dict[tuple[str, Endpoint | None], set[int]] = {}
+    for one in in_use:
+        space: tuple[str, Endpoint | None] = (one.source, one.target if plan.shares_ports else None)
+        if one.source not in sources or (plan.shares_ports and (one.source, one.target) not in pairs):
+            continue
+        open_ports.setdefault(space, set()).update(one.ports)
+        if resting_s > _SOON_S:
+            resting.setdefault(space, set()).update(one.resting)
+
+    def count(ports: set[int]) -> int:
+        return sum(port in plan.ports and port not in skipped for port in ports)
+
+    spaces = open_ports.keys() | resting.keys()
+    both = {space: open_ports.get(space, set()) | resting.get(space, set()) for space in spaces}
+    taken = sum(map(count, both.values()))
+    return taken, taken - sum(map(count, open_ports.values()))

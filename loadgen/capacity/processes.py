@@ -1,0 +1,149 @@
+"""Processes of a plan: so many workers and sinks that nobody runs out of descriptors, and the cores are used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final
+
+from loadgen.arrivals import shard_sizes
+from loadgen.capacity.resources import Shortage
+from loadgen.kernel.host import HostFacts
+from loadgen.model import Endpoint, Strategy, Target, Transport
+from loadgen.scenario import Scenario
+
+#: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
+RESERVED_DESCRIPTORS: Final = 64
+#: Below this many connections one worker is as fast as two, and starts sooner.
+_SMALL: Final = 2_000
+#: SO_REUSEPORT spreads by hash, so a sink's share is binomial: so many deviations of room are left to it.
+_SINK_DEVIATIONS: Final = 6.0
+#: Direct descriptors of one ring (loadgen.uring.connector.TABLE_SIZE, which is above this layer).
+_TABLE_SIZE: Final = 32_768
+
+Pair = tuple[str, Endpoint]
+
+
+def direct_descriptors(limit: int) -> int:
+    """Connections of one worker by io_uring. A table of direct descriptors is as large as the limit at most and takes
+    one descriptor itself; the connector leaves half of the limit for everything else."""
+    return min(limit, _TABLE_SIZE) * (limit // 2)
+
+
+def workers_of(
+    scenario: Scenario, strategy: Strategy, spaces: int, usable: int, descriptors: int, facts: HostFacts
+) -> tuple[int, dict[str, Shortage]]:
+    """Enough that no worker runs out of descriptors, and one per core if there is something to share.
+
+    Returns: how many, and what there is too little of for so many: "workers" (their descriptors), "ports".
+    """
+    connections, short = scenario.most_open, dict[str, Shortage]()
+    if descriptors < 1:  # told as "descriptors of one process", and there is nothing to divide by
+        return scenario.workers or 1, short
+    least = max(1, -(-connections // descriptors))
+    while max(shard_sizes(connections, spaces, least)) > descriptors:
+        least += 1
+    if scenario.workers and scenario.workers < least:
+        short["workers"] = Shortage(
+            f"descriptors of {scenario.workers} workers",
+            needed=connections,
+            available=scenario.workers * descriptors,
+            remedy=f"say `workers: {least}` or leave it out, or raise the hard limit of open files (ulimit -Hn)"
+            + (", or `descriptors`" if scenario.descriptors else ""),
+            excusable=True,
+        )
+    least = scenario.workers or least
+    if strategy.slices_ports and least > usable:
+        remedy = f"use at most {usable:,} workers, or a wider range"
+        short["ports"] = Shortage("source ports, one per worker at least", least, usable, remedy)
+    if scenario.workers:
+        return scenario.workers, short
+    if scenario.churn:  # each connection costs the other side as much as us, so half of the cores are its
+        wanted = max(least, min(facts.cpus // 2, connections))
+    else:
+        wanted = least if connections < _SMALL else max(least, facts.cpus)
+    return max(min(wanted, usable) if strategy.slices_ports else wanted, 1), short
+
+
+def sinks_of(
+    scenario: Scenario, targets: Sequence[Target], share: Fraction, descriptors: int
+) -> tuple[int, dict[str, Shortage]]:
+    """As `workers_of`, without cores: enough processes that the unlucky one, too, can hold its share.
+
+    descriptors: what one process may open beside `RESERVED_DESCRIPTORS`.
+    Returns: how many, and what there is too little of for so many: "sink" (descriptors of any one), "sinks".
+    """
+    listeners = sum(target.sink for target in targets)
+    if not listeners:
+        return 0, {}
+    if descriptors - listeners < 1:
+        shortage = Shortage(
+            "descriptors of one sink",
+            needed=RESERVED_DESCRIPTORS + listeners + 1,
+            available=RESERVED_DESCRIPTORS + descriptors,
+            remedy="name fewer targets, or raise the hard limit of open files (ulimit -Hn)",
+        )
+        return scenario.sinks or 1, {"sink": shortage}
+    descriptors -= listeners
+    held = held_by_sinks(scenario.most_open, share, scenario.transport)
+    least = 1
+    while unlucky(held, least) > descriptors:
+        least += 1
+    if scenario.sinks and scenario.sinks < least:
+        shortage = Shortage(
+            f"descriptors of {scenario.sinks} sinks",
+            needed=math.ceil(unlucky(held, scenario.sinks)) * scenario.sinks,
+            available=scenario.sinks * descriptors,
+            remedy=f"say `sinks: {least}` or leave it out",
+        )
+        return scenario.sinks, {"sinks": shortage}
+    return scenario.sinks or least, {}
+
+
+def held_by_sinks(connections: int, share: Fraction, transport: Transport) -> int:
+    """Descriptors that these connections take at sinks of ours; of UDP one socket is there for everybody."""
+    return 0 if transport is Transport.UDP else math.ceil(connections * share)
+
+
+def unlucky(held: int, sinks: int) -> float:
+    """What the sink with most connections has to expect when a hash shares them out."""
+    return held / sinks + (_SINK_DEVIATIONS * math.sqrt(held / sinks) if sinks > 1 else 0)
+
+
+def sinks_for_cores(scenario: Scenario, least: int, share: Fraction, facts: HostFacts) -> int:
+    """Sinks as `sinks_of` has them, and more where cores would be idle; none where none listens."""
+    if not least or scenario.sinks:
+        return least
+    if scenario.churn:
+        return max(least, facts.cpus // 2, 1)
+    return least if math.ceil(scenario.most_open * share) < _SMALL else max(least, facts.cpus)
+
+
+def weights_of(pairs: Sequence[Pair], targets: Sequence[Target]) -> list[int]:
+    """The weight of each pair, which is that of its target."""
+    weight_of = {target.endpoint: target.weight for target in targets}
+    return [weight_of[endpoint] for _, endpoint in pairs]
+
+
+def share_of_sinks(pairs: Sequence[Pair], targets: Sequence[Target]) -> Fraction:
+    """Which part of all connections goes to sinks of ours."""
+    sinks = {target.endpoint for target in targets if target.sink}
+    weights = weights_of(pairs, targets)
+    ours = sum(weight for (_, endpoint), weight in zip(pairs, weights, strict=True) if endpoint in sinks)
+    return Fraction(ours, sum(weights))
+
+
+def first_filled(connections: int, pairs: Sequence[Pair], targets: Sequence[Target], usable: int) -> list[str]:
+    """A note where weights ask more of a pair than it has ports; no error, because the others take over."""
+    weights = weights_of(pairs, targets)
+    heaviest = max(weights)
+    share = Fraction(connections * heaviest, sum(weights))
+    if min(weights) == heaviest or share <= usable:
+        return []
+    source, target = pairs[weights.index(heaviest)]
+    note = (
+        f"the pair {source} to {target} (weight {heaviest}) fills first: its share is {math.ceil(share):,} connections "
+        f"and its ports are {usable:,}; the other pairs take what is beyond them"
+    )
+    return [note]

@@ -1,0 +1,84 @@
+"""`loadgen plan`: what a scenario would take of this host, and which limit it would meet first."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from loadgen.commands.streams import EPILOG, console, reader_may_leave
+
+
+@click.command(epilog=EPILOG)
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a key of the scenario, dotted path; repeatable.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout (loadgen.plan/1).")
+@click.option("--cell", metavar="N", type=click.IntRange(min=0), help="Of a matrix: this cell alone, in detail.")
+@click.option(
+    "--allow",
+    metavar="CIDR",
+    multiple=True,
+    help="Permit targets in this network beyond loopback; repeatable.",
+)
+@click.option(
+    "--i-am-authorized",
+    "authorized",
+    is_flag=True,
+    help="Together with --allow: targets with global addresses are mine to load.",
+)
+@click.option(
+    "--allow-port-blocking",
+    "port_blocking",
+    is_flag=True,
+    help="Permit strategy explicit to close ports of ip_local_port_range to the other processes of this host.",
+)
+def plan(
+    scenario: Path,
+    settings: tuple[str, ...],
+    as_json: bool,
+    cell: int | None,
+    allow: tuple[str, ...],
+    authorized: bool,
+    port_blocking: bool,
+) -> None:
+    """Say what SCENARIO would take of this host and which limit it would meet first; no load is made.
+
+    Connects to nobody. A lab is entered and left again, so that its settings count. Exit code 3 when it cannot work.
+
+    \b
+    Examples:
+      loadgen plan scenarios/past-64k.yaml
+      loadgen plan scenarios/past-64k.yaml --set connections=300000
+      loadgen plan scenarios/tw-reuse.yaml --cell 3
+      loadgen plan mine.yaml --allow 10.20.0.0/16 --json
+    """
+    import asyncio
+    import signal
+
+    from loadgen import planning
+    from loadgen import scenario as scenarios
+    from loadgen.report import plan_text
+
+    whole, cells = scenarios.parse_cells(scenarios.read_bytes(scenario), str(scenario), settings)
+    planner = planning.Planner(whole, cells, planning.Permissions(allow, authorized, port_blocking), only=cell)
+
+    async def main() -> planning.Report:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, planner.interrupt)
+        return await planner.execute()
+
+    report = asyncio.run(main())
+    with reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(report, indent=2))
+        else:
+            plan_text.render(report, console())
+    sys.exit(planning.exit_code(report))

@@ -1,0 +1,12 @@
+"""This host's limits, and how far each of them carries a purpose such as 100,000 connections; it changes nothing.
+
+reading       what the files of this host say, as they stand
+finding       what a limit comes to: value, meaning, verdict, and the commands that change it
+ports         four-tuples: the range, what is taken out of it, TIME-WAIT
+listening     what counts only where the listeners are on this host, too
+resources     descriptors, tables, memory, processes, processors
+limits        all of them in order; which to change first
+features      what this kernel can do, and what this user may do, tried out
+checkup       all of it together, and as JSON
+view          the same as text
+"""

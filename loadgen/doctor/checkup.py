@@ -1,0 +1,94 @@
+"""A host looked at once: its limits judged for a purpose, its features and what is permitted; and all that as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from loadgen.doctor import features, limits, reading
+from loadgen.doctor.features import Feature, Permission
+from loadgen.doctor.finding import Finding, Purpose, Verdict
+
+SCHEMA: Final = "loadgen.doctor/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """What was found. kernel: its release. uid: who asked."""
+
+    purpose: Purpose
+    kernel: str
+    uid: int
+    findings: Sequence[Finding]
+    features: Sequence[Feature]
+    permissions: Sequence[Permission]
+
+    @property
+    def walls(self) -> list[Finding]:
+        """The limits at which the purpose fails."""
+        return [finding for finding in self.findings if finding.verdict is Verdict.WALL]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: {"schema": "loadgen.doctor/1", "purpose", "summary", "change_first", "limits", ...}."""
+        return {
+            "schema": SCHEMA,
+            "kernel": self.kernel,
+            "uid": self.uid,
+            "purpose": {"connections": self.purpose.connections, "pairs": self.purpose.pairs},
+            "summary": limits.count(self.findings),
+            "change_first": [finding.name for finding in limits.to_change_first(self.findings)],
+            "limits": [
+                {
+                    "name": finding.name,
+                    "value": finding.value,
+                    "verdict": finding.verdict.value,
+                    "allows": finding.judgement.allows,
+                    "gain": finding.judgement.gain,
+                    "gains": finding.judgement.gains,
+                    "change_now": list(finding.judgement.change.now),
+                    "change_for_good": list(finding.judgement.change.for_good),
+                }
+                for finding in self.findings
+            ],
+            "features": [
+                {
+                    "name": feature.name,
+                    "present": feature.present,
+                    "since": feature.since,
+                    "without": feature.without,
+                    "reason": feature.absent,
+                    "change": list(feature.change) if feature.absent else [],
+                }
+                for feature in self.features
+            ],
+            "permissions": [
+                {
+                    "name": permission.name,
+                    "allowed": not permission.refused,
+                    "reason": permission.refused,
+                    "ordinary_user": not permission.ordinary_refused,
+                    "ordinary_reason": permission.ordinary_refused,
+                }
+                for permission in self.permissions
+            ],
+        }
+
+
+def take(purpose: Purpose) -> Checkup:
+    """Look at this host; it changes nothing.
+
+    Raises: HostError where the kernel does not tell what nothing can be said without.
+    """
+    host = reading.read()  # before the trials, which are processes and sockets themselves
+    permissions = features.permissions()
+    return Checkup(
+        purpose=purpose,
+        kernel=platform.release(),
+        uid=os.geteuid(),
+        findings=limits.find_all(host, purpose),
+        features=features.features(host, permissions),
+        permissions=list(permissions.values()),
+    )

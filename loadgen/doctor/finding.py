@@ -1,0 +1,142 @@
+"""What a limit comes to for a purpose: its value, what that allows, a verdict, and the commands that change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from loadgen.doctor.reading import Reading
+
+#: Where what is to last is written; read at boot, and by `sysctl --system` (sysctl.d(5)).
+SYSCTL_FILE: Final = "/etc/sysctl.d/90-loadgen.conf"
+#: limits.conf(5), read by pam_limits at the next login.
+LIMITS_FILE: Final = "/etc/security/limits.d/90-loadgen.conf"
+
+
+class Verdict(StrEnum):
+    """How far a limit carries the purpose; the worst first."""
+
+    WALL = "wall"
+    """The purpose fails here."""
+    TIGHT = "tight"
+    """It works, with little to spare, or at a price that the finding names."""
+    GOOD = "good"
+    ABSENT = "absent"
+    """There is no such limit here, or it may not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What the host is judged for: so many connections from this host, open at once.
+
+    pairs: pairs of source address and destination that share them evenly.
+    """
+
+    connections: int = 100_000
+    pairs: int = 1
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        where = "from one source address to one destination"
+        if self.pairs > 1:
+            where = f"over {self.pairs:,} pairs of source address and destination"
+        return f"{self.connections:,} connections {where}"
+
+
+class Change(NamedTuple):
+    """Shell commands, those for root without sudo. now: until the next boot, or of this shell; for_good: lasting."""
+
+    now: tuple[str, ...] = ()
+    for_good: tuple[str, ...] = ()
+
+
+class Judgement(NamedTuple):
+    """What a limit means.
+
+    gain: connections that the change adds, as far as this limit goes; 0: none, or it is no sum. gains: what the
+    change brings, in words.
+    """
+
+    verdict: Verdict
+    allows: str
+    change: Change = Change()
+    gain: int = 0
+    gains: str = ""
+
+
+Judge = Callable[[Reading, Purpose], Judgement]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A limit of this host, judged."""
+
+    name: str
+    value: str
+    judgement: Judgement
+
+    @property
+    def verdict(self) -> Verdict:
+        """The word that the table begins with."""
+        return self.judgement.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Something that bounds connections. value: how it stands, None where it is not here; judge: what that means."""
+
+    name: str
+    value: Callable[[Reading], str | None]
+    judge: Judge
+
+    def find(self, host: Reading, purpose: Purpose) -> Finding:
+        """This limit on this host."""
+        if self.name in host.refused:
+            return Finding(self.name, "unreadable", Judgement(Verdict.ABSENT, "it is there and may not be read"))
+        value = self.value(host)
+        if value is None:
+            return Finding(self.name, "not here", Judgement(Verdict.ABSENT, _NOT_HERE))
+        return Finding(self.name, value, self.judge(host, purpose))
+
+
+def setting(name: str) -> Callable[[Judge], Limit]:
+    """Make a limit of a judge: that of a sysctl, shown as it stands, and an empty list of ports as "none"."""
+    return lambda judge: Limit(name, lambda host: host.sysctls[name] or "none" if name in host.sysctls else None, judge)
+
+
+def judged(needed: int, available: int, comfortable: int = 0) -> Verdict:
+    """Wall where there is less than needed, tight where there is less than what would be comfortable."""
+    if needed > available:
+        return Verdict.WALL
+    return Verdict.TIGHT if comfortable > available else Verdict.GOOD
+
+
+def set_sysctl(name: str, value: object) -> Change:
+    """The commands that set it."""
+    text = str(value)
+    quoted = f'"{text}"' if not text or " " in text else text
+    return Change(
+        (f"sysctl -w {name}={quoted}",),
+        (f"echo '{name} = {text}' >> {SYSCTL_FILE}", "sysctl --system"),
+    )
+
+
+def more(needed: int, available: int, after: int) -> int:
+    """Connections that a change adds, of those that were needed."""
+    return max(min(needed, after) - min(needed, available), 0)
+
+
+def roomy(number: int) -> int:
+    """The next power of two, which is how such settings are usually written; 100,000 is 131,072."""
+    return 1 << max(number - 1, 0).bit_length()
+
+
+def rate(per_s: float) -> str:
+    """A rate in a sentence."""
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:,.1f}"
+
+
+_NOT_HERE: Final = "this kernel, or this network namespace, has no such setting"

@@ -1,0 +1,69 @@
+"""All limits in the order in which the table has them, and those to change first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from loadgen.doctor import listening, ports, resources
+from loadgen.doctor.finding import Finding, Limit, Purpose, Verdict
+from loadgen.doctor.reading import Reading
+
+ALL: Final[tuple[Limit, ...]] = (
+    ports.port_range,
+    ports.reserved_ports,
+    ports.listeners,
+    ports.unprivileged_start,
+    ports.autobind_reuse,
+    ports.tw_reuse,
+    ports.tw_reuse_delay,
+    ports.timestamps,
+    ports.tw_buckets,
+    ports.fin_timeout,
+    ports.time_wait,
+    ports.in_use,
+    resources.descriptors_hard,
+    resources.descriptors_soft,
+    resources.nr_open,
+    resources.file_max,
+    resources.epoll_watches,
+    resources.conntrack,
+    resources.tcp_mem,
+    resources.tcp_rmem,
+    resources.tcp_wmem,
+    resources.memory,
+    resources.group_memory,
+    resources.cpus,
+    resources.group_cpu,
+    resources.threads_max,
+    resources.pid_max,
+    resources.group_pids,
+    listening.somaxconn,
+    listening.syn_backlog,
+    listening.syncookies,
+    listening.netdev_backlog,
+)
+#: As many as a person does in one sitting.
+FIRST_MAX: Final = 5
+_WORST_FIRST: Final = tuple(Verdict)
+
+
+def find_all(host: Reading, purpose: Purpose) -> list[Finding]:
+    """Every limit of this host, judged."""
+    return [limit.find(host, purpose) for limit in ALL]
+
+
+def to_change_first(findings: Sequence[Finding]) -> list[Finding]:
+    """What stands in the way and can be changed, by the connections it gains, then walls before what is tight."""
+    wanting = [
+        finding
+        for finding in findings
+        if finding.verdict in (Verdict.WALL, Verdict.TIGHT) and finding.judgement.change.now
+    ]
+    ordered = sorted(wanting, key=lambda finding: (-finding.judgement.gain, _WORST_FIRST.index(finding.verdict)))
+    return ordered[:FIRST_MAX]
+
+
+def count(findings: Sequence[Finding]) -> dict[str, int]:
+    """How many there are of each verdict, the worst first."""
+    return {verdict.value: sum(finding.verdict is verdict for finding in findings) for verdict in Verdict}

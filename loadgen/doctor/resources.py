@@ -1,0 +1,315 @@
+"""What a connection takes besides its four-tuple: descriptors, entries in tables, memory, processes, processors.
+
+Sources: getrlimit(2), limits.conf(5), systemd.exec(5), epoll(7), tcp(7), proc_sys_fs(5), proc_sys_kernel(5);
+nf_conntrack-sysctl.rst; sk_mem_charge() in include/net/sock.h. The bytes of a connection are those that
+`loadgen.capacity` plans with.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from loadgen.capacity import KERNEL_BYTES_PER_END, PROCESS_BYTES, RESERVED_DESCRIPTORS, USER_BYTES_PER_END
+from loadgen.doctor.finding import (
+    LIMITS_FILE,
+    Change,
+    Judgement,
+    Limit,
+    Purpose,
+    Verdict,
+    judged,
+    more,
+    roomy,
+    set_sysctl,
+    setting,
+)
+from loadgen.doctor.reading import Reading
+
+BYTES_PER_END: Final = KERNEL_BYTES_PER_END + USER_BYTES_PER_END
+#: Processes of a run beside workers and sinks: the orchestrator, the zygote, and what they fork for a moment.
+_OTHER_PROCESSES: Final = 4
+
+
+def workers_for(connections: int, descriptors: int) -> int:
+    """Processes that so many connections take; `descriptors` is the limit of each. 0: none can hold any."""
+    each = descriptors - RESERVED_DESCRIPTORS
+    return math.ceil(connections / each) if each > 0 else 0
+
+
+def _hard(host: Reading, purpose: Purpose) -> Judgement:
+    """Fact 7.1; loadgen raises the soft limit and starts as many workers as it takes."""
+    hard, connections = host.descriptors[1], purpose.connections
+    each = max(hard - RESERVED_DESCRIPTORS, 0)
+    workers = workers_for(connections, hard)
+    after = max(roomy(connections + RESERVED_DESCRIPTORS), hard)
+    change = _set_descriptors(after)
+    if not each:
+        allows = f"no connection: loadgen keeps {RESERVED_DESCRIPTORS} of them for each process itself"
+        return Judgement(Verdict.WALL, allows, change, connections, f"{connections:,} connections in one process")
+    allows = f"{each:,} connections per process ({hard:,} - {RESERVED_DESCRIPTORS}); {connections:,} take "
+    allows += "1 worker" if workers == 1 else f"{workers:,} workers"
+    most = each * each  # the orchestrator has a descriptor for each worker
+    verdict = Verdict.WALL if connections > most else Verdict.TIGHT if workers > host.cpus else Verdict.GOOD
+    gains = f"1 worker instead of {workers:,}" if workers > 1 else ""
+    if after > host.number("fs.nr_open", after):
+        gains += " (after fs.nr_open)"
+    return Judgement(verdict, allows, change, more(connections, most, connections), gains)
+
+
+def _set_descriptors(number: int) -> Change:
+    lines = " ".join(f"'{who} - nofile {number}'" for who in ("*", "root"))
+    return Change(
+        (f"prlimit --pid $$ --nofile={number}:{number}",),
+        (f"printf '%s\\n' {lines} > {LIMITS_FILE}", f"LimitNOFILE={number}   # [Service] of a systemd unit"),
+    )
+
+
+def _soft(host: Reading, _: Purpose) -> Judgement:
+    soft, hard = host.descriptors
+    allows = "loadgen raises it to the hard limit itself; other programs stop here"
+    return Judgement(
+        Verdict.GOOD,
+        allows,
+        Change((f"ulimit -Sn {hard}",), (f"echo '* soft nofile {hard}' >> {LIMITS_FILE}",)),
+        gains=f"{hard:,} instead of {soft:,} for other programs",
+    )
+
+
+descriptors_hard = Limit("RLIMIT_NOFILE hard", lambda host: f"{host.descriptors[1]:,}", _hard)
+descriptors_soft = Limit("RLIMIT_NOFILE soft", lambda host: f"{host.descriptors[0]:,}", _soft)
+
+
+@setting("fs.nr_open")
+def nr_open(host: Reading, purpose: Purpose) -> Judgement:
+    """The hard limit of open files can be raised so far and no further."""
+    limit = host.number("fs.nr_open")
+    needed = purpose.connections + RESERVED_DESCRIPTORS
+    allows = (
+        f"RLIMIT_NOFILE can be raised to {limit:,}: {max(limit - RESERVED_DESCRIPTORS, 0):,} connections in one process"
+    )
+    verdict = judged(0, limit, needed)
+    gains = f"one process can be let have {purpose.connections:,}"
+    return Judgement(verdict, allows, set_sysctl("fs.nr_open", max(roomy(needed), 1 << 20)), 0, gains)
+
+
+@setting("fs.file-max")
+def file_max(host: Reading, purpose: Purpose) -> Judgement:
+    """proc_sys_fs(5); CAP_SYS_ADMIN is exempt."""
+    limit = host.number("fs.file-max")
+    free = max(limit - host.files_used, 0)
+    allows = f"{limit:,} - {host.files_used:,} open now = {free:,} connections in the whole machine{_both(free)}"
+    if limit > _COUNTLESS:
+        allows = f"no limit to speak of; {host.files_used:,} are open now in the whole machine"
+    after = host.files_used + 2 * roomy(purpose.connections)
+    gain = more(purpose.connections, free, after - host.files_used)
+    gains = "room for both ends of all connections"
+    verdict = judged(purpose.connections, free, 2 * purpose.connections)
+    return Judgement(verdict, allows, set_sysctl("fs.file-max", max(after, limit)), gain, gains)
+
+
+def _both(room: int) -> str:
+    return f", or both ends of {room // 2:,}"
+
+
+#: 2^63 - 1, which is the default of fs.file-max, says nothing to a reader.
+_COUNTLESS: Final = 1 << 50
+
+
+@setting("fs.epoll.max_user_watches")
+def epoll_watches(host: Reading, purpose: Purpose) -> Judgement:
+    """epoll(7): for all epoll instances of one user; every held connection is watched, at each end of ours."""
+    limit = host.number("fs.epoll.max_user_watches")
+    allows = f"{limit:,} sockets watched by one user{_both(limit)}"
+    after = 2 * roomy(purpose.connections)
+    gain = more(purpose.connections, limit, after)
+    change = set_sysctl("fs.epoll.max_user_watches", max(after, limit))
+    verdict = judged(purpose.connections, limit, 2 * purpose.connections)
+    return Judgement(verdict, allows, change, gain, "both ends can be watched")
+
+
+@setting("net.netfilter.nf_conntrack_max")
+def conntrack(host: Reading, purpose: Purpose) -> Judgement:
+    """A table of the whole machine; it is in the way only where a rule makes this namespace track."""
+    limit, tracked = (host.number(f"net.netfilter.nf_conntrack_{name}") for name in ("max", "count"))
+    free = max(limit - tracked, 0)
+    to = max(2 * roomy(purpose.connections), limit)
+    change = set_sysctl("net.netfilter.nf_conntrack_max", to)
+    gains = f"{to:,} fit; or leave the load untracked (nft: notrack in a raw chain)"
+    if not tracked:
+        allows = f"not in the way: nothing is tracked here now; if a rule came to track, {limit:,} connections fit"
+        return Judgement(judged(0, free, purpose.connections), allows, change, 0, gains)
+    allows = f"in the way: {tracked:,} are tracked here, so {limit:,} - {tracked:,} = {free:,} connections fit"
+    gain = more(purpose.connections, free, purpose.connections)
+    return Judgement(judged(purpose.connections, free, 2 * purpose.connections), allows, change, gain, gains)
+
+
+@setting("net.ipv4.tcp_mem")
+def tcp_mem(host: Reading, purpose: Purpose) -> Judgement:
+    """Pages for data on its way, of all TCP sockets of the machine: low, pressure, high."""
+    _, pressure, high = host.numbers("net.ipv4.tcp_mem")
+    page = host.page_bytes
+    allows = (
+        f"{high:,} pages x {page:,} = {_bytes(high * page)} of data that waits in sockets: {high:,} connections "
+        f"with one page each, thrifty from {pressure:,} on; an idle connection has none"
+    )
+    after = roomy(2 * purpose.connections)
+    gains = "every connection can have data waiting at once"
+    change = set_sysctl("net.ipv4.tcp_mem", f"{after // 2} {after} {2 * after}")
+    return Judgement(judged(0, high, purpose.connections), allows, change, 0, gains)
+
+
+def _buffer(name: str, what: str) -> Limit:
+    setting_name = f"net.ipv4.tcp_{name}"
+
+    @setting(setting_name)
+    def judge(host: Reading, purpose: Purpose) -> Judgement:
+        """tcp(7): minimum, default and maximum of a socket's buffer."""
+        least, default, most = host.numbers(setting_name)
+        whole = least * purpose.connections
+        allows = (
+            f"{least:,} bytes to {what} are sure for each, {_bytes(whole)} for {purpose.connections:,}; "
+            f"it may grow from {default:,} to {most:,}"
+        )
+        gains = f"under pressure {_bytes(4096 * purpose.connections)} are kept, not {_bytes(whole)}"
+        change = set_sysctl(setting_name, f"4096 {default} {most}")
+        return Judgement(judged(0, host.memory_available_bytes, whole), allows, change, 0, gains)
+
+    return judge
+
+
+tcp_rmem, tcp_wmem = _buffer("rmem", "receive"), _buffer("wmem", "send")
+
+
+def memory_for(connections: int, descriptors: int) -> int:
+    """Bytes that one end of so many connections takes, with the workers that hold them."""
+    return connections * BYTES_PER_END + max(workers_for(connections, descriptors), 1) * PROCESS_BYTES
+
+
+def _room(available: int, host: Reading, purpose: Purpose) -> tuple[Verdict, str]:
+    """The verdict on so many bytes; both ends on this host would take twice as many."""
+    needed = memory_for(purpose.connections, host.descriptors[1])
+    fit = available // BYTES_PER_END
+    allows = f"about {fit:,} connections of {BYTES_PER_END:,} bytes each, or both ends of {fit // 2:,}"
+    return judged(needed, available, 2 * needed), allows
+
+
+def _memory(host: Reading, purpose: Purpose) -> Judgement:
+    return Judgement(*_room(host.memory_available_bytes, host, purpose))
+
+
+memory = Limit("MemAvailable", lambda host: _bytes(host.memory_available_bytes), _memory)
+
+
+def _group_memory(host: Reading, purpose: Purpose) -> Judgement:
+    use = host.group.memory
+    if use is None:
+        return Judgement(Verdict.GOOD, "no control group above this process limits its memory")
+    verdict, allows = _room(use.free, host, purpose)
+    allows = f"{_bytes(use.limit)} - {_bytes(use.used)} used = {_bytes(use.free)}: {allows}"
+    gain = more(purpose.connections, use.free // BYTES_PER_END, host.memory_available_bytes // BYTES_PER_END)
+    change = _set_group(use.file, "max" if use.file.endswith(("max", "high")) else "-1", "MemoryMax=infinity")
+    return Judgement(verdict, allows, change, gain, "as much as the machine has")
+
+
+def _set_group(file: str, value: str, unit: str) -> Change:
+    return Change((f"echo {value} > {file}",), (f"{unit}   # [Service] of a systemd unit",))
+
+
+group_memory = Limit(
+    "memory.max of the cgroup",
+    lambda host: _bytes(host.group.memory.limit) if host.group.memory else "no limit",
+    _group_memory,
+)
+
+
+def processes_for(purpose: Purpose, descriptors: int) -> int:
+    """Processes of a run with both ends here, at most."""
+    return 2 * max(workers_for(purpose.connections, descriptors), 1) + _OTHER_PROCESSES
+
+
+def _processes(host: Reading, purpose: Purpose, limit: int, used: int) -> tuple[Verdict, str]:
+    needed = processes_for(purpose, host.descriptors[1])
+    free = max(limit - used, 0)
+    allows = f"{limit:,} - {used:,} = {free:,} processes and threads; {purpose.connections:,} take {needed:,}"
+    return judged(needed, free, 2 * needed), allows
+
+
+@setting("kernel.threads-max")
+def threads_max(host: Reading, purpose: Purpose) -> Judgement:
+    """proc_sys_kernel(5)."""
+    verdict, allows = _processes(host, purpose, host.number("kernel.threads-max"), host.tasks)
+    return _more_processes(verdict, allows, "kernel.threads-max", host, purpose)
+
+
+@setting("kernel.pid_max")
+def pid_max(host: Reading, purpose: Purpose) -> Judgement:
+    """proc_sys_kernel(5); threads have numbers, too."""
+    verdict, allows = _processes(host, purpose, host.number("kernel.pid_max"), host.tasks)
+    return _more_processes(verdict, allows, "kernel.pid_max", host, purpose)
+
+
+def _more_processes(verdict: Verdict, allows: str, name: str, host: Reading, purpose: Purpose) -> Judgement:
+    to = max(roomy(host.tasks + 2 * processes_for(purpose, host.descriptors[1])), 1 << 17, host.number(name))
+    gain = purpose.connections if verdict is Verdict.WALL else 0
+    return Judgement(verdict, allows, set_sysctl(name, to), gain, "all workers and sinks can be started")
+
+
+def _pids(host: Reading, purpose: Purpose) -> Judgement:
+    use = host.group.pids
+    if use is None:
+        return Judgement(Verdict.GOOD, "no control group above this process limits its processes")
+    verdict, allows = _processes(host, purpose, use.limit, use.used)
+    gain = purpose.connections if verdict is Verdict.WALL else 0
+    change = _set_group(use.file, "max", "TasksMax=infinity")
+    return Judgement(verdict, allows, change, gain, "all workers and sinks can be started")
+
+
+group_pids = Limit(
+    "pids.max of the cgroup", lambda host: f"{host.group.pids.limit:,}" if host.group.pids else "no limit", _pids
+)
+
+
+def _cpus(host: Reading, _: Purpose) -> Judgement:
+    allows = f"so many workers and sinks run at the same time ({_many(host.cpus)} in sched_getaffinity)"
+    change = Change(("taskset -cp 0-$(($(nproc --all) - 1)) $$",), ("CPUAffinity=   # [Service] of a systemd unit",))
+    gains = "with two, workers and whatever they talk to do not wait for each other"
+    return Judgement(Verdict.TIGHT if host.cpus < _CPUS else Verdict.GOOD, allows, change, 0, gains)
+
+
+#: With one processor every other program of the host delays the clock of the load.
+_CPUS: Final = 2
+
+
+def _many(number: int) -> str:
+    return "1 processor" if number == 1 else f"{number:,} processors"
+
+
+cpus = Limit("CPUs", lambda host: f"{host.cpus:,}", _cpus)
+
+
+def _group_cpu(host: Reading, _: Purpose) -> Judgement:
+    quota = host.group.cpu
+    if quota is None:
+        return Judgement(Verdict.GOOD, "no control group above this process limits its processor time")
+    allows = (
+        f"time of {quota.cpus:g} processors, of {_many(host.cpus)}; used up, every process of the group stands still"
+    )
+    value = "max" if quota.file.endswith("cpu.max") else "-1"
+    verdict = Verdict.TIGHT if quota.cpus < min(host.cpus, _CPUS) else Verdict.GOOD
+    gains = "no pauses, which show as lateness"
+    return Judgement(verdict, allows, _set_group(quota.file, value, "CPUQuota="), 0, gains)
+
+
+group_cpu = Limit(
+    "cpu.max of the cgroup", lambda host: f"{host.group.cpu.cpus:g}" if host.group.cpu else "no limit", _group_cpu
+)
+
+
+def _bytes(number: int) -> str:
+    """Decimal units: 2.4 GB, 380 MB."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
+        if number >= unit:
+            many = number / unit
+            return f"{many:.3g} {name}" if many < 999 else f"{many:,.0f} {name}"  # .3g of 1,000 is 1e+03
+    return f"{number:,} bytes"

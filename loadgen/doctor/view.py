@@ -1,0 +1,176 @@
+"""A checkup as text: what to change first, then the limits as a table, then features and rights.
+
+`lines` says it in plain text, `render` prints the same lines and adds weight and colour, so that nothing is
+lost in a pipe, with NO_COLOR or on a terminal without colours.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from loadgen.doctor import limits
+from loadgen.doctor.checkup import Checkup
+from loadgen.doctor.features import Feature, Permission
+from loadgen.doctor.finding import Change, Finding, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH_MIN, WIDTH_MAX = 60, 140
+#: From here on what a limit allows stands beside its value, and below it else.
+_BESIDE_FROM: Final = 120
+_VERDICT: Final = 8
+_NAME: Final = 36
+_VALUE: Final = 24
+#: Of what stands below a name.
+_INDENT: Final = " " * (_VERDICT + 2)
+_STYLES: Final = {
+    Verdict.WALL.value: "bold red",
+    Verdict.TIGHT.value: "yellow",
+    Verdict.GOOD.value: "green",
+    Verdict.ABSENT.value: "dim",
+    "yes": "green",
+    "no": "yellow",
+    "head": "bold",
+    "dim": "dim",
+    "": "",
+}
+
+#: (tone, line): a key of _STYLES, and the text. A verdict's tone is that of the first word alone.
+Line = tuple[str, str]
+
+
+def render(checkup: Checkup, console: Console, *, commands: bool = False) -> None:
+    """Print to a console, as wide as that is but between 60 and 140 columns."""
+    from rich.text import Text
+
+    for tone, line in _lines(checkup, max(WIDTH_MIN, min(console.width, WIDTH_MAX)), commands=commands):
+        text = Text(line.encode(console.encoding, "backslashreplace").decode(console.encoding))
+        whole = tone in ("head", "dim")
+        text.stylize(_STYLES[tone], 0, len(line) if whole else _VERDICT)
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def lines(checkup: Checkup, width: int = 80, *, commands: bool = False) -> list[str]:
+    """All lines, of at most `width` columns but for a name or value that is longer by itself.
+
+    commands: those that change a limit, below every limit, and not only below what should be changed first.
+    """
+    return [line for _, line in _lines(checkup, width, commands=commands)]
+
+
+def _lines(checkup: Checkup, width: int, *, commands: bool) -> Iterator[Line]:
+    yield from _wrapped("head", headline(checkup), "", width)
+    first = limits.to_change_first(checkup.findings)
+    if first:
+        yield from _title("to change first")
+        for number, finding in enumerate(first, 1):
+            yield from _first(number, finding, width)
+    yield from _title("limits")
+    for finding in checkup.findings:
+        yield from _limit(finding, width)
+        if commands:
+            yield from _change(finding.judgement.change, width)
+    yield from _title(f"what Linux {checkup.kernel} has here")
+    for feature in checkup.features:
+        yield from _feature(feature, width)
+    who = "root" if checkup.uid == 0 else f"uid {checkup.uid}"
+    yield from _title(f"what {who} may do here, and what an ordinary user may")
+    for permission in checkup.permissions:
+        yield from _permission(permission, width)
+
+
+def headline(checkup: Checkup) -> str:
+    """ "100,000 connections from one source address to one destination: 1 wall, 3 tight, 26 good."."""
+    counts = limits.count(checkup.findings)
+    said = ", ".join(f"{counts[verdict]} {_plural(verdict, counts[verdict])}" for verdict in _COUNTED)
+    return f"{checkup.purpose.text}: {said}."
+
+
+_COUNTED: Final = (Verdict.WALL, Verdict.TIGHT, Verdict.GOOD)
+
+
+def _plural(verdict: Verdict, number: int) -> str:
+    return "walls" if verdict is Verdict.WALL and number != 1 else verdict.value
+
+
+def _title(text: str) -> Iterator[Line]:
+    yield "", ""
+    yield "head", text
+
+
+def _first(number: int, finding: Finding, width: int) -> Iterator[Line]:
+    judgement = finding.judgement
+    gain = f"+{judgement.gain:,}" if judgement.gain else ""
+    said = "; ".join(part for part in (gain, judgement.gains) if part)
+    yield from _wrapped(finding.verdict.value, f"{finding.name}: {said}", f"{finding.verdict:<7}{number}. ", width)
+    yield from _change(judgement.change, width)
+
+
+def _change(change: Change, width: int) -> Iterator[Line]:
+    for label, commands in (("now", change.now), ("for good", change.for_good)):
+        for command in commands:
+            for line in folded(command, width - len(_INDENT) - 10):
+                yield "dim", f"{_INDENT}{label:<10}{line}"
+                label = ""
+
+
+def folded(command: str, width: int) -> list[str]:
+    """A shell command in lines of at most this width where that is possible: a backslash at the end goes on."""
+    found, rest = [], command
+    while len(rest) > width:
+        gaps = [at for at in _gaps(rest) if at <= width - 2] or _gaps(rest)[:1]
+        if not gaps:
+            break
+        found.append(f"{rest[: gaps[-1]]} \\")
+        rest = f"  {rest[gaps[-1] + 1 :]}"
+    return [*found, rest]
+
+
+def _gaps(command: str) -> list[int]:
+    """Where the spaces are that a shell would split at, those of the indentation left out."""
+    quote, found = "", []
+    for at, character in enumerate(command):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character == " " and command[:at].strip():
+            found.append(at)
+    return found
+
+
+def _limit(finding: Finding, width: int) -> Iterator[Line]:
+    head = f"{finding.verdict:<{_VERDICT}}{finding.name:<{_NAME}} {finding.value:<{_VALUE}} "
+    tone, allows = finding.verdict.value, finding.judgement.allows
+    if width >= _BESIDE_FROM:
+        yield from _wrapped(tone, allows, head, width)
+    else:
+        yield tone, head.rstrip()
+        yield from _wrapped("", allows, _INDENT, width)
+
+
+def _feature(feature: Feature, width: int) -> Iterator[Line]:
+    word = "yes" if feature.present else "no"
+    yield word, f"{word:<{_VERDICT}}{feature.name:<{_NAME}} since Linux {feature.since}"
+    if feature.absent:
+        yield from _wrapped("", f"{feature.absent}; without it: {feature.without}", _INDENT, width)
+        yield from _change(Change(feature.change), width)
+
+
+def _permission(permission: Permission, width: int) -> Iterator[Line]:
+    word, ordinary = ("no" if refused else "yes" for refused in (permission.refused, permission.ordinary_refused))
+    yield word, f"{word:<{_VERDICT}}{permission.name:<{_NAME}} ordinary user: {ordinary}"
+    if reason := permission.refused or permission.ordinary_refused:
+        yield from _wrapped("", reason, _INDENT, width)
+
+
+def _wrapped(tone: str, text: str, first: str, width: int) -> Iterator[Line]:
+    """A text in lines, the first after `first` and the others below it."""
+    indent = " " * len(first)
+    for number, line in enumerate(
+        textwrap.wrap(text, width, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
+    ):
+        yield (tone if number == 0 or tone == "head" else ""), line

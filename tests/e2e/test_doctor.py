@@ -1,0 +1,185 @@
+"""`loadgen doctor` as a user sees it: root or not, on the host and in a namespace, and it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import site
+import subprocess
+import sys
+from typing import Any, Final
+
+import pytest
+
+from loadgen.kernel import sysctl
+
+from .conftest import CHECKOUT, Loadgen, Namespace, environment, forbidden
+from .test_run import become_nobody, loadgen_of_nobody
+
+__all__ = ["loadgen_of_nobody"]  # a fixture
+
+#: Every setting of a namespace and what it says, but for counters, as JSON.
+_ALL_SETTINGS: Final = """
+import json, os, sys
+found = {}
+for directory, _, names in os.walk("/proc/sys/net"):
+    for name in names:
+        try:
+            found[f"{directory}/{name}"] = open(f"{directory}/{name}").read()
+        except OSError:
+            pass
+json.dump({name: text for name, text in found.items() if not name.endswith(("_count", "mru"))}, sys.stdout)
+"""
+#: What changes by itself, on a host where other things go on.
+_COUNTERS: Final = {"net.netfilter.nf_conntrack_count"}
+_COLOUR: Final = re.compile(r"\x1b\[[\d;]*3\dm")
+
+
+def limit(data: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (one for one in data["limits"] if one["name"] == name)
+    return dict(found)
+
+
+def in_namespace(namespace: Namespace, *command: str) -> str:
+    return subprocess.run(
+        [*namespace.enter, *command], check=True, capture_output=True, text=True, env=environment()
+    ).stdout
+
+
+def test_json_has_every_part(loadgen: Loadgen) -> None:
+    done = loadgen("doctor", "--json")
+    assert (done.code, done.err) == (0, "")
+    data = done.summary
+    assert set(data) == {
+        "schema",
+        "kernel",
+        "uid",
+        "purpose",
+        "summary",
+        "change_first",
+        "limits",
+        "features",
+        "permissions",
+    }
+    assert (data["schema"], data["uid"]) == ("loadgen.doctor/1", os.geteuid())
+    assert data["purpose"] == {"connections": 100_000, "pairs": 1}
+    assert sum(data["summary"].values()) == len(data["limits"]) == 32
+    for one in data["limits"]:
+        assert set(one) == {
+            "name",
+            "value",
+            "verdict",
+            "allows",
+            "gain",
+            "gains",
+            "change_now",
+            "change_for_good",
+        }
+        assert one["value"]
+        assert one["allows"]
+    assert limit(data, "net.ipv4.ip_local_port_range")["value"] == sysctl.read("net.ipv4.ip_local_port_range")
+    for one in data["features"]:
+        assert set(one) == {"name", "present", "since", "without", "reason", "change"}
+        assert one["present"] is not bool(one["reason"])
+    assert len(data["features"]) == 9
+    assert len(data["permissions"]) == 6
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_table_fits_and_names_every_limit(loadgen: Loadgen, columns: int) -> None:
+    done = loadgen("doctor", "--commands", COLUMNS=str(columns))
+    assert (done.code, done.err) == (0, "")
+    assert max(map(len, done.out.splitlines())) <= columns
+    assert "\x1b" not in done.out
+    for name in ("ip_local_port_range", "tcp_fin_timeout", "RLIMIT_NOFILE hard", "somaxconn", "MemAvailable"):
+        assert name in done.out
+    assert "does NOT shorten TIME-WAIT" in " ".join(done.out.split())
+    assert "sysctl -w net.core.somaxconn=65535" in done.out
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_colours_are_for_those_who_want_them(loadgen: Loadgen, no_color: bool) -> None:
+    wish = {"FORCE_COLOR": "1", "TERM": "xterm-256color", **({"NO_COLOR": "1"} if no_color else {})}
+    out = loadgen("doctor", prefix=("env", *(f"{name}={value}" for name, value in wish.items()))).out
+    assert bool(_COLOUR.search(out)) is not no_color
+
+
+def test_the_settings_of_a_namespace_are_those_that_are_judged_and_stay(loadgen: Loadgen, namespace: Namespace) -> None:
+    """Every setting under /proc/sys/net is compared; nobody else lives in that namespace."""
+    changes = {"ip_local_port_range": "40000 40099", "tcp_tw_reuse": "0", "ip_local_reserved_ports": "40010-40019"}
+    for name, value in changes.items():
+        in_namespace(namespace, "sh", "-c", f"echo '{value}' > /proc/sys/net/ipv4/{name}")
+    before = json.loads(in_namespace(namespace, sys.executable, "-c", _ALL_SETTINGS))
+    done = loadgen("doctor", "--json", "--connections", "95", prefix=namespace.enter)
+    after = json.loads(in_namespace(namespace, sys.executable, "-c", _ALL_SETTINGS))
+    assert done.code == 0, done.err
+    assert before["/proc/sys/net/ipv4/tcp_tw_reuse"] == "0\n"
+    assert before == after
+
+    data = done.summary
+    ports, reserved = (limit(data, f"net.ipv4.ip_local_{name}") for name in ("port_range", "reserved_ports"))
+    assert (ports["value"], ports["verdict"]) == ("40000 40099", "tight")
+    assert ports["allows"].startswith("100 connections per source address and destination (40,099 - 40,000 + 1)")
+    assert (reserved["verdict"], reserved["gain"]) == ("wall", 5)
+    assert "90 / 60 s = 1.5 connections per second" in limit(data, "net.ipv4.tcp_tw_reuse")["allows"]
+    assert limit(data, "sockets in TIME-WAIT now")["value"] == "0"
+    assert data["change_first"][0] == "net.ipv4.ip_local_reserved_ports"
+
+
+def test_a_wall_is_an_exit_code_when_asked_for(loadgen: Loadgen, namespace: Namespace) -> None:
+    command = ("doctor", "--connections", "100000")
+    assert loadgen(*command, prefix=namespace.enter).code == 0
+    walled = loadgen(*command, "--fail-if-wall", prefix=namespace.enter)
+    assert walled.code == 3
+    assert "wall   1. net.ipv4.ip_local_port_range" in walled.out
+    assert loadgen("doctor", "--connections", "10", "--fail-if-wall", prefix=namespace.enter).code == 0
+
+
+def test_the_host_is_left_as_it_was(loadgen: Loadgen) -> None:
+    """Its settings, its interfaces (the trial of veth makes two elsewhere) and its processes."""
+    names = set(sysctl.RELEVANT) - _COUNTERS
+    before = sysctl.read_all(names), sorted(os.listdir("/sys/class/net"))
+    running = loadgen.start("doctor")
+    running.seen.update(running.process.descendants())
+    assert running.finish().code == 0
+    assert (sysctl.read_all(names), sorted(os.listdir("/sys/class/net"))) == before
+
+
+def test_an_ordinary_user_is_told_what_runs(loadgen_of_nobody: Loadgen) -> None:
+    done = loadgen_of_nobody(
+        "doctor",
+        "--json",
+        preexec=become_nobody,
+        PYTHONPATH=os.pathsep.join([str(CHECKOUT), *site.getsitepackages()]),
+    )
+    assert done.code == 0, done.err
+    data = done.summary
+    assert data["uid"] == 65534
+    rights = {one["name"]: one for one in data["permissions"]}
+    # Whoever runs these tests may make namespaces without privilege: conftest.py asks for that.
+    assert rights["labs (`lab:`)"]["allowed"], rights
+    assert rights["sysctls in labs (`lab.sysctls`)"]["allowed"], rights
+    assert not rights["explicit ports below 1024"]["allowed"]
+    assert "EACCES" in rights["explicit ports below 1024"]["reason"]
+    assert not rights["other namespaces (`watch --netns`)"]["allowed"]
+    assert not rights["processes of other users' sockets"]["allowed"]
+    assert all(one["allowed"] == one["ordinary_user"] for one in rights.values())
+
+
+def test_root_is_told_what_an_ordinary_user_may(loadgen: Loadgen) -> None:
+    if os.geteuid():
+        pytest.skip("not root")
+    rights = {one["name"]: one for one in loadgen("doctor", "--json").summary["permissions"]}
+    assert rights["explicit ports below 1024"]["allowed"]
+    assert not rights["explicit ports below 1024"]["ordinary_user"]
+    assert rights["labs (`lab:`)"]["ordinary_user"]
+
+
+def test_where_no_namespace_can_be_made_it_says_what_forbids_them(loadgen: Loadgen) -> None:
+    done = loadgen("doctor", "--json", prefix=forbidden("40000 40099"))
+    assert done.code == 0, done.err
+    (found,) = (one for one in done.summary["features"] if one["name"] == "network namespaces")
+    assert not found["present"]
+    assert "ENOSPC" in found["reason"]
+    assert "sysctl -w user.max_net_namespaces=65536" in found["change"]

@@ -1,0 +1,135 @@
+"""What is seen through a window is what was opened, in the namespace of the load and in that of the sinks."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from loadgen import sink
+from loadgen.errors import HostError
+from loadgen.kernel import conntrack, sockdiag
+from loadgen.kernel.sockdiag import Reader, count_states
+from loadgen.lab import namespace, window
+from loadgen.lab.window import Window
+from loadgen.launch.fleet import Fleet
+from loadgen.metrics.recorder import Blocks
+from loadgen.model import Endpoint
+
+from .support import PATIENCE_S, PROC_NET, accept_all, child, listen, until
+from .test_veth import crew
+
+Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+SINK: Final = Endpoint("127.0.0.1", 9000)
+SETTING: Final = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_syn_sent")
+
+
+def through(entry: Callable[[int], None]) -> Window:
+    """The window that a child process opens where it is born."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.settimeout(PATIENCE_S)
+        with child(lambda: entry(theirs.fileno())):
+            theirs.close()
+            return window.receive(ours)
+
+
+@pytest.fixture
+def here(keep: ExitStack) -> Window:
+    """On the namespace of the test."""
+    found = through(window.send)
+    keep.callback(found.close)
+    return found
+
+
+@pytest.mark.lab("40000 40999")
+def test_states_are_those_of_a_whole_list(here: Window, keep: ExitStack) -> None:
+    """Established connections are not listed, and counted all the same; CLOSE-WAIT is not counted with them."""
+    listener = keep.enter_context(listen(SINK))
+    six = keep.enter_context(listen(Endpoint("::1", 9000)))
+    clients = []
+    for target, count in ((listener, 12), (six, 3)):
+        for _ in range(count):
+            client = keep.enter_context(socket.socket(target.family))
+            client.connect(target.getsockname())
+            clients.append(client)
+    accepted = [keep.enter_context(sock) for sock in (*accept_all(listener, 12), *accept_all(six, 3))]
+    for client in clients[:4]:
+        client.shutdown(socket.SHUT_WR)
+    for client, other in zip(clients[4:6], accepted[4:6], strict=True):
+        client.close()
+        other.close()
+    expected = {"established": 18, "fin_wait2": 4, "time_wait": 2, "close_wait": 4, "listen": 2}
+    assert until(lambda: here.states(PROC_NET) == expected)
+    with Reader() as reader:
+        listed = count_states(reader.dump().sockets)
+    assert {state.name.lower(): number for state, number in listed.items()} == expected
+
+
+def test_an_empty_namespace_has_no_states(here: Window) -> None:
+    assert here.states(PROC_NET) == {}
+
+
+def test_a_tracking_table_is_seen_from_outside(keep: ExitStack) -> None:
+    """/proc/sys shows everybody his own namespace, but a file that is open stays with its own."""
+    if not SETTING.exists():
+        pytest.skip("nf_conntrack is not loaded, or hidden in here")
+
+    def elsewhere(channel: int) -> None:
+        namespace.enter({"net.netfilter.nf_conntrack_tcp_timeout_syn_sent": "77"})
+        conntrack._SETTINGS = {"count": str(SETTING)}  # type: ignore[misc]  # in the child alone
+        window.send(channel)
+
+    found = through(elsewhere)
+    keep.callback(found.close)
+    assert found.conntrack() == {"count": 77}
+    assert SETTING.read_text() != "77\n"
+
+
+def test_the_table_of_a_namespace_that_tracks_nothing_is_empty(here: Window) -> None:
+    seen = here.conntrack()
+    if not seen:
+        pytest.skip("nf_conntrack is not loaded, or hidden in here")
+    assert seen["count"] == 0
+    assert seen["max"] == int(Path("/proc/sys/net/netfilter/nf_conntrack_max").read_text())
+
+
+def test_both_namespaces_of_a_veth_lab(run: Run) -> None:
+    """The sink's listener is in its own alone."""
+
+    async def body() -> None:
+        fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", sink.block_dtype(4), 1)
+        try:
+            await crew(fleet, blocks)
+            clients, sinks = await window.look(fleet.zygote), await window.look(fleet.zygote, at_sinks=True)
+            (member,) = fleet.alive("sink")
+            assert sinks.states(Path(f"/proc/{member.pid}/net")) == {"listen": 1}
+            assert clients.states(Path(f"/proc/{fleet.zygote.pid}/net")) == {}
+            clients.close()
+            sinks.close()
+        finally:
+            await fleet.stop()
+            os.close(blocks.fd)
+
+    run(body)
+
+
+def test_a_kernel_without_netlink_sockets_says_so_when_asked(keep: ExitStack) -> None:
+    def unable(channel: int) -> None:
+        sockdiag._NETLINK_SOCK_DIAG = 31  # type: ignore[misc]  # a protocol nobody has
+        window.send(channel)
+
+    found = through(unable)
+    keep.callback(found.close)
+    with pytest.raises(HostError, match=r"cannot list sockets: socket .* EPROTONOSUPPORT .*modprobe inet_diag"):
+        found.states(PROC_NET)
+
+
+def test_a_process_that_ends_early() -> None:
+    with pytest.raises(HostError, match="ended early"):
+        through(os.close)

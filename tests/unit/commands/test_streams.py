@@ -1,0 +1,40 @@
+"""What commands do when their reader leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from loadgen import cli
+from loadgen.commands import streams
+
+_WRITES_ON = """
+from loadgen.commands.streams import console, reader_may_leave
+with reader_may_leave():
+    for number in range(100_000):
+        {write}
+print("unseen")
+"""
+
+
+@pytest.mark.parametrize("write", ["print(number)", "console().print(number)"])
+def test_a_reader_who_leaves_ends_it_quietly(write: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITES_ON.format(write=write)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"0\n"
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(30)) == (b"", 0)
+
+
+def test_a_complaint_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    streams.complain("no room")
+    assert capsys.readouterr() == ("", "loadgen: no room\n")
+
+
+def test_commands_say_the_same_of_exit_codes() -> None:
+    assert {command.epilog for command in cli.cli.commands.values()} == {streams.EPILOG}

@@ -1,0 +1,186 @@
+"""`loadgen watch` without a kernel: flags, what ends it and with which exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from loadgen import errors
+from loadgen.commands import watch as command
+from loadgen.kernel.sockdiag import State
+from loadgen.model import PortRange
+from loadgen.watching import look as looks
+from loadgen.watching import netns
+from loadgen.watching.look import Bound, Filling, Look
+from loadgen.watching.owners import Owned
+from loadgen.watching.space import Reuse, Room
+
+
+def look_with(used: int) -> Look:
+    """One group with so many of 100 ports."""
+    states = {State.ESTABLISHED: used}
+    group = Filling("127.0.0.1", "127.0.0.1", 9000, states, Room(used, 100), False, None, None, None)
+    return Look(
+        at="2026-01-31T12:00:00.000Z",
+        t_s=0.0,
+        ports=PortRange(40_000, 40_099),
+        reserved=0,
+        listening=0,
+        usable=100,
+        reuse=Reuse(2, timestamps=True),
+        bound=Bound(0, (), Owned()),
+        bound_unknown="",
+        groups=(group,),
+        group_count=1,
+        inbound=(),
+        states=states,
+        counters={},
+        interrupted=False,
+    )
+
+
+class Watcher:
+    """Sees what it is told to; the last of it for ever."""
+
+    def __init__(self, *sights: Look | BaseException) -> None:
+        self.sights = list(sights)
+        self.made: dict[str, Any] = {}
+        self.seen = 0
+
+    def __call__(self, ends: Any, **options: Any) -> Watcher:
+        self.made = {"ends": ends, **options}
+        return self
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def look(self) -> Look:
+        sight = self.sights[min(self.seen, len(self.sights) - 1)]
+        self.seen += 1
+        if isinstance(sight, BaseException):
+            raise sight
+        return sight
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    """The pauses that were made."""
+    return []
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> Iterator[Callable[..., tuple[Result, Watcher]]]:
+    """Run the command with what its watcher sees, and no time passing but its pauses."""
+    monkeypatch.setattr(command, "sleep", slept.append)
+    monkeypatch.setattr(command, "monotonic", lambda: sum(slept))
+
+    def run(*args: str, sees: tuple[Look | BaseException, ...] = (look_with(50),)) -> tuple[Result, Watcher]:
+        watcher = Watcher(*sees)
+        monkeypatch.setattr(looks, "Watcher", watcher)
+        return CliRunner().invoke(command.watch, args), watcher
+
+    yield run
+    assert all(pause >= 0 for pause in slept)
+
+
+Run = Callable[..., tuple[Result, Watcher]]
+
+
+def test_one_look_as_json(watch: Run) -> None:
+    result, watcher = watch("--once", "--json")
+    assert (result.exit_code, result.stderr, watcher.seen) == (0, "", 1)
+    found = json.loads(result.stdout)
+    assert found["schema"] == "loadgen.watch/1"
+    assert found["groups"][0]["used_share"] == 0.5
+
+
+def test_so_many_looks_are_so_many_lines(watch: Run, slept: list[float]) -> None:
+    result, watcher = watch("--count", "3", "--json", "--interval", "250ms")
+    assert watcher.seen == 3
+    assert [json.loads(line)["group_count"] for line in result.stdout.splitlines()] == [1, 1, 1]
+    assert slept == pytest.approx([0.25, 0.25]), "no pause after the last look"
+
+
+def test_a_look_as_text(watch: Run) -> None:
+    result, _ = watch("--once")
+    assert result.exit_code == 0
+    assert "\n50.0%" in result.stdout
+
+
+def test_a_condition_ends_it_at_the_first_look_that_meets_it(watch: Run) -> None:
+    result, watcher = watch(
+        "--json", "--fail-if", "used > 80%", "--fail-if", "free < 1", sees=(look_with(80), look_with(81))
+    )
+    assert (result.exit_code, watcher.seen) == (errors.ExitCode.EXPECTATION, 2)
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stderr == ("loadgen: --fail-if used > 80%: 81%, 81 of 100 ports, from 127.0.0.1 to 127.0.0.1:9000\n")
+
+
+def test_a_condition_that_no_look_meets(watch: Run) -> None:
+    result, _ = watch("--once", "--fail-if", "used > 80%")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_ctrl_c_is_the_normal_end(watch: Run) -> None:
+    result, watcher = watch("--json", sees=(look_with(1), look_with(2), KeyboardInterrupt()))
+    assert (result.exit_code, result.stderr, watcher.seen) == (0, "", 3)
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_a_host_that_cannot_is_no_traceback(watch: Run) -> None:
+    result, _ = watch(sees=(errors.HostError("no such sockets"),))
+    assert isinstance(result.exception, errors.HostError)
+
+
+def test_what_is_asked_for_reaches_the_watcher(watch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[int] = []
+    monkeypatch.setattr(netns, "enter", entered.append)
+    monkeypatch.setattr(netns, "same", lambda _: True)
+    result, watcher = watch(
+        "--once", "--pid", "7", "--netns", "8", "--inbound", "--source", "10.0.0.0/8", "--destination", "[::1]:443"
+    )
+    assert result.exit_code == 0
+    ends = watcher.made.pop("ends")
+    assert (str(ends.source), str(ends.destination), ends.port) == ("10.0.0.0/8", "::1/128", 443)
+    assert watcher.made == {"pid": 7, "inbound": True}
+    assert entered == [8]
+
+
+def test_a_process_in_another_namespace_needs_to_be_named_twice(watch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netns, "same", lambda _: False)
+    result, _ = watch("--pid", "7")
+    assert isinstance(result.exception, errors.UsageError)
+    assert "add --netns 7" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["--interval", "1"], "'--interval': write 30s, 2m or 500ms"),
+        (["--interval", "1ms"], "an interval from 100ms to 1h"),
+        (["--interval", "2h"], "an interval from 100ms to 1h"),
+        (["--count", "0"], "'--count'"),
+        (["--once", "--count", "2"], "--once is --count 1"),
+        (["--pid", "0"], "'--pid'"),
+        (["--netns", "x"], "'--netns'"),
+        (["--top", "0"], "'--top'"),
+        (["--source", "here"], "'--source': write an address or a CIDR"),
+        (["--destination", "127.0.0.1:99999"], "'--destination': write a port"),
+        (["--fail-if", "used > 80"], "'--fail-if': write a share"),
+        (["--once", "--fail-if", "exhausts_in < 60s"], "known from the second look on"),
+        (["--count", "1", "--fail-if", "exhausts_in < 60s"], "known from the second look on"),
+        (["surplus"], "unexpected extra argument"),
+    ],
+)
+def test_what_cannot_be_meant(watch: Run, args: list[str], hint: str) -> None:
+    result, watcher = watch(*args)
+    assert result.exit_code == errors.ExitCode.USAGE
+    assert hint in " ".join(result.stderr.split())
+    assert watcher.seen == 0

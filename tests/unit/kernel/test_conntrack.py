@@ -1,0 +1,57 @@
+"""The connection tracking table: two kernels' counters, settings read from elsewhere, and what breaks the format."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from loadgen.kernel import conntrack
+
+PROC = Path(__file__).parents[2] / "data" / "proc"
+
+
+def test_counters_are_summed_and_entries_are_not() -> None:
+    counters = conntrack.read(PROC / "linux-4.19" / "net")
+    assert counters["entries"] == 1023
+    assert {name: counters[name] for name in conntrack.LOSSES} == {"drop": 27, "early_drop": 7, "insert_failed": 1}
+    assert counters["searched"] == 0
+    assert counters["search_restart"] == 2
+
+
+def test_a_newer_kernel_has_other_names_and_those_that_matter() -> None:
+    counters = conntrack.read(PROC / "linux-6.18" / "net")
+    assert counters["entries"] == 0
+    assert {"clashres", "chainlength", *conntrack.LOSSES} <= set(counters)
+    assert "searched" not in counters
+
+
+def test_where_nothing_is_tracked_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert conntrack.read(tmp_path) == {}
+    monkeypatch.setattr(conntrack, "_SETTINGS", {"count": str(tmp_path / "count"), "max": str(tmp_path / "max")})
+    assert conntrack.open_settings() == {}
+
+
+def test_a_setting_is_read_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = tmp_path / "count"
+    count.write_text("17\n")
+    monkeypatch.setattr(conntrack, "_SETTINGS", {"count": str(count), "max": str(tmp_path / "max")})
+    found = conntrack.open_settings()
+    assert list(found) == ["count"]
+    assert conntrack.read_setting(found["count"]) == 17
+    count.write_text("4\n")
+    assert conntrack.read_setting(found["count"]) == 4
+    os.close(found["count"])
+
+
+@pytest.mark.parametrize("text", ["", "\n", "searched drop\n0 0\n", "entries drop\n"])
+def test_a_text_without_header_and_cores_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no header"):
+        conntrack.parse(text)
+
+
+@pytest.mark.parametrize("line", ["00000001", "00000001 00000002 00000003", "00000001 many"])
+def test_the_line_that_breaks_the_format_is_quoted(line: str) -> None:
+    with pytest.raises(ValueError, match=f"'{line}'"):
+        conntrack.parse(f"entries drop\n00000001 00000002\n{line}\n")

@@ -1,0 +1,98 @@
+"""Plan versus observed: what counts as having come true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from loadgen.metrics import prediction
+from loadgen.metrics.verdict import LIMITS
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, PortRange, Prediction, Strategy, Target
+
+PLAN = Plan(
+    name="p",
+    connections=150,
+    sources=("127.0.0.2",),
+    targets=(Target(Endpoint("127.0.0.1", 9000), sink=True),),
+    strategy=Strategy.LATE_RANGE,
+    ports=PortRange(40_000, 40_099),
+    skipped_ports=(),
+    capacity_per_pair=100,
+    stages=(),
+    hold_s=0.0,
+    close=CloseMode.FIN,
+    timeout_s=1.0,
+    in_flight_max=8,
+    interval_s=1.0,
+    workers=1,
+    sinks=1,
+)
+WALL = Prediction("four-tuples", "four-tuples", 100, 1.5, False, slack=1)
+
+
+def held(said: Prediction | None, limit: str, observed: int, **more: Any) -> dict[str, Any]:
+    options = {"complete": True, "churn": None, **more}
+    verdict = {"limit": limit, "observed": observed}
+    return prediction.held(replace(PLAN, prediction=said), verdict, options["churn"], complete=options["complete"])
+
+
+def test_both_sides_stand_beside_each_other() -> None:
+    assert held(WALL, "four-tuples", 100) == {
+        "limit": "four-tuples",
+        "at_connections": 100,
+        "at_s": 1.5,
+        "possible": False,
+        "observed_limit": "four-tuples",
+        "observed_at": 100,
+        "as_predicted": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("limit", "observed", "true"),
+    [
+        ("four-tuples", 99, True),
+        ("four-tuples", 101, True),
+        ("four-tuples", 97, False),
+        ("four-tuples", 103, False),
+        ("time-wait", 100, True),
+        ("source-ports", 100, False),
+        ("refused", 100, False),
+        ("none", 100, False),
+    ],
+)
+def test_a_wall_is_where_it_was_said_to_be_or_not(limit: str, observed: int, true: bool) -> None:
+    assert held(WALL, limit, observed)["as_predicted"] is true
+
+
+def test_what_is_kept_back_may_be_found_after_all() -> None:
+    said = Prediction("descriptors", "descriptors per worker", 236, None, False, slack=64)
+    assert held(said, "descriptors", 285)["as_predicted"] is True
+    assert held(said, "descriptors", 301)["as_predicted"] is False
+
+
+@pytest.mark.parametrize(("limit", "true"), [("none", True), ("refused", True), ("generator", True), ("memory", False)])
+def test_a_possible_plan_came_true_when_no_limit_was_met_that_plans_know_of(limit: str, true: bool) -> None:
+    assert held(replace(WALL, possible=True), limit, 80)["as_predicted"] is true
+
+
+def test_without_an_end_or_a_prediction_nothing_is_judged() -> None:
+    assert held(WALL, "four-tuples", 100, complete=False)["as_predicted"] is None
+    assert held(None, "four-tuples", 100)["as_predicted"] is None
+    assert held(None, "four-tuples", 100)["limit"] is None
+
+
+def test_churn_is_judged_by_its_ceiling() -> None:
+    said = Prediction("time-wait", "ports in TIME-WAIT", 100, None, True)
+    plan = replace(PLAN, prediction=said, churn=Churn(1.0), ceiling=Ceiling(100.0, 400, "because"))
+    for came_true in (True, False):
+        found = prediction.held(
+            plan, {"limit": "time-wait", "observed": 390}, {"as_predicted": came_true}, complete=True
+        )
+        assert (found["at_connections"], found["as_predicted"]) == (400, came_true)
+
+
+def test_the_limits_of_plans_are_limits_of_verdicts() -> None:
+    assert set(LIMITS) >= prediction.PLANNED

@@ -1,0 +1,305 @@
+"""What a line says of the kernel, and how often sockets are listed: fake namespaces, clocks and threads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from loadgen.errors import HostError
+from loadgen.telemetry import BUDGET, Listed, Listing, Namespace, Telemetry
+
+PROC: Final = Path(__file__).parents[1] / "data" / "proc"
+#: Above every pid_max (proc_sys_kernel(5)).
+NOBODY: Final = 2**22 + 1
+
+
+class Thread(Executor):
+    """Does one thing at a time, and not before it is told to."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        assert not self._waiting, "one is running"
+        future: Future[Any] = Future()
+        self._waiting.append((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting)
+
+    def finish(self) -> None:
+        future, work = self._waiting.pop()
+        try:
+            future.set_result(work())
+        except Exception as error:
+            future.set_exception(error)
+
+
+class World:
+    """Two namespaces in which a listing takes as much time as the test says; everything is told in seconds."""
+
+    def __init__(self) -> None:
+        self.now_s, self.thread_s, self.cost_s = 100.0, 0.0, 0.0
+        self.states = [{"established": 4}, {"listen": 1}]
+        self.refusal = ""
+        self.told: list[str] = []
+        self.thread = Thread()
+        self.listing = Listing(
+            [lambda side=side: self._states(side) for side in range(2)],  # type: ignore[misc]
+            self.thread,
+            self.told.append,
+            now_s=lambda: self.now_s,
+            cpu_s=lambda: self.thread_s,
+        )
+
+    def _states(self, side: int) -> dict[str, int]:
+        if self.refusal:
+            raise HostError(self.refusal)
+        self.thread_s += self.cost_s / 2
+        return dict(self.states[side])
+
+    def line(self, after_s: float = 1.0) -> Listed | None:
+        """What the next line would say, with whatever was begun done before."""
+        if self.thread.busy:
+            self.thread.finish()
+        self.now_s += after_s
+        return self.listing.latest()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# --- How often -----------------------------------------------------------------------------------
+
+
+def test_the_first_line_begins_a_listing_and_waits_for_nothing(world: World) -> None:
+    assert world.listing.latest() is None
+    assert world.thread.busy
+    assert world.listing.latest() is None  # nor does it begin another
+    found = world.line(after_s=0.25)
+    assert found is not None
+    assert found.states == ({"established": 4}, {"listen": 1})
+    assert world.listing.age_s(found) == 0.25
+
+
+def test_listings_are_spaced_by_what_the_last_one_took(world: World) -> None:
+    """At 10 ms each and 0.25 % of a core the next is due four seconds after the last began."""
+    world.cost_s = 0.01
+    world.listing.latest()
+    begun = []
+    for _ in range(40):
+        before = world.listing.count
+        world.line(after_s=0.5)
+        assert world.listing.count - before in (0, 1)
+        if world.thread.busy:
+            begun.append(world.now_s)
+    spaces = {later - earlier for earlier, later in pairwise(begun)}
+    assert spaces == {0.01 / BUDGET}
+
+
+def test_in_the_long_run_they_take_no_more_than_the_budget(world: World) -> None:
+    """Listing grows dearer as sockets are opened, then stays; the last one is not over its time."""
+    began_s = world.now_s
+    world.listing.latest()
+    for second in range(600):
+        world.cost_s = min(0.002 * second, 0.3)
+        world.line()
+    assert world.listing.count > 5
+    assert world.listing.cpu_s == pytest.approx(world.thread_s)
+    assert world.thread_s / (world.now_s - began_s) <= BUDGET + 0.3 / 600
+
+
+def test_a_slow_listing_is_never_joined_by_another(world: World) -> None:
+    world.listing.latest()
+    for _ in range(100):
+        world.now_s += 1.0
+        assert world.listing.latest() is None
+    world.thread.finish()
+    found = world.listing.latest()
+    assert found is not None
+    assert world.listing.age_s(found) == 0.0  # by this clock it was asked for when it was done
+
+
+def test_a_kernel_that_lists_nothing_is_told_of_once(world: World) -> None:
+    world.refusal = "cannot list sockets: ENOENT; modprobe tcp_diag"
+    world.listing.latest()
+    for _ in range(10):
+        assert world.line() is None
+    assert world.told == ["sockets are not counted by state: cannot list sockets: ENOENT; modprobe tcp_diag"]
+    assert not world.thread.busy
+
+
+def test_another_error_is_not_swallowed(world: World) -> None:
+    world.listing._states = [lambda: 1 // 0]  # type: ignore[list-item, return-value]
+    world.listing.latest()
+    with pytest.raises(ZeroDivisionError):
+        world.line()
+
+
+# --- What a line says ----------------------------------------------------------------------------
+
+
+class Fake:
+    """A namespace that says what the test wants."""
+
+    def __init__(self, states: dict[str, int]) -> None:
+        self.gone, self.closed, self._states = False, False, states
+
+    def now(self) -> dict[str, Any]:
+        return {} if self.gone else {"now": {"sockstat.tcp_tw": 3}, "delta": {"Tcp.ActiveOpens": 5}}
+
+    def states(self) -> dict[str, int]:
+        return self._states
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[tuple[Telemetry, Fake, Fake]]:
+    shutil.copytree(PROC / "linux-6.18" / "net", tmp_path, dirs_exist_ok=True)
+    clients, sinks = Fake({"established": 7}), Fake({"established": 7, "listen": 1})
+    telemetry = Telemetry(
+        clients, sinks, processes=lambda: [os.getpid(), NOBODY], notice=pytest.fail, proc_net=tmp_path
+    )
+    yield telemetry, clients, sinks
+    telemetry.close()
+
+
+def listed(telemetry: Telemetry) -> dict[str, Any]:
+    """A line after the first listing has come to its end."""
+    telemetry.now()
+    telemetry._executor.submit(lambda: None).result(timeout=20)  # there is one thread, so this comes after it
+    return telemetry.now()
+
+
+def test_both_namespaces_and_what_it_cost(both: tuple[Telemetry, Fake, Fake]) -> None:
+    kernel = listed(both[0])
+    sampling, age_s = kernel.pop("sampling"), kernel.pop("states_age_s")
+    assert kernel["sink"].pop("states_age_s") == age_s >= 0
+    assert kernel == {
+        "now": {"sockstat.tcp_tw": 3},
+        "delta": {"Tcp.ActiveOpens": 5},
+        "states": {"established": 7},
+        "sink": {
+            "now": {"sockstat.tcp_tw": 3},
+            "delta": {"Tcp.ActiveOpens": 5},
+            "states": {"established": 7, "listen": 1},
+        },
+    }
+    assert (sampling["samples"], sampling["listings"]) == (2, 1)
+    assert sampling["cpu_s"] > 0
+
+
+def test_the_last_line_says_what_the_whole_run_took(both: tuple[Telemetry, Fake, Fake]) -> None:
+    """A process that ended a moment ago counts for nothing."""
+    assert "run_cpu_s" not in both[0].now()["sampling"]
+    before = time.process_time()
+    assert before - 0.1 <= both[0].now(final=True)["sampling"]["run_cpu_s"] <= time.process_time() + 0.1
+
+
+def test_packets_of_the_whole_host_are_counted_once(both: tuple[Telemetry, Fake, Fake], tmp_path: Path) -> None:
+    path = tmp_path / "softnet_stat"
+    first, rest = path.read_text().split(" ", 1)
+    path.write_text(f"{int(first, 16) + 9:08x} {rest}")
+    kernel = both[0].now()
+    assert kernel["delta"] == {"Tcp.ActiveOpens": 5, "softnet.processed": 9}
+    assert kernel["sink"]["delta"] == {"Tcp.ActiveOpens": 5}
+
+
+def test_a_namespace_that_is_gone_is_left_out(both: tuple[Telemetry, Fake, Fake]) -> None:
+    telemetry, clients, sinks = both
+    sinks.gone = True
+    assert "sink" not in telemetry.now()
+    clients.gone = True
+    assert telemetry.now() == {}
+
+
+def test_its_end_lets_the_namespaces_go(both: tuple[Telemetry, Fake, Fake]) -> None:
+    telemetry, clients, sinks = both
+    telemetry.now()
+    telemetry.close()
+    assert clients.closed
+    assert sinks.closed
+
+
+# --- A namespace through files -------------------------------------------------------------------
+
+
+class Glass:
+    """A window without a namespace."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def conntrack(self) -> dict[str, int]:
+        return {"count": 17, "max": 1024}
+
+    def states(self, proc_net: Path) -> dict[str, int]:
+        return {"established": len((proc_net / "snmp").read_text())}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def seen(proc_net: Path | None) -> Namespace:
+    return Namespace(lambda: proc_net, Glass())  # type: ignore[arg-type]
+
+
+def test_gauges_are_those_of_the_namespace_and_memory() -> None:
+    assert seen(PROC / "linux-6.18" / "net").now() == {
+        "now": {
+            "sockstat.tcp_inuse": 6,
+            "sockstat.tcp6_inuse": 3,
+            "sockstat.tcp_tw": 1,
+            "sockstat.udp_inuse": 0,
+            "sockstat.udp6_inuse": 0,
+            "sockstat.tcp_orphan": 0,
+            "sockstat.tcp_mem": 29,
+            "conntrack.count": 17,
+            "conntrack.max": 1024,
+        },
+        "delta": {},
+    }
+
+
+def test_counters_of_every_file_have_their_difference(tmp_path: Path) -> None:
+    for kernel in ("linux-5.10", "linux-4.19"):  # the one has no IPv6, the other nothing else
+        shutil.copytree(PROC / kernel / "net", tmp_path, dirs_exist_ok=True)
+    namespace = seen(tmp_path)
+    change(tmp_path / "snmp6", "Udp6NoPorts                     \t47", "Udp6NoPorts \t49")
+    change(tmp_path / "snmp6", "Ip6InReceives                   \t492189", "Ip6InReceives \t492190")
+    change(tmp_path / "stat" / "nf_conntrack", "00000011 00000004", "00000013 00000005")
+    change(tmp_path / "netstat", "TcpExt: 0 1 0", "TcpExt: 0 4 0")
+    assert namespace.now()["delta"] == {
+        "Udp6.NoPorts": 2,
+        "conntrack.drop": 2,
+        "conntrack.early_drop": 1,
+        "TcpExt.TW": 3,
+    }
+
+
+def test_without_a_process_there_is_nothing_to_see(tmp_path: Path) -> None:
+    assert (seen(None).now(), seen(None).states()) == ({}, {})
+    shutil.copytree(PROC / "linux-6.18" / "net", tmp_path, dirs_exist_ok=True)
+    namespace = seen(tmp_path)
+    shutil.rmtree(tmp_path)
+    assert (namespace.now(), namespace.states()) == ({}, {})
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))

@@ -1,0 +1,52 @@
+"""A look as JSON: the keys of docs/watch.md, and nothing that JSON cannot hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loadgen.kernel.groups import Group
+from loadgen.kernel.sockdiag import State
+from loadgen.watching.look import Bound, Filling, Look, as_json
+from loadgen.watching.owners import Owned, Owner
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "watch.md"
+
+
+def keys(value: Any) -> set[str]:
+    """Those of all objects in there, but for what is named by the kernel."""
+    if isinstance(value, list):
+        return {key for one in value for key in keys(one)}
+    if not isinstance(value, dict):
+        return set()
+    inside = [keys(one) for key, one in value.items() if key not in ("states", "counters")]
+    return {*value, *(key for found in inside for key in found)}
+
+
+def test_every_key_is_documented(filling: Callable[..., Filling], look: Callable[..., Look]) -> None:
+    seen = look(
+        filling(owned=Owned((Owner(7, "proxy", 40),), 10, "not permitted")),
+        filling(20, owned=None),
+        inbound=(Group("10.0.0.9", "10.0.0.1", 80, {State.ESTABLISHED: 4}, 4),),
+        bound=Bound(1, (40_001,), Owned((Owner(8, "stuck", 1),))),
+        counters={"Tcp.ActiveOpens": 3},
+    )
+    found = as_json(seen, 10)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["groups"][0]["states"] == {"ESTABLISHED": 50}
+    assert found["groups"][1]["owners"] is None
+    assert found["bound"]["owners"]["processes"] == [{"pid": 8, "command": "stuck", "sockets": 1}]
+    documented = set(re.findall(r"`([a-z_]+)`", DOCUMENT.read_text()))
+    assert keys(found) <= documented
+
+
+def test_so_many_groups_and_why_something_is_not_known(
+    filling: Callable[..., Filling], look: Callable[..., Look]
+) -> None:
+    groups = [filling(50 - number) for number in range(5)]
+    found = as_json(look(*groups, bound=None, bound_unknown="Linux 6.8 does"), 2)
+    assert ([one["used"] for one in found["groups"]], found["group_count"]) == ([50, 49], 5)
+    assert found["bound"] == {"unknown": "Linux 6.8 does"}

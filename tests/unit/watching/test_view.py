@@ -1,0 +1,164 @@
+"""A look as text: at any width, without colours where none are wanted, with names of others that stay text."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from loadgen.kernel.groups import Group
+from loadgen.kernel.sockdiag import State
+from loadgen.watching.look import Bound, Filling, Look
+from loadgen.watching.owners import Owned, Owner
+from loadgen.watching.space import Reuse
+from loadgen.watching.view import Blocks, Redrawn, duration, screen_for
+
+Make = Callable[..., Filling]
+MakeLook = Callable[..., Look]
+CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
+COLOUR = re.compile(r"(?:^|;)(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;|$)")
+
+
+def printed(*looks: Look, width: int = 140, top: int | None = None) -> str:
+    file = io.StringIO()
+    with Blocks(Console(file=file, width=width), top) as screen:
+        for one in looks:
+            screen.show(one)
+    return file.getvalue()
+
+
+def drawn(one: Look, width: int = 100, height: int = 30, **environment: str) -> str:
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        width=width,
+        height=height,
+        force_terminal=True,
+        color_system="standard" if "NO_COLOR" not in environment else None,
+        _environ={"TERM": "xterm-256color", **environment},
+    )
+    with Redrawn(console) as screen:
+        screen.show(one)
+        return file.getvalue()  # at the end it is drawn once more, to stay
+
+
+@pytest.fixture
+def busy(filling: Make, look: MakeLook) -> Look:
+    """Everything there is to see."""
+    return look(
+        filling(95, time_wait=20, growth_per_s=3.25, exhausts_in_s=1.5, reused=True),
+        filling(72, growth_per_s=-1234.5, destination="2001:db8::1", owned=Owned((), 72, "not permitted")),
+        filling(100, exhausts_in_s=0.0, growth_per_s=0.01, source="10.0.0.1", owned=None),
+        reserved=5,
+        listening=2,
+        bound=Bound(2, (40_001, 40_003), Owned((Owner(99, "python", 2),))),
+        group_count=7,
+        inbound=(Group("10.0.0.9", "10.0.0.1", 80, {State.ESTABLISHED: 4, State.TIME_WAIT: 1}, 1),),
+        states={State.ESTABLISHED: 1234, State.LISTEN: 2},
+        counters={"TcpExt.TCPTimeWaitOverflow": 17, "TcpExt.TCPPureAcks": 4, "Tcp.ActiveOpens": 30},
+    )
+
+
+def test_a_block_has_it_all(busy: Look) -> None:
+    lines = printed(busy).splitlines()
+    assert lines[0] == (
+        "12:00:00  100 usable ports for each source and destination: 40000-40099, "
+        "less 5 reserved, 2 of listeners, 2 of bound sockets"
+    )
+    assert lines[1] == "sockets: 1,234 ESTABLISHED, 2 LISTEN"
+    assert lines[2].split() == [
+        "used", "in", "use", "TIME-WAIT", "free", "growth", "exhausts", "from", "to", "owned", "by",
+    ]  # fmt: skip
+    assert lines[3].split() == [
+        "95.0%", "75", "20*", "5", "+3.25/s", "in", "1.5", "s", "127.0.0.1", "127.0.0.1:9000", "proxy[812]", "75",
+    ]  # fmt: skip
+    assert lines[4].split() == [
+        "72.0%", "72", "0", "28", "-1,234/s", "127.0.0.1", "[2001:db8::1]:9000", "unknown", "72", "(not", "permitted)",
+    ]  # fmt: skip
+    assert lines[5].split() == ["100.0%", "100", "0", "0", "0/s", "exhausted", "10.0.0.1", "127.0.0.1:9000"]
+    assert [" ".join(line.split()) for line in lines[6:]] == [
+        "came in:",
+        "10.0.0.9 to 10.0.0.1:80: 4 in use, 1 in TIME-WAIT",
+        "* automatic choice takes these over after a rest (tcp_tw_reuse); they count as used all the same",
+        "bound, unconnected sockets block 40001, 40003: python[99] 2",
+        "+17 closed without TIME-WAIT, tcp_max_tw_buckets are full (TcpExt.TCPTimeWaitOverflow)",
+        "+30 connections begun from here (Tcp.ActiveOpens)",
+    ]
+
+
+def test_the_rest_is_counted(busy: Look) -> None:
+    text = printed(busy, top=1)
+    assert "and 6 groups less full" in text
+    assert "10.0.0.1 " not in text.partition("came in")[0]
+
+
+@pytest.mark.parametrize("width", [20, 40, 50, 60, 70, 80, 100, 200])
+def test_lines_keep_within_the_terminal_and_numbers_are_whole(busy: Look, width: int) -> None:
+    for text in (printed(busy, width=width), drawn(busy, width)):
+        lines = CONTROL.sub("", text).splitlines()
+        assert max(map(cell_len, lines)) <= width
+        assert any(line.split()[:1] == ["95.0%"] for line in lines)
+        assert "\u2026" not in text
+
+
+def test_a_terminal_shows_what_fits(filling: Make, look: MakeLook) -> None:
+    groups = [filling(90 - number, source=f"127.0.0.{number}") for number in range(40)]
+    rows = CONTROL.sub("", drawn(look(*groups), height=20)).splitlines()
+    assert sum("127.0.0.1:9000" in row for row in rows) == 8
+    assert "and 32 groups less full" in "\n".join(rows)
+    assert len(rows) <= 20
+
+
+def test_colours_and_none(busy: Look) -> None:
+    def coloured(text: str) -> list[str]:
+        return [codes for codes, kind in CONTROL.findall(text) if kind == "m" and COLOUR.search(codes)]
+
+    assert coloured(drawn(busy))
+    assert not coloured(drawn(busy, NO_COLOR="1"))
+    assert "\x1b" not in printed(busy)
+    assert "\x1b[?1049h" not in drawn(busy), "no alternate screen"
+
+
+@pytest.mark.parametrize("name", ["[red]x[/]", "[/]", "\\[b]", "a\x1b[2Jb"])
+def test_the_name_of_a_process_stays_text(filling: Make, look: MakeLook, name: str) -> None:
+    text = printed(look(filling(owned=Owned((Owner(1, name, 50),)))))
+    assert name.replace("\x1b", "\\x1b") in text
+    assert "\x1b" not in text
+
+
+def test_nothing_to_see(look: MakeLook) -> None:
+    text = printed(look(states={}), look(bound=None, bound_unknown="this kernel does not list them", interrupted=True))
+    first, second = text.split("\n\n")
+    assert "no outbound connections" in first
+    assert "sockets: none" in first
+    assert "bound, unconnected sockets: unknown, this kernel does not list them" in second
+    assert "the kernel moved sockets while it listed them" in second
+
+
+def test_very_many_of_everything(filling: Make, look: MakeLook) -> None:
+    many = Owned(tuple(Owner(pid, "worker", 10) for pid in range(1, 6)))
+    text = printed(look(filling(owned=many), bound=Bound(12, tuple(range(40_000, 40_012)), Owned())), width=160)
+    assert "worker[1] 10, worker[2] 10, 3 others 30" in text
+    assert "40007 and 4 more" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (41.2, "41 s"), (600, "10 min"), (9000, "2.5 h")]
+)
+def test_durations(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+def test_a_table_is_for_a_terminal_and_for_more_than_one_look() -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})
+    assert isinstance(screen_for(terminal, None, once=False), Redrawn)
+    assert isinstance(screen_for(terminal, None, once=True), Blocks)
+    assert isinstance(screen_for(Console(file=io.StringIO()), None, once=False), Blocks)
+
+
+def test_reuse_without_time_wait_needs_no_star(filling: Make, look: MakeLook) -> None:
+    assert "*" not in printed(look(filling(reused=True), reuse=Reuse(1, timestamps=True)))
