@@ -11,6 +11,7 @@ Sources: proc_pid_net(5); net/ipv4/proc.c (the columns); Documentation/networkin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -31,11 +32,15 @@ def parse(text: str) -> dict[str, int]:
         if not values.startswith(f"{group}:"):
             raise ValueError(f"no line of values for {group!r} under its names, but {values!r}")
         try:
-            pairs = zip(names.split(), map(int, values.split()[1:]), strict=True)
-            counters.update({f"{group}.{name}": value for name, value in pairs})
+            counters.update(zip(_full_names(group, names), map(int, values.split()[1:]), strict=True))
         except ValueError as error:
             raise ValueError(f"not one whole number for each name of {group!r}: {values!r}") from error
     return counters
+
+
+@lru_cache(maxsize=64)  # the names of a kernel never change, and are most of the work
+def _full_names(group: str, names: str) -> tuple[str, ...]:
+    return tuple(f"{group}.{name}" for name in names.split())
 
 
 def read(proc_net: Path) -> dict[str, int]:
