@@ -143,7 +143,7 @@ def test_a_restart_loses_what_is_held_and_each_is_counted(
 def test_churn_goes_on_after_a_restart(loadgen: Loadgen, namespace: Namespace, redis: Callable[..., Server]) -> None:
     """Refused while nobody listens, and answered again as soon as somebody does."""
     server = redis()
-    churn = {"duration": "3s", "concurrency": 16}
+    churn = {"duration": "3s", "concurrency": 512}
     running = start(loadgen, namespace, connections=None, churn=churn, arrival={"rate": "200/s"})
     running.until_line("line with answers", lambda line: "exchange" in line["latency_ns"])
     server.stop()
