@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
-from loadgen.commands.streams import EPILOG, console, reader_may_leave
+from loadgen.commands import options
+from loadgen.commands.streams import EPILOG, show
 from loadgen.errors import ExitCode
 
 
@@ -28,7 +28,7 @@ from loadgen.errors import ExitCode
 )
 @click.option("--commands", is_flag=True, help="Below every limit the commands that change it.")
 @click.option("--fail-if-wall", is_flag=True, help="Exit with 3 when a limit is a wall for that many.")
-@click.option("--json", "as_json", is_flag=True, help="The findings as JSON on stdout, and nothing else there.")
+@options.as_json("The findings")
 def doctor(connections: int, pairs: int, commands: bool, fail_if_wall: bool, as_json: bool) -> None:
     """Show the limits of this host, what each allows, and how to change it; it changes nothing itself.
 
@@ -42,10 +42,6 @@ def doctor(connections: int, pairs: int, commands: bool, fail_if_wall: bool, as_
     from loadgen.doctor.finding import Purpose
 
     found = checkup.take(Purpose(connections, pairs))
-    with reader_may_leave():
-        if as_json:
-            click.echo(json.dumps(found.to_json(), indent=2))
-        else:
-            view.render(found, console(), commands=commands)
+    show(found.to_json(), lambda console: view.render(found, console, commands=commands), as_json=as_json)
     if fail_if_wall and found.walls:
         sys.exit(ExitCode.HOST)

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from loadgen.commands.streams import EPILOG, console, reader_may_leave
+from loadgen.commands import options
+from loadgen.commands.streams import EPILOG, show
 
 
 @click.command(epilog=EPILOG)
 @click.argument("scenario", type=click.Path(path_type=Path))
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a key of the scenario, dotted path; repeatable.",
-)
+@options.settings
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout (loadgen.plan/1).")
 @click.option("--cell", metavar="N", type=click.IntRange(min=0), help="Of a matrix: this cell alone, in detail.")
-@click.option(
-    "--allow",
-    metavar="CIDR",
-    multiple=True,
-    help="Permit targets in this network beyond loopback; repeatable.",
-)
-@click.option(
-    "--i-am-authorized",
-    "authorized",
-    is_flag=True,
-    help="Together with --allow: targets with global addresses are mine to load.",
-)
-@click.option(
-    "--allow-port-blocking",
-    "port_blocking",
-    is_flag=True,
-    help="Permit strategy explicit to close ports of ip_local_port_range to the other processes of this host.",
-)
+@options.permissions
 def plan(
     scenario: Path,
     settings: tuple[str, ...],
@@ -76,9 +53,5 @@ def plan(
         return await planner.execute()
 
     report = asyncio.run(main())
-    with reader_may_leave():
-        if as_json:
-            click.echo(json.dumps(report, indent=2))
-        else:
-            plan_text.render(report, console())
+    show(report, lambda console: plan_text.render(report, console), as_json=as_json)
     sys.exit(planning.exit_code(report))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -29,18 +30,27 @@ def reader_may_leave() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
 
 
-def console() -> Console:
-    """One for stdout that leaves a closed pipe to whoever prints; rich's own answer is exit code 1."""
+def show(result: object, render: Callable[[Console], None], *, as_json: bool) -> None:
+    """What a command found, on stdout: as JSON and nothing else there, or as `render` puts it for people."""
+    with reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(result, indent=2))
+        else:
+            render(console())
+
+
+def console(*, stderr: bool = False) -> Console:
+    """One that leaves a closed pipe to whoever prints; rich's own answer is exit code 1."""
     from rich.console import Console
 
     class Leaving(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return Leaving()
+    return Leaving(stderr=stderr)
 
 
-def complain(problem: object) -> None:
+def complain(problem: object, head: str = "loadgen: ") -> None:
     """A line on stderr, if anybody is there to read it."""
     with suppress(OSError):
-        click.echo(f"loadgen: {problem}", err=True)
+        click.echo(f"{head}{problem}", err=True)
