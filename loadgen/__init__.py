@@ -1,1 +1,30 @@
-"""Open very many outbound TCP connections from one Linux host, and know which limit stops you."""
+"""Open very many outbound TCP connections from one Linux host, and know which limit stops you.
+
+In Python, for tests and tools of one's own (docs/python.md):
+
+    from loadgen import Scenario, run
+
+    result = run(Scenario.load("scenarios/wall-28k.yaml"))
+    assert not result.problems
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loadgen.api import Scenario as Scenario
+    from loadgen.api import look as look
+    from loadgen.api import run as run
+    from loadgen.api import run_async as run_async
+    from loadgen.errors import LoadgenError as LoadgenError
+    from loadgen.orchestrator import Result as Result
+
+__all__ = ["LoadgenError", "Result", "Scenario", "look", "run", "run_async"]
+
+
+def __getattr__(name: str) -> Any:
+    """What is offered is imported when it is asked for: workers and `loadgen --help` pay for none of it (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from loadgen import api
+
+    return getattr(api, name)

@@ -25,7 +25,7 @@ from loadgen.metrics import matrix as matrices
 from loadgen.metrics.progress import left_s, left_text
 from loadgen.metrics.settings import named, short_keys
 from loadgen.model import Plan
-from loadgen.run import Options, Orchestrator, Result
+from loadgen.orchestrator import Options, Orchestrator, Result
 from loadgen.scenario import Cell, Scenario, about_cells
 
 

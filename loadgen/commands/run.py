@@ -14,7 +14,7 @@ from loadgen.commands.streams import EPILOG, complain, console, show
 
 if TYPE_CHECKING:
     from loadgen.matrix import Matrix, Order
-    from loadgen.run import Options, Orchestrator, Result
+    from loadgen.orchestrator import Options, Orchestrator, Result
 
 
 @click.command(epilog=EPILOG)
@@ -70,8 +70,8 @@ def run(
     from loadgen import live
     from loadgen import matrix as matrices
     from loadgen import scenario as scenarios
+    from loadgen.orchestrator import Options, Orchestrator
     from loadgen.report import text
-    from loadgen.run import Options, Orchestrator
 
     permitted = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking, force=force)
     if resume is not None:

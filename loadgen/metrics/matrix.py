@@ -90,8 +90,9 @@ def _since(events: Sequence[Json]) -> Sequence[Json]:
 
 
 def all_expectations(summary: Json) -> list[Json]:
-    """Those of the matrix, and those of each of its runs."""
-    return [*summary["expect"], *(one for cell in summary["cells"] for run in cell["runs"] for one in run["expect"])]
+    """Those of the matrix, and those of each of its runs; of a single run, its own."""
+    runs = [run for cell in summary.get("cells", ()) for run in cell["runs"]]
+    return [*summary["expect"], *(one for run in runs for one in run["expect"])]
 
 
 def _last_events(events: Sequence[Json]) -> dict[Place, Json]:

@@ -16,7 +16,7 @@ from loadgen.errors import HostError, UsageError
 from loadgen.kernel import host, routes
 from loadgen.metrics.recorder import PairColumn
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
-from loadgen.run import Options, Orchestrator, Result
+from loadgen.orchestrator import Options, Orchestrator, Result
 
 from .support import Crew, ip, listen, make_plan, on_loop, until
 

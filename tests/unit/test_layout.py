@@ -15,7 +15,7 @@ MODULES = sorted(
 )
 #: What is tested without a module of its own name, and where.
 ELSEWHERE = {
-    "run": "tests/e2e: a run is processes, files and signals, and is tested as a user sees it",
+    "orchestrator": "tests/e2e: a run is processes, files and signals, and is tested as a user sees it",
     "survey": "tests/e2e/test_plan.py, and every run: labs, cables and hosts that are looked at",
     "planning": "tests/e2e/test_plan.py: plans of scenarios and of cells, beside the runs that they predict",
     "commands/plan": "tests/e2e/test_plan.py: what is said, exit codes, and what is left alone",

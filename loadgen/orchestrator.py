@@ -31,10 +31,12 @@ from loadgen.errors import (
 from loadgen.kernel.host import HostFacts
 from loadgen.launch.fleet import GONE, Fleet, Member, how_it_ended
 from loadgen.listening import SINK, Sinks
+from loadgen.metrics import matrix as matrices
 from loadgen.metrics.recorder import Blocks, Counter, block_dtype
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.metrics.summary import broken_invariants
 from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
+from loadgen.report import words
 from loadgen.scenario import Scenario
 from loadgen.survey import survey
 from loadgen.telemetry import Telemetry
@@ -78,6 +80,25 @@ class Result:
     summary: dict[str, Any]
     exit_code: ExitCode
     error: LoadgenError | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What stopped the run or did not, in one sentence; of a matrix, what it came to."""
+        return str(self.summary["verdict"]["text"])
+
+    @property
+    def problems(self) -> list[str]:
+        """Why not all is well, in words: what cut the run short, each expectation that did not hold. Empty if it is."""
+        reasons = [str(self.error)] if self.error else []
+        if not self.summary["complete"]:
+            reasons.append(f"incomplete: {self.summary['incomplete_because']}")
+        reasons += [
+            f"expected {row['expression']}, observed {words.scalar(row['observed'])}"
+            for row in matrices.all_expectations(self.summary)
+            if not row["passed"]
+        ]
+        # Of a matrix of which not one cell could be tried here, the verdict says so.
+        return reasons if reasons or self.exit_code is ExitCode.FINE else [self.verdict]
 
 
 #: Called with the plan and every line of the series; must return at once.
