@@ -20,30 +20,42 @@ from .conftest import Loadgen, environment
 #: Select Graphic Rendition, the sequences that colour.
 _SGR = re.compile(r"\x1b\[([\d;]*)m")
 _ANY_SEQUENCE = re.compile(r"\x1b\[[?\d;]*[A-Za-z]")
+#: What a frame begins with: the lines of the one before are taken back.
+_FRAME = re.compile(r"(?:\x1b\[1A|\x1b\[2K|\r(?!\n))+")
 
 
 class Terminal:
-    """A pseudo terminal of 100 x 30 with a command in its foreground; `text` is all it was sent."""
+    """A pseudo terminal with a command in its foreground; `text` is all it was sent."""
 
-    def __init__(self, loadgen: Loadgen, scenario: Path, **env: str) -> None:
+    def __init__(self, loadgen: Loadgen, scenario: Path, *, width: int = 100, height: int = 30, **env: str) -> None:
         self._master, slave = os.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.resize(width, height)
         self._popen = subprocess.Popen(
             [*loadgen.command, "run", str(scenario)],
             cwd=loadgen.home,
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment(TERM="xterm-256color", **env),
+            env=environment(**({"TERM": "xterm-256color"} | env)),
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
         self.text = ""
 
+    def resize(self, width: int, height: int) -> None:
+        """What a window manager does; the command is sent SIGWINCH."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
     def type(self, keys: bytes) -> None:
         """What a person would."""
         os.write(self._master, keys)
+
+    def next_frame(self) -> str:
+        """The text of the next whole frame."""
+        begin = len(self.text)
+        self.read_until(lambda text: len(_FRAME.findall(text, begin)) >= 2)
+        return plain(_FRAME.split(self.text[begin:])[1])
 
     def read_until(self, there: Callable[[str], bool], timeout_s: float = 30) -> None:
         """Until `there(text)`; or, if that never comes, until the command has closed the terminal."""
@@ -65,6 +77,22 @@ class Terminal:
             self._popen.kill()
             self._popen.wait()
             os.close(self._master)
+
+
+def plain(text: str) -> str:
+    """Without anything that moves or colours."""
+    return _ANY_SEQUENCE.sub("", text).replace("\r", "")
+
+
+def coloured(text: str) -> bool:
+    """Whether a foreground colour was set."""
+    codes = [int(code) for found in _SGR.findall(text) for code in found.split(";") if code]
+    return any(30 <= code <= 38 or 90 <= code <= 97 for code in codes)
+
+
+def cursor_is_visible(text: str) -> bool:
+    """Whether a cursor that was hidden was shown again."""
+    return 0 <= text.rfind("\x1b[?25l") < text.rfind("\x1b[?25h")
 
 
 def screen(text: str) -> list[str]:
@@ -89,24 +117,55 @@ def screen(text: str) -> list[str]:
 
 @pytest.mark.parametrize("no_color", [False, True])
 def test_the_table_shows_and_leaves_a_clean_summary(loadgen: Loadgen, no_color: bool) -> None:
-    environment = {"NO_COLOR": "1"} if no_color else {}
-    terminal = Terminal(loadgen, loadgen.scenario(hold="500ms"), **environment)
+    scenario = loadgen.scenario(hold="500ms")
+    terminal = Terminal(loadgen, scenario, NO_COLOR="1") if no_color else Terminal(loadgen, scenario)
     assert terminal.end() == 0, terminal.text
     text = terminal.text
-    plain = _ANY_SEQUENCE.sub("", text)
-    assert "small  holding" in plain
-    assert "200 open, 200 accepted" in plain
-    assert text.rfind("\x1b[?25l") < text.rfind("\x1b[?25h"), "the cursor stayed hidden"
+    assert "small  holding" in plain(text)
+    assert "200 open" in plain(text)
+    assert "200 accepted" in plain(text)
+    assert cursor_is_visible(text)
 
     left = screen(text)
     assert left[0].startswith("200 of 200 connections opened"), left
     assert not any("holding" in line or "opening" in line or "closing" in line for line in left)
     assert any("report" in line and "report.html" in line for line in left)
     assert max(map(len, left[:-3])) <= 100
+    assert coloured(text) is not no_color
 
-    codes = [int(code) for found in _SGR.findall(text) for code in found.split(";") if code]
-    coloured = [code for code in codes if 30 <= code <= 38 or 90 <= code <= 97]
-    assert bool(coloured) is not no_color
+
+def test_a_small_terminal_is_never_too_small(loadgen: Loadgen) -> None:
+    terminal = Terminal(loadgen, loadgen.scenario(hold="1s"), width=40, height=20)
+    assert terminal.end() == 0, terminal.text
+    drawn = [plain(part).strip("\n").splitlines() for part in _FRAME.split(terminal.text)]
+    frames = [lines for lines in drawn if lines and lines[0].startswith("small  ")]
+    assert any(lines[0].startswith("small  holding") for lines in frames)
+    assert max(len(line) for lines in frames for line in lines) <= 40
+    assert max(map(len, frames)) <= 19
+    assert screen(terminal.text)[0].startswith("200 of 200 connections opened")
+
+
+def test_a_terminal_may_change_its_size(loadgen: Loadgen) -> None:
+    terminal = Terminal(loadgen, loadgen.scenario(hold="30s"))
+    terminal.read_until(lambda text: "holding" in text)
+    for width, height in ((40, 8), (120, 40), (30, 6)):
+        terminal.resize(width, height)
+        terminal.next_frame()  # may have been on its way
+        lines = terminal.next_frame().splitlines()
+        assert lines[0].startswith("small  holding")
+        assert max(map(len, lines)) <= width
+        assert len(lines) < height
+    terminal.type(b"\x03")
+    assert terminal.end() == 130, terminal.text
+    assert cursor_is_visible(terminal.text)
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_a_terminal_that_can_redraw_nothing_gets_lines(loadgen: Loadgen, term: str) -> None:
+    terminal = Terminal(loadgen, loadgen.scenario(hold="500ms"), TERM=term)
+    assert terminal.end() == 0, terminal.text
+    assert "\x1b" not in terminal.text
+    assert re.search(r"^ *\d+\.\d s  holding +200 open of 200, ", terminal.text, re.MULTILINE), terminal.text
 
 
 def test_ctrl_c_on_the_keyboard_reaches_the_orchestrator_alone(loadgen: Loadgen) -> None:
@@ -115,7 +174,10 @@ def test_ctrl_c_on_the_keyboard_reaches_the_orchestrator_alone(loadgen: Loadgen)
     terminal.read_until(lambda text: "holding" in text)
     terminal.type(b"\x03")
     assert terminal.end() == 130, terminal.text
+    assert cursor_is_visible(terminal.text)
     left = "\n".join(screen(terminal.text))
+    assert "loadgen: interrupted; drained early" in left, "a notice stays above the table"
+    assert "holding" not in left
     assert "INCOMPLETE   interrupted; drained early" in left
     assert "0 lost" in left
     assert "killed" not in left
