@@ -126,6 +126,7 @@ class Snapshots:
             "latency_ns": {row.name.lower(): histogram.sparse(latency[row] - self._latency[row]) for row in Latency},
             "lag_ns": histogram.sparse(lag - self._lag),
             "cpu_s": round(int(total[Counter.CPU_NS]) / NS_PER_S, 3),
+            "worker_cpu_s": (counters[:, Counter.CPU_NS] / NS_PER_S).round(3).tolist(),
             **more,
         }
         self._latency, self._lag = latency, lag

@@ -2,58 +2,62 @@
 
 A chart is a plain dict that the page's script draws: x and y columns of equal length, with None where
 nothing was measured. Times are seconds since the run began, latencies microseconds. How the columns
-are read, differenced and thinned, in this order, is in columns.py.
+are read, differenced and thinned, in this order, is in columns.py. Here are the charts of the run over time,
+and what puts all of them together; a live page calls that once a second.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from loadgen.metrics import histogram
-from loadgen.report import words
+from loadgen.report import health, heat, intervals, kernel_charts, latency_charts, words
 from loadgen.report.columns import (
     POINTS_MAX,
+    Chart,
     Floats,
+    PerLine,
     Series,
+    backwards,
     busy,
+    churned,
     column,
     counters,
-    counts_of,
     plain,
     rates,
-    significant,
     spans,
+    steps,
     thin,
     usable,
 )
+from loadgen.report.latency_charts import LATENCIES
 
-#: A log axis has no zero, and below a microsecond lies nothing that a reader of a chart asks for.
-LATENCY_US_MIN: Final = 1.0
 #: More colours than this cannot be told apart; the rest of the errors become one series.
 ERROR_KINDS_MAX: Final = 5
-#: 1/(1-q) up to which the percentile curve goes: 99.999 %.
-CURVE_END_MAX: Final = 100_000
-LATENCIES: Final = ("lateness", "connect", "arrival", "handshake", "exchange")
 #: A predicted ceiling higher than so many times the highest rate would press the rates onto the axis.
 CEILING_SCALE_MAX: Final = 10
-#: The counters of TIME-WAIT: their names in the kernel, in a legend, and their colours.
-_TIME_WAIT_COUNTERS: Final = (
-    ("TcpExt.TW", "entered", "blue"),
-    ("TcpExt.TWRecycled", "recycled", "green"),
-    ("TcpExt.TCPTimeWaitOverflow", "overflow: the table was full", "red"),
+EVENTS_MARKED_MAX: Final = 50
+
+#: Every chart there can be and the section it belongs to, in the order in which a page has them.
+SLOTS: Final = (
+    ("connections", "run"),
+    ("rate", "run"),
+    ("errors", "run"),
+    ("time-wait", "run"),
+    ("time-wait-rate", "run"),
+    ("occupancy", "occupancy"),
+    *((f"latency-{kind}", "latency") for kind in LATENCIES),
+    ("percentiles", "curve"),
+    ("latency-map-connect", "map"),
+    ("latency-map-exchange", "map"),
+    ("cost", "cost"),
+    ("kernel-counters", "kernel"),
+    ("kernel-sockets", "kernel"),
+    ("lag", "generator"),
+    ("worker-cpu", "generator"),
 )
-
-Chart = dict[str, Any]
-
-
-def churned(series: Series) -> bool:
-    """Whether connections were opened and closed all the time."""
-    return any(line.get("phase") == "churn" for line in series)
 
 
 def connections(series: Series) -> Chart | None:
@@ -111,7 +115,7 @@ def pace(series: Series, ceiling_per_s: float | None = None) -> Chart | None:
         "unit": "rate",
         "steps": True,
         "x": [0, *plain(ends_s[keep], 3)],
-        "y": [_backwards(plain(values[keep], 1)) for values in columns],
+        "y": [backwards(plain(values[keep], 1)) for values in columns],
         "series": [{"label": name, "tone": tone, "dash": tone == "orange"} for name, tone in names.items()],
     }
     return _under(chart, ceiling_per_s, max(c.max() for c in columns)) if churn and ceiling_per_s else chart
@@ -131,72 +135,9 @@ def _under(chart: Chart, ceiling_per_s: float, highest: float) -> Chart:
     }
 
 
-def time_wait(series: Series) -> Chart | None:
-    """Sockets in TIME-WAIT over time, of both sides where each has a namespace; None when there were none."""
-    columns = [column(series, "kernel", *side, "now", "sockstat.tcp_tw") for side in ((), ("sink",))]
-    there = [not np.isnan(values).all() for values in columns]
-    highest = max((float(np.nanmax(c)) for c, yes in zip(columns, there, strict=True) if yes), default=0.0)
-    if highest <= 0:
-        return None
-    keep = thin(columns)
-    # Without a namespace for the sinks the one number holds both sides.
-    labels = [("clients' side" if there[1] else "in TIME-WAIT", "blue"), ("sinks' side", "orange")]
-    return {
-        "id": "time-wait",
-        "title": "Sockets in TIME-WAIT",
-        "label": f"Line chart of sockets in TIME-WAIT; at most {words.count(highest)} at once.",
-        "unit": "count",
-        "x": plain(column(series, "t_s")[keep], 3),
-        "y": [plain(c[keep], 0) for c, yes in zip(columns, there, strict=True) if yes],
-        "series": [
-            {"label": label, "tone": tone, "dash": tone == "orange"}
-            for (label, tone), yes in zip(labels, there, strict=True)
-            if yes
-        ],
-    }
-
-
-def time_wait_pace(series: Series) -> Chart | None:
-    """How often per second the kernel put a socket into TIME-WAIT, took one out early, or had no room.
-
-    In churn only, where it goes on all the time. A counter that never moved has no line.
-    """
-    t_s = column(series, "t_s")
-    ends_s, _ = rates(t_s, t_s)
-    if len(ends_s) == 0 or not churned(series):
-        return None
-    found: list[tuple[str, str, bool, Floats]] = []
-    for side, where in (((), ""), (("sink",), ", sinks' side")):
-        for name, label, tone in _TIME_WAIT_COUNTERS:
-            grown = counters(series, "kernel", *side, "delta", name)
-            if grown.any():
-                found.append((label + where, "purple" if side and tone == "blue" else tone, bool(side), grown))
-    if not found:
-        return None
-    columns = [rates(t_s, grown)[1] for *_, grown in found]
-    keep = thin(columns, POINTS_MAX - 1)
-    return {
-        "id": "time-wait-rate",
-        "title": "TIME-WAIT per second",
-        "label": "Line chart of changes of TIME-WAIT per second: "
-        + ", ".join(f"{label} {words.count(grown[-1])}" for label, _, _, grown in found)
-        + " in all.",
-        "unit": "rate",
-        "steps": True,
-        "x": [0, *plain(ends_s[keep], 3)],
-        "y": [_backwards(plain(values[keep], 1)) for values in columns],
-        "series": [{"label": label, "tone": tone, "dash": dash} for label, tone, dash, _ in found],
-    }
-
-
 def _short(name: str) -> str:
     """A legend has room for the name of a system call and an errno, not for a paragraph."""
     return name if len(name) <= 60 else name[:59] + "…"
-
-
-def _backwards(values: list[float | int | None]) -> list[float | int | None]:
-    """A rate holds for the step that ends with it, so the first one begins at 0."""
-    return [values[0], *values]
 
 
 def failures(series: Series) -> Chart | None:
@@ -236,124 +177,64 @@ def failures(series: Series) -> Chart | None:
         "stacked": True,
         "steps": True,
         "x": [0, *plain(ends_s[keep], 3)],
-        "y": [_backwards(plain(values[keep], 1)) for values in columns],
+        "y": [backwards(plain(values[keep], 1)) for values in columns],
         "series": [{"label": name, "tone": tone} for name, tone in zip(shown, tones, strict=False)],
     }
 
 
-def latencies(series: Series) -> tuple[list[Chart], dict[str, NDArray[np.int64]]]:
-    """p50, p99 and maximum of each interval, one chart for each latency, all on the same log axis.
-
-    Returns: the charts, and each latency's histogram over the whole run: reading the histograms is
-    what takes long here, so it is done once.
-    """
-    titles = {
-        "lateness": "Lateness (started - due): our own delay",
-        "connect": "Connect (established - started)",
-        "arrival": "Arrival (established - due)",
-        "exchange": "Exchange (reply read - request written)",
-        "handshake": "TLS handshake (secured - established)",
-    }
-    t_s = column(series, "t_s")
-    found: list[Chart] = []
-    totals = {kind: np.zeros(histogram.BUCKETS, dtype=np.int64) for kind in LATENCIES}
-    for kind in LATENCIES:
-        values = np.full((3, len(series)), math.nan)
-        for index, line in enumerate(series):
-            if words.part(line.get("latency_ns"), kind):
-                counts = counts_of(line, kind)
-                if counts.any():
-                    totals[kind] += counts
-                    values[:, index] = (
-                        histogram.quantile_ns(counts, 0.5) / 1e3,
-                        histogram.quantile_ns(counts, 0.99) / 1e3,
-                        histogram.max_ns(counts) / 1e3,
-                    )
-        measured = np.flatnonzero(~np.isnan(values[0]))
-        if len(measured) == 0:
-            continue
-        # Only while connections are being opened is there anything to see; a held run would
-        # squeeze it into the left edge.
-        window = slice(int(measured[0]), int(measured[-1]) + 1)
-        values, at_s = np.maximum(values[:, window], LATENCY_US_MIN), t_s[window]
-        keep = thin(list(values), POINTS_MAX // 2)
-        found.append(
-            {
-                "id": f"latency-{kind}",
-                "title": titles[kind],
-                "label": f"Line chart of {kind} latency in each interval; the largest maximum is "
-                f"{words.latency(np.nanmax(values[2]))}.",
-                "unit": "latency",
-                "log": True,
-                "small": True,
-                "x": plain(at_s[keep], 3),
-                "y": [significant(values[row][keep]) for row in range(3)],
-                "series": [
-                    {"label": "p50", "tone": "blue"},
-                    {"label": "p99", "tone": "orange"},
-                    {"label": "max", "tone": "grey", "dash": True},
-                ],
-            }
-        )
-    everything = [v for chart in found for values in chart["y"] for v in values if v is not None]
-    for chart in found:
-        chart["range"] = _decades(everything)
-    return found, totals
-
-
-def percentile_curve(totals: Mapping[str, NDArray[np.int64]]) -> Chart | None:
-    """Each latency of the whole run against 1/(1-q), so that 90 %, 99 %, 99.9 % are equal steps."""
-    totals = {kind: counts for kind, counts in totals.items() if counts.any()}
-    if not totals:
-        return None
-    end = min(max(int(counts.sum()) for counts in totals.values()), CURVE_END_MAX)
-    # 40 points a decade are closer than a pixel's worth of difference on paper.
-    x = np.logspace(0, math.log10(max(end, 10)), 40 * math.ceil(math.log10(max(end, 10))) + 1)
-    y: list[list[float | int | None]] = []
-    for counts in totals.values():
-        n = int(counts.sum())
-        # Past 1 - 1/n every percentile is the maximum, which is no curve any more.
-        curve = [histogram.quantile_ns(counts, 1 - 1 / v) / 1e3 if v <= n * 1.001 else math.nan for v in x]
-        y.append(significant(np.maximum(np.array(curve), LATENCY_US_MIN)))
-    tones = {"lateness": "grey", "connect": "blue", "arrival": "orange", "exchange": "green", "handshake": "purple"}
-    return {
-        "id": "percentiles",
-        "title": "Latency of the whole run by percentile",
-        "label": "Line chart of latency against percentile, both on log scales: "
-        + ", ".join(
-            f"{kind} p99 {words.latency(histogram.quantile_ns(counts, 0.99) / 1e3)}" for kind, counts in totals.items()
-        )
-        + ".",
-        "unit": "latency",
-        "log": True,
-        "percentiles": True,
-        "x": [float(f"{v:.6g}") for v in x.tolist()],
-        "y": y,
-        "series": [{"label": kind, "tone": tones[kind], "dash": kind == "lateness"} for kind in totals],
-        "range": _decades([v for values in y for v in values if v is not None]),
-    }
-
-
-def _decades(values: Sequence[float]) -> list[float]:
-    """The powers of ten around the values, at least one decade apart."""
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    return [10.0**low, 10.0 ** max(high, low + 1)]
-
-
-def everything(series: Series, events: Series, ceiling_per_s: float | None = None) -> dict[str, Any]:
-    """All that the page's script draws: {charts, phases, marks}; marks are the times of events.
+class Drawing:
+    """All charts of one run, asked for once or again and again while the series grows.
 
     ceiling_per_s: what was predicted to be the most that can go on for ever; None: no limit.
+    plan: plan.json, for the names of sources and targets and their capacity; without it they have numbers.
     """
-    lines = usable(series)
-    intervals, totals = latencies(lines)
-    over_time = [
-        connections(lines),
-        pace(lines, ceiling_per_s),
-        failures(lines),
-        time_wait(lines),
-        time_wait_pace(lines),
-    ]
-    charts = [*over_time, *intervals, percentile_curve(totals)]
-    marks = [t_s for event in events[:50] if (t_s := words.number(event.get("t_s"))) is not None]
-    return {"charts": [chart for chart in charts if chart], "phases": spans(lines), "marks": marks}
+
+    def __init__(self, ceiling_per_s: float | None = None, plan: Mapping[str, Any] | None = None) -> None:
+        self._ceiling_per_s, self._plan = ceiling_per_s, plan or {}
+        self._latencies = {kind: PerLine(_reader("latency_ns", kind)) for kind in LATENCIES}
+        self._lag = PerLine(_reader("lag_ns"))
+        self._opened, self._worker_cpu_s = PerLine(heat.opened), PerLine(health.worker_cpu_s)
+
+    def everything(self, series: Series, events: Series) -> dict[str, Any]:
+        """All that the page's script draws: {charts, phases, marks}; marks are the times of events.
+
+        Of a series that went on since the last call only the new lines are read through; they must not change.
+        """
+        lines = usable(series)
+        t_s = column(lines, "t_s")
+        ends = steps(t_s) if lines else np.array([], dtype=np.int64)
+        ends_s = t_s[ends]
+        found = {kind: intervals.together(read.of(lines), ends) for kind, read in self._latencies.items()}
+        drawn = [
+            connections(lines),
+            pace(lines, self._ceiling_per_s),
+            failures(lines),
+            kernel_charts.time_wait(lines),
+            kernel_charts.time_wait_pace(lines),
+            heat.occupancy(t_s, self._opened.of(lines), self._plan),
+            *latency_charts.latencies(ends_s, found),
+            latency_charts.percentile_curve(found),
+            *heat.latency_maps(ends_s, found),
+            health.cost(lines),
+            kernel_charts.trouble(lines),
+            kernel_charts.sockets(lines),
+            health.lag(ends_s, intervals.together(self._lag.of(lines), ends)),
+            health.worker_cpu(t_s, self._worker_cpu_s.of(lines)),
+        ]
+        marks = [words.number(event.get("t_s")) for event in events[:EVENTS_MARKED_MAX]]
+        return {
+            "charts": [chart for chart in drawn if chart],
+            "phases": spans(lines),
+            "marks": [at_s for at_s in marks if at_s is not None],
+        }
+
+
+def everything(
+    series: Series, events: Series, ceiling_per_s: float | None = None, plan: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """As `Drawing`, of a series that is complete."""
+    return Drawing(ceiling_per_s, plan).everything(series, events)
+
+
+def _reader(*keys: str) -> Callable[[Mapping[str, Any]], intervals.Interval | None]:
+    return lambda line: intervals.interval(line, *keys)

@@ -19,10 +19,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import BaseLoader, Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from loadgen.report import charts, words
+from loadgen.report.columns import Chart
+from loadgen.report.latency_charts import LATENCIES
 
 HERE: Final = Path(__file__).parent
 SOURCES_MAX: Final = 50
@@ -43,7 +45,7 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
     plan: plan.json. host: host.json. scenario_text: the YAML as given.
     """
     style, scripts = _style(), _scripts()
-    drawn = charts.everything(series, events, _ceiling_per_s(summary, plan))
+    drawn = charts.everything(series, events, _ceiling_per_s(summary, plan), plan)
     policy = (
         f"default-src 'none'; style-src {hash_of(style)}; script-src {' '.join(map(hash_of, scripts))};"
         " img-src data:; base-uri 'none'; form-action 'none'"
@@ -109,10 +111,14 @@ def _style() -> str:
     return read("vendor/uplot/uPlot.min.css") + "\n" + read("report.css")
 
 
-def _scripts() -> tuple[str, str]:
-    # The licence travels with every copy, and a report is one.
+def _scripts() -> tuple[str, ...]:
+    return uplot(), read("charts.js"), read("report.js")
+
+
+def uplot() -> str:
+    """The library of the charts with its licence, which travels with every copy; a report is one."""
     notice = f"/*\nuPlot {read('vendor/uplot/VERSION').strip()}\n{read('vendor/uplot/LICENSE')}*/\n"
-    return notice + read("vendor/uplot/uPlot.iife.min.js"), read("report.js")
+    return notice + read("vendor/uplot/uPlot.iife.min.js")
 
 
 @cache
@@ -126,7 +132,7 @@ def environment() -> Environment:
         return words.visible(words.scalar(value))
 
     environment = Environment(
-        loader=BaseLoader(),
+        loader=FunctionLoader(read),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,
@@ -169,12 +175,13 @@ def _ceiling_per_s(summary: Json, plan: Json) -> float | None:
     return None
 
 
-def _slots(drawn: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Where each chart goes: id, title and description only, the data is in the payload."""
-    places: dict[str, list[dict[str, Any]]] = {"run": [], "latency": [], "curve": []}
-    for chart in drawn:
-        place = "latency" if "small" in chart else "curve" if "percentiles" in chart else "run"
-        places[place].append(chart)
+def _slots(drawn: list[Chart]) -> dict[str, list[Chart]]:
+    """The charts by section, in the order of charts.SLOTS."""
+    there = {chart["id"]: chart for chart in drawn}
+    places: dict[str, list[Chart]] = {section: [] for _, section in charts.SLOTS}
+    for name, section in charts.SLOTS:
+        if name in there:
+            places[section].append(there[name])
     return places
 
 
@@ -313,7 +320,7 @@ def _latency(summary: Json) -> list[dict[str, Any]]:
     latency = words.part(summary, "latency_us")
     return [
         {"kind": kind, "meaning": meaning[kind], **{key: words.part(latency, kind).get(key) for key in keys}}
-        for kind in charts.LATENCIES
+        for kind in LATENCIES
         if words.part(latency, kind) and words.number(words.part(latency, kind).get("count")) != 0
     ]
 

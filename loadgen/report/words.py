@@ -35,7 +35,7 @@ def visible(text: str) -> str:
 
 def number(value: object) -> float | None:
     """The value as a finite float, or None: bool, text, NaN and infinity are no measurements."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
         result = float(value)

@@ -9,7 +9,7 @@ from math import ceil, inf, isqrt, log2, nan
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loadgen.arrivals import (
@@ -281,7 +281,6 @@ def test_one_weight_for_all_is_the_plain_round_robin(pairs: int, weight: int, st
     assert pairs_of([weight] * pairs, 50, start) == [(start + turn) % pairs for turn in range(50)]
 
 
-@settings(deadline=None)
 @given(weights, st.integers(1, 400))
 def test_any_prefix_is_near_the_shares(given_weights: list[int], turns: int) -> None:
     classes = len(set(given_weights))
@@ -293,7 +292,6 @@ def test_any_prefix_is_near_the_shares(given_weights: list[int], turns: int) -> 
             assert abs(one - Fraction(turn * weight, sum(given_weights))) <= most
 
 
-@settings(deadline=None)
 @given(weights, st.integers(0, 400), st.integers(0, 200))
 def test_pairs_of_one_weight_are_even_in_any_stretch(given_weights: list[int], start: int, turns: int) -> None:
     taken: dict[int, list[int]] = {weight: [] for weight in given_weights}
@@ -316,7 +314,6 @@ def test_turns_one_can_check_by_hand() -> None:
     assert pairs_of([1, 5, 1], 7) == [1, 0, 1, 1, 1, 2, 1]
 
 
-@settings(deadline=None)
 @given(weights, st.integers(0, 500), st.integers(1, 8))
 def test_all_workers_together_are_one_stretch_of_turns(given_weights: list[int], connections: int, count: int) -> None:
     sizes = [connections // count + (index < connections % count) for index in range(count)]

@@ -117,7 +117,7 @@ expect: [outcomes.failed == 0]
 # --- Four-tuples ---------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.integers(1, 3000),
     st.integers(1, 4),
@@ -354,7 +354,7 @@ def extended(connections: int, sources: Sequence[str], **facts: Any) -> Plan:
     return plan(connections, sources, allowances=Allowances(in_lab=False, extend_sources=True), **facts)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 5000), st.integers(1, 100), st.sets(st.integers(1, 1000), min_size=1, max_size=5))
 def test_more_sources_make_up_for_a_narrower_range(connections: int, ports: int, last: set[int]) -> None:
     """They are all loopback addresses, none twice, those asked for first, and no more than needed."""
@@ -472,7 +472,7 @@ def test_more_listeners_than_descriptors_are_refused() -> None:
         signal.signal(signal.SIGVTALRM, before)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 500_000), st.integers(2_000, 50_000), st.integers(1, 16))
 def test_sinks_leave_room_for_an_uneven_hash(connections: int, descriptors: int, cpus: int) -> None:
     facts: dict[str, Any] = {"descriptors": descriptors, "cpus": cpus, "memory_available_bytes": 10**15, **WIDE}
@@ -615,7 +615,7 @@ connections: 1
     return assess(scenario, sources, HostFacts(**{**FACTS, **facts}), allowances, limits)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.integers(1, 3_000),
     st.integers(1, 3),

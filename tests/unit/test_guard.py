@@ -177,7 +177,7 @@ def test_only_literal_addresses_are_judged(address: str) -> None:
     assert len(message) < 200
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.ip_addresses())
 def test_only_loopback_is_free(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     """Whatever address hypothesis finds, nothing beyond this machine passes without a flag."""
@@ -186,7 +186,7 @@ def test_only_loopback_is_free(address: ipaddress.IPv4Address | ipaddress.IPv6Ad
     assert "--allow" in refusal(str(address)) or "never" in refusal(str(address)) or "loopback" in refusal(str(address))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.ip_addresses())
 def test_global_is_what_the_standard_library_calls_global(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,

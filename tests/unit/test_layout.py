@@ -21,7 +21,6 @@ ELSEWHERE = {
     "commands/plan": "tests/e2e/test_plan.py: what is said, exit codes, and what is left alone",
     "commands/run": "tests/e2e/test_run.py, test_matrix.py, test_terminal.py, test_bad_input.py",
     "commands/options": "tests/unit/test_cli.py and the commands that have them",
-    "commands/schema": "tests/e2e/test_help.py: what it prints is JSON, and every scenario fits it",
     "listening": "tests/e2e, as run: the sinks' numbers beside the workers', and a sink that is killed",
     "datagrams": "tests/lab/test_udp.py: exchanges over UDP, answered, lost and late, with real sockets",
     "udpsink": "tests/lab/test_udp.py: what a sink of UDP echoes, drops and counts",

@@ -29,7 +29,7 @@ def test_messages_stay_apart_and_in_order_in_both_directions(ends: tuple[Link, L
         ]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(-(2**63), 2**63) | st.text() | st.none()))
 def test_a_message_arrives_as_it_was_sent(message: dict[str, int | str | None]) -> None:
     ours, theirs = Link.pair()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import html
 import io
-import itertools
 import json
 import re
 from pathlib import Path
@@ -21,7 +20,8 @@ from loadgen.errors import ScenarioError, UsageError
 from loadgen.matrix import _as_resolved, with_overrides
 from loadgen.metrics import matrix as matrices
 from loadgen.report import matrix as report
-from loadgen.report import matrix_chart, matrix_text
+from loadgen.report import matrix_text
+from loadgen.report.matrix_table import table
 from loadgen.resolving import Answer
 from loadgen.scenario.values import REPEAT_MAX
 
@@ -316,7 +316,7 @@ def test_long_settings_go_on_in_the_next_line() -> None:
 def test_the_csv_has_a_row_per_cell_and_no_formulas() -> None:
     cells = [{"settings": {"name": name, "connections": -5}} for name in ("=1+1", 'a,b\n"c', "-5")]
     summary = matrices.summarise({**MATRIX, "cells": cells}, [ENDED], first({0: run_summary()}), run="r")
-    rows = list(csv.reader(io.StringIO(report.table(summary))))
+    rows = list(csv.reader(io.StringIO(table(summary))))
     assert rows[0][:5] == ["cell", "name", "connections", "status", "reason"]
     assert [row[1] for row in rows[1:]] == ["'=1+1", 'a,b "c', "-5"]
     assert rows[1][2] == "-5"
@@ -360,17 +360,7 @@ def test_the_page_escapes_everything_and_has_no_script() -> None:
 def test_a_summary_of_strangers_still_makes_a_page_a_table_and_a_csv(summary: dict[str, Any]) -> None:
     assert report.page(summary, "").endswith("</html>")
     assert matrix_text.lines(summary)
-    assert report.table(summary)
-
-
-def test_the_chart_is_logarithmic_and_leaves_gaps_out() -> None:
-    drawn = str(matrix_chart.costs_chart({0: [10.0, None, 0.0, *[1000.0] * 7], 7: [1.0] * 10}))
-    heights = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', drawn)]
-    steps = [round(above - below, 1) for above, below in itertools.pairwise(heights)]
-    assert len(heights) == 4, "1, 10, 100, 1,000"
-    assert max(steps) - min(steps) < 0.2
-    assert [points.count(",") for points in re.findall(r'points="([^"]*)"', drawn)] == [8, 10]
-    assert matrix_chart.costs_chart({0: [None] * 10})
+    assert table(summary)
 
 
 # --- Rounds, and what they say together -------------------------------------------------------------
@@ -547,7 +537,7 @@ def test_a_table_of_rounds_keeps_to_its_width(width: int) -> None:
 
 
 def test_the_csv_has_a_row_per_run() -> None:
-    rows = list(csv.DictReader(io.StringIO(report.table(churning()))))
+    rows = list(csv.DictReader(io.StringIO(table(churning()))))
     assert [(row["cell"], row["round"]) for row in rows] == [
         (str(cell), str(n)) for cell in range(4) for n in (1, 2, 3)
     ]
@@ -570,8 +560,8 @@ def test_the_page_of_a_matrix_that_churned() -> None:
     assert "What each setting changed" in page
     assert "&lt;reuse&gt;" in page
     assert "<reuse>" not in page
-    assert page.count("<circle") == 12
-    assert page.count('class="ceiling"') == 2, "where nothing limits it there is no tick"
+    assert page.count('class="run"') == 2 * 12, "of the rate and of what was established"
+    assert page.count('class="predicted"') == 2 * 2, "where nothing limits it there is no mark"
     assert not re.search(r"\sstyle=|<script", page)
 
 
@@ -584,36 +574,39 @@ def test_the_page_has_a_column_of_states_only_where_they_differ() -> None:
     assert '<td data-label="close" class="value short">fin</td>' in page
 
 
-def test_a_row_of_the_chart_is_named_by_its_number_and_its_values() -> None:
+def test_every_round_has_a_link_and_a_single_one_no_column_of_them() -> None:
+    places = [f"cells/{cell}{round_}/report.html" for cell in range(4) for round_ in ("", "-2", "-3")]
+    found = re.findall(r'href="(cells/[^"]*)"', report.page(churning(), "x"))
+    assert {place: found.count(place) for place in places} == {place: 2 if "-" in place else 3 for place in places}, (
+        "beside the cell, in the column of reports, and at what each round came to"
+    )
+    assert set(found) == set(places)
+    assert "reports" not in re.findall(r'data-label="([^"]*)"', report.page(three(), "x"))
+
+
+def charts_of(page: str) -> list[str]:
+    return re.findall(r'<figure class="measure"><figcaption>([^<]*)<', page)
+
+
+def test_figures_that_differ_have_a_chart_and_the_others_are_told_in_a_sentence() -> None:
+    page = report.page(three(outcomes={"established": 9, "failed": 1}), "x")
+    assert charts_of(page) == ["established", "failed", "CPU per connection"]
+    assert "The same in every run: rate 1,000/s, connect p50 20.0 µs, connect p99 90.0 µs." in page
+    assert charts_of(report.page(churning(), "x")) == ["sustained rate", "established"], "predictions have to be seen"
+
+
+def test_a_row_of_a_chart_is_named_by_its_number_and_its_values() -> None:
     page = report.page(churning(), "x")
-    assert re.findall(r'class="tick"[^>]*>([^<]*)<', page) == ["0, fin", "0, rst", "1, fin", "1, rst"]
+    rows = re.findall(r'<text y="[^"]*">(\d+) <tspan[^>]*>([^<]*)<', page)
+    assert rows == [("0", "0, fin"), ("1", "0, rst"), ("2", "1, fin"), ("3", "1, rst")] * 2
     assert "the number of the cell, then its tcp_tw_reuse, close." in page
-    assert "<title>cell 2 tcp_tw_reuse 1, close fin: median 100/s" in page
+    assert (
+        "<title>cell 2 tcp_tw_reuse 1, close fin: median 100/s of 99/s, 100/s, 101/s; predicted 100/s</title>" in page
+    )
 
 
-def rates(*cells: tuple[list[float], float | None]) -> str:
-    made = [
-        matrix_chart.Rates(n, "<b>", "<i>", runs, runs[0] if runs else None, ceiling)
-        for n, (runs, ceiling) in enumerate(cells)
-    ]
-    return str(matrix_chart.rates_chart(made))
-
-
-def test_rates_that_lie_far_apart_stand_on_a_logarithmic_axis_with_a_place_for_zero() -> None:
-    drawn = rates(([0.0], 1.7), ([100.0], 100.0), ([5000.0], None), ([], None))
-    assert "logarithmic" in drawn
-    x = [float(one) for one in re.findall(r'<circle[^>]* cx="([\d.]+)"', drawn)]
-    assert x == sorted(x)
-    assert len(set(x)) == 3
-    assert ">0/s<" in drawn
-    assert "no complete run" in drawn
-    assert "<b>" not in drawn
-    assert "<i>" not in drawn
-
-
-def test_rates_that_lie_close_stand_on_an_axis_from_zero() -> None:
-    drawn = rates(([80.0, 90.0], 100.0))
-    assert "from zero" in drawn
-    assert [float(one) for one in re.findall(r'class="tick x"[^>]*>([\d.]+)/s', drawn)] == [0, 20, 40, 60, 80, 100]
-    assert "from zero" in rates(([0.0], None))
-    assert "from zero" in rates()
+def test_only_complete_runs_are_drawn() -> None:
+    cut = churned(9.0, complete=False) | {"complete": False, "incomplete_because": "cut"}
+    page = report.page(matrices.summarise(CHURNING, [ENDED], {(0, 1): churned(5.0), (0, 2): cut}, run="r"), "x")
+    assert "median 5/s of 5/s; predicted 100/s" in page
+    assert "no complete run" in page

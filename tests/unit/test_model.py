@@ -76,7 +76,7 @@ PLAN = Plan(
 )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(plans)
 def test_a_plan_is_the_same_after_json_and_after_another_process(plan: Plan) -> None:
     assert Plan.from_json(json.loads(json.dumps(plan.to_json(), allow_nan=False))) == plan
@@ -146,7 +146,7 @@ def test_no_port_range(low: int, high: int) -> None:
         PortRange(low, high)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(ranges, st.integers(0, 65_536))
 def test_a_port_range_includes_both_ends(ports: PortRange, port: int) -> None:
     every = range(ports.low, ports.high + 1)

@@ -12,7 +12,7 @@ from loadgen.model import PortRange
 from loadgen.portring import PortRing, RestingRing
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 12), st.sets(st.integers(0, 13)), st.lists(st.integers(-1, 11), max_size=60))
 def test_a_ring_against_a_queue(size: int, skips: set[int], operations: list[int]) -> None:
     """-1 takes a port, n gives the n-th of those in use back: no port twice, oldest first, none skipped."""
@@ -51,7 +51,7 @@ def test_ports_that_were_not_needed_are_the_next_again(kind: type[PortRing]) -> 
     assert [ring.allocate() for _ in range(4)] == [1, 2, 3, 4]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 300), st.sets(st.integers(0, 310)))
 def test_a_ring_is_empty_after_exactly_its_usable_ports(size: int, skips: set[int]) -> None:
     ports = PortRange(40_000, 39_999 + size)
@@ -145,7 +145,7 @@ def test_one_that_was_denied_before_it_was_ever_used_is_somebody_elses() -> None
     assert attempt(ring, {1, 2}) == (2, [])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 12), st.lists(st.tuples(st.sampled_from("adru"), st.integers(0, 11)), max_size=80))
 def test_no_port_is_lost_and_none_is_there_twice(size: int, operations: list[tuple[str, int]]) -> None:
     """Whatever order attempts, denials, releases and second thoughts come in."""

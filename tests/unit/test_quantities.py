@@ -77,7 +77,7 @@ def test_no_durations(value: object) -> None:
         duration_s(value)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 999), st.integers(0, 999), st.integers(0, 999), st.integers(0, 9999))
 def test_the_parts_of_a_duration_add_up(h: int, m: int, s: int, ms: int) -> None:
     assert duration_s(f"{h}h{m}m{s}s{ms}ms") == pytest.approx(h * 3600 + m * 60 + s + ms / 1000, rel=1e-12)
@@ -232,7 +232,7 @@ def test_what_cannot_be_an_end_of_a_connection(text: str, reason: str) -> None:
         check_usable(block(text))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(V4 | V6, st.integers(0, 128))
 def test_a_cidr_means_what_the_standard_library_means(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address, length: int
@@ -246,7 +246,7 @@ def test_a_cidr_means_what_the_standard_library_means(
         assert list(found.addresses()) == [str(host) for host in network.hosts()]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(V4 | V6, st.integers(0, 300))
 def test_a_range_has_both_its_ends_and_all_between(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address, extra: int

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from loadgen.metrics import histogram
-from loadgen.report import charts, columns, html, text, words
+from loadgen.report import charts, columns, heat, html, kernel_charts, latency_charts, text, words
 
 Run = dict[str, Any]
 ATTACK = "</script><img src=x onerror=alert(1)><!--\u2028\u202e\x1b[2J'\"&"
@@ -29,6 +29,7 @@ def recorded_run(
     *,
     connections: int = 100_000,
     sources: int = 5,
+    targets: int = 1,
     ramp_s: float = 5.0,
     hold_s: float = 30.0,
     interval_s: float = 0.5,
@@ -39,7 +40,8 @@ def recorded_run(
     failed_all = round(connections * 0.035) if failing else 0
     established_all = connections - failed_all
     addresses = [f"198.18.{n // 250}.{n % 250 + 1}" for n in range(sources)]
-    target, capacity = "198.19.0.1:9000", 28_232
+    ports, capacity = [9000 + n for n in range(targets)], 28_232
+    pairs = [(address, f"198.19.0.1:{port}") for port in ports for address in addresses]
     drain_s = 1.4
     end_s = ramp_s + hold_s + drain_s
     times = sorted({*np.arange(interval_s, end_s, interval_s).round(3).tolist(), ramp_s, ramp_s + hold_s, end_s})
@@ -59,7 +61,7 @@ def recorded_run(
             counts = np.zeros(histogram.BUCKETS, dtype=np.int64)
             histogram.add(counts, values.astype(np.int64))
             latency_sum[row] += counts
-            latency[charts.LATENCIES[row]] = histogram.sparse(counts)
+            latency[latency_charts.LATENCIES[row]] = histogram.sparse(counts)
         series.append(
             {
                 "t_s": t,
@@ -78,12 +80,17 @@ def recorded_run(
                 ]
                 if failed
                 else [],
-                "pairs": [[established // sources, failed // sources, opened // sources]] * sources,
+                "pairs": [[count // len(pairs) for count in (established, failed, opened)]] * len(pairs),
                 "latency_ns": latency,
                 "lag_ns": {"1780": 3},
-                "workers": {"alive": 6, "stalled": 0, "cpu_s": round(t / 4, 2)},
+                "cost_us": [41.5 + n / 4 for n in range(min(int(t / ramp_s * 10), 10))],
+                "worker_cpu_s": [round(t * (0.2 + n / 50), 3) for n in range(6)],
+                "workers": {"alive": 6, "stalled": 0},
                 "sink": {"accepted": established, "open": opened},
-                "kernel": {"sockstat.tcp_inuse": opened * 2, "sockstat.tcp_tw": 0},
+                "kernel": {
+                    "now": {"sockstat.tcp_inuse": opened * 2, "sockstat.tcp_tw": 0},
+                    "delta": {"Tcp.RetransSegs": failed // 9, "TcpExt.ListenOverflows": 0},
+                },
             }
         )
 
@@ -97,11 +104,11 @@ def recorded_run(
             "source": address,
             "target": target,
             "capacity": capacity,
-            "peak_open": min(round(established_all / sources * (1 + 0.01 * math.sin(n))), capacity),
-            "established": established_all // sources,
-            "failed": failed_all // sources,
+            "peak_open": min(round(established_all / len(pairs) * (1 + 0.01 * math.sin(n))), capacity),
+            "established": established_all // len(pairs),
+            "failed": failed_all // len(pairs),
         }
-        for n, address in enumerate(addresses)
+        for n, (address, target) in enumerate(pairs)
     ]
     summary = {
         "schema": "loadgen.summary/1",
@@ -133,7 +140,7 @@ def recorded_run(
         "rate_per_s": {"established_mean": established_all / ramp_s, "established_peak": 21_460.0},
         "tenths_s": [round(ramp_s / 10 * (1 + 0.02 * n), 3) for n in range(10)],
         "phases": {"ramp_s": ramp_s, "hold_s": hold_s, "drain_s": drain_s},
-        "latency_us": {kind: micro(latency_sum[row]) for row, kind in enumerate(charts.LATENCIES[:3])},
+        "latency_us": {kind: micro(latency_sum[row]) for row, kind in enumerate(latency_charts.LATENCIES[:3])},
         "sources": rows,
         "sink": {
             "accepted": established_all,
@@ -142,7 +149,7 @@ def recorded_run(
             "text": "Every connection that was counted as established was accepted, from the same address.",
             "sources": [
                 {"source": row["source"], "accepted": row["established"], "four_tuples": row["established"]}
-                for row in rows
+                for row in rows[:sources]
             ],
         },
         "kernel": {
@@ -193,7 +200,7 @@ def recorded_run(
         "name": "hold-100k",
         "connections": connections,
         "sources": addresses,
-        "targets": [{"endpoint": {"address": "198.19.0.1", "port": 9000}, "sink": True}],
+        "targets": [{"endpoint": {"address": "198.19.0.1", "port": port}, "sink": True} for port in ports],
         "strategy": "late-range",
         "ports": {"low": 32768, "high": 60999},
         "skipped_ports": [],
@@ -486,12 +493,13 @@ def test_hostile_strings_stay_text(failing_run: Run) -> None:
     source = html.render(**hostile)
     page = Page(source)
     assert [tag for tag, _ in page.elements if tag == "img"] == []
-    assert len(page.blocks["script"]) == 2
+    assert len(page.blocks["script"]) == 3
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
     assert "<img src=x onerror=alert(1)>" in page.text, "it is there to be read"
     assert not set("\u2028\u202e\x1b") & set(source), "and cannot hide or reorder anything"
     drawn = json.loads(page.blocks["data"][0])
-    assert any("<img" in s["label"] for chart in drawn["charts"] for s in chart["series"])
+    assert any("<img" in s["label"] for chart in drawn["charts"] for s in chart.get("series", ()))
+    assert any("<img" in name for chart in drawn["charts"] for name in chart.get("rows", ()))
     assert "<" not in page.blocks["data"][0]
 
 
@@ -524,12 +532,19 @@ def test_the_licence_of_the_chart_library_is_in_the_page(run: Run) -> None:
 
 
 def test_ten_minutes_from_a_hundred_sources_stay_under_500_kb() -> None:
-    long = recorded_run(sources=100, ramp_s=300, hold_s=298.6, failing=True)
+    """Each of three targets from each source, with every chart there can be in an ordinary run."""
+    long = recorded_run(sources=100, targets=3, ramp_s=300, hold_s=298.6, failing=True)
     source = html.render(**long)
     assert len(long["series"]) >= 1200
     assert len(source.encode()) < 500_000
-    drawn = json.loads(Page(source).blocks["data"][0])
-    assert max(len(chart["x"]) for chart in drawn["charts"]) <= columns.POINTS_MAX
+    drawn = {chart["id"]: chart for chart in json.loads(Page(source).blocks["data"][0])["charts"]}
+    assert {"occupancy", "latency-map-connect", "cost", "kernel-counters", "lag", "worker-cpu"} <= set(drawn)
+    assert max(len(chart["x"]) for chart in drawn.values()) <= columns.POINTS_MAX
+    for chart in drawn.values():
+        if "heat" in chart:
+            assert len(chart["x"]) - 1 <= heat.COLUMNS_MAX
+            assert len(chart["cells"]) <= 100
+            assert {len(row) for row in chart["cells"]} == {len(chart["x"]) - 1}
 
 
 def test_of_a_hundred_sources_fifty_are_rows_and_the_rest_is_one() -> None:
@@ -623,7 +638,6 @@ def test_thinning_needs_room_for_one_bucket() -> None:
         columns.thin([np.zeros(100)] * 3, 7)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.001, 2.0), st.integers(0, 10_000)), min_size=1, max_size=60))
 def test_rates_lose_no_connection(steps: list[tuple[float, int]]) -> None:
     """Rate times time, summed, is the final count, however uneven the lines are."""
@@ -854,7 +868,7 @@ def over_time(*kernels: Any, phase: str = "churn") -> list[dict[str, Any]]:
 
 
 def test_time_wait_of_both_sides_is_drawn() -> None:
-    chart = charts.time_wait(over_time(waiting(0, 0), waiting(90, 5), {}, waiting(100, 7)))
+    chart = kernel_charts.time_wait(over_time(waiting(0, 0), waiting(90, 5), {}, waiting(100, 7)))
     assert chart is not None
     assert chart["y"] == [[0, 90, None, 100], [0, 5, None, 7]]
     assert [one["label"] for one in chart["series"]] == ["clients' side", "sinks' side"]
@@ -863,7 +877,7 @@ def test_time_wait_of_both_sides_is_drawn() -> None:
 
 @pytest.mark.parametrize("phase", ["churn", "hold"])
 def test_any_run_that_saw_time_wait_has_its_chart(phase: str) -> None:
-    chart = charts.time_wait(over_time(waiting(0), waiting(3), phase=phase))
+    chart = kernel_charts.time_wait(over_time(waiting(0), waiting(3), phase=phase))
     assert chart is not None
     assert chart["y"] == [[0, 3]]
     assert [one["label"] for one in chart["series"]] == ["in TIME-WAIT"]
@@ -874,13 +888,13 @@ def test_any_run_that_saw_time_wait_has_its_chart(phase: str) -> None:
     [(), ({}, {}), (waiting(0), waiting(0)), (None, 7, []), (waiting("many"), {"now": None}), (waiting(math.nan),)],
 )
 def test_without_time_wait_there_is_no_chart_of_it(kernels: tuple[Any, ...]) -> None:
-    assert charts.time_wait(over_time(*kernels)) is None
-    assert charts.time_wait_pace(over_time(*kernels)) is None
+    assert kernel_charts.time_wait(over_time(*kernels)) is None
+    assert kernel_charts.time_wait_pace(over_time(*kernels)) is None
 
 
 def test_counters_of_time_wait_are_differences_and_those_at_rest_are_left_out() -> None:
     series = over_time(waiting(1, TW=100), waiting(1, TW=200, TWRecycled=80), {}, waiting(1, TW=320, TWRecycled=200))
-    chart = charts.time_wait_pace(series)
+    chart = kernel_charts.time_wait_pace(series)
     assert chart is not None
     assert [one["label"] for one in chart["series"]] == ["entered", "recycled"]
     assert chart["y"] == [[100, 100, 100, 0, 120], [0, 0, 80, 0, 120]]
@@ -889,14 +903,14 @@ def test_counters_of_time_wait_are_differences_and_those_at_rest_are_left_out() 
 
 def test_the_sinks_counters_are_told_apart_and_a_full_table_is_seen() -> None:
     here = waiting(1, TCPTimeWaitOverflow=5)
-    chart = charts.time_wait_pace(over_time({**here, "sink": {"delta": {"TcpExt.TW": 9}}}))
+    chart = kernel_charts.time_wait_pace(over_time({**here, "sink": {"delta": {"TcpExt.TW": 9}}}))
     assert chart is not None
     assert [one["label"] for one in chart["series"]] == ["overflow: the table was full", "entered, sinks' side"]
     assert chart["y"] == [[5, 5], [9, 9]]
 
 
 def test_counters_of_time_wait_are_for_churn_only() -> None:
-    assert charts.time_wait_pace(over_time(waiting(1, TW=1), waiting(1, TW=2), phase="drain")) is None
+    assert kernel_charts.time_wait_pace(over_time(waiting(1, TW=1), waiting(1, TW=2), phase="drain")) is None
 
 
 def test_churn_is_a_span_of_time() -> None:
@@ -930,6 +944,7 @@ def test_a_page_of_churn_has_its_facts_and_charts() -> None:
     assert list(drawn) == [
         *("connections", "rate", "errors", "time-wait", "time-wait-rate"),
         *("latency-connect", "latency-arrival", "latency-exchange", "percentiles"),
+        *("latency-map-connect", "latency-map-exchange", "kernel-sockets", "lag"),
     ]
     assert drawn["rate"]["y"][-1][0] == 100
 
@@ -945,13 +960,13 @@ def test_a_page_of_an_open_loop_without_a_ceiling() -> None:
     assert [one["label"] for one in drawn["time-wait"]["series"]] == ["in TIME-WAIT"]
 
 
-def test_four_latencies_stand_two_by_two() -> None:
-    rows = [
-        [attributes.get("class") for tag, attributes in Page(html.render(**run)).elements if tag == "div"]
-        for run in (churned_run(loop="open"), churned_run(loop="open", exchange=False))
-    ]
-    assert "duo" in rows[0]
-    assert "trio" in rows[1]
+@pytest.mark.parametrize(("exchange", "row"), [(True, "duo"), (False, "trio")])
+def test_four_latencies_stand_two_by_two(exchange: bool, row: str) -> None:
+    """The row of small charts is the last one that was opened before the first latency."""
+    elements = Page(html.render(**churned_run(loop="open", exchange=exchange))).elements
+    first = next(index for index, (_, found) in enumerate(elements) if found.get("id") == "chart-latency-lateness")
+    rows = [found["class"] for tag, found in elements[:first] if tag == "div" and found.get("class") in ("duo", "trio")]
+    assert rows[-1] == row
 
 
 def test_the_ceiling_of_a_run_that_left_no_summary_is_that_of_its_plan() -> None:
@@ -978,7 +993,7 @@ def test_hostile_words_about_churn_stay_text() -> None:
     source = html.render(**hostile)
     page = Page(source)
     assert [tag for tag, _ in page.elements if tag == "img"] == []
-    assert len(page.blocks["script"]) == 2
+    assert len(page.blocks["script"]) == 3
     assert not set("\u2028\u202e\x1b") & set(source)
     said = printed(hostile["summary"])
     assert "\x1b" not in said

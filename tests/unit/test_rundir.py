@@ -76,7 +76,7 @@ def test_the_name_says_when_what_and_one_of_its_kind(tmp_path: Path) -> None:
         writer.close()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.text(max_size=64) | st.text("./\\~$\0\n -", max_size=20) | st.just("../../x"))
 def test_no_name_leaves_the_results_directory(name: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -91,7 +91,7 @@ def test_no_name_leaves_the_results_directory(name: str) -> None:
 # --- Reading what something went wrong with ------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 200))
 def test_a_file_cut_off_anywhere_has_its_whole_lines(cut: int) -> None:
     """What a kill leaves; the line that is torn is passed over, or whole without its line end."""

@@ -415,7 +415,7 @@ VALUES: Any = st.recursive(
 KEYS = st.sampled_from([*complaint.fields_of(()), "unknown", "lab.sysctls.net.x", "targets.0.address", "sources.ports"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(KEYS, VALUES), max_size=3))
 def test_any_value_anywhere_is_taken_or_refused_and_nothing_else(pairs: list[tuple[str, Any]]) -> None:
     try:
@@ -428,7 +428,7 @@ def test_any_value_anywhere_is_taken_or_refused_and_nothing_else(pairs: list[tup
     assert text.isprintable()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.text(max_size=200))
 def test_any_text_is_taken_or_refused_and_nothing_else(text: str) -> None:
     for whole in (text, SMALLEST + text):

@@ -41,7 +41,7 @@ def shards(plan: Plan) -> list[Shard]:
     return [Shard(plan, index) for index in range(plan.workers)]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 500), st.integers(1, 12), st.booleans())
 def test_all_schedules_together_are_the_schedule(connections: int, workers: int, staged: bool) -> None:
     plan = replace(PLAN, connections=connections, workers=workers, stages=STAGES if staged else ())
@@ -55,7 +55,7 @@ def test_all_schedules_together_are_the_schedule(connections: int, workers: int,
         assert np.all(np.diff(part) >= 0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.integers(1, 60),
     st.integers(1, 12),
@@ -77,7 +77,7 @@ def test_all_slices_together_are_the_ports_and_none_is_in_two(
     assert found == usable
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 1000))
 def test_a_worker_has_ports_enough_for_its_part_of_any_pair(size: int, workers: int, share: int) -> None:
     """Up to a range that is full to the last port."""
@@ -123,7 +123,6 @@ def test_every_pair_has_the_weight_of_its_target() -> None:
     assert WEIGHTED.weights == (3, 3, 1, 1, 2)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1, 9))
 def test_all_workers_together_keep_to_the_weights(connections: int, workers: int) -> None:
     plan = replace(WEIGHTED, connections=connections, workers=workers)

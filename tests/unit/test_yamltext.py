@@ -171,7 +171,7 @@ def test_the_limit_of_the_size_is_in_bytes() -> None:
     assert "larger than 256 KiB" in refusal("a: " + "é" * (yamltext.TEXT_BYTES_MAX // 2)).message
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.text(max_size=300) | st.text("abc:-[]{}&*!|>'\"%@`#?,\\ \n0.~<", max_size=80) | st.binary(max_size=100))
 @example('"\\ud800"')
 @example("\\UFFFFFFFF")
@@ -201,7 +201,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), JSON, max_size=4))
 def test_json_is_read_as_itself(data: dict[str, object]) -> None:
     assert read(json.dumps(data), "s.yaml").data == data

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.kernel import groups, sockdiag
@@ -71,7 +71,6 @@ def row_of(address: st.SearchStrategy[str]) -> st.SearchStrategy[Row]:
     return st.builds(Row, st.sampled_from(State), address, port, address, port)
 
 
-@settings(deadline=None)
 @given(st.lists(row_of(four) | row_of(six), max_size=60))
 def test_as_counted_one_by_one(rows: list[Row]) -> None:
     found = group(table(rows))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.errors import HostError
@@ -147,7 +147,6 @@ def answers(draw: st.DrawFn) -> tuple[bytes, list[tuple[bytes, dict[int, bytes]]
     return b"".join(parts), listed
 
 
-@settings(deadline=None)
 @given(answers(), st.booleans())
 def test_what_was_packed_is_what_is_parsed(
     packed: tuple[bytes, list[tuple[bytes, dict[int, bytes]]]], end: bool
@@ -159,7 +158,6 @@ def test_what_was_packed_is_what_is_parsed(
     assert (answer.done, answer.errno, answer.interrupted) == (end, 0, False)
 
 
-@settings(deadline=None)
 @given(answers(), st.data())
 def test_a_cut_is_noticed(packed: tuple[bytes, object], data: st.DataObject) -> None:
     whole = packed[0] + message(BY_FAMILY, bytes(SOCKET.itemsize))

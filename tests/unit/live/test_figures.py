@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.live.figures import Failures, Recall, TimeWait
@@ -22,7 +22,6 @@ def test_the_rate_is_that_since_the_line_before_and_close_lines_are_one() -> Non
     assert rates == [2_000, 6_000, 6_000, 1_000]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.001, 5), st.integers(0, 1000)), min_size=1, max_size=20))
 def test_rates_times_their_time_are_the_whole(steps: list[tuple[float, int]]) -> None:
     """Whatever lines are shown and passed over, and however close they are: nothing is counted twice or lost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
@@ -38,7 +38,6 @@ def gauge(
     return Gauge(0, name, name_width, share, "32,256 of 64,512").line(width, ascii_only=ascii_only).plain
 
 
-@settings(deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=30), WIDTHS, st.integers(1, 60), st.booleans())
 def test_no_line_is_wider_and_no_frame_higher_than_the_terminal(
     rows: list[Row], width: int, height: int, ascii_only: bool
@@ -48,7 +47,6 @@ def test_no_line_is_wider_and_no_frame_higher_than_the_terminal(
     assert max((line.cell_len for line in lines), default=0) <= width
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=30), st.integers(1, 30))
 def test_the_least_important_rows_go_and_the_others_keep_their_order(ranks: list[int], height: int) -> None:
     frame = Frame([Labelled(rank, "", [Text(f"{place}")]) for place, rank in enumerate(ranks)])
@@ -93,7 +91,6 @@ def test_of_a_gauge_the_numbers_behind_go_first_and_the_beginning_of_its_name_la
     assert gauge(width) == expected
 
 
-@settings(deadline=None)
 @given(st.integers(30, 200), st.floats(0, 1))
 def test_a_bar_leaves_room_for_what_a_terminal_echoes(width: int, share: float) -> None:
     """A ^C behind the last row must not wrap."""

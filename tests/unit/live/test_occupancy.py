@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.live.occupancy import Filling, Spaces
@@ -49,7 +49,6 @@ def test_connect_alone_over_udp_has_one_space_for_all_sources() -> None:
     assert found.fullest == (Filling("all sources", 50, 100),)
 
 
-@settings(deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 12))
 def test_of_a_thousand_the_worst_are_found(random: Random, most: int) -> None:
     opened = [random.randint(0, 64_512) for _ in CROWD.sources]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.arrivals import due_within
@@ -24,7 +24,6 @@ def left_of(plan: Any, of: dict[str, Any], **known: Any) -> Left | None:
     return left(plan, of, **(usual | known))
 
 
-@settings(deadline=None)
 @given(STAGES, st.floats(0, 1))
 def test_the_rate_due_is_the_slope_of_what_is_due(stages: list[Stage], where: float) -> None:
     """Within a stage the rate in the middle of two instants is the mean between them."""

@@ -75,7 +75,7 @@ def test_every_outcome_of_a_failure_can_be_reached() -> None:
     assert reached == set(Outcome) - {Outcome.ESTABLISHED}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.sampled_from([one for one in Syscall if one is not Syscall.TLS]),  # which has reasons of its own
     st.sampled_from(sorted(errno.errorcode)) | st.integers(1, 0xFFFF),
@@ -90,7 +90,7 @@ def test_a_key_says_again_what_it_was_made_of(syscall: Syscall, number: int) -> 
     assert kind.outcome == outcome_of(syscall, number)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(*[st.tuples(st.sampled_from(list(Syscall)), st.integers(0, 0xFFFF))] * 2)
 def test_different_failures_have_different_keys(one: tuple[Syscall, int], other: tuple[Syscall, int]) -> None:
     assert (one == other) == (error_key(*one) == error_key(*other))

@@ -190,7 +190,7 @@ RESET = error_key(Syscall.RECV, errno.ECONNRESET)
 EVENTS = st.lists(st.tuples(st.sampled_from(["established", "failed", "lost", "closed"]), st.integers(0, 2)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(EVENTS)
 def test_counts_of_the_pairs_add_up_to_the_counters(events: list[tuple[str, int]]) -> None:
     """And every failure and every loss is an error of its pair."""
@@ -249,7 +249,7 @@ def test_the_last_slot_takes_every_error_that_comes_too_late_for_its_own() -> No
     assert recorder.failed == block["errors"].sum() == 120
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 350), st.integers(0, 400))
 def test_a_mark_is_the_instant_at_which_its_hundredth_was_full(scheduled: int, established: int) -> None:
     """Fewer than 100 connections fill several marks at once; more than planned change none."""
@@ -283,7 +283,7 @@ def test_latencies_are_sorted_by_the_thousand_and_whenever_all_is_published() ->
 BATCHES = st.lists(st.tuples(st.integers(0, BATCH_MAX), st.integers(0, BATCH_MAX), st.booleans()), max_size=12)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(BATCHES, st.integers(0, 1500))
 def test_a_batch_counts_as_its_connections_one_by_one(batches: list[tuple[int, int, bool]], scheduled: int) -> None:
     """Counters, marks and latencies; a batch may have attempts that are not established."""

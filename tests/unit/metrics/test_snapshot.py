@@ -64,6 +64,7 @@ def test_before_anything_happens_a_line_is_all_zeros() -> None:
         "latency_ns": {"lateness": {}, "connect": {}, "arrival": {}, "exchange": {}, "handshake": {}},
         "lag_ns": {},
         "cpu_s": 0.0,
+        "worker_cpu_s": [0.0, 0.0],
         "sink": None,
     }
 
@@ -92,6 +93,7 @@ def test_a_line_is_the_sum_of_all_workers() -> None:
         ["recv", "EOF", "lost", 1],
     ]
     assert line["cpu_s"] == 1.75
+    assert line["worker_cpu_s"] == [1.5, 0.25]
 
 
 def test_what_goes_on_counts_from_the_first_denial() -> None:
@@ -143,7 +145,7 @@ def test_errors_past_the_last_slot_are_shown_as_other() -> None:
     assert sum(count for *_, count in workers.line()["errors"]) == 40
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 10**10)), max_size=5), max_size=4))
 def test_what_is_new_in_each_line_adds_up_to_the_whole(intervals: list[list[tuple[int, int]]]) -> None:
     workers = Workers(50, 50)
@@ -227,7 +229,7 @@ def marked(draw: st.DrawFn) -> tuple[list[int], np.ndarray[Any, np.dtype[np.int6
     return sizes, np.maximum.accumulate(np.array(rows, dtype=np.int64), axis=1) * (np.array(rows) > 0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(marked())
 def test_tenths_are_those_of_a_slow_reference(
     case: tuple[list[int], np.ndarray[Any, np.dtype[np.int64]]],

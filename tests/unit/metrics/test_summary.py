@@ -398,7 +398,7 @@ def histories(draw: st.DrawFn) -> tuple[int, list[dict[str, Any]]]:
     return planned, series
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(histories(), st.integers(0, 9), st.sampled_from([*sorted(CUT_SHORT), "none"]), st.booleans())
 def test_the_sums_hold_for_whatever_is_left_of_any_run(
     history: tuple[int, list[dict[str, Any]]], cut: int, event: str, ended: bool

@@ -1,0 +1,136 @@
+"""A comparison on a terminal: at any width, and never a claim without its caveats."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from loadgen.metrics.comparable import Side, Subject
+from loadgen.metrics.comparison import Group, Result, compare
+from loadgen.metrics.measures import Unit
+from loadgen.metrics.spread import Spread
+from loadgen.report import compare_text
+
+
+def subject(name: str, rate: float = 1000.0, **changes: Any) -> Subject:
+    summary = {
+        "complete": True,
+        "arrivals": {"started": 100},
+        "outcomes": {"established": 100, "failed": 0, "retried": 0},
+        "rate_per_s": {"established_mean": rate, "established_peak": rate},
+        "cost_us": [10.0] * 10,
+        **changes,
+    }
+    return Subject(name, summary, {"connections": 100}, {"kernel": "6.1"}, {"connections": 100})
+
+
+def result(*sides: tuple[Subject, ...]) -> Result:
+    base, *others = (Side(label, runs) for label, runs in zip("ABC", sides, strict=False))
+    names = {label: ",".join(one.name for one in runs) for label, runs in zip("ABC", sides, strict=False)}
+    return Result(names, (Group(tuple(compare(base, other) for other in others)),))
+
+
+def plain(found: Result, width: int = 80) -> list[str]:
+    return [line for _, line in compare_text.lines(found, width)]
+
+
+def test_the_verdict_comes_first_then_who_is_who() -> None:
+    said = plain(result((subject("results/a"),), (subject("results/b", 100.0),)))
+    assert said[0].startswith("B is worse than A: rate 100/s instead of 1,000/s (-90 %).")
+    assert "A (base)     results/a" in said
+    assert "B            results/b" in said
+    assert "differs      nothing in scenario, plan and host" in said
+    (rate,) = [line for line in said if line.startswith("rate ")]
+    assert rate.split() == ["rate", "1,000/s", "100/s", "-90.0", "%", "worse"]
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100])
+def test_it_fits(width: int) -> None:
+    runs = tuple(subject(f"results/run-{n}", 1000.0 + n) for n in range(3))
+    others = tuple(replace(subject(f"results/other-{n}", 123456.7 + n), host={"kernel": "6.2"}) for n in range(3))
+    said = plain(result(runs, others), width)
+    assert all(len(line) <= width for line in said)
+    assert any("better (!)" in line for line in said), "what matters most is never cut"
+
+
+def test_a_range_where_there_is_room() -> None:
+    found = result((subject("a", 1000.0), subject("b", 1100.0)), (subject("c", 1000.0),))
+    assert any("1,050/s (1,000/s to 1,100/s)" in line for line in plain(found, 100))
+    assert not any(" to 1,100/s" in line for line in plain(found, 60))
+
+
+def test_directories_stay_in_one_piece() -> None:
+    said = plain(result((subject("results/" + "x" * 80), subject("results/y")), (subject("b"),)), 60)
+    assert f"A (base)     results/{'x' * 80}" in said
+    assert "             results/y" in said
+
+
+def test_a_claim_with_caveats_is_marked_on_its_line() -> None:
+    doubtful = subject("b", 10.0, generator={"trustworthy": False, "reasons": ["late"]})
+    said = plain(result((subject("a"),), (doubtful,)))
+    assert any(line.startswith("caveats      b was limited by loadgen itself") for line in said)
+    claims = [line for line in said if line.endswith(("better", "worse", "changed", "(!)"))]
+    assert claims
+    assert all(line.endswith(" (!)") for line in claims)
+    assert any(line.endswith("same") for line in said), "there is no doubt about what is the same"
+
+
+def test_several_others_have_a_table_each() -> None:
+    said = plain(result((subject("a"),), (subject("b", 10.0),), (subject("c"),)))
+    heads = [line.split() for line in said if line.startswith("figure")]
+    assert heads == [["figure", "A", "B", "change"], ["figure", "A", "C", "change"]]
+    assert any(line.startswith("C and A have the same figures") for line in said)
+
+
+def test_cells_have_their_settings_above_them() -> None:
+    one = result((subject("a"),), (subject("b"),)).groups[0]
+    groups = tuple(replace(one, settings={"sources.strategy": value}) for value in ("late", "kernel"))
+    said = plain(Result({"A": "a", "B": "b"}, groups, ("strategy bind: run in A only",)))
+    assert [line for line in said if line.startswith("strategy ")] == ["strategy late", "strategy kernel"]
+    assert "left out     strategy bind: run in A only" in said
+
+
+def test_of_many_cells_only_what_differs_is_shown() -> None:
+    one = result((subject("a"),), (replace(subject("b", 10.0), host={f"key{n}": n for n in range(9)}),)).groups[0]
+    two = result((subject("a"),), (subject("b"),)).groups[0]
+    groups = (replace(one, settings={"connections": 1}), replace(two, settings={"connections": 2}))
+    found = Result({"A": "a", "B": "b"}, groups)
+    said = plain(found)
+    rows = len(two.comparisons[0].rows)
+    figures = [line for line in said if line.endswith(("worse", "changed", "same", "within noise"))]
+    assert [line.split()[0] for line in figures] == ["rate", "peak", str(rows - 2), str(rows)]
+    assert "             and 7 more; --json has all of them" in said
+
+
+def test_many_differences_are_counted() -> None:
+    other = replace(subject("b"), host={f"key{n}": n for n in range(40)})
+    said = " ".join(" ".join(plain(result((subject("a"),), (other,)))).split())
+    assert "host key0: – -> 0" in said  # noqa: RUF001 - the dash of an empty cell
+    assert "and 29 more; --json has all of them" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (28232.0, Unit.COUNT, "28,232"),
+        (99.5, Unit.PER_S, "99.5/s"),
+        (1500.0, Unit.US, "1.50 ms"),
+        (1.5, Unit.S, "1.50 s"),
+        (0.5, Unit.SHARE, "50.0 %"),
+        (1.237, Unit.RATIO, "1.24"),
+    ],
+)
+def test_a_number_with_its_unit(value: float, unit: Unit, said: str) -> None:
+    assert compare_text.shown(value, unit) == said
+    assert compare_text.figure(Spread.of([value]), unit) == said
+
+
+def test_other_peoples_names_drive_no_terminal() -> None:
+    out = io.StringIO()
+    compare_text.render(result((subject("a\x1b[31m"),), (subject("b\u202e", 1.0),)), Console(file=out, width=80))
+    assert "\x1b" not in out.getvalue()
+    assert "\u202e" not in out.getvalue()

@@ -1,0 +1,158 @@
+"""The JUnit report: which test cases there are, that the counts agree, and that it is XML whatever a name holds."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from loadgen.report import junit
+
+KINDS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+
+
+def expected(expression: str, *, passed: bool = True, observed: float | None = 0) -> dict[str, Any]:
+    return {"expression": expression, "passed": passed, "observed": observed}
+
+
+def run(**changes: Any) -> dict[str, Any]:
+    return {
+        "scenario": "wall",
+        "run": "20260131T120000Z-wall-1f3a",
+        "started_at": "2026-01-31T12:00:00+00:00",
+        "duration_s": 2.5,
+        "complete": True,
+        "incomplete_because": None,
+        "verdict": {"limit": "four-tuples", "text": "No free four-tuple was left.", "remedies": ["Add one.", "Wait."]},
+        "expect": [],
+        **changes,
+    }
+
+
+def cell(*runs: dict[str, Any], status: str = "done", reason: str | None = None, **settings: Any) -> dict[str, Any]:
+    rounds = list(range(1, len(runs) + 1))
+    return {"settings": settings, "status": status, "reason": reason, "rounds": rounds, "runs": list(runs)}
+
+
+def parsed(summary: dict[str, Any]) -> ET.Element:
+    """The report, after a look at what is true of every one: its counts are those of its elements."""
+    root = ET.fromstring(junit.render(summary, directory="results/r"))
+    assert root.tag == "testsuites"
+    for suite in root:
+        assert suite.tag == "testsuite"
+        cases = suite.findall("testcase")
+        assert int(suite.attrib["tests"]) == len(cases) > 0
+        for attribute, tag in KINDS.items():
+            assert int(suite.attrib[attribute]) == len(suite.findall(f"testcase/{tag}"))
+        assert sum(float(case.attrib["time"]) for case in cases) == float(suite.attrib["time"])
+        for case in cases:
+            assert set(case.attrib) == {"classname", "name", "time"}
+            assert len(case) <= 1
+        tags = [child.tag for child in suite]
+        assert tags == sorted(tags, key=["properties", "testcase", "system-out"].index), "as the schemas want it"
+    for attribute in ("tests", "failures", "errors"):
+        assert int(root.attrib[attribute]) == sum(int(suite.attrib[attribute]) for suite in root)
+    return root
+
+
+def test_an_expectation_is_a_test_case() -> None:
+    summary = run(expect=[expected("outcomes.failed == 0"), expected("open.peak == 9", passed=False, observed=28232)])
+    (suite,) = parsed(summary)
+    assert (suite.attrib["name"], suite.attrib["timestamp"], suite.attrib["time"]) == (
+        "wall",
+        "2026-01-31T12:00:00",
+        "2.500",
+    )
+    complete, held, missed = suite.findall("testcase")
+    assert [case.attrib["name"] for case in (complete, held, missed)] == [
+        "the run is complete",
+        "outcomes.failed == 0",
+        "open.peak == 9",
+    ]
+    assert {case.attrib["classname"] for case in (complete, held, missed)} == {"wall"}
+    assert not len(complete)
+    assert not len(held)
+    (failure,) = missed
+    assert failure.tag == "failure"
+    assert failure.attrib["message"] == failure.text == "expected open.peak == 9, observed 28,232"
+
+
+def test_a_run_that_nothing_is_expected_of_has_to_come_to_its_end() -> None:
+    ((case,),) = (suite.findall("testcase") for suite in parsed(run()))
+    assert (case.attrib["name"], case.attrib["time"], len(case)) == ("the run is complete", "2.500", 0)
+
+
+def test_an_incomplete_run_is_an_error_whatever_it_met() -> None:
+    summary = run(complete=False, incomplete_because="worker 3 was killed", expect=[expected("outcomes.failed == 0")])
+    (suite,) = parsed(summary)
+    assert suite.attrib["errors"] == "1"
+    error = suite.find("testcase/error")
+    assert error is not None
+    assert error.attrib["message"] == "worker 3 was killed"
+
+
+def test_verdict_remedies_and_directory_are_told() -> None:
+    (suite,) = parsed(run())
+    assert suite.findtext("system-out") == "No free four-tuple was left.\n1. Add one.\n2. Wait."
+    properties = {one.attrib["name"]: one.attrib["value"] for one in suite.findall("properties/property")}
+    assert properties == {"run_directory": "results/r", "limit": "four-tuples"}
+
+
+def test_a_matrix_has_a_suite_for_itself_and_one_for_each_run() -> None:
+    first = run(run="r/cells/0", expect=[expected("outcomes.failed == 0")])
+    cut = run(run="r/cells/1", complete=False, incomplete_because="interrupted")
+    summary = run(
+        repeat=1,
+        cells=[
+            cell(first, **{"sources.strategy": "late"}),
+            cell(cut, status="incomplete", reason="interrupted", **{"sources.strategy": "bind"}),
+            cell(status="skipped", reason="IPv6 is off", **{"sources.strategy": "kernel"}),
+            cell(status="incomplete", reason="it never began", **{"sources.strategy": "explicit"}),
+        ],
+        complete=False,
+        incomplete_because="2 of 4 cells did not come to their end",
+        expect=[expected("cells.0.outcomes.failed == 0", passed=False, observed=None)],
+    )
+    root = parsed(summary)
+    assert [suite.attrib["name"] for suite in root] == [
+        "wall",
+        "wall, cell 0: strategy late",
+        "wall, cell 1: strategy bind",
+        "wall, cell 2: strategy kernel",
+        "wall, cell 3: strategy explicit",
+    ]
+    assert [tuple(suite.attrib[key] for key in ("tests", *KINDS)) for suite in root] == [
+        ("2", "1", "1", "0"),
+        ("2", "0", "0", "0"),
+        ("1", "0", "1", "0"),
+        ("1", "0", "0", "1"),
+        ("1", "0", "1", "0"),
+    ]
+    skipped = root.find("testsuite/testcase/skipped")
+    assert skipped is not None
+    assert skipped.attrib["message"] == "IPv6 is off"
+    places = [one.attrib["value"] for one in root.iter("property") if one.attrib["name"] == "run_directory"]
+    assert places == ["results/r", "results/r/cells/0", "results/r/cells/1"]
+
+
+def test_rounds_have_suites_of_their_own() -> None:
+    summary = run(repeat=2, cells=[cell(run(), run())])
+    assert [suite.attrib["name"] for suite in parsed(summary)][1:] == ["wall, cell 0, round 1", "wall, cell 0, round 2"]
+
+
+@pytest.mark.parametrize("text", ["\0", "a\x1b[2Jb", "\ud800", "\ufffe", "</testsuite>", "&lt;", '"', "]]>", "\u202e"])
+def test_it_is_xml_whatever_a_text_holds(text: str) -> None:
+    """XML 1.0 has no way to write most control characters, not even as a reference: they stand as their escapes."""
+    summary = run(
+        scenario=text, incomplete_because=text, complete=False, expect=[expected(text, passed=False)], started_at=text
+    )
+    (suite,) = parsed(summary)
+    shown = suite.attrib["name"]
+    assert shown == (text if text.isprintable() else text.encode("unicode_escape").decode())
+    assert ET.tostring(suite).decode("utf-8").isascii()
+
+
+@pytest.mark.parametrize("summary", [{}, {"cells": []}, {"cells": [{}]}, {"expect": [{}], "duration_s": "long"}])
+def test_a_summary_that_lacks_everything_is_an_error(summary: dict[str, Any]) -> None:
+    assert int(parsed(summary).attrib["errors"]) >= 1
