@@ -278,6 +278,7 @@ class Matrix:
 
     def _conclude(self, writer: rundir.MatrixWriter) -> Result:
         from loadgen.report import matrix as reports  # jinja2 is needed now and not before
+        from loadgen.report import matrix_table
 
         found = rundir.read_matrix(writer.path)
         summary = found.summarised()
@@ -285,7 +286,7 @@ class Matrix:
             writer.path,
             summary=summary,
             report=reports.page(summary, found.scenario_text),
-            table=reports.table(summary),
+            table=matrix_table.table(summary),
         )
         return Result(writer.path, summary, self._exit_code(summary), self._failure)
 

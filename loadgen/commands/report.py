@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_directory", metavar="RUN", type=click.Path(file_okay=False, path_type=Path))
 @options.as_json("The summary")
 def report(run_directory: Path, as_json: bool) -> None:
     """Rebuild the report of RUN, and its summary if the run never came to write one.
@@ -27,7 +27,7 @@ def report(run_directory: Path, as_json: bool) -> None:
 
     from loadgen import rundir
     from loadgen.report import matrix as matrix_report
-    from loadgen.report import matrix_text, text
+    from loadgen.report import matrix_table, matrix_text, text
 
     if rundir.is_matrix(run_directory):
         whole = rundir.read_matrix(run_directory)
@@ -38,7 +38,7 @@ def report(run_directory: Path, as_json: bool) -> None:
             run_directory,
             summary=summary,
             report=matrix_report.page(summary, whole.scenario_text),
-            table=matrix_report.table(summary),
+            table=matrix_table.table(summary),
         )
         show(summary, lambda console: matrix_text.render(summary, console, report=str(path)), as_json=as_json)
         return

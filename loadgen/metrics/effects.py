@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from loadgen.metrics.measures import measure
 from loadgen.metrics.settings import named, short_keys, value_text
 from loadgen.metrics.spread import NOISE_OF_ONE, Spread, number, predicted, spread_of
 
@@ -29,13 +30,13 @@ class _Figure:
     unit: str
 
 
-_SUSTAINED: Final = _Figure("the sustained rate", lambda run: run["churn"]["sustained_per_s"], "/s")
-_RATE: Final = _Figure("the rate", lambda run: run["rate_per_s"]["established_mean"], "/s")
+_RATE: Final = _Figure("the rate", measure("rate_per_s").find, "/s")
+_SUSTAINED: Final = replace(_RATE, name="the sustained rate")
 #: What is looked at of runs without churn; the rate last, because that is what noise is told by.
 FIGURES: Final = (
-    _Figure("connections established", lambda run: run["outcomes"]["established"], ""),
-    _Figure("the cost of a connection in the last tenth", lambda run: run["cost_us"][9], " us"),
-    _Figure("the median time to connect", lambda run: run["latency_us"]["connect"]["p50"], " us"),
+    _Figure("connections established", measure("established").find, ""),
+    _Figure("the cost of a connection in the last tenth", measure("cost_last_us").find, " us"),
+    _Figure("the median time to connect", measure("connect_p50_us").find, " us"),
     _RATE,
 )
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
+from loadgen.metrics.measures import measure
+
 Json = Mapping[str, Any]
 
 #: Medians closer than this share of the larger one are called equal, even when the ranges are apart.
@@ -63,21 +65,16 @@ def number(value: object) -> float | None:
     return float(value)
 
 
-def _rate(run: Json) -> Any:
-    churn = run.get("churn")
-    return churn["sustained_per_s"] if churn else run["rate_per_s"]["established_mean"]
-
-
-#: What is told of a cell, and where it stands in the summary of a run.
-_FIGURES: Final[Mapping[str, Callable[[Json], Any]]] = {
-    "rate_per_s": _rate,
-    "established": lambda run: run["outcomes"]["established"],
-    "failed": lambda run: run["outcomes"]["failed"],
-    "recycled": lambda run: run["kernel"]["delta"].get("TcpExt.TWRecycled", 0),
-    "time_wait_peak": lambda run: run["kernel"]["peak"].get("sockstat.tcp_tw", 0),
-    "connect_p50_us": lambda run: run["latency_us"]["connect"]["p50"],
-    "connect_p99_us": lambda run: run["latency_us"]["connect"]["p99"],
-}
+#: What is told of a cell.
+_FIGURES: Final = (
+    "rate_per_s",
+    "established",
+    "failed",
+    "recycled",
+    "time_wait_peak",
+    "connect_p50_us",
+    "connect_p99_us",
+)
 
 
 def spread_of(runs: Sequence[Json], find: Callable[[Json], Any]) -> Spread | None:
@@ -95,7 +92,7 @@ def spread_of(runs: Sequence[Json], find: Callable[[Json], Any]) -> Spread | Non
 
 def figures(runs: Sequence[Json]) -> dict[str, Spread]:
     """Every figure that at least one of these runs has."""
-    found = {name: spread_of(runs, find) for name, find in _FIGURES.items()}
+    found = {name: spread_of(runs, measure(name).find) for name in _FIGURES}
     return {name: spread for name, spread in found.items() if spread is not None}
 
 

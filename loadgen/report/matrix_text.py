@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from loadgen.metrics.settings import named, short_keys, value_text
-from loadgen.report import matrix, text, words
-from loadgen.report.matrix_chart import TENTHS
+from loadgen.report import matrix_cells as matrix
+from loadgen.report import text, words
+from loadgen.report.matrix_cells import TENTHS
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,0 +1,177 @@
+"""The figures by which one run is told from another: where each stands in a summary, and which way is better.
+
+Pure. One list for whoever compares runs, so that two of them never mean different numbers by one name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+Json = Mapping[str, Any]
+
+
+class Better(StrEnum):
+    """Which way a figure should move. Of some nobody can say: they tell what happened, not how well."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+
+
+class Unit(StrEnum):
+    """What a figure counts; the last word of its name where it has one."""
+
+    COUNT = "count"
+    PER_S = "per_s"
+    US = "us"
+    S = "s"
+    #: Of 1, so that 0.5 is a half.
+    SHARE = "share"
+    #: How many times as much.
+    RATIO = "ratio"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure of a run."""
+
+    #: As `--fail-if` and JSON name it, with the unit last.
+    name: str
+    title: str
+    unit: Unit
+    better: Better
+    #: The figure in a summary; None, or LookupError, TypeError or AttributeError, where the run has none.
+    find: Callable[[Json], Any]
+    #: Whether runs are made for it: of all that differs it is named first.
+    aim: bool = False
+
+
+def at(*keys: str) -> Callable[[Json], Any]:
+    """What lies below these keys of a summary, None where one of them is missing."""
+
+    def find(run: Json) -> Any:
+        found: Any = run
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
+    return find
+
+
+def rate_per_s(run: Json) -> Any:
+    """Connections established per second: of churn the sustained rate, of others the mean over the ramp."""
+    churn = run.get("churn")
+    return churn["sustained_per_s"] if churn else run["rate_per_s"]["established_mean"]
+
+
+def _moved(group: str, name: str) -> Callable[[Json], Any]:
+    """A counter or gauge of the kernel; the summary has only those that moved, so one that is not there is 0."""
+    return lambda run: run["kernel"][group].get(name, 0)
+
+
+def _cost_us(run: Json) -> float | None:
+    """CPU microseconds of the workers per connection, over all tenths: each has as many connections."""
+    tenths = run.get("cost_us")
+    return sum(tenths) / len(tenths) if tenths else None
+
+
+def _last_cost_us(run: Json) -> Any:
+    return run["cost_us"][9]
+
+
+def _occupancy(run: Json) -> float | None:
+    """Of the pair of source and target that was fullest, the share of its four-tuples that was open at once."""
+    shares = [row["peak_open"] / row["capacity"] for row in run["sources"] if row["capacity"]]
+    return max(shares, default=None)
+
+
+def _lag_us(run: Json) -> float:
+    """How long a worker's loop stood still, at the 99th percentile; the summary has it in ms."""
+    return float(run["generator"]["lag_ms_p99"]) * 1e3
+
+
+def _latencies() -> Iterable[Measure]:
+    """The percentiles of each latency. Of those that nothing was measured of there is no figure, not a 0."""
+    kinds = {
+        "connect": ("p50", "p90", "p99", "p999"),
+        "arrival": ("p50", "p99"),
+        "handshake": ("p50", "p99"),
+        "exchange": ("p50", "p90", "p99", "p999"),
+        "lateness": ("p50", "p99"),
+    }
+    for kind, names in kinds.items():
+        for name in names:
+            title = f"{kind} {'p99.9' if name == 'p999' else name}"
+            find = _percentile(kind, name)
+            aim = (kind, name) in (("connect", "p50"), ("connect", "p99"))
+            yield Measure(f"{kind}_{name}_us", title, Unit.US, Better.LOWER, find, aim)
+
+
+def _percentile(kind: str, name: str) -> Callable[[Json], Any]:
+    def find(run: Json) -> Any:
+        row = run["latency_us"][kind]
+        return None if row.get("count") == 0 else row[name]
+
+    return find
+
+
+_HIGHER, _LOWER, _NEITHER = Better.HIGHER, Better.LOWER, Better.NEITHER
+
+#: In the order in which a reader wants them.
+MEASURES: Final[tuple[Measure, ...]] = (
+    Measure("established", "established", Unit.COUNT, _HIGHER, at("outcomes", "established"), aim=True),
+    Measure("failed", "failed", Unit.COUNT, _LOWER, at("outcomes", "failed"), aim=True),
+    Measure("not_started", "not started", Unit.COUNT, _LOWER, at("arrivals", "not_started")),
+    Measure("lost", "lost while held", Unit.COUNT, _LOWER, at("open", "lost"), aim=True),
+    Measure("open_peak", "most open at once", Unit.COUNT, _NEITHER, at("open", "peak")),
+    Measure("retried", "ports passed over", Unit.COUNT, _NEITHER, at("outcomes", "retried")),
+    Measure("rate_per_s", "rate", Unit.PER_S, _HIGHER, rate_per_s, aim=True),
+    Measure("mean_per_s", "mean rate of churn", Unit.PER_S, _HIGHER, at("churn", "mean_per_s")),
+    Measure("rate_peak_per_s", "peak rate", Unit.PER_S, _NEITHER, at("rate_per_s", "established_peak")),
+    Measure("ramp_s", "ramp", Unit.S, _LOWER, at("phases", "ramp_s")),
+    Measure("drain_s", "drain", Unit.S, _NEITHER, at("phases", "drain_s")),
+    *_latencies(),
+    Measure("replies", "right replies", Unit.COUNT, _HIGHER, at("traffic", "replies")),
+    Measure("wrong", "wrong replies", Unit.COUNT, _LOWER, at("traffic", "wrong")),
+    Measure("datagrams_lost", "requests lost (UDP)", Unit.COUNT, _LOWER, at("traffic", "lost")),
+    Measure("beats_missed", "heartbeats missed", Unit.COUNT, _LOWER, at("heartbeat", "missed")),
+    Measure("beats_wrong", "heartbeats wrong", Unit.COUNT, _LOWER, at("heartbeat", "wrong")),
+    Measure("cost_us", "CPU per connection", Unit.US, _LOWER, _cost_us, aim=True),
+    Measure("cost_last_us", "CPU per connection, last tenth", Unit.US, _LOWER, _last_cost_us),
+    Measure("cost_last_to_first", "cost, last tenth to first", Unit.RATIO, _LOWER, at("cost_last_to_first")),
+    Measure("occupancy", "occupancy of the fullest pair", Unit.SHARE, _NEITHER, _occupancy),
+    Measure("time_waits", "entered TIME-WAIT", Unit.COUNT, _NEITHER, _moved("delta", "TcpExt.TW")),
+    Measure("time_wait_peak", "TIME-WAIT at once", Unit.COUNT, _NEITHER, _moved("peak", "sockstat.tcp_tw")),
+    Measure("recycled", "TIME-WAIT recycled", Unit.COUNT, _NEITHER, _moved("delta", "TcpExt.TWRecycled")),
+    Measure("lag_p99_us", "worker lag p99", Unit.US, _LOWER, _lag_us),
+)
+
+_BY_NAME: Final = {one.name: one for one in MEASURES}
+
+
+def measure(name: str) -> Measure:
+    """The figure of this name. Raises: KeyError."""
+    return _BY_NAME[name]
+
+
+def kinds_of_failure(runs: Iterable[Json]) -> list[Measure]:
+    """One figure for each system call and errno that any of these runs failed with, 0 in those that did not.
+
+    Named `failed.connect.ECONNREFUSED`. In the order in which they are first met.
+    """
+    found: dict[str, Measure] = {}
+    for run in runs:
+        for row in run.get("errors") or ():
+            syscall, errno = str(row["syscall"]), str(row["errno"])
+            name = f"failed.{syscall}.{errno}"
+            if name not in found:
+                title = f"{syscall} {errno}"
+                found[name] = Measure(name, title, Unit.COUNT, Better.LOWER, _failures(syscall, errno))
+    return list(found.values())
+
+
+def _failures(syscall: str, errno: str) -> Callable[[Json], Any]:
+    return lambda run: sum(row["count"] for row in run["errors"] if (row["syscall"], row["errno"]) == (syscall, errno))
