@@ -332,6 +332,34 @@ def read(path: Path) -> Run:
     )
 
 
+def written_summary(path: Path) -> dict[str, Any]:
+    """The summary of a run or a matrix as it was written, nothing else of it read; empty where there is none.
+
+    Raises: UsageError when it is not what loadgen writes.
+    """
+    return _read_object(path / _SUMMARY)
+
+
+def written_plan(path: Path) -> dict[str, Any]:
+    """Of a run its plan, of a matrix what its cells are to be; empty where neither was written. Raises: UsageError."""
+    return _read_object(path / (_MATRIX if is_matrix(path) else _PLAN))
+
+
+def written_events(path: Path) -> list[dict[str, Any]]:
+    """What happened to a run or a matrix until now. Raises: UsageError."""
+    return _read_lines(path / _EVENTS)
+
+
+def last_written_s(path: Path) -> float:
+    """When a line was last added to a run, or to any run of a matrix, as time.time(); 0 where there is none."""
+    times_s = [0.0]
+    for name in (_SERIES, _EVENTS):
+        for file in (path / name, *path.glob(f"{_CELLS}/*/{name}")):
+            with suppress(OSError):  # it may be set aside at any time
+                times_s.append(file.stat().st_mtime)
+    return max(times_s)
+
+
 def _name_of(path: Path) -> str:
     """What the run is called: its directory, and for a cell the matrix it belongs to as well."""
     whole = path.parent.parent
