@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run million test check unit lab e2e bench verify-vendor clean
+.PHONY: help setup run million test check unit lab e2e browser bench schemas verify-vendor clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -19,7 +19,7 @@ run: .venv/.run ## the main job: 100,000 connections to one destination (SCENARI
 million: .venv/.run ## 1,000,000 connections held for a minute, both ends here (7 GB of memory, 3 minutes)
 	$(BIN)/loadgen run scenarios/million.yaml
 
-test: .venv/.dev ## every test: unit, lab, end to end
+test: .venv/.dev ## every test: unit, lab, end to end, browser
 	$(BIN)/pytest -n 2 tests
 
 check: .venv/.dev ## style, types, import rules
@@ -37,8 +37,17 @@ lab: .venv/.dev ## the tests that use real sockets, each in a throwaway namespac
 e2e: .venv/.dev ## the tests that use the command line as a user does
 	$(BIN)/pytest -n 2 tests/e2e
 
+browser: .venv/.dev ## the tests that look at the pages in Debian's chromium; skipped without it
+	$(BIN)/pytest -n 2 tests/browser
+
 bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc; six minutes)
 	$(BIN)/python -m bench.run $(BENCH)
+
+schemas: .venv/.dev ## write the JSON Schemas and manual pages under docs/ anew, out of the code
+	$(BIN)/loadgen schema scenario > docs/schema/scenario.schema.json
+	$(BIN)/loadgen schema summary > docs/schema/summary.schema.json
+	rm -f docs/man/*.1
+	$(BIN)/loadgen man --out docs/man
 
 UPLOT := loadgen/report/vendor/uplot
 verify-vendor: ## the charts' vendored library is byte for byte the published package (needs npm)

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from loadgen.commands import completion
+
 Command = Callable[..., Any]
 
 settings: Final = click.option(
@@ -15,6 +17,7 @@ settings: Final = click.option(
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
+    shell_complete=completion.settings,
     help="Override a key of the scenario, dotted path; repeatable.",
 )
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from loadgen.commands import options
+from loadgen.commands import completion, options
 from loadgen.commands.streams import EPILOG, show
 
 
 @click.command(epilog=EPILOG)
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenario", type=click.Path(path_type=Path), shell_complete=completion.scenarios)
 @options.settings
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout (loadgen.plan/1).")
 @click.option("--cell", metavar="N", type=click.IntRange(min=0), help="Of a matrix: this cell alone, in detail.")

@@ -1,8 +1,9 @@
-"""`loadgen schema`: what a scenario file may hold, for editors."""
+"""`loadgen schema`: what a scenario may hold, for editors; and what a summary holds, for programs."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -10,14 +11,24 @@ from loadgen.commands.streams import EPILOG, reader_may_leave
 
 
 @click.command(epilog=EPILOG)
-def schema() -> None:
-    """Print the JSON Schema of a scenario file, for editors.
+@click.argument("what", type=click.Choice(["scenario", "summary"]), default="scenario")
+def schema(what: str) -> None:
+    """Print the JSON Schema of a scenario file, for editors; or of summary.json, which --json prints too.
 
     \b
-    Example:
+    Examples:
       loadgen schema > scenario.schema.json
+      loadgen schema summary > summary.schema.json
     """
-    from loadgen.scenario import json_schema
-
     with reader_may_leave():
-        click.echo(json.dumps(json_schema(), indent=2))
+        click.echo(json.dumps(_made(what), indent=2))
+
+
+def _made(what: str) -> dict[str, Any]:
+    if what == "summary":
+        from loadgen.report.shape import json_schema
+
+        return json_schema()
+    from loadgen.scenario import json_schema as of_scenario
+
+    return of_scenario()

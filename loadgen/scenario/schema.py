@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from loadgen.scenario.whole import Scenario
+
+#: YAML 1.2 has no underscores in numbers, so that an editor takes 100_000, which loadgen reads as a number, for a text.
+_GROUPED: Final = r"^[0-9]+(_[0-9]+)+$"
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a scenario file, for editors; stricter rules live in the models."""
-    schema = _without_null(Scenario.model_json_schema())
+    schema = _with_groups(_without_null(Scenario.model_json_schema()))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "loadgen scenario"}
 
 
@@ -26,3 +29,13 @@ def _without_null(node: Any) -> Any:
         rest = [kind for kind in kinds if kind != {"type": "null"}]
         node |= rest[0] if len(rest) == 1 else {"anyOf": rest}
     return node
+
+
+def _with_groups(node: Any) -> Any:
+    """The same with 100_000 wherever a number may stand. Limits are for numbers, and the pattern is for texts."""
+    if isinstance(node, list):
+        return [_with_groups(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _with_groups(value) for key, value in node.items()}
+    return node | {"type": ["integer", "string"], "pattern": _GROUPED} if node.get("type") == "integer" else node

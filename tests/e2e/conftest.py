@@ -310,7 +310,9 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(CHECKOUT), **changes}
 
 
-_UNWANTED: Final = frozenset({"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "COLORTERM", "PYTHONPATH"})
+_UNWANTED: Final = frozenset(
+    {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "COLORTERM", "PYTHONPATH", "GITHUB_STEP_SUMMARY"}
+)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from .conftest import CHECKOUT, Loadgen
 from .test_scenarios import ELSEWHERE
 
 SCENARIOS = sorted((CHECKOUT / "scenarios").glob("*.yaml"))
-COMMANDS = ("run", "plan", "sink", "report", "facts", "schema", "watch", "doctor")
+COMMANDS = ("run", "plan", "sink", "report", "facts", "schema", "man", "watch", "doctor", "compare", "runs")
 
 
 def test_help_names_every_command_and_every_exit_code(loadgen: Loadgen) -> None:
