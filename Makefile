@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run million test check unit lab e2e browser bench schemas verify-vendor clean
+.PHONY: help setup run million test check unit lab e2e browser bench schemas screenshots verify-vendor clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ schemas: .venv/.dev ## write the JSON Schemas and manual pages under docs/ anew,
 	$(BIN)/loadgen schema summary > docs/schema/summary.schema.json
 	rm -f docs/man/*.1
 	$(BIN)/loadgen man --out docs/man
+
+screenshots: .venv/.dev ## take the pictures in docs/images anew (needs chromium; two minutes)
+	$(BIN)/python -m tests.browser.screenshots
 
 UPLOT := loadgen/report/vendor/uplot
 verify-vendor: ## the charts' vendored library is byte for byte the published package (needs npm)

@@ -82,7 +82,7 @@ def test_a_scenario_is_a_file_a_text_or_a_dictionary(tmp_path: Path) -> None:
     assert changed.whole.connections == 5
     assert changed.overrides == ("connections=5", 'sources.strategy="late"')
     assert Scenario.parse(text).whole == Scenario.of(SMALL).whole
-    with pytest.raises(ScenarioError, match="did you mean .connections."):
+    with pytest.raises(ScenarioError, match="did you mean"):
         Scenario.load(path, {"conections": 5})
     with pytest.raises(ScenarioError, match="no such file"):
         Scenario.load(tmp_path / "none.yaml")

@@ -199,7 +199,7 @@ def _files(kind: str, changes: dict[str, Any]) -> dict[str, Any]:
     return {kind: {}, "summary": {**SUMMARY, **changes}, "events": ENDED}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from([*sorted(SUMMARY), "cells"]), json_values), st.sampled_from(["plan", "matrix"]))
 def test_no_summary_is_too_strange_to_be_listed(tmp_path: Path, changes: dict[str, Any], kind: str) -> None:
     path = tmp_path / str(len(list(tmp_path.iterdir())))

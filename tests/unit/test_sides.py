@@ -168,7 +168,7 @@ json_values = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(keys), json_values), st.booleans())
 def test_no_summary_ends_in_a_traceback(tmp_path: Path, changes: dict[str, Any], anyway: bool) -> None:
     number = len(list(tmp_path.iterdir()))
