@@ -10,11 +10,15 @@ import sys
 
 import click
 
+from loadgen.commands import completion
+from loadgen.commands.compare import compare
 from loadgen.commands.doctor import doctor
 from loadgen.commands.facts import facts
+from loadgen.commands.man import man
 from loadgen.commands.plan import plan
 from loadgen.commands.report import report
 from loadgen.commands.run import run
+from loadgen.commands.runs import runs
 from loadgen.commands.schema import schema
 from loadgen.commands.sink import sink
 from loadgen.commands.streams import EPILOG, complain
@@ -43,16 +47,21 @@ def cli() -> None:
     loadgen plan scenarios/past-64k.yaml       what it would take, and which limit comes first
     loadgen sink 127.0.0.1:9000                a target of your own, in another terminal
     loadgen report results/RUN                 rebuild summary and report of a run
+    loadgen runs                               the runs there are, newest first
+    loadgen compare results/A results/B        what differs, and whether it is more than noise
     loadgen facts                              how this very kernel picks source ports
     loadgen watch                              how full each destination of this host is
     """
 
 
+cli.add_command(compare)
 cli.add_command(doctor)
 cli.add_command(facts)
+cli.add_command(man)
 cli.add_command(plan)
 cli.add_command(report)
 cli.add_command(run)
+cli.add_command(runs)
 cli.add_command(schema)
 cli.add_command(sink)
 cli.add_command(watch)
@@ -71,6 +80,10 @@ def _open_standard_streams() -> None:
 def main() -> None:
     """Entry point: every failure we know becomes one message and its exit code, never a traceback."""
     _open_standard_streams()
+    # NumPy's linear algebra is not used here; it would start a thread for each core when it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if "_LOADGEN_COMPLETE" in os.environ:
+        completion.in_bash()
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
