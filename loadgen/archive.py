@@ -34,6 +34,11 @@ QUIET_S: Final = 10.0
 _QUIET_INTERVALS: Final = 3
 
 
+_EDITED: Final = (
+    "no summary.json of this version of loadgen: delete it, and loadgen report makes one of what else is there ({!r})"
+)
+
+
 class Kind(StrEnum):
     """What became of it. Only of `run` and `matrix` are the figures those of the whole."""
 
@@ -102,7 +107,7 @@ def listed(path: Path) -> Listed:
     try:
         return _listed(path, named)
     except (UsageError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        problem = str(error) if isinstance(error, UsageError) else f"not a run of this version of loadgen ({error!r})"
+        problem = str(error) if isinstance(error, UsageError) else _EDITED.format(error)
         return Listed(path, path.name, named, _began(path), Kind.BROKEN, problem=problem)
 
 

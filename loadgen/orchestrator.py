@@ -27,6 +27,7 @@ from loadgen.errors import (
     InterruptedRunError,
     LoadgenError,
     ResultsError,
+    UsageError,
 )
 from loadgen.kernel.host import HostFacts
 from loadgen.launch.fleet import GONE, Fleet, Member, how_it_ended
@@ -397,7 +398,10 @@ class Orchestrator:
         from loadgen.report import html  # jinja2 is needed now and not before
 
         run = rundir.read(writer.path)
-        summary = run.summarised()
+        try:
+            summary = run.summarised()
+        except UsageError as error:  # of what somebody else has written that is said; this we wrote just now
+            raise LoadgenError(f"a bug in loadgen: {error}") from error
         if problems := broken_invariants(summary):
             self._failure = self._failure or LoadgenError(f"a bug in loadgen: {'; '.join(problems)}")
         self._save(lambda writer: writer.write_summary(summary))

@@ -305,7 +305,12 @@ class Run:
             raise UsageError(f"{self.path / _PLAN}: not a plan of this version of loadgen ({error!r})") from error
         _require_keys(self.path / _SERIES, self.series, SERIES_KEYS)
         _require_keys(self.path / _EVENTS, self.events, EVENT_KEYS)
-        return summarise(self.plan, self.host, self.series, self.events, run=_name_of(self.path))
+        try:
+            return summarise(self.plan, self.host, self.series, self.events, run=_name_of(self.path))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{self.path}: {_SERIES}, {_EVENTS} or {_PLAN} is not what this version of loadgen writes ({error!r})"
+            ) from error
 
 
 def read(path: Path) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -60,20 +61,32 @@ def compared(given: Sequence[Given], *, anyway: bool = False) -> Result:
     Raises: UsageError when they cannot be compared, unless `anyway`, or are not what this version of loadgen writes.
     """
     names = {one.label: one.name for one in given}
-    try:
+    with _ours(" or ".join(names.values())):
         if given[0].matrix is not None:
             return _of_matrices(given, names, anyway=anyway)
         sides = [Side(one.label, tuple(map(subject, one.runs))) for one in given]
         return Result(names, (Group(tuple(_pairs(sides, anyway=anyway))),))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{', '.join(names.values())}: one of them is not what this version of loadgen writes ({error!r}); "
-            "where a summary.json was edited, delete it: loadgen report RUN makes it again"
-        ) from error
 
 
 def subject(run: Run) -> Subject:
     """What is looked at of a run. Raises: UsageError when its files are not those of this version of loadgen."""
+    with _ours(str(run.path)):
+        return _subject(run)
+
+
+@contextmanager
+def _ours(name: str) -> Iterator[None]:
+    """Whatever odd JSON leads to in here is one message about the files of `name`. Raises: UsageError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name}: its files are not what this version of loadgen writes ({error!r}); where a summary.json "
+            "was edited, delete it: loadgen report RUN makes it again"
+        ) from error
+
+
+def _subject(run: Run) -> Subject:
     return Subject(
         name=str(run.path),
         summary=run.summarised(),

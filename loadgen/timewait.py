@@ -60,11 +60,14 @@ def rest_s(plan: Plan, sysctls: Sysctls) -> tuple[float, str]:
     return delay_ms / 1000, f"tcp_tw_reuse={reuse} after {delay_ms:,} ms"
 
 
-def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls) -> Ceiling:
-    """What the ports of a plan give at most; `churn` is the plan's, `sysctls` as in `rest_s`."""
+def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls, *, times: int = 1) -> Ceiling:
+    """What the ports of a plan give at most; `churn` is the plan's, `sysctls` as in `rest_s`.
+
+    times: how many times as many source addresses there are to be, of the same kind.
+    """
     scheduled = churn.arrivals
     resting_s, reason = rest_s(plan, sysctls)
-    ports = plan.capacity
+    ports, spaces = plan.capacity * times, plan.spaces * times
     if not resting_s:
         return Ceiling(None, scheduled, reason)
     buckets = _of(sysctls, "tcp_max_tw_buckets", ports)
@@ -73,7 +76,7 @@ def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls) -> Ceiling:
         return Ceiling(None, scheduled, f"tcp_max_tw_buckets={buckets:,} keeps at most so many of {ports:,} ports")
     passes = max(math.ceil(churn.duration_s / resting_s), 1)
     established = ports * passes if scheduled is None else min(scheduled, ports * passes)
-    many = f"{ports:,} ports" if plan.spaces == 1 else f"{plan.capacity_per_pair:,} ports x {plan.spaces:,}"
+    many = f"{ports:,} ports" if spaces == 1 else f"{plan.capacity_per_pair:,} ports x {spaces:,}"
     return Ceiling(round(ports / resting_s, 3), established, f"{many} / {resting_s:g} s: {reason}")
 
 

@@ -52,8 +52,8 @@ def compare(
     """Compare each OTHER with BASE: what differs in scenario and host, and in which figures beyond noise.
 
     A side is a run directory, several of them joined with commas as repetitions of one thing, or the
-    directory of a matrix, which is compared cell by cell. With a single run on a side only a
-    difference of a half counts; repetitions tell far smaller ones.
+    directory of a matrix, which is compared cell by cell. With a single run on a side only
+    what doubled or halved counts; repetitions tell far smaller differences.
 
     \b
     Examples:

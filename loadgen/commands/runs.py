@@ -32,4 +32,4 @@ def runs(results: Path, as_json: bool, limit: int | None, scenario: str | None) 
         raise UsageError(f"there is no directory {results}; give the one that `loadgen run --out` was given")
     found = archive.list_runs(results, limit, scenario=scenario)
     listed = {"schema": archive.SCHEMA, "runs": [one.to_json() for one in found]}
-    show(listed, lambda console: runs_text.render(found, results, console), as_json=as_json)
+    show(listed, lambda console: runs_text.render(found, results, console, scenario=scenario), as_json=as_json)

@@ -62,7 +62,12 @@ def refusals(base: Side, other: Side) -> list[str]:
         told = next((run for run in side.runs if _told(run) != _told(side.runs[0])), None)
         if told is not None:
             found.append(f"{told.name} and {side.runs[0].name} are no repetitions: their scenarios differ")
-    found += _unlike(base, other, "what was done with connections", lambda run: "churn" if _churns(run) else "hold")
+    found += _unlike(
+        base,
+        other,
+        "connections",
+        lambda run: "opened and closed all the time (churn)" if _churns(run) else "held open",
+    )
     found += _unlike(base, other, "transport", lambda run: str(run.plan.get("transport", "tcp")))
     return found
 

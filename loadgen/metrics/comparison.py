@@ -16,14 +16,17 @@ from loadgen.metrics import comparable, differences
 from loadgen.metrics.comparable import Side
 from loadgen.metrics.differences import Difference, Part
 from loadgen.metrics.effects import amount
-from loadgen.metrics.measures import MEASURES, Better, Measure, Unit, kinds_of_failure
-from loadgen.metrics.spread import NOISE_OF_ONE, Spread, spread_of
+from loadgen.metrics.measures import MEASURES, Better, Measure, Unit, kinds_of_failure, latency_text
+from loadgen.metrics.spread import Spread, spread_of
 
 Json = Mapping[str, Any]
 
 SCHEMA: Final = "loadgen.compare/1"
 #: Figures that the verdict names; the others are counted.
 TOLD_MAX: Final = 3
+#: What a tail has to differ by where a side is a single run, as a share of the larger: three quarters are fourfold.
+#: A stall of the machine, in one run and not in the next, doubles it.
+TAIL_NOISE_OF_ONE: Final = 0.75
 
 
 class Judgement(StrEnum):
@@ -46,6 +49,9 @@ class Judgement(StrEnum):
         return {Judgement.BETTER: Judgement.WORSE, Judgement.WORSE: Judgement.BETTER}.get(self, self)
 
 
+#: As the verdict says what `NOISE_OF_ONE` and `TAIL_NOISE_OF_ONE` come to.
+_FEW: Final = " With a single run on a side, only what doubled or halved counts (p99, p99.9 and lag: fourfold)."
+
 #: What no second run of the same would have shown.
 BEYOND_NOISE: Final = (Judgement.BETTER, Judgement.WORSE, Judgement.CHANGED)
 
@@ -66,12 +72,17 @@ class Row:
             return Judgement.UNKNOWN
         if (base.median, base.low, base.high) == (other.median, other.low, other.high):
             return Judgement.SAME
-        if base.is_noise(other):
+        if base.is_noise(other) or self._is_stall(base, other):
             return Judgement.NOISE
         if better is Better.NEITHER:
             return Judgement.CHANGED
         rises = other.median > base.median
         return Judgement.BETTER if rises == (better is Better.HIGHER) else Judgement.WORSE
+
+    def _is_stall(self, base: Spread, other: Spread) -> bool:
+        """Whether a few slow moments in a single run could be all there is to it."""
+        alone = min(base.runs, other.runs) == 1
+        return self.measure.tail and alone and base.share_of_difference(other) < TAIL_NOISE_OF_ONE
 
     @property
     def change(self) -> float | None:
@@ -150,8 +161,7 @@ class Comparison:
         """The whole of it in a sentence or two, with its caveats counted before anything is claimed."""
         count = len(self.caveats)
         head = f"With {'a caveat' if count == 1 else f'{count} caveats'}: " if count else ""
-        few = f" A single run on a side tells no difference below {100 * NOISE_OF_ONE:.0f} %." if self.single else ""
-        return head + self._claim() + few
+        return head + self._claim() + (_FEW if self.single else "")
 
     def _claim(self) -> str:
         base, other = self.base.label, self.other.label
@@ -272,5 +282,7 @@ def _listed(rows: Sequence[Row]) -> str:
 def _said(value: float, unit: Unit) -> str:
     if unit is Unit.SHARE:
         return f"{100 * value:.1f} %"
-    suffix = {Unit.COUNT: "", Unit.PER_S: "/s", Unit.US: " us", Unit.S: " s", Unit.RATIO: " times"}
+    if unit is Unit.US:
+        return latency_text(value)
+    suffix = {Unit.COUNT: "", Unit.PER_S: "/s", Unit.S: " s", Unit.RATIO: " times"}
     return amount(value) + suffix[unit]

@@ -5,6 +5,7 @@ Pure. One list for whoever compares runs, so that two of them never mean differe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,6 +48,17 @@ class Measure:
     find: Callable[[Json], Any]
     #: Whether runs are made for it: of all that differs it is named first.
     aim: bool = False
+    #: Whether a few slow moments make it, so that of two equal runs one may have twice as much.
+    tail: bool = False
+
+
+def latency_text(us: float, micro: str = "us") -> str:
+    """Microseconds with three digits and the unit that suits them: 812 us, 1.24 ms, 3.01 s."""
+    limits = ((999.5, 1, micro), (999_500, 1_000, "ms"), (math.inf, 1_000_000, "s"))
+    divisor, unit = next((divisor, unit) for limit, divisor, unit in limits if abs(us) < limit)
+    scaled = us / divisor
+    digits = 0 if scaled == 0 or abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
+    return f"{scaled:,.{digits}f} {unit}"
 
 
 def at(*keys: str) -> Callable[[Json], Any]:
@@ -107,7 +119,8 @@ def _latencies() -> Iterable[Measure]:
             title = f"{kind} {'p99.9' if name == 'p999' else name}"
             find = _percentile(kind, name)
             aim = (kind, name) in (("connect", "p50"), ("connect", "p99"))
-            yield Measure(f"{kind}_{name}_us", title, Unit.US, Better.LOWER, find, aim)
+            tail = name in ("p99", "p999")
+            yield Measure(f"{kind}_{name}_us", title, Unit.US, Better.LOWER, find, aim, tail)
 
 
 def _percentile(kind: str, name: str) -> Callable[[Json], Any]:
@@ -146,7 +159,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure("time_waits", "entered TIME-WAIT", Unit.COUNT, _NEITHER, _moved("delta", "TcpExt.TW")),
     Measure("time_wait_peak", "TIME-WAIT at once", Unit.COUNT, _NEITHER, _moved("peak", "sockstat.tcp_tw")),
     Measure("recycled", "TIME-WAIT recycled", Unit.COUNT, _NEITHER, _moved("delta", "TcpExt.TWRecycled")),
-    Measure("lag_p99_us", "worker lag p99", Unit.US, _LOWER, _lag_us),
+    Measure("lag_p99_us", "worker lag p99", Unit.US, _LOWER, _lag_us, tail=True),
 )
 
 _BY_NAME: Final = {one.name: one for one in MEASURES}

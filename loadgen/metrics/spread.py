@@ -60,9 +60,12 @@ class Spread:
 
 def number(value: object) -> float | None:
     """A finite number, or None: true and false, text and NaN are no measurements."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number past 1.8e308
+        return None
 
 
 #: What is told of a cell.
@@ -83,7 +86,7 @@ def spread_of(runs: Sequence[Json], find: Callable[[Json], Any]) -> Spread | Non
     for run in runs:
         try:
             value = number(find(run))
-        except (LookupError, TypeError, AttributeError):
+        except (ArithmeticError, LookupError, TypeError, AttributeError):
             continue
         if value is not None:
             values.append(value)

@@ -24,7 +24,10 @@ const loadgenCharts = (() => {
   function seconds(s, longest) {
     if (longest < 120) return trim(s.toFixed(2)) + " s";
     const whole = Math.round(s);
-    return Math.floor(whole / 60) + ":" + String(whole % 60).padStart(2, "0");
+    const two = (part) => String(part).padStart(2, "0");
+    const minutes = Math.floor(whole / 60);
+    const hours = Math.floor(minutes / 60);  // "150:00" would leave open of what
+    return (hours ? hours + ":" + two(minutes % 60) : minutes) + ":" + two(whole % 60);
   }
   const exact = (v) => v.toLocaleString("en-US", { maximumFractionDigits: 1 });
   const percentile = (x) => trim((100 * (1 - 1 / x)).toFixed(x < 100 ? 1 : Math.ceil(Math.log10(x)))) + " %";

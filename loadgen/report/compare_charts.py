@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadgen.report import intervals, words
 from loadgen.report.columns import (
@@ -24,12 +23,10 @@ from loadgen.report.columns import (
     busy,
     column,
     counters,
-    decades,
     plain,
-    significant,
     usable,
 )
-from loadgen.report.latency_charts import CURVE_END_MAX, LATENCY_US_MIN
+from loadgen.report.latency_charts import by_percentile
 
 #: In the order of the sides; the base is blue.
 TONES: Final = ("blue", "orange", "green", "purple", "red", "grey")
@@ -126,40 +123,15 @@ def _pace(name: str, title: str, lines: Mapping[str, Series], grid_s: Floats, ke
 
 
 def _curve(name: str, title: str, runs: Mapping[str, Sequence[Series]], kind: str) -> Chart | None:
-    """Latency against 1/(1-q): 90 %, 99 % and 99.9 % are equal steps. All runs of a side are one curve."""
-    totals: dict[str, NDArray[np.int64]] = {}
-    for label, found in runs.items():
-        counts = np.sum([intervals.read(usable(one), "latency_ns", kind).whole() for one in found], axis=0)
-        if counts.any():
-            totals[label] = counts
-    if not totals:
-        return None
-    end = max(min(max(int(counts.sum()) for counts in totals.values()), CURVE_END_MAX), 10)
-    x = np.logspace(0, math.log10(end), 40 * math.ceil(math.log10(end)) + 1)
-    columns = []
-    for counts in totals.values():
-        values = np.maximum(intervals.quantiles_us(counts, 1 - 1 / x), LATENCY_US_MIN)
-        # Past 1 - 1/n every percentile is the maximum, which is no curve any more.
-        columns.append(significant(np.where(x <= counts.sum() * 1.001, values, math.nan)))
-    p99 = (
-        f"{label} p99 {words.latency(float(intervals.quantiles_us(counts, np.array([0.99]))[0]))}"
-        for label, counts in totals.items()
-    )
-    return {
-        "id": name,
-        "title": f"{title} by percentile",
-        "label": f"Line chart of {kind} latency against percentile, side by side: {', '.join(p99)}.",
-        "unit": "latency",
-        "log": True,
-        "percentiles": True,
-        "x": [float(f"{v:.6g}") for v in x.tolist()],
-        "y": columns,
-        "series": _series(list(totals), list(runs)),
-        "range": decades(value for values in columns for value in values),
+    """Latency by percentile. All runs of a side are one curve."""
+    totals = {
+        label: np.sum([intervals.read(usable(one), "latency_ns", kind).whole() for one in found], axis=0)
+        for label, found in runs.items()
     }
+    series = dict(zip(runs, _series(list(runs)), strict=True))
+    return by_percentile(name, f"{title} by percentile", f"{kind} latency, side by side,", totals, series)
 
 
-def _series(labels: Sequence[str], all_labels: Sequence[str] | None = None) -> list[dict[str, object]]:
+def _series(labels: Sequence[str]) -> list[dict[str, object]]:
     """A line for each; a side has the same colour in every chart, also where another has no line."""
-    order = list(all_labels or labels)
-    return [{"label": label, "tone": TONES[order.index(label)], "dash": False} for label in labels]
+    return [{"label": label, "tone": tone, "dash": False} for label, tone in zip(labels, TONES, strict=False)]

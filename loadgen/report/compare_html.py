@@ -12,7 +12,7 @@ from loadgen.metrics.comparison import Comparison, Group, Judgement, Result, Row
 from loadgen.metrics.differences import Difference
 from loadgen.metrics.measures import rate_per_s
 from loadgen.metrics.settings import named, short_keys
-from loadgen.metrics.spread import NOISE, NOISE_OF_ONE, number
+from loadgen.metrics.spread import NOISE, number
 from loadgen.report import compare_charts, html
 from loadgen.report.columns import Series
 from loadgen.report.compare_charts import Drawn
@@ -36,7 +36,7 @@ def page(result: Result, series: Mapping[str, Series]) -> str:
     allowed = " ".join(map(html.hash_of, scripts)) or "'none'"
     return (
         html.environment()
-        .from_string(html.read("compare.html.j2"))
+        .get_template("compare.html.j2")
         .render(
             policy=f"default-src 'none'; style-src {html.hash_of(style)}; script-src {allowed}; img-src data:;"
             " base-uri 'none'; form-action 'none'",
@@ -58,7 +58,6 @@ def page(result: Result, series: Mapping[str, Series]) -> str:
                 for group in result.groups
             ],
             noise=f"{100 * NOISE:g} %",
-            noise_of_one=f"{100 * NOISE_OF_ONE:g} %",
         )
     )
 
@@ -96,7 +95,7 @@ def _row(row: Row, one: Comparison) -> dict[str, Any]:
     unit = row.measure.unit
     texts = {}
     for side, spread in (("base", row.base), ("other", row.other)):
-        whole, middle = figure(spread, unit), figure(spread, unit, with_range=False)
+        whole, middle = (figure(spread, unit, with_range=both, micro="µs") for both in (True, False))
         texts[side] = {"text": middle, "apart": whole.removeprefix(middle).strip(" ()")}
     return {
         "title": row.measure.title,

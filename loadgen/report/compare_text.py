@@ -48,7 +48,7 @@ def lines(result: Result, width: int) -> list[text.Line]:
 
 def _named(label: str, name: str) -> list[text.Line]:
     """Each directory in one piece however long it is, so that it can be picked up with a double click."""
-    parts = words.visible(name).split(",")
+    parts = words.on_one_line(name).split(",")
     return [("", f"{label if n == 0 else '':{text.LABEL_WIDTH}}{part}") for n, part in enumerate(parts)]
 
 
@@ -81,9 +81,9 @@ def _differences(found: Sequence[Difference], width: int, most: int) -> list[tex
 
 
 def value_of(value: object) -> str:
-    """A value of a scenario, plan or host, cut where it is very long; a dash for one that is not there."""
+    """A value of a scenario, plan or host, cut where it is very long; one that is not there is said to be."""
     if value is None:
-        return words.MISSING
+        return "not set"
     said = value_text(value)
     return said if len(said) <= _VALUE_MAX else said[: _VALUE_MAX - 1] + "…"
 
@@ -107,7 +107,7 @@ def _figures(rows: Sequence[Row], one: Comparison, width: int) -> list[text.Line
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    title = words.visible(cells[0])
+    title = words.on_one_line(cells[0])
     title = title if len(title) <= widths[0] else title[: widths[0] - 1] + "…"
     middle = _GAP.join(f"{cell:>{width}}" for cell, width in zip(cells[1:4], widths[1:4], strict=True))
     return f"{title:<{widths[0]}}{_GAP}{middle}{_GAP}{cells[4]}".rstrip()
@@ -137,23 +137,22 @@ def change(row: Row) -> str:
     return f"{100 * row.share:+,.1f} %" if abs(row.share) < 1 else f"{100 * row.share:+,.0f} %"
 
 
-def figure(spread: Spread | None, unit: Unit, *, with_range: bool = True) -> str:
+def figure(spread: Spread | None, unit: Unit, *, with_range: bool = True, micro: str = "us") -> str:
     """The median as text, and its range where there are several runs: `99/s (98/s to 101/s)`."""
     if spread is None:
         return words.MISSING
-    said = shown(spread.median, unit)
-    low, high = shown(spread.low, unit), shown(spread.high, unit)
+    said, low, high = (shown(value, unit, micro) for value in (spread.median, spread.low, spread.high))
     return f"{said} ({low} to {high})" if with_range and spread.runs > 1 and low != high else said
 
 
-def shown(value: float, unit: Unit) -> str:
-    """One number with its unit."""
+def shown(value: float, unit: Unit, micro: str = "us") -> str:
+    """One number with its unit; `micro`: how microseconds are called."""
     if unit is Unit.RATIO:
         return f"{value:.2f}"
     show = {
         Unit.COUNT: words.count,
         Unit.PER_S: words.rate,
-        Unit.US: lambda us: words.latency(us, "us"),
+        Unit.US: lambda us: words.latency(us, micro),
         Unit.S: words.seconds,
         Unit.SHARE: words.percent,
     }

@@ -51,7 +51,8 @@ def opened(line: Mapping[str, Any]) -> Floats:
         found = np.array([pair[PairColumn.OPEN] for pair in words.items(line, "pairs")], dtype=np.float64)
     except (TypeError, ValueError, LookupError, OverflowError):  # a file that somebody edited
         return np.array([])
-    return np.where(np.isfinite(found), found, math.nan)
+    # Lists in the place of numbers have a dimension of their own.
+    return np.where(np.isfinite(found), found, math.nan) if found.ndim == 1 else np.array([])
 
 
 def occupancy(t_s: Floats, lines: Sequence[Floats], plan: Mapping[str, Any]) -> Chart | None:

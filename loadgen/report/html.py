@@ -52,7 +52,7 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
     )
     return (
         environment()
-        .from_string(read("template.html.j2"))
+        .get_template("template.html.j2")
         .render(
             policy=policy,
             style=Markup(style),
@@ -74,7 +74,7 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
             headroom=_headroom(plan),
             prediction=words.prediction(summary),
             notes=words.items(plan, "notes"),
-            expect=words.rows(summary, "expect"),
+            expect=_filled(words.rows(summary, "expect"), "expression", "passed", "observed"),
             probes=words.probes(summary),
             events=_events(events),
             host=_groups(host),

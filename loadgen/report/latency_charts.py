@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadgen.report import intervals, words
 from loadgen.report.columns import POINTS_MAX, Chart, Floats, decades, plain, significant, thin
 from loadgen.report.intervals import LATENCY_US_MIN as LATENCY_US_MIN
 from loadgen.report.intervals import Intervals
+
+Counts = NDArray[np.int64]
 
 #: 1/(1-q) up to which the percentile curve goes: 99.999 %.
 CURVE_END_MAX: Final = 100_000
@@ -70,8 +73,21 @@ def latencies(t_s: Floats, found: Mapping[str, Intervals]) -> list[Chart]:
 
 
 def percentile_curve(found: Mapping[str, Intervals]) -> Chart | None:
-    """Each latency of the whole run against 1/(1-q), so that 90 %, 99 %, 99.9 % are equal steps."""
-    totals = {kind: counts for kind, one in found.items() if (counts := one.whole()).any()}
+    """Each latency of the whole run by percentile."""
+    series = {kind: {"label": kind, "tone": _TONES[kind], "dash": kind in ("lateness", "arrival")} for kind in found}
+    whole = {kind: one.whole() for kind, one in found.items()}
+    return by_percentile("percentiles", "Latency of the whole run by percentile", "latency", whole, series)
+
+
+def by_percentile(
+    name: str, title: str, what: str, found: Mapping[str, Counts], series: Mapping[str, Mapping[str, object]]
+) -> Chart | None:
+    """Latency against 1/(1-q), so that 90 %, 99 %, 99.9 % are equal steps; None when nothing was measured.
+
+    name, title: of the chart. what: is measured, for the description. found: the histogram of each line, and
+    series: its label, tone and dash, both by the same keys; a line without a measurement is left out.
+    """
+    totals = {label: counts for label, counts in found.items() if counts.any()}
     if not totals:
         return None
     end = max(min(max(int(counts.sum()) for counts in totals.values()), CURVE_END_MAX), 10)
@@ -85,12 +101,12 @@ def percentile_curve(found: Mapping[str, Intervals]) -> Chart | None:
     y = [significant(curve) for curve in curves]
     p99 = np.array([0.99])
     return {
-        "id": "percentiles",
-        "title": "Latency of the whole run by percentile",
-        "label": "Line chart of latency against percentile, both on log scales: "
+        "id": name,
+        "title": title,
+        "label": f"Line chart of {what} against percentile, both on log scales: "
         + ", ".join(
-            f"{kind} p99 {words.latency(float(intervals.quantiles_us(counts, p99)[0]))}"
-            for kind, counts in totals.items()
+            f"{label} p99 {words.latency(float(intervals.quantiles_us(counts, p99)[0]))}"
+            for label, counts in totals.items()
         )
         + ".",
         "unit": "latency",
@@ -98,6 +114,6 @@ def percentile_curve(found: Mapping[str, Intervals]) -> Chart | None:
         "percentiles": True,
         "x": [float(f"{v:.6g}") for v in x.tolist()],
         "y": y,
-        "series": [{"label": kind, "tone": _TONES[kind], "dash": kind in ("lateness", "arrival")} for kind in totals],
+        "series": [dict(series[label]) for label in totals],
         "range": decades(v for values in y for v in values),
     }

@@ -62,7 +62,7 @@ def page(summary: Json, scenario_text: str) -> str:
     charts, same = _figures(cells, list(keys), names)
     return (
         html.environment()
-        .from_string(html.read("matrix.html.j2"))
+        .get_template("matrix.html.j2")
         .render(
             policy=f"default-src 'none'; style-src {html.hash_of(style)}; img-src data:; base-uri 'none';"
             " form-action 'none'",

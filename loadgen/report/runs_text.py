@@ -19,15 +19,16 @@ _BAD: Final = (Kind.UNFINISHED, Kind.BROKEN)
 _INDENT: Final = " " * (_TIME_WIDTH + 2)
 
 
-def render(runs: Sequence[Listed], results: Path, console: Console) -> None:
+def render(runs: Sequence[Listed], results: Path, console: Console, *, scenario: str | None = None) -> None:
     """Print the list to a console, as wide as that is but between 60 and 100 columns."""
-    text.show(lines(runs, results, text.width_of(console)), console)
+    text.show(lines(runs, results, text.width_of(console), scenario=scenario), console)
 
 
-def lines(runs: Sequence[Listed], results: Path, width: int) -> list[text.Line]:
+def lines(runs: Sequence[Listed], results: Path, width: int, *, scenario: str | None = None) -> list[text.Line]:
     """The list as lines; names of directories stay in one piece, however long they are."""
     if not runs:
-        return [("row", f"no runs in {words.visible(str(results))}")]
+        of = "" if scenario is None else f" of scenario {words.on_one_line(scenario)}"
+        return [("row", f"no runs{of} in {words.on_one_line(str(results))}")]
     return [line for one in runs for line in _entry(one, width)]
 
 
@@ -46,7 +47,7 @@ def _entry(one: Listed, width: int) -> list[text.Line]:
 
 def _head(one: Listed, time: str) -> str:
     kind = "" if one.kind is Kind.RUN else f"  {one.kind.value.upper() if one.kind in _BAD else one.kind.value}"
-    return f"{time:<{_TIME_WIDTH}}  {words.visible(str(one.path))}{kind}"
+    return f"{time:<{_TIME_WIDTH}}  {words.on_one_line(str(one.path))}{kind}"
 
 
 def _figures(one: Listed) -> str | None:

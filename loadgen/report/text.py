@@ -73,7 +73,7 @@ def _lines(summary: Mapping[str, Any], report: str | None, width: int) -> list[L
     found += _verdict(summary, width)
     if report:
         # In one piece however long it is, so that it can be picked up with a double click.
-        found.append(("", "report".ljust(LABEL_WIDTH) + words.visible(report)))
+        found.append(("", "report".ljust(LABEL_WIDTH) + words.on_one_line(report)))
     return found
 
 

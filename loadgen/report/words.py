@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from loadgen.metrics.measures import latency_text
+
 MISSING: Final = "–"  # noqa: RUF001 - an en dash is what typography puts into an empty cell
 
 #: Unicode categories that have no glyph or turn the text around them: control, format (bidi overrides,
@@ -31,6 +33,11 @@ def visible(text: str) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def on_one_line(text: str) -> str:
+    """`visible`, and line feeds and tabs are escapes as well: for names of files, which may have them."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def number(value: object) -> float | None:
@@ -84,14 +91,7 @@ def share(part: object, whole: object) -> float | None:
 def latency(us: object, micro: str = "µs") -> str:
     """Microseconds with three digits and the unit that suits them: 812 µs, 1.24 ms, 3.01 s."""
     found = number(us)
-    if found is None:
-        return MISSING
-    for limit, divisor, unit in ((999.5, 1, micro), (999_500, 1_000, "ms"), (math.inf, 1_000_000, "s")):
-        if abs(found) < limit:
-            scaled = found / divisor
-            digits = 0 if scaled == 0 or abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
-            return f"{scaled:,.{digits}f} {unit}"
-    raise AssertionError("every finite number is below infinity")
+    return MISSING if found is None else latency_text(found, micro)
 
 
 def seconds(value: object) -> str:
@@ -311,17 +311,24 @@ def prediction(summary: Mapping[str, Any]) -> tuple[str, str] | None:
     found = part(summary, "prediction")
     if not isinstance(found.get("limit"), str):
         return None
-    said = f"{found['limit']} at {count(found.get('at_connections'))}"
-    said = f"no limit, the first would be {said}" if found.get("possible") is True else said
+    foretold, limit = found["limit"], scalar(found.get("observed_limit"))
+    came, possible = found.get("as_predicted"), found.get("possible") is True
+    # In churn a limit is a ceiling, which a run that is possible may well meet.
+    met = came is True and limit == foretold
+    said = "no limit, the first would be " if possible and not met else ""
+    said += f"{foretold} at {count(found.get('at_connections'))} connections"
     if (at_s := number(found.get("at_s"))) is not None:
-        said += f" in second {at_s:,.1f}"
-    limit = scalar(found.get("observed_limit"))
-    seen = f"{'no limit' if limit == 'none' else limit} at {count(found.get('observed_at'))}"
-    came = found.get("as_predicted")
-    judged, tone = (
-        ("as predicted", "good") if came is True else ("NOT as predicted", "bad") if came is False else ("", "")
-    )
-    return f"{said}; observed {seen}" + (f": {judged}" if judged else ""), tone
+        said += f", {seconds(at_s)} after the start"
+    reached = count(found.get("observed_at"))
+    seen = {"none": f"no limit, {reached} connections", "incomplete": f"the run cut off at {reached}"}
+    said += f"; observed {seen.get(limit, f'{limit} at {reached}')}"
+    if came is False:
+        return f"{said}: NOT as predicted", "bad"
+    if came is not True:
+        return said, ""
+    # A plan without a limit holds also where something limited the run that no plan can know.
+    beyond = possible and limit not in ("none", foretold) and not part(summary, "churn")
+    return f"{said}{', which no plan foretells: otherwise' if beyond else ':'} as predicted", "good"
 
 
 def other_side(summary: Mapping[str, Any]) -> str | None:

@@ -83,24 +83,51 @@ def test_what_is_missing_is_no_failure(report: dict[str, Any]) -> None:
     assert plan_lines(report)
 
 
+POSSIBLE = "no limit, the first would be four-tuples at 100 connections"
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [
         (
             {"at_s": 1.4, "possible": False, "observed_limit": "four-tuples", "as_predicted": True},
-            ("four-tuples at 100 in second 1.4; observed four-tuples at 99: as predicted", "good"),
+            (
+                "four-tuples at 100 connections, 1.40 s after the start; observed four-tuples at 99: as predicted",
+                "good",
+            ),
         ),
         (
             {"possible": True, "observed_limit": "none", "as_predicted": True},
-            ("no limit, the first would be four-tuples at 100; observed no limit at 99: as predicted", "good"),
+            (
+                f"{POSSIBLE}; observed no limit, 99 connections: as predicted",
+                "good",
+            ),
+        ),
+        (
+            {"possible": True, "observed_limit": "generator", "as_predicted": True},
+            (
+                f"{POSSIBLE}; observed generator at 99, which no plan foretells: otherwise as predicted",
+                "good",
+            ),
+        ),
+        (
+            {"possible": True, "observed_limit": "four-tuples", "as_predicted": True},
+            ("four-tuples at 100 connections; observed four-tuples at 99: as predicted", "good"),
+        ),
+        (
+            {"possible": True, "observed_limit": "incomplete", "as_predicted": None},
+            (f"{POSSIBLE}; observed the run cut off at 99", ""),
         ),
         (
             {"possible": True, "observed_limit": "memory", "as_predicted": False},
-            ("no limit, the first would be four-tuples at 100; observed memory at 99: NOT as predicted", "bad"),
+            (
+                f"{POSSIBLE}; observed memory at 99: NOT as predicted",
+                "bad",
+            ),
         ),
         (
             {"possible": False, "observed_limit": "interrupted", "as_predicted": None},
-            ("four-tuples at 100; observed interrupted at 99", ""),
+            ("four-tuples at 100 connections; observed interrupted at 99", ""),
         ),
     ],
 )

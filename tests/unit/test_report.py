@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import io
 import json
@@ -11,15 +12,31 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from loadgen import rundir, sides
+from loadgen.errors import LoadgenError
 from loadgen.metrics import histogram
-from loadgen.report import charts, columns, heat, html, kernel_charts, latency_charts, text, words
+from loadgen.report import (
+    charts,
+    columns,
+    compare_html,
+    compare_text,
+    heat,
+    html,
+    junit,
+    kernel_charts,
+    latency_charts,
+    markdown,
+    text,
+    words,
+)
 
 Run = dict[str, Any]
 ATTACK = "</script><img src=x onerror=alert(1)><!--\u2028\u202e\x1b[2J'\"&"
@@ -1092,3 +1109,75 @@ def test_time_wait_at_the_sinks_of_an_ordinary_run_is_told_when_there_was_any() 
 def test_a_closed_loop_that_left_no_verdict_counts_what_it_started() -> None:
     summary = {"churn": {"loop": "closed"}, "outcomes": {"established": 3}, "arrivals": {"started": 4}}
     assert words.headline(summary).startswith("3 of 4 connections started were established")
+
+
+# --- files that somebody edited -----------------------------------------------------------------------
+
+GONE = object()
+ODD: list[Any] = [GONE, None, True, -1, 3.5, math.nan, 10**400, "", "x\x00\ud800", [], {}, [[]], ["a", None], {"a": 1}]
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) in a JSON document."""
+    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+    inner = [place for _, one in pairs if isinstance(one, dict | list) for place in places(one)]
+    return [*((value, key) for key, _ in pairs), *inner]
+
+
+def spoil(document: Any, changes: list[tuple[int, Any]]) -> None:
+    """Put something odd into some of the places of a document."""
+    for number, odd in changes:
+        container, key = (found := places(document))[number % len(found)]
+        if odd is not GONE:
+            container[key] = copy.deepcopy(odd)
+        elif isinstance(container, dict):
+            del container[key]
+
+
+def spoilt_run(number: int, changes: list[tuple[int, Any]]) -> Run:
+    small: dict[str, Any] = {"connections": 100, "sources": 2, "ramp_s": 1.0, "hold_s": 1.0}
+    runs = (lambda: recorded_run(**small), lambda: recorded_run(failing=True, **small), churned_run)
+    document = {key: json.loads(json.dumps(value)) for key, value in runs[number]().items()}
+    document["series"] = document["series"][:5]
+    # Half of it in the summary, of which everything makes something.
+    spoil(document["summary"], changes[: len(changes) // 2 + 1])
+    spoil({key: document[key] for key in ("plan", "host", "series", "events")}, changes)
+    for key in ("series", "events"):  # a line that is no object is refused when it is read
+        document[key] = [line for line in document[key] if isinstance(line, dict)]
+    return document
+
+
+spoils = st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(ODD)), min_size=1, max_size=4)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2), spoils)
+def test_whatever_was_spoilt_a_run_is_rendered(number: int, changes: list[tuple[int, Any]]) -> None:
+    spoilt = spoilt_run(number, changes)
+    summary = spoilt["summary"]
+    said = [
+        html.render(**spoilt),
+        markdown.render(summary, directory="d"),
+        junit.render(summary, directory="d"),
+        *text.summary_lines(summary),
+    ]
+    assert "\n".join(said).encode()
+    assert ElementTree.fromstring(said[2]).tag == "testsuites"
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2), spoils)
+def test_whatever_was_spoilt_a_comparison_is_made_or_refused_in_words(number: int, changes: list[Any]) -> None:
+    def given_as(label: str, run: Run) -> sides.Given:
+        parts = {key: run[key] for key in ("scenario_text", "plan", "host", "series", "events", "summary")}
+        return sides.Given(label, label, (rundir.Run(Path(label), **parts),))
+
+    whole, spoilt = given_as("A", spoilt_run(number, [])), given_as("B", spoilt_run(number, changes))
+    try:
+        found = sides.compared([whole, spoilt], anyway=True)
+    except LoadgenError:
+        return
+    series = {one.name: one.runs[0].series for one in (whole, spoilt)}
+    assert compare_html.page(found, series).encode()
+    assert "\n".join(line for _, line in compare_text.lines(found, 80)).encode()
+    assert json.dumps(found.to_json())

@@ -61,4 +61,4 @@ def test_by_default_it_is_results(results: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_none_of_that_name(results: Path) -> None:
-    assert invoke(str(results), "--scenario", "other").stdout == f"no runs in {results}\n"
+    assert invoke(str(results), "--scenario", "other").stdout == f"no runs of scenario other in {results}\n"

@@ -38,7 +38,10 @@ def test_the_same_needs_no_word() -> None:
 @pytest.mark.parametrize(
     ("side", "said"),
     [
-        (other(summary={"churn": {"loop": "open"}}), "what was done with connections: hold in A, churn in B"),
+        (
+            other(summary={"churn": {"loop": "open"}}),
+            "connections: held open in A, opened and closed all the time (churn) in B",
+        ),
         (other(plan={**RUN.plan, "transport": "udp"}), "transport: tcp in A, udp in B"),
         (
             other(summary={"arrivals": {"started": 0}, "incomplete_because": "Ctrl-C"}),

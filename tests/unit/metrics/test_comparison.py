@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.metrics.comparable import Side, Subject
-from loadgen.metrics.comparison import Comparison, Group, Judgement, Result, Row, compare
+from loadgen.metrics.comparison import TAIL_NOISE_OF_ONE, Comparison, Group, Judgement, Result, Row, compare
 from loadgen.metrics.measures import MEASURES, Better, Measure, measure
 from loadgen.metrics.spread import Spread
 
@@ -65,10 +65,11 @@ def test_nothing_differs_from_itself(runs: list[dict[str, Any]]) -> None:
 
 @given(st.sampled_from(MEASURES), values, values)
 def test_one_rule_for_noise(one: Measure, before: list[float], after: list[float]) -> None:
-    """What is not noise between two cells is a difference here, and nothing else is."""
+    """What is not noise between two cells is a difference here, and nothing else is; of tails not all of it."""
     base, other = Spread.of(before), Spread.of(after)
     judgement = Row(one, base, other).judgement
-    if base.is_noise(other):
+    alone = min(len(before), len(after)) == 1
+    if base.is_noise(other) or (one.tail and alone and base.share_of_difference(other) < TAIL_NOISE_OF_ONE):
         assert judgement in (Judgement.NOISE, Judgement.SAME)
     elif one.better is Better.NEITHER:
         assert judgement is Judgement.CHANGED
@@ -83,10 +84,34 @@ def test_a_single_run_tells_only_much_and_says_so() -> None:
     assert found.single
     assert found.verdict == (
         "B cannot be told from A: no figure differs beyond noise. "
-        "A single run on a side tells no difference below 50 %."
+        "With a single run on a side, only what doubled or halved counts (p99, p99.9 and lag: fourfold)."
     )
     found = compare(side("A", {"rate": 1000.0}), side("B", {"rate": 500.0}))
     assert found.verdict.startswith("B is worse than A: rate 500/s instead of 1,000/s (-50 %).")
+
+
+@pytest.mark.parametrize(
+    ("p99_us", "runs", "judgement"),
+    [
+        (310.0, 1, Judgement.NOISE),
+        (400.0, 1, Judgement.WORSE),
+        (25.0, 1, Judgement.BETTER),
+        (310.0, 2, Judgement.WORSE),
+    ],
+)
+def test_one_stall_in_a_single_run_is_no_difference(p99_us: float, runs: int, judgement: Judgement) -> None:
+    def runs_with(us: float) -> list[dict[str, Any]]:
+        return [{"latency_us": {"connect": {"count": 1000, "p50": us, "p99": us}}}] * runs
+
+    found = rows_of(compare(side("A", *runs_with(100.0)), side("B", *runs_with(p99_us))))
+    assert found["connect_p99_us"].judgement is judgement
+    assert found["connect_p50_us"].judgement in (Judgement.WORSE, Judgement.BETTER)
+
+
+def test_the_verdict_has_its_figures_in_the_units_of_the_table() -> None:
+    one, two = ({"cost_us": [us] * 10} for us in (54.7, 1130.0))
+    found = compare(side("A", one), side("B", two))
+    assert "CPU per connection 1.13 ms instead of 54.7 us (+1966 %)" in found.verdict
 
 
 def test_repetitions_tell_less() -> None:

@@ -71,3 +71,14 @@ def test_long_sentences_take_two_lines_and_names_stay_whole() -> None:
 
 def test_nothing() -> None:
     assert plain() == ["no runs in results"]
+
+
+def test_none_of_a_scenario() -> None:
+    (line,) = runs_text.lines([], RESULTS, 80, scenario="a\nb")
+    assert line == ("row", "no runs of scenario a\\nb in results")
+
+
+def test_a_name_with_a_line_feed_and_an_escape_stays_on_its_line() -> None:
+    said = plain(replace(RUN, path=RESULTS / "a\n\x1b[31m"))
+    assert said[0] == "2026-01-31 12:00  results/a\\n\\x1b[31m"
+    assert not any("\n" in line for line in said)
