@@ -2,8 +2,13 @@
 PYTHON ?= python3
 SCENARIO ?= scenarios/past-64k.yaml
 BIN := .venv/bin
+# A third of the time the end-to-end tests wait: three at a time keep two cores busy, more only wait for their turn.
+PYTEST := $(BIN)/pytest -n 3 --dist worksteal
 # Without a time limit of its own a package index that does not answer would hold `make run` up for good.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
+
+# Many containers set it; then every process of the tests would compile all of loadgen anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run million test check unit lab e2e browser bench schemas screenshots verify-vendor clean
@@ -20,7 +25,7 @@ million: .venv/.run ## 1,000,000 connections held for a minute, both ends here (
 	$(BIN)/loadgen run scenarios/million.yaml
 
 test: .venv/.dev ## every test: unit, lab, end to end, browser
-	$(BIN)/pytest -n 2 tests
+	$(PYTEST) tests
 
 check: .venv/.dev ## style, types, import rules
 	$(BIN)/ruff check .
@@ -35,7 +40,7 @@ lab: .venv/.dev ## the tests that use real sockets, each in a throwaway namespac
 	$(BIN)/pytest -n 2 tests/lab
 
 e2e: .venv/.dev ## the tests that use the command line as a user does
-	$(BIN)/pytest -n 2 tests/e2e
+	$(PYTEST) tests/e2e
 
 browser: .venv/.dev ## the tests that look at the pages in Debian's chromium; skipped without it
 	$(BIN)/pytest -n 2 tests/browser

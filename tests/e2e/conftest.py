@@ -305,13 +305,19 @@ class Loadgen:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """That of the tests without what would change colours or width, and with the checkout on the path."""
+    """That of the tests without what would change colours or width, with the checkout on the path, and with bytecode.
+
+    Where PYTHONDONTWRITEBYTECODE is set, as in many containers, every process would compile all of loadgen anew.
+    """
     kept = {key: value for key, value in os.environ.items() if key not in _UNWANTED}
     return {**kept, "PYTHONPATH": str(CHECKOUT), **changes}
 
 
 _UNWANTED: Final = frozenset(
-    {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "COLORTERM", "PYTHONPATH", "GITHUB_STEP_SUMMARY"}
+    {
+        *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "COLORTERM"),
+        *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "GITHUB_STEP_SUMMARY"),
+    }
 )
 
 

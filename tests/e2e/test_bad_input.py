@@ -2,18 +2,22 @@
 
 Targets beyond loopback stand here only to be refused, and every command runs in a namespace without
 a single interface that is up, so that a refusal that failed would reach nobody.
+
+The many cases are children of one process (refusals.py); those further down are commands of their own, as everywhere.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .conftest import Loadgen, assert_one_message, mounted
+from .refusals import Refusals
 
 NO_NETWORK = ("unshare", "-rn")
 
@@ -142,19 +146,27 @@ SCENARIOS = [
         "too many for the machine",
         3,
         ("need", "have", "open fewer connections"),
-        changes={"connections": 10_000_000, "sources": {"addresses": "127.1.0.0-127.1.255.255"}},
+        changes={"connections": 10_000_000, "sources": {"addresses": "127.1.0.0-127.1.1.255"}},
     ),
 ]
 
 
+@pytest.fixture(scope="module")
+def refusals() -> Iterator[Refusals]:
+    """All of them where no interface is up."""
+    refusals = Refusals(*NO_NETWORK)
+    yield refusals
+    refusals.close()
+
+
 @pytest.mark.parametrize("bad", SCENARIOS, ids=lambda bad: bad.name)
-def test_refused(loadgen: Loadgen, bad: Bad) -> None:
+def test_refused(loadgen: Loadgen, refusals: Refusals, bad: Bad) -> None:
     if bad.text is None:
         path = loadgen.scenario(**(bad.changes or {}))
     else:
         path = loadgen.home / "bad.yaml"
         path.write_bytes(bad.text.encode(errors="surrogateescape"))
-    done = loadgen("run", path.name, *bad.args, prefix=NO_NETWORK)
+    done = refusals(loadgen.home, "run", path.name, *bad.args)
     assert done.code == bad.code, done.err
     message = assert_one_message(done)
     for words in bad.says:
@@ -180,8 +192,8 @@ def test_refused(loadgen: Loadgen, bad: Bad) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_arguments_that_cannot_be_meant(loadgen: Loadgen, args: list[str], says: str) -> None:
-    done = loadgen(*args, prefix=NO_NETWORK)
+def test_arguments_that_cannot_be_meant(tmp_path: Path, refusals: Refusals, args: list[str], says: str) -> None:
+    done = refusals(tmp_path, *args)
     assert done.code == 2, done.err
     assert says in assert_one_message(done)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from .conftest import CHECKOUT, Loadgen
-from .test_scenarios import ELSEWHERE
 
 SCENARIOS = sorted((CHECKOUT / "scenarios").glob("*.yaml"))
 COMMANDS = ("run", "plan", "sink", "report", "facts", "schema", "man", "watch", "doctor", "compare", "runs")
@@ -64,20 +62,6 @@ def test_the_schema_is_json(loadgen: Loadgen) -> None:
     for path in SCENARIOS:
         keys = re.findall(r"^([a-z_]+):", path.read_text(), re.MULTILINE)
         assert set(keys) <= set(schema["properties"])
-
-
-@pytest.mark.parametrize("path", [path for path in SCENARIOS if path.stem in ELSEWHERE], ids=lambda path: path.stem)
-def test_every_scenario_that_comes_with_loadgen_runs(loadgen: Loadgen, path: Path) -> None:
-    """A hundredth of it, so that it is planned and not only read; test_scenarios.py runs the small ones whole."""
-    churn = "\nchurn:" in path.read_text()
-    settings = ["connections=100", "hold=0s"]
-    if churn:
-        settings = ["churn.duration=100ms", "repeat=1", "matrix={close: [rst, target]}"]
-    done = loadgen("run", path, "--json", *(word for one in (*settings, "expect=[]") for word in ("--set", one)))
-    assert done.code == 0, done.err
-    cells = done.summary.get("cells", [{"runs": [done.summary]}])
-    established = {run["outcomes"]["established"] for cell in cells for run in cell["runs"]}
-    assert established == {100} or (churn and min(established) > 0)
 
 
 def test_the_documentation_names_every_command() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .conftest import CHECKOUT, Loadgen, assert_adds_up, assert_one_message, lines_of, wait_until
+from .refusals import Refusals
 
 TWO_BY_TWO = {"sources.strategy": ["late-range", "explicit"], "lab.sysctls.net.ipv4.tcp_tw_reuse": [0, 1]}
 CELL_FILES = {"scenario.yaml", "plan.json", "host.json", "series.jsonl", "events.jsonl", "summary.json", "report.html"}
@@ -226,21 +228,33 @@ def test_a_skipped_cell_is_tried_again_and_only_its_first_round_is_refused(loadg
     assert rounds_of(done.run / "events.jsonl") == [(0, 1), (1, 1), (0, 2), (1, 1)]
 
 
-def test_what_cannot_be_resumed_is_said_with_the_remedy(loadgen: Loadgen) -> None:
+@pytest.fixture
+def refusals() -> Iterator[Refusals]:
+    """Where labs are made as everywhere else."""
+    refusals = Refusals()
+    yield refusals
+    refusals.close()
+
+
+def test_what_cannot_be_resumed_is_said_with_the_remedy(loadgen: Loadgen, refusals: Refusals) -> None:
     file = loadgen.scenario(connections=5, matrix={"hold": ["0s", "10ms"]})
     run = loadgen("run", file).run
+
+    def refused(*args: str | Path) -> tuple[int, str]:
+        done = refusals(loadgen.home, "run", *args)
+        return done.code, " ".join(assert_one_message(done).split())
+
     for args in ((file, "--resume", run), ("--resume", run, "--set", "hold=1s"), ("--resume", run, "--out", "other")):
-        done = loadgen("run", *args)
-        assert done.code == 2
-        assert "--resume goes on" in " ".join(assert_one_message(done).split())
-    done = loadgen("run")
-    assert (done.code, "--resume RUN" in assert_one_message(done)) == (2, True)
+        code, message = refused(*args)
+        assert (code, "--resume goes on" in message) == (2, True), message
+    code, message = refused()
+    assert (code, "--resume RUN" in message) == (2, True), message
     for no_matrix in (run / "cells" / "0", loadgen.home / "nowhere", file):
-        done = loadgen("run", "--resume", no_matrix)
-        assert (done.code, "is no matrix that could be resumed" in assert_one_message(done)) == (2, True)
+        code, message = refused("--resume", no_matrix)
+        assert (code, "is no matrix that could be resumed" in message) == (2, True), message
     matrix = run / "matrix.json"
     good = matrix.read_text()
-    for change, code, said in (
+    for change, expected, said in (
         ({"kernel": "2.6.32"}, 3, "cells of two kernels cannot be compared"),
         ({"repeat": 2}, 2, "means other cells than matrix.json"),
         ({"overrides": ["matrix.hold=[1s, 2s]"]}, 2, "means other cells than matrix.json"),
@@ -248,8 +262,8 @@ def test_what_cannot_be_resumed_is_said_with_the_remedy(loadgen: Loadgen) -> Non
         ({"repeat": -1}, 2, "not a matrix of this version"),
     ):
         matrix.write_text(json.dumps(json.loads(good) | change))
-        done = loadgen("run", "--resume", run)
-        assert (done.code, said in assert_one_message(done)) == (code, True), done.err
+        code, message = refused("--resume", run)
+        assert (code, said in message) == (expected, True), message
     matrix.write_text(good)
     assert loadgen("run", "--resume", run).code == 0
 

@@ -37,7 +37,7 @@ CASES = [
     Case("drops a share", {"sink": {"drop": "25%"}}, COUNT // 4, RESET, 3 * COUNT // 4, {"reset", "lost"}),
     Case("never answers", {"sink": {"speaks": "nothing"}}, COUNT, SILENCE, 0, {"unanswered"}),
     Case("never reads", {"sink": {"read": "0/s"}}, COUNT, SILENCE, 0, {"unanswered"}),
-    Case("answers too late", {"sink": {"delay": "1m"}}, COUNT, SILENCE, 0, {"unanswered"}),
+    Case("answers too late", {"sink": {"delay": "5s"}}, COUNT, SILENCE, 0, {"unanswered"}),
     Case(
         "reads too slowly",
         {"sink": {"read": "100/s"}},

@@ -129,7 +129,7 @@ def test_plan_versus_observed_is_shown_in_text_and_report(loadgen: Loadgen) -> N
     scenario = loadgen.scenario(lab=LAB, connections=150, close="rst")
     done = loadgen("run", scenario, "--force", "--quiet")
     assert done.code == 0, done.err
-    said = "four-tuples at 100; observed four-tuples at 100: as predicted"
+    said = "four-tuples at 100 connections; observed four-tuples at 100: as predicted"
     assert said in " ".join(done.out.split())
     assert f"Plan versus observed: {said}" in (done.run / "report.html").read_text()
 

@@ -138,7 +138,7 @@ def test_churn_resumes_sessions(loadgen: Loadgen, close: str, protocol: str) -> 
         tls={"resume": True},
         protocol=protocol,
         connections=None,
-        churn={"duration": "500ms", "concurrency": 4},
+        churn={"duration": "1s", "concurrency": 4},
         workers=1,
         close=close,
     )

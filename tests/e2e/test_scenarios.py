@@ -66,8 +66,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "tls-resumption": {"traffic.resumed": (80, 99), "traffic.tls": True, "sink.accepted": (90, 100)},
     "fd-limit": {"outcomes.established": (250, 299), "open.lost": 0, "verdict.limit": "descriptors"},
 }
-#: Tested elsewhere: the main job in test_run.py and test_help.py, the table of a matrix with the matrix, churn
-#: in test_churn.py, and a million (at a small scale) with the heartbeat in test_run.py.
+#: Run elsewhere: the main job and a million (at a small scale, with the heartbeat) in test_run.py, the parity cliff in
+#: test_matrix.py, churn in test_churn.py.
 ELSEWHERE = {
     "past-64k",
     "parity-cliff",
