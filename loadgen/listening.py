@@ -101,6 +101,11 @@ class Sinks:
         entry, *rest = [entered, "loadgen.sink:main"] if entered else ["loadgen.sink:main"]
         await self._fleet.start(SINK, entry, shards, *rest, blocks_fd=self._blocks.fd, timeout_s=timeout_s)
 
+    def close(self) -> None:
+        """Forget what they counted; harmless when repeated."""
+        if self._blocks:
+            self._blocks.close()
+
     def close_first(self) -> None:
         """Have them close all that they hold."""
         self._fleet.tell(SINK, do="close")

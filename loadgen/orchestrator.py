@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -130,6 +131,8 @@ class Orchestrator:
         self._snapshots: Snapshots | None = None
         self._writer: rundir.RunWriter | None = None
         self._fleet: Fleet | None = None
+        #: Closes the memory shared with workers and sinks: whoever makes many runs would be out of descriptors.
+        self._shared = ExitStack()
         self._telemetry: Telemetry | None = None
         self._early_events: list[dict[str, Any]] = []
         self._losses: list[asyncio.Task[None]] = []
@@ -171,6 +174,8 @@ class Orchestrator:
             if self._telemetry:
                 self._telemetry.close()
             await fleet.stop()
+            self._snapshots = None
+            self._shared.close()
         return self._conclude(writer)
 
     def _open_run_directory(self, plan: Plan, facts: HostFacts) -> rundir.RunWriter:
@@ -196,10 +201,12 @@ class Orchestrator:
 
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
         self._sinks = Sinks(fleet, plan, strangers=len(self._scenario.probes), certificates=self._certificates)
+        self._shared.callback(self._sinks.close)
         entered = "loadgen.lab.namespace:in_sinks" if self._scenario.has_cable else None
         await self._sinks.start(facts.descriptors, facts.cpus, entered=entered, timeout_s=_READY_TIMEOUT_S)
         self._at_once = plan.workers if plan.stages or plan.churn else facts.cpus
         self._blocks = Blocks.create("loadgen-workers", block_dtype(len(plan.pairs)), plan.workers)
+        self._shared.callback(self._blocks.close)
         await fleet.start(
             WORKER,
             "loadgen.worker:main",

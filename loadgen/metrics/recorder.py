@@ -137,6 +137,12 @@ class Blocks:
         """New zeroed blocks; `name` only shows in /proc/<pid>/maps."""
         return cls(os.memfd_create(name, os.MFD_CLOEXEC), dtype, count)
 
+    def close(self) -> None:
+        """Let the memory go, which it does when nobody else has `records` either; harmless when repeated."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd, self.records = -1, self.records[:0].copy()
+
 
 def consistent_counters(record: Any) -> NDArray[np.int64]:
     """A copy of one block's counters in which every number belongs to the same instant."""

@@ -14,7 +14,7 @@ import traceback
 import warnings
 from collections import Counter as Tally
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,6 +111,14 @@ def in_child(body: Callable[[], T]) -> T:
     if not ended_well:
         raise value
     return value  # type: ignore[no-any-return]  # pickled by ourselves a moment ago
+
+
+def close_all_but(*kept: int) -> None:
+    """Let go of whatever a forked process has inherited, as an exec would: it counts against no limit here."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2 and fd not in kept:
+            with suppress(OSError):  # that of the listing itself is closed already
+                os.close(fd)
 
 
 def ip(command: str) -> None:
@@ -294,7 +302,7 @@ class Crew:
 
     async def __aexit__(self, *_: object) -> None:
         await self.fleet.stop()
-        os.close(self.blocks.fd)
+        self.blocks.close()
 
     async def muster(self) -> list[Member]:
         """Fork every worker and wait until all are ready."""

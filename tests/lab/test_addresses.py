@@ -306,12 +306,17 @@ def test_connections_are_spread_by_the_weights(connections: int, workers: int) -
 
 @pytest.mark.lab(RANGE)
 def test_where_a_heavy_pair_has_no_port_left_the_others_take_over() -> None:
-    """96 of 104 would be its share, and it has 64 ports; to find that out costs one attempt."""
+    """96 of 104 would be its share, and it has 64 ports; to find that out costs an attempt.
+
+    It rests for a millisecond then, and is asked again; after twelve denials nobody asks it any more.
+    """
     heavy = (
         Target(Endpoint("127.0.0.1", 9000), sink=False, weight=12),
         Target(Endpoint("127.0.0.1", 9001), sink=False),
     )
-    assert opened_by(heavy, ("127.0.0.2",), 104, 1) == [64, 39]
+    full, light = opened_by(heavy, ("127.0.0.2",), 104, 1)
+    assert full == 64
+    assert 104 - 64 - 12 <= light <= 39
 
 
 def opened_by(targets: tuple[Target, ...], sources: tuple[str, ...], connections: int, workers: int) -> list[int]:

@@ -68,6 +68,14 @@ def test_a_run_comes_back_with_its_figures_and_leaves_the_process_as_it_was(
     assert children() == before
 
 
+def test_run_after_run_leaves_no_descriptor(tmp_path: Path) -> None:
+    """Memory shared with workers and sinks is one: who makes a thousand runs in one process must not run out."""
+    run(Scenario.of(SMALL), results=tmp_path)
+    before = os.listdir("/proc/self/fd")
+    run(Scenario.of(SMALL | {"matrix": {"connections": [4, 5]}}), results=tmp_path)
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_what_did_not_hold_is_said(tmp_path: Path) -> None:
     result = run(Scenario.of(SMALL | {"connections": 12}), results=tmp_path, force=True)
     assert result.exit_code is ExitCode.EXPECTATION

@@ -20,7 +20,7 @@ from loadgen.link import Link
 from loadgen.metrics.recorder import Blocks
 from loadgen.model import Endpoint
 
-from .support import PROC_NET, alive, child, listen, reset, until
+from .support import PROC_NET, alive, child, close_all_but, listen, reset, until
 
 HERE: Final = Endpoint("127.0.0.1", 9000)
 pytestmark = pytest.mark.lab("40000 41999")
@@ -38,7 +38,7 @@ class Sinks:
         self, keep: ExitStack, endpoints: Sequence[Endpoint], count: int, rows: int, descriptors: int, **manners: Any
     ) -> None:
         self.blocks = Blocks.create("test-sinks", sink.block_dtype(rows), count)
-        keep.callback(os.close, self.blocks.fd)
+        keep.callback(self.blocks.close)
         self.links: list[Link] = []
         self.pids: list[int] = []
         self.reports: list[dict[str, str] | None] = []
@@ -46,10 +46,8 @@ class Sinks:
             ours, theirs = Link.pair()
             shard = sink.SinkShard(tuple(endpoints), index, count, rows, descriptors, **manners)
 
-            def body(shard: sink.SinkShard = shard, theirs: Link = theirs, ours: Link = ours) -> None:
-                ours.close()
-                for link in self.links:
-                    link.close()
+            def body(shard: sink.SinkShard = shard, theirs: Link = theirs) -> None:
+                close_all_but(theirs.fileno(), self.blocks.fd)
                 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
                 resource.setrlimit(resource.RLIMIT_NOFILE, (min(descriptors, hard), hard))
                 sink.main(shard, os.dup(theirs.fileno()), self.blocks.fd)
