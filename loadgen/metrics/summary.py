@@ -326,11 +326,14 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[st
         )
     elif agrees and theirs == ours:
         text = "Every source address has the same count of connections on both sides."
+    cut_off = series[-1]["phase"] != Phase.DONE.value and not agrees
+    if cut_off:
+        text += " Both were counted while the run was on its way, at moments of their own."
     return {
         "accepted": accepted,
         "open_peak": max(line["open"] for line in seen),
         "end_of_hold": (_end_of(series, Phase.HOLD, Phase.RAMP, Phase.CHURN).get("sink") or last)["open"],
-        "agrees": agrees,
+        "agrees": None if cut_off else agrees,
         "text": text,
         "source_ports": sum(row["source_ports"] for row in last.get("sources", ())),
         "sources": list(last.get("sources", ())),

@@ -114,9 +114,10 @@ def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
     if beat:
         found += labelled("heartbeat", beat[0], width, "" if beat[1] else "bad")
     if sink:
-        agrees = sink.get("agrees") is True
+        agrees, cut_off = sink.get("agrees") is True, sink.get("agrees", False) is None
         accepted, peak = words.count(sink.get("accepted")), words.count(sink.get("open_peak"))
-        reason = "both sides agree" if agrees else f"THE SIDES DISAGREE: {sink.get('text') or 'no reason given'}"
+        head = "not counted to the end" if cut_off else "THE SIDES DISAGREE"
+        reason = "both sides agree" if agrees else f"{head}: {sink.get('text') or 'no reason given'}"
         had = words.part(sink, "datagrams")
         first = (
             f"{accepted} endpoints heard, {words.count(had.get('received'))} datagrams"
@@ -124,7 +125,7 @@ def _connections(summary: Mapping[str, Any], width: int) -> list[Line]:
             else f"{accepted} accepted, at most {peak} open"
         )
         said = f"{first}; {reason}"
-        found += labelled("other side", said, width, "" if agrees else "bad")
+        found += labelled("other side", said, width, "" if agrees or cut_off else "bad")
     return found
 
 

@@ -61,8 +61,8 @@ class Sink(TypedDict):
     """the most open at once"""
     end_of_hold: Count
     """open at the end of the hold"""
-    agrees: bool
-    """whether both sides counted the same"""
+    agrees: bool | None
+    """whether both sides counted the same; null when the run was cut off before both had counted to the end"""
     text: str
     """in words"""
     source_ports: Count

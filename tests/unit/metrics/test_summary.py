@@ -296,6 +296,13 @@ def test_the_sides_disagree_on_the_whole(accepted: int) -> None:
     assert f"accepted {accepted} connections, this side established 99" in seen["text"]
 
 
+def test_of_a_run_that_was_cut_off_nobody_knows() -> None:
+    """Both counted on, and their last numbers are not of the same moment."""
+    seen = fold([{**SERIES[0], "established": 99, "sink": sink(98, 98)}])["sink"]
+    assert seen["agrees"] is None
+    assert "at moments of their own" in seen["text"]
+
+
 def test_the_sides_disagree_on_one_source() -> None:
     assert fold([*SERIES[:-1], {**SERIES[-1], "sink": sink(99, 0, 58, 41)}])["sink"]["agrees"] is False
 

@@ -142,6 +142,9 @@ RUNS: dict[str, dict[str, Any]] = {
     "killed in its first moment": folded(
         HELD, [line(0.0, "ramp", kernel={**KERNEL, "sampling": {"samples": 1, "listings": 0, "cpu_s": 0.0}})]
     ),
+    "killed before the sinks had counted": folded(
+        HELD, [line(1.0, "ramp", sink={"accepted": 1, "open": 1}, established=9)]
+    ),
     "killed at once": folded(HELD, [], started=False),
     "stalled": folded(HELD, series(), {"t_s": 1.0, "event": "worker-stalled", "text": "worker 0 stood still"}, ENDED),
 }  # fmt: skip
