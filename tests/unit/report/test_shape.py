@@ -192,7 +192,7 @@ def test_the_schema_is_one() -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_every_kind_of_summary_fits(kind: str) -> None:
-    VALIDATOR.validate(json.loads(json.dumps(ALL[kind])))
+    assert list(VALIDATOR.iter_errors(json.loads(json.dumps(ALL[kind])))) == []
 
 
 def test_between_them_the_kinds_have_every_key_that_the_schema_knows() -> None:
