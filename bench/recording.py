@@ -26,7 +26,8 @@ from loadgen import arrivals
 from loadgen.connector import Connector
 from loadgen.errors import LoadgenError
 from loadgen.launch.process import raise_descriptor_limit
-from loadgen.metrics.recorder import Latency, Recorder, block_dtype
+from loadgen.metrics.block import Latency, block_dtype
+from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.sourceports import strategy_for
 

@@ -12,7 +12,7 @@ from loadgen.capacity import sink_endpoints
 from loadgen.certificates import Certificates
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.launch.fleet import GONE, Fleet
-from loadgen.metrics.recorder import Blocks
+from loadgen.launch.shared_memory import Blocks
 from loadgen.model import CloseMode, Endpoint, Manners, Plan, Speaks, Transport
 
 #: What the fleet calls its sink processes.

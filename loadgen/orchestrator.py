@@ -19,30 +19,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from loadgen import format as fmt
 from loadgen import resolving, rundir
 from loadgen.certificates import Certificates, issue
 from loadgen.clock import NS_PER_S, now_ns
-from loadgen.errors import (
-    ExitCode,
-    IncompleteError,
-    InterruptedRunError,
-    LoadgenError,
-    ResultsError,
-    UsageError,
-)
+from loadgen.errors import ExitCode, IncompleteError, InterruptedRunError, LoadgenError, ResultsError, UsageError
 from loadgen.kernel.host import HostFacts
 from loadgen.launch.fleet import GONE, Fleet, Member, how_it_ended
+from loadgen.launch.shared_memory import Blocks
 from loadgen.listening import SINK, Sinks
 from loadgen.metrics import matrix as matrices
-from loadgen.metrics.recorder import Blocks, Counter, block_dtype
+from loadgen.metrics.block import Counter, block_dtype
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.metrics.summary import broken_invariants
 from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
-from loadgen.report import words
 from loadgen.scenario import Scenario
+from loadgen.shard import sizes_of
 from loadgen.survey import survey
 from loadgen.telemetry import Telemetry
-from loadgen.worker import sizes_of
 
 WORKER: Final = "worker"
 
@@ -95,7 +89,7 @@ class Result:
         if not self.summary["complete"]:
             reasons.append(f"incomplete: {self.summary['incomplete_because']}")
         reasons += [
-            f"expected {row['expression']}, observed {words.scalar(row['observed'])}"
+            f"expected {row['expression']}, observed {fmt.scalar(row['observed'])}"
             for row in matrices.all_expectations(self.summary)
             if not row["passed"]
         ]

@@ -18,7 +18,7 @@ from loadgen.certificates import Certificates, issue
 from loadgen.errors import HostError, IncompleteError, UsageError
 from loadgen.kernel import sysctl
 from loadgen.launch.fleet import Fleet, Member, how_it_ended
-from loadgen.metrics.recorder import Blocks
+from loadgen.launch.shared_memory import Blocks
 from loadgen.model import Endpoint, Manners
 
 #: Source addresses told apart; later ones are counted together as "others".

@@ -32,8 +32,8 @@ import numpy as np
 from loadgen.certificates import Certificates
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError
+from loadgen.launch.shared_memory import Blocks
 from loadgen.link import Link
-from loadgen.metrics.recorder import Blocks
 from loadgen.model import Endpoint, Manners, Transport
 from loadgen.udpsink import DatagramPort, Datagrams
 

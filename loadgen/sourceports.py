@@ -22,13 +22,9 @@ from collections.abc import Container, Sequence
 from errno import EADDRINUSE, EAFNOSUPPORT, EINVAL
 from typing import Final, Protocol
 
+from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import Endpoint, PortRange, Strategy, Transport
 from loadgen.portring import PortRing, RestingRing
-
-#: ip(7), Linux 4.2: bind() takes the address only, connect() the port. socket.IP_BIND_ADDRESS_NO_PORT.
-IP_BIND_ADDRESS_NO_PORT: Final = 24
-#: ip(7), Linux 6.3: where this one socket's automatic port may come from. Not in Python 3.11's socket.
-IP_LOCAL_PORT_RANGE: Final = 51
 
 # Looked up once here instead of several times for each connection. The SOL_IP options are those of
 # AF_INET6 sockets, too: at IPPROTO_IPV6 the same numbers mean something else.

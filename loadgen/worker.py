@@ -12,14 +12,13 @@ import asyncio
 import resource
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pkgutil import resolve_name
 from time import process_time_ns, thread_time_ns
 from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import uvloop
-from numpy.typing import NDArray
 
 from loadgen import arrivals, protocols
 from loadgen.churn import Churner
@@ -30,9 +29,12 @@ from loadgen.datagrams import DatagramBeater, DatagramChurner, DatagramTalker
 from loadgen.exhaustion import Exhaustion
 from loadgen.freebind import Freebind
 from loadgen.heartbeat import Beater
+from loadgen.launch.shared_memory import Blocks
 from loadgen.link import Link
-from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
-from loadgen.model import CloseMode, Engine, Plan, PortRange, Shard, Transport
+from loadgen.metrics.block import block_dtype
+from loadgen.metrics.recorder import Recorder
+from loadgen.model import CloseMode, Engine, Shard, Transport
+from loadgen.shard import may_self_connect, order_of, schedule_of, sizes_of, slice_of
 from loadgen.sourceports import strategy_for
 from loadgen.tls import Client
 from loadgen.uring import connector as uring
@@ -43,54 +45,6 @@ from loadgen.uring.choice import choice_for
 _BATCH: Final = 64
 #: How often everything that is not counted per batch is published, and the loop's own lag is measured.
 _TICK_S: Final = 0.1
-
-
-def sizes_of(plan: Plan) -> list[int]:
-    """How many attempts each worker has scheduled; 0 in a closed loop, which has no schedule.
-
-    Evenly over the pairs; but where a port serves one target only and a worker has a slice of them,
-    evenly over the sources, because the slice has to do for all targets of a source together. With weights
-    every worker has an equal part of the whole, and divides it by them.
-    """
-    if plan.scheduled is None:
-        return [0] * plan.workers
-    if plan.weighted:
-        return [arrivals.part(plan.scheduled, index, plan.workers) for index in range(plan.workers)]
-    return arrivals.shard_sizes(plan.scheduled, plan.sharded_spaces, plan.workers)
-
-
-def schedule_of(shard: Shard) -> NDArray[np.int64]:
-    """Due times of this shard's attempts, in ns after the start: zeros where nothing is scheduled.
-
-    Returns: int64 (attempts of this shard,), non-decreasing.
-    """
-    plan = shard.plan
-    sizes = sizes_of(plan)
-    if not plan.stages:  # in a closed loop there are none
-        return np.zeros(sizes[shard.index], dtype=np.int64)
-    return arrivals.due_ns_of(plan.stages, arrivals.shard_arrivals(sizes, shard.index))
-
-
-def slice_of(shard: Shard) -> PortRange:
-    """The source ports that are this shard's alone; the kernel's own choice knows no slices."""
-    plan = shard.plan
-    if not plan.strategy.slices_ports:
-        return plan.ports
-    return arrivals.port_slices(plan.ports, plan.workers, frozenset(plan.skipped_ports))[shard.index]
-
-
-def may_self_connect(shard: Shard) -> list[bool]:
-    """For each pair: could a connection's source be its own target?"""
-    ports = slice_of(shard)
-    return [source == target.address and target.port in ports for source, target in shard.plan.pairs]
-
-
-def order_of(shard: Shard) -> Iterator[int] | None:
-    """The pairs of this shard's attempts where they have different weights; None: round robin does."""
-    if not shard.plan.weighted:
-        return None
-    turns = arrivals.Turns(shard.plan.weights)
-    return turns.following(arrivals.first_turn(sizes_of(shard.plan), turns, shard.index))
 
 
 #: Connections that are closed when their work is done, that have a heartbeat, that say something and are held.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loadgen import format as fmt
 from loadgen.commands import files, options
 from loadgen.commands.streams import EPILOG, complain, show
 from loadgen.errors import ExitCode
@@ -65,7 +66,7 @@ def compare(
     """
     from loadgen import sides as reading
     from loadgen.metrics import regression
-    from loadgen.report import compare_text, words
+    from loadgen.report import compare_text
 
     if html is not None:
         files.ready(html, "--html")
@@ -83,6 +84,6 @@ def compare(
         as_json=as_json,
     )
     for violation in violations:
-        complain(words.visible(violation))
+        complain(fmt.visible(violation))
     if violations:
         sys.exit(ExitCode.EXPECTATION)

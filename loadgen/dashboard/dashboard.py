@@ -15,7 +15,7 @@ from loadgen.dashboard.server import Server
 from loadgen.dashboard.watched import Ending, Watched
 from loadgen.errors import ExitCode, LoadgenError
 from loadgen.model import Endpoint, Plan
-from loadgen.report import charts, words
+from loadgen.report import charts, summary_rows
 
 
 class View(Protocol):
@@ -82,7 +82,7 @@ class Dashboard:
 
     def over(self, path: Path, summary: dict[str, Any], code: ExitCode) -> None:
         """It has ended, with this run directory."""
-        self._end(Ending(words.headline(summary), str(path / "report.html"), code))
+        self._end(Ending(summary_rows.headline(summary), str(path / "report.html"), code))
 
     def begin(self) -> None:
         """The next run of a matrix is about to begin."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from loadgen import format as fmt
 from loadgen.dashboard.watched import Notice, Watched
 from loadgen.live import wording
 from loadgen.live.figures import Figures, TimeWait
 from loadgen.live.occupancy import Filling
 from loadgen.metrics import histogram
 from loadgen.model import Phase, Plan
-from loadgen.report import words
 
 #: Rows of errors and of sources, the worst first.
 ROWS_MAX: Final = 20
@@ -30,10 +30,10 @@ def frame(watched: Watched, *, interrupts: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "state": "over" if ending else "running" if watched.line else "starting",
         "run": watched.run,
-        "place": words.visible(watched.place),
+        "place": fmt.visible(watched.place),
         "interrupts": interrupts,
         "notices": [_notice(one) for one in watched.notices],
-        "ending": {"text": words.visible(ending.text), "report": words.visible(ending.report), "code": ending.code}
+        "ending": {"text": fmt.visible(ending.text), "report": fmt.visible(ending.report), "code": ending.code}
         if ending
         else None,
     }
@@ -45,14 +45,14 @@ def frame(watched: Watched, *, interrupts: int) -> dict[str, Any]:
         "scenario": wording.name(plan),
         "phase": wording.PHASES[now.phase],
         "share": round(now.share, 4),
-        "time": words.seconds(now.t_s),
+        "time": fmt.seconds(now.t_s),
         "left": wording.left(now.left),
         "figures": figures(watched, plan, now),
         "errors": [
             {
-                "what": words.visible(f"{one.syscall} {one.errno}"),
-                "outcome": words.visible(one.outcome),
-                "count": words.count(one.count),
+                "what": fmt.visible(f"{one.syscall} {one.errno}"),
+                "outcome": fmt.visible(one.outcome),
+                "count": fmt.count(one.count),
             }
             for one in now.failures[:ROWS_MAX]
         ],
@@ -67,35 +67,33 @@ def figures(watched: Watched, plan: Plan, now: Figures) -> list[Figure]:
         _figure(
             "open",
             "Open",
-            words.count(line["open"]),
-            f"of {words.count(plan.connections)} {'at a time' if plan.churn else 'planned'}",
+            fmt.count(line["open"]),
+            f"of {fmt.count(plan.connections)} {'at a time' if plan.churn else 'planned'}",
         ),
         _figure(
             "established",
             "Established",
-            words.count(line["established"]),
-            f"{words.count(line['lost'])} lost, {words.count(line['in_flight'])} in flight",
+            fmt.count(line["established"]),
+            f"{fmt.count(line['lost'])} lost, {fmt.count(line['in_flight'])} in flight",
             bad=bool(line["lost"]),
         ),
-        _figure("rate", "Rate", words.rate(now.pace.established_per_s), _asked(plan, now)),
-        _figure("failed", "Failed", words.count(line["failed"]), _worst(now), bad=bool(line["failed"])),
+        _figure("rate", "Rate", fmt.rate(now.pace.established_per_s), _asked(plan, now)),
+        _figure("failed", "Failed", fmt.count(line["failed"]), _worst(now), bad=bool(line["failed"])),
         *_latencies(watched),
         *_occupancy(now),
         *_time_wait(now.time_wait),
-        _figure(
-            "lag", "Event loop lag, p99", words.latency(now.lag.p99_us) if now.lag else words.MISSING, "of workers"
-        ),
+        _figure("lag", "Event loop lag, p99", fmt.latency(now.lag.p99_us) if now.lag else fmt.MISSING, "of workers"),
         _figure(
             "workers",
             "Workers",
             f"{workers['alive']} of {plan.workers}",
-            f"{words.count(workers['stalled'])} stalled, {wording.cpu(now.pace.cpu_cores)}",
+            f"{fmt.count(workers['stalled'])} stalled, {wording.cpu(now.pace.cpu_cores)}",
             bad=bool(workers["stalled"]) or (workers["alive"] < plan.workers and now.phase is not Phase.DONE),
         ),
     ]
     if sink := line["sink"]:
-        accepted = f"{words.count(sink['accepted'])} accepted"
-        found.append(_figure("sink", "Open at the sinks", words.count(sink["open"]), accepted))
+        accepted = f"{fmt.count(sink['accepted'])} accepted"
+        found.append(_figure("sink", "Open at the sinks", fmt.count(sink["open"]), accepted))
     return found
 
 
@@ -104,16 +102,16 @@ def _figure(name: str, title: str, value: str, note: str = "", *, bad: bool = Fa
 
 
 def _notice(one: Notice) -> dict[str, str]:
-    return {"at": "" if one.t_s is None else words.seconds(one.t_s), "text": words.visible(one.text)}
+    return {"at": "" if one.t_s is None else fmt.seconds(one.t_s), "text": fmt.visible(one.text)}
 
 
 def _source(filling: Filling) -> dict[str, Any]:
     return {
-        "source": words.visible(filling.name),
-        "open": words.count(filling.open),
-        "capacity": words.count(filling.capacity),
+        "source": fmt.visible(filling.name),
+        "open": fmt.count(filling.open),
+        "capacity": fmt.count(filling.capacity),
         "share": round(filling.share, 4),
-        "said": words.percent(filling.share),
+        "said": fmt.percent(filling.share),
         "full": filling.share >= _FULL,
     }
 
@@ -121,17 +119,17 @@ def _source(filling: Filling) -> dict[str, Any]:
 def _asked(plan: Plan, now: Figures) -> str:
     """What the rate should be compared with."""
     if now.due_per_s is not None:
-        return f"{words.rate(now.due_per_s)} due"
+        return f"{fmt.rate(now.due_per_s)} due"
     if plan.ceiling is None:
         return "established per second"
-    return "no limit predicted" if plan.ceiling.per_s is None else f"at most {words.rate(plan.ceiling.per_s)} predicted"
+    return "no limit predicted" if plan.ceiling.per_s is None else f"at most {fmt.rate(plan.ceiling.per_s)} predicted"
 
 
 def _worst(now: Figures) -> str:
     if not now.line["failed"] or not now.failures:
         return "attempts that ended in an error"
     worst = now.failures[0]
-    return words.visible(f"mostly {worst.syscall} {worst.errno}")
+    return fmt.visible(f"mostly {worst.syscall} {worst.errno}")
 
 
 def _latencies(watched: Watched) -> list[Figure]:
@@ -140,8 +138,8 @@ def _latencies(watched: Watched) -> list[Figure]:
     for kind, title in (("connect", "Connect"), ("handshake", "TLS handshake"), ("exchange", "Exchange")):
         if counts := watched.totals.of_run(kind):
             dense = histogram.dense(counts)
-            p50, p99 = (words.latency(histogram.quantile_ns(dense, q) / 1e3) for q in (0.5, 0.99))
-            longest = words.latency(histogram.max_ns(dense) / 1e3)
+            p50, p99 = (fmt.latency(histogram.quantile_ns(dense, q) / 1e3) for q in (0.5, 0.99))
+            longest = fmt.latency(histogram.max_ns(dense) / 1e3)
             found.append(_figure(kind, f"{title}, median", p50, f"p99 {p99}, max {longest}"))
     return found
 
@@ -150,14 +148,12 @@ def _occupancy(now: Figures) -> list[Figure]:
     if not now.occupancy.fullest:
         return []
     worst = now.occupancy.fullest[0]
-    note = words.visible(f"{words.count(worst.open)} of {words.count(worst.capacity)}, {worst.name}")
-    return [_figure("occupancy", "Fullest source", words.percent(worst.share), note, bad=worst.share >= _FULL)]
+    note = fmt.visible(f"{fmt.count(worst.open)} of {fmt.count(worst.capacity)}, {worst.name}")
+    return [_figure("occupancy", "Fullest source", fmt.percent(worst.share), note, bad=worst.share >= _FULL)]
 
 
 def _time_wait(found: TimeWait | None) -> list[Figure]:
     if found is None:
         return []
-    there = "" if found.at_sinks is None else f"{words.count(found.at_sinks)} at the sinks, "
-    return [
-        _figure("time-wait", "TIME-WAIT", words.count(found.here), f"{there}{words.count(found.recycled)} recycled")
-    ]
+    there = "" if found.at_sinks is None else f"{fmt.count(found.at_sinks)} at the sinks, "
+    return [_figure("time-wait", "TIME-WAIT", fmt.count(found.here), f"{there}{fmt.count(found.recycled)} recycled")]

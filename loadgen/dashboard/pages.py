@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen import archive
-from loadgen.report import charts, html, words
+from loadgen import format as fmt
+from loadgen.report import charts, html
 
 HERE: Final = Path(__file__).parent
 RUNS_MAX: Final = 50
@@ -60,9 +61,9 @@ def runs(results: Path, href: Callable[[str], str]) -> list[dict[str, Any]]:
     """
     return [
         {
-            "began": words.visible(one.started_at),
-            "scenario": words.visible(one.scenario or one.name),
-            "said": words.visible(one.headline or one.problem or one.kind.value),
+            "began": fmt.visible(one.started_at),
+            "scenario": fmt.visible(one.scenario or one.name),
+            "said": fmt.visible(one.headline or one.problem or one.kind.value),
             "href": href(one.name) if not one.path.is_symlink() and _report_in(one.path) else "",
         }
         for one in archive.list_runs(results, RUNS_MAX)

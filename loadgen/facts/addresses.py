@@ -6,15 +6,7 @@ Sources: ip(7), IP_FREEBIND; ip-route(8), type local; ipv6(7); inet_addr_valid_o
 from __future__ import annotations
 
 from loadgen.facts.base import fact
-from loadgen.facts.experiment import (
-    FREEBIND6,
-    NO_PORT,
-    TARGET,
-    Address,
-    Bench,
-    add_local_route,
-    require_ipv6,
-)
+from loadgen.facts.experiment import FREEBIND6, NO_PORT, TARGET, Address, Bench, add_local_route, require_ipv6
 
 
 @fact(

@@ -11,17 +11,7 @@ d57f4b874946 "tcp: Update bind bucket state on port release" (Linux 6.18).
 from __future__ import annotations
 
 from loadgen.facts.base import CannotRunError, fact, ports
-from loadgen.facts.experiment import (
-    LOCAL,
-    NO_PORT,
-    OTHER,
-    REUSEADDR,
-    TARGET,
-    Address,
-    Bench,
-    require_ipv6,
-    reset,
-)
+from loadgen.facts.experiment import LOCAL, NO_PORT, OTHER, REUSEADDR, TARGET, Address, Bench, require_ipv6, reset
 
 THIRD: Address = (LOCAL, 9002)
 PORT: Address = (LOCAL, 40000)

@@ -9,18 +9,7 @@ import socket
 import struct
 
 from loadgen.facts.base import CannotRunError, fact, ports
-from loadgen.facts.experiment import (
-    LOCAL,
-    REUSEADDR,
-    TARGET,
-    Address,
-    Bench,
-    counters,
-    moved,
-    name,
-    rows,
-    until,
-)
+from loadgen.facts.experiment import LOCAL, REUSEADDR, TARGET, Address, Bench, counters, moved, name, rows, until
 from loadgen.kernel import snmp
 
 PORT: Address = (LOCAL, 40000)

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from loadgen.report import words
+from loadgen import format as fmt
 
 #: Names of rows stand in so many columns: `handshake`, `TIME-WAIT`.
 _LABEL: Final = 9
@@ -115,7 +115,7 @@ class Gauge:
 
     def line(self, width: int, *, ascii_only: bool) -> Text:
         """The bar takes what the rest leaves."""
-        percent = words.percent(self.share)
+        percent = fmt.percent(self.share)
         if cell_len(self.name) + _GAP + _PERCENT + _MARGIN > width:  # no bar, and no room to align anything
             name = self._name(width - _GAP - len(percent), ascii_only=ascii_only)
             return Text.assemble(name, " " * (_GAP if name else 0), percent)

@@ -8,12 +8,12 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
+from loadgen import format as fmt
 from loadgen.live import wording
 from loadgen.live.figures import LATENCIES, Figures, Recall
 from loadgen.live.rows import ERRORS_MAX
 from loadgen.live.view import Quiet
 from loadgen.model import Plan
-from loadgen.report import words
 
 #: Lines are this far apart, but for the first of a phase; a little less than a second, which no beat keeps exactly.
 _APART_S: Final = 0.9
@@ -42,12 +42,12 @@ def _parts(plan: Plan, figures: Figures) -> Iterator[str]:
     """What always is there first, then what a run has or may have."""
     line, pace = figures.line, figures.pace
     head = f"{figures.t_s:7.1f} s  {wording.PHASES[figures.phase]:8} "
-    rate = words.rate(pace.established_per_s)
+    rate = fmt.rate(pace.established_per_s)
     if figures.due_per_s is not None:
-        rate += f" of {words.rate(figures.due_per_s)} due"
+        rate += f" of {fmt.rate(figures.due_per_s)} due"
     if plan.churn:
         if plan.ceiling and plan.ceiling.per_s is not None:
-            rate += f" (predicted at most {words.rate(plan.ceiling.per_s)})"
+            rate += f" (predicted at most {fmt.rate(plan.ceiling.per_s)})"
         yield f"{head}{line['established']:>9,} established"
         yield rate
         yield f"{line['open']:,} open"
@@ -61,7 +61,7 @@ def _parts(plan: Plan, figures: Figures) -> Iterator[str]:
         yield left
     if figures.occupancy.fullest:
         fullest = figures.occupancy.fullest[0]
-        yield f"fullest {fullest.name} {words.percent(fullest.share)}"
+        yield f"fullest {fullest.name} {fmt.percent(fullest.share)}"
     if line["sink"]:
         yield f"sink {line['sink']['open']:,}"
     if figures.time_wait:
@@ -83,5 +83,5 @@ def _trouble(plan: Plan, figures: Figures) -> Iterator[str]:
     if workers["stalled"]:
         yield f"{workers['stalled']:,} stalled"
     for one in figures.failures[:ERRORS_MAX]:
-        now = f" ({words.rate(one.per_s)})" if one.per_s else ""
+        now = f" ({fmt.rate(one.per_s)})" if one.per_s else ""
         yield wording.one_line(f"{one.syscall} {one.errno} {one.count:,}{now}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from loadgen.metrics.recorder import PairColumn
+from loadgen.metrics.block import PairColumn
 from loadgen.model import Plan
 
 #: More than these no terminal shows.

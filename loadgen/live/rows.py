@@ -12,12 +12,12 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
+from loadgen import format as fmt
 from loadgen.live import wording
 from loadgen.live.figures import Failures, Figures, Spread
 from loadgen.live.frame import Blank, Gauge, Head, Labelled, Row
 from loadgen.live.occupancy import Occupancy
 from loadgen.model import Ceiling, Plan, Transport
-from loadgen.report import words
 
 #: Of kinds of errors so many are shown, the worst first.
 _ERROR_RANKS: Final = (4, 12, 15, 16)
@@ -51,10 +51,10 @@ def _counts(plan: Plan, figures: Figures) -> Iterator[Row]:
         yield Labelled(2, "churn", [established, Text(f"{line.get('closed', 0):,} closed")])
     yield Labelled(5 if plan.churn else 2, "open", [opened])
     failed = Text(f"{line['failed']:,}", style="red" if line["failed"] else "")
-    yield Labelled(6, "failed", [failed, _bad(line["lost"], "lost"), Text(f"{words.rate(pace.failed_per_s)} failing")])
-    rate = [Text(words.rate(pace.established_per_s))]
+    yield Labelled(6, "failed", [failed, _bad(line["lost"], "lost"), Text(f"{fmt.rate(pace.failed_per_s)} failing")])
+    rate = [Text(fmt.rate(pace.established_per_s))]
     if plan.stages:
-        rate.append(Text("" if figures.due_per_s is None else f"of {words.rate(figures.due_per_s)} due"))
+        rate.append(Text("" if figures.due_per_s is None else f"of {fmt.rate(figures.due_per_s)} due"))
     yield Labelled(3, "rate", rate)
     yield Labelled(10, "in flight", [Text(f"{line['in_flight']:,}")])
     if plan.ceiling:
@@ -63,7 +63,7 @@ def _counts(plan: Plan, figures: Figures) -> Iterator[Row]:
 
 def _predicted(ceiling: Ceiling) -> list[Text]:
     """The most that can go on for ever, and why."""
-    most = "no limit" if ceiling.per_s is None else f"at most {words.rate(ceiling.per_s)}"
+    most = "no limit" if ceiling.per_s is None else f"at most {fmt.rate(ceiling.per_s)}"
     return [Text(f"{most}: {ceiling.because}")]
 
 
@@ -118,7 +118,7 @@ def _spaces(found: Occupancy, room: int) -> Iterator[Row]:
         style = "bold red" if one.share >= _FULL else "yellow" if one.share >= _TIGHT else "green"
         yield Gauge(13 if place else 4, one.name, names, one.share, f"{one.open:,} of {one.capacity:,}", style)
     if shown and found.spaces > len(shown):
-        more, emptiest = f"and {found.spaces - len(shown):,} more", words.percent(found.emptiest)
+        more, emptiest = f"and {found.spaces - len(shown):,} more", fmt.percent(found.emptiest)
         yield Labelled(13, "", [Text(more), Text(f"the emptiest {emptiest}")])
 
 
@@ -134,7 +134,7 @@ def _failures(found: Sequence[Failures]) -> Iterator[Row]:
             continue
         one = shown[place]
         name = Text(names[place] + " " * (name_width - cell_len(names[place])), style="red")
-        more = [f"{one.count:{count_width},}", words.rate(one.per_s), wording.one_line(f"({one.outcome})")]
+        more = [f"{one.count:{count_width},}", fmt.rate(one.per_s), wording.one_line(f"({one.outcome})")]
         yield Labelled(rank, "error", [name, *map(Text, more)])
     left_out = len(found) - len(shown)
     yield Labelled(17, "", [Text(f"and {left_out} more kinds")]) if left_out else Blank(17)

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.text import Text
 
+from loadgen.format import visible
 from loadgen.model import Plan
-from loadgen.report.words import visible
 
 
 class View(Protocol):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from loadgen import format as fmt
 from loadgen.live.figures import TimeWait
 from loadgen.live.schedule import Left
 from loadgen.model import Phase, Plan
-from loadgen.report import words
 
 PHASES: Final = {
     Phase.RAMP: "opening",
@@ -22,7 +22,7 @@ MISSING: Final = "-"
 
 def one_line(text: str) -> str:
     """Other people's text so that it cannot drive a terminal, or take more than its line."""
-    return words.visible(" ".join(text.split()))
+    return fmt.visible(" ".join(text.split()))
 
 
 def name(plan: Plan) -> str:
@@ -34,13 +34,13 @@ def left(found: Left | None) -> str:
     """`20 s left`, `about 12 min 05 s left`; nothing where nobody knows."""
     if found is None:
         return ""
-    seconds = f"{found.seconds:.0f} s" if found.seconds < 119.5 else words.seconds(found.seconds)
+    seconds = f"{found.seconds:.0f} s" if found.seconds < 119.5 else fmt.seconds(found.seconds)
     return f"{'about ' if found.estimated else ''}{seconds} left"
 
 
 def latency(us: float | None) -> str:
     """Three digits and the unit that suits them."""
-    return MISSING if us is None else words.latency(us, "us")
+    return MISSING if us is None else fmt.latency(us, "us")
 
 
 def cpu(cores: float | None) -> str:

@@ -12,11 +12,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
+from loadgen.format import latency_text
 from loadgen.metrics import comparable, differences
 from loadgen.metrics.comparable import Side
 from loadgen.metrics.differences import Difference, Part
 from loadgen.metrics.effects import amount
-from loadgen.metrics.measures import MEASURES, Better, Measure, Unit, kinds_of_failure, latency_text
+from loadgen.metrics.measures import MEASURES, Better, Measure, Unit, kinds_of_failure
 from loadgen.metrics.spread import Spread, spread_of
 
 Json = Mapping[str, Any]

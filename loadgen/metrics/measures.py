@@ -5,7 +5,6 @@ Pure. One list for whoever compares runs, so that two of them never mean differe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -50,15 +49,6 @@ class Measure:
     aim: bool = False
     #: Whether a few slow moments make it, so that of two equal runs one may have twice as much.
     tail: bool = False
-
-
-def latency_text(us: float, micro: str = "us") -> str:
-    """Microseconds with three digits and the unit that suits them: 812 us, 1.24 ms, 3.01 s."""
-    limits = ((999.5, 1, micro), (999_500, 1_000, "ms"), (math.inf, 1_000_000, "s"))
-    divisor, unit = next((divisor, unit) for limit, divisor, unit in limits if abs(us) < limit)
-    scaled = us / divisor
-    digits = 0 if scaled == 0 or abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
-    return f"{scaled:,.{digits}f} {unit}"
 
 
 def at(*keys: str) -> Callable[[Json], Any]:

@@ -1,157 +1,26 @@
-"""One worker's numbers in shared memory: a block that outlives the process that fills it.
+"""The writing end of one worker's block: what the data plane counts.
 
-The orchestrator makes one anonymous memory file (memfd_create(2): no name, so nothing to clean up)
-with a block for each worker. The data plane counts in plain Python integers, which cost least, and
-publishes them once per batch; the orchestrator reads whenever it likes. Nobody waits for anybody.
-
-The counters that must agree with each other are kept twice. A worker writes the idle copy, then
-counts `updates` up, whose last bit says which copy is whole; so a reader, or the survivor of a
-SIGKILL, never sees half of an update, and a reader that was overtaken notices and reads again. (On
-processors that let others see two stores in another order, such as ARM, a reader may for some
-nanoseconds see the count before the copy; a line of the series would be one batch out.)
+The data plane counts in plain Python integers, which cost least, and publishes them once per batch; the
+orchestrator reads at any time.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import sys
 from array import array
-from enum import IntEnum
 from time import thread_time_ns
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadgen.metrics import histogram
+from loadgen.metrics.block import ERROR_KINDS, MARKS, OTHER_KEY, Latency, PairColumn
 
-#: Distinct (syscall, errno) a worker can tell apart; the last slot takes all that come later.
-ERROR_KINDS: Final = 32
-#: The key of that last slot.
-OTHER_KEY: Final = 0
-#: A worker notes when each hundredth of its connections was established, and its CPU time by then.
-MARKS: Final = 100
 #: Latencies waiting to be sorted into histograms: numpy wants many at once, memory wants few.
 _PENDING: Final = 1024
 #: The most attempts in one batch.
 BATCH_MAX: Final = 256
 _NOT_SCHEDULED: Final = array("q", [-1]) * BATCH_MAX
-
-
-class Counter(IntEnum):
-    """Positions in the twice-kept counters. Instants are CLOCK_MONOTONIC nanoseconds, 0 for "not yet".
-
-    CLOSED: connections that ended as planned. BEATING: connections that beat, with the requests they sent,
-    the beats they missed. WRONG: replies that were wrong. ASKED, UNANSWERED: over UDP, requests that were sent, and
-    those of which no reply came in time. RESUMED: TLS sessions that were taken up again.
-    FIRST_DENIED_NS: when the ports first ran out for good, with ESTABLISHED_THEN connections established by
-    then. OPEN_PEAK: the most that were open.
-    """
-
-    STARTED = 0
-    ESTABLISHED = 1
-    FAILED = 2
-    IN_FLIGHT = 3
-    NOT_STARTED = 4
-    OPEN = 5
-    LOST = 6
-    RETRIED = 7
-    CLOSED = 8
-    BEATING = 9
-    BEATS = 10
-    MISSED = 11
-    WRONG = 12
-    RESUMED = 13
-    ASKED = 14
-    UNANSWERED = 15
-    FIRST_STARTED_NS = 16
-    LAST_ESTABLISHED_NS = 17
-    HEARTBEAT_NS = 18
-    CPU_NS = 19
-    STARTED_CPU_NS = 20
-    FIRST_DENIED_NS = 21
-    ESTABLISHED_THEN = 22
-    OPEN_PEAK = 23
-
-
-class Latency(IntEnum):
-    """Rows of the latency histograms.
-
-    LATENESS: started - due, loadgen's own delay. CONNECT: established - started, the network's and
-    the target's. ARRIVAL: established - due, what a user would have waited; the only one of the
-    three that is free of coordinated omission. EXCHANGE: reply read - request written. HANDSHAKE:
-    TLS secured - established.
-    """
-
-    LATENESS = 0
-    CONNECT = 1
-    ARRIVAL = 2
-    EXCHANGE = 3
-    HANDSHAKE = 4
-
-
-class PairColumn(IntEnum):
-    """Columns of the counts for each (source, target)."""
-
-    ESTABLISHED = 0
-    FAILED = 1
-    OPEN = 2
-
-
-def block_dtype(pairs: int) -> np.dtype[np.void]:
-    """The layout of one worker's block for a plan of `pairs` (source, target) spaces; all int64."""
-    return np.dtype(
-        [
-            ("updates", "i8"),
-            ("counters", "i8", (2, len(Counter))),
-            ("marks_ns", "i8", (MARKS,)),
-            ("marks_cpu_ns", "i8", (MARKS,)),
-            ("error_keys", "i8", (ERROR_KINDS,)),
-            ("errors", "i8", (pairs, ERROR_KINDS)),
-            ("pairs", "i8", (pairs, len(PairColumn))),
-            ("latency", "i8", (len(Latency), histogram.BUCKETS)),
-            ("lag", "i8", (histogram.BUCKETS,)),
-        ]
-    )
-
-
-class Blocks:
-    """A shared array of equal records, one for each process.
-
-    `records` is a numpy structured array (count,). Each record starts on a page of its own, so that
-    two processes never write to one cache line.
-    """
-
-    def __init__(self, fd: int, dtype: np.dtype[np.void], count: int) -> None:
-        self.fd = fd
-        padding = -dtype.itemsize % mmap.PAGESIZE
-        padded = np.dtype([*dtype.descr, ("", f"V{padding}")]) if padding else dtype
-        size = padded.itemsize * count
-        if os.fstat(fd).st_size < size:
-            os.ftruncate(fd, size)
-        self.records: NDArray[np.void] = np.frombuffer(mmap.mmap(fd, size), dtype=padded, count=count)
-
-    @classmethod
-    def create(cls, name: str, dtype: np.dtype[np.void], count: int) -> Blocks:
-        """New zeroed blocks; `name` only shows in /proc/<pid>/maps."""
-        return cls(os.memfd_create(name, os.MFD_CLOEXEC), dtype, count)
-
-    def close(self) -> None:
-        """Let the memory go, which it does when nobody else has `records` either; harmless when repeated."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd, self.records = -1, self.records[:0].copy()
-
-
-def consistent_counters(record: Any) -> NDArray[np.int64]:
-    """A copy of one block's counters in which every number belongs to the same instant."""
-    for _ in range(8):  # a worker publishes once in a millisecond or so; a copy takes one microsecond
-        updates = int(record["updates"])
-        copy: NDArray[np.int64] = record["counters"][updates & 1].copy()
-        if int(record["updates"]) == updates:
-            return copy
-    return copy
 
 
 class Recorder:

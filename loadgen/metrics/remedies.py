@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from loadgen.format import rate_text
 from loadgen.model import CloseMode, Plan, PortRange, Strategy, Transport
 from loadgen.timewait import ceiling
 
@@ -170,11 +171,6 @@ def _faster_churn(change: Change) -> list[Remedy]:
 
 def _ceiling_text(per_s: float | None) -> str:
     return "no ceiling" if per_s is None else rate_text(per_s)
-
-
-def rate_text(per_s: float) -> str:
-    """A rate in a sentence: 0/s, 1.7/s, 28,232/s."""
-    return f"{per_s:,.0f}/s" if per_s >= 100 or per_s == int(per_s) else f"{per_s:,.1f}/s"
 
 
 def _time_wait(change: Change) -> list[Remedy]:

@@ -17,17 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.clock import NS_PER_S, NS_PER_US
+from loadgen.launch.shared_memory import Blocks
 from loadgen.metrics import histogram
+from loadgen.metrics.block import MARKS, OTHER_KEY, Counter, Latency, PairColumn, consistent_counters
 from loadgen.metrics.outcomes import describe
-from loadgen.metrics.recorder import (
-    MARKS,
-    OTHER_KEY,
-    Blocks,
-    Counter,
-    Latency,
-    PairColumn,
-    consistent_counters,
-)
 from loadgen.model import Phase
 
 TENTHS = 10

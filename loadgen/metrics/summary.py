@@ -16,8 +16,8 @@ import numpy as np
 from loadgen.clock import NS_PER_US
 from loadgen.expectation import Expectation
 from loadgen.metrics import histogram, prediction
+from loadgen.metrics.block import Latency, PairColumn
 from loadgen.metrics.outcomes import Outcome
-from loadgen.metrics.recorder import Latency, PairColumn
 from loadgen.metrics.verdict import decide
 from loadgen.model import Phase, Plan, Transport
 from loadgen.timewait import came_true

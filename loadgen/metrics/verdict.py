@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from loadgen.format import rate_text
 from loadgen.metrics.outcomes import Outcome
-from loadgen.metrics.remedies import Change, ranked, rate_text
+from loadgen.metrics.remedies import Change, ranked
 from loadgen.model import Plan, Strategy, Transport
 
 #: Every limit there is, and what a reader is told; in order of nearness, which decides a tie.

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from loadgen.report import health, heat, intervals, kernel_charts, latency_charts, words
+from loadgen import format as fmt
+from loadgen.report import health, heat, intervals, kernel_charts, latency_charts
 from loadgen.report.columns import (
     POINTS_MAX,
     Chart,
@@ -79,8 +80,8 @@ def connections(series: Series) -> Chart | None:
     return {
         "id": "connections",
         "title": "Connections at a time" if churn else "Connections",
-        "label": f"Line chart of connections over {words.seconds(t_s[-1])}; "
-        f"at most {words.count(highest)} {'open at once' if there[1] else labels[0][0]}.",
+        "label": f"Line chart of connections over {fmt.seconds(t_s[-1])}; "
+        f"at most {fmt.count(highest)} {'open at once' if there[1] else labels[0][0]}.",
         "unit": "count",
         "x": plain(t_s[keep], 3),
         "y": [plain(c[keep], 0) for c, yes in zip(columns, there, strict=True) if yes],
@@ -110,7 +111,7 @@ def pace(series: Series, ceiling_per_s: float | None = None) -> Chart | None:
         "id": "rate",
         "title": "Opened and closed per second" if churn else "Rate while connecting",
         "label": "Line chart of connections per second; "
-        + ", ".join(f"{name} at most {words.rate(c.max())}" for name, c in zip(names, columns, strict=True))
+        + ", ".join(f"{name} at most {fmt.rate(c.max())}" for name, c in zip(names, columns, strict=True))
         + ".",
         "unit": "rate",
         "steps": True,
@@ -123,7 +124,7 @@ def pace(series: Series, ceiling_per_s: float | None = None) -> Chart | None:
 
 def _under(chart: Chart, ceiling_per_s: float, highest: float) -> Chart:
     """The chart with a flat line at the ceiling, or with a word about it where the line would be far off."""
-    said = words.rate(ceiling_per_s)
+    said = fmt.rate(ceiling_per_s)
     label = f"{chart['label']} Predicted ceiling: {said}."
     if ceiling_per_s > CEILING_SCALE_MAX * highest:
         return {**chart, "title": f"{chart['title']} (predicted ceiling {said}, off this scale)", "label": label}
@@ -144,10 +145,10 @@ def failures(series: Series) -> Chart | None:
     """Failures per second by system call and errno, stacked; None when nothing failed."""
     kinds: dict[str, Floats] = {}
     for index, line in enumerate(series):
-        for error in words.items(line, "errors"):
-            amount = words.number(error[-1]) if isinstance(error, list | tuple) and len(error) >= 3 else None
+        for error in fmt.items(line, "errors"):
+            amount = fmt.number(error[-1]) if isinstance(error, list | tuple) and len(error) >= 3 else None
             if amount:
-                name = _short(words.visible(f"{error[0]} {error[1]}"))
+                name = _short(fmt.visible(f"{error[0]} {error[1]}"))
                 kinds.setdefault(name, np.zeros(len(series)))[index] += amount
     if not kinds:
         return None
@@ -171,7 +172,7 @@ def failures(series: Series) -> Chart | None:
         "id": "errors",
         "title": "Failures while connecting, by system call and errno",
         "label": "Stacked area chart of failures per second: "
-        + ", ".join(f"{name} {words.count(grown[name].max())}" for name in shown)
+        + ", ".join(f"{name} {fmt.count(grown[name].max())}" for name in shown)
         + ".",
         "unit": "rate",
         "stacked": True,
@@ -221,7 +222,7 @@ class Drawing:
             health.lag(ends_s, intervals.together(self._lag.of(lines), ends)),
             health.worker_cpu(t_s, self._worker_cpu_s.of(lines)),
         ]
-        marks = [words.number(event.get("t_s")) for event in events[:EVENTS_MARKED_MAX]]
+        marks = [fmt.number(event.get("t_s")) for event in events[:EVENTS_MARKED_MAX]]
         return {
             "charts": [chart for chart in drawn if chart],
             "phases": spans(lines),

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.report import words
+from loadgen import format as fmt
 
 POINTS_MAX: Final = 600
 
@@ -111,7 +111,7 @@ def usable(series: Series) -> list[Mapping[str, Any]]:
     kept: list[Mapping[str, Any]] = []
     latest = 0.0
     for line in series:
-        t_s = words.number(line.get("t_s"))
+        t_s = fmt.number(line.get("t_s"))
         if t_s is not None and t_s >= latest:
             latest = t_s
             kept.append(line)
@@ -143,7 +143,7 @@ def column(series: Series, *keys: str) -> Floats:
         with suppress(OverflowError):  # a whole number past 1.8e308
             found = np.array(values, dtype=np.float64)
             return np.where(np.isfinite(found), found, math.nan)
-    numbers = [words.number(value) for value in values]
+    numbers = [fmt.number(value) for value in values]
     return np.array([math.nan if value is None else value for value in numbers], dtype=np.float64)
 
 

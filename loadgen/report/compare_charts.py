@@ -13,19 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from loadgen.report import intervals, words
-from loadgen.report.columns import (
-    POINTS_MAX,
-    Chart,
-    Floats,
-    Series,
-    backwards,
-    busy,
-    column,
-    counters,
-    plain,
-    usable,
-)
+from loadgen import format as fmt
+from loadgen.report import intervals
+from loadgen.report.columns import POINTS_MAX, Chart, Floats, Series, backwards, busy, column, counters, plain, usable
 from loadgen.report.latency_charts import by_percentile
 
 #: In the order of the sides; the base is blue.
@@ -89,7 +79,7 @@ def _over_time(name: str, title: str, unit: str, lines: Mapping[str, Series], gr
     columns = [_read_off(one, key, grid_s, grows=False) for one in lines.values()]
     if not any(np.nanmax(values, initial=0) > 0 for values in columns):
         return None
-    most = (f"{label} at most {words.count(np.nanmax(c))}" for label, c in zip(lines, columns, strict=True))
+    most = (f"{label} at most {fmt.count(np.nanmax(c))}" for label, c in zip(lines, columns, strict=True))
     return {
         "id": name,
         "title": title,
@@ -109,7 +99,7 @@ def _pace(name: str, title: str, lines: Mapping[str, Series], grid_s: Floats, ke
         return None
     window = busy(*(np.nan_to_num(values) for values in columns))
     ends_s, columns = grid_s[1:][window], [values[window] for values in columns]
-    most = (f"{label} at most {words.rate(value)}" for label, value in zip(lines, highest, strict=True))
+    most = (f"{label} at most {fmt.rate(value)}" for label, value in zip(lines, highest, strict=True))
     return {
         "id": name,
         "title": title,

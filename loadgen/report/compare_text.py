@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from loadgen import format as fmt
 from loadgen.metrics.comparison import BEYOND_NOISE, Comparison, Group, Judgement, Result, Row
 from loadgen.metrics.differences import Difference
 from loadgen.metrics.measures import Unit
 from loadgen.metrics.settings import named, short_keys, value_text
 from loadgen.metrics.spread import Spread
-from loadgen.report import text, words
+from loadgen.report import text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,7 @@ def lines(result: Result, width: int) -> list[text.Line]:
 
 def _named(label: str, name: str) -> list[text.Line]:
     """Each directory in one piece however long it is, so that it can be picked up with a double click."""
-    parts = words.on_one_line(name).split(",")
+    parts = fmt.on_one_line(name).split(",")
     return [("", f"{label if n == 0 else '':{text.LABEL_WIDTH}}{part}") for n, part in enumerate(parts)]
 
 
@@ -107,7 +108,7 @@ def _figures(rows: Sequence[Row], one: Comparison, width: int) -> list[text.Line
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    title = words.on_one_line(cells[0])
+    title = fmt.on_one_line(cells[0])
     title = title if len(title) <= widths[0] else title[: widths[0] - 1] + "…"
     middle = _GAP.join(f"{cell:>{width}}" for cell, width in zip(cells[1:4], widths[1:4], strict=True))
     return f"{title:<{widths[0]}}{_GAP}{middle}{_GAP}{cells[4]}".rstrip()
@@ -131,7 +132,7 @@ def judged(row: Row, one: Comparison) -> str:
 def change(row: Row) -> str:
     """How much more, in percent of the base; of a base of 0 a dash."""
     if row.share is None:
-        return words.MISSING
+        return fmt.MISSING
     if row.share == 0:
         return "0 %"
     return f"{100 * row.share:+,.1f} %" if abs(row.share) < 1 else f"{100 * row.share:+,.0f} %"
@@ -140,7 +141,7 @@ def change(row: Row) -> str:
 def figure(spread: Spread | None, unit: Unit, *, with_range: bool = True, micro: str = "us") -> str:
     """The median as text, and its range where there are several runs: `99/s (98/s to 101/s)`."""
     if spread is None:
-        return words.MISSING
+        return fmt.MISSING
     said, low, high = (shown(value, unit, micro) for value in (spread.median, spread.low, spread.high))
     return f"{said} ({low} to {high})" if with_range and spread.runs > 1 and low != high else said
 
@@ -150,10 +151,10 @@ def shown(value: float, unit: Unit, micro: str = "us") -> str:
     if unit is Unit.RATIO:
         return f"{value:.2f}"
     show = {
-        Unit.COUNT: words.count,
-        Unit.PER_S: words.rate,
-        Unit.US: lambda us: words.latency(us, micro),
-        Unit.S: words.seconds,
-        Unit.SHARE: words.percent,
+        Unit.COUNT: fmt.count,
+        Unit.PER_S: fmt.rate,
+        Unit.US: lambda us: fmt.latency(us, micro),
+        Unit.S: fmt.seconds,
+        Unit.SHARE: fmt.percent,
     }
     return show[unit](value)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from loadgen.report import words
+from loadgen import format as fmt
 from loadgen.report.columns import POINTS_MAX, Chart, Floats, Series, backwards, plain, rates, table, thin
 from loadgen.report.intervals import Intervals
 from loadgen.report.latency_charts import quantiles
@@ -42,7 +42,7 @@ def worker_cpu(t_s: Floats, lines: Sequence[Floats]) -> Chart | None:
         "id": "worker-cpu",
         "title": "Cores used by each worker" if len(spent_s) == len(used) else f"Cores used by {len(spent_s)} workers",
         "label": f"Line chart of the processor time of {len(spent_s)} workers; the busiest used at most "
-        f"{words.count(round(busiest, 2))} cores.",
+        f"{fmt.count(round(busiest, 2))} cores.",
         "unit": "cores",
         "small": True,
         "steps": True,
@@ -57,7 +57,7 @@ def worker_cpu(t_s: Floats, lines: Sequence[Floats]) -> Chart | None:
 
 def cost(series: Series) -> Chart | None:
     """CPU time that a connection cost its worker, tenth by tenth of the connections; the last line has it all."""
-    found = [words.number(value) for value in words.items(series[-1], "cost_us")] if series else []
+    found = [fmt.number(value) for value in fmt.items(series[-1], "cost_us")] if series else []
     known = [value for value in found if value is not None]
     if not known or len(known) != len(found):
         return None
@@ -65,7 +65,7 @@ def cost(series: Series) -> Chart | None:
         "id": "cost",
         "title": "CPU time of a connection",
         "label": f"Line chart of CPU time per connection in each tenth of the connections, from "
-        f"{words.latency(known[0])} in the first to {words.latency(known[-1])} in the last.",
+        f"{fmt.latency(known[0])} in the first to {fmt.latency(known[-1])} in the last.",
         "unit": "cost",
         "along": "percent",
         "steps": True,
@@ -77,5 +77,5 @@ def cost(series: Series) -> Chart | None:
 
 def worker_cpu_s(line: Mapping[str, Any]) -> Floats:
     """Seconds of processor time that each worker has used so far, as a line says."""
-    measured = [words.number(value) for value in words.items(line, "worker_cpu_s")]
+    measured = [fmt.number(value) for value in fmt.items(line, "worker_cpu_s")]
     return np.array([math.nan if value is None else value for value in measured], dtype=np.float64)

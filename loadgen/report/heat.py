@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from loadgen.metrics.recorder import PairColumn
-from loadgen.report import words
+from loadgen import format as fmt
+from loadgen.metrics.block import PairColumn
 from loadgen.report.columns import Chart, Floats, Indices, plain, significant, starts_of, steps, table
 from loadgen.report.intervals import LATENCY_US_MIN, Intervals, values_us
 
@@ -48,7 +48,7 @@ def peaks(values: Floats, ends: Indices) -> Floats:
 def opened(line: Mapping[str, Any]) -> Floats:
     """Open connections of each pair as a line says; NaN where it does not."""
     try:
-        found = np.array([pair[PairColumn.OPEN] for pair in words.items(line, "pairs")], dtype=np.float64)
+        found = np.array([pair[PairColumn.OPEN] for pair in fmt.items(line, "pairs")], dtype=np.float64)
     except (TypeError, ValueError, LookupError, OverflowError):  # a file that somebody edited
         return np.array([])
     # Lists in the place of numbers have a dimension of their own.
@@ -64,7 +64,7 @@ def occupancy(t_s: Floats, lines: Sequence[Floats], plan: Mapping[str, Any]) -> 
     pairs = table(lines)
     if not len(t_s) or t_s[-1] <= 0 or not np.fmax.reduce(pairs, axis=None, initial=0) > 0:
         return None
-    capacity = words.number(plan.get("capacity_per_pair"))
+    capacity = fmt.number(plan.get("capacity_per_pair"))
     values = pairs / capacity * 100 if capacity and capacity > 0 else pairs
     ends = grouped(t_s)
     # Rows that are equally full on paper stay in the order of the plan, and do not change places all the time.
@@ -72,12 +72,12 @@ def occupancy(t_s: Floats, lines: Sequence[Floats], plan: Mapping[str, Any]) -> 
     order = np.argsort(-np.round(highest), kind="stable")[:ROWS_MAX]
     labels, toward = _labels(plan, len(values))
     unit = "percent" if capacity and capacity > 0 else "count"
-    said = words.percent(float(highest.max()) / 100) if unit == "percent" else words.count(float(highest.max()))
+    said = fmt.percent(float(highest.max()) / 100) if unit == "percent" else fmt.count(float(highest.max()))
     return {
         "id": "occupancy",
         "title": "Open connections of each "
         + (f"source toward {toward}" if toward else "source and target")
-        + (f", of {words.count(capacity)} four-tuples" if unit == "percent" else "")
+        + (f", of {fmt.count(capacity)} four-tuples" if unit == "percent" else "")
         + (f": the fullest {ROWS_MAX} of {len(values)}" if len(values) > ROWS_MAX else ""),
         "label": f"Heat map of open connections by source and target over time; the fullest came to {said}.",
         "heat": True,
@@ -107,7 +107,7 @@ def latency_map(kind: str, title: str, t_s: Floats, found: Intervals) -> Chart |
     low, high = (int(decade) for decade in _STEPS[used[[0, -1]]] // STEPS_PER_DECADE)
     counts = np.zeros(((high + 1 - low) * STEPS_PER_DECADE, len(ends)), dtype=np.int64)
     np.add.at(counts, _STEPS[used] - low * STEPS_PER_DECADE, buckets[used])
-    slowest = words.latency(float(np.nanmax(found.quantiles_us[-1])))
+    slowest = fmt.latency(float(np.nanmax(found.quantiles_us[-1])))
     return {
         "id": f"latency-map-{kind}",
         "title": title,
@@ -125,10 +125,10 @@ def latency_map(kind: str, title: str, t_s: Floats, found: Intervals) -> Chart |
 
 def _labels(plan: Mapping[str, Any], pairs: int) -> tuple[list[str], str]:
     """The names of the pairs in the order of `Plan.pairs`, and the target if it is the only one, else ""."""
-    sources = [str(source) for source in words.items(plan, "sources")]
-    endpoints = [words.part(target, "endpoint") for target in words.items(plan, "targets")]
+    sources = [str(source) for source in fmt.items(plan, "sources")]
+    endpoints = [fmt.part(target, "endpoint") for target in fmt.items(plan, "targets")]
     targets = [(str(end.get("address")), str(end.get("port"))) for end in endpoints]
-    routes = [str(source) for source in words.items(plan, "routes")]
+    routes = [str(source) for source in fmt.items(plan, "routes")]
     named = (
         list(zip(routes, targets, strict=False))
         if routes
@@ -146,7 +146,7 @@ def _endpoint(address: str, port: str) -> str:
 
 
 def _short(name: str) -> str:
-    return words.visible(name)[:_LABEL_CHARACTERS_MAX]
+    return fmt.visible(name)[:_LABEL_CHARACTERS_MAX]
 
 
 def _cells(values: Floats) -> list[float | int | None]:

@@ -22,7 +22,8 @@ from typing import Any, Final
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from loadgen.report import charts, words
+from loadgen import format as fmt
+from loadgen.report import charts, summary_rows
 from loadgen.report.columns import Chart
 from loadgen.report.latency_charts import LATENCIES
 
@@ -62,9 +63,9 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
             page=_page(summary, plan),
             figures=_figures(summary),
             churn=_churn(summary),
-            closed_loop=words.attempts(summary)[1] == "started",
-            arrivals=words.part(summary, "arrivals"),
-            outcomes=words.part(summary, "outcomes"),
+            closed_loop=summary_rows.attempts(summary)[1] == "started",
+            arrivals=fmt.part(summary, "arrivals"),
+            outcomes=fmt.part(summary, "outcomes"),
             errors=_errors(summary),
             latency=_latency(summary),
             tenths=_tenths(summary),
@@ -72,14 +73,14 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
             sink=_sink(summary),
             kernel=_kernel(summary),
             headroom=_headroom(plan),
-            prediction=words.prediction(summary),
-            notes=words.items(plan, "notes"),
-            expect=_filled(words.rows(summary, "expect"), "expression", "passed", "observed"),
-            probes=words.probes(summary),
+            prediction=summary_rows.prediction(summary),
+            notes=fmt.items(plan, "notes"),
+            expect=_filled(fmt.rows(summary, "expect"), "expression", "passed", "observed"),
+            probes=summary_rows.probes(summary),
             events=_events(events),
             host=_groups(host),
             plan=_plan(plan),
-            generator=words.part(summary, "generator"),
+            generator=fmt.part(summary, "generator"),
             scenario=_cut(scenario_text),
         )
     )
@@ -129,7 +130,7 @@ def environment() -> Environment:
         """Applied to every {{ expression }} before it is escaped."""
         if isinstance(value, Markup):
             return value
-        return words.visible(words.scalar(value))
+        return fmt.visible(fmt.scalar(value))
 
     environment = Environment(
         loader=FunctionLoader(read),
@@ -140,12 +141,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=words.count,
-        signed=words.signed,
-        rate=words.rate,
-        latency=words.latency,
-        seconds=words.seconds,
-        percent=words.percent,
+        count=fmt.count,
+        signed=fmt.signed,
+        rate=fmt.rate,
+        latency=fmt.latency,
+        seconds=fmt.seconds,
+        percent=fmt.percent,
     )
     environment.globals.update(bar=bar)
     return environment
@@ -162,14 +163,14 @@ def bar(share: float | None, tone: str = "blue") -> Markup:
 
 def _churn(summary: Json) -> list[tuple[str, str, str]]:
     """The rows about churn, with TIME-WAIT at the other side where that was counted."""
-    rows, elsewhere = words.churn(summary), words.other_side(summary)
+    rows, elsewhere = summary_rows.churn(summary), summary_rows.other_side(summary)
     return [*rows, ("TIME-WAIT at the sinks", elsewhere, "")] if rows and elsewhere else rows
 
 
 def _ceiling_per_s(summary: Json, plan: Json) -> float | None:
     """The predicted ceiling, also of a run that left no summary; None where there is no limit."""
-    for found in (words.part(summary, "churn"), plan):
-        per_s = words.number(words.part(found, "ceiling").get("per_s"))
+    for found in (fmt.part(summary, "churn"), plan):
+        per_s = fmt.number(fmt.part(found, "ceiling").get("per_s"))
         if per_s is not None and per_s > 0:
             return per_s
     return None
@@ -187,100 +188,99 @@ def _slots(drawn: list[Chart]) -> dict[str, list[Chart]]:
 
 def _page(summary: Json, plan: Json) -> dict[str, Any]:
     """Title, badges and the sentences at the top."""
-    verdict = words.part(summary, "verdict")
+    verdict = fmt.part(summary, "verdict")
     limit = verdict.get("limit")
-    failed = [row for row in words.rows(summary, "expect") if row.get("passed") is not True]
-    expected = len(words.rows(summary, "expect"))
-    phases = words.part(summary, "phases")
+    failed = [row for row in fmt.rows(summary, "expect") if row.get("passed") is not True]
+    expected = len(fmt.rows(summary, "expect"))
+    phases = fmt.part(summary, "phases")
     return {
         "scenario": summary.get("scenario") or plan.get("name") or "unnamed scenario",
         "run": summary.get("run"),
         "started_at": summary.get("started_at"),
-        "duration": words.seconds(summary.get("duration_s")),
-        "headline": words.headline(summary),
-        "incomplete": words.incomplete_because(summary),
-        "distrust": words.distrust(summary),
+        "duration": fmt.seconds(summary.get("duration_s")),
+        "headline": summary_rows.headline(summary),
+        "incomplete": summary_rows.incomplete_because(summary),
+        "distrust": summary_rows.distrust(summary),
         "limit": None if limit is None else "no limit reached" if limit == "none" else f"limit: {limit}",
         "limited": limit not in (None, "none"),
         "expected": expected,
         "expect_failed": len(failed),
         "predicted": verdict.get("predicted"),
         "observed": verdict.get("observed"),
-        "evidence": words.items(verdict, "evidence"),
-        "remedies": words.items(verdict, "remedies"),
+        "evidence": fmt.items(verdict, "evidence"),
+        "remedies": fmt.items(verdict, "remedies"),
         "phases": [
-            (name, words.seconds(phases[f"{name}_s"]))
+            (name, fmt.seconds(phases[f"{name}_s"]))
             for name in ("ramp", "hold", "churn", "drain")
-            if words.number(phases.get(f"{name}_s")) is not None
+            if fmt.number(phases.get(f"{name}_s")) is not None
         ],
     }
 
 
 def _figures(summary: Json) -> list[dict[str, Any]]:
     """The key figures: label, value, a line of context, whether it is bad news."""
-    outcomes, opened = words.part(summary, "outcomes"), words.part(summary, "open")
-    planned, how = words.attempts(summary)
-    churn = words.part(summary, "churn")
+    outcomes, opened = fmt.part(summary, "outcomes"), fmt.part(summary, "open")
+    planned, how = summary_rows.attempts(summary)
+    churn = fmt.part(summary, "churn")
     pace, connect = (
-        words.part(summary, "rate_per_s"),
-        words.part(words.part(summary, "latency_us"), "connect"),
+        fmt.part(summary, "rate_per_s"),
+        fmt.part(fmt.part(summary, "latency_us"), "connect"),
     )
-    failed, lost = words.number(outcomes.get("failed")), words.number(opened.get("lost"))
-    worst = max(words.rows(summary, "errors"), key=lambda row: words.number(row.get("count")) or 0, default=None)
+    failed, lost = fmt.number(outcomes.get("failed")), fmt.number(opened.get("lost"))
+    worst = max(fmt.rows(summary, "errors"), key=lambda row: fmt.number(row.get("count")) or 0, default=None)
     why = (
         f"mostly {worst.get('syscall')} {worst.get('errno')}" if failed and worst else "attempts that ended in an error"
     )
 
     def unbroken(us: object) -> str:
-        return words.latency(us).replace(" ", "\u00a0")
+        return fmt.latency(us).replace(" ", "\u00a0")
 
-    beat = words.part(summary, "heartbeat")
+    beat = fmt.part(summary, "heartbeat")
     beats = {
         "name": "Heartbeats",
-        "value": words.count(beat.get("answered")),
-        "note": f"answered of {words.count(beat.get('sent'))}; {words.count(beat.get('missed'))} missed, "
-        f"{words.count(beat.get('wrong'))} wrong",
-        "bad": (words.heartbeat(summary) or ("", True))[1] is False,
+        "value": fmt.count(beat.get("answered")),
+        "note": f"answered of {fmt.count(beat.get('sent'))}; {fmt.count(beat.get('missed'))} missed, "
+        f"{fmt.count(beat.get('wrong'))} wrong",
+        "bad": (summary_rows.heartbeat(summary) or ("", True))[1] is False,
     }
-    carried = words.traffic(summary)
+    carried = summary_rows.traffic(summary)
     traffic = {
         "name": "Traffic",
-        "value": words.count(words.part(summary, "traffic").get("replies")),
+        "value": fmt.count(fmt.part(summary, "traffic").get("replies")),
         "note": carried[0] if carried else "",
         "bad": carried is not None and not carried[1],
     }
     return [
         {
             "name": "Established",
-            "value": words.count(outcomes.get("established")),
-            "note": f"of {words.count(planned)} {how}",
+            "value": fmt.count(outcomes.get("established")),
+            "note": f"of {fmt.count(planned)} {how}",
             "bad": False,
         },
-        {"name": "Failed", "value": words.count(failed), "note": why, "bad": bool(failed)},
+        {"name": "Failed", "value": fmt.count(failed), "note": why, "bad": bool(failed)},
         {
             "name": "Lost",
-            "value": words.count(lost),
+            "value": fmt.count(lost),
             "note": "closed by the other side while held",
             "bad": bool(lost),
         },
         {
             "name": "Peak open",
-            "value": words.count(opened.get("peak")),
-            "note": f"of {words.count(churn.get('concurrency'))} at a time"
+            "value": fmt.count(opened.get("peak")),
+            "note": f"of {fmt.count(churn.get('concurrency'))} at a time"
             if churn
-            else f"{words.count(opened.get('end_of_hold'))} at the end of hold",
+            else f"{fmt.count(opened.get('end_of_hold'))} at the end of hold",
             "bad": False,
         },
         {
             "name": "Rate",
-            "value": words.rate(churn.get("sustained_per_s") if churn else pace.get("established_mean")),
-            "note": f"{'sustained' if churn else 'mean over the ramp'}; "
-            f"peak {words.rate(pace.get('established_peak'))}",
+            "value": fmt.rate(churn.get("sustained_per_s") if churn else pace.get("established_mean")),
+            "note": f"{'sustained' if churn else 'mean over the ramp'}; peak {fmt.rate(pace.get('established_peak'))}",
             "bad": False,
         },
         {
             "name": "Connect, median",
-            "value": words.latency(connect.get("p50")),
+            "value": fmt.latency(connect.get("p50")),
             "note": f"p99 {unbroken(connect.get('p99'))}, max {unbroken(connect.get('max'))}",
             "bad": False,
         },
@@ -290,15 +290,15 @@ def _figures(summary: Json) -> list[dict[str, Any]]:
 
 def _errors(summary: Json) -> dict[str, Any]:
     """Error rows, most frequent first, and what the ones not shown add up to."""
-    rows = sorted(words.rows(summary, "errors"), key=lambda row: -(words.number(row.get("count")) or 0))
-    failed = words.total(row.get("count") for row in rows)
+    rows = sorted(fmt.rows(summary, "errors"), key=lambda row: -(fmt.number(row.get("count")) or 0))
+    failed = fmt.total(row.get("count") for row in rows)
     return {
         "rows": [
-            {**row, "share": words.share(row.get("count"), failed)}
+            {**row, "share": fmt.share(row.get("count"), failed)}
             for row in _filled(rows[:ERRORS_MAX], "syscall", "errno", "outcome", "count")
         ],
         "more": len(rows[ERRORS_MAX:]),
-        "more_count": words.total(row.get("count") for row in rows[ERRORS_MAX:]),
+        "more_count": fmt.total(row.get("count") for row in rows[ERRORS_MAX:]),
     }
 
 
@@ -317,18 +317,18 @@ def _latency(summary: Json) -> list[dict[str, Any]]:
         "exchange": "reply read − request written",  # noqa: RUF001
         "handshake": "TLS secured − established",  # noqa: RUF001
     }
-    latency = words.part(summary, "latency_us")
+    latency = fmt.part(summary, "latency_us")
     return [
-        {"kind": kind, "meaning": meaning[kind], **{key: words.part(latency, kind).get(key) for key in keys}}
+        {"kind": kind, "meaning": meaning[kind], **{key: fmt.part(latency, kind).get(key) for key in keys}}
         for kind in LATENCIES
-        if words.part(latency, kind) and words.number(words.part(latency, kind).get("count")) != 0
+        if fmt.part(latency, kind) and fmt.number(fmt.part(latency, kind).get("count")) != 0
     ]
 
 
 def _tenths(summary: Json) -> dict[str, Any] | None:
     """How long each tenth of the established connections took, as a rate."""
-    took_s = [words.number(value) for value in words.items(summary, "tenths_s")]
-    established = words.number(words.part(summary, "outcomes").get("established"))
+    took_s = [fmt.number(value) for value in fmt.items(summary, "tenths_s")]
+    established = fmt.number(fmt.part(summary, "outcomes").get("established"))
     pace = [established / len(took_s) / t if established and t and t > 0 else None for t in took_s]
     known = [value for value in pace if value is not None]
     if established is None or not known:
@@ -339,11 +339,11 @@ def _tenths(summary: Json) -> dict[str, Any] | None:
                 "upto": established * (index + 1) / len(took_s),
                 "seconds": t,
                 "rate": value,
-                "share": words.share(value, max(known)),
+                "share": fmt.share(value, max(known)),
             }
             for index, (t, value) in enumerate(zip(took_s, pace, strict=True))
         ],
-        "ratio": words.count(round(max(known) / min(known), 2)),
+        "ratio": fmt.count(round(max(known) / min(known), 2)),
         "flat": max(known) <= 1.25 * min(known),
     }
 
@@ -351,17 +351,17 @@ def _tenths(summary: Json) -> dict[str, Any] | None:
 def _sources(summary: Json) -> dict[str, Any] | None:
     """Sources by occupancy, fullest first; those past the fiftieth as one row."""
     keys = ("source", "target", "capacity", "peak_open", "established", "failed")
-    rows = _filled(words.rows(summary, "sources"), *keys)
+    rows = _filled(fmt.rows(summary, "sources"), *keys)
     if not rows:
         return None
     for row in rows:
-        row["share"] = words.share(row["peak_open"], row["capacity"])
-    rows.sort(key=lambda row: (-(row["share"] or 0), -(words.number(row["failed"]) or 0)))
+        row["share"] = fmt.share(row["peak_open"], row["capacity"])
+    rows.sort(key=lambda row: (-(row["share"] or 0), -(fmt.number(row["failed"]) or 0)))
     rest = rows[SOURCES_MAX:]
     more = None
     if rest:
-        more = {key: words.total(row[key] for row in rest) for key in keys[2:]}
-        more["share"] = words.share(more["peak_open"], more["capacity"]) or 0.0
+        more = {key: fmt.total(row[key] for row in rest) for key in keys[2:]}
+        more["share"] = fmt.share(more["peak_open"], more["capacity"]) or 0.0
     shares = [row["share"] for row in rows if row["share"] is not None]
     return {
         "open": rows[:ROWS_OPEN],
@@ -376,10 +376,10 @@ def _sources(summary: Json) -> dict[str, Any] | None:
 
 def _sink(summary: Json) -> dict[str, Any] | None:
     """What the other side counted, source by source."""
-    sink = words.part(summary, "sink")
+    sink = fmt.part(summary, "sink")
     if not sink:
         return None
-    rows = _filled(words.rows(sink, "sources"), "source", "accepted", "four_tuples")
+    rows = _filled(fmt.rows(sink, "sources"), "source", "accepted", "four_tuples")
     return {
         "agrees": sink.get("agrees"),
         "text": sink.get("text"),
@@ -387,17 +387,17 @@ def _sink(summary: Json) -> dict[str, Any] | None:
         "open_peak": sink.get("open_peak"),
         "rows": rows[:SOURCES_MAX],
         "more": len(rows[SOURCES_MAX:]),
-        "more_accepted": words.total(row["accepted"] for row in rows[SOURCES_MAX:]),
+        "more_accepted": fmt.total(row["accepted"] for row in rows[SOURCES_MAX:]),
     }
 
 
 def _kernel(summary: Json) -> list[dict[str, Any]]:
     """Of each side's namespace: counters that changed, how many did not, the highest gauges, sockets by state."""
-    ours = words.part(summary, "kernel")
-    theirs = words.part(ours, "sink")
+    ours = fmt.part(summary, "kernel")
+    theirs = fmt.part(ours, "sink")
     found = []
     for side, kernel in (("clients' side" if theirs else "", ours), ("sinks' side", theirs)):
-        delta, peak = words.part(kernel, "delta"), words.part(kernel, "peak")
+        delta, peak = fmt.part(kernel, "delta"), fmt.part(kernel, "peak")
         if delta or peak:
             found.append(
                 {
@@ -405,41 +405,41 @@ def _kernel(summary: Json) -> list[dict[str, Any]]:
                     "delta": sorted((name, value) for name, value in delta.items() if value != 0),
                     "still": sum(value == 0 for value in delta.values()),
                     "peak": sorted(peak.items()),
-                    "states": list(words.part(words.part(kernel, "states"), "counts").items()),
-                    "states_t_s": words.part(kernel, "states").get("t_s"),
+                    "states": list(fmt.part(fmt.part(kernel, "states"), "counts").items()),
+                    "states_t_s": fmt.part(kernel, "states").get("t_s"),
                 }
             )
     return found
 
 
 def _headroom(plan: Json) -> list[dict[str, Any]]:
-    rows = _filled(words.rows(plan, "headroom"), "resource", "needed", "available", "note")
-    return [{**row, "share": words.share(row["needed"], row["available"])} for row in rows]
+    rows = _filled(fmt.rows(plan, "headroom"), "resource", "needed", "available", "note")
+    return [{**row, "share": fmt.share(row["needed"], row["available"])} for row in rows]
 
 
 def _plan(plan: Json) -> list[tuple[str, str]]:
     """The plan in a few words; lists that may be long are counted."""
-    ports, churn, named = words.part(plan, "ports"), words.part(plan, "churn"), []
-    due = words.number(churn.get("arrivals"))
+    ports, churn, named = fmt.part(plan, "ports"), fmt.part(plan, "churn"), []
+    due = fmt.number(churn.get("arrivals"))
     for name, value in (
-        ("connections at a time" if churn else "connections", words.count(plan.get("connections"))),
+        ("connections at a time" if churn else "connections", fmt.count(plan.get("connections"))),
         (
             "churn",
-            f"{words.seconds(churn.get('duration_s'))}, {'closed' if due is None else 'open'} loop" if churn else "",
+            f"{fmt.seconds(churn.get('duration_s'))}, {'closed' if due is None else 'open'} loop" if churn else "",
         ),
-        ("connections due", words.count(due)),
-        ("protocol", words.part(plan, "traffic").get("protocol")),
-        ("source addresses", words.count(len(words.items(plan, "sources")) or None)),
-        ("targets", words.count(len(words.items(plan, "targets")) or None)),
+        ("connections due", fmt.count(due)),
+        ("protocol", fmt.part(plan, "traffic").get("protocol")),
+        ("source addresses", fmt.count(len(fmt.items(plan, "sources")) or None)),
+        ("targets", fmt.count(len(fmt.items(plan, "targets")) or None)),
         ("strategy", plan.get("strategy")),
         ("source ports", f"{ports['low']}-{ports['high']}" if "low" in ports and "high" in ports else None),
-        ("four-tuples per source and target", words.count(plan.get("capacity_per_pair"))),
+        ("four-tuples per source and target", fmt.count(plan.get("capacity_per_pair"))),
         ("close", plan.get("close")),
-        ("timeout", words.seconds(plan.get("timeout_s"))),
-        ("worker processes", words.count(plan.get("workers"))),
-        ("sink processes", words.count(plan.get("sinks"))),
+        ("timeout", fmt.seconds(plan.get("timeout_s"))),
+        ("worker processes", fmt.count(plan.get("workers"))),
+        ("sink processes", fmt.count(plan.get("sinks"))),
     ):
-        if value not in (None, "", words.MISSING):
+        if value not in (None, "", fmt.MISSING):
             named.append((name, str(value)))
     return named
 
@@ -459,8 +459,8 @@ def _groups(host: Json) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _of_host(name: str, value: object) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(words.scalar(item) for item in value)
-    return words.size(value) if name.endswith("_bytes") else words.scalar(value)
+        return ", ".join(fmt.scalar(item) for item in value)
+    return fmt.size(value) if name.endswith("_bytes") else fmt.scalar(value)
 
 
 def _leaves(group: Json, prefix: str = "") -> Iterable[tuple[str, str]]:

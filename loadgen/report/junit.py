@@ -11,8 +11,9 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
+from loadgen import format as fmt
 from loadgen.metrics.settings import named, short_keys
-from loadgen.report import words
+from loadgen.report import summary_rows
 from loadgen.report.matrix_cells import runs_of
 
 Json = Mapping[str, Any]
@@ -39,15 +40,15 @@ def render(summary: Json, *, directory: str) -> str:
 
 
 def _matrix_suites(summary: Json, name: str, directory: str) -> list[Element]:
-    cells = words.rows(summary, "cells")
-    keys = short_keys([words.part(cell, "settings") for cell in cells])
+    cells = fmt.rows(summary, "cells")
+    keys = short_keys([fmt.part(cell, "settings") for cell in cells])
     # Its runs have their own time, which is most of it, and what reads this adds the suites up.
     suites = [_suite({**summary, "duration_s": 0.0}, name, directory, complete=_MATRIX_COMPLETE)]
     for index, cell in enumerate(cells):
-        settings = named(words.part(cell, "settings"), keys)
+        settings = named(fmt.part(cell, "settings"), keys)
         title = f"{name}, cell {index}" + (f": {settings}" if settings else "")
         runs = runs_of(cell)
-        several = len(runs) > 1 or (words.number(summary.get("repeat")) or 1) > 1
+        several = len(runs) > 1 or (fmt.number(summary.get("repeat")) or 1) > 1
         for number, run in runs:
             suites.append(_suite(run, f"{title}, round {number}" if several else title, _place(directory, run)))
         if not runs:
@@ -73,14 +74,14 @@ def _suite(summary: Json, name: str, directory: str, *, complete: str = _RUN_COM
     """One test case that the run came to its end, which has its time, and one for each expectation."""
     lasted = _seconds(summary.get("duration_s"))
     first = Element("testcase", {"classname": _text(name), "name": complete, "time": lasted})
-    because = words.incomplete_because(summary)
+    because = summary_rows.incomplete_because(summary)
     if because is not None:
         _said(first, "error", _text(because))
-    cases = [first, *(_case(row, name) for row in words.rows(summary, "expect"))]
+    cases = [first, *(_case(row, name) for row in fmt.rows(summary, "expect"))]
     started = summary.get("started_at")
     suite = _counted(name, cases, {"time": lasted} | ({"timestamp": _time(started)} if started else {}))
     properties = Element("properties")
-    for key, value in (("run_directory", directory), ("limit", words.part(summary, "verdict").get("limit"))):
+    for key, value in (("run_directory", directory), ("limit", fmt.part(summary, "verdict").get("limit"))):
         SubElement(properties, "property", {"name": key, "value": _text(value)})
     suite.insert(0, properties)
     SubElement(suite, "system-out").text = _text(_explanation(summary))
@@ -91,7 +92,7 @@ def _case(row: Json, name: str) -> Element:
     """An expectation. It is worked out of the summary, which takes no time of its own."""
     case = Element("testcase", {"classname": _text(name), "name": _text(row.get("expression")), "time": "0.000"})
     if row.get("passed") is not True:
-        _said(case, "failure", _text(f"expected {row.get('expression')}, observed {words.scalar(row.get('observed'))}"))
+        _said(case, "failure", _text(f"expected {row.get('expression')}, observed {fmt.scalar(row.get('observed'))}"))
     return case
 
 
@@ -115,9 +116,9 @@ def _counted(name: str, cases: Sequence[Element], attributes: Mapping[str, str])
 def _explanation(summary: Json) -> str:
     """The verdict, and what would help."""
     remedies = [
-        f"{number}. {text}" for number, text in enumerate(words.items(words.part(summary, "verdict"), "remedies"), 1)
+        f"{number}. {text}" for number, text in enumerate(fmt.items(fmt.part(summary, "verdict"), "remedies"), 1)
     ]
-    return "\n".join([words.headline(summary), *remedies])
+    return "\n".join([summary_rows.headline(summary), *remedies])
 
 
 def _time(started: object) -> str:
@@ -126,9 +127,9 @@ def _time(started: object) -> str:
 
 
 def _seconds(value: object) -> str:
-    return f"{words.number(value) or 0.0:.3f}"
+    return f"{fmt.number(value) or 0.0:.3f}"
 
 
 def _text(value: object) -> str:
     """What XML 1.0 (2.2) can hold: other characters, NUL and escape among them, stand as their escapes."""
-    return words.visible("" if value is None else str(value))
+    return fmt.visible("" if value is None else str(value))

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from loadgen.report import words
+from loadgen import format as fmt
 from loadgen.report.columns import (
     POINTS_MAX,
     Chart,
@@ -74,7 +74,7 @@ def time_wait(series: Series) -> Chart | None:
     return {
         "id": "time-wait",
         "title": "Sockets in TIME-WAIT",
-        "label": f"Line chart of sockets in TIME-WAIT; at most {words.count(highest)} at once.",
+        "label": f"Line chart of sockets in TIME-WAIT; at most {fmt.count(highest)} at once.",
         "unit": "count",
         "x": plain(column(series, "t_s")[keep], 3),
         "y": [plain(c[keep], 0) for c, yes in zip(columns, there, strict=True) if yes],
@@ -124,11 +124,11 @@ def _moved(series: Series, *keys: str) -> bool:
     """Whether a counter did: its running total in the last line that has any."""
     *side, name = keys
     for line in reversed(series):
-        delta = words.part(line, "kernel")
+        delta = fmt.part(line, "kernel")
         for key in (*side, "delta"):
-            delta = words.part(delta, key)
+            delta = fmt.part(delta, key)
         if delta:
-            return bool(words.number(delta.get(name)))
+            return bool(fmt.number(delta.get(name)))
     return False
 
 
@@ -143,7 +143,7 @@ def _pace(series: Series, found: list[tuple[str, str, bool, Floats]], name: str,
         "id": name,
         "title": title,
         "label": f"Line chart of {what} per second: "
-        + ", ".join(f"{label} {words.count(grown[-1])}" for label, _, _, grown in found)
+        + ", ".join(f"{label} {fmt.count(grown[-1])}" for label, _, _, grown in found)
         + " in all.",
         "unit": "rate",
         "steps": True,
@@ -170,7 +170,7 @@ def sockets(series: Series) -> Chart | None:
         "id": "kernel-sockets",
         "title": "Sockets in use",
         "label": "Line chart of sockets in use: "
-        + ", ".join(f"{label} at most {words.count(float(np.nanmax(values)))}" for label, _, values in found)
+        + ", ".join(f"{label} at most {fmt.count(float(np.nanmax(values)))}" for label, _, values in found)
         + ".",
         "unit": "count",
         "x": plain(column(series, "t_s")[keep], 3),

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.report import intervals, words
+from loadgen import format as fmt
+from loadgen.report import intervals
 from loadgen.report.columns import POINTS_MAX, Chart, Floats, decades, plain, significant, thin
 from loadgen.report.intervals import LATENCY_US_MIN as LATENCY_US_MIN
 from loadgen.report.intervals import Intervals
@@ -46,7 +47,7 @@ def quantiles(name: str, title: str, what: str, t_s: Floats, found: Intervals) -
         "id": name,
         "title": title,
         "label": f"Line chart of {what} in each interval; the largest maximum is "
-        f"{words.latency(float(np.nanmax(values[2])))}.",
+        f"{fmt.latency(float(np.nanmax(values[2])))}.",
         "unit": "latency",
         "log": True,
         "small": True,
@@ -105,7 +106,7 @@ def by_percentile(
         "title": title,
         "label": f"Line chart of {what} against percentile, both on log scales: "
         + ", ".join(
-            f"{label} p99 {words.latency(float(intervals.quantiles_us(counts, p99)[0]))}"
+            f"{label} p99 {fmt.latency(float(intervals.quantiles_us(counts, p99)[0]))}"
             for label, counts in totals.items()
         )
         + ".",

@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from loadgen import format as fmt
 from loadgen.metrics.settings import named, short_keys
 from loadgen.report import matrix_cells as matrix
-from loadgen.report import words
+from loadgen.report import summary_rows
 
 Json = Mapping[str, Any]
 
@@ -33,13 +34,13 @@ def render(summary: Json, *, directory: str) -> str:
 
 def escaped(value: object) -> str:
     """Any text as text on one line: it begins no markup, ends no cell, and hides nothing."""
-    return _MARKUP.sub(r"\\\1", " ".join(words.visible(words.scalar(value)).split()))
+    return _MARKUP.sub(r"\\\1", " ".join(fmt.visible(fmt.scalar(value)).split()))
 
 
 def _head(summary: Json) -> str:
-    said = [f"### loadgen: {escaped(summary.get('scenario'))}", f"**{escaped(words.headline(summary))}**"]
-    because = words.incomplete_because(summary)
-    distrust = words.distrust(summary)
+    said = [f"### loadgen: {escaped(summary.get('scenario'))}", f"**{escaped(summary_rows.headline(summary))}**"]
+    because = summary_rows.incomplete_because(summary)
+    distrust = summary_rows.distrust(summary)
     said += [f"**INCOMPLETE**: {escaped(because)}"] if because is not None else []
     said += [f"**NOT TRUSTWORTHY**: {escaped('; '.join(distrust))}"] if distrust else []
     return "\n\n".join(said)
@@ -47,51 +48,51 @@ def _head(summary: Json) -> str:
 
 def _figures(summary: Json) -> str:
     """What a reader looks for first, by name."""
-    arrivals, outcomes, opened = (words.part(summary, key) for key in ("arrivals", "outcomes", "open"))
-    pace, connect = words.part(summary, "rate_per_s"), words.part(words.part(summary, "latency_us"), "connect")
-    planned, how = words.attempts(summary)
+    arrivals, outcomes, opened = (fmt.part(summary, key) for key in ("arrivals", "outcomes", "open"))
+    pace, connect = fmt.part(summary, "rate_per_s"), fmt.part(fmt.part(summary, "latency_us"), "connect")
+    planned, how = summary_rows.attempts(summary)
     rows: list[tuple[str, str]] = [
-        ("established", f"{words.count(outcomes.get('established'))} of {words.count(planned)} {how}"),
-        ("failed", words.count(outcomes.get("failed"))),
-        ("lost while held", words.count(opened.get("lost"))),
-        ("open at most", words.count(opened.get("peak"))),
-        ("rate", f"{words.rate(pace.get('established_mean'))} mean, {words.rate(pace.get('established_peak'))} peak"),
-        ("connect p50, p99, max", ", ".join(words.latency(connect.get(key)) for key in ("p50", "p99", "max"))),
-        ("duration", words.seconds(summary.get("duration_s"))),
+        ("established", f"{fmt.count(outcomes.get('established'))} of {fmt.count(planned)} {how}"),
+        ("failed", fmt.count(outcomes.get("failed"))),
+        ("lost while held", fmt.count(opened.get("lost"))),
+        ("open at most", fmt.count(opened.get("peak"))),
+        ("rate", f"{fmt.rate(pace.get('established_mean'))} mean, {fmt.rate(pace.get('established_peak'))} peak"),
+        ("connect p50, p99, max", ", ".join(fmt.latency(connect.get(key)) for key in ("p50", "p99", "max"))),
+        ("duration", fmt.seconds(summary.get("duration_s"))),
     ]
-    if words.number(arrivals.get("not_started")):
-        rows.insert(1, ("not started", words.count(arrivals.get("not_started"))))
-    rows += [(label, said) for label, said, _ in words.churn(summary)]
+    if fmt.number(arrivals.get("not_started")):
+        rows.insert(1, ("not started", fmt.count(arrivals.get("not_started"))))
+    rows += [(label, said) for label, said, _ in summary_rows.churn(summary)]
     rows += [(name, found[0]) for name, found in _told(summary) if found]
     rows += [
-        (f"{error.get('syscall')} {error.get('errno')}", words.count(error.get("count")))
-        for error in words.rows(summary, "errors")
+        (f"{error.get('syscall')} {error.get('errno')}", fmt.count(error.get("count")))
+        for error in fmt.rows(summary, "errors")
     ]
     return _table(("", ""), rows)
 
 
 def _told(summary: Json) -> list[tuple[str, tuple[str, object] | None]]:
     return [
-        ("traffic", words.traffic(summary)),
-        ("heartbeat", words.heartbeat(summary)),
-        ("planned", words.prediction(summary)),
+        ("traffic", summary_rows.traffic(summary)),
+        ("heartbeat", summary_rows.heartbeat(summary)),
+        ("planned", summary_rows.prediction(summary)),
     ]
 
 
 def _cells(summary: Json) -> str:
     """A row for each cell, with the medians of its runs."""
-    cells = words.rows(summary, "cells")
-    keys = short_keys([words.part(cell, "settings") for cell in cells])
+    cells = fmt.rows(summary, "cells")
+    keys = short_keys([fmt.part(cell, "settings") for cell in cells])
     rows = [
         (
             str(index),
-            named(words.part(cell, "settings"), keys),
+            named(fmt.part(cell, "settings"), keys),
             str(cell.get("status")) + (f": {cell['reason']}" if cell.get("reason") else ""),
             matrix.established_of(cell),
-            matrix.figure(cell, "failed", words.count),
-            matrix.figure(cell, "rate_per_s", words.rate),
-            matrix.figure(cell, "connect_p50_us", words.latency),
-            matrix.figure(cell, "connect_p99_us", words.latency),
+            matrix.figure(cell, "failed", fmt.count),
+            matrix.figure(cell, "rate_per_s", fmt.rate),
+            matrix.figure(cell, "connect_p50_us", fmt.latency),
+            matrix.figure(cell, "connect_p99_us", fmt.latency),
         )
         for index, cell in enumerate(cells)
     ]
@@ -103,18 +104,18 @@ def _expectations(summary: Json) -> str:
     if "cells" in summary:
         found = [(index, row) for index, row in matrix.expectations(summary) if index is None or not _holds(row)]
     else:
-        found = [(None, row) for row in words.rows(summary, "expect")]
+        found = [(None, row) for row in fmt.rows(summary, "expect")]
     rows = [
         (
             "pass" if _holds(row) else "FAIL",
-            ("" if index is None else f"cell {index}: ") + words.scalar(row.get("expression")),
-            words.scalar(row.get("observed")),
+            ("" if index is None else f"cell {index}: ") + fmt.scalar(row.get("expression")),
+            fmt.scalar(row.get("observed")),
         )
         for index, row in found[:_EXPECTATIONS_MAX]
     ]
     more = len(found) - len(rows)
     if more:
-        rows.append(("", f"and {words.count(more)} more", ""))
+        rows.append(("", f"and {fmt.count(more)} more", ""))
     return _table(("", "expected", "observed"), rows) if rows else ""
 
 
@@ -123,7 +124,7 @@ def _holds(row: Json) -> bool:
 
 
 def _end(summary: Json, directory: str) -> Iterable[str]:
-    remedies = words.items(words.part(summary, "verdict"), "remedies")
+    remedies = fmt.items(fmt.part(summary, "verdict"), "remedies")
     if remedies:
         yield "What would help:"
         yield "\n".join(f"{number}. {escaped(text)}" for number, text in enumerate(remedies, 1))

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from loadgen import format as fmt
 from loadgen.metrics import measures
 from loadgen.metrics.settings import named, short_keys, value_text
 from loadgen.metrics.spread import NOISE, NOISE_OF_ONE
-from loadgen.report import html, matrix_dots, words
+from loadgen.report import html, matrix_dots, summary_rows
 from loadgen.report.matrix_cells import (
     TENTHS,
     ceiling,
@@ -49,12 +50,12 @@ _PREDICTED: Final = {"rate_per_s": "per_s", "established": "established"}
 
 def page(summary: Json, scenario_text: str) -> str:
     """The whole page; what is missing in the summary is missing on the page."""
-    cells = words.rows(summary, "cells")
-    keys = short_keys([words.part(cell, "settings") for cell in cells])
+    cells = fmt.rows(summary, "cells")
+    keys = short_keys([fmt.part(cell, "settings") for cell in cells])
     style = html.read("report.css") + "\n" + html.read("matrix.css")
     costs = costs_of(cells)
     drawn = dict(list(costs.items())[:LINES_MAX])
-    names = [named(words.part(cell, "settings"), keys) for cell in cells]
+    names = [named(fmt.part(cell, "settings"), keys) for cell in cells]
     failed = sum(row.get("passed") is not True for _, row in expectations(summary))
     states = [cell.get("status") for cell in cells]
     churn = has_churn(cells)
@@ -68,11 +69,11 @@ def page(summary: Json, scenario_text: str) -> str:
             " form-action 'none'",
             style=Markup(style),
             title=summary.get("scenario") or "unnamed scenario",
-            headline=words.headline(summary),
-            incomplete=words.incomplete_because(summary),
+            headline=summary_rows.headline(summary),
+            incomplete=summary_rows.incomplete_because(summary),
             started_at=summary.get("started_at"),
             run=summary.get("run"),
-            duration=words.seconds(summary.get("duration_s")),
+            duration=fmt.seconds(summary.get("duration_s")),
             states=[(state, states.count(state)) for state in dict.fromkeys(states)],
             expected=len(expectations(summary)),
             failed=failed,
@@ -86,7 +87,7 @@ def page(summary: Json, scenario_text: str) -> str:
             repeated=repeated,
             charts=charts,
             same=same,
-            effects=[_effect(row) for row in words.rows(summary, "effects")],
+            effects=[_effect(row) for row in fmt.rows(summary, "effects")],
             noise=f"{100 * NOISE:g} %",
             noise_of_one=f"{100 * NOISE_OF_ONE:g} %",
             costs_chart=costs_chart(drawn) if drawn else None,
@@ -101,7 +102,7 @@ def page(summary: Json, scenario_text: str) -> str:
 
 def _breakable(key: str) -> Markup:
     """A name as the head of a column, which may go on in the next line after `_` and `.` but not inside a word."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_.])(?=.)", words.visible(key)))
+    return Markup("<wbr>").join(re.split(r"(?<=[_.])(?=.)", fmt.visible(key)))
 
 
 def _figures(cells: Sequence[Json], keys: Sequence[str], names: Sequence[str]) -> tuple[list[Json], list[str]]:
@@ -121,15 +122,15 @@ def _figures(cells: Sequence[Json], keys: Sequence[str], names: Sequence[str]) -
 
 
 def _row(index: int, cell: Json, name: str, keys: Sequence[str], named: str) -> matrix_dots.Row:
-    settings = words.part(cell, "settings")
+    settings = fmt.part(cell, "settings")
     runs = values_of(complete_runs(cell), name)
     return matrix_dots.Row(
         cell=index,
         name=named,
-        values=[value_text(settings[key]) if key in settings else words.MISSING for key in keys],
+        values=[value_text(settings[key]) if key in settings else fmt.MISSING for key in keys],
         runs=runs,
         median=median(runs) if runs else None,
-        predicted=words.number(words.part(cell, "predicted").get(_PREDICTED.get(name, ""))),
+        predicted=fmt.number(fmt.part(cell, "predicted").get(_PREDICTED.get(name, ""))),
     )
 
 
@@ -141,8 +142,8 @@ def _effect(row: Json) -> dict[str, Any]:
     return {
         "name": row.get("name"),
         "text": row.get("text"),
-        "more": words.number(row.get("more")) or 0,
-        "strongest": [one.get("text") for one in words.rows(row, "strongest")],
+        "more": fmt.number(row.get("more")) or 0,
+        "strongest": [one.get("text") for one in fmt.rows(row, "strongest")],
     }
 
 
@@ -162,40 +163,41 @@ def _values(cell: Json, *, churn: bool) -> list[_Value]:
     def of(title: str, name: str, show: Callable[[object], str], *, bad: bool = False) -> _Value:
         return _Value(title, figure(cell, name, show, with_range=False), range_of(cell, name, show), bad)
 
-    failed = of("failed", "failed", words.count, bad=bool(words.number(middle(cell, "failed"))))
+    failed = of("failed", "failed", fmt.count, bad=bool(fmt.number(middle(cell, "failed"))))
     rate = of("rate/s", "rate_per_s", plain_rate)
     if churn:
         alike = cell.get("as_predicted")
-        said = "yes" if alike is True else "NO" if alike is False else words.MISSING
+        said = "yes" if alike is True else "NO" if alike is False else fmt.MISSING
         return [
             rate,
             _Value("predicted/s", ceiling(cell, "per_s")),
             _Value("established", established_of(cell)),
             failed,
-            of("recycled", "recycled", words.count),
+            of("recycled", "recycled", fmt.count),
             _Value("as predicted", said, bad=alike is False),
         ]
     return [
-        of("established", "established", words.count),
+        of("established", "established", fmt.count),
         failed,
         rate,
-        of("connect p50", "connect_p50_us", words.latency),
-        of("connect p99", "connect_p99_us", words.latency),
+        of("connect p50", "connect_p50_us", fmt.latency),
+        of("connect p99", "connect_p99_us", fmt.latency),
     ]
 
 
 def _page_row(index: int, cell: Json, keys: Sequence[str], *, churn: bool) -> dict[str, Any]:
-    settings, runs = words.part(cell, "settings"), runs_of(cell)
+    settings, runs = fmt.part(cell, "settings"), runs_of(cell)
     return {
         "index": index,
         "settings": [value_text(settings[key]) if key in settings else None for key in keys],
         "status": cell.get("status"),
         "reason": cell.get("reason"),
         "values": _values(cell, churn=churn),
-        "because": words.part(cell, "predicted").get("because"),
-        "changes": [one.get("text") for one in words.rows(cell, "changes")],
+        "because": fmt.part(cell, "predicted").get("because"),
+        "changes": [one.get("text") for one in fmt.rows(cell, "changes")],
         "runs": [
-            {"round": number, "place": _place(index, number), "said": words.headline(run)} for number, run in runs
+            {"round": number, "place": _place(index, number), "said": summary_rows.headline(run)}
+            for number, run in runs
         ],
     }
 

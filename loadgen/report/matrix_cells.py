@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from loadgen import format as fmt
 from loadgen.metrics.measures import measure
 from loadgen.metrics.settings import value_text
 from loadgen.metrics.spread import spread_of
-from loadgen.report import words
 
 Json = Mapping[str, Any]
 
@@ -19,14 +19,14 @@ TENTHS: Final = 10
 
 def runs_of(cell: Json) -> list[tuple[int, Json]]:
     """The runs of a cell, each with its round; of a summary that does not name them, in their order."""
-    rounds, runs = words.items(cell, "rounds"), words.rows(cell, "runs")
+    rounds, runs = fmt.items(cell, "rounds"), fmt.rows(cell, "runs")
     known = len(rounds) == len(runs) and all(type(one) is int for one in rounds)
     return list(zip(rounds, runs, strict=True)) if known else list(enumerate(runs, 1))
 
 
 def has_churn(cells: Sequence[Json]) -> bool:
     """Whether the cells opened and closed all the time, instead of holding what they had opened."""
-    return any(words.part(run, "churn") for cell in cells for _, run in runs_of(cell))
+    return any(fmt.part(run, "churn") for cell in cells for _, run in runs_of(cell))
 
 
 def values_of(runs: Iterable[Json], name: str) -> list[float]:
@@ -42,9 +42,9 @@ def complete_runs(cell: Json) -> list[Json]:
 
 def middle(cell: Json, name: str) -> object:
     """The median of a figure over the complete runs of a cell; without one, what the first run that has it says."""
-    figures = words.part(cell, "figures")
+    figures = fmt.part(cell, "figures")
     if figures:
-        return words.part(figures, name).get("median")
+        return fmt.part(figures, name).get("median")
     return next(iter(values_of((run for _, run in runs_of(cell)), name)), None)
 
 
@@ -56,37 +56,37 @@ def figure(cell: Json, name: str, show: Callable[[object], str], *, with_range: 
 
 def range_of(cell: Json, name: str, show: Callable[[object], str]) -> str:
     """How far the runs of a cell lie apart, `98-101`; empty for a single run and where all read the same."""
-    found = words.part(words.part(cell, "figures"), name)
+    found = fmt.part(fmt.part(cell, "figures"), name)
     low, high = show(found.get("low")), show(found.get("high"))
-    several = (words.number(found.get("runs")) or 0) > 1 and low != high
+    several = (fmt.number(found.get("runs")) or 0) > 1 and low != high
     return f"{low.removesuffix('/s')}-{high.removesuffix('/s')}" if several else ""
 
 
 def plain_rate(value: object) -> str:
     """A number per second under a head that says so."""
-    return words.rate(value).removesuffix("/s")
+    return fmt.rate(value).removesuffix("/s")
 
 
 def ceiling(cell: Json, name: str) -> str:
     """What was foretold for a cell: a number, or that nothing limits it."""
-    predicted = words.part(cell, "predicted")
+    predicted = fmt.part(cell, "predicted")
     if name not in predicted:
-        return words.MISSING
+        return fmt.MISSING
     return UNLIMITED if predicted[name] is None else plain_rate(predicted[name])
 
 
 def established_of(cell: Json) -> str:
     """How many were established, of how many that could be."""
-    said = figure(cell, "established", words.count, with_range=False)
-    most = words.number(words.part(cell, "predicted").get("established"))
-    return said if most is None else f"{said} of {words.count(most)}"
+    said = figure(cell, "established", fmt.count, with_range=False)
+    most = fmt.number(fmt.part(cell, "predicted").get("established"))
+    return said if most is None else f"{said} of {fmt.count(most)}"
 
 
 def expectations(summary: Json) -> list[tuple[int | None, Json]]:
     """Every expectation, with the cell it is about, None for those of the matrix."""
-    found: list[tuple[int | None, Json]] = [(None, row) for row in words.rows(summary, "expect")]
-    for index, cell in enumerate(words.rows(summary, "cells")):
-        found += [(index, row) for _, run in runs_of(cell) for row in words.rows(run, "expect")]
+    found: list[tuple[int | None, Json]] = [(None, row) for row in fmt.rows(summary, "expect")]
+    for index, cell in enumerate(fmt.rows(summary, "cells")):
+        found += [(index, row) for _, run in runs_of(cell) for row in fmt.rows(run, "expect")]
     return found
 
 
@@ -95,10 +95,10 @@ def costs_of(cells: Sequence[Json]) -> dict[int, list[float | None]]:
 
     Of several runs it is the first one's.
     """
-    strategies = {value_text(words.part(cell, "settings").get("sources.strategy")) for cell in cells}
+    strategies = {value_text(fmt.part(cell, "settings").get("sources.strategy")) for cell in cells}
     costs = {}
     for index, cell in enumerate(cells):
-        found = [words.number(value) for value in words.items(_first(cell), "cost_us")][:TENTHS]
+        found = [fmt.number(value) for value in fmt.items(_first(cell), "cost_us")][:TENTHS]
         if any(value is not None for value in found):
             costs[index] = found + [None] * (TENTHS - len(found))
     return costs if len(strategies) > 1 else {}
@@ -106,7 +106,7 @@ def costs_of(cells: Sequence[Json]) -> dict[int, list[float | None]]:
 
 def cost(value: float | None) -> str:
     """Microseconds with three digits."""
-    return words.MISSING if value is None else f"{value:,.0f}" if value >= 99.95 else f"{value:.1f}"
+    return fmt.MISSING if value is None else f"{value:,.0f}" if value >= 99.95 else f"{value:.1f}"
 
 
 def _first(cell: Json) -> Json:

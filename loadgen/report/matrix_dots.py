@@ -14,8 +14,8 @@ from typing import Final
 
 from markupsafe import Markup
 
+from loadgen import format as fmt
 from loadgen.metrics.measures import Measure, Unit
-from loadgen.report import words
 
 #: From this ratio of the highest to the lowest value on the axis is logarithmic.
 WIDE: Final = 100.0
@@ -33,10 +33,10 @@ _LABELS_MAX: Final = 4
 _CHARACTERS_MAX: Final = 60
 
 _SHOWN: Final[Mapping[Unit, Callable[[object], str]]] = {
-    Unit.COUNT: words.count,
-    Unit.PER_S: words.rate,
-    Unit.US: words.latency,
-    Unit.S: words.seconds,
+    Unit.COUNT: fmt.count,
+    Unit.PER_S: fmt.rate,
+    Unit.US: fmt.latency,
+    Unit.S: fmt.seconds,
 }
 
 
@@ -132,7 +132,7 @@ def chart(measure: Measure, title: str, rows: Sequence[Row]) -> Markup:
 
 def shown(value: object, unit: Unit) -> str:
     """A figure with its unit."""
-    return _SHOWN.get(unit, words.count)(value)
+    return _SHOWN.get(unit, fmt.count)(value)
 
 
 def tick(value: float, unit: Unit) -> str:
@@ -201,11 +201,11 @@ def _said(row: Row, unit: Unit) -> str:
     """A row in full, for whoever points at it."""
     runs = ", ".join(shown(value, unit) for value in row.runs) or "no complete run"
     predicted = "" if row.predicted is None else f"; predicted {shown(row.predicted, unit)}"
-    return words.visible(f"cell {row.cell} {row.name}: median {shown(row.median, unit)} of {runs}{predicted}")
+    return fmt.visible(f"cell {row.cell} {row.name}: median {shown(row.median, unit)} of {runs}{predicted}")
 
 
 def _short(values: str) -> str:
-    seen = words.visible(values)
+    seen = fmt.visible(values)
     return seen if len(seen) <= _CHARACTERS_MAX else f"{seen[: _CHARACTERS_MAX - 1]}…"
 
 

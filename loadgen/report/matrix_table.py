@@ -7,8 +7,8 @@ import io
 from collections.abc import Mapping
 from typing import Any, Final
 
+from loadgen import format as fmt
 from loadgen.metrics.settings import short_keys, value_text
-from loadgen.report import words
 from loadgen.report.matrix_cells import TENTHS, runs_of
 
 Json = Mapping[str, Any]
@@ -22,15 +22,15 @@ def table(summary: Json) -> str:
 
     A cell without a run has a row of its own all the same. What is unlimited is left empty.
     """
-    cells = words.rows(summary, "cells")
-    keys = list(short_keys([words.part(cell, "settings") for cell in cells]))
+    cells = fmt.rows(summary, "cells")
+    keys = list(short_keys([fmt.part(cell, "settings") for cell in cells]))
     out = io.StringIO()
     writer = csv.writer(out)
     tenths = [f"cost_us_{10 * (tenth + 1)}" for tenth in range(TENTHS)]
     columns = (*_FIGURES, *tenths, "round", *_OF_CHURN, "recycled", "time_wait_peak")
     writer.writerow(["cell", *map(_inert, keys), "status", "reason", *columns])
     for index, cell in enumerate(cells):
-        settings = words.part(cell, "settings")
+        settings = fmt.part(cell, "settings")
         said = [value_text(settings[key]) if key in settings else "" for key in keys]
         texts = [_inert(str(one)) for one in (*said, cell.get("status"), cell.get("reason") or "")]
         for number, run in runs_of(cell):
@@ -41,26 +41,26 @@ def table(summary: Json) -> str:
 
 
 def _csv_row(number: int | None, run: Json) -> list[str]:
-    outcomes, connect = words.part(run, "outcomes"), words.part(words.part(run, "latency_us"), "connect")
-    churn, kernel = words.part(run, "churn"), words.part(run, "kernel")
-    foretold = words.part(churn, "ceiling")
+    outcomes, connect = fmt.part(run, "outcomes"), fmt.part(fmt.part(run, "latency_us"), "connect")
+    churn, kernel = fmt.part(run, "churn"), fmt.part(run, "kernel")
+    foretold = fmt.part(churn, "ceiling")
     before = (
-        *(outcomes.get("established"), outcomes.get("failed"), words.part(run, "open").get("lost")),
-        words.part(run, "rate_per_s").get("established_mean"),
+        *(outcomes.get("established"), outcomes.get("failed"), fmt.part(run, "open").get("lost")),
+        fmt.part(run, "rate_per_s").get("established_mean"),
         *(connect.get("p50"), connect.get("p99")),
-        *(words.items(run, "cost_us") + [None] * TENTHS)[:TENTHS],
+        *(fmt.items(run, "cost_us") + [None] * TENTHS)[:TENTHS],
         number,
         *(churn.get("sustained_per_s"), foretold.get("per_s"), foretold.get("established")),
     )
     after = (
-        words.part(kernel, "delta").get("TcpExt.TWRecycled", 0 if kernel else None),
-        words.part(kernel, "peak").get("sockstat.tcp_tw", 0 if kernel else None),
+        fmt.part(kernel, "delta").get("TcpExt.TWRecycled", 0 if kernel else None),
+        fmt.part(kernel, "peak").get("sockstat.tcp_tw", 0 if kernel else None),
     )
     return [
         _yes_or_no(run.get("complete") is True if run else None),
-        *("" if words.number(value) is None else str(value) for value in before),
+        *("" if fmt.number(value) is None else str(value) for value in before),
         _yes_or_no(churn.get("as_predicted")),
-        *("" if words.number(value) is None else str(value) for value in after),
+        *("" if fmt.number(value) is None else str(value) for value in after),
     ]
 
 
@@ -70,8 +70,8 @@ def _yes_or_no(value: object) -> str:
 
 def _inert(value: str) -> str:
     """Text that no spreadsheet takes for a formula, in one line."""
-    seen = words.visible(value.replace("\n", " ").replace("\t", " "))
-    return f"'{seen}" if seen[:1] in ("=", "+", "-", "@") and words.number(_as_number(seen)) is None else seen
+    seen = fmt.visible(value.replace("\n", " ").replace("\t", " "))
+    return f"'{seen}" if seen[:1] in ("=", "+", "-", "@") and fmt.number(_as_number(seen)) is None else seen
 
 
 def _as_number(value: str) -> float | None:

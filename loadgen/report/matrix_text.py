@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from loadgen import format as fmt
 from loadgen.metrics.settings import named, short_keys, value_text
 from loadgen.report import matrix_cells as matrix
-from loadgen.report import text, words
+from loadgen.report import summary_rows, text
 from loadgen.report.matrix_cells import TENTHS
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def render(summary: Json, console: Console, *, report: str | None = None) -> Non
 
 def lines(summary: Json, report: str | None = None, width: int = 80) -> list[text.Line]:
     """The matrix in lines of at most `width` columns: one row per cell, then what its settings changed."""
-    cells = words.rows(summary, "cells")
-    found: list[text.Line] = [("verdict", line) for line in text.wrapped(words.headline(summary), "", width)]
-    incomplete = words.incomplete_because(summary)
+    cells = fmt.rows(summary, "cells")
+    found: list[text.Line] = [("verdict", line) for line in text.wrapped(summary_rows.headline(summary), "", width)]
+    incomplete = summary_rows.incomplete_because(summary)
     if incomplete is not None:
         found += text.labelled("INCOMPLETE", incomplete, width, "bad")
     head, names = _settings_column(cells)
@@ -46,23 +47,23 @@ def lines(summary: Json, report: str | None = None, width: int = 80) -> list[tex
     found.append(("", ""))
     for index, row in matrix.expectations(summary):
         passed = row.get("passed") is True
-        said = f"{'pass' if passed else 'FAIL'}  {row.get('expression')}, observed {words.scalar(row.get('observed'))}"
+        said = f"{'pass' if passed else 'FAIL'}  {row.get('expression')}, observed {fmt.scalar(row.get('observed'))}"
         if index is None or not passed:
             place = "" if index is None else f"cell {index}: "
             found += text.labelled("expect", place + said, width, "good" if passed else "bad")
     if report:
-        found.append(("", "report".ljust(text.LABEL_WIDTH) + words.visible(report)))
+        found.append(("", "report".ljust(text.LABEL_WIDTH) + fmt.visible(report)))
     return found
 
 
 def _held(cells: Sequence[Json], head: str, names: Sequence[str], width: int) -> list[text.Line]:
     """The table of cells whose connections were opened and held."""
     figures = (
-        ("established", "established", words.count),
-        ("failed", "failed", words.count),
-        ("rate", "rate_per_s", words.rate),
-        ("p50", "connect_p50_us", lambda value: words.latency(value, "us")),
-        ("p99", "connect_p99_us", lambda value: words.latency(value, "us")),
+        ("established", "established", fmt.count),
+        ("failed", "failed", fmt.count),
+        ("rate", "rate_per_s", fmt.rate),
+        ("p50", "connect_p50_us", lambda value: fmt.latency(value, "us")),
+        ("p99", "connect_p99_us", lambda value: fmt.latency(value, "us")),
     )
     for with_range in (True, False):  # a narrow terminal has the medians alone
         rows = [
@@ -93,8 +94,8 @@ def _churn(cells: Sequence[Json], head: str, names: Sequence[str], width: int) -
                 "rate/s": matrix.figure(cell, "rate_per_s", matrix.plain_rate, with_range=with_range),
                 "predicted/s": matrix.ceiling(cell, "per_s"),
                 "established": matrix.established_of(cell),
-                "failed": matrix.figure(cell, "failed", words.count, with_range=False),
-                "recycled": matrix.figure(cell, "recycled", words.count, with_range=False),
+                "failed": matrix.figure(cell, "failed", fmt.count, with_range=False),
+                "recycled": matrix.figure(cell, "recycled", fmt.count, with_range=False),
             }
             marks = _UNLIKE if cell.get("as_predicted") is False else ""
             marks += "" if cell.get("status") == "done" else _INCOMPLETE
@@ -115,13 +116,13 @@ def _why(cell: Json) -> str:
 def _effects(summary: Json, width: int) -> list[text.Line]:
     """What each value changed, the strongest first; what is noise everywhere in one line each."""
     found: list[text.Line] = []
-    for effect in words.rows(summary, "effects"):
+    for effect in fmt.rows(summary, "effects"):
         found += [("", "")] if not found else []
-        sentences = [str(row.get("text")) for row in words.rows(effect, "strongest")]
+        sentences = [str(row.get("text")) for row in fmt.rows(effect, "strongest")]
         for n, sentence in enumerate(sentences):
             found += text.labelled("effect" if n == 0 else "", sentence, width)
-        rest = [f"and {words.count(effect['more'])} more"] if words.number(effect.get("more")) else []
-        if words.number(effect.get("noise")) or rest:
+        rest = [f"and {fmt.count(effect['more'])} more"] if fmt.number(effect.get("more")) else []
+        if fmt.number(effect.get("noise")) or rest:
             rest.append(str(effect.get("text")))
             place = "" if sentences else f"{effect.get('name')}: "
             found += text.labelled("" if sentences else "effect", place + "; ".join(rest), width)
@@ -130,7 +131,7 @@ def _effects(summary: Json, width: int) -> list[text.Line]:
 
 def _settings_column(cells: Sequence[Json]) -> tuple[str, list[str]]:
     """The head of the column of settings and what stands in it: bare values where there is only one key."""
-    settings = [words.part(cell, "settings") for cell in cells]
+    settings = [fmt.part(cell, "settings") for cell in cells]
     keys = short_keys(settings)
     if len(keys) == 1:
         return next(iter(keys.values())), [value_text(next(iter(one.values()), None)) for one in settings]
@@ -156,10 +157,8 @@ def _table(
     left = width - 6 - sum(widths)
     stacked = left < _ROOM_MIN
     room = width - 6 if stacked else min(left, max(len(head), *map(len, names), _ROOM_MIN)) if names else left
-    named = [
-        textwrap.wrap(words.visible(" ".join(name.split())), room, break_on_hyphens=False) or [""] for name in names
-    ]
-    first = f"{'cell':>4}  {words.visible(head)[:room]}"
+    named = [textwrap.wrap(fmt.visible(" ".join(name.split())), room, break_on_hyphens=False) or [""] for name in names]
+    first = f"{'cell':>4}  {fmt.visible(head)[:room]}"
     found: list[text.Line] = []
     if stacked:
         found.append(("head", first))
@@ -168,7 +167,7 @@ def _table(
         start = f"{number:>4}  "
         if isinstance(row, str):
             beside = max(sum(widths) - 2, 20)
-            said = textwrap.wrap(words.visible(" ".join(row.split())), width - 6 if stacked else beside) or [""]
+            said = textwrap.wrap(fmt.visible(" ".join(row.split())), width - 6 if stacked else beside) or [""]
             if stacked:
                 found += [("row", f"{start if n == 0 else ' ' * 6}{line}") for n, line in enumerate((*name, *said))]
                 continue

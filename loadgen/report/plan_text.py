@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from loadgen import format as fmt
 from loadgen.metrics.settings import named, short_keys
-from loadgen.report import words
 from loadgen.report.text import Line, labelled, show, width_of, wrapped
 
 if TYPE_CHECKING:
@@ -30,32 +30,30 @@ def plan_lines(report: Mapping[str, Any], *, width: int = 80) -> list[str]:
 def _lines(report: Mapping[str, Any], width: int) -> list[Line]:
     if "cells" in report:
         return _matrix(report, width)
-    found: list[Line] = [("verdict", line) for line in wrapped(words.scalar(report.get("verdict")), "", width)]
+    found: list[Line] = [("verdict", line) for line in wrapped(fmt.scalar(report.get("verdict")), "", width)]
     found.append(("", ""))
     found += _table(report)
     found += _facts(report, width)
-    for index, note in enumerate(words.items(report, "notes")[:_NOTES_MAX]):
+    for index, note in enumerate(fmt.items(report, "notes")[:_NOTES_MAX]):
         found += labelled("notes" if index == 0 else "", str(note), width)
-    for index, remedy in enumerate(words.rows(report, "remedies")):
+    for index, remedy in enumerate(fmt.rows(report, "remedies")):
         said = str(remedy.get("text"))
-        if words.number(remedy.get("allows")) is not None:
-            said += f", {words.count(remedy['allows'])} in all"
+        if fmt.number(remedy.get("allows")) is not None:
+            said += f", {fmt.count(remedy['allows'])} in all"
         found += [("", line) for line in wrapped(said, f"{'remedies' if index == 0 else '':13}{index + 1}. ", width)]
     return found
 
 
 def _matrix(report: Mapping[str, Any], width: int) -> list[Line]:
     """A line for each cell, then all about the first that is impossible."""
-    cells = words.rows(report, "cells")
-    found: list[Line] = [("verdict", line) for line in wrapped(words.scalar(report.get("verdict")), "", width)]
+    cells = fmt.rows(report, "cells")
+    found: list[Line] = [("verdict", line) for line in wrapped(fmt.scalar(report.get("verdict")), "", width)]
     found.append(("", ""))
     keys = short_keys([cell["settings"] for cell in cells])
     for cell in cells:
         settings = named(cell["settings"], keys) if cell["settings"] else "every round"
         how, tone = ("possible", "") if cell.get("possible") else ("impossible", "bad")
-        limit = (
-            f"{cell.get('limit')} at {words.count(cell.get('at_connections'))}" if cell.get("limit") else "see below"
-        )
+        limit = f"{cell.get('limit')} at {fmt.count(cell.get('at_connections'))}" if cell.get("limit") else "see below"
         found += labelled(f"cell {cell['cell']}", f"{how}, {limit}: {settings}", width, tone)
     if wrong := next((cell for cell in cells if not cell.get("possible")), None):
         found += [("", ""), ("head", f"cell {wrong['cell']}")]
@@ -64,19 +62,19 @@ def _matrix(report: Mapping[str, Any], width: int) -> list[Line]:
 
 
 def _table(report: Mapping[str, Any]) -> list[Line]:
-    rows = words.rows(report, "resources")
+    rows = fmt.rows(report, "resources")
     if not rows:
         return []
     head = "resource".ljust(_NAME_WIDTH) + "".join(f"{name:>{wide}}" for name, wide in _COLUMNS)
     found: list[Line] = [("head", head)]
     for row in rows:
-        shown = words.size if str(row.get("resource")).endswith("bytes") else words.count
-        share = words.number(row.get("share"))
+        shown = fmt.size if str(row.get("resource")).endswith("bytes") else fmt.count
+        share = fmt.number(row.get("share"))
         cells = (
             shown(row.get("needed")),
             shown(row.get("available")),
-            words.percent(share) if share is None or share <= 10 else f"{share:,.0f} x",
-            words.count(row.get("allows")),
+            fmt.percent(share) if share is None or share <= 10 else f"{share:,.0f} x",
+            fmt.count(row.get("allows")),
         )
         name = str(row.get("resource")).removesuffix(", bytes")
         values = "".join(f"{value:>{wide}}" for value, (_, wide) in zip(cells, _COLUMNS, strict=True))
@@ -87,33 +85,31 @@ def _table(report: Mapping[str, Any]) -> list[Line]:
 
 def _facts(report: Mapping[str, Any], width: int) -> list[Line]:
     found: list[Line] = []
-    for index, row in enumerate(words.rows(report, "resources")):
+    for index, row in enumerate(fmt.rows(report, "resources")):
         if row.get("note") and (row.get("short") or not index):
             found += labelled("because" if not found else "", f"{row.get('resource')}: {row['note']}", width)
-    plan, host = words.part(report, "plan"), words.part(report, "host")
+    plan, host = fmt.part(report, "plan"), fmt.part(report, "host")
     if plan:
-        counts = {
-            key: words.count(plan.get(key)) for key in ("sources", "targets", "skipped_ports", "workers", "sinks")
-        }
-        how = {key: words.scalar(plan.get(key)) for key in ("strategy", "transport", "ports", "close")}
+        counts = {key: fmt.count(plan.get(key)) for key in ("sources", "targets", "skipped_ports", "workers", "sinks")}
+        how = {key: fmt.scalar(plan.get(key)) for key in ("strategy", "transport", "ports", "close")}
         said = (
             f"{counts['sources']} to {counts['targets']} targets by {how['strategy']} over {how['transport']}, ports "
             f"{how['ports']} ({counts['skipped_ports']} of these held or reserved), close {how['close']}"
         )
         found += labelled("sources", said, width)
-        said = f"{counts['workers']} workers, {counts['sinks']} sinks on {words.count(host.get('cpus'))} cores"
+        said = f"{counts['workers']} workers, {counts['sinks']} sinks on {fmt.count(host.get('cpus'))} cores"
         found += labelled("processes", said, width)
-        if report.get("possible") is False and not plan.get("schedule") and words.number(report.get("at_connections")):
+        if report.get("possible") is False and not plan.get("schedule") and fmt.number(report.get("at_connections")):
             found += labelled("when", "as soon as this machine gets there: there is no arrival schedule", width)
-    limits = words.part(host, "descriptors")
+    limits = fmt.part(host, "descriptors")
     if limits:
         said = (
-            f"soft {words.count(limits.get('soft'))} (raised to hard), hard {words.count(limits.get('hard'))}, "
-            f"fs.nr_open {words.count(limits.get('nr_open'))}, fs.file-max {words.count(limits.get('file_max'))}"
+            f"soft {fmt.count(limits.get('soft'))} (raised to hard), hard {fmt.count(limits.get('hard'))}, "
+            f"fs.nr_open {fmt.count(limits.get('nr_open'))}, fs.file-max {fmt.count(limits.get('file_max'))}"
         )
         found += labelled("descriptors", said, width)
-    for index, route in enumerate(words.rows(report, "routes")):
-        more = (words.number(route.get("targets")) or 1) - 1
+    for index, route in enumerate(fmt.rows(report, "routes")):
+        more = (fmt.number(route.get("targets")) or 1) - 1
         said = f"{route.get('first')}{f' and {more:,.0f} more addresses' if more else ''}: {route.get('way')}"
         found += labelled("routes" if index == 0 else "", said, width)
     where = "in a namespace of its own" if host.get("in_lab") else "on the host itself"

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from loadgen import format as fmt
 from loadgen.archive import Kind, Listed
-from loadgen.report import text, words
+from loadgen.report import text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,8 +28,8 @@ def render(runs: Sequence[Listed], results: Path, console: Console, *, scenario:
 def lines(runs: Sequence[Listed], results: Path, width: int, *, scenario: str | None = None) -> list[text.Line]:
     """The list as lines; names of directories stay in one piece, however long they are."""
     if not runs:
-        of = "" if scenario is None else f" of scenario {words.on_one_line(scenario)}"
-        return [("row", f"no runs{of} in {words.on_one_line(str(results))}")]
+        of = "" if scenario is None else f" of scenario {fmt.on_one_line(scenario)}"
+        return [("row", f"no runs{of} in {fmt.on_one_line(str(results))}")]
     return [line for one in runs for line in _entry(one, width)]
 
 
@@ -40,25 +41,25 @@ def _entry(one: Listed, width: int) -> list[text.Line]:
     said = one.problem or one.headline
     if said:
         tone = "bad" if one.problem else "row"
-        short = textwrap.shorten(words.visible(said), 2 * (width - len(_INDENT)), placeholder=" …")
+        short = textwrap.shorten(fmt.visible(said), 2 * (width - len(_INDENT)), placeholder=" …")
         found += [(tone, line) for line in text.wrapped(short, _INDENT, width)]
     return found
 
 
 def _head(one: Listed, time: str) -> str:
     kind = "" if one.kind is Kind.RUN else f"  {one.kind.value.upper() if one.kind in _BAD else one.kind.value}"
-    return f"{time:<{_TIME_WIDTH}}  {words.on_one_line(str(one.path))}{kind}"
+    return f"{time:<{_TIME_WIDTH}}  {fmt.on_one_line(str(one.path))}{kind}"
 
 
 def _figures(one: Listed) -> str | None:
     """Established, rate, limit and expectations, as far as they are known."""
     said = []
     if one.established is not None:
-        said.append(f"{words.count(one.established)} established")
+        said.append(f"{fmt.count(one.established)} established")
     if one.rate_per_s is not None:
-        said.append(words.rate(one.rate_per_s))
+        said.append(fmt.rate(one.rate_per_s))
     if one.limit is not None:
-        said.append("no limit" if one.limit == "none" else f"limit {words.visible(one.limit)}")
+        said.append("no limit" if one.limit == "none" else f"limit {fmt.visible(one.limit)}")
     if one.expect_passed is not None:
         said.append("expectations met" if one.expect_passed else "EXPECTATIONS FAILED")
     return ", ".join(said) or None

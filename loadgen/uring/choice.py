@@ -11,9 +11,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import PortRange, Strategy
 from loadgen.portring import PortRing
-from loadgen.sourceports import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
 _REUSEADDR: Final = (socket.SOL_SOCKET, socket.SO_REUSEADDR)
 _REUSEPORT: Final = (socket.SOL_SOCKET, socket.SO_REUSEPORT)

@@ -15,8 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from loadgen.format import visible
 from loadgen.kernel.sockdiag import State
-from loadgen.report.words import visible
 from loadgen.watching.conditions import endpoint_of
 from loadgen.watching.look import TOP, Filling, Look
 from loadgen.watching.owners import Owned

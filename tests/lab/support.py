@@ -23,14 +23,17 @@ from loadgen.clock import now_ns
 from loadgen.connector import Connector
 from loadgen.exhaustion import Exhaustion
 from loadgen.launch.fleet import Fleet, Member, how_it_ended
+from loadgen.launch.shared_memory import Blocks
+from loadgen.metrics.block import block_dtype
 from loadgen.metrics.outcomes import describe
-from loadgen.metrics.recorder import BATCH_MAX, Blocks, Recorder, block_dtype
+from loadgen.metrics.recorder import BATCH_MAX, Recorder
 from loadgen.metrics.snapshot import Snapshots
 from loadgen.model import CloseMode, Endpoint, Heartbeat, Phase, Plan, PortRange, Shard, Strategy, Target, Transport
 from loadgen.protocols import Exchange
+from loadgen.shard import sizes_of
 from loadgen.sourceports import strategy_for
 from loadgen.tls import Client
-from loadgen.worker import KINDS, sizes_of
+from loadgen.worker import KINDS
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ import pytest
 from loadgen import scenario as scenarios
 from loadgen.errors import HostError, UsageError
 from loadgen.kernel import host, routes
-from loadgen.metrics.recorder import PairColumn
+from loadgen.metrics.block import PairColumn
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
 from loadgen.orchestrator import Options, Orchestrator, Result
 

@@ -16,7 +16,7 @@ import pytest
 from loadgen.clock import now_ns
 from loadgen.exhaustion import LASTING
 from loadgen.kernel import snmp, sockstat
-from loadgen.metrics.recorder import Latency
+from loadgen.metrics.block import Latency
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.protocols.echo import Echo
 

@@ -16,7 +16,7 @@ import pytest
 from loadgen.clock import now_ns
 from loadgen.kernel import snmp, sockstat
 from loadgen.metrics import histogram
-from loadgen.metrics.recorder import Latency
+from loadgen.metrics.block import Latency
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 
 from .support import LINGER_0, PROC_NET, Load, accept_all, in_child, ip, listen, reset, until

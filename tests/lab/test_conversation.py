@@ -15,7 +15,7 @@ import trustme
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.heartbeat import Beater
 from loadgen.kernel import sockstat
-from loadgen.metrics.recorder import Latency
+from loadgen.metrics.block import Latency
 from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy, Target, Tls
 from loadgen.protocols.echo import Echo
 from loadgen.protocols.payload import Payload

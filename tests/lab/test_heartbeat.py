@@ -9,7 +9,7 @@ import pytest
 
 from loadgen.clock import NS_PER_S
 from loadgen.heartbeat import Beater
-from loadgen.metrics.recorder import Latency
+from loadgen.metrics.block import Latency
 from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy
 from loadgen.protocols.echo import Echo
 

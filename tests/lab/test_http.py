@@ -17,7 +17,7 @@ from loadgen.certificates import Certificates, issue
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.exhaustion import Exhaustion
 from loadgen.http import HttpBeater, HttpChurner, HttpConnector
-from loadgen.metrics.recorder import Latency
+from loadgen.metrics.block import Latency
 from loadgen.model import Churn, CloseMode, Endpoint, Heartbeat, PortRange, Strategy, Target, Tls, Traffic
 from loadgen.protocols.http import Http
 

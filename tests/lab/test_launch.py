@@ -18,17 +18,10 @@ import pytest
 import uvloop
 
 from loadgen import sink
-from loadgen.errors import (
-    CapacityError,
-    HostError,
-    IncompleteError,
-    LoadgenError,
-    ScenarioError,
-    UsageError,
-)
+from loadgen.errors import CapacityError, HostError, IncompleteError, LoadgenError, ScenarioError, UsageError
 from loadgen.launch.fleet import how_it_ended
 from loadgen.launch.local import Zygote
-from loadgen.metrics.recorder import Blocks
+from loadgen.launch.shared_memory import Blocks
 from loadgen.model import Endpoint, PortRange, Target
 
 from .support import Crew, alive, child, listen, make_plan, on_loop, until

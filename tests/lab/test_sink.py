@@ -16,8 +16,8 @@ import pytest
 from loadgen import sink
 from loadgen.clock import now_ns
 from loadgen.kernel import snmp
+from loadgen.launch.shared_memory import Blocks
 from loadgen.link import Link
-from loadgen.metrics.recorder import Blocks
 from loadgen.model import Endpoint
 
 from .support import PROC_NET, alive, child, close_all_but, listen, reset, until

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from loadgen.kernel import sockstat
+from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
-from loadgen.sourceports import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE, Late, LateRange
+from loadgen.sourceports import Late, LateRange
 
 from .support import PROC_NET, Load, accept_all, ip, reset, until
 

@@ -14,7 +14,7 @@ from loadgen.arrivals import port_slices
 from loadgen.clock import now_ns
 from loadgen.errors import HostError
 from loadgen.kernel import host, sockdiag
-from loadgen.metrics.recorder import Latency
+from loadgen.metrics.block import Latency
 from loadgen.model import (
     CloseMode,
     Endpoint,
@@ -29,8 +29,8 @@ from loadgen.model import (
     Transport,
 )
 from loadgen.protocols.echo import Echo
+from loadgen.shard import slice_of
 from loadgen.udpsink import DatagramPort, Datagrams, require_free
-from loadgen.worker import slice_of
 
 from .support import Load, make_plan, until
 

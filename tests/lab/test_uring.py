@@ -17,8 +17,10 @@ import pytest
 from loadgen.clock import now_ns
 from loadgen.errors import HostError
 from loadgen.kernel import snmp, sockstat
+from loadgen.launch.shared_memory import Blocks
 from loadgen.metrics import histogram
-from loadgen.metrics.recorder import BATCH_MAX, Blocks, Latency, Recorder, block_dtype
+from loadgen.metrics.block import Latency, block_dtype
+from loadgen.metrics.recorder import BATCH_MAX, Recorder
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.uring import ring
 from loadgen.uring.abi import SQE, Op

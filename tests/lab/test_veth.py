@@ -23,7 +23,7 @@ from loadgen.errors import HostError, LabForbiddenError
 from loadgen.kernel import host, sockstat, sysctl
 from loadgen.lab import namespace, veth
 from loadgen.launch.fleet import Fleet
-from loadgen.metrics.recorder import Blocks
+from loadgen.launch.shared_memory import Blocks
 from loadgen.model import Endpoint, Topology
 
 from .support import PATIENCE_S, PROC_NET, accept_all, in_child, listen, until

@@ -18,7 +18,7 @@ from loadgen.kernel.sockdiag import Reader, count_states
 from loadgen.lab import namespace, window
 from loadgen.lab.window import Window
 from loadgen.launch.fleet import Fleet
-from loadgen.metrics.recorder import Blocks
+from loadgen.launch.shared_memory import Blocks
 from loadgen.model import Endpoint
 
 from .support import PATIENCE_S, PROC_NET, accept_all, child, listen, until

@@ -12,16 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from loadgen.arrivals import (
-    Turns,
-    due_ns,
-    due_within,
-    first_pair,
-    first_turn,
-    port_slices,
-    shard_arrivals,
-    shard_sizes,
-)
+from loadgen.arrivals import Turns, due_ns, due_within, first_pair, first_turn, port_slices, shard_arrivals, shard_sizes
 from loadgen.errors import CapacityError, ScenarioError
 from loadgen.model import PortRange, Stage
 

@@ -6,7 +6,8 @@ import pytest
 from bench.cases import METRICS
 from bench.recording import Arm, Bare, recorder_us
 from loadgen.errors import LoadgenError
-from loadgen.metrics.recorder import Counter, Latency, Recorder, block_dtype, consistent_counters
+from loadgen.metrics.block import Counter, Latency, block_dtype, consistent_counters
+from loadgen.metrics.recorder import Recorder
 from loadgen.model import PortRange
 
 

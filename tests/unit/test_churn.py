@@ -13,7 +13,9 @@ import pytest
 from loadgen import connector, ready
 from loadgen.churn import Churner
 from loadgen.exhaustion import LASTING, Exhaustion
-from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
+from loadgen.launch.shared_memory import Blocks
+from loadgen.metrics.block import block_dtype
+from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.sourceports import strategy_for
 

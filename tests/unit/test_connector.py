@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from loadgen import connector, ready
-from loadgen.metrics.recorder import Blocks, Recorder, block_dtype
+from loadgen.launch.shared_memory import Blocks
+from loadgen.metrics.block import block_dtype
+from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.sourceports import strategy_for
 

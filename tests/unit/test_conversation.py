@@ -17,7 +17,9 @@ from loadgen.clock import now_ns
 from loadgen.conversation import REPLY_MAX, Talker
 from loadgen.exhaustion import Exhaustion
 from loadgen.heartbeat import Beater
-from loadgen.metrics.recorder import Blocks, Latency, Recorder, block_dtype
+from loadgen.launch.shared_memory import Blocks
+from loadgen.metrics.block import Latency, block_dtype
+from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy
 from loadgen.sourceports import strategy_for
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.report import words
+from loadgen.report import summary_rows
 from loadgen.report.plan_text import plan_lines
 
 LINE: dict[str, Any] = {
@@ -133,6 +133,6 @@ POSSIBLE = "no limit, the first would be four-tuples at 100 connections"
 )
 def test_plan_versus_observed_in_words(found: dict[str, Any], said: tuple[str, str]) -> None:
     whole = {"limit": "four-tuples", "at_connections": 100, "observed_at": 99, **found}
-    assert words.prediction({"prediction": whole}) == said
-    assert words.prediction({"prediction": {**whole, "limit": None}}) is None
-    assert words.prediction({}) is None
+    assert summary_rows.prediction({"prediction": whole}) == said
+    assert summary_rows.prediction({"prediction": {**whole, "limit": None}}) is None
+    assert summary_rows.prediction({}) is None

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from loadgen import format as fmt
 from loadgen import rundir, sides
 from loadgen.errors import LoadgenError
 from loadgen.metrics import histogram
@@ -34,8 +35,8 @@ from loadgen.report import (
     kernel_charts,
     latency_charts,
     markdown,
+    summary_rows,
     text,
-    words,
 )
 
 Run = dict[str, Any]
@@ -677,31 +678,31 @@ def test_a_line_at_a_change_of_phase_makes_no_false_peak() -> None:
 @pytest.mark.parametrize(
     ("us", "said"),
     [(0, "0 µs"), (0.62, "0.62 µs"), (812, "812 µs"), (999.6, "1.00 ms"), (12_340, "12.3 ms"),
-     (999_600, "1.00 s"), (3_004_000, "3.00 s"), (None, words.MISSING),
-     (math.nan, words.MISSING), (True, words.MISSING)],
+     (999_600, "1.00 s"), (3_004_000, "3.00 s"), (None, fmt.MISSING),
+     (math.nan, fmt.MISSING), (True, fmt.MISSING)],
 )  # fmt: skip
 def test_latencies_have_three_digits_and_a_sane_unit(us: object, said: str) -> None:
-    assert words.latency(us) == said
+    assert fmt.latency(us) == said
 
 
 @pytest.mark.parametrize(
     ("s", "said"),
-    [(0.82, "0.82 s"), (30, "30.0 s"), (725, "12 min 05 s"), (7260, "2 h 01 min"), (None, words.MISSING)],
+    [(0.82, "0.82 s"), (30, "30.0 s"), (725, "12 min 05 s"), (7260, "2 h 01 min"), (None, fmt.MISSING)],
 )
 def test_stretches_of_a_run_read_like_a_clock(s: object, said: str) -> None:
-    assert words.seconds(s) == said
+    assert fmt.seconds(s) == said
 
 
 def test_almost_everything_never_reads_as_everything() -> None:
-    assert words.percent(99_999 / 100_000) == "> 99.9 %"
-    assert words.percent(1) == "100 %"
-    assert words.percent(1e-6) == "< 0.1 %"
-    assert words.percent(0) == "0 %"
+    assert fmt.percent(99_999 / 100_000) == "> 99.9 %"
+    assert fmt.percent(1) == "100 %"
+    assert fmt.percent(1e-6) == "< 0.1 %"
+    assert fmt.percent(0) == "0 %"
 
 
 @given(st.text())
 def test_visible_text_is_one_that_can_be_written_and_read(hostile: str) -> None:
-    shown = words.visible(hostile)
+    shown = fmt.visible(hostile)
     shown.encode()
     assert all(character.isprintable() or character in "\n\t" or character.isspace() for character in shown)
 
@@ -1057,7 +1058,7 @@ def test_a_prediction_that_did_not_come_true_is_said(
         "outcomes": {"established": established, "failed": 9},
         "churn": {"ceiling": {"per_s": per_s, "established": limit, "because": BECAUSE}, "as_predicted": False},
     }
-    assert ("observed", said, "bad") in words.churn(summary)
+    assert ("observed", said, "bad") in summary_rows.churn(summary)
     assert any(line.endswith(said) for line in text.summary_lines(summary))
     assert said in Page(html.render(summary, [], [], {}, {}, "")).text
 
@@ -1065,19 +1066,19 @@ def test_a_prediction_that_did_not_come_true_is_said(
 def test_where_nothing_was_predicted_nothing_came_true() -> None:
     summary = churned_run()["summary"]
     summary["churn"] |= {"as_predicted": None, "first_denied_s": None, "ceiling": None}
-    said = {label: words for label, words, _ in words.churn(summary)}
+    said = {label: words for label, words, _ in summary_rows.churn(summary)}
     assert not {"predicted", "observed"} & set(said)
     assert said["first denial"] == "none"
 
 
 def test_a_port_that_rests_for_a_minute_gives_less_than_one_connection_a_second() -> None:
-    assert words.most({"per_s": 28 / 60, "established": 28, "because": "x"}) == "at most 0.467/s, 28 in all: x"
+    assert summary_rows.most({"per_s": 28 / 60, "established": 28, "because": "x"}) == "at most 0.467/s, 28 in all: x"
 
 
 @pytest.mark.parametrize("churn", [None, 7, [], {}, "closed"])
 def test_a_run_without_churn_says_nothing_of_it(churn: object) -> None:
-    assert words.churn({"churn": churn}) == []
-    assert words.attempts({"churn": churn, "arrivals": {"scheduled": 7, "started": 6}}) == (7, "scheduled")
+    assert summary_rows.churn({"churn": churn}) == []
+    assert summary_rows.attempts({"churn": churn, "arrivals": {"scheduled": 7, "started": 6}}) == (7, "scheduled")
 
 
 @pytest.mark.parametrize(
@@ -1102,13 +1103,16 @@ def test_time_wait_at_the_sinks_of_an_ordinary_run_is_told_when_there_was_any() 
     sink = {"delta": {"TcpExt.TW": 100}, "peak": {"sockstat.tcp_tw": 100}}
     lines = "\n".join(text.summary_lines({"kernel": {"sink": sink}}))
     assert "TIME-WAIT    at the sinks 100 at once at most, 100 entered, 0 recycled, 0" in lines
-    assert words.other_side({"kernel": {"sink": {"delta": {"Tcp.InSegs": 3}, "peak": {"sockstat.tcp_tw": 0}}}}) is None
-    assert words.other_side({"kernel": {}}) is None
+    assert (
+        summary_rows.other_side({"kernel": {"sink": {"delta": {"Tcp.InSegs": 3}, "peak": {"sockstat.tcp_tw": 0}}}})
+        is None
+    )
+    assert summary_rows.other_side({"kernel": {}}) is None
 
 
 def test_a_closed_loop_that_left_no_verdict_counts_what_it_started() -> None:
     summary = {"churn": {"loop": "closed"}, "outcomes": {"established": 3}, "arrivals": {"started": 4}}
-    assert words.headline(summary).startswith("3 of 4 connections started were established")
+    assert summary_rows.headline(summary).startswith("3 of 4 connections started were established")
 
 
 # --- files that somebody edited -----------------------------------------------------------------------

@@ -13,18 +13,7 @@ from pydantic import ValidationError
 from loadgen import scenario
 from loadgen.errors import ExitCode, ScenarioError
 from loadgen.expectation import Expectation
-from loadgen.model import (
-    CloseMode,
-    Endpoint,
-    PortRange,
-    Probe,
-    ProbeKind,
-    ProbeWhen,
-    Stage,
-    Strategy,
-    Target,
-    Topology,
-)
+from loadgen.model import CloseMode, Endpoint, PortRange, Probe, ProbeKind, ProbeWhen, Stage, Strategy, Target, Topology
 from loadgen.scenario import Fallback, Scenario, complaint, parse
 
 SMALLEST = """\

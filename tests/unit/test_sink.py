@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from loadgen.metrics.recorder import Blocks
+from loadgen.launch.shared_memory import Blocks
 from loadgen.model import Endpoint
 from loadgen.sink import PORTS, SinkCounter, _cannot_listen, block_dtype, by_source, totals
 

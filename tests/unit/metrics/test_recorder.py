@@ -13,21 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen.launch.shared_memory import Blocks
 from loadgen.metrics import histogram
-from loadgen.metrics.outcomes import Syscall, error_key
-from loadgen.metrics.recorder import (
-    BATCH_MAX,
+from loadgen.metrics.block import (
     ERROR_KINDS,
     MARKS,
     OTHER_KEY,
-    Blocks,
     Counter,
     Latency,
     PairColumn,
-    Recorder,
     block_dtype,
     consistent_counters,
 )
+from loadgen.metrics.outcomes import Syscall, error_key
+from loadgen.metrics.recorder import BATCH_MAX, Recorder
 
 
 def new_block(pairs: int = 2) -> Any:

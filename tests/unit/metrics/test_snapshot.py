@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen.launch.shared_memory import Blocks
 from loadgen.metrics import histogram
+from loadgen.metrics.block import MARKS, Counter, PairColumn, block_dtype
 from loadgen.metrics.outcomes import Syscall, error_key
-from loadgen.metrics.recorder import MARKS, Blocks, Counter, PairColumn, Recorder, block_dtype
+from loadgen.metrics.recorder import Recorder
 from loadgen.metrics.snapshot import TENTHS, Snapshots, tenths_s
 from loadgen.model import Phase
 

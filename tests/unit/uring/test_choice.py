@@ -7,8 +7,9 @@ from errno import EADDRINUSE
 
 import pytest
 
+from loadgen.kernel.abi import IP_LOCAL_PORT_RANGE
 from loadgen.model import PortRange, Strategy
-from loadgen.sourceports import IP_LOCAL_PORT_RANGE, strategy_for
+from loadgen.sourceports import strategy_for
 from loadgen.uring.choice import RANGE_OPTION, Choice, choice_for
 
 PORTS = PortRange(40000, 40003)

@@ -1,0 +1,41 @@
+"""Memory that the processes of a run share: an array of records, one for each process.
+
+One anonymous memory file (memfd_create(2)) has no name, so nothing is left to clean up, and a process that is killed
+leaves its record behind. Each writer has a record of its own and readers read at any time, so no lock is needed.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Blocks:
+    """A shared array of equal records, one for each process.
+
+    `records` is a numpy structured array (count,). Each record starts on a page of its own, so that
+    two processes never write to one cache line.
+    """
+
+    def __init__(self, fd: int, dtype: np.dtype[np.void], count: int) -> None:
+        self.fd = fd
+        padding = -dtype.itemsize % mmap.PAGESIZE
+        padded = np.dtype([*dtype.descr, ("", f"V{padding}")]) if padding else dtype
+        size = padded.itemsize * count
+        if os.fstat(fd).st_size < size:
+            os.ftruncate(fd, size)
+        self.records: NDArray[np.void] = np.frombuffer(mmap.mmap(fd, size), dtype=padded, count=count)
+
+    @classmethod
+    def create(cls, name: str, dtype: np.dtype[np.void], count: int) -> Blocks:
+        """New zeroed blocks; `name` only shows in /proc/<pid>/maps."""
+        return cls(os.memfd_create(name, os.MFD_CLOEXEC), dtype, count)
+
+    def close(self) -> None:
+        """Let the memory go, which it does when nobody else has `records` either; harmless when repeated."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd, self.records = -1, self.records[:0].copy()
