@@ -57,7 +57,7 @@ schemas: .venv/.dev ## write the JSON Schemas and manual pages under docs/ anew,
 screenshots: .venv/.dev ## take the pictures in docs/images anew (needs chromium; two minutes)
 	$(BIN)/python -m tests.browser.screenshots
 
-UPLOT := loadgen/report/vendor/uplot
+UPLOT := loadgen/views/html/vendor/uplot
 verify-vendor: ## the charts' vendored library is byte for byte the published package (needs npm)
 	cd $(UPLOT) && sha256sum --check --quiet SHA256SUMS
 	@set -e; sums=$(CURDIR)/$(UPLOT)/SHA256SUMS; version=$$(cat $(UPLOT)/VERSION); \

@@ -23,13 +23,13 @@ from bench.cases import TARGET, Case
 from bench.programs import c_sinks
 from bench.samples import Recording
 from loadgen import arrivals
-from loadgen.connector import Connector
 from loadgen.errors import LoadgenError
-from loadgen.launch.process import raise_descriptor_limit
-from loadgen.metrics.block import Latency, block_dtype
-from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
-from loadgen.sourceports import strategy_for
+from loadgen.processes.lifetime import raise_descriptor_limit
+from loadgen.results.block import Latency, block_dtype
+from loadgen.worker.epoll.connector import Connector
+from loadgen.worker.recorder import Recorder
+from loadgen.worker.strategies import strategy_for
 
 #: A worker's batch, and how many of them it makes in a tenth of a second, after which it publishes everything.
 _BATCH, _PUBLISH = 64, 32

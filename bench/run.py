@@ -28,7 +28,7 @@ from bench.samples import Result, Sample
 from bench.summary import summarise
 from bench.watching import held, watch
 from loadgen.errors import ExitCode, HostError, LoadgenError
-from loadgen.metrics.recorder import Recorder
+from loadgen.worker.recorder import Recorder
 
 #: One alone moves by a third, and latencies go with the rate.
 TRIES_WITHOUT_SCHEDULE = 3

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from loadgen.api import look as look
     from loadgen.api import run as run
     from loadgen.api import run_async as run_async
+    from loadgen.control.orchestrator import Result as Result
     from loadgen.errors import LoadgenError as LoadgenError
-    from loadgen.orchestrator import Result as Result
 
 __all__ = ["LoadgenError", "Result", "Scenario", "look", "run", "run_async"]
 

@@ -1,5 +1,5 @@
 """`python -m loadgen` is `loadgen`."""
 
-from loadgen.cli import main
+from loadgen.cli.main import main
 
 main()

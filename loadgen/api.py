@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import uvloop
 
-from loadgen import matrix as matrices
 from loadgen import scenario as scenarios
+from loadgen.control import matrix as matrices
+from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.errors import LoadgenError, UsageError
-from loadgen.orchestrator import Options, Orchestrator, Result
-from loadgen.yamltext import printable
+from loadgen.scenario.yaml_document import printable
 
 if TYPE_CHECKING:
     from loadgen.model import Plan
-    from loadgen.watching.look import Look
+    from loadgen.watch.snapshot import Look
 
 __all__ = ["LoadgenError", "Result", "Scenario", "look", "run", "run_async"]
 
@@ -137,8 +137,8 @@ def look(destination: str = "", *, source: str = "", pid: int = 0) -> Look:
 
     Raises: UsageError for an address that is none. HostError when the kernel has no such sockets to ask.
     """
-    from loadgen.watching import filters
-    from loadgen.watching.look import Watcher
+    from loadgen.watch import filters
+    from loadgen.watch.snapshot import Watcher
 
     try:
         ends = filters.Ends(

@@ -11,7 +11,7 @@
     └── InterruptedRunError    130   interrupted before there was anything to report
 
 A refused connection, a port that is taken, a timeout: none of these is an exception. They are
-what loadgen exists to count, and live in `loadgen.metrics.outcomes`.
+what loadgen exists to count, and live in `loadgen.outcomes`.
 """
 
 from enum import IntEnum

@@ -17,7 +17,7 @@ from typing import Any
 
 
 class Strategy(StrEnum):
-    """Who chooses the source port of a new four-tuple, and when; see `loadgen.sourceports`."""
+    """Who chooses the source port of a new four-tuple, and when; see `loadgen.worker.strategies`."""
 
     KERNEL = "kernel"
     BIND = "bind"
@@ -233,7 +233,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A small experiment by somebody else, beside the load or after it; see `loadgen.probe`.
+    """A small experiment by somebody else, beside the load or after it; see `loadgen.control.probe`.
 
     sink: the probe listens at its target itself, for as long as it lasts.
     ports: what the strategy may use, or the one port to listen on.
@@ -308,7 +308,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What a port's rest in TIME-WAIT leaves of churn; made by `loadgen.timewait`.
+    """What a port's rest in TIME-WAIT leaves of churn; made by `loadgen.capacity.time_wait`.
 
     per_s: connections per second that can go on for ever, all spaces of ports together; None: no limit.
     established: the most in the duration of the plan, first use of every port included; None: no limit.

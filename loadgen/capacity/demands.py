@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from loadgen.arrivals import due_ns_of, shard_sizes
 from loadgen.capacity.processes import RESERVED_DESCRIPTORS, held_by_sinks, unlucky
 from loadgen.capacity.resources import Resource, Shortage, most
+from loadgen.capacity.time_wait import TIME_WAIT_S, rest_s
 from loadgen.clock import NS_PER_S
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import Limits
 from loadgen.model import CloseMode, Plan, Stage, Transport
-from loadgen.timewait import TIME_WAIT_S, rest_s
 
 #: Kernel memory of one end of an idle connection; 6.2 KB for both ends were measured on Linux 6.18.
 KERNEL_BYTES_PER_END: Final = 3_200

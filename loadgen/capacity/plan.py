@@ -23,6 +23,7 @@ from loadgen.capacity.assessment import Assessment
 from loadgen.capacity.demands import Crew
 from loadgen.capacity.processes import RESERVED_DESCRIPTORS
 from loadgen.capacity.resources import Resource, Shortage
+from loadgen.capacity.time_wait import ceiling
 from loadgen.errors import HostError
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import Limits
@@ -39,7 +40,6 @@ from loadgen.model import (
     sharded_spaces_of,
 )
 from loadgen.scenario import Scenario
-from loadgen.timewait import ceiling
 
 #: Resources that a report shows beside the plan; the others matter only where they are short.
 _HEADROOM: Final = (

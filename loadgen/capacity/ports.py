@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from loadgen.capacity.allowances import Allowances
+from loadgen.capacity.time_wait import rest_s
 from loadgen.errors import HostError, UsageError
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import InUse
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 from loadgen.scenario import Scenario
-from loadgen.timewait import rest_s
 
-#: A port that is back so soon is had by the attempt that is made again (loadgen.exhaustion).
+#: A port that is back so soon is had by the attempt that is made again (loadgen.worker.backoff).
 _SOON_S = 1.0
 
 

@@ -19,7 +19,7 @@ RESERVED_DESCRIPTORS: Final = 64
 _SMALL: Final = 2_000
 #: SO_REUSEPORT spreads by hash, so a sink's share is binomial: so many deviations of room are left to it.
 _SINK_DEVIATIONS: Final = 6.0
-#: Direct descriptors of one ring (loadgen.uring.connector.TABLE_SIZE, which is above this layer).
+#: Direct descriptors of one ring (loadgen.worker.io_uring.connector.TABLE_SIZE, which is above this layer).
 _TABLE_SIZE: Final = 32_768
 
 Pair = tuple[str, Endpoint]

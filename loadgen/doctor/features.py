@@ -24,13 +24,13 @@ from typing import Final, NoReturn
 
 from loadgen.doctor.reading import Reading
 from loadgen.errors import LoadgenError
-from loadgen.freebind import IP_FREEBIND
 from loadgen.kernel import sockdiag, sysctl
 from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.kernel.host import has_option
 from loadgen.lab import namespace
-from loadgen.launch.process import die_with_parent
-from loadgen.uring import ring
+from loadgen.processes.lifetime import die_with_parent
+from loadgen.worker.freebind import IP_FREEBIND
+from loadgen.worker.io_uring import ring
 
 #: Nothing that is tried here takes a tenth of it.
 TIME_LIMIT_S: Final = 10.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from loadgen.capacity.time_wait import TIME_WAIT_S
 from loadgen.doctor.finding import (
     Change,
     Judgement,
@@ -24,7 +25,6 @@ from loadgen.doctor.finding import (
 )
 from loadgen.doctor.reading import Reading
 from loadgen.model import PortRange
-from loadgen.timewait import TIME_WAIT_S
 
 _RANGE: Final = "net.ipv4.ip_local_port_range"
 _RESERVED: Final = "net.ipv4.ip_local_reserved_ports"

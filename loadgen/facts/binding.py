@@ -21,7 +21,7 @@ from loadgen.facts.experiment import (
     Tried,
     set_option,
 )
-from loadgen.launch.process import die_with_parent
+from loadgen.processes.lifetime import die_with_parent
 
 ANY_PORT: Address = (LOCAL, 0)
 PORT: Address = (LOCAL, 40000)

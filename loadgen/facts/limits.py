@@ -26,7 +26,7 @@ from loadgen.facts.experiment import (
     port_range,
 )
 from loadgen.kernel import sysctl
-from loadgen.launch.process import die_with_parent
+from loadgen.processes.lifetime import die_with_parent
 
 _UNPRIVILEGED_START = "net.ipv4.ip_unprivileged_port_start"
 

@@ -26,7 +26,7 @@ from loadgen.errors import HostError, LabForbiddenError
 from loadgen.facts.base import CannotRunError, Fact, Finding, SeenError, Verdict
 from loadgen.kernel import sysctl
 from loadgen.lab import namespace
-from loadgen.launch.process import die_with_parent
+from loadgen.processes.lifetime import die_with_parent
 
 TIME_LIMIT_S: Final = 10.0
 #: A message has to fit a pipe (64 KiB), so that a child never waits for its reader.

@@ -30,7 +30,7 @@ from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError
 from loadgen.kernel import sysctl
 from loadgen.lab import namespace
-from loadgen.link import Link
+from loadgen.processes.link import Link
 
 #: The interface's name, the same at both ends.
 CABLE: Final = "cable"

@@ -1,4 +1,4 @@
-"""HTTP requests and what is expected of the replies. Only the options: `loadgen.http` makes the connections.
+"""HTTP requests and what is expected of the replies. Only the options: `loadgen.worker.http` makes the connections.
 
 HTTP is left to a library (aiohttp), which wants an event loop and a socket of its own. So this is no Exchange; it
 names what makes its connector instead, see `loadgen.protocols.base.own_connector`.
@@ -27,7 +27,7 @@ class Http:
     max_body: bytes; a longer body is wrong, and what is more of it is read and thrown away.
     """
 
-    connector: ClassVar[str] = "loadgen.http:connector_of"
+    connector: ClassVar[str] = "loadgen.worker.http:connector_of"
 
     method: str = "GET"
     path: str = "/"

@@ -11,10 +11,10 @@ too. The reference for people is docs/scenario.md.
     schema     the same for editors
 """
 
-from loadgen.scenario.parts import Fallback
-from loadgen.scenario.reading import Cell, about_cells, load, parse, parse_cells, read_bytes
+from loadgen.scenario.load import Cell, about_cells, load, parse, parse_cells, read_bytes
+from loadgen.scenario.scenario import Scenario
 from loadgen.scenario.schema import json_schema
-from loadgen.scenario.whole import Scenario
+from loadgen.scenario.sections import Fallback
 
 __all__ = [
     "Cell",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from loadgen.scenario.whole import Scenario
+from loadgen.scenario.scenario import Scenario
 
 #: YAML 1.2 has no underscores in numbers, so that an editor takes 100_000, which loadgen reads as a number, for a text.
 _GROUPED: Final = r"^[0-9]+(_[0-9]+)+$"

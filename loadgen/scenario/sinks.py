@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, WithJsonSchema, model_validator
 
-from loadgen import quantities
 from loadgen.model import Manners, Speaks
-from loadgen.scenario.values import Duration, Model, Rate, within, wrong_at
+from loadgen.scenario import units
+from loadgen.scenario.fields import Duration, Model, Rate, within, wrong_at
 
 _BODY_MAX: Final = 16 * 1024 * 1024
 #: Answers that have no body (RFC 9110 15.3.5, 15.4.5).
@@ -35,7 +35,7 @@ class SinkSpec(Model):
     drop: (
         Annotated[
             float,
-            BeforeValidator(quantities.share),
+            BeforeValidator(units.share),
             WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$"}),
         ]
         | None

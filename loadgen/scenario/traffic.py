@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, PlainValidator, StrictBool, TypeAdap
 
 from loadgen import protocols
 from loadgen.model import Tls, Traffic
-from loadgen.scenario.values import Model, at_most, wrong_at
+from loadgen.scenario.fields import Model, at_most, wrong_at
 
 #: A bundle of every authority there is takes a fifth of it.
 _CA_BYTES_MAX: Final = 1 << 20

@@ -20,8 +20,8 @@ from typing import Final
 from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
 
-from loadgen import live
 from loadgen.model import Plan
+from loadgen.views import live
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 IMAGES: Final = CHECKOUT / "docs" / "images"

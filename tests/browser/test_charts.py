@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from loadgen.report import charts, html
+from loadgen.views.charts import run as charts
+from loadgen.views.html import run as html
 
 from .conftest import show, wait_until
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Page
 
-from loadgen import sides
-from loadgen.report import compare_html
+from loadgen.compare import load
+from loadgen.views.html import compare
 
 from .conftest import ATTACK, ATTACK_SEEN, Tabs, hostile, scrolls_sideways, show
 
@@ -34,10 +34,10 @@ def compared(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     (other / "summary.json").write_text(json.dumps(hostile(summary)))
     (other / "host.json").write_text(json.dumps(hostile(json.loads((other / "host.json").read_text()))))
     (other / "scenario.yaml").write_text(json.dumps({"name": "full", "description": "x", ATTACK[:20]: "y"}))
-    given = sides.read([str(runs["full"]), str(other)])
+    given = load.read([str(runs["full"]), str(other)])
     series = {str(run.path): run.series for one in given for run in one.runs}
     page = home / "compare.html"
-    page.write_text(compare_html.page(sides.compared(given), series), encoding="utf-8")
+    page.write_text(compare.page(load.compared(given), series), encoding="utf-8")
     return page
 
 

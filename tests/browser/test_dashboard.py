@@ -19,10 +19,10 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, Page
 
-from loadgen import rundir
-from loadgen.dashboard.dashboard import Dashboard
 from loadgen.errors import ExitCode
 from loadgen.model import Endpoint, Plan
+from loadgen.results import run_directory
+from loadgen.views.dashboard.dashboard import Dashboard
 
 from .conftest import ATTACK, ATTACK_SEEN, CHECKOUT, PATIENCE_S, Tabs, scrolls_sideways, wait_until
 from .test_report import drawn
@@ -151,7 +151,7 @@ def assert_no_chart_is_empty(page: Page) -> None:
 
 def played(run: Path) -> tuple[Plan, list[dict[str, Any]]]:
     """The plan of a run that is over, and its lines."""
-    found = rundir.read(run)
+    found = run_directory.read(run)
     return Plan.from_json(found.plan), found.series
 
 

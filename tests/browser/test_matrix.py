@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Page
 
-from loadgen.report import matrix
+from loadgen.views.html import matrix
 
 from .conftest import ATTACK, ATTACK_SEEN, Tabs, hostile, recorded, scrolls_sideways, show
 

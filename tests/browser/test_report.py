@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 from playwright.sync_api import Page
 
-from loadgen import rundir
-from loadgen.report import html
+from loadgen.results import run_directory
+from loadgen.views.html import run as html
 
 from .conftest import ATTACK_SEEN, Tabs, hostile, scrolls_sideways, show, wait_until
 
@@ -147,7 +147,7 @@ def test_without_a_script_the_tables_say_it_all(tabs: Tabs, report: Path) -> Non
 @pytest.mark.parametrize("width", [400, 1280])
 def test_names_that_attack_stay_text(tabs: Tabs, runs: dict[str, Path], tmp_path: Path, width: int) -> None:
     """Every string of the scenario, the summary, the errors, the events and the host is an attack."""
-    run = rundir.read(runs["full"])
+    run = run_directory.read(runs["full"])
     assert run.summary["errors"]
     summary, series, events, plan, host = map(hostile, (run.summary, run.series, run.events, run.plan, run.host))
     file = tmp_path / "report.html"

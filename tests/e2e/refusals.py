@@ -1,7 +1,7 @@
 """Many commands that end at once, without a Python that starts for each: one process forks a child for each of them.
 
-A child calls the entry point itself, `loadgen.cli.main`, with its own arguments, streams, working directory and exit
-code; it is spared nothing but the imports. Those are what such a command spends most of its time on.
+A child calls the entry point itself, `loadgen.cli.main.main`, with its own arguments, streams, working directory
+and exit code; it is spared nothing but the imports. Those are what such a command spends most of its time on.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from .conftest import Done, environment
 #: Reads a line of JSON for each command, and answers with its exit code.
 _PROGRAM: Final = """
 import gc, json, os, sys
-import loadgen.orchestrator, loadgen.live, loadgen.matrix, loadgen.report.text, loadgen.serve
-from loadgen import cli
+import loadgen.control.orchestrator, loadgen.views.live, loadgen.control.matrix, loadgen.views.text.run
+import loadgen.control.standalone_sink
+from loadgen.cli.main import main
 
 gc.freeze()
 for line in sys.stdin:
@@ -29,7 +30,7 @@ for line in sys.stdin:
         for number, name in enumerate((os.devnull, command["out"], command["err"])):
             os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
         sys.argv = ["loadgen", *command["args"]]
-        cli.main()
+        main()
         sys.exit()
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """

@@ -373,7 +373,7 @@ def loadgen_of_nobody() -> Iterator[Loadgen]:
         pytest.skip("every other test here runs as an ordinary user already")
     path = os.pathsep.join([str(CHECKOUT), *site.getsitepackages()])
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
-        probe = [python, "-c", "import loadgen.worker"]
+        probe = [python, "-c", "import loadgen.worker.worker"]
         try:
             subprocess.run(probe, env=environment(PYTHONPATH=path), preexec_fn=become_nobody, check=True, cwd="/")
         except (OSError, subprocess.CalledProcessError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.certificates import issue
+from loadgen.sink.certificates import issue
 
 from .conftest import CHECKOUT, Loadgen, Namespace, Running, assert_one_message, environment
 

@@ -20,20 +20,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from loadgen.clock import now_ns
-from loadgen.connector import Connector
-from loadgen.exhaustion import Exhaustion
-from loadgen.launch.fleet import Fleet, Member, how_it_ended
-from loadgen.launch.shared_memory import Blocks
-from loadgen.metrics.block import block_dtype
-from loadgen.metrics.outcomes import describe
-from loadgen.metrics.recorder import BATCH_MAX, Recorder
-from loadgen.metrics.snapshot import Snapshots
+from loadgen.control.snapshots import Snapshots
 from loadgen.model import CloseMode, Endpoint, Heartbeat, Phase, Plan, PortRange, Shard, Strategy, Target, Transport
+from loadgen.outcomes import describe
+from loadgen.processes.fleet import Fleet, Member, how_it_ended
+from loadgen.processes.shared_memory import Blocks
 from loadgen.protocols import Exchange
-from loadgen.shard import sizes_of
-from loadgen.sourceports import strategy_for
-from loadgen.tls import Client
-from loadgen.worker import KINDS
+from loadgen.results.block import block_dtype
+from loadgen.worker.backoff import Exhaustion
+from loadgen.worker.epoll.connector import Connector
+from loadgen.worker.recorder import BATCH_MAX, Recorder
+from loadgen.worker.shard import sizes_of
+from loadgen.worker.strategies import strategy_for
+from loadgen.worker.tls import Client
+from loadgen.worker.worker import KINDS
 
 T = TypeVar("T")
 
@@ -311,7 +311,7 @@ class Crew:
         """Fork every worker and wait until all are ready."""
         return await self.fleet.start(
             "worker",
-            "loadgen.worker:main",
+            "loadgen.worker.worker:main",
             [Shard(self.plan, index) for index in range(self.plan.workers)],
             self._descriptors,
             blocks_fd=self.blocks.fd,

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from loadgen import scenario as scenarios
+from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.errors import HostError, UsageError
 from loadgen.kernel import host, routes
-from loadgen.metrics.block import PairColumn
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
-from loadgen.orchestrator import Options, Orchestrator, Result
+from loadgen.results.block import PairColumn
 
 from .support import Crew, ip, listen, make_plan, on_loop, until
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 import pytest
 
 from loadgen.clock import now_ns
-from loadgen.exhaustion import LASTING
 from loadgen.kernel import snmp, sockstat
-from loadgen.metrics.block import Latency
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.protocols.echo import Echo
+from loadgen.results.block import Latency
+from loadgen.worker.backoff import LASTING
 
 from .support import PROC_NET, Load, accept_all, listen, reset, until
 

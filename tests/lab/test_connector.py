@@ -15,9 +15,9 @@ import pytest
 
 from loadgen.clock import now_ns
 from loadgen.kernel import snmp, sockstat
-from loadgen.metrics import histogram
-from loadgen.metrics.block import Latency
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
+from loadgen.results import histogram
+from loadgen.results.block import Latency
 
 from .support import LINGER_0, PROC_NET, Load, accept_all, in_child, ip, listen, reset, until
 

@@ -13,13 +13,13 @@ import pytest
 import trustme
 
 from loadgen.clock import NS_PER_S, now_ns
-from loadgen.heartbeat import Beater
 from loadgen.kernel import sockstat
-from loadgen.metrics.block import Latency
 from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy, Target, Tls
 from loadgen.protocols.echo import Echo
 from loadgen.protocols.payload import Payload
-from loadgen.tls import Client
+from loadgen.results.block import Latency
+from loadgen.worker.epoll.heartbeat import Beater
+from loadgen.worker.tls import Client
 
 from .support import PROC_NET, Load, accept_all, listen, reset
 

@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadgen.dashboard import frames, server
-from loadgen.dashboard.dashboard import Beside, Dashboard
 from loadgen.errors import ExitCode, HostError, UsageError
 from loadgen.model import Endpoint
+from loadgen.views.dashboard import frames, server
+from loadgen.views.dashboard.dashboard import Beside, Dashboard
 
 from .support import make_plan
 
@@ -314,7 +314,7 @@ def test_a_handler_that_fails_answers_500_and_is_told(
     def broken(_: Path) -> str:
         raise RuntimeError("no page today")
 
-    monkeypatch.setattr("loadgen.dashboard.pages.page", broken)
+    monkeypatch.setattr("loadgen.views.dashboard.pages.page", broken)
 
     async def body() -> None:
         async with serving(tmp_path) as served:

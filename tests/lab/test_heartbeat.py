@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from loadgen.clock import NS_PER_S
-from loadgen.heartbeat import Beater
-from loadgen.metrics.block import Latency
 from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy
 from loadgen.protocols.echo import Echo
+from loadgen.results.block import Latency
+from loadgen.worker.epoll.heartbeat import Beater
 
 from .support import Load, accept_all, listen, reset, until
 

@@ -13,13 +13,13 @@ from typing import Any, Final
 import pytest
 import uvloop
 
-from loadgen.certificates import Certificates, issue
 from loadgen.clock import NS_PER_S, now_ns
-from loadgen.exhaustion import Exhaustion
-from loadgen.http import HttpBeater, HttpChurner, HttpConnector
-from loadgen.metrics.block import Latency
 from loadgen.model import Churn, CloseMode, Endpoint, Heartbeat, PortRange, Strategy, Target, Tls, Traffic
 from loadgen.protocols.http import Http
+from loadgen.results.block import Latency
+from loadgen.sink.certificates import Certificates, issue
+from loadgen.worker.backoff import Exhaustion
+from loadgen.worker.http import HttpBeater, HttpChurner, HttpConnector
 
 from .support import LINGER_0, PATIENCE_S, PROC_NET, Crew, Load, listen, make_plan, on_loop
 

@@ -17,12 +17,12 @@ from typing import Any, Final
 import pytest
 import uvloop
 
-from loadgen import sink
 from loadgen.errors import CapacityError, HostError, IncompleteError, LoadgenError, ScenarioError, UsageError
-from loadgen.launch.fleet import how_it_ended
-from loadgen.launch.local import Zygote
-from loadgen.launch.shared_memory import Blocks
 from loadgen.model import Endpoint, PortRange, Target
+from loadgen.processes.fleet import how_it_ended
+from loadgen.processes.shared_memory import Blocks
+from loadgen.processes.zygote_client import Zygote
+from loadgen.sink import sink
 
 from .support import Crew, alive, child, listen, make_plan, on_loop, until
 
@@ -364,7 +364,7 @@ def test_everybody_goes_with_a_killed_orchestrator(user: str, where: str, keep: 
                 )
             blocks = Blocks.create("test-sinks", sink.block_dtype(4), 1)
             shards = [sink.SinkShard((HERE,), 0, 1, 4, 1024)]
-            await crew.fleet.start("sink", "loadgen.sink:main", shards, blocks_fd=blocks.fd, timeout_s=20)
+            await crew.fleet.start("sink", "loadgen.sink.sink:main", shards, blocks_fd=blocks.fd, timeout_s=20)
             members = await crew.muster()
             await crew.go()
             os.kill(members[2].pid, signal.SIGSTOP)
@@ -405,7 +405,7 @@ def test_what_the_zygote_prints_stays_off_standard_output() -> None:
     """Standard output is for the summary; a child's words go to standard error."""
     program = """
 import asyncio
-from loadgen.launch.local import Zygote
+from loadgen.processes.zygote_client import Zygote
 
 async def main():
     zygote = Zygote(lambda pid, code: None, lambda: None)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from loadgen import probe
+from loadgen.control import probe
 from loadgen.kernel import sockstat
-from loadgen.link import Link
 from loadgen.model import Endpoint, PortRange, Probe, ProbeKind, ProbeWhen, Strategy
+from loadgen.processes.link import Link
 
 from .support import PROC_NET, child
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import pytest
 
-from loadgen import sink
 from loadgen.clock import now_ns
 from loadgen.kernel import snmp
-from loadgen.launch.shared_memory import Blocks
-from loadgen.link import Link
 from loadgen.model import Endpoint
+from loadgen.processes.link import Link
+from loadgen.processes.shared_memory import Blocks
+from loadgen.sink import sink
 
 from .support import PROC_NET, alive, child, close_all_but, listen, reset, until
 

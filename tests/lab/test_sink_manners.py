@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import pytest
 
-from loadgen import sink
-from loadgen.certificates import Certificates, issue
 from loadgen.kernel import snmp
-from loadgen.manners.tls import prepare
 from loadgen.model import Endpoint, Manners, Speaks
+from loadgen.sink import sink
+from loadgen.sink.behaviour.tls import prepare
+from loadgen.sink.certificates import Certificates, issue
 
 from .support import PROC_NET, reset, until
 from .test_sink import Sinks, free_numbers
@@ -435,7 +435,7 @@ def test_without_descriptors_guests_wait_in_the_queue(serve: Serve, connect: Con
 @pytest.fixture(autouse=True)
 def _no_context_is_left() -> Iterator[None]:
     """Contexts are kept for the life of a process, which for tests is too long."""
-    from loadgen.manners.tls import server_context
+    from loadgen.sink.behaviour.tls import server_context
 
     yield
     server_context.cache_clear()

@@ -18,7 +18,7 @@ import pytest
 from loadgen.kernel import sockstat
 from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
-from loadgen.sourceports import Late, LateRange
+from loadgen.worker.strategies import Late, LateRange
 
 from .support import PROC_NET, Load, accept_all, ip, reset, until
 

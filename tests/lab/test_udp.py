@@ -14,7 +14,6 @@ from loadgen.arrivals import port_slices
 from loadgen.clock import now_ns
 from loadgen.errors import HostError
 from loadgen.kernel import host, sockdiag
-from loadgen.metrics.block import Latency
 from loadgen.model import (
     CloseMode,
     Endpoint,
@@ -29,8 +28,9 @@ from loadgen.model import (
     Transport,
 )
 from loadgen.protocols.echo import Echo
-from loadgen.shard import slice_of
-from loadgen.udpsink import DatagramPort, Datagrams, require_free
+from loadgen.results.block import Latency
+from loadgen.sink.udp import DatagramPort, Datagrams, require_free
+from loadgen.worker.shard import slice_of
 
 from .support import Load, make_plan, until
 

@@ -17,15 +17,15 @@ import pytest
 from loadgen.clock import now_ns
 from loadgen.errors import HostError
 from loadgen.kernel import snmp, sockstat
-from loadgen.launch.shared_memory import Blocks
-from loadgen.metrics import histogram
-from loadgen.metrics.block import Latency, block_dtype
-from loadgen.metrics.recorder import BATCH_MAX, Recorder
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
-from loadgen.uring import ring
-from loadgen.uring.abi import SQE, Op
-from loadgen.uring.choice import choice_for
-from loadgen.uring.connector import UringConnector
+from loadgen.processes.shared_memory import Blocks
+from loadgen.results import histogram
+from loadgen.results.block import Latency, block_dtype
+from loadgen.worker.io_uring import ring
+from loadgen.worker.io_uring.abi import SQE, Op
+from loadgen.worker.io_uring.choice import choice_for
+from loadgen.worker.io_uring.connector import UringConnector
+from loadgen.worker.recorder import BATCH_MAX, Recorder
 
 from . import support
 from .support import PROC_NET, Load, in_child, ip, listen, reset, until

@@ -18,13 +18,13 @@ from typing import Any, Final
 
 import pytest
 
-from loadgen import sink
 from loadgen.errors import HostError, LabForbiddenError
 from loadgen.kernel import host, sockstat, sysctl
 from loadgen.lab import namespace, veth
-from loadgen.launch.fleet import Fleet
-from loadgen.launch.shared_memory import Blocks
 from loadgen.model import Endpoint, Topology
+from loadgen.processes.fleet import Fleet
+from loadgen.processes.shared_memory import Blocks
+from loadgen.sink import sink
 
 from .support import PATIENCE_S, PROC_NET, accept_all, in_child, listen, until
 from .test_namespace import become_ordinary, members, name_of, named
@@ -290,7 +290,7 @@ async def crew(fleet: Fleet, blocks: Blocks) -> tuple[str, str]:
         "sink",
         "loadgen.lab.namespace:in_sinks",
         [sink.SinkShard((target,), 0, 1, 4, 100)],
-        "loadgen.sink:main",
+        "loadgen.sink.sink:main",
         blocks_fd=blocks.fd,
         timeout_s=PATIENCE_S,
     )

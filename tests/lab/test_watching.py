@@ -16,11 +16,11 @@ from loadgen.errors import HostError
 from loadgen.kernel.sockdiag import State
 from loadgen.lab import namespace
 from loadgen.model import Endpoint
-from loadgen.watching import look as look_module
-from loadgen.watching import netns, owners
-from loadgen.watching.filters import Ends, network
-from loadgen.watching.look import Filling, Watcher, as_json
-from loadgen.watching.owners import Owner
+from loadgen.watch import netns, owners
+from loadgen.watch import snapshot as look_module
+from loadgen.watch.filters import Ends, network
+from loadgen.watch.owners import Owner
+from loadgen.watch.snapshot import Filling, Watcher, as_json
 
 from .support import accept_all, child, in_child, listen, until
 from .test_namespace import become_ordinary

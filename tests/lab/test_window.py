@@ -11,15 +11,15 @@ from typing import Any, Final
 
 import pytest
 
-from loadgen import sink
 from loadgen.errors import HostError
 from loadgen.kernel import conntrack, sockdiag
 from loadgen.kernel.sockdiag import Reader, count_states
-from loadgen.lab import namespace, window
-from loadgen.lab.window import Window
-from loadgen.launch.fleet import Fleet
-from loadgen.launch.shared_memory import Blocks
+from loadgen.lab import namespace, namespace_fds
+from loadgen.lab.namespace_fds import Window
 from loadgen.model import Endpoint
+from loadgen.processes.fleet import Fleet
+from loadgen.processes.shared_memory import Blocks
+from loadgen.sink import sink
 
 from .support import PATIENCE_S, PROC_NET, accept_all, child, listen, until
 from .test_veth import crew
@@ -36,13 +36,13 @@ def through(entry: Callable[[int], None]) -> Window:
         ours.settimeout(PATIENCE_S)
         with child(lambda: entry(theirs.fileno())):
             theirs.close()
-            return window.receive(ours)
+            return namespace_fds.receive(ours)
 
 
 @pytest.fixture
 def here(keep: ExitStack) -> Window:
     """On the namespace of the test."""
-    found = through(window.send)
+    found = through(namespace_fds.send)
     keep.callback(found.close)
     return found
 
@@ -83,7 +83,7 @@ def test_a_tracking_table_is_seen_from_outside(keep: ExitStack) -> None:
     def elsewhere(channel: int) -> None:
         namespace.enter({"net.netfilter.nf_conntrack_tcp_timeout_syn_sent": "77"})
         conntrack._SETTINGS = {"count": str(SETTING)}  # type: ignore[misc]  # in the child alone
-        window.send(channel)
+        namespace_fds.send(channel)
 
     found = through(elsewhere)
     keep.callback(found.close)
@@ -106,7 +106,10 @@ def test_both_namespaces_of_a_veth_lab(run: Run) -> None:
         fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", sink.block_dtype(4), 1)
         try:
             await crew(fleet, blocks)
-            clients, sinks = await window.look(fleet.zygote), await window.look(fleet.zygote, at_sinks=True)
+            clients, sinks = (
+                await namespace_fds.look(fleet.zygote),
+                await namespace_fds.look(fleet.zygote, at_sinks=True),
+            )
             (member,) = fleet.alive("sink")
             assert sinks.states(Path(f"/proc/{member.pid}/net")) == {"listen": 1}
             assert clients.states(Path(f"/proc/{fleet.zygote.pid}/net")) == {}
@@ -122,7 +125,7 @@ def test_both_namespaces_of_a_veth_lab(run: Run) -> None:
 def test_a_kernel_without_netlink_sockets_says_so_when_asked(keep: ExitStack) -> None:
     def unable(channel: int) -> None:
         sockdiag._NETLINK_SOCK_DIAG = 31  # type: ignore[misc]  # a protocol nobody has
-        window.send(channel)
+        namespace_fds.send(channel)
 
     found = through(unable)
     keep.callback(found.close)

@@ -19,9 +19,9 @@ import uvloop
 from loadgen.arrivals import due_ns
 from loadgen.clock import now_ns
 from loadgen.kernel import sockstat
-from loadgen.metrics.block import Counter, Latency
 from loadgen.model import Churn, CloseMode, Endpoint, PortRange, Shard, Stage, Strategy, Target
-from loadgen.shard import slice_of
+from loadgen.results.block import Counter, Latency
+from loadgen.worker.shard import slice_of
 
 from .support import PROC_NET, Crew, accept_all, listen, make_plan, on_loop, reset, until
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadgen import archive
-from loadgen.archive import Kind, list_runs, listed
 from loadgen.errors import UsageError
+from loadgen.results import listing
+from loadgen.results.listing import Kind, list_runs, listed
 
 SUMMARY: dict[str, Any] = {
     "scenario": "small",
@@ -120,7 +120,7 @@ def test_a_run_that_was_interrupted_says_why(tmp_path: Path) -> None:
     ("age_s", "interval_s", "kind"),
     [
         (0.0, 0.5, Kind.RUNNING),
-        (archive.QUIET_S / 2, 0.5, Kind.RUNNING),
+        (listing.QUIET_S / 2, 0.5, Kind.RUNNING),
         (600.0, 0.5, Kind.UNFINISHED),
         (120.0, 60.0, Kind.RUNNING),
         (600.0, 60.0, Kind.UNFINISHED),

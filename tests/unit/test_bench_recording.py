@@ -6,9 +6,9 @@ import pytest
 from bench.cases import METRICS
 from bench.recording import Arm, Bare, recorder_us
 from loadgen.errors import LoadgenError
-from loadgen.metrics.block import Counter, Latency, block_dtype, consistent_counters
-from loadgen.metrics.recorder import Recorder
 from loadgen.model import PortRange
+from loadgen.results.block import Counter, Latency, block_dtype, consistent_counters
+from loadgen.worker.recorder import Recorder
 
 
 def use(kind: type[Recorder]) -> tuple[list[int], int]:

@@ -23,7 +23,7 @@ from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import InUse, Limits, Room
 from loadgen.model import Endpoint, Plan, PortRange, Shard, Strategy, Transport
 from loadgen.scenario import Scenario
-from loadgen.shard import slice_of
+from loadgen.worker.shard import slice_of
 
 LAB, HOST = Allowances(in_lab=True), Allowances(in_lab=False)
 SOURCE = ("127.0.0.2",)

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from loadgen.certificates import Certificates, issue
+from loadgen.sink.certificates import Certificates, issue
 
 NAMES = ("127.0.0.1", "::1", "sink.test", "127.0.0.1")
 

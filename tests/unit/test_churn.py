@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from loadgen import connector, ready
-from loadgen.churn import Churner
-from loadgen.exhaustion import LASTING, Exhaustion
-from loadgen.launch.shared_memory import Blocks
-from loadgen.metrics.block import block_dtype
-from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
-from loadgen.sourceports import strategy_for
+from loadgen.processes.shared_memory import Blocks
+from loadgen.results.block import block_dtype
+from loadgen.worker import socket_pool
+from loadgen.worker.backoff import LASTING, Exhaustion
+from loadgen.worker.epoll import connector
+from loadgen.worker.epoll.churn import Churner
+from loadgen.worker.recorder import Recorder
+from loadgen.worker.strategies import strategy_for
 
 TARGET = Endpoint("127.0.0.1", 9000)
 
@@ -50,7 +51,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
             pass
 
         Socket.answers, Socket.peers = list(answers), made
-        monkeypatch.setattr(ready, "Socket", Socket)
+        monkeypatch.setattr(socket_pool, "Socket", Socket)
         blocks = Blocks.create("test", block_dtype(1), 1)
         os.close(blocks.fd)
         recorder = Recorder(blocks.records[0], scheduled=None)
@@ -104,7 +105,7 @@ def test_the_first_denial_that_lasts_is_remembered_with_what_was_established_by_
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [10**9]
-    for module in (connector, ready):
+    for module in (connector, socket_pool):
         monkeypatch.setattr(module, "now_ns", lambda: clock[0])
     churner, recorder, _ = make(0, errno.EADDRNOTAVAIL, 0, *[errno.EADDRNOTAVAIL] * LASTING)
     churner.open_batch((0,) * 2)  # every port is in use for a moment
@@ -124,7 +125,7 @@ def test_the_first_denial_that_lasts_is_remembered_with_what_was_established_by_
 def test_after_a_denial_one_attempt_is_enough_to_hear_the_next(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     churner, recorder, peers = make(errno.EADDRNOTAVAIL, errno.EADDRNOTAVAIL)
     clock = [10**9]
-    for module in (connector, ready):
+    for module in (connector, socket_pool):
         monkeypatch.setattr(module, "now_ns", lambda: clock[0])
     churner.open_batch((0,))
     clock[0] += 10**9

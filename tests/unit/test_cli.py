@@ -13,7 +13,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from loadgen import cli, errors
+from loadgen import errors
+from loadgen.cli import main
 from loadgen.errors import CapacityError, ExitCode, LoadgenError, ScenarioError
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target
 
@@ -35,13 +36,13 @@ PLAN = Plan(
     workers=1,
     sinks=0,
 )
-COMMANDS = sorted(cli.cli.commands)
+COMMANDS = sorted(main.cli.commands)
 #: Each takes tens or hundreds of milliseconds to import.
 HEAVY = ("numpy", "pydantic", "aiohttp", "rich", "ruamel", "uvloop", "jinja2", "pyroute2", "asyncio")
 
 
 def invoke(*args: str) -> Any:
-    return CliRunner().invoke(cli.cli, args)
+    return CliRunner().invoke(main.cli, args)
 
 
 def test_help_lists_every_command_and_every_exit_code() -> None:
@@ -58,14 +59,14 @@ def test_every_command_has_help_with_every_option_explained(command: str) -> Non
     result = invoke(command, "--help")
     assert result.exit_code == 0
     assert max(map(len, result.output.splitlines())) <= 100
-    for parameter in cli.cli.commands[command].params:
+    for parameter in main.cli.commands[command].params:
         if isinstance(parameter, click.Option):
             assert parameter.help
             assert parameter.opts[0] in result.output
 
 
 def test_the_options_of_the_contract_are_there() -> None:
-    options = {option for parameter in cli.cli.commands["run"].params for option in parameter.opts}
+    options = {option for parameter in main.cli.commands["run"].params for option in parameter.opts}
     assert options >= {"--set", "--out", "--json", "--quiet", "--allow"}
     assert {"run", "sink", "report", "schema"} <= set(COMMANDS)
 
@@ -73,7 +74,7 @@ def test_the_options_of_the_contract_are_there() -> None:
 def test_help_imports_nothing_that_takes_time() -> None:
     """The budget of `loadgen --help` is 150 ms; one of these alone would spend most of it."""
     code = (
-        "import sys, loadgen.cli as c\n"
+        "import sys, loadgen.cli.main as c\n"
         f"for args in [['--help'], *([name, '--help'] for name in {COMMANDS!r})]:\n"
         "    c.cli(args, standalone_mode=False)\n"
         f"print('loaded:', *[name for name in {HEAVY!r} if name in sys.modules])"
@@ -99,11 +100,11 @@ def ends(monkeypatch: pytest.MonkeyPatch, *args: str, raises: BaseException | No
         def fail() -> None:
             raise error
 
-        monkeypatch.setitem(cli.cli.commands, "fail", click.Command("fail", callback=fail))
+        monkeypatch.setitem(main.cli.commands, "fail", click.Command("fail", callback=fail))
         args = ("fail",)
     monkeypatch.setattr(sys, "argv", ["loadgen", *args])
     try:
-        cli.main()
+        main.main()
     except SystemExit as ended:
         return ended.code or 0
     return 0

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from loadgen import connector, ready
-from loadgen.launch.shared_memory import Blocks
-from loadgen.metrics.block import block_dtype
-from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
-from loadgen.sourceports import strategy_for
+from loadgen.processes.shared_memory import Blocks
+from loadgen.results.block import block_dtype
+from loadgen.worker import socket_pool
+from loadgen.worker.epoll import connector
+from loadgen.worker.recorder import Recorder
+from loadgen.worker.strategies import strategy_for
 
 TARGET = Endpoint("127.0.0.1", 9000)
 
@@ -50,7 +51,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, recorder: Recorder, *answers: list[i
         pass
 
     Socket.answers, Socket.peers = list(answers), []
-    monkeypatch.setattr(ready, "Socket", Socket)
+    monkeypatch.setattr(socket_pool, "Socket", Socket)
     made = connector.Connector(
         (("127.0.0.2", TARGET),),
         strategy_for(Strategy.KERNEL, ("127.0.0.2",), PortRange(1, 9)),

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from loadgen import ready
-from loadgen.churn import Churner
 from loadgen.clock import now_ns
-from loadgen.conversation import REPLY_MAX, Talker
-from loadgen.exhaustion import Exhaustion
-from loadgen.heartbeat import Beater
-from loadgen.launch.shared_memory import Blocks
-from loadgen.metrics.block import Latency, block_dtype
-from loadgen.metrics.recorder import Recorder
 from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy
-from loadgen.sourceports import strategy_for
+from loadgen.processes.shared_memory import Blocks
+from loadgen.results.block import Latency, block_dtype
+from loadgen.worker import socket_pool
+from loadgen.worker.backoff import Exhaustion
+from loadgen.worker.epoll.churn import Churner
+from loadgen.worker.epoll.exchange import REPLY_MAX, Talker
+from loadgen.worker.epoll.heartbeat import Beater
+from loadgen.worker.recorder import Recorder
+from loadgen.worker.strategies import strategy_for
 
 TARGET = Endpoint("127.0.0.1", 9000)
 
@@ -96,7 +96,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
             pass
 
         Socket.answers, Socket.peers = list(answers), []
-        monkeypatch.setattr(ready, "Socket", Socket)
+        monkeypatch.setattr(socket_pool, "Socket", Socket)
         blocks = Blocks.create("test", block_dtype(1), 1)
         os.close(blocks.fd)
         recorder = Recorder(blocks.records[0], scheduled=None)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics import effects
+from loadgen.results import effects
 
 REUSE, CLOSE = "lab.sysctls.net.ipv4.tcp_tw_reuse", "close"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.exhaustion import DENIALS_MAX, FIRST_REST_NS, LONGEST_REST_NS, Exhaustion
+from loadgen.worker.backoff import DENIALS_MAX, FIRST_REST_NS, LONGEST_REST_NS, Exhaustion
 
 
 def test_nothing_needs_to_be_asked_before_the_first_denial() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadgen.expectation import Expectation
+from loadgen.scenario.expect import Expectation
 
 SUMMARY = {
     "complete": True,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from loadgen.freebind import IP_FREEBIND, IPV6_FREEBIND, Freebind
 from loadgen.model import PortRange, Strategy
-from loadgen.sourceports import SourcePorts, strategy_for
+from loadgen.worker.freebind import IP_FREEBIND, IPV6_FREEBIND, Freebind
+from loadgen.worker.strategies import SourcePorts, strategy_for
 
 SOURCES = ("10.9.0.1", "fd00:9::1")
 PORTS = PortRange(40_000, 40_003)

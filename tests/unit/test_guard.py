@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen.control.allowlist import RULES, Verdict, check, rule_of
 from loadgen.errors import UsageError
-from loadgen.guard import RULES, Verdict, check, rule_of
 
 #: As much as `--allow` can be given: all of IPv4, and the parts of IPv6 that the tests ask for.
 EVERYTHING = [

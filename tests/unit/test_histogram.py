@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from loadgen.metrics import histogram
+from loadgen.results import histogram
 
 TOP = 2**40 - 1
 #: As many small as large values: a uniform choice below 2**40 would hardly ever be below 2**30.

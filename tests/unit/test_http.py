@@ -10,9 +10,9 @@ import sys
 import aiohttp
 import pytest
 
-from loadgen.certificates import Certificates, issue
-from loadgen.http import Handshake, timed, why
-from loadgen.metrics.outcomes import describe
+from loadgen.outcomes import describe
+from loadgen.sink.certificates import Certificates, issue
+from loadgen.worker.http import Handshake, timed, why
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -102,5 +102,5 @@ def test_a_handshake_is_timed_and_resumes_the_last_session_of_its_own_context(
 
 
 def test_nobody_pays_for_aiohttp_who_does_not_need_it() -> None:
-    code = "import loadgen.worker, loadgen.protocols.http, sys; sys.exit('aiohttp' in sys.modules)"
+    code = "import loadgen.worker.worker, loadgen.protocols.http, sys; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.link import Link
+from loadgen.processes.link import Link
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadgen.listening import _manners
+from loadgen.control.sinks import _manners
 from loadgen.model import Churn, CloseMode, Endpoint, Manners, Plan, PortRange, Speaks, Strategy, Target, Traffic
 
 PLAIN, ECHO, HTTP = (Endpoint("127.0.0.1", port) for port in (9000, 9001, 9002))

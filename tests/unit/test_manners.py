@@ -12,15 +12,15 @@ from select import EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 import h11
 import pytest
 
-from loadgen.certificates import Certificates, issue
 from loadgen.clock import NS_PER_S
-from loadgen.manners.door import Door
-from loadgen.manners.guest import Guest
-from loadgen.manners.guests import Guests
-from loadgen.manners.http import Http
-from loadgen.manners.speech import Echo, Nothing, speaker
-from loadgen.manners.tls import Cipher, server_context
 from loadgen.model import Manners, Speaks
+from loadgen.sink.behaviour.connection import Guest
+from loadgen.sink.behaviour.connections import Guests
+from loadgen.sink.behaviour.http import Http
+from loadgen.sink.behaviour.listener import Door
+from loadgen.sink.behaviour.responder import Echo, Nothing, speaker
+from loadgen.sink.behaviour.tls import Cipher, server_context
+from loadgen.sink.certificates import Certificates, issue
 
 T0 = 1_000 * NS_PER_S
 MS = 1_000_000

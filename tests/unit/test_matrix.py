@@ -15,15 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen import rundir, scenario
+from loadgen import scenario
+from loadgen.control.matrix import _as_resolved, with_overrides
+from loadgen.control.name_resolution import Answer
 from loadgen.errors import ScenarioError, UsageError
-from loadgen.matrix import _as_resolved, with_overrides
-from loadgen.metrics import matrix as matrices
-from loadgen.report import matrix as report
-from loadgen.report import matrix_text
-from loadgen.report.matrix_table import table
-from loadgen.resolving import Answer
-from loadgen.scenario.values import REPEAT_MAX
+from loadgen.results import matrix as matrices
+from loadgen.results import run_directory
+from loadgen.scenario.fields import REPEAT_MAX
+from loadgen.views.html import matrix as report
+from loadgen.views.text import matrix as matrix_text
+from loadgen.views.text.matrix_table import table
 
 BASE = """\
 name: m
@@ -51,11 +52,11 @@ def test_what_names_stood_for_is_read_back(tmp_path: Path, monkeypatch: pytest.M
 
     known = {"a.test": {"addresses": ["127.0.0.1", "::1"], "resolved_at": "2026-01-31T12:00:00Z"}}
     for resolved, answers in ((None, {}), (known, {"a.test": Answer(("127.0.0.1", "::1"), "2026-01-31T12:00:00Z")})):
-        monkeypatch.setattr(rundir, "read_matrix", lambda _, resolved=resolved: written(resolved))
+        monkeypatch.setattr(run_directory, "read_matrix", lambda _, resolved=resolved: written(resolved))
         assert _as_resolved(tmp_path) == answers
     wrong: list[Any] = [5, [], {"a.test": 5}, {"a.test": {}}, {"a.test": {"addresses": 5, "resolved_at": ""}}]
     for nonsense in wrong:
-        monkeypatch.setattr(rundir, "read_matrix", lambda _, resolved=nonsense: written(resolved))
+        monkeypatch.setattr(run_directory, "read_matrix", lambda _, resolved=nonsense: written(resolved))
         with pytest.raises(UsageError, match="does not say what names stood for"):
             _as_resolved(tmp_path)
 
@@ -244,23 +245,23 @@ def test_cells_with_different_limits_are_called_mixed() -> None:
 
 
 def test_a_directory_is_read_back_wherever_it_was_cut_off(tmp_path: Path) -> None:
-    writer = rundir.MatrixWriter(tmp_path, "m")
+    writer = run_directory.MatrixWriter(tmp_path, "m")
     writer.write_scenario("name: m\n")
-    assert not rundir.is_matrix(writer.path), "without matrix.json nobody knows what was to be"
+    assert not run_directory.is_matrix(writer.path), "without matrix.json nobody knows what was to be"
     writer.write_matrix(MATRIX)
-    assert rundir.read_matrix(writer.path).summarised()["cells"][0]["reason"] == "it never began"
-    cell = rundir.RunWriter(tmp_path, "m", writer.run(0, 1))
+    assert run_directory.read_matrix(writer.path).summarised()["cells"][0]["reason"] == "it never began"
+    cell = run_directory.RunWriter(tmp_path, "m", writer.run(0, 1))
     assert cell.path == writer.path / "cells" / "0"
-    assert rundir.read_matrix(writer.path).summarised()["cells"][0]["status"] == "incomplete", "no plan yet"
+    assert run_directory.read_matrix(writer.path).summarised()["cells"][0]["status"] == "incomplete", "no plan yet"
     cell.write_plan({})
     cell.write_summary(run_summary())
     cell.close()
     writer.append_event({"t_s": 1.0, "event": "cell-started", "text": "", "cell": 1})
     with (writer.path / "events.jsonl").open("a") as events:
         events.write('{"t_s": 2.0, "ev')  # what a kill leaves
-    summary = rundir.read_matrix(writer.path).summarised()
+    summary = run_directory.read_matrix(writer.path).summarised()
     assert [one["status"] for one in summary["cells"]] == ["done", "incomplete", "incomplete"]
-    path = rundir.write_matrix_results(writer.path, summary=summary, report="<p>", table="cell\r\n")
+    path = run_directory.write_matrix_results(writer.path, summary=summary, report="<p>", table="cell\r\n")
     assert path.read_text() == "<p>"
     assert json.loads((writer.path / "summary.json").read_text()) == summary
     assert (writer.path / "cells.csv").exists()
@@ -270,7 +271,7 @@ def test_a_directory_is_read_back_wherever_it_was_cut_off(tmp_path: Path) -> Non
 def test_a_matrix_that_is_none_of_ours(tmp_path: Path, text: str) -> None:
     (tmp_path / "matrix.json").write_text(text)
     with pytest.raises(UsageError):
-        rundir.read_matrix(tmp_path).summarised()
+        run_directory.read_matrix(tmp_path).summarised()
 
 
 # --- For people -------------------------------------------------------------------------------------
@@ -481,7 +482,7 @@ def test_rounds_of_one_cell_tell_how_far_they_lie_apart() -> None:
 def test_an_impossible_number_of_rounds_is_not_ours(tmp_path: Path, repeat: object) -> None:
     (tmp_path / "matrix.json").write_text(json.dumps({**MATRIX, "repeat": repeat}))
     with pytest.raises(UsageError, match="not a matrix of this version"):
-        rundir.read_matrix(tmp_path)
+        run_directory.read_matrix(tmp_path)
 
 
 @given(st.lists(st.text(min_size=1)), st.text())
@@ -492,17 +493,17 @@ def test_the_scenario_is_found_again_below_its_overrides(overrides: list[str], t
 
 
 def test_only_one_may_write_and_what_was_cut_off_is_set_aside(tmp_path: Path) -> None:
-    writer = rundir.MatrixWriter(tmp_path, "m")
+    writer = run_directory.MatrixWriter(tmp_path, "m")
     writer.write_matrix({**MATRIX, "repeat": 2})
     with pytest.raises(UsageError, match="another loadgen is at work there"):
-        rundir.MatrixWriter(tmp_path, "m", at=writer.path)
+        run_directory.MatrixWriter(tmp_path, "m", at=writer.path)
     writer.append_event(ENDED)
     writer.close()
     with (writer.path / "events.jsonl").open("a") as events:
         events.write('{"t_s": 2.0, "ev')
-    again = rundir.MatrixWriter(tmp_path, "m", at=writer.path)
+    again = run_directory.MatrixWriter(tmp_path, "m", at=writer.path)
     again.append_event(ENDED)
-    assert rundir.read_matrix(writer.path).events == [ENDED, ENDED]
+    assert run_directory.read_matrix(writer.path).events == [ENDED, ENDED]
     assert again.set_aside(0, 2) is None
     for number in (1, 2):
         again.run(0, 2).mkdir(parents=True)

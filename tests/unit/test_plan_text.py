@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from loadgen.report import summary_rows
-from loadgen.report.plan_text import plan_lines
+from loadgen.views import summary_rows
+from loadgen.views.text.plan import plan_lines
 
 LINE: dict[str, Any] = {
     "resource": "four-tuples",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.model import PortRange
-from loadgen.portring import PortRing, RestingRing
+from loadgen.worker.port_ring import PortRing, RestingRing
 
 
 @settings(max_examples=60)
@@ -68,7 +68,7 @@ def test_a_ring_is_empty_after_exactly_its_usable_ports(size: int, skips: set[in
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     now = [0]
-    monkeypatch.setattr("loadgen.portring.now_ns", lambda: now[0])
+    monkeypatch.setattr("loadgen.worker.port_ring.now_ns", lambda: now[0])
     return now
 
 

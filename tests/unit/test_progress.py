@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics.progress import left_s, left_text
+from loadgen.control.progress import left_s, left_text
 
 seconds = st.floats(0, 1e5)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.model import Endpoint, PortRange
-from loadgen.quantities import (
+from loadgen.scenario.units import (
     LINK_LOCAL,
     Block,
     Destination,

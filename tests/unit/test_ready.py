@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from loadgen import ready
-from loadgen.exhaustion import Exhaustion
-from loadgen.metrics.outcomes import Syscall, error_key
-from loadgen.ready import Ready
+from loadgen.outcomes import Syscall, error_key
+from loadgen.worker import socket_pool
+from loadgen.worker.backoff import Exhaustion
+from loadgen.worker.socket_pool import Ready
 
 IN_USE = error_key(Syscall.BIND, errno.EADDRINUSE)
 
@@ -68,8 +68,8 @@ class Ports:
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     Fake.made, Fake.fails = [], 0
-    monkeypatch.setattr(ready, "Socket", Fake)
-    monkeypatch.setattr(ready, "now_ns", lambda: 0)
+    monkeypatch.setattr(socket_pool, "Socket", Fake)
+    monkeypatch.setattr(socket_pool, "now_ns", lambda: 0)
 
 
 def made(ports: Ports, pairs: int = 3, first_pair: int = 0) -> tuple[Ready, Exhaustion]:

@@ -21,23 +21,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from loadgen import format as fmt
-from loadgen import rundir, sides
+from loadgen.compare import load
 from loadgen.errors import LoadgenError
-from loadgen.metrics import histogram
-from loadgen.report import (
-    charts,
-    columns,
-    compare_html,
-    compare_text,
-    heat,
-    html,
-    junit,
-    kernel_charts,
-    latency_charts,
-    markdown,
-    summary_rows,
-    text,
-)
+from loadgen.results import histogram, run_directory
+from loadgen.views import summary_rows
+from loadgen.views.charts import columns, heat
+from loadgen.views.charts import kernel as kernel_charts
+from loadgen.views.charts import latency as latency_charts
+from loadgen.views.charts import run as charts
+from loadgen.views.ci import junit, markdown
+from loadgen.views.html import compare as compare_html
+from loadgen.views.html import run as html
+from loadgen.views.text import compare as compare_text
+from loadgen.views.text import run as text
 
 Run = dict[str, Any]
 ATTACK = "</script><img src=x onerror=alert(1)><!--\u2028\u202e\x1b[2J'\"&"
@@ -1172,13 +1168,13 @@ def test_whatever_was_spoilt_a_run_is_rendered(number: int, changes: list[tuple[
 @settings(max_examples=40)
 @given(st.integers(0, 2), spoils)
 def test_whatever_was_spoilt_a_comparison_is_made_or_refused_in_words(number: int, changes: list[Any]) -> None:
-    def given_as(label: str, run: Run) -> sides.Given:
+    def given_as(label: str, run: Run) -> load.Given:
         parts = {key: run[key] for key in ("scenario_text", "plan", "host", "series", "events", "summary")}
-        return sides.Given(label, label, (rundir.Run(Path(label), **parts),))
+        return load.Given(label, label, (run_directory.Run(Path(label), **parts),))
 
     whole, spoilt = given_as("A", spoilt_run(number, [])), given_as("B", spoilt_run(number, changes))
     try:
-        found = sides.compared([whole, spoilt], anyway=True)
+        found = load.compared([whole, spoilt], anyway=True)
     except LoadgenError:
         return
     series = {one.name: one.runs[0].series for one in (whole, spoilt)}

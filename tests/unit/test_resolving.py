@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from loadgen import scenario as scenarios
+from loadgen.control.name_resolution import Answer, judge, look_up, pin
 from loadgen.errors import ExitCode, HostError, InterruptedRunError, UsageError
-from loadgen.resolving import Answer, judge, look_up, pin
 from loadgen.scenario import Scenario
 
 AT = "2026-01-31T12:00:00Z"

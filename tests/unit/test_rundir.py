@@ -16,24 +16,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen import rundir
 from loadgen.errors import ResultsError, UsageError
+from loadgen.results import run_directory
 
 LINES = [{"t_s": n / 2, "phase": "ramp", "text": "é\u2028\n\x85" * n} for n in range(4)]
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> rundir.RunWriter:
-    made = rundir.RunWriter(tmp_path / "results", "past-64k")
+def writer(tmp_path: Path) -> run_directory.RunWriter:
+    made = run_directory.RunWriter(tmp_path / "results", "past-64k")
     made.write_plan({"name": "past-64k"})
     return made
 
 
-def series_file(writer: rundir.RunWriter) -> Path:
+def series_file(writer: run_directory.RunWriter) -> Path:
     return writer.path / "series.jsonl"
 
 
-def test_what_is_written_is_read_back(writer: rundir.RunWriter) -> None:
+def test_what_is_written_is_read_back(writer: run_directory.RunWriter) -> None:
     writer.write_scenario("name: é # as it was given\n")
     writer.write_host({"kernel": "6.18"})
     for line in LINES:
@@ -42,7 +42,7 @@ def test_what_is_written_is_read_back(writer: rundir.RunWriter) -> None:
     writer.write_summary({"complete": True})
     writer.write_report("<p>é</p>")
     writer.close()
-    run = rundir.read(writer.path)
+    run = run_directory.read(writer.path)
     assert run.path == writer.path
     assert run.scenario_text == "name: é # as it was given\n"
     assert (run.plan, run.host, run.summary) == ({"name": "past-64k"}, {"kernel": "6.18"}, {"complete": True})
@@ -51,24 +51,24 @@ def test_what_is_written_is_read_back(writer: rundir.RunWriter) -> None:
     assert (writer.path / "report.html").read_bytes() == "<p>é</p>".encode()
 
 
-def test_parts_that_were_never_written_are_empty(writer: rundir.RunWriter) -> None:
-    run = rundir.read(writer.path)
+def test_parts_that_were_never_written_are_empty(writer: run_directory.RunWriter) -> None:
+    run = run_directory.read(writer.path)
     assert (run.scenario_text, run.host, run.series, run.events, run.summary) == ("", {}, [], [], {})
 
 
-def test_a_scenario_with_windows_line_ends_stays_as_it_was_given(writer: rundir.RunWriter) -> None:
+def test_a_scenario_with_windows_line_ends_stays_as_it_was_given(writer: run_directory.RunWriter) -> None:
     writer.write_scenario("name: x\r\n")
-    assert rundir.read(writer.path).scenario_text == "name: x\r\n"
+    assert run_directory.read(writer.path).scenario_text == "name: x\r\n"
 
 
-def test_a_line_is_on_the_disk_as_soon_as_it_is_written(writer: rundir.RunWriter) -> None:
+def test_a_line_is_on_the_disk_as_soon_as_it_is_written(writer: run_directory.RunWriter) -> None:
     for count, line in enumerate(LINES, start=1):
         writer.append_series(line)
-        assert len(rundir.read(writer.path).series) == count
+        assert len(run_directory.read(writer.path).series) == count
 
 
 def test_the_name_says_when_what_and_one_of_its_kind(tmp_path: Path) -> None:
-    writers = [rundir.RunWriter(tmp_path, "past-64k") for _ in range(3)]
+    writers = [run_directory.RunWriter(tmp_path, "past-64k") for _ in range(3)]
     assert len({writer.path for writer in writers}) == 3
     for writer in writers:
         assert re.fullmatch(r"\d{8}T\d{6}Z-past-64k-[0-9a-f]{4}", writer.path.name)
@@ -81,7 +81,7 @@ def test_the_name_says_when_what_and_one_of_its_kind(tmp_path: Path) -> None:
 def test_no_name_leaves_the_results_directory(name: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         results = Path(directory) / "results"
-        writer = rundir.RunWriter(results, name)
+        writer = run_directory.RunWriter(results, name)
         writer.close()
         assert writer.path.resolve().parent == results.resolve()
         assert os.listdir(directory) == ["results"]
@@ -96,7 +96,7 @@ def test_no_name_leaves_the_results_directory(name: str) -> None:
 def test_a_file_cut_off_anywhere_has_its_whole_lines(cut: int) -> None:
     """What a kill leaves; the line that is torn is passed over, or whole without its line end."""
     with tempfile.TemporaryDirectory() as directory:
-        writer = rundir.RunWriter(Path(directory), "x")
+        writer = run_directory.RunWriter(Path(directory), "x")
         writer.write_plan({})
         for line in LINES:
             writer.append_series(line)
@@ -104,64 +104,66 @@ def test_a_file_cut_off_anywhere_has_its_whole_lines(cut: int) -> None:
         data = series_file(writer).read_bytes()
         kept = data[: min(cut, len(data))]
         series_file(writer).write_bytes(kept)
-        found = rundir.read(writer.path).series
+        found = run_directory.read(writer.path).series
         assert found == LINES[: len(found)]
         assert len(found) - kept.count(b"\n") in (0, 1)
 
 
 @pytest.mark.parametrize("broken", ["", "{", "nonsense", '{"t_s": 1} {'])
-def test_a_broken_line_before_the_last_is_an_error_with_its_place(writer: rundir.RunWriter, broken: str) -> None:
+def test_a_broken_line_before_the_last_is_an_error_with_its_place(writer: run_directory.RunWriter, broken: str) -> None:
     series_file(writer).write_text(f'{{"t_s": 0}}\n{broken}\n{{"t_s": 1}}\n')
     with pytest.raises(UsageError, match=rf"{re.escape(str(series_file(writer)))}:2: not JSON"):
-        rundir.read(writer.path)
+        run_directory.read(writer.path)
 
 
 @pytest.mark.parametrize("line", ["5", "null", "[]"])
-def test_a_line_that_is_no_object_is_an_error(writer: rundir.RunWriter, line: str) -> None:
+def test_a_line_that_is_no_object_is_an_error(writer: run_directory.RunWriter, line: str) -> None:
     series_file(writer).write_text(f'{line}\n{{"t_s": 1}}\n')
     with pytest.raises(UsageError, match=r"series\.jsonl:1"):
-        rundir.read(writer.path)
+        run_directory.read(writer.path)
 
 
 @pytest.mark.parametrize("name", ["plan.json", "host.json", "summary.json"])
 @pytest.mark.parametrize(("text", "problem"), [("{", "not JSON"), ("[1]", "not a JSON object")])
-def test_a_file_that_is_not_ours_is_named(writer: rundir.RunWriter, name: str, text: str, problem: str) -> None:
+def test_a_file_that_is_not_ours_is_named(writer: run_directory.RunWriter, name: str, text: str, problem: str) -> None:
     (writer.path / name).write_text(text)
     with pytest.raises(UsageError, match=rf"{re.escape(name)}: {problem}"):
-        rundir.read(writer.path)
+        run_directory.read(writer.path)
 
 
-def test_a_file_that_is_no_text_is_named(writer: rundir.RunWriter) -> None:
+def test_a_file_that_is_no_text_is_named(writer: run_directory.RunWriter) -> None:
     series_file(writer).write_bytes(b"\xff\xfe\n")
     with pytest.raises(UsageError, match=r"series\.jsonl: "):
-        rundir.read(writer.path)
+        run_directory.read(writer.path)
 
 
 @pytest.mark.parametrize("plan", [{}, {"name": "x"}, {"sources": 5}])
-def test_a_plan_of_another_program_is_a_usage_error(writer: rundir.RunWriter, plan: dict[str, Any]) -> None:
+def test_a_plan_of_another_program_is_a_usage_error(writer: run_directory.RunWriter, plan: dict[str, Any]) -> None:
     writer.write_plan(plan)
     with pytest.raises(UsageError):
-        rundir.read(writer.path).summarised()
+        run_directory.read(writer.path).summarised()
 
 
 @pytest.mark.parametrize("make", [Path.exists, Path.mkdir, Path.touch])
 def test_what_is_no_run_directory_is_said_to_be_none(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     make(tmp_path / "run")
     with pytest.raises(UsageError, match=r"run is no run directory \(no plan\.json in it\); give one of"):
-        rundir.read(tmp_path / "run")
+        run_directory.read(tmp_path / "run")
 
 
 # --- Disks that do not take everything -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("most", [1, 2, 7, 1000])
-def test_short_writes_are_continued(writer: rundir.RunWriter, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+def test_short_writes_are_continued(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
     whole = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: whole(fd, bytes(data)[:most]))
     for line in LINES:
         writer.append_series(line)
     writer.write_summary({"complete": True})
-    run = rundir.read(writer.path)
+    run = run_directory.read(writer.path)
     assert (run.series, run.summary) == (LINES, {"complete": True})
 
 
@@ -181,18 +183,18 @@ def full_after(count: int, number: int = errno.ENOSPC) -> Callable[[int, Any], i
 
 @pytest.mark.parametrize("room", [0, 1, 20, 40])
 def test_a_full_disk_is_reported_and_costs_no_earlier_line(
-    writer: rundir.RunWriter, monkeypatch: pytest.MonkeyPatch, room: int
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     writer.append_series(LINES[0])
     with monkeypatch.context() as full:
         full.setattr(os, "write", full_after(room))
         with pytest.raises(ResultsError, match=r"series\.jsonl: No space left on device; free some space.*--out"):
             writer.append_series(LINES[3])
-    assert rundir.read(writer.path).series == LINES[:1]
+    assert run_directory.read(writer.path).series == LINES[:1]
 
 
 def test_a_disk_that_takes_nothing_and_says_nothing_is_full(
-    writer: rundir.RunWriter, monkeypatch: pytest.MonkeyPatch
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "write", lambda _fd, _data: 0)
     with pytest.raises(ResultsError, match="No space left on device"):
@@ -204,7 +206,7 @@ def test_a_disk_that_takes_nothing_and_says_nothing_is_full(
     [(errno.EDQUOT, "the quota is used up"), (errno.EROFS, "choose a directory you may write to with --out")],
 )
 def test_other_refusals_have_their_own_remedy(
-    writer: rundir.RunWriter, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
 ) -> None:
     monkeypatch.setattr(os, "write", full_after(0, number))
     with pytest.raises(ResultsError, match=remedy):
@@ -213,28 +215,28 @@ def test_other_refusals_have_their_own_remedy(
 
 @pytest.mark.parametrize("room", [0, 5])
 def test_a_summary_is_replaced_whole_or_not_at_all(
-    writer: rundir.RunWriter, monkeypatch: pytest.MonkeyPatch, room: int
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     writer.write_summary({"was": "here before"})
     with monkeypatch.context() as full:
         full.setattr(os, "write", full_after(room))
         with pytest.raises(ResultsError, match=r"summary\.json: No space left"):
             writer.write_summary({"is": "new"})
-    assert rundir.read(writer.path).summary == {"was": "here before"}
+    assert run_directory.read(writer.path).summary == {"was": "here before"}
     writer.write_summary({"is": "new"})
-    assert rundir.read(writer.path).summary == {"is": "new"}
+    assert run_directory.read(writer.path).summary == {"is": "new"}
     assert sorted(os.listdir(writer.path)) == ["events.jsonl", "plan.json", "series.jsonl", "summary.json"]
 
 
 def test_results_that_are_a_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
     with pytest.raises(ResultsError, match=r"cannot write .*results.*--out"):
-        rundir.RunWriter(tmp_path / "results", "x")
+        run_directory.RunWriter(tmp_path / "results", "x")
 
 
 def test_a_directory_that_is_gone_is_reported(tmp_path: Path) -> None:
     """As when its disk turned read-only: then unlink() fails with EROFS, here it does with ENOTDIR."""
-    writer = rundir.RunWriter(tmp_path, "x")
+    writer = run_directory.RunWriter(tmp_path, "x")
     for name in os.listdir(writer.path):
         (writer.path / name).unlink()
     writer.path.rmdir()
@@ -246,28 +248,28 @@ def test_a_directory_that_is_gone_is_reported(tmp_path: Path) -> None:
 # --- Report and summary made afterwards ----------------------------------------------------------
 
 
-def test_a_report_is_put_beside_what_is_there(writer: rundir.RunWriter) -> None:
-    path = rundir.replace_derived(writer.path, summary=None, report="<p>one</p>")
+def test_a_report_is_put_beside_what_is_there(writer: run_directory.RunWriter) -> None:
+    path = run_directory.replace_derived(writer.path, summary=None, report="<p>one</p>")
     assert path == writer.path / "report.html"
-    assert not rundir.read(writer.path).summary
-    rundir.replace_derived(writer.path, summary={"complete": False}, report="<p>two</p>")
+    assert not run_directory.read(writer.path).summary
+    run_directory.replace_derived(writer.path, summary={"complete": False}, report="<p>two</p>")
     assert path.read_text() == "<p>two</p>"
     assert json.loads((writer.path / "summary.json").read_text()) == {"complete": False}
 
 
-def test_a_report_that_cannot_be_written_is_a_results_error(writer: rundir.RunWriter) -> None:
+def test_a_report_that_cannot_be_written_is_a_results_error(writer: run_directory.RunWriter) -> None:
     (writer.path / "report.html").mkdir()
     with pytest.raises(ResultsError, match=r"report\.html.*--out"):
-        rundir.replace_derived(writer.path, summary=None, report="x")
+        run_directory.replace_derived(writer.path, summary=None, report="x")
 
 
-def test_a_full_disk_does_not_cost_the_report_that_was_there(writer: rundir.RunWriter) -> None:
-    rundir.replace_derived(writer.path, summary=None, report="the old one")
+def test_a_full_disk_does_not_cost_the_report_that_was_there(writer: run_directory.RunWriter) -> None:
+    run_directory.replace_derived(writer.path, summary=None, report="the old one")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # EFBIG at 1,000 bytes; Python ignores the signal
     try:
         with pytest.raises(ResultsError):
-            rundir.replace_derived(writer.path, summary=None, report="x" * 5000)
+            run_directory.replace_derived(writer.path, summary=None, report="x" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (writer.path / "report.html").read_text() == "the old one"

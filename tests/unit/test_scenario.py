@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from loadgen import scenario
 from loadgen.errors import ExitCode, ScenarioError
-from loadgen.expectation import Expectation
 from loadgen.model import CloseMode, Endpoint, PortRange, Probe, ProbeKind, ProbeWhen, Stage, Strategy, Target, Topology
-from loadgen.scenario import Fallback, Scenario, complaint, parse
+from loadgen.scenario import Fallback, Scenario, messages, parse
+from loadgen.scenario.expect import Expectation
 
 SMALLEST = """\
 name: small
@@ -401,7 +401,7 @@ VALUES: Any = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["rate", "to", "address"]), inner),
     max_leaves=6,
 )
-KEYS = st.sampled_from([*complaint.fields_of(()), "unknown", "lab.sysctls.net.x", "targets.0.address", "sources.ports"])
+KEYS = st.sampled_from([*messages.fields_of(()), "unknown", "lab.sysctls.net.x", "targets.0.address", "sources.ports"])
 
 
 @settings(max_examples=200)
@@ -433,7 +433,7 @@ def test_any_text_is_taken_or_refused_and_nothing_else(text: str) -> None:
 def test_the_schema_knows_every_key_by_its_name_in_the_file() -> None:
     schema = scenario.json_schema()
     assert json.loads(json.dumps(schema)) == schema
-    assert set(schema["properties"]) == set(complaint.fields_of(()))
+    assert set(schema["properties"]) == set(messages.fields_of(()))
     assert schema["required"] == ["name", "sources", "targets"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["hold"]["default"] == "0s"
@@ -444,7 +444,7 @@ def test_the_schema_knows_every_key_by_its_name_in_the_file() -> None:
         assert "description" in described or "$ref" in described, key
 
 
-@pytest.mark.parametrize("model", complaint.MODELS.values())
+@pytest.mark.parametrize("model", messages.MODELS.values())
 def test_every_example_and_default_of_the_schema_is_valid(model: type[Any]) -> None:
     """An editor offers these, so they must be accepted, each in an otherwise valid scenario."""
     for name, field in model.model_fields.items():
@@ -457,7 +457,7 @@ def test_every_example_and_default_of_the_schema_is_valid(model: type[Any]) -> N
 
 def test_the_documentation_names_every_key() -> None:
     text = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text(encoding="utf-8")
-    for model in complaint.MODELS.values():
+    for model in messages.MODELS.values():
         for name, field in model.model_fields.items():
             assert f"`{field.alias or name}`" in text, f"{model.__name__}.{name}"
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadgen import sides
+from loadgen.compare import load
+from loadgen.compare.comparison import Result
 from loadgen.errors import UsageError
-from loadgen.metrics.comparison import Result
 
 
 def summary(**changes: Any) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def matrix(path: Path, *values: int, rounds: int = 1, **changes: Any) -> Path:
 
 
 def compared(*arguments: object, anyway: bool = False) -> Result:
-    return sides.compared(sides.read([str(one) for one in arguments]), anyway=anyway)
+    return load.compared(load.read([str(one) for one in arguments]), anyway=anyway)
 
 
 def test_runs_and_their_repetitions(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_runs_and_their_repetitions(tmp_path: Path) -> None:
 
 def test_a_directory_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
     paths = [run(tmp_path / "a,b"), run(tmp_path / "c")]
-    assert [len(one.runs) for one in sides.read([str(path) for path in paths])] == [1, 1]
+    assert [len(one.runs) for one in load.read([str(path) for path in paths])] == [1, 1]
 
 
 def test_what_was_in_time_wait_is_read_from_the_first_line(tmp_path: Path) -> None:
@@ -79,19 +79,19 @@ def test_what_was_in_time_wait_is_read_from_the_first_line(tmp_path: Path) -> No
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_two_to_six_sides(tmp_path: Path, count: int) -> None:
     with pytest.raises(UsageError, match="two sides at least" if count < 2 else "at most 6 sides, got 7"):
-        sides.read([str(run(tmp_path / str(n))) for n in range(count)])
+        load.read([str(run(tmp_path / str(n))) for n in range(count)])
 
 
 @pytest.mark.parametrize("argument", ["a,,b", "a,", ",", "a, ,b"])
 def test_a_comma_stands_between_two(argument: str) -> None:
     with pytest.raises(UsageError, match="joined with single commas"):
-        sides.read([argument, argument])
+        load.read([argument, argument])
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
     path = run(tmp_path / "a")
     with pytest.raises(UsageError, match="is no run directory"):
-        sides.read([str(path), str(tmp_path)])
+        load.read([str(path), str(tmp_path)])
     (path / "plan.json").write_text('{"connections": 10}')
     (path / "summary.json").unlink()
     with pytest.raises(UsageError, match="not a plan of this version"):
@@ -113,9 +113,9 @@ def test_a_run_beside_a_matrix_names_the_cell(tmp_path: Path) -> None:
         compared(whole, run(tmp_path / "a"), anyway=True)
     remedy = str(caught.value).rpartition(" ")[2]
     assert remedy == f"{whole}/cells/0,{whole}/cells/0-2"
-    assert len(sides.read([remedy, str(tmp_path / "a")])[0].runs) == 2
+    assert len(load.read([remedy, str(tmp_path / "a")])[0].runs) == 2
     with pytest.raises(UsageError, match="a matrix stands alone on its side"):
-        sides.read([f"{whole},{tmp_path / 'a'}", str(whole)])
+        load.read([f"{whole},{tmp_path / 'a'}", str(whole)])
 
 
 def test_a_matrix_without_any_run_names_the_cell_all_the_same(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import os
 
 import pytest
 
-from loadgen.launch.shared_memory import Blocks
 from loadgen.model import Endpoint
-from loadgen.sink import PORTS, SinkCounter, _cannot_listen, block_dtype, by_source, totals
+from loadgen.processes.shared_memory import Blocks
+from loadgen.sink.sink import PORTS, SinkCounter, _cannot_listen, block_dtype, by_source, totals
 
 ENDPOINTS = (Endpoint("127.0.0.1", 9000), Endpoint("::1", 9000))
 

@@ -12,7 +12,7 @@ import pytest
 
 from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import PortRange, Strategy, Transport
-from loadgen.sourceports import NEW_SOCKET, TRIES, SourcePorts, _port_range_option, strategy_for
+from loadgen.worker.strategies import NEW_SOCKET, TRIES, SourcePorts, _port_range_option, strategy_for
 
 PORTS = PortRange(40_000, 40_003)
 SOURCES = ("127.0.0.2", "127.0.0.3")

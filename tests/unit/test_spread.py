@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics import spread
-from loadgen.metrics.spread import Spread
+from loadgen.results import spread
+from loadgen.results.spread import Spread
 
 values = st.lists(st.floats(0, 1e9), min_size=1, max_size=20)
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pytest
 
+from loadgen.control.kernel_samples import BUDGET, Listed, Listing, Namespace, Telemetry
 from loadgen.errors import HostError
-from loadgen.telemetry import BUDGET, Listed, Listing, Namespace, Telemetry
 
 PROC: Final = Path(__file__).parents[1] / "data" / "proc"
 #: Above every pid_max (proc_sys_kernel(5)).

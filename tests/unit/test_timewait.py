@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen.capacity.time_wait import TIME_WAIT_S, came_true, ceiling, rest_s
 from loadgen.model import Churn, CloseMode, Endpoint, Plan, PortRange, Strategy, Target
-from loadgen.timewait import TIME_WAIT_S, came_true, ceiling, rest_s
 
 DEFAULTS = {"tcp_timestamps": "1", "tcp_tw_reuse": "2", "tcp_tw_reuse_delay": "1000", "tcp_max_tw_buckets": "131072"}
 BY_CONNECT = [Strategy.KERNEL, Strategy.LATE, Strategy.LATE_RANGE]

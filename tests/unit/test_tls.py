@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trustme
 
-from loadgen.metrics.outcomes import TlsReason
 from loadgen.model import Endpoint, Target, Tls
-from loadgen.tls import Channel, Client, context_of, reason_of
+from loadgen.outcomes import TlsReason
+from loadgen.worker.tls import Channel, Client, context_of, reason_of
 
 TARGET = Endpoint("127.0.0.1", 9000)
 OTHER = Endpoint("127.0.0.1", 9001)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loadgen.arrivals import due_ns, shard_sizes
 from loadgen.errors import CapacityError
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Shard, Stage, Strategy, Target
-from loadgen.shard import may_self_connect, order_of, schedule_of, sizes_of, slice_of
+from loadgen.worker.shard import may_self_connect, order_of, schedule_of, sizes_of, slice_of
 
 PLAN = Plan(
     name="parts",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from loadgen import yamltext
 from loadgen.errors import ScenarioError
-from loadgen.yamltext import Place, printable, read, shown
+from loadgen.scenario import yaml_document
+from loadgen.scenario.yaml_document import Place, printable, read, shown
 
 
 def refusal(text: str | bytes) -> ScenarioError:
@@ -166,9 +166,9 @@ def test_text_made_to_hurt_is_refused_soon(text: str | bytes) -> None:
 
 
 def test_the_limit_of_the_size_is_in_bytes() -> None:
-    assert read("a: " + "x" * (yamltext.TEXT_BYTES_MAX - 3), "s.yaml").data
-    assert "larger than 256 KiB" in refusal("a: " + "x" * (yamltext.TEXT_BYTES_MAX - 2)).message
-    assert "larger than 256 KiB" in refusal("a: " + "é" * (yamltext.TEXT_BYTES_MAX // 2)).message
+    assert read("a: " + "x" * (yaml_document.TEXT_BYTES_MAX - 3), "s.yaml").data
+    assert "larger than 256 KiB" in refusal("a: " + "x" * (yaml_document.TEXT_BYTES_MAX - 2)).message
+    assert "larger than 256 KiB" in refusal("a: " + "é" * (yaml_document.TEXT_BYTES_MAX // 2)).message
 
 
 @settings(max_examples=300)

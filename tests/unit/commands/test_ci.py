@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from loadgen.commands import ci
+from loadgen.cli import ci
 from loadgen.errors import ExitCode
 
 SUMMARY = {"scenario": "wall", "complete": True, "duration_s": 1.0, "verdict": {"text": "No limit."}, "expect": []}

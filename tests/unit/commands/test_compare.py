@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from loadgen.commands.compare import compare
+from loadgen.cli.compare import compare
 from loadgen.errors import UsageError
 
 

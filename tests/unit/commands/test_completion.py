@@ -10,8 +10,8 @@ import pytest
 from click.shell_completion import get_completion_class
 
 from loadgen import scenario
-from loadgen.cli import cli
-from loadgen.commands import completion
+from loadgen.cli import completion
+from loadgen.cli.main import cli
 from loadgen.errors import ScenarioError
 from loadgen.model import Strategy
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from loadgen.commands.doctor import doctor
+from loadgen.cli.doctor import doctor
 from loadgen.doctor import checkup
 from loadgen.doctor.checkup import Checkup
 from loadgen.doctor.finding import Judgement, Limit, Purpose, Verdict

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.commands import files
+from loadgen.cli import files
 from loadgen.errors import ResultsError, UsageError
 
 

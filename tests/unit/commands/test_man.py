@@ -6,11 +6,11 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from loadgen import cli
+from loadgen.cli import main
 
 
 def invoke(*args: str) -> Result:
-    return CliRunner().invoke(cli.cli, ["man", *args])
+    return CliRunner().invoke(main.cli, ["man", *args])
 
 
 def test_one_page_is_printed_and_all_are_written(tmp_path: Path) -> None:
@@ -19,7 +19,10 @@ def test_one_page_is_printed_and_all_are_written(tmp_path: Path) -> None:
     there = tmp_path / "share" / "man1"
     done = invoke("--out", str(there))
     assert (done.exit_code, done.output) == (0, "")
-    assert {path.name for path in there.iterdir()} == {"loadgen.1", *(f"loadgen-{name}.1" for name in cli.cli.commands)}
+    assert {path.name for path in there.iterdir()} == {
+        "loadgen.1",
+        *(f"loadgen-{name}.1" for name in main.cli.commands),
+    }
     assert (there / "loadgen-run.1").read_text() == invoke("run").stdout
 
 

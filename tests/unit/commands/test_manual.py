@@ -11,11 +11,10 @@ from pathlib import Path
 import click
 import pytest
 
-from loadgen import cli
-from loadgen.commands import manual
+from loadgen.cli import main, manual
 
 CHECKOUT = Path(__file__).parents[3]
-PAGES = manual.pages(cli.cli, "loadgen", "0.1.0")
+PAGES = manual.pages(main.cli, "loadgen", "0.1.0")
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"]
 
 
@@ -31,15 +30,15 @@ def as_read(page: str) -> str:
 
 
 def test_every_command_has_a_page_and_each_names_the_others() -> None:
-    assert list(PAGES) == ["loadgen.1", *(f"loadgen-{name}.1" for name in sorted(cli.cli.commands))]
+    assert list(PAGES) == ["loadgen.1", *(f"loadgen-{name}.1" for name in sorted(main.cli.commands))]
     for file, page in PAGES.items():
         others = as_read(page.partition(".SH SEE ALSO\n")[2])
         assert others.strip().split(", ") == [f"{name[:-2]}(1)" for name in PAGES if name != file]
 
 
-@pytest.mark.parametrize("name", cli.cli.commands)
+@pytest.mark.parametrize("name", main.cli.commands)
 def test_a_page_has_what_the_help_has(name: str) -> None:
-    page, command = PAGES[f"loadgen-{name}.1"], cli.cli.commands[name]
+    page, command = PAGES[f"loadgen-{name}.1"], main.cli.commands[name]
     assert [one for one in sections(page) if one in SECTIONS] == SECTIONS
     assert any(one in ("EXAMPLES", "EXAMPLE") for one in sections(page))
     read = as_read(page)
@@ -56,7 +55,7 @@ def test_a_page_has_what_the_help_has(name: str) -> None:
 def test_the_first_page_lists_the_commands() -> None:
     assert "TAB COMPLETION" in sections(PAGES["loadgen.1"])
     listed = re.findall(r"^loadgen-([a-z]+)\(1\)$", as_read(PAGES["loadgen.1"]), re.MULTILINE)
-    assert listed == sorted(cli.cli.commands)
+    assert listed == sorted(main.cli.commands)
 
 
 @pytest.mark.parametrize(
@@ -97,4 +96,4 @@ def test_the_pages_under_docs_are_those_of_the_commands() -> None:
     assert kept.keys() == PAGES.keys(), "make schemas writes them anew, and deletes none"
     for name, page in kept.items():
         version = page.splitlines()[0].split('"')[5].removeprefix("loadgen ")
-        assert page == manual.pages(cli.cli, "loadgen", version)[name], "make schemas writes it anew"
+        assert page == manual.pages(main.cli, "loadgen", version)[name], "make schemas writes it anew"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from loadgen.commands.runs import runs
+from loadgen.cli.runs import runs
 from loadgen.errors import UsageError
 
 SUMMARY = {

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from loadgen import cli, scenario
-from loadgen.report import shape
+from loadgen import scenario
+from loadgen.cli import main
+from loadgen.results import schema
 
 DOCS = Path(__file__).parents[3] / "docs"
-SCHEMAS = {"scenario": scenario.json_schema, "summary": shape.json_schema}
+SCHEMAS = {"scenario": scenario.json_schema, "summary": schema.json_schema}
 
 
 @pytest.mark.parametrize("what", SCHEMAS)
 def test_the_schema_under_docs_is_the_one_that_is_printed(what: str) -> None:
-    printed = CliRunner().invoke(cli.cli, ["schema", what])
+    printed = CliRunner().invoke(main.cli, ["schema", what])
     assert (printed.exit_code, printed.stderr) == (0, "")
     assert json.loads(printed.stdout) == SCHEMAS[what]()
     kept = (DOCS / "schema" / f"{what}.schema.json").read_text()
@@ -26,5 +27,5 @@ def test_the_schema_under_docs_is_the_one_that_is_printed(what: str) -> None:
 
 def test_the_scenario_is_what_is_printed_without_a_word() -> None:
     invoke = CliRunner().invoke
-    assert invoke(cli.cli, ["schema"]).stdout == invoke(cli.cli, ["schema", "scenario"]).stdout
-    assert invoke(cli.cli, ["schema", "report"]).exit_code == 2
+    assert invoke(main.cli, ["schema"]).stdout == invoke(main.cli, ["schema", "scenario"]).stdout
+    assert invoke(main.cli, ["schema", "report"]).exit_code == 2

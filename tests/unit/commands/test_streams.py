@@ -7,11 +7,10 @@ import sys
 
 import pytest
 
-from loadgen import cli
-from loadgen.commands import streams
+from loadgen.cli import main, streams
 
 _WRITES_ON = """
-from loadgen.commands.streams import console, reader_may_leave
+from loadgen.cli.streams import console, reader_may_leave
 with reader_may_leave():
     for number in range(100_000):
         {write}
@@ -37,4 +36,4 @@ def test_a_complaint_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_commands_say_the_same_of_exit_codes() -> None:
-    assert {command.epilog for command in cli.cli.commands.values()} == {streams.EPILOG}
+    assert {command.epilog for command in main.cli.commands.values()} == {streams.EPILOG}

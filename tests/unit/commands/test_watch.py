@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from loadgen import errors
-from loadgen.commands import watch as command
+from loadgen.cli import watch as command
 from loadgen.kernel.sockdiag import State
 from loadgen.model import PortRange
-from loadgen.watching import look as looks
-from loadgen.watching import netns
-from loadgen.watching.look import Bound, Filling, Look
-from loadgen.watching.owners import Owned
-from loadgen.watching.space import Reuse, Room
+from loadgen.watch import netns
+from loadgen.watch import snapshot as looks
+from loadgen.watch.owners import Owned
+from loadgen.watch.snapshot import Bound, Filling, Look
+from loadgen.watch.space import Reuse, Room
 
 
 def look_with(used: int) -> Look:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.dashboard.access import HEADERS, REPORT_POLICY, Door
 from loadgen.model import Endpoint
+from loadgen.views.dashboard.access import HEADERS, REPORT_POLICY, Door
 
 LOOPBACK = Door(Endpoint("127.0.0.1", 8080))
 EVERYWHERE = Door(Endpoint("0.0.0.0", 8080))

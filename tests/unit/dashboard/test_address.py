@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.dashboard.address import in_url, listen_at
 from loadgen.errors import UsageError
 from loadgen.model import Endpoint
+from loadgen.views.dashboard.address import in_url, listen_at
 
 
 @pytest.mark.parametrize(

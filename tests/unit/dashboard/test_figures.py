@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from loadgen.dashboard.figures import ROWS_MAX, frame
-from loadgen.dashboard.watched import Ending, Watched
-from loadgen.live.occupancy import FULLEST
 from loadgen.model import Ceiling, Churn
+from loadgen.views.dashboard.figures import ROWS_MAX, frame
+from loadgen.views.dashboard.watched import Ending, Watched
+from loadgen.views.live.occupancy import FULLEST
 
 from .samples import line, plan
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from loadgen.dashboard.frames import BUDGET, CLIENTS_MAX, Client, Frames, event
+from loadgen.views.dashboard.frames import BUDGET, CLIENTS_MAX, Client, Frames, event
 
 pytestmark = pytest.mark.asyncio
 PATIENCE_S = 20.0

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.dashboard.history import History, coarse
-from loadgen.metrics import histogram
+from loadgen.results import histogram
+from loadgen.views.dashboard.history import History, coarse
 
 PHASES = ("ramp", "hold", "drain", "done")
 SPARSE = st.dictionaries(st.integers(0, histogram.BUCKETS - 1).map(str), st.integers(1, 10**6), max_size=5)

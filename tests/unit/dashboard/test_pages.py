@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.dashboard import pages
-from loadgen.dashboard.access import Door
 from loadgen.model import Endpoint
-from loadgen.report import charts
+from loadgen.views.charts import run
+from loadgen.views.dashboard import pages
+from loadgen.views.dashboard.access import Door
 
 DOOR = Door(Endpoint("127.0.0.1", 8080))
 NAME = "20260131T120000Z-mine-1f3a"
@@ -33,7 +33,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_the_page_has_a_place_for_every_chart_and_no_code_of_its_own(tmp_path: Path) -> None:
     page = pages.page(tmp_path / "<script>")
-    assert re.findall(r'id="chart-([\w-]+)"', page) == [name for name, _ in charts.SLOTS]
+    assert re.findall(r'id="chart-([\w-]+)"', page) == [name for name, _ in run.SLOTS]
     assert "<script>" not in page
     assert "style=" not in page
     assert not re.search(r"\son\w+=", page)

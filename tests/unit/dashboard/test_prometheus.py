@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadgen.dashboard.prometheus import BUCKETS_S, METRICS, OTHER, SOURCES_MAX, cumulated, exposition
-from loadgen.dashboard.watched import Watched
-from loadgen.metrics import histogram
 from loadgen.model import Ceiling, Churn
+from loadgen.results import histogram
+from loadgen.views.dashboard.prometheus import BUCKETS_S, METRICS, OTHER, SOURCES_MAX, cumulated, exposition
+from loadgen.views.dashboard.watched import Watched
 
 from .samples import line, plan
 

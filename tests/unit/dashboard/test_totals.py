@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.dashboard.totals import Key, Totals
+from loadgen.views.dashboard.totals import Key, Totals
 
 from .samples import line
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.dashboard.watched import NOTICES_MAX, Watched
+from loadgen.views.dashboard.watched import NOTICES_MAX, Watched
 
 from .samples import line, plan
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.doctor import limits, view
+from loadgen.doctor import limits
 from loadgen.doctor.checkup import Checkup
 from loadgen.doctor.features import Feature, Permission
 from loadgen.doctor.finding import Purpose
+from loadgen.views.text import doctor
 
 from .test_limits import HOST
 
@@ -34,13 +35,13 @@ CHECKUP = Checkup(
 @pytest.mark.parametrize("width", [80, 100, 120, 140])
 @pytest.mark.parametrize("commands", [False, True])
 def test_every_line_fits(width: int, commands: bool) -> None:
-    for line in view.lines(CHECKUP, width, commands=commands):
+    for line in doctor.lines(CHECKUP, width, commands=commands):
         assert len(line) <= width, line
         assert line == line.rstrip()
 
 
 def test_what_to_change_first_stands_before_the_table() -> None:
-    text = "\n".join(view.lines(CHECKUP))
+    text = "\n".join(doctor.lines(CHECKUP))
     head, _, rest = text.partition("\n\nto change first\n")
     assert head == "100,000 connections from one source address to one destination: 1 wall, 2 tight,\n29 good."
     first, _, table = rest.partition("\n\nlimits\n")
@@ -53,24 +54,24 @@ def test_what_to_change_first_stands_before_the_table() -> None:
 
 def test_with_nothing_to_change_there_is_no_such_list() -> None:
     good = [finding for finding in CHECKUP.findings if finding.verdict == "good"]
-    assert "to change first" not in view.lines(replace(CHECKUP, findings=good))
+    assert "to change first" not in doctor.lines(replace(CHECKUP, findings=good))
 
 
 def test_what_a_limit_allows_stands_beside_it_where_there_is_room() -> None:
-    (line,) = (line for line in view.lines(CHECKUP, 140) if line.startswith("good") and " fs.nr_open " in line)
+    (line,) = (line for line in doctor.lines(CHECKUP, 140) if line.startswith("good") and " fs.nr_open " in line)
     assert "RLIMIT_NOFILE can be raised to" in line
-    (line,) = (line for line in view.lines(CHECKUP, 80) if line.startswith("good") and " fs.nr_open " in line)
+    (line,) = (line for line in doctor.lines(CHECKUP, 80) if line.startswith("good") and " fs.nr_open " in line)
     assert line.endswith("1048576")
 
 
 def test_commands_below_every_limit_are_asked_for() -> None:
     somaxconn = "sysctl -w net.core.somaxconn=65535"
-    assert not any(somaxconn in line for line in view.lines(CHECKUP))
-    assert any(somaxconn in line for line in view.lines(CHECKUP, commands=True))
+    assert not any(somaxconn in line for line in doctor.lines(CHECKUP))
+    assert any(somaxconn in line for line in doctor.lines(CHECKUP, commands=True))
 
 
 def test_what_is_absent_says_why_and_what_then() -> None:
-    text = "\n".join(view.lines(CHECKUP))
+    text = "\n".join(doctor.lines(CHECKUP))
     assert "no      IP_LOCAL_PORT_RANGE                  since Linux 6.3" in text
     assert "setsockopt: ENOPROTOOPT; without it: late-range becomes late" in text
     assert "now       sysctl -w a.b=1" in text
@@ -78,25 +79,25 @@ def test_what_is_absent_says_why_and_what_then() -> None:
 
 
 def test_rights_are_those_of_this_user_and_of_an_ordinary_one() -> None:
-    text = "\n".join(view.lines(CHECKUP))
+    text = "\n".join(doctor.lines(CHECKUP))
     assert "what uid 1000 may do here, and what an ordinary user may" in text
     assert "no      labs                                 ordinary user: no" in text
     assert "yes     sysctls                              ordinary user: no" in text
-    assert "what root may do" in "\n".join(view.lines(replace(CHECKUP, uid=0)))
+    assert "what root may do" in "\n".join(doctor.lines(replace(CHECKUP, uid=0)))
 
 
 @given(st.sampled_from([one.judgement.change for one in CHECKUP.findings]), st.integers(20, 100))
 def test_a_folded_command_is_the_same_to_a_shell(change: tuple[tuple[str, ...], ...], width: int) -> None:
     for command in (command for commands in change for command in commands):
-        lines = view.folded(command, width)
+        lines = doctor.folded(command, width)
         going_on = "\n".join(lines).replace("\\\n", "")  # a shell takes these two out; shlex does not
         assert shlex.split(going_on) == shlex.split(command)
 
 
 def test_a_command_is_folded_only_where_a_shell_would_split_it() -> None:
-    assert view.folded("echo 'a b' >> file", 100) == ["echo 'a b' >> file"]
-    assert view.folded("echo 'a b c d' >> file", 18) == ["echo 'a b c d' \\", "  >> file"]
-    assert view.folded("'one long word'", 5) == ["'one long word'"]
+    assert doctor.folded("echo 'a b' >> file", 100) == ["echo 'a b' >> file"]
+    assert doctor.folded("echo 'a b c d' >> file", 18) == ["echo 'a b c d' \\", "  >> file"]
+    assert doctor.folded("'one long word'", 5) == ["'one long word'"]
 
 
 def test_json_says_what_the_table_says() -> None:

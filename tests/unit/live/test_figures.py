@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.live.figures import Failures, Recall, TimeWait
-from loadgen.live.schedule import Left
+from loadgen.views.live.figures import Failures, Recall, TimeWait
+from loadgen.views.live.schedule import Left
 
 from .samples import CHURN, MS, PACED, PLAN, churning, line
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
-from loadgen.live.frame import Blank, Frame, Gauge, Head, Labelled, Row
+from loadgen.views.live.frame import Blank, Frame, Gauge, Head, Labelled, Row
 
 WIDTHS = st.integers(1, 250)
 NAMES = st.text(st.characters(exclude_categories=["C", "Z", "M"]), max_size=80)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from loadgen.live import PlainLines
 from loadgen.model import Ceiling, Plan
+from loadgen.views.live import PlainLines
 
 from .samples import CHURN, PACED, PLAN, TROUBLE, churning, line
 

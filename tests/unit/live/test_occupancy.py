@@ -8,8 +8,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.live.occupancy import Filling, Spaces
 from loadgen.model import Endpoint, Strategy, Target, Transport
+from loadgen.views.live.occupancy import Filling, Spaces
 
 from .samples import CROWD, PLAN, TARGET
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from loadgen.live.figures import Recall
-from loadgen.live.frame import Frame
-from loadgen.live.rows import rows
 from loadgen.model import Ceiling, Endpoint, Heartbeat, Plan, Target, Tls, Traffic, Transport
+from loadgen.views.live.figures import Recall
+from loadgen.views.live.frame import Frame
+from loadgen.views.live.rows import rows
 
 from .samples import BECAUSE, CHURN, CROWD, PACED, PLAN, TARGET, TROUBLE, churning, line
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.arrivals import due_within
-from loadgen.live.schedule import Left, due_per_s, left, share
 from loadgen.model import Stage
+from loadgen.views.live.schedule import Left, due_per_s, left, share
 
 from .samples import CHURN, PACED, PLAN, churning, line
 

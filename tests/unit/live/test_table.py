@@ -11,8 +11,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from loadgen.live import LiveTable, draw
 from loadgen.model import Plan
+from loadgen.views.live import LiveTable, draw
 
 from .samples import CHURN, CONTROL, CROWD, PLAN, TROUBLE, Tty, churning, line, terminal
 

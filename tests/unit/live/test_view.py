@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from loadgen.live import LiveTable, PlainLines, Quiet, Unheard, view_for
+from loadgen.views.live import LiveTable, PlainLines, Quiet, Unheard, view_for
 
 from .samples import CONTROL, PLAN, line, terminal
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from loadgen.live import wording
-from loadgen.live.figures import TimeWait
-from loadgen.live.schedule import Left
 from loadgen.model import Phase
+from loadgen.views.live import wording
+from loadgen.views.live.figures import TimeWait
+from loadgen.views.live.schedule import Left
 
 from .samples import PLAN
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.metrics.comparable import Side, Subject, caveats, refusals, time_wait_before
+from loadgen.compare.comparable import Side, Subject, caveats, refusals, time_wait_before
 
 RUN = Subject(
     name="a",

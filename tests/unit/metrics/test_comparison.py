@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics.comparable import Side, Subject
-from loadgen.metrics.comparison import TAIL_NOISE_OF_ONE, Comparison, Group, Judgement, Result, Row, compare
-from loadgen.metrics.measures import MEASURES, Better, Measure, measure
-from loadgen.metrics.spread import Spread
+from loadgen.compare.comparable import Side, Subject
+from loadgen.compare.comparison import TAIL_NOISE_OF_ONE, Comparison, Group, Judgement, Result, Row, compare
+from loadgen.results.measures import MEASURES, Better, Measure, measure
+from loadgen.results.spread import Spread
 
 values = st.lists(st.floats(0, 1e9), min_size=1, max_size=6)
 figures = st.fixed_dictionaries(

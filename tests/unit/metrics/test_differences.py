@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen.compare.differences import Difference, Part, between, host_of, leaves, plan_of, readable_scenario
+from loadgen.compare.differences import scenario_of as read
+from loadgen.control.matrix import _as_overrides, with_overrides
 from loadgen.errors import ScenarioError
-from loadgen.matrix import _as_overrides, with_overrides
-from loadgen.metrics.differences import Difference, Part, between, host_of, leaves, plan_of, readable_scenario
-from loadgen.metrics.differences import scenario_of as read
 
 TEXT = """\
 # What it is for.

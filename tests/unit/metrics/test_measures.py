@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from loadgen.metrics.measures import MEASURES, Better, Unit, kinds_of_failure, measure, rate_per_s
-from loadgen.metrics.spread import spread_of
+from loadgen.results.measures import MEASURES, Better, Unit, kinds_of_failure, measure, rate_per_s
+from loadgen.results.spread import spread_of
 
 RUN: dict[str, Any] = {
     "arrivals": {"scheduled": 10, "started": 9, "not_started": 1},

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.metrics.outcomes import ErrorKind, Outcome, Syscall, TlsReason, describe, error_key, outcome_of
+from loadgen.outcomes import ErrorKind, Outcome, Syscall, TlsReason, describe, error_key, outcome_of
 
 ANYWHERE = {
     "EMFILE": "no-descriptor",

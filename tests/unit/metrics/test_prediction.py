@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from loadgen.metrics import prediction
-from loadgen.metrics.verdict import LIMITS
 from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, PortRange, Prediction, Strategy, Target
+from loadgen.results import prediction
+from loadgen.results.verdict import LIMITS
 
 PLAN = Plan(
     name="p",

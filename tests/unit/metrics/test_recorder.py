@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.launch.shared_memory import Blocks
-from loadgen.metrics import histogram
-from loadgen.metrics.block import (
+from loadgen.outcomes import Syscall, error_key
+from loadgen.processes.shared_memory import Blocks
+from loadgen.results import histogram
+from loadgen.results.block import (
     ERROR_KINDS,
     MARKS,
     OTHER_KEY,
@@ -25,8 +26,7 @@ from loadgen.metrics.block import (
     block_dtype,
     consistent_counters,
 )
-from loadgen.metrics.outcomes import Syscall, error_key
-from loadgen.metrics.recorder import BATCH_MAX, Recorder
+from loadgen.worker.recorder import BATCH_MAX, Recorder
 
 
 def new_block(pairs: int = 2) -> Any:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from loadgen.compare.comparable import Side, Subject
+from loadgen.compare.comparison import Comparison, Group, Result, Row
+from loadgen.compare.regression import Condition, violations
 from loadgen.errors import UsageError
-from loadgen.metrics.comparable import Side, Subject
-from loadgen.metrics.comparison import Comparison, Group, Result, Row
-from loadgen.metrics.measures import MEASURES, kinds_of_failure, measure
-from loadgen.metrics.regression import Condition, violations
-from loadgen.metrics.spread import Spread
+from loadgen.results.measures import MEASURES, kinds_of_failure, measure
+from loadgen.results.spread import Spread
 
 NO_SIDES = Side("A", (Subject("a", {}, {}, {}),)), Side("B", (Subject("b", {}, {}, {}),))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics.remedies import Change, ranked
+from loadgen.capacity.remedies import Change, ranked
 from loadgen.model import Churn, CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 
 TARGETS = (Target(Endpoint("127.0.0.1", 9000), sink=False), Target(Endpoint("127.0.0.1", 9001), sink=False))

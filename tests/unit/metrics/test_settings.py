@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.metrics.settings import named, short_keys, value_text
+from loadgen.results.settings import named, short_keys, value_text
 
 
 def test_settings_are_called_by_their_last_word_unless_two_end_alike() -> None:

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.launch.shared_memory import Blocks
-from loadgen.metrics import histogram
-from loadgen.metrics.block import MARKS, Counter, PairColumn, block_dtype
-from loadgen.metrics.outcomes import Syscall, error_key
-from loadgen.metrics.recorder import Recorder
-from loadgen.metrics.snapshot import TENTHS, Snapshots, tenths_s
+from loadgen.control.snapshots import TENTHS, Snapshots, tenths_s
 from loadgen.model import Phase
+from loadgen.outcomes import Syscall, error_key
+from loadgen.processes.shared_memory import Blocks
+from loadgen.results import histogram
+from loadgen.results.block import MARKS, Counter, PairColumn, block_dtype
+from loadgen.worker.recorder import Recorder
 
 START_NS = 5_000_000_000
 

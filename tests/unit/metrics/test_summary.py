@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.metrics import histogram
-from loadgen.metrics.summary import CUT_SHORT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, broken_invariants, summarise
 from loadgen.model import CloseMode, Endpoint, Manners, Plan, PortRange, Stage, Strategy, Target, Traffic, Transport
+from loadgen.results import histogram
+from loadgen.results.summary import CUT_SHORT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, broken_invariants, summarise
 
 PLAN = Plan(
     name="fold",

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics.outcomes import Outcome, Syscall, describe, error_key
-from loadgen.metrics.verdict import LIMITS, decide
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
+from loadgen.outcomes import Outcome, Syscall, describe, error_key
+from loadgen.results.verdict import LIMITS, decide
 
 DOCS = Path(__file__).parents[3] / "docs" / "verdict.md"
 #: The default range from two sources to two targets: four spaces of 28,232.

@@ -13,7 +13,7 @@ from loadgen.protocols.http import Http
 def test_it_brings_its_own_connector_and_is_no_exchange() -> None:
     assert "http" in protocols.names()
     assert protocols.find("http") is Http  # type: ignore[comparison-overlap]  # it is found where exchanges are
-    assert protocols.own_connector("http") == "loadgen.http:connector_of"
+    assert protocols.own_connector("http") == "loadgen.worker.http:connector_of"
     assert protocols.own_connector("echo") == ""
 
 

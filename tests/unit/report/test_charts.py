@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from loadgen.report import charts, latency_charts
+from loadgen.views.charts import latency, run
 
 
 def lines(count: int) -> list[dict[str, Any]]:
@@ -19,7 +19,7 @@ def lines(count: int) -> list[dict[str, Any]]:
             "failed": n,
             "errors": [["connect", "ETIMEDOUT", "timeout", n]],
             "pairs": [[10 * n, n, 10 * n]],
-            "latency_ns": {kind: {"1780": n, str(1000 + n): 1} for kind in latency_charts.LATENCIES},
+            "latency_ns": {kind: {"1780": n, str(1000 + n): 1} for kind in latency.LATENCIES},
             "lag_ns": {"1500": 3},
             "cost_us": [40.0],
             "worker_cpu_s": [n / 9],
@@ -35,21 +35,21 @@ def lines(count: int) -> list[dict[str, Any]]:
 def test_every_chart_has_a_slot_and_they_are_in_order() -> None:
     """A live page makes room for each chart before there is one."""
     churn = [{**line, "phase": "churn"} for line in lines(4)]
-    names = [name for name, _ in charts.SLOTS]
+    names = [name for name, _ in run.SLOTS]
     assert len(names) == len(set(names))
-    found = {chart["id"] for chart in charts.everything(churn, [])["charts"]}
+    found = {chart["id"] for chart in run.everything(churn, [])["charts"]}
     assert found == set(names)
-    order = [chart["id"] for chart in charts.everything(churn, [])["charts"]]
+    order = [chart["id"] for chart in run.everything(churn, [])["charts"]]
     assert order == [name for name in names if name in found]
 
 
 def test_a_series_that_grows_is_drawn_as_if_it_had_been_complete() -> None:
     series = lines(9)
-    drawing = charts.Drawing()
+    drawing = run.Drawing()
     for end in (1, 2, 5, 9):
-        assert drawing.everything(series[:end], []) == charts.everything(series[:end], [])
+        assert drawing.everything(series[:end], []) == run.everything(series[:end], [])
 
 
 def test_nothing_that_is_drawn_is_no_number() -> None:
-    json.dumps(charts.everything([*lines(3), {"t_s": 9.0}], [{"t_s": float("nan")}, {"t_s": 1}]), allow_nan=False)
-    assert charts.everything([], []) == {"charts": [], "phases": [], "marks": []}
+    json.dumps(run.everything([*lines(3), {"t_s": 9.0}], [{"t_s": float("nan")}, {"t_s": 1}]), allow_nan=False)
+    assert run.everything([], []) == {"charts": [], "phases": [], "marks": []}

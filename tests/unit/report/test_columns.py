@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.report import columns
+from loadgen.views.charts import columns
 
 
 def test_a_line_that_was_read_is_not_read_again() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics import histogram
-from loadgen.report.compare_charts import TONES, Drawn, everything
+from loadgen.results import histogram
+from loadgen.views.charts.compare import TONES, Drawn, everything
 
 
 def series(

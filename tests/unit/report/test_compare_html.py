@@ -8,9 +8,9 @@ from dataclasses import replace
 from html import unescape
 from typing import Any
 
-from loadgen.metrics.comparable import Side, Subject
-from loadgen.metrics.comparison import Group, Result, compare
-from loadgen.report import compare_html
+from loadgen.compare.comparable import Side, Subject
+from loadgen.compare.comparison import Group, Result, compare
+from loadgen.views.html import compare as compare_html
 
 EVIL = '</script><img src=x onerror="alert(1)">\u202e\x1b[31m'
 SUMMARY: dict[str, Any] = {

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from loadgen.metrics.comparable import Side, Subject
-from loadgen.metrics.comparison import Group, Result, compare
-from loadgen.metrics.measures import Unit
-from loadgen.metrics.spread import Spread
-from loadgen.report import compare_text
+from loadgen.compare.comparable import Side, Subject
+from loadgen.compare.comparison import Group, Result, compare
+from loadgen.results.measures import Unit
+from loadgen.results.spread import Spread
+from loadgen.views.text import compare as compare_text
 
 
 def subject(name: str, rate: float = 1000.0, **changes: Any) -> Subject:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadgen.report import health, intervals
-from loadgen.report.columns import Chart
+from loadgen.views.charts import health, intervals
+from loadgen.views.charts.columns import Chart
 
 
 def cpu(*lines: object) -> Chart | None:

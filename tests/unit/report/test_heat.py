@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics import histogram
-from loadgen.report import heat, intervals
-from loadgen.report.columns import Chart
+from loadgen.results import histogram
+from loadgen.views.charts import heat, intervals
+from loadgen.views.charts.columns import Chart
 
 PLAN: dict[str, Any] = {
     "sources": ["10.0.0.1", "10.0.0.2", "fd00::1"],

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics import histogram
-from loadgen.report import intervals
+from loadgen.results import histogram
+from loadgen.views.charts import intervals
 
 sparse = st.dictionaries(st.integers(0, histogram.BUCKETS - 1).map(str), st.integers(0, 10_000), max_size=40)
 

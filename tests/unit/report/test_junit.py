@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from loadgen.report import junit
+from loadgen.views.ci import junit
 
 KINDS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.report import kernel_charts
+from loadgen.views.charts import kernel as kernel_charts
 
 
 def over_time(*kernels: Any, phase: str = "ramp") -> list[dict[str, Any]]:

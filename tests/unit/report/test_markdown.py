@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # which comes with rich
 
-from loadgen.report import markdown
+from loadgen.views.ci import markdown
 
 RUN: dict[str, Any] = {
     "scenario": "wall",

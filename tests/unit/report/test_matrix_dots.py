@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.metrics.measures import Unit, measure
-from loadgen.report import matrix_chart, matrix_dots
-from loadgen.report.matrix_dots import Axis, Row
+from loadgen.results.measures import Unit, measure
+from loadgen.views.charts import matrix, matrix_dots
+from loadgen.views.charts.matrix_dots import Axis, Row
 
 RATE = measure("rate_per_s")
 
@@ -113,11 +113,11 @@ def test_a_label_of_an_axis_is_short(value: float, unit: Unit, said: str) -> Non
 
 
 def test_the_chart_of_costs_is_logarithmic_and_leaves_gaps_out() -> None:
-    svg = str(matrix_chart.costs_chart({0: [10.0, None, 0.0, *[1000.0] * 7], 7: [1.0] * 10}))
+    svg = str(matrix.costs_chart({0: [10.0, None, 0.0, *[1000.0] * 7], 7: [1.0] * 10}))
     ElementTree.fromstring(svg)
     heights = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', svg)]
     steps = [round(above - below, 1) for above, below in itertools.pairwise(heights)]
     assert len(heights) == 4, "1, 10, 100, 1,000"
     assert max(steps) - min(steps) < 0.2
     assert [points.count(",") for points in re.findall(r'points="([^"]*)"', svg)] == [8, 10]
-    assert matrix_chart.costs_chart({0: [None] * 10})
+    assert matrix.costs_chart({0: [None] * 10})

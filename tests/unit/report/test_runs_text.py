@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.archive import Kind, Listed
-from loadgen.report import runs_text
+from loadgen.results.listing import Kind, Listed
+from loadgen.views.text import listing
 
 RESULTS = Path("results")
 RUN = Listed(
@@ -26,7 +26,7 @@ RUN = Listed(
 
 
 def plain(*runs: Listed, width: int = 80) -> list[str]:
-    return [line for _, line in runs_text.lines(runs, RESULTS, width)]
+    return [line for _, line in listing.lines(runs, RESULTS, width)]
 
 
 def test_a_run() -> None:
@@ -58,7 +58,7 @@ def test_what_is_no_plain_run_says_so(kind: Kind, said: str) -> None:
 def test_the_reason_stands_instead_of_the_headline() -> None:
     one = Listed(RUN.path, RUN.name, None, RUN.started_at, Kind.BROKEN, problem="summary.json: not JSON\n\x1b[31m")
     assert plain(one)[1:] == ["                  summary.json: not JSON \\x1b[31m"]
-    assert [tone for tone, _ in runs_text.lines([one], RESULTS, 80)] == ["verdict", "bad"]
+    assert [tone for tone, _ in listing.lines([one], RESULTS, 80)] == ["verdict", "bad"]
 
 
 def test_long_sentences_take_two_lines_and_names_stay_whole() -> None:
@@ -74,7 +74,7 @@ def test_nothing() -> None:
 
 
 def test_none_of_a_scenario() -> None:
-    (line,) = runs_text.lines([], RESULTS, 80, scenario="a\nb")
+    (line,) = listing.lines([], RESULTS, 80, scenario="a\nb")
     assert line == ("row", "no runs of scenario a\\nb in results")
 
 

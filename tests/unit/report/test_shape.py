@@ -12,8 +12,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from loadgen.metrics import matrix
-from loadgen.metrics.summary import summarise
 from loadgen.model import (
     Ceiling,
     Churn,
@@ -29,9 +27,10 @@ from loadgen.model import (
     Traffic,
     Transport,
 )
-from loadgen.report import shape
+from loadgen.results import matrix, schema
+from loadgen.results.summary import summarise
 
-SCHEMA = shape.json_schema()
+SCHEMA = schema.json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
 HELD = Plan(

@@ -12,8 +12,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.nodes import ScalarNode
 
-from loadgen import scenario, yamltext
+from loadgen import scenario
 from loadgen.errors import ScenarioError
+from loadgen.scenario import yaml_document
 
 CHECKOUT = Path(__file__).parents[3]
 SCENARIOS = sorted((CHECKOUT / "scenarios").glob("*.yaml"))
@@ -57,7 +58,7 @@ def documented() -> list[str]:
 @pytest.mark.parametrize("text", [*(path.read_text() for path in SCENARIOS), *documented()], ids=lambda text: text[:40])
 def test_every_scenario_fits(text: str) -> None:
     assert scenario.parse(text)
-    VALIDATOR.validate(yamltext.read(text, "s.yaml").data)
+    VALIDATOR.validate(yaml_document.read(text, "s.yaml").data)
     VALIDATOR.validate(as_editors_read(text))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from loadgen import scenario
+from loadgen.control.standalone_sink import manners_of
 from loadgen.errors import ScenarioError, UsageError
 from loadgen.model import Manners, Speaks
-from loadgen.scenario.complaint import fields_of
-from loadgen.serve import manners_of
+from loadgen.scenario.messages import fields_of
 
 SCENARIO = """\
 name: x

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from loadgen.uring import abi
+from loadgen.worker.io_uring import abi
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 
 from loadgen.kernel.abi import IP_LOCAL_PORT_RANGE
 from loadgen.model import PortRange, Strategy
-from loadgen.sourceports import strategy_for
-from loadgen.uring.choice import RANGE_OPTION, Choice, choice_for
+from loadgen.worker.io_uring.choice import RANGE_OPTION, Choice, choice_for
+from loadgen.worker.strategies import strategy_for
 
 PORTS = PortRange(40000, 40003)
 SOURCES = ["127.0.1.1", "127.0.1.2", "127.0.1.1"]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from loadgen.errors import HostError
-from loadgen.uring import ring
-from loadgen.uring.abi import Op
-from loadgen.uring.ring import why_no_operation, why_no_ring
+from loadgen.worker.io_uring import ring
+from loadgen.worker.io_uring.abi import Op
+from loadgen.worker.io_uring.ring import why_no_operation, why_no_ring
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from loadgen.model import Endpoint, PortRange, Strategy
-from loadgen.uring.abi import Op, SocketCommand, SqeFlag
-from loadgen.uring.choice import choice_for
-from loadgen.uring.steps import KIND_SHIFT, SLOT_MASK, Kind, Steps
+from loadgen.worker.io_uring.abi import Op, SocketCommand, SqeFlag
+from loadgen.worker.io_uring.choice import choice_for
+from loadgen.worker.io_uring.submissions import KIND_SHIFT, SLOT_MASK, Kind, Steps
 
 PORTS = PortRange(40000, 40099)
 PAIRS = [("127.0.1.1", Endpoint("127.0.0.1", 9000)), ("::1", Endpoint("::1", 9001))]

@@ -9,9 +9,9 @@ import pytest
 
 from loadgen.kernel.sockdiag import State
 from loadgen.model import PortRange
-from loadgen.watching.look import Bound, Filling, Look
-from loadgen.watching.owners import Owned, Owner
-from loadgen.watching.space import Reuse, Room
+from loadgen.watch.owners import Owned, Owner
+from loadgen.watch.snapshot import Bound, Filling, Look
+from loadgen.watch.space import Reuse, Room
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from loadgen.errors import HostError
-from loadgen.watching.conditions import Condition
-from loadgen.watching.look import Bound, Filling, Look
-from loadgen.watching.owners import Owned
+from loadgen.watch.conditions import Condition
+from loadgen.watch.owners import Owned
+from loadgen.watch.snapshot import Bound, Filling, Look
 
 Make = Callable[..., Filling]
 MakeLook = Callable[..., Look]

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from loadgen.watching.filters import Ends, destination, network
+from loadgen.watch.filters import Ends, destination, network
 
 
 @pytest.mark.parametrize(

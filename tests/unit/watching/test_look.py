@@ -10,8 +10,8 @@ from typing import Any
 
 from loadgen.kernel.groups import Group
 from loadgen.kernel.sockdiag import State
-from loadgen.watching.look import Bound, Filling, Look, as_json
-from loadgen.watching.owners import Owned, Owner
+from loadgen.watch.owners import Owned, Owner
+from loadgen.watch.snapshot import Bound, Filling, Look, as_json
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "watch.md"
 

@@ -14,8 +14,8 @@ import pytest
 
 from loadgen.errors import HostError
 from loadgen.kernel.sockdiag import SOCKET, Sockets, State
-from loadgen.watching import owners
-from loadgen.watching.owners import Owned, Owner
+from loadgen.watch import owners
+from loadgen.watch.owners import Owned, Owner
 
 Clock = Callable[[], float]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.model import PortRange
-from loadgen.watching.space import Reuse, Room, Space, exhausts_in_s, growth_per_s
+from loadgen.watch.space import Reuse, Room, Space, exhausts_in_s, growth_per_s
 
 #: Few enough ports that the sets meet.
 ports = st.sets(st.integers(40_000, 40_030))

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from loadgen.kernel.groups import Group
 from loadgen.kernel.sockdiag import State
-from loadgen.watching.look import Bound, Filling, Look
-from loadgen.watching.owners import Owned, Owner
-from loadgen.watching.space import Reuse
-from loadgen.watching.view import Blocks, Redrawn, duration, screen_for
+from loadgen.views.text.watch import Blocks, Redrawn, duration, screen_for
+from loadgen.watch.owners import Owned, Owner
+from loadgen.watch.snapshot import Bound, Filling, Look
+from loadgen.watch.space import Reuse
 
 Make = Callable[..., Filling]
 MakeLook = Callable[..., Look]

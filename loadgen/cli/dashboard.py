@@ -1,0 +1,71 @@
+"""`loadgen run --dashboard`: its options, and the dashboard beside the view on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from loadgen.cli import options
+from loadgen.cli.streams import complain
+from loadgen.errors import UsageError
+
+if TYPE_CHECKING:
+    from loadgen.views.dashboard.dashboard import Dashboard, View
+
+given: Final = options.all_of(
+    click.option(
+        "--dashboard",
+        "dashboard_at",
+        metavar="[ADDR:PORT]",
+        is_flag=False,
+        flag_value="127.0.0.1:0",
+        help="Serve a live page and Prometheus metrics while the run goes on; last and alone: on a free port.",
+    ),
+    click.option(
+        "--dashboard-public",
+        is_flag=True,
+        help="Permit --dashboard to listen where other machines can reach it, unencrypted.",
+    ),
+)
+
+
+def made(address: str | None, results: Path, *, public: bool) -> Dashboard | None:
+    """The dashboard that was asked for; it serves nothing yet. Raises: UsageError."""
+    if address is None:
+        if public:
+            raise UsageError("--dashboard-public says where --dashboard may listen; add --dashboard ADDR:PORT")
+        return None
+    from loadgen.views.dashboard.address import listen_at
+    from loadgen.views.dashboard.dashboard import Dashboard
+
+    return Dashboard(listen_at(address, public=public), results=results, trouble=complain)
+
+
+@contextmanager
+def beside(view: AbstractContextManager[View], dashboard: Dashboard | None) -> Iterator[View]:
+    """The view of one run while it is open, and the dashboard told the same if there is one."""
+    with view as shown:
+        if dashboard is None:
+            yield shown
+            return
+        from loadgen.views.dashboard.dashboard import Beside
+
+        dashboard.begin()
+        yield Beside(shown, dashboard)
+
+
+@asynccontextmanager
+async def serving(
+    dashboard: Dashboard | None, interrupt: Callable[[], None], announce: Callable[[str], None]
+) -> AsyncIterator[Callable[[], None]]:
+    """Meanwhile it is served, if there is one, and its URL was announced. Yields: what interrupts the run."""
+    if dashboard is None:
+        yield interrupt
+        return
+    async with dashboard.serving(interrupt) as told:
+        announce(f"dashboard at {dashboard.url}")
+        yield told

@@ -1,0 +1,57 @@
+"""`loadgen plan`: what a scenario would take of this host, and which limit it would meet first."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from loadgen.cli import completion, options
+from loadgen.cli.streams import EPILOG, show
+
+
+@click.command(epilog=EPILOG)
+@click.argument("scenario", type=click.Path(path_type=Path), shell_complete=completion.scenarios)
+@options.settings
+@click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout (loadgen.plan/1).")
+@click.option("--cell", metavar="N", type=click.IntRange(min=0), help="Of a matrix: this cell alone, in detail.")
+@options.permissions
+def plan(
+    scenario: Path,
+    settings: tuple[str, ...],
+    as_json: bool,
+    cell: int | None,
+    allow: tuple[str, ...],
+    authorized: bool,
+    port_blocking: bool,
+) -> None:
+    """Say what SCENARIO would take of this host and which limit it would meet first; no load is made.
+
+    Connects to nobody. A lab is entered and left again, so that its settings count. Exit code 3 when it cannot work.
+
+    \b
+    Examples:
+      loadgen plan scenarios/past-64k.yaml
+      loadgen plan scenarios/past-64k.yaml --set connections=300000
+      loadgen plan scenarios/tw-reuse.yaml --cell 3
+      loadgen plan mine.yaml --allow 10.20.0.0/16 --json
+    """
+    import asyncio
+    import signal
+
+    from loadgen import scenario as scenarios
+    from loadgen.control import dry_run
+    from loadgen.views.text import plan as plan_text
+
+    whole, cells = scenarios.parse_cells(scenarios.read_bytes(scenario), str(scenario), settings)
+    planner = dry_run.Planner(whole, cells, dry_run.Permissions(allow, authorized, port_blocking), only=cell)
+
+    async def main() -> dry_run.Report:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, planner.interrupt)
+        return await planner.execute()
+
+    report = asyncio.run(main())
+    show(report, lambda console: plan_text.render(report, console), as_json=as_json)
+    sys.exit(dry_run.exit_code(report))

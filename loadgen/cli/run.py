@@ -1,0 +1,183 @@
+"""`loadgen run`: a scenario, or every cell of a matrix, to its run directory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from loadgen.cli import completion, dashboard, files, options
+from loadgen.cli.streams import EPILOG, complain, console, show
+from loadgen.errors import ExitCode
+
+if TYPE_CHECKING:
+    from loadgen.control.matrix import Matrix, Order
+    from loadgen.control.orchestrator import Options, Orchestrator, Result
+    from loadgen.views.dashboard.dashboard import Dashboard, View
+
+
+@click.command(epilog=EPILOG)
+@click.argument("scenario", type=click.Path(path_type=Path), required=False, shell_complete=completion.scenarios)
+@options.settings
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where the run directory is made.",
+)
+@click.option(
+    "--resume",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Instead of SCENARIO: go on with a matrix that was interrupted or killed.",
+)
+@options.as_json("The summary")
+@click.option(
+    "--junit",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a JUnit report: each expectation is a test case.",
+)
+@click.option("--quiet", is_flag=True, help="No progress on stderr, only what went wrong.")
+@dashboard.given
+@options.permissions
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Run although the plan says that four-tuples or the descriptors of workers will run out.",
+)
+@click.pass_context
+def run(
+    context: click.Context,
+    scenario: Path | None,
+    settings: tuple[str, ...],
+    out: Path,
+    resume: Path | None,
+    as_json: bool,
+    junit: Path | None,
+    quiet: bool,
+    dashboard_at: str | None,
+    dashboard_public: bool,
+    allow: tuple[str, ...],
+    authorized: bool,
+    port_blocking: bool,
+    force: bool,
+) -> None:
+    """Run SCENARIO and write a run directory with its report.
+
+    Ctrl-C once closes what is open and reports; twice stops at once. A matrix goes on with --resume.
+
+    \b
+    Examples:
+      loadgen run scenarios/past-64k.yaml
+      loadgen run scenarios/past-64k.yaml --set hold=1m --set sources.strategy=explicit
+      loadgen run mine.yaml --allow 10.20.0.0/16 --json > summary.json
+      loadgen run mine.yaml --quiet --junit junit.xml
+      loadgen run mine.yaml --dashboard
+      loadgen run --resume results/20260131T120000Z-mine-1f3a
+    """
+
+    from loadgen import scenario as scenarios
+    from loadgen.control import matrix as matrices
+    from loadgen.control.orchestrator import Options, Orchestrator
+    from loadgen.views import live
+    from loadgen.views.text import run as text
+
+    permitted = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking, force=force)
+    if resume is not None:
+        _alone(context, "scenario", "settings", "out")
+        served = dashboard.made(dashboard_at, resume.parent, public=dashboard_public)
+        _run_matrix(matrices.resume(resume), permitted, served, as_json=as_json, quiet=quiet, junit=junit)
+    served = dashboard.made(dashboard_at, out, public=dashboard_public)
+    if scenario is None:
+        raise click.UsageError("Missing argument 'SCENARIO'; give a scenario file, or --resume RUN.", context)
+    data = scenarios.read_bytes(scenario)  # once: it may be a pipe
+    whole, cells = scenarios.parse_cells(data, str(scenario), settings)
+    if cells:
+        order = matrices.Order(whole, cells, data.decode(), settings)
+        _run_matrix(order, permitted, served, as_json=as_json, quiet=quiet, junit=junit)
+    _ready(junit)
+    given = matrices.with_overrides(settings, data.decode())
+    shown = live.view_for(console(stderr=True), quiet=quiet)
+    with dashboard.beside(shown, served) as view:
+        orchestrator = Orchestrator(whole, given, permitted, observer=view.update, notice=view.notice)
+        result = _execute(orchestrator, served, shown.notice)
+    _conclude(result, text.render, as_json=as_json, junit=junit)
+
+
+def _alone(context: click.Context, *others: str) -> None:
+    """Refuse what cannot stand beside --resume. Raises: click.UsageError."""
+    from click.core import ParameterSource
+
+    for name in others:
+        if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, None):
+            word = {"scenario": "a SCENARIO", "settings": "--set"}.get(name, f"--{name}")
+            raise click.UsageError(
+                f"--resume goes on with the scenario and in the directory of RUN; leave {word} out, "
+                "or leave --resume out to begin anew.",
+                context,
+            )
+
+
+def _ready(junit: Path | None) -> None:
+    """That the JUnit report can be written, before any load. Raises: UsageError."""
+    if junit is not None:
+        files.ready(junit, "--junit")
+
+
+def _run_matrix(
+    order: Order, permitted: Options, served: Dashboard | None, *, as_json: bool, quiet: bool, junit: Path | None
+) -> NoReturn:
+    from loadgen.control.matrix import Matrix
+    from loadgen.views import live
+    from loadgen.views.text import matrix as table
+
+    def say(message: str) -> None:
+        if served:
+            served.say(message)
+        if not quiet:
+            complain(message)
+
+    def view() -> AbstractContextManager[View]:
+        return dashboard.beside(live.view_for(console(stderr=True), quiet=quiet), served)
+
+    _ready(junit)
+    result = _execute(Matrix(order, permitted, view=view, say=say), served, complain)
+    _conclude(result, table.render, as_json=as_json, junit=junit)
+
+
+def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, junit: Path | None) -> NoReturn:
+    """Say what came of it to whoever wants to know, and exit."""
+    from loadgen.cli import ci
+
+    report = str(result.path / "report.html")
+    show(result.summary, lambda console: render(result.summary, console, report=report), as_json=as_json)
+    unwritten = ci.publish(result.summary, result.path, junit)
+    for error in (result.error, unwritten):
+        if error:
+            complain(error)
+    sys.exit(result.exit_code or (unwritten.exit_code if unwritten else ExitCode.FINE))
+
+
+def _execute(conductor: Orchestrator | Matrix, served: Dashboard | None, announce: Callable[[str], None]) -> Result:
+    """Run on uvloop, with Ctrl-C and SIGTERM turned into an orderly end."""
+    import asyncio
+    import signal
+
+    import uvloop
+
+    async def main() -> Result:
+        async with dashboard.serving(served, conductor.interrupt, announce) as interrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, interrupt)
+            result = await conductor.execute()
+            if served:
+                served.over(result.path, result.summary, result.exit_code)
+            return result
+
+    return uvloop.run(main())

@@ -1,0 +1,34 @@
+"""`loadgen schema`: what a scenario may hold, for editors; and what a summary holds, for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from loadgen.cli.streams import EPILOG, reader_may_leave
+
+
+@click.command(epilog=EPILOG)
+@click.argument("what", type=click.Choice(["scenario", "summary"]), default="scenario")
+def schema(what: str) -> None:
+    """Print the JSON Schema of a scenario file, for editors; or of summary.json, which --json prints too.
+
+    \b
+    Examples:
+      loadgen schema > scenario.schema.json
+      loadgen schema summary > summary.schema.json
+    """
+    with reader_may_leave():
+        click.echo(json.dumps(_made(what), indent=2))
+
+
+def _made(what: str) -> dict[str, Any]:
+    if what == "summary":
+        from loadgen.results.schema import json_schema
+
+        return json_schema()
+    from loadgen.scenario import json_schema as of_scenario
+
+    return of_scenario()

@@ -1,0 +1,289 @@
+"""Runs beside other runs: each figure with its spread, and whether it is better, worse or within noise.
+
+Pure. Several runs on a side are repetitions of one thing; what counts as a difference is what counts as
+one between two cells of a matrix, see `spread.Spread.is_noise`. The first side is the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final
+
+from loadgen.compare import comparable, differences
+from loadgen.compare.comparable import Side
+from loadgen.compare.differences import Difference, Part
+from loadgen.format import latency_text
+from loadgen.results.effects import amount
+from loadgen.results.measures import MEASURES, Better, Measure, Unit, kinds_of_failure
+from loadgen.results.spread import Spread, spread_of
+
+Json = Mapping[str, Any]
+
+SCHEMA: Final = "loadgen.compare/1"
+#: Figures that the verdict names; the others are counted.
+TOLD_MAX: Final = 3
+#: What a tail has to differ by where a side is a single run, as a share of the larger: three quarters are fourfold.
+#: A stall of the machine, in one run and not in the next, doubles it.
+TAIL_NOISE_OF_ONE: Final = 0.75
+
+
+class Judgement(StrEnum):
+    """What became of a figure. `better`, `worse` and `changed` are beyond noise."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    #: Of a figure of which nobody can say which way is better.
+    CHANGED = "changed"
+    #: The numbers differ, and could do so without any reason.
+    NOISE = "within noise"
+    #: The very same numbers.
+    SAME = "same"
+    #: One side has no such figure.
+    UNKNOWN = "not on both"
+
+    @property
+    def mirrored(self) -> Judgement:
+        """What it is from the other side."""
+        return {Judgement.BETTER: Judgement.WORSE, Judgement.WORSE: Judgement.BETTER}.get(self, self)
+
+
+#: As the verdict says what `NOISE_OF_ONE` and `TAIL_NOISE_OF_ONE` come to.
+_FEW: Final = " With a single run on a side, only what doubled or halved counts (p99, p99.9 and lag: fourfold)."
+
+#: What no second run of the same would have shown.
+BEYOND_NOISE: Final = (Judgement.BETTER, Judgement.WORSE, Judgement.CHANGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of two sides."""
+
+    measure: Measure
+    base: Spread | None
+    other: Spread | None
+
+    @property
+    def judgement(self) -> Judgement:
+        """Whether the other side's figure is better than the base's."""
+        base, other, better = self.base, self.other, self.measure.better
+        if base is None or other is None:
+            return Judgement.UNKNOWN
+        if (base.median, base.low, base.high) == (other.median, other.low, other.high):
+            return Judgement.SAME
+        if base.is_noise(other) or self._is_stall(base, other):
+            return Judgement.NOISE
+        if better is Better.NEITHER:
+            return Judgement.CHANGED
+        rises = other.median > base.median
+        return Judgement.BETTER if rises == (better is Better.HIGHER) else Judgement.WORSE
+
+    def _is_stall(self, base: Spread, other: Spread) -> bool:
+        """Whether a few slow moments in a single run could be all there is to it."""
+        alone = min(base.runs, other.runs) == 1
+        return self.measure.tail and alone and base.share_of_difference(other) < TAIL_NOISE_OF_ONE
+
+    @property
+    def change(self) -> float | None:
+        """How much more the other side has; None where a side has no such figure."""
+        return None if self.base is None or self.other is None else self.other.median - self.base.median
+
+    @property
+    def share(self) -> float | None:
+        """The change as a share of the base; None of a base of 0, of which everything is infinitely more."""
+        if self.change is None or self.base is None or (self.base.median == 0 and self.change != 0):
+            return None
+        return self.change / abs(self.base.median) if self.base.median else 0.0
+
+    @property
+    def told(self) -> str:
+        """As it stands in a sentence: rate 12,000/s instead of 8,000/s (+50 %)."""
+        if self.base is None or self.other is None:
+            return f"{self.measure.title} not on both sides"
+        share = "" if self.share is None else f" ({100 * self.share:+.0f} %)"
+        before, after = (_said(one.median, self.measure.unit) for one in (self.base, self.other))
+        return f"{self.measure.title} {after} instead of {before}{share}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a comparison."""
+        return {
+            "name": self.measure.name,
+            "title": self.measure.title,
+            "unit": self.measure.unit.value,
+            "better": self.measure.better.value,
+            "aim": self.measure.aim,
+            "base": self.base.to_json() if self.base else None,
+            "other": self.other.to_json() if self.other else None,
+            "change": self.change,
+            "share": self.share,
+            "judgement": self.judgement.value,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One side beside the base. Make it with `compare`."""
+
+    base: Side
+    other: Side
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    #: Why no judgement here can be taken for granted.
+    caveats: tuple[str, ...] = ()
+
+    @cached_property
+    def single(self) -> bool:
+        """Whether a side has one run only, so that nothing but a large difference counts."""
+        return min(len(self.base.runs), len(self.other.runs)) == 1
+
+    def found(self, judgement: Judgement) -> list[Row]:
+        """The rows that were judged so: if runs are made for any that differs then these, else all."""
+        differ = [row for row in self.rows if row.judgement in BEYOND_NOISE]
+        aims = [row for row in differ if row.measure.aim]
+        return [row for row in aims or differ if row.judgement is judgement]
+
+    @property
+    def overall(self) -> str:
+        """better, worse, mixed, changed, within noise or same."""
+        better, worse = self.found(Judgement.BETTER), self.found(Judgement.WORSE)
+        if better and worse:
+            return "mixed"
+        if better or worse:
+            return (Judgement.BETTER if better else Judgement.WORSE).value
+        if self.found(Judgement.CHANGED):
+            return Judgement.CHANGED.value
+        alike = all(row.judgement in (Judgement.SAME, Judgement.UNKNOWN) for row in self.rows)
+        return (Judgement.SAME if alike else Judgement.NOISE).value
+
+    @property
+    def verdict(self) -> str:
+        """The whole of it in a sentence or two, with its caveats counted before anything is claimed."""
+        count = len(self.caveats)
+        head = f"With {'a caveat' if count == 1 else f'{count} caveats'}: " if count else ""
+        return head + self._claim() + (_FEW if self.single else "")
+
+    def _claim(self) -> str:
+        base, other = self.base.label, self.other.label
+        better, worse = self.found(Judgement.BETTER), self.found(Judgement.WORSE)
+        if better and worse:
+            return f"{other} is better than {base} in {_listed(better)}, and worse in {_listed(worse)}."
+        if better or worse:
+            word = "better" if better else "worse"
+            return f"{other} is {word} than {base}: {_listed(better or worse)}."
+        changed = self.found(Judgement.CHANGED)
+        if changed:
+            return f"{other} is neither better nor worse than {base}, but differs: {_listed(changed)}."
+        if self.overall == Judgement.SAME.value:
+            return f"{other} and {base} have the same figures."
+        return f"{other} cannot be told from {base}: no figure differs beyond noise."
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {
+            "base": self.base.label,
+            "other": self.other.label,
+            "overall": self.overall,
+            "verdict": self.verdict,
+            "single": self.single,
+            "caveats": list(self.caveats),
+            "differences": [one.to_json() for one in self.differences],
+            "figures": [row.to_json() for row in self.rows],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is compared with one base: of runs all there is, of matrices the cells with the same settings."""
+
+    comparisons: tuple[Comparison, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The base, and those that are compared with it."""
+        return (self.comparisons[0].base, *(one.other for one in self.comparisons))
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {
+            "settings": dict(self.settings),
+            "sides": [{"label": side.label, "runs": [run.name for run in side.runs]} for side in self.sides],
+            "comparisons": [one.to_json() for one in self.comparisons],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All that one call of compare found."""
+
+    #: What each letter stands for: A is the base.
+    names: Mapping[str, str]
+    groups: tuple[Group, ...]
+    #: Cells that only some of the sides have.
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """The sentence that stands first."""
+        found = [one for group in self.groups for one in group.comparisons]
+        if len(found) == 1:
+            return found[0].verdict
+        if len(self.groups) == 1:
+            return " ".join(one.verdict for one in found)
+        counts: dict[str, int] = {}
+        for one in found:
+            counts[one.overall] = counts.get(one.overall, 0) + 1
+        doubtful = sum(bool(one.caveats) for one in found)
+        said = ", ".join(f"{count} {overall}" for overall, count in counts.items())
+        return f"Of {len(found)} comparisons of cells: {said}." + (
+            f" {doubtful} of them with caveats." if doubtful else ""
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole, loadgen.compare/1."""
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "sides": [{"label": label, "name": name} for label, name in self.names.items()],
+            "left_out": list(self.left_out),
+            "groups": [group.to_json() for group in self.groups],
+        }
+
+
+def compare(base: Side, other: Side, *, anyway: Sequence[str] = ()) -> Comparison:
+    """One side beside the base; `anyway`: why they should not be compared, if they are all the same."""
+    runs = [run.summary for run in (*base.runs, *other.runs)]
+    rows = (Row(one, _spread(base, one), _spread(other, one)) for one in (*MEASURES, *kinds_of_failure(runs)))
+    first, second = base.runs[0], other.runs[0]
+    parts = [
+        (Part.SCENARIO, first.scenario or {}, second.scenario or {}),
+        (Part.PLAN, differences.plan_of(first.plan), differences.plan_of(second.plan)),
+        (Part.HOST, differences.host_of(first.host), differences.host_of(second.host)),
+    ]
+    return Comparison(
+        base,
+        other,
+        tuple(row for row in rows if row.base or row.other),
+        tuple(one for part, left, right in parts if left and right for one in differences.between(part, left, right)),
+        (*anyway, *comparable.caveats(base, other)),
+    )
+
+
+def _spread(side: Side, measure: Measure) -> Spread | None:
+    return spread_of([run.summary for run in side.runs], measure.find)
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    more = len(rows) - TOLD_MAX
+    return "; ".join(row.told for row in rows[:TOLD_MAX]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _said(value: float, unit: Unit) -> str:
+    if unit is Unit.SHARE:
+        return f"{100 * value:.1f} %"
+    if unit is Unit.US:
+        return latency_text(value)
+    suffix = {Unit.COUNT: "", Unit.PER_S: "/s", Unit.S: " s", Unit.RATIO: " times"}
+    return amount(value) + suffix[unit]

@@ -1,0 +1,121 @@
+"""What two runs were told, and what they ran on, key by key: only what differs.
+
+Pure. A scenario is compared as it was kept, with its `--set` options applied, so what is not written in
+it is not there; the plan beside it has what the arithmetic made of it on that host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from loadgen.errors import ScenarioError
+from loadgen.scenario import yaml_document
+
+Json = Mapping[str, Any]
+
+_SET: Final = "# --set "
+_CONTINUED: Final = "#   "
+#: A cell has values of its own, and no matrix; what is said about a run, or expected of it, does not change it.
+_LEFT_OUT: Final = ("matrix", "repeat", "description", "expect")
+#: In the plan, but words about it, or the scenario once more.
+_WORDS: Final = ("name", "notes", "headroom", "expect", "prediction", "ceiling")
+#: What no two runs have alike.
+_PASSING: Final = frozenset(
+    {"started_at", "memory_available_bytes", "files_free", "sysctls.net.netfilter.nf_conntrack_count"}
+)
+
+
+class Part(StrEnum):
+    """Where something differs."""
+
+    SCENARIO = "scenario"
+    PLAN = "plan"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One key that two runs do not have alike; `base` and `other` are None where there is none."""
+
+    part: Part
+    key: str
+    base: Any
+    other: Any
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a comparison."""
+        return {"part": self.part.value, "key": self.key, "base": self.base, "other": self.other}
+
+
+def between(part: Part, base: Json, other: Json) -> list[Difference]:
+    """What differs in two flat objects, in the order of the keys of the first."""
+    keys = dict.fromkeys((*base, *other))
+    return [
+        Difference(part, key, base.get(key), other.get(key))
+        for key in keys
+        if key not in base or key not in other or base[key] != other[key]
+    ]
+
+
+def scenario_of(text: str) -> dict[str, Any]:
+    """A scenario as it was kept -> its leaves by dotted key, overrides applied.
+
+    Raises: ScenarioError when it cannot be read.
+    """
+    overrides = list(_overrides(text))
+    document = yaml_document.read(text, "scenario.yaml")
+    matrix = document.data.get("matrix")
+    of_cell = matrix if isinstance(matrix, dict) else {}
+    # The settings of a cell stand above the overrides of the whole, and win.
+    for override in (*overrides, *(one for one in reversed(overrides) if one.partition("=")[0] in of_cell)):
+        document.override(override)
+    return dict(leaves({key: value for key, value in document.data.items() if key not in _LEFT_OUT}))
+
+
+def readable_scenario(text: str) -> dict[str, Any] | None:
+    """`scenario_of`, None where there is no scenario or none that this version of loadgen can read."""
+    try:
+        return scenario_of(text) if text else None
+    except ScenarioError:
+        return None
+
+
+def plan_of(plan: Json) -> dict[str, Any]:
+    """What the arithmetic made of a scenario, by dotted key."""
+    return dict(leaves({key: value for key, value in plan.items() if key not in _WORDS}))
+
+
+def host_of(host: Json) -> dict[str, Any]:
+    """What a run ran on, by dotted key, without what never stays as it is."""
+    return {key: value for key, value in leaves(host) if key not in _PASSING}
+
+
+def leaves(data: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that is no mapping, nor a list with mappings in it, by dotted key."""
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
+            value = {str(index): one for index, one in enumerate(value)}
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{name}.")
+        elif not isinstance(value, Mapping):
+            yield name, list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _overrides(text: str) -> Iterator[str]:
+    """The `--set` options above a scenario; one with a line feed goes on in the next comment."""
+    pending: str | None = None
+    for line in text.splitlines():
+        if line.startswith(_SET):
+            if pending is not None:
+                yield pending
+            pending = line.removeprefix(_SET)
+        elif pending is not None and line.startswith(_CONTINUED):
+            pending += "\n" + line.removeprefix(_CONTINUED)
+        else:
+            break
+    if pending is not None:
+        yield pending

@@ -1,0 +1,155 @@
+"""What stands on each side of a comparison: runs that repeat one thing, or a matrix, read from their directories."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any, Final
+
+from loadgen.compare import comparable
+from loadgen.compare.comparable import Side, Subject
+from loadgen.compare.comparison import Comparison, Group, Result, compare
+from loadgen.compare.differences import readable_scenario
+from loadgen.errors import UsageError
+from loadgen.results import run_directory
+from loadgen.results.run_directory import MatrixRun, Run
+
+#: More than these are told apart neither by colour nor by a reader.
+SIDES_MAX: Final = 6
+_ANYWAY: Final = "--anyway compares them all the same, with that said beside every judgement"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One argument, read. Of `runs` and `matrix` it has one."""
+
+    label: str
+    name: str
+    runs: tuple[Run, ...] = ()
+    matrix: MatrixRun | None = None
+
+
+def read(arguments: Sequence[str]) -> list[Given]:
+    """Each argument is a directory, or several run directories joined with commas. The first is the base.
+
+    Raises: UsageError when one is no run, there are too few or too many, or runs stand beside matrices.
+    """
+    if len(arguments) < 2:
+        raise UsageError("a comparison has two sides at least; give two run directories")
+    if len(arguments) > SIDES_MAX:
+        raise UsageError(
+            f"a comparison has at most {SIDES_MAX} sides, got {len(arguments)}; join repetitions of one thing "
+            "with commas: A1,A2,A3 B1,B2,B3"
+        )
+    given = [_given(label, argument) for label, argument in zip(ascii_uppercase, arguments, strict=False)]
+    matrices = [one for one in given if one.matrix]
+    if matrices and len(matrices) < len(given):
+        raise UsageError(
+            f"{matrices[0].name} is a matrix and cannot stand beside a run; name one of its cells: "
+            f"{_cells_of(matrices[0])}"
+        )
+    return given
+
+
+def compared(given: Sequence[Given], *, anyway: bool = False) -> Result:
+    """Every side beside the first one; of matrices, the cells that have the same settings.
+
+    Raises: UsageError when they cannot be compared, unless `anyway`, or are not what this version of loadgen writes.
+    """
+    names = {one.label: one.name for one in given}
+    with _ours(" or ".join(names.values())):
+        if given[0].matrix is not None:
+            return _of_matrices(given, names, anyway=anyway)
+        sides = [Side(one.label, tuple(map(subject, one.runs))) for one in given]
+        return Result(names, (Group(tuple(_pairs(sides, anyway=anyway))),))
+
+
+def subject(run: Run) -> Subject:
+    """What is looked at of a run. Raises: UsageError when its files are not those of this version of loadgen."""
+    with _ours(str(run.path)):
+        return _subject(run)
+
+
+@contextmanager
+def _ours(name: str) -> Iterator[None]:
+    """Whatever odd JSON leads to in here is one message about the files of `name`. Raises: UsageError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name}: its files are not what this version of loadgen writes ({error!r}); where a summary.json "
+            "was edited, delete it: loadgen report RUN makes it again"
+        ) from error
+
+
+def _subject(run: Run) -> Subject:
+    return Subject(
+        name=str(run.path),
+        summary=run.summarised(),
+        plan=run.plan,
+        host=run.host,
+        scenario=readable_scenario(run.scenario_text),
+        time_wait_before=comparable.time_wait_before(run.series[0]) if run.series else 0.0,
+    )
+
+
+def _given(label: str, argument: str) -> Given:
+    whole = Path(argument)
+    # A directory may have a comma in its name.
+    paths = [whole] if whole.is_dir() else [Path(one) for one in argument.split(",")]
+    if not all(map(str.strip, argument.split(","))):
+        raise UsageError(f"{argument!r}: write run directories joined with single commas, A1,A2,A3")
+    if any(map(run_directory.is_matrix, paths)):
+        if len(paths) > 1:
+            raise UsageError(f"{argument}: a matrix stands alone on its side; repeat: in a scenario repeats its cells")
+        return Given(label, argument, matrix=run_directory.read_matrix(paths[0]))
+    return Given(label, argument, runs=tuple(map(run_directory.read, paths)))
+
+
+def _cells_of(given: Given) -> str:
+    assert given.matrix
+    rounds = [str(run.path) for (cell, _), run in sorted(given.matrix.runs.items()) if cell == 0]
+    return ",".join(rounds) or f"{given.name}/cells/0"
+
+
+def _pairs(sides: Sequence[Side], *, anyway: bool) -> Iterator[Comparison]:
+    base = sides[0]
+    for other in sides[1:]:
+        refused = comparable.refusals(base, other)
+        if refused and not anyway:
+            raise UsageError(f"{base.label} and {other.label} cannot be compared: {'; '.join(refused)}. {_ANYWAY}")
+        yield compare(base, other, anyway=refused)
+
+
+def _of_matrices(given: Sequence[Given], names: Mapping[str, str], *, anyway: bool) -> Result:
+    cells = {one.label: _cells(one) for one in given}
+    base = given[0].label
+    groups, left_out = [], []
+    every = {key: settings for found in cells.values() for key, (settings, _) in found.items()}
+    for key, settings in every.items():
+        sides = [Side(label, found[key][1]) for label, found in cells.items() if key in found and found[key][1]]
+        said = ", ".join(f"{name} {value}" for name, value in settings.items()) or "the only cell"
+        if len(sides) < 2 or sides[0].label != base:
+            left_out.append(f"{said}: run in {' and '.join(side.label for side in sides) or 'none'} only")
+            continue
+        try:
+            groups.append(Group(tuple(_pairs(sides, anyway=anyway)), settings))
+        except UsageError as error:
+            left_out.append(f"{said}: {error}")
+    if not groups:
+        raise UsageError(f"no cell can be compared: {'; '.join(left_out)}")
+    return Result(names, tuple(groups), tuple(left_out))
+
+
+def _cells(given: Given) -> dict[str, tuple[dict[str, Any], tuple[Subject, ...]]]:
+    """By settings, those that ran or were to."""
+    assert given.matrix
+    found = {}
+    for index, cell in enumerate(given.matrix.matrix["cells"]):
+        runs = tuple(subject(run) for (of, _), run in sorted(given.matrix.runs.items()) if of == index)
+        found[json.dumps(cell["settings"], sort_keys=True)] = (cell["settings"], runs)
+    return found

@@ -1,0 +1,457 @@
+"""The control plane: scenario -> lab -> plan -> processes -> run directory.
+
+One orchestrator on one event loop. It starts sinks and workers, waits until all are ready, gives
+them one common instant to start at, and from then on only looks: it adds the workers' blocks up
+once per interval, writes the line down, and notices who is gone. When every arrival is answered it
+lets the connections be held, then has them closed.
+
+It prints nothing and installs no signal handler; whoever calls it may call `interrupt`, once to
+drain early, twice to stop at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from loadgen import format as fmt
+from loadgen.clock import NS_PER_S, now_ns
+from loadgen.control import name_resolution
+from loadgen.control.kernel_samples import Telemetry
+from loadgen.control.prepare import survey
+from loadgen.control.sinks import SINK, Sinks
+from loadgen.control.snapshots import Snapshots
+from loadgen.errors import ExitCode, IncompleteError, InterruptedRunError, LoadgenError, ResultsError, UsageError
+from loadgen.kernel.host import HostFacts
+from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
+from loadgen.processes.fleet import GONE, Fleet, Member, how_it_ended
+from loadgen.processes.shared_memory import Blocks
+from loadgen.results import matrix as matrices
+from loadgen.results import run_directory
+from loadgen.results.block import Counter, block_dtype
+from loadgen.results.summary import broken_invariants
+from loadgen.scenario import Scenario
+from loadgen.sink.certificates import Certificates, issue
+from loadgen.worker.shard import sizes_of
+
+WORKER: Final = "worker"
+
+#: Time for the "start" messages to reach everybody before the common instant.
+_START_DELAY_NS: Final = 20_000_000
+_READY_TIMEOUT_S: Final = 60.0
+#: A worker shows a sign of life ten times a second. After the first of these it is called stalled,
+#: after the second the run goes on without it.
+_STALL_CHECK_S: Final = 0.5
+STALLED_AFTER_S: Final = 2.0
+GIVEN_UP_AFTER_S: Final = 30.0
+#: Closing takes some ten microseconds per connection.
+_DRAIN_TIMEOUT_S: Final = 120.0
+#: A probe gives up on its own before that.
+_PROBE_TIMEOUT_S: Final = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line adds to a scenario; none of it can come from the scenario itself."""
+
+    results: Path = Path("results")
+    allow: tuple[str, ...] = ()
+    authorized: bool = False
+    port_blocking: bool = False
+    #: Run into a wall that the plan sees coming, on purpose.
+    force: bool = False
+    #: The run directory itself, where it is not to be a new one under `results`: a cell of a matrix.
+    at: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished run: its directory, its summary as read back from there, and how to exit."""
+
+    path: Path
+    summary: dict[str, Any]
+    exit_code: ExitCode
+    error: LoadgenError | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What stopped the run or did not, in one sentence; of a matrix, what it came to."""
+        return str(self.summary["verdict"]["text"])
+
+    @property
+    def problems(self) -> list[str]:
+        """Why not all is well, in words: what cut the run short, each expectation that did not hold. Empty if it is."""
+        reasons = [str(self.error)] if self.error else []
+        if not self.summary["complete"]:
+            reasons.append(f"incomplete: {self.summary['incomplete_because']}")
+        reasons += [
+            f"expected {row['expression']}, observed {fmt.scalar(row['observed'])}"
+            for row in matrices.all_expectations(self.summary)
+            if not row["passed"]
+        ]
+        # Of a matrix of which not one cell could be tried here, the verdict says so.
+        return reasons if reasons or self.exit_code is ExitCode.FINE else [self.verdict]
+
+
+#: Called with the plan and every line of the series; must return at once.
+Observer = Callable[[Plan, dict[str, Any]], None]
+
+
+class Orchestrator:
+    """One run of one scenario. Create it and `execute` it on a running event loop, once."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        scenario_text: str,
+        options: Options,
+        *,
+        observer: Observer,
+        notice: Callable[[str], None],
+        answers: name_resolution.Answers | None = None,
+    ) -> None:
+        """answers: what the names among the targets stand for; None: to be looked up."""
+        self._answers = answers
+        self._scenario, self._text, self._options = scenario, scenario_text, options
+        self._observer, self._notice = observer, notice
+        self._interrupts = 0
+        self._phase = Phase.RAMP
+        self._failure: LoadgenError | None = None
+        self._stalled: set[int] = set()
+        self._snapshots: Snapshots | None = None
+        self._writer: run_directory.RunWriter | None = None
+        self._fleet: Fleet | None = None
+        #: Closes the memory shared with workers and sinks: whoever makes many runs would be out of descriptors.
+        self._shared = ExitStack()
+        self._telemetry: Telemetry | None = None
+        self._early_events: list[dict[str, Any]] = []
+        self._losses: list[asyncio.Task[None]] = []
+        self._start_ns = now_ns()
+
+    def interrupt(self) -> None:
+        """Once: stop opening, drain and report. Twice: stop at once. Safe from a signal handler of the loop."""
+        self._interrupts += 1
+        if self._interrupts == 1:
+            self._event("interrupted", "interrupted; drained early")
+        elif self._fleet:
+            self._fleet.kill()
+        if self._fleet:
+            self._fleet.notify()
+
+    async def execute(self) -> Result:
+        """Run to the end and return what came of it.
+
+        Raises: LoadgenError for whatever stops the run before any load. What goes wrong later is in
+            the result, because by then there is something to show.
+        """
+        if self._answers is None:
+            self._answers = await name_resolution.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
+        allowed, authorized = self._options.allow, self._options.authorized
+        self._scenario = name_resolution.judge(self._scenario, self._answers, allowed=allowed, authorized=authorized)
+        self._fleet = fleet = Fleet(self._on_lost)
+        try:
+            plan, facts = await self._plan(fleet)
+            if self._interrupts:
+                raise InterruptedRunError("interrupted before any load")
+            writer = self._open_run_directory(plan, facts)
+            await self._start_processes(fleet, plan, facts)
+            await self._conduct(fleet, plan)
+        except IncompleteError as error:
+            if self._interrupts:
+                raise InterruptedRunError("interrupted before any load") from error
+            raise
+        finally:
+            if self._telemetry:
+                self._telemetry.close()
+            await fleet.stop()
+            self._snapshots = None
+            self._shared.close()
+        return self._conclude(writer)
+
+    def _open_run_directory(self, plan: Plan, facts: HostFacts) -> run_directory.RunWriter:
+        writer = run_directory.RunWriter(self._options.results, self._scenario.name, self._options.at)
+        writer.write_scenario(self._text)
+        writer.write_plan(plan.to_json())
+        writer.write_host({"started_at": writer.started_at, **facts.to_json()})
+        self._writer = writer
+        for note in plan.notes:
+            self._event("note", note)
+        return writer
+
+    async def _plan(self, fleet: Fleet) -> tuple[Plan, HostFacts]:
+        site = await survey(
+            fleet, self._scenario, self._answers or {}, notice=self._notice, enough=lambda: bool(self._interrupts)
+        )
+        self._scenario = site.scenario
+        self._port_range = site.facts.port_range
+        found = site.assess(port_blocking=self._options.port_blocking, force=self._options.force)
+        plan, self._certificates = _certified(found.insist())
+        await site.require_free(fleet, plan)
+        return plan, site.facts
+
+    async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
+        self._sinks = Sinks(fleet, plan, strangers=len(self._scenario.probes), certificates=self._certificates)
+        self._shared.callback(self._sinks.close)
+        entered = "loadgen.lab.namespace:in_sinks" if self._scenario.has_cable else None
+        await self._sinks.start(facts.descriptors, facts.cpus, entered=entered, timeout_s=_READY_TIMEOUT_S)
+        self._at_once = plan.workers if plan.stages or plan.churn else facts.cpus
+        self._blocks = Blocks.create("loadgen-workers", block_dtype(len(plan.pairs)), plan.workers)
+        self._shared.callback(self._blocks.close)
+        await fleet.start(
+            WORKER,
+            "loadgen.worker.worker:main",
+            [Shard(plan, index) for index in range(plan.workers)],
+            facts.descriptors,
+            blocks_fd=self._blocks.fd,
+            timeout_s=_READY_TIMEOUT_S,
+        )
+
+    async def _conduct(self, fleet: Fleet, plan: Plan) -> None:
+        """Ramp, hold, drain, or churn, with a line of the series per interval and at the end of each phase."""
+        self._phase = Phase.CHURN if plan.churn else Phase.RAMP
+        notice = partial(self._event, "note")
+        self._telemetry = await Telemetry.start(fleet, apart=self._scenario.has_cable, notice=notice)
+        self._start_ns = now_ns() + _START_DELAY_NS
+        self._snapshots = snapshots = Snapshots(self._blocks, sizes_of(plan), start_ns=self._start_ns)
+        record = partial(self._record_line, fleet, plan, snapshots)
+        if not self._interrupts:
+            fleet.tell(SINK, do="start", at_ns=self._start_ns)
+        watchers = [
+            asyncio.create_task(self._every(plan.interval_s, record)),
+            asyncio.create_task(self._every(_STALL_CHECK_S, partial(self._watch_for_stalls, fleet, snapshots))),
+        ]
+        for watcher in watchers:
+            watcher.add_done_callback(lambda _: fleet.notify())
+        until = partial(self._until, fleet, watchers)
+
+        async def settle() -> None:
+            established = int(snapshots.counters()[:, Counter.ESTABLISHED].sum())
+            await self._sinks.settle(established, enough=lambda: self._interrupts > 1)
+
+        try:
+            await self._open(fleet, until)
+            record()
+            if not plan.churn:
+                self._phase = Phase.HOLD
+                fleet.tell(WORKER, do="hold")
+                await until(lambda: False, plan.hold_s)
+                record()
+            self._phase = Phase.DRAIN
+            await self._probe(fleet, ProbeWhen.HOLD)
+            if self._interrupts < 2:
+                fleet.tell(WORKER, do="drain")
+                if plan.close is CloseMode.TARGET:  # not before every worker takes an end for what it is
+                    await fleet.wait(lambda: fleet.all_of(WORKER, {"closing", "drained"}), _DRAIN_TIMEOUT_S)
+                    self._sinks.close_first()
+                await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
+                await settle()
+                await self._probe(fleet, ProbeWhen.AFTER)
+                await settle()
+            record()
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+        await asyncio.gather(*self._losses)  # each takes a moment to learn how a process ended
+        self._phase = Phase.DONE
+        record(final=True)
+        self._event("ended", "the run came to its end")
+
+    async def _open(self, fleet: Fleet, until: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
+        """Have every worker open what it has to, and return when all are done, or nothing is to be hoped for.
+
+        All at the same instant where a schedule or a closed loop is theirs together. Else as many as there
+        are cores, and the next whenever one is done: more at a time would only wait for each other, and find
+        the caches full of another's connections.
+        """
+        workers = fleet.alive(WORKER)
+        begun = 0
+        while begun < len(workers) and not self._interrupts:
+            over = _count_over(workers)
+            for member in workers[begun : over + self._at_once]:
+                if member.state != GONE:
+                    member.link.send(do="start", at_ns=self._start_ns)
+                begun += 1
+            await until(lambda over=over: _count_over(workers) > over)  # type: ignore[misc]
+            if _count_over(workers) == over:  # cut short
+                break
+        await until(lambda: fleet.all_of(WORKER, {"opened"}))
+
+    async def _until(
+        self,
+        fleet: Fleet,
+        watchers: Sequence[asyncio.Task[None]],
+        done: Callable[[], bool],
+        timeout_s: float | None = None,
+    ) -> None:
+        """Wait for `done`, the time, an interrupt, a failure, or until no worker is left."""
+
+        def over() -> bool:
+            return bool(done() or self._interrupts or self._failure or not fleet.alive(WORKER)) or any(
+                watcher.done() for watcher in watchers
+            )
+
+        await fleet.wait(over, timeout_s)
+        for watcher in watchers:
+            if watcher.done():  # only an exception ends one, and it is a bug of ours
+                watcher.result()
+
+    async def _probe(self, fleet: Fleet, when: ProbeWhen) -> None:
+        """Have the probes of this moment run, one after the other, and write down what each saw."""
+
+        def over() -> bool:
+            return bool(self._interrupts or self._failure)
+
+        for spec in self._scenario.probes:
+            if spec.when is not when or over():
+                continue
+            probe = self._scenario.probe(spec, self._port_range)
+            try:
+                answer = await fleet.ask("loadgen.control.probe:main", probe, enough=over, timeout_s=_PROBE_TIMEOUT_S)
+            except IncompleteError as error:
+                answer = {"report": "failed", "text": str(error)}
+            if answer is None:
+                answer = {"report": "failed", "text": "it gave no answer"}
+            if answer["report"] == "failed":
+                text = f"probe {spec.name} could not run: {answer['text']}"
+                self._event("probe", text, name=spec.name, reason=answer["text"])
+                continue
+            result = answer["result"]
+            text = f"probe {spec.name}: {result['established']:,} of {spec.count:,} succeeded{_failures(result)}"
+            self._event(
+                "probe", text, name=spec.name, result=result, target=str(probe.target), sources=answer["sources"]
+            )
+
+    async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
+        """Do it once per interval, on the interval's own beat so that a slow disk shifts nothing."""
+        beat = self._start_ns
+        while True:
+            beat += int(interval_s * NS_PER_S)
+            await asyncio.sleep((beat - now_ns()) / NS_PER_S)
+            do()
+
+    def _watch_for_stalls(self, fleet: Fleet, snapshots: Snapshots) -> None:
+        counters = snapshots.counters()
+        now = now_ns()
+        for member in fleet.alive(WORKER):
+            silent_s = (now - int(counters[member.index, Counter.HEARTBEAT_NS])) / NS_PER_S
+            if silent_s < STALLED_AFTER_S:
+                self._stalled.discard(member.index)
+            elif member.index not in self._stalled:
+                self._stalled.add(member.index)
+                text = f"{member} gave no sign of life for {silent_s:.0f} s (stopped or starved)"
+                self._event("worker-stalled", text)
+            elif silent_s > GIVEN_UP_AFTER_S and self._phase is not Phase.HOLD:
+                fleet.give_up(member)
+
+    def _on_lost(self, member: Member) -> None:
+        """A process is gone: count what it held as gone now, and say so once it is known how it ended."""
+        when = f"in phase {self._phase}" if self._snapshots else "before the start"
+        if member.kind == WORKER and self._snapshots and (held := self._snapshots.lose(member.index)):
+            when += f" while it held {held:,} connections"
+        self._losses.append(asyncio.create_task(self._tell_loss(member, when, now_ns())))
+
+    async def _tell_loss(self, member: Member, when: str, at_ns: int) -> None:
+        if self._fleet:
+            await self._fleet.exit_code_of(member)
+        self._event(f"{member.kind}-lost", f"{member} was {how_it_ended(member)} {when}", at_ns)
+
+    def _record_line(self, fleet: Fleet, plan: Plan, snapshots: Snapshots, *, final: bool = False) -> None:
+        if self._failure:
+            return
+        line = snapshots.take(
+            self._phase,
+            now_ns(),
+            workers={"alive": len(fleet.alive(WORKER)), "stalled": len(self._stalled)},
+            sink=self._sinks.now(final=final),
+            kernel=self._telemetry.now(final=final) if self._telemetry else {},
+        )
+        self._save(lambda writer: writer.append_series(line))
+        self._observer(plan, line)
+
+    def _event(self, event: str, text: str, at_ns: int | None = None, **more: Any) -> None:
+        """Write down what happened, and tell whoever watches; kept until there is a run directory."""
+        if event != "ended":
+            self._notice(text)
+        at_s = round(((at_ns or now_ns()) - self._start_ns) / NS_PER_S, 6)
+        self._early_events.append({"t_s": at_s, "event": event, "text": text, **more})
+        if self._writer:
+            events, self._early_events = self._early_events, []
+            for line in events:
+                self._save(partial(run_directory.RunWriter.append_event, line=line))
+
+    def _save(self, write: Callable[[run_directory.RunWriter], None]) -> None:
+        """Write to the run directory; when that fails, remember why and bring the run to its end."""
+        if self._writer is None or self._failure:
+            return
+        try:
+            write(self._writer)
+        except ResultsError as error:
+            self._failure = error
+            if self._fleet:
+                self._fleet.notify()
+
+    def _conclude(self, writer: run_directory.RunWriter) -> Result:
+        """Read back what was written, and sum it up."""
+        from loadgen.views.html import run as html  # jinja2 is needed now and not before
+
+        run = run_directory.read(writer.path)
+        try:
+            summary = run.summarised()
+        except UsageError as error:  # of what somebody else has written that is said; this we wrote just now
+            raise LoadgenError(f"a bug in loadgen: {error}") from error
+        if problems := broken_invariants(summary):
+            self._failure = self._failure or LoadgenError(f"a bug in loadgen: {'; '.join(problems)}")
+        self._save(lambda writer: writer.write_summary(summary))
+        self._save(
+            lambda writer: writer.write_report(
+                html.render(summary, run.series, run.events, run.plan, run.host, run.scenario_text)
+            )
+        )
+        writer.close()
+        return Result(writer.path, summary, self._exit_code(summary), self._failure)
+
+    def _exit_code(self, summary: dict[str, Any]) -> ExitCode:
+        if self._interrupts:
+            return ExitCode.INTERRUPTED
+        if self._failure:
+            return self._failure.exit_code
+        if not summary["complete"]:
+            return ExitCode.INCOMPLETE
+        if not all(expectation["passed"] for expectation in summary["expect"]):
+            return ExitCode.EXPECTATION
+        return ExitCode.FINE
+
+
+def _certified(plan: Plan) -> tuple[Plan, Certificates | None]:
+    """Certificates for the sinks that speak TLS, and the plan in which they are trusted.
+
+    They are, where the scenario names no authority and every target is a sink of ours. The key stays out of the plan,
+    which is written down.
+    """
+    if not any(target.sink and target.manners.tls for target in plan.targets):
+        return plan, None
+    names = [name for target in plan.targets for name in (target.host, target.endpoint.address) if name]
+    if plan.tls and plan.tls.server_name:
+        names.append(plan.tls.server_name)
+    certificates = issue(list(dict.fromkeys(names)))
+    if plan.tls and not plan.tls.ca and all(target.sink for target in plan.targets):
+        plan = replace(plan, tls=replace(plan.tls, ca=certificates.ca_pem))
+    return plan, certificates
+
+
+def _count_over(workers: Sequence[Member]) -> int:
+    return sum(member.state in ("opened", GONE) for member in workers)
+
+
+def _failures(result: dict[str, Any]) -> str:
+    """What a probe counted as failed, in words: "; bind EADDRINUSE 20 times"."""
+    return "".join(
+        f"; {syscall} {name} {count:,} times"
+        for syscall, numbers in result["errors"].items()
+        for name, count in numbers.items()
+    )

@@ -1,0 +1,205 @@
+"""A probe: a small experiment by somebody else, in a process and perhaps under a user of its own.
+
+A load that uses up source ports is felt by others on the same host, and only another process can
+tell how. A probe opens a few connections, or tries to listen, or restarts a server, and reports what
+came of it. Unlike the load it blocks, has one thing under way at a time, and leaves nothing behind:
+its connections are reset.
+
+    connect   open `count` connections one by one, keep all of them until the last was tried
+    listen    bind and listen on one port, once
+    restart   serve one connection and close it first, which keeps TIME-WAIT on the server's side;
+              then listen on the same port again
+
+A connection, or a listener, that could be had counts as established.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import ExitStack
+from errno import EADDRNOTAVAIL, ETIMEDOUT, errorcode
+from typing import Any, Final
+
+from loadgen.clock import NS_PER_S, now_ns
+from loadgen.model import Endpoint, Probe, ProbeKind
+from loadgen.processes.lifetime import die_with_parent
+from loadgen.processes.link import Link
+from loadgen.worker.strategies import TRIES, strategy_for
+
+CONNECT_TIMEOUT_S: Final = 2.0
+#: What all connections of a probe together may take.
+TIME_LIMIT_S: Final = 30.0
+_LINGER_0: Final = struct.pack("ii", 1, 0)
+
+
+class Tally:
+    """What a probe counts."""
+
+    def __init__(self) -> None:
+        self.established = self.failed = 0
+        self.errors: dict[str, dict[str, int]] = {}
+        self.sources: dict[str, int] = {}
+        self._ports: set[int] = set()
+
+    def success(self, name: tuple[Any, ...] | None = None) -> None:
+        """One more; `name`: what getsockname() said, of a connection."""
+        self.established += 1
+        if name:
+            self.sources[name[0]] = self.sources.get(name[0], 0) + 1
+            self._ports.add(name[1])
+
+    def failure(self, syscall: str, name: str) -> None:
+        """One that could not be had, and which system call said so."""
+        self.failed += 1
+        numbers = self.errors.setdefault(syscall, {})
+        numbers[name] = numbers.get(name, 0) + 1
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Plain values for the events and the summary."""
+        return {
+            "established": self.established,
+            "failed": self.failed,
+            "errors": self.errors,
+            "source_ports": len(self._ports),
+        }
+
+
+class GaveUpError(Exception):
+    """The probe would take too long, or could not be set up; its text says which."""
+
+
+def run(probe: Probe) -> Tally:
+    """Do it. Raises: GaveUpError when it cannot be done, which is no result."""
+    if probe.kind is ProbeKind.CONNECT:
+        return _connect(probe)
+    tally = Tally()
+    where = Endpoint(probe.target.address, probe.ports.low)
+    if probe.kind is ProbeKind.RESTART:
+        _serve_one(where, reuseaddr=probe.reuseaddr)
+    with ExitStack() as stack:
+        failed = _listen(stack, where, reuseaddr=probe.reuseaddr)
+        if isinstance(failed, tuple):
+            tally.failure(*failed)
+        else:
+            tally.success()
+    return tally
+
+
+def _connect(probe: Probe) -> Tally:
+    tally = Tally()
+    deadline = now_ns() + int(TIME_LIMIT_S * NS_PER_S)
+    with ExitStack() as stack:
+        if probe.sink:
+            listener = _listen(stack, probe.target, reuseaddr=True)
+            if isinstance(listener, tuple):
+                raise GaveUpError(f"cannot listen on {probe.target}: {' '.join(listener)}")
+        ports = strategy_for(probe.strategy, [probe.source], probe.ports)
+        for _ in range(probe.count):
+            if now_ns() > deadline:
+                raise GaveUpError(f"after {TIME_LIMIT_S:g} s {tally.established + tally.failed:,} had been tried")
+            sock = stack.enter_context(socket.socket(probe.target.family, socket.SOCK_STREAM))
+            sock.settimeout(CONNECT_TIMEOUT_S)
+            # struct linger {on, 0 s}: a reset leaves no TIME-WAIT behind.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+            port = ports.prepare(sock, 0)
+            if port < 0:
+                tally.failure("bind", _name(-port))
+                sock.close()
+                continue
+            syscall, number = _connected(sock, probe.target)
+            for _ in range(TRIES - 1):
+                if number != EADDRNOTAVAIL or port <= 0:
+                    break
+                ports.denied(0, [port])
+                port = ports.another(sock, 0)
+                if port <= 0:  # there is none, or only for a new socket: a probe makes each attempt once
+                    break
+                syscall, number = _connected(sock, probe.target)
+            if number:
+                tally.failure(syscall, _name(number))
+                sock.close()
+            elif sock.getsockname() == sock.getpeername():
+                tally.failure("getsockname", "SELF")
+                sock.close()
+            else:
+                tally.success(sock.getsockname())
+    return tally
+
+
+def _connected(sock: socket.socket, target: Endpoint) -> tuple[str, int]:
+    """A blocking connect(): the system call that failed and its errno; ("", 0) if none did."""
+    try:
+        sock.connect(target.sockaddr)
+    except TimeoutError as error:  # our patience has no errno, the kernel's has
+        return ("connect" if error.errno else "wait"), error.errno or ETIMEDOUT
+    except OSError as error:
+        return "connect", error.errno or 0
+    return "", 0
+
+
+def _listen(stack: ExitStack, where: Endpoint, *, reuseaddr: bool) -> socket.socket | tuple[str, str]:
+    """A listener that closes with `stack`; or the system call that failed, and how."""
+    sock = stack.enter_context(socket.socket(where.family, socket.SOCK_STREAM))
+    sock.settimeout(CONNECT_TIMEOUT_S)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuseaddr)
+    steps: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("bind", lambda: sock.bind(where.sockaddr)),
+        ("listen", lambda: sock.listen(65535)),
+    )
+    for syscall, step in steps:
+        try:
+            step()
+        except OSError as error:
+            return syscall, _name(error.errno or 0)
+    return sock
+
+
+def _serve_one(where: Endpoint, *, reuseaddr: bool) -> None:
+    """The first life of a server: one connection, of which it closes its end first."""
+    with ExitStack() as stack:
+        listener = _listen(stack, where, reuseaddr=reuseaddr)
+        if isinstance(listener, tuple):
+            raise GaveUpError(f"the first listener on {where}: {' '.join(listener)}")
+        try:
+            client = stack.enter_context(socket.create_connection((where.address, where.port), CONNECT_TIMEOUT_S))
+            accepted, _ = listener.accept()
+            accepted.close()
+            client.recv(1)  # the end of file: only then does our close make it the server's TIME-WAIT
+        except OSError as error:
+            raise GaveUpError(f"the first connection to {where}: {_name(error.errno or 0)}") from error
+
+
+def _name(number: int) -> str:
+    return errorcode.get(number, str(number))
+
+
+def become(uid: int) -> None:
+    """Go on as another user. Raises: OSError where there is no such user, or no right to be one."""
+    parent = os.getppid()
+    os.setresuid(uid, uid, uid)
+    die_with_parent(parent)
+
+
+def main(probe: Probe, link_fd: int) -> None:
+    """Entry of a forked probe; one report, "done" with the result or "failed" with the reason."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = Link(socket.socket(fileno=link_fd))
+    if probe.uid is not None:
+        try:
+            become(probe.uid)
+        except OSError as error:
+            link.send(report="failed", text=f"cannot become user {probe.uid} here: {_name(error.errno or 0)}")
+            return
+    try:
+        tally = run(probe)
+    except GaveUpError as error:
+        link.send(report="failed", text=str(error))
+    except OSError as error:
+        link.send(report="failed", text=f"{_name(error.errno or 0)} ({error.strerror})")
+    else:
+        link.send(report="done", result=tally.result, sources=tally.sources)

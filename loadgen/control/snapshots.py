@@ -1,0 +1,179 @@
+"""The blocks of all workers added up: one line of series.jsonl.
+
+A line holds running totals, so that the last line alone says where a run stood, except for the
+histograms, which are what is new since the line before: a report can then draw latency over time,
+and adding all lines up gives the whole. Nothing else is kept in memory by the orchestrator, and
+nothing that the summary needs is missing from the lines; a run whose orchestrator was killed is
+summed up from the very same data.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.clock import NS_PER_S, NS_PER_US
+from loadgen.model import Phase
+from loadgen.outcomes import describe
+from loadgen.processes.shared_memory import Blocks
+from loadgen.results import histogram
+from loadgen.results.block import MARKS, OTHER_KEY, Counter, Latency, PairColumn, consistent_counters
+
+TENTHS = 10
+
+
+def tenths_s(marks_ns: NDArray[np.int64], sizes: Sequence[int], start_ns: int) -> list[float]:
+    """When each tenth of all connections was established, in seconds after `start_ns`, as far as reached.
+
+    marks_ns: int64 (workers, MARKS), the instants of each worker's own hundredths, 0 where not reached.
+    sizes: connections of each worker. Every mark stands for its worker's size / MARKS connections.
+    """
+    weights = np.repeat(np.asarray(sizes, dtype=np.float64) / MARKS, MARKS)
+    flat = marks_ns.reshape(-1)
+    order = np.argsort(flat, kind="stable")
+    order = order[flat[order] > 0]
+    reached = np.cumsum(weights[order])
+    # Half a connection of slack: the sum of many hundredths is not exact in binary.
+    goals = sum(sizes) * np.arange(1, TENTHS + 1) / TENTHS - 0.5
+    positions = np.searchsorted(reached, goals)
+    return [
+        round((int(flat[order[position]]) - start_ns) / NS_PER_S, 6) for position in positions if position < len(order)
+    ]
+
+
+def cost_us(marks_cpu_ns: NDArray[np.int64], started_cpu_ns: NDArray[np.int64], sizes: Sequence[int]) -> list[float]:
+    """CPU time that a connection cost its worker, in each tenth of the worker's connections, as far as reached.
+
+    marks_cpu_ns: int64 (workers, MARKS), CPU time at each hundredth, 0 where not reached;
+    started_cpu_ns: int64 (workers,), at the first attempt; sizes: connections of each worker.
+
+    Returns: microseconds per connection, of all workers that have finished the tenth.
+    """
+    ends = marks_cpu_ns[:, MARKS // TENTHS - 1 :: MARKS // TENTHS]
+    begins = np.column_stack([started_cpu_ns, ends[:, :-1]])
+    share = np.asarray(sizes, dtype=np.float64) / TENTHS
+    costs = []
+    for tenth in range(TENTHS):
+        reached = (ends[:, tenth] > 0) & (share > 0)
+        if not reached.any():
+            break
+        spent = (ends[reached, tenth] - begins[reached, tenth]).sum()
+        costs.append(round(float(spent / share[reached].sum()) / NS_PER_US, 2))
+    return costs
+
+
+class Snapshots:
+    """Turns worker blocks into series lines, one call per line.
+
+    sizes: connections planned for each worker; the blocks are in the same order.
+    """
+
+    def __init__(self, blocks: Blocks, sizes: Sequence[int], *, start_ns: int) -> None:
+        self._records = blocks.records
+        self._sizes = sizes
+        self._start_ns = start_ns
+        self._latency = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
+        self._lag = np.zeros(histogram.BUCKETS, dtype=np.int64)
+        self._lost: list[int] = []
+
+    def lose(self, index: int) -> int:
+        """A worker is gone: what it had not started never will be, and what it held the kernel has closed.
+
+        Returns: how many connections it held.
+        """
+        held = int(self.counters()[index, Counter.OPEN])
+        self._lost.append(index)
+        return held
+
+    def counters(self) -> NDArray[np.int64]:
+        """int64 (workers, len(Counter)), each row consistent in itself."""
+        counters = np.array([consistent_counters(record) for record in self._records])
+        for index in self._lost:
+            counters[index, Counter.NOT_STARTED] = max(self._sizes[index] - counters[index, Counter.STARTED], 0)
+            counters[index, Counter.OPEN] = 0
+        return counters
+
+    def take(self, phase: Phase, at_ns: int, **more: Any) -> dict[str, Any]:
+        """The line for this instant; `more` adds what is known outside the blocks (sink, kernel, workers)."""
+        counters = self.counters()
+        total = counters.sum(axis=0)
+        latency = self._records["latency"].sum(axis=0)
+        lag = self._records["lag"].sum(axis=0)
+        line = {
+            "t_s": round(max(at_ns - self._start_ns, 0) / NS_PER_S, 6),  # an interrupt may come before the start
+            "phase": phase.value,
+            "scheduled": sum(self._sizes) or int(total[Counter.STARTED]),  # a closed loop has no schedule
+            **{counter.name.lower(): int(total[counter]) for counter in Counter if counter < Counter.FIRST_STARTED_NS},
+            # Of workers that were not at their peak at the same time it is an upper bound.
+            "open_peak": int(total[Counter.OPEN_PEAK]),
+            "ramp_s": self._ramp_s(counters),
+            **self._sustained(counters, at_ns),
+            "tenths_s": tenths_s(self._records["marks_ns"], self._sizes, self._start_ns),
+            "cost_us": cost_us(self._records["marks_cpu_ns"], counters[:, Counter.STARTED_CPU_NS], self._sizes),
+            "errors": self._errors(),
+            "pairs": self._pairs().tolist(),
+            "latency_ns": {row.name.lower(): histogram.sparse(latency[row] - self._latency[row]) for row in Latency},
+            "lag_ns": histogram.sparse(lag - self._lag),
+            "cpu_s": round(int(total[Counter.CPU_NS]) / NS_PER_S, 3),
+            "worker_cpu_s": (counters[:, Counter.CPU_NS] / NS_PER_S).round(3).tolist(),
+            **more,
+        }
+        self._latency, self._lag = latency, lag
+        return line
+
+    def _ramp_s(self, counters: NDArray[np.int64]) -> float:
+        """Seconds from the first attempt of any worker to the last connection established by any."""
+        first = counters[:, Counter.FIRST_STARTED_NS]
+        last = int(counters[:, Counter.LAST_ESTABLISHED_NS].max())
+        if not last:
+            return 0.0
+        return round((last - int(first[first > 0].min())) / NS_PER_S, 6)
+
+    def _sustained(self, counters: NDArray[np.int64], at_ns: int) -> dict[str, float | None]:
+        """What goes on after the ports ran out for the first time, and when that was.
+
+        first_denied_s: seconds after the start, None if they never did. sustained_per_s: connections
+        established per second after that, added up over the workers; before that every port is used for
+        the first time, which says nothing about how soon it serves again. Ports that rest come back
+        together, a pass over them at a time, so what counts is the time to the last connection: that is a
+        whole number of rests. Only where there was no second pass yet it is the time to this instant.
+        """
+        columns = (Counter.ESTABLISHED, Counter.ESTABLISHED_THEN, Counter.FIRST_STARTED_NS)
+        established, then, first_started_ns = (counters[:, column] for column in columns)
+        denied_ns, last_ns = counters[:, Counter.FIRST_DENIED_NS], counters[:, Counter.LAST_ESTABLISHED_NS]
+        after = np.where(denied_ns > 0, established - then, established)
+        until_ns = np.where((denied_ns > 0) & (2 * after < then), at_ns, last_ns)
+        took_s = (until_ns - np.where(denied_ns > 0, denied_ns, first_started_ns)) / NS_PER_S
+        rates = np.divide(after, took_s, out=np.zeros(len(after)), where=(took_s > 0) & (after > 0))
+        first_ns = int(denied_ns[denied_ns > 0].min()) if denied_ns.any() else None
+        return {
+            "sustained_per_s": round(float(rates.sum()), 3),
+            "first_denied_s": None if first_ns is None else round((first_ns - self._start_ns) / NS_PER_S, 6),
+        }
+
+    def _pairs(self) -> NDArray[np.int64]:
+        """int64 (pairs, len(PairColumn)), all workers together."""
+        pairs: NDArray[np.int64] = self._records["pairs"].sum(axis=0)
+        for index in self._lost:
+            pairs[:, PairColumn.OPEN] -= self._records[index]["pairs"][:, PairColumn.OPEN]
+        return pairs
+
+    def _errors(self) -> list[list[Any]]:
+        """[syscall, errno, outcome, count] of every kind seen, most frequent first."""
+        kinds: Mapping[int, int] = self._tally()
+        return [
+            [*(describe(key) if key != OTHER_KEY else ("any", "OTHER", "other")), count]
+            for key, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+        ]
+
+    def _tally(self) -> Tally[int]:
+        kinds: Tally[int] = Tally()
+        for record in self._records:
+            counts = record["errors"].sum(axis=0)
+            for slot in np.flatnonzero(counts):
+                kinds[int(record["error_keys"][slot])] += int(counts[slot])
+        return kinds

@@ -1,1 +1,0 @@
-"""Ways to start shards; each is a module of its own."""

@@ -1,1 +1,0 @@
-"""What a run counts: outcomes by (syscall, errno), histograms, shared-memory blocks, the summary."""

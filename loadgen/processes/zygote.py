@@ -1,0 +1,141 @@
+"""A warm process that forks the others: imports are paid for once, and memory is shared.
+
+Run as `python -m loadgen.processes.zygote FD MODULE...`, where FD is one end of a SOCK_SEQPACKET pair
+and each MODULE is imported before the first fork. It knows two requests. `call` runs a function in
+the zygote itself, which is how it enters a network namespace; `fork` runs one in a new child, which
+is born wherever the zygote lives by then. It reports every child that ends. When the other end of
+FD closes it ends, and the kernel ends its children with it.
+
+Sixty workers that each started an interpreter and imported numpy would need a quarter of a minute
+and a gigabyte; forked from here they need a second, and a few megabytes each.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import pickle
+import pkgutil
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Final
+
+from loadgen.errors import LoadgenError
+from loadgen.processes.lifetime import die_with_parent, raise_descriptor_limit
+
+#: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), and a plan may name
+#: tens of thousands of addresses: what matters comes as a memory file beside the packet.
+PACKET_MAX: Final = 200 * 1024
+FDS_MAX: Final = 8
+
+
+def serve(control: socket.socket) -> None:
+    """Answer requests until the other end closes."""
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler of any kind, so that the wakeup fd is written
+    signal.set_wakeup_fd(wake_write)
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    poll.register(wake_read, select.POLLIN)
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+            _report_ended_children(control)
+        if control.fileno() in ready:
+            try:
+                packet, fds, _, _ = socket.recv_fds(control, PACKET_MAX, FDS_MAX)
+            except ConnectionResetError:  # the other end closed before it had read our last report
+                return
+            if not packet:
+                return
+            with open(fds[0], "rb") as request:
+                _answer(control, pickle.load(request), fds[1:])
+
+
+def _answer(control: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
+    function = pkgutil.resolve_name(request["entry"])
+    if request["do"] == "fork":
+        pid = os.fork()
+        if pid == 0:
+            _become_child(control, function, request["args"], fds)
+        reply: dict[str, Any] = {"value": pid}
+    else:
+        try:
+            reply = {"value": function(*request["args"])}
+        except LoadgenError as error:
+            reply = {"error": type(error).__name__, "text": str(error)}
+        die_with_parent(os.getppid())  # the call may have changed our credentials
+    for fd in fds:
+        os.close(fd)
+    _send(control, {"id": request["id"], **reply})
+
+
+def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], fds: list[int]) -> None:
+    code = 1
+    try:
+        parent = os.getppid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        control.close()
+        die_with_parent(parent)
+        function(*args, *fds)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _report_ended_children(control: socket.socket) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        _send(control, {"ended": pid, "exit_code": os.waitstatus_to_exitcode(status)})
+
+
+def _send(control: socket.socket, message: dict[str, Any]) -> None:
+    with in_memory(message) as reply:
+        try:
+            socket.send_fds(control, [pickle.dumps(None)], [reply.fileno()])
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the orchestrator is gone; the end of file that follows ends us
+
+
+@contextmanager
+def in_memory(message: dict[str, Any]) -> Iterator[IO[bytes]]:
+    """A message as a memory file, at its beginning; whoever gets the descriptor shares its position."""
+    with open(os.memfd_create("loadgen-message", os.MFD_CLOEXEC), "wb") as file:
+        pickle.dump(message, file)
+        file.flush()
+        file.seek(0)
+        yield file
+
+
+def main() -> None:
+    """Import, settle, serve."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    parent = os.getppid()
+    die_with_parent(parent)
+    raise_descriptor_limit()
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    # What is alive now is alive for good: keep the collector from touching, and so copying, its pages.
+    gc.collect()
+    gc.freeze()
+    serve(control)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""What a setting changed, in sentences: every cell beside the one that differs from it in one value.
+
+Pure. A value is compared with the first one of its list, because that is the one somebody wrote down
+first; what cannot be told from noise is called noise and never a difference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from loadgen.results.measures import measure
+from loadgen.results.settings import named, short_keys, value_text
+from loadgen.results.spread import NOISE_OF_ONE, Spread, number, predicted, spread_of
+
+Json = Mapping[str, Any]
+
+#: Sentences of one effect that are told; the others are counted.
+TOLD_MAX: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A number that may tell two cells apart."""
+
+    name: str
+    find: Callable[[Json], Any]
+    unit: str
+
+
+_RATE: Final = _Figure("the rate", measure("rate_per_s").find, "/s")
+_SUSTAINED: Final = replace(_RATE, name="the sustained rate")
+#: What is looked at of runs without churn; the rate last, because that is what noise is told by.
+FIGURES: Final = (
+    _Figure("connections established", measure("established").find, ""),
+    _Figure("the cost of a connection in the last tenth", measure("cost_last_us").find, " us"),
+    _Figure("the median time to connect", measure("connect_p50_us").find, " us"),
+    _RATE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one value makes of one cell; `reference` is the cell that has the first value instead."""
+
+    cell: int
+    reference: int
+    key: str
+    value: Any
+    instead_of: Any
+    noise: bool
+    #: The difference as a share of the larger median, then as such: what makes one change stronger.
+    strength: tuple[float, float]
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in summary.json, with the cell it belongs to around it."""
+        return {
+            "key": self.key,
+            "value": self.value,
+            "instead_of": self.instead_of,
+            "cell": self.reference,
+            "noise": self.noise,
+            "text": self.text,
+        }
+
+
+def changes(settings: Sequence[Json], runs: Mapping[int, Sequence[Json]]) -> list[Change]:
+    """Every cell of `runs` beside each one that differs in a single key, which has its first value there.
+
+    settings: of all cells, in their order. runs: the summaries of the cells that came to their end.
+    """
+    short = short_keys(settings)
+    index_of = {_frozen(one): index for index, one in enumerate(settings)}
+    first: dict[str, Any] = {}
+    for one in settings:
+        for key, value in one.items():
+            first.setdefault(key, value)
+    found = []
+    for index in sorted(runs):
+        for key, value in settings[index].items():
+            reference = index_of.get(_frozen({**settings[index], key: first[key]}))
+            if reference is None or reference == index or reference not in runs:
+                continue
+            head = f"{short[key]}={value_text(value)} instead of {value_text(first[key])}"
+            told = _told(head, runs[reference], runs[index])
+            if told:
+                noise, strength, text = told
+                found.append(Change(index, reference, key, value, first[key], noise, strength, text))
+    return found
+
+
+def effects(settings: Sequence[Json], found: Sequence[Change]) -> list[dict[str, Any]]:
+    """The changes by value: the strongest with what they hold under, and how many are noise.
+
+    In the order of the keys, the first of which is what a matrix is written for; of one key the strongest first.
+    """
+    short = short_keys(settings)
+    keys = list(short)
+    grouped: dict[str, list[Change]] = {}
+    for change in found:
+        grouped.setdefault(_frozen({"key": change.key, "value": change.value}), []).append(change)
+    told = []
+    for group in grouped.values():
+        real = sorted((one for one in group if not one.noise), key=lambda one: one.strength, reverse=True)
+        noise = len(group) - len(real)
+        strongest = [_under(one, settings, short) for one in real[:TOLD_MAX]]
+        change = group[0]
+        effect = {
+            "key": change.key,
+            "value": change.value,
+            "instead_of": change.instead_of,
+            "name": f"{short[change.key]}={value_text(change.value)} instead of {value_text(change.instead_of)}",
+            "combinations": len(group),
+            "noise": noise,
+            "strongest": strongest,
+            "more": len(real) - len(strongest),
+            "text": f"noise in {noise} of {len(group)} combinations",
+        }
+        strength = real[0].strength if real else (0.0, 0.0)
+        told.append((keys.index(change.key), [-part for part in strength], effect))
+    return [effect for *_, effect in sorted(told, key=lambda one: one[:2])]
+
+
+def _under(change: Change, settings: Sequence[Json], short: Mapping[str, str]) -> dict[str, Any]:
+    under = {key: value for key, value in settings[change.cell].items() if key != change.key}
+    text = f"{change.text}, with {named(under, short)}" if under else change.text
+    return {"cell": change.cell, "instead_of_cell": change.reference, "under": under, "text": text}
+
+
+def _told(head: str, before: Sequence[Json], after: Sequence[Json]) -> tuple[bool, tuple[float, float], str] | None:
+    """Whether it is noise, how strong it is, and the sentence; None when the runs have no figure in common."""
+    churn = all(run.get("churn") for run in (*before, *after))
+    best: tuple[tuple[float, float], _Figure, Spread, Spread] | None = None
+    last: tuple[_Figure, Spread, Spread] | None = None
+    for figure in (_SUSTAINED,) if churn else FIGURES:
+        old, new = spread_of(before, figure.find), spread_of(after, figure.find)
+        if old is None or new is None:
+            continue
+        last = figure, old, new
+        strength = old.share_of_difference(new), abs(old.median - new.median)
+        if not old.is_noise(new) and (best is None or strength > best[0]):
+            best = strength, figure, old, new
+    if best:
+        strength, figure, old, new = best
+        verb = "lifts" if new.median > old.median else "lowers"
+        values = f"from {amount(old.median)}{figure.unit} to {amount(new.median)}{figure.unit}"
+        return False, strength, f"{head} {verb} {figure.name} {values}{_foretold(before, after)}"
+    if last is None:
+        return None
+    figure, old, new = last
+    single = min(old.runs, new.runs) == 1
+    cannot = f"; a single run cannot tell less than {NOISE_OF_ONE:.0%}".replace("%", " %") if single else ""
+    values = f"{amount(old.median)}{figure.unit} and {amount(new.median)}{figure.unit}"
+    return True, (0.0, 0.0), f"{head} makes no difference beyond noise ({values}{cannot})"
+
+
+def _foretold(before: Sequence[Json], after: Sequence[Json]) -> str:
+    old, new = predicted(before), predicted(after)
+    return f" (predicted {_ceiling(old)} and {_ceiling(new)})" if old and new else ""
+
+
+def _ceiling(prediction: Json) -> str:
+    per_s = number(prediction["per_s"])
+    return "unlimited" if per_s is None else f"{amount(per_s)}/s"
+
+
+def amount(value: float) -> str:
+    """A number as it stands in a sentence: 0, 1.7, 98, 28,232."""
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"
+
+
+def _frozen(settings: Json) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)

@@ -1,0 +1,202 @@
+"""The runs that lie in a directory of results, newest first, without reading what they measured.
+
+summary.json is enough for a line about a run that has ended, so a thousand of them are listed in a second
+or two. Whatever lies there is listed: a run that is still on its way, one that was killed, one whose files
+somebody has spoilt; a directory that never was a run is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from loadgen.errors import UsageError
+from loadgen.results import matrix as matrices
+from loadgen.results import run_directory
+from loadgen.results.measures import rate_per_s
+from loadgen.results.spread import number
+
+Json = Mapping[str, Any]
+
+SCHEMA: Final = "loadgen.runs/1"
+
+#: What the directory of a run is called, unless somebody renamed it: UTC time, scenario, four digits.
+_NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-(.+)-[0-9a-f]{4}")
+#: A run that has written nothing for so long, nor for three of its intervals, is no longer on its way.
+QUIET_S: Final = 10.0
+_QUIET_INTERVALS: Final = 3
+
+
+_EDITED: Final = (
+    "no summary.json of this version of loadgen: delete it, and loadgen report makes one of what else is there ({!r})"
+)
+
+
+class Kind(StrEnum):
+    """What became of it. Only of `run` and `matrix` are the figures those of the whole."""
+
+    RUN = "run"
+    MATRIX = "matrix"
+    #: Interrupted, killed, or refused by the host; a run or a matrix.
+    UNFINISHED = "unfinished"
+    RUNNING = "running"
+    #: Its files are not what this version of loadgen writes.
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of the list. What is not known is None."""
+
+    path: Path
+    #: Of the directory.
+    name: str
+    scenario: str | None
+    #: ISO 8601, UTC; out of the name or the age of the directory where the run left nothing else.
+    started_at: str
+    kind: Kind
+    #: Of a matrix with one cell the median of its runs, of others None.
+    established: int | None = None
+    #: The mean over the ramp, for churn the sustained rate.
+    rate_per_s: float | None = None
+    #: The limit that was met, "none" for no limit.
+    limit: str | None = None
+    headline: str | None = None
+    #: Whether all expectations were met; None where nothing was expected.
+    expect_passed: bool | None = None
+    #: Why it is unfinished or broken.
+    problem: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `loadgen runs --json` has it."""
+        return {
+            "path": str(self.path),
+            "name": self.name,
+            "scenario": self.scenario,
+            "started_at": self.started_at,
+            "kind": self.kind.value,
+            "established": self.established,
+            "rate_per_s": self.rate_per_s,
+            "limit": self.limit,
+            "headline": self.headline,
+            "expect_passed": self.expect_passed,
+            "problem": self.problem,
+        }
+
+
+def list_runs(results: Path, limit: int | None = None, *, scenario: str | None = None) -> list[Listed]:
+    """The runs and matrices in a directory, newest first, at most `limit`, of one scenario or of all.
+
+    Empty where the directory is not there, as before the first run. Raises: UsageError when it cannot be read.
+    """
+    found = (listed(path) for path in _directories(results))
+    return list(islice((one for one in found if scenario in (None, one.scenario)), limit))
+
+
+def listed(path: Path) -> Listed:
+    """The line about one directory, whatever state it is in."""
+    match = _NAME.fullmatch(path.name)
+    named = match[2] if match else None
+    try:
+        return _listed(path, named)
+    except (UsageError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        problem = str(error) if isinstance(error, UsageError) else _EDITED.format(error)
+        return Listed(path, path.name, named, _began(path), Kind.BROKEN, problem=problem)
+
+
+def _directories(results: Path) -> Iterator[Path]:
+    """Every directory that is a run, or was to become one, newest first."""
+    try:
+        found = [path for path in results.iterdir() if path.is_dir() and _is_run(path)]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{results}: {error.strerror}; give the directory that runs were written to") from error
+    yield from sorted(found, key=lambda path: (_began(path), path.name), reverse=True)
+
+
+def _is_run(path: Path) -> bool:
+    left = ("plan.json", "matrix.json", "summary.json", "series.jsonl")
+    return bool(_NAME.fullmatch(path.name)) or any((path / name).exists() for name in left)
+
+
+def _began(path: Path) -> str:
+    """When, as the name of the directory has it; of a renamed one, when it last changed."""
+    match = _NAME.fullmatch(path.name)
+    if match:
+        try:
+            return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).isoformat(timespec="seconds")
+        except ValueError:
+            pass  # the 99th of a month
+    try:
+        changed_s = path.stat().st_mtime
+    except OSError:
+        changed_s = 0.0
+    return datetime.fromtimestamp(changed_s, UTC).isoformat(timespec="seconds")
+
+
+def _listed(path: Path, named: str | None) -> Listed:
+    summary = run_directory.written_summary(path)
+    if run_directory.is_matrix(path) and not matrices.has_ended(run_directory.written_events(path)):
+        summary = {}  # there may be one of the time before it was resumed
+    if not summary:
+        return _without_summary(path, named)
+    complete = summary["complete"] is True
+    several = "cells" in summary
+    kind = (Kind.MATRIX if several else Kind.RUN) if complete else Kind.UNFINISHED
+    figures = _of_matrix(summary) if several else _of_run(summary)
+    verdict = summary["verdict"]
+    expected = matrices.all_expectations(summary) if several else summary["expect"]
+    return Listed(
+        path=path,
+        name=path.name,
+        scenario=_text(summary["scenario"]) or named,
+        started_at=_text(summary.get("started_at")) or _began(path),
+        kind=kind,
+        established=None if figures[0] is None else round(figures[0]),
+        rate_per_s=figures[1],
+        limit=_text(verdict["limit"]),
+        headline=_text(verdict["text"]),
+        expect_passed=all(row["passed"] is True for row in expected) if expected else None,
+        problem=None if complete else _text(summary["incomplete_because"]) or "the summary does not say why",
+    )
+
+
+def _of_run(summary: Json) -> tuple[float | None, float | None]:
+    return number(summary["outcomes"]["established"]), number(rate_per_s(summary))
+
+
+def _of_matrix(summary: Json) -> tuple[float | None, float | None]:
+    """The medians of what is only repeated; cells that differ have no figures together."""
+    figures = summary["cells"][0]["figures"] if len(summary["cells"]) == 1 else None
+    if not figures:
+        return None, None
+    return number(figures["established"]["median"]), number(figures["rate_per_s"]["median"])
+
+
+def _without_summary(path: Path, named: str | None) -> Listed:
+    """A run that is on its way, or that nobody ended."""
+    plan = run_directory.written_plan(path)
+    interval_s = number(plan.get("interval_s")) or 0.0
+    quiet_s = time.time() - run_directory.last_written_s(path)
+    running = quiet_s <= max(QUIET_S, _QUIET_INTERVALS * interval_s)
+    why = "it was cut off before it had a summary; loadgen report makes one of what is there"
+    return Listed(
+        path=path,
+        name=path.name,
+        scenario=_text(plan.get("name")) or _text(plan.get("scenario")) or named,
+        started_at=_text(plan.get("started_at")) or _began(path),
+        kind=Kind.RUNNING if running else Kind.UNFINISHED,
+        problem=None if running else why if plan else "it ended before there was a plan",
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

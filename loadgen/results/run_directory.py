@@ -1,0 +1,464 @@
+"""The run directory: the contract between measuring and looking.
+
+    results/<UTC time>-<name>-<4 hex>/
+        scenario.yaml    as it was given
+        plan.json        what the arithmetic said
+        host.json        kernel, sysctls, limits, versions
+        series.jsonl     one object per interval and per change of phase, see metrics/snapshot.py
+        events.jsonl     what happened, in words: {"t_s", "event", "text"}
+        summary.json     the whole run in one object
+        report.html      the same for people
+
+and the directory of a matrix
+
+    results/<UTC time>-<name>-<4 hex>/
+        scenario.yaml    as it was given
+        matrix.json      the settings of every cell, and what is expected of all of them
+        events.jsonl     which cell began, was skipped, and why it all ended
+        cells/<n>/       a run directory as above for each cell, n from 0
+        cells/<n>-<r>/   the same for its further rounds, r from 2
+        cells/<n>.cut-1/ a run that did not come to its end and was made again since, never read
+        summary.json, report.html, cells.csv     made from the cells
+
+Lines are written as the run goes and each with one system call, so a run that is killed leaves all
+but at most its last line; `summarise` makes the summary from the lines, whoever asks for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from loadgen.clock import wall_clock
+from loadgen.errors import ResultsError, UsageError
+from loadgen.model import Plan
+from loadgen.results import matrix as matrices
+from loadgen.results.summary import EVENT_KEYS, SERIES_KEYS, summarise
+
+_SCENARIO: Final = "scenario.yaml"
+_PLAN: Final = "plan.json"
+_HOST: Final = "host.json"
+_SERIES: Final = "series.jsonl"
+_EVENTS: Final = "events.jsonl"
+_SUMMARY: Final = "summary.json"
+_REPORT: Final = "report.html"
+_MATRIX: Final = "matrix.json"
+_CELLS: Final = "cells"
+_TABLE: Final = "cells.csv"
+
+
+class RunWriter:
+    """Writes one run directory. Every method raises ResultsError when the disk will not have it."""
+
+    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
+        """Make the directory: a new one under `results`, or `at` itself, which must not be there yet."""
+        self.path, self.started_at = _make(results, name, at)
+        self._series = self._open(_SERIES)
+        self._events = self._open(_EVENTS)
+
+    def write_scenario(self, text: str) -> None:
+        """Keep the scenario as it was given."""
+        self._write(_SCENARIO, text)
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        """Keep the plan."""
+        self._write(_PLAN, _pretty(plan))
+
+    def write_host(self, host: dict[str, Any]) -> None:
+        """Keep what the host was like."""
+        self._write(_HOST, _pretty(host))
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Keep the result."""
+        self._write(_SUMMARY, _pretty(summary))
+
+    def write_report(self, html: str) -> None:
+        """Keep the page for people."""
+        self._write(_REPORT, html)
+
+    def append_series(self, line: dict[str, Any]) -> None:
+        """Add a line of numbers."""
+        self._append(self._series, _SERIES, line)
+
+    def append_event(self, line: dict[str, Any]) -> None:
+        """Add a line of words."""
+        self._append(self._events, _EVENTS, line)
+
+    def close(self) -> None:
+        """Close the two files that were kept open."""
+        os.close(self._series)
+        os.close(self._events)
+
+    def _open(self, name: str) -> int:
+        try:
+            return os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _cannot_write(self.path / name, error) from error
+
+    def _append(self, fd: int, name: str, line: dict[str, Any]) -> None:
+        try:
+            _write_all(fd, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+        except OSError as error:
+            raise _cannot_write(self.path / name, error) from error
+
+    def _write(self, name: str, text: str) -> None:
+        _replace(self.path / name, text)
+
+
+def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
+    """A new run directory, and when that was. Raises: ResultsError."""
+    started = wall_clock()
+    # The name is a slug already; a second look costs nothing and keeps ../ out whoever calls.
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "run"
+    path = at or results / f"{started:%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(2)}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path, started.isoformat(timespec="seconds")
+
+
+class MatrixWriter:
+    """Writes the directory of a matrix, except for the runs in it. Raises ResultsError as RunWriter does.
+
+    It holds the directory from its making to its `close`: nobody else can write there meanwhile.
+    """
+
+    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
+        """Make the directory under `results`, or go on in `at`. Raises: UsageError when somebody else is at it."""
+        if at is None:
+            self.path, self.started_at = _make(results, name)
+            self._lock = _hold(self.path)
+            return
+        self.path, self.started_at = at, wall_clock().isoformat(timespec="seconds")
+        self._lock = _hold(at)
+        _end_last_line(at / _EVENTS)
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        os.close(self._lock)
+
+    def run(self, index: int, number: int) -> Path:
+        """Where the run directory of a cell's round is to be; the round from 1."""
+        return _run_path(self.path, index, number)
+
+    def set_aside(self, index: int, number: int) -> Path | None:
+        """Rename what a run that was cut off has left, so that it can be made again; its new path, if any."""
+        path = self.run(index, number)
+        if not path.exists():
+            return None
+        count = 1
+        while (aside := path.with_name(f"{path.name}.cut-{count}")).exists():
+            count += 1
+        try:
+            path.rename(aside)
+        except OSError as error:
+            raise _cannot_write(aside, error) from error
+        return aside
+
+    def write_scenario(self, text: str) -> None:
+        """Keep the scenario as it was given."""
+        _replace(self.path / _SCENARIO, text)
+
+    def write_matrix(self, matrix: dict[str, Any]) -> None:
+        """Keep what the cells are to be, before the first of them runs."""
+        _replace(self.path / _MATRIX, _pretty(matrix))
+
+    def append_event(self, line: dict[str, Any]) -> None:
+        """Add a line of words."""
+        path = self.path / _EVENTS
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                _write_all(fd, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+
+def _run_path(matrix: Path, index: int, number: int) -> Path:
+    """The run directory of one round of a cell; the first has no number, as where there is only one."""
+    return matrix / _CELLS / (str(index) if number == 1 else f"{index}-{number}")
+
+
+def _hold(path: Path) -> int:
+    """A lock on a directory, until this process ends or closes it. Raises: UsageError when it is held."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise UsageError(f"{path}: another loadgen is at work there; wait until it has ended, or end it") from None
+    except OSError:
+        pass  # some network file systems lock no directory, which is no reason not to measure
+    return fd
+
+
+def _end_last_line(path: Path) -> None:
+    """Make a file end with a whole line, so that one can be added: a kill may have left a part of one.
+
+    Raises: ResultsError.
+    """
+    try:
+        text = path.read_bytes()
+        if text and not text.endswith(b"\n"):
+            os.truncate(path, text.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRun:
+    """The directory of a matrix read back: what was to be, what happened, and the runs that left something."""
+
+    path: Path
+    scenario_text: str
+    matrix: dict[str, Any]
+    events: list[dict[str, Any]]
+    #: By cell, from 0, and round, from 1.
+    runs: dict[tuple[int, int], Run]
+
+    def summarised(self) -> dict[str, Any]:
+        """The summary, made from the cells: never read back, because folding them takes no time.
+
+        Raises: UsageError when a file is not one that this version of loadgen understands.
+        """
+        runs = {place: run.summarised() for place, run in self.runs.items()}
+        try:
+            return matrices.summarise(self.matrix, self.events, runs, run=self.path.name)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _not_ours(self.path, error) from error
+
+
+def _not_ours(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path / _MATRIX}: not a matrix of this version of loadgen ({error!r})")
+
+
+def is_matrix(path: Path) -> bool:
+    """Whether this is the directory of a matrix."""
+    return (path / _MATRIX).is_file()
+
+
+def read_matrix(path: Path) -> MatrixRun:
+    """Read the directory of a matrix, whatever state it was left in. Raises: UsageError."""
+    matrix = _read_object(path / _MATRIX)
+    count = len(matrix["cells"]) if isinstance(matrix.get("cells"), list) else 0
+    try:
+        rounds = matrices.rounds_of(matrix)
+    except ValueError as error:
+        raise _not_ours(path, error) from error
+    paths = {(index, number): _run_path(path, index, number) for index in range(count) for number in rounds}
+    return MatrixRun(
+        path=path,
+        scenario_text=_read_text(path / _SCENARIO),
+        matrix=matrix,
+        events=_read_lines(path / _EVENTS),
+        runs={place: read(run) for place, run in paths.items() if (run / _PLAN).is_file()},
+    )
+
+
+def write_matrix_results(path: Path, *, summary: dict[str, Any], report: str, table: str) -> Path:
+    """Write what is derived from the cells of a matrix; the report's path. Raises: ResultsError."""
+    _replace(path / _SUMMARY, _pretty(summary))
+    _replace(path / _TABLE, table)
+    _replace(path / _REPORT, report)
+    return path / _REPORT
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run directory read back; parts that were never written are empty."""
+
+    path: Path
+    scenario_text: str = ""
+    plan: dict[str, Any] = field(default_factory=dict)
+    host: dict[str, Any] = field(default_factory=dict)
+    series: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def summarised(self) -> dict[str, Any]:
+        """The summary as written, or made now from the lines if the run never came to write it.
+
+        Raises: UsageError when the plan is not one that this version of loadgen understands.
+        """
+        if self.summary:
+            return self.summary
+        try:
+            Plan.from_json(self.plan)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{self.path / _PLAN}: not a plan of this version of loadgen ({error!r})") from error
+        _require_keys(self.path / _SERIES, self.series, SERIES_KEYS)
+        _require_keys(self.path / _EVENTS, self.events, EVENT_KEYS)
+        try:
+            return summarise(self.plan, self.host, self.series, self.events, run=_name_of(self.path))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{self.path}: {_SERIES}, {_EVENTS} or {_PLAN} is not what this version of loadgen writes ({error!r})"
+            ) from error
+
+
+def read(path: Path) -> Run:
+    """Read a run directory, whatever state its run left it in.
+
+    A torn last line, which is what a kill or a full disk leaves, is passed over; any other line that
+    is not JSON is an error, because then this is not our file.
+
+    Raises: UsageError when there is no run there, or a file in it is not what loadgen writes.
+    """
+    if not (path / _PLAN).is_file():
+        raise UsageError(
+            f"{path} is no run directory (no {_PLAN} in it); "
+            "give one of the directories that `loadgen run` makes under results/"
+        )
+    return Run(
+        path=path,
+        scenario_text=_read_text(path / _SCENARIO),
+        plan=_read_object(path / _PLAN),
+        host=_read_object(path / _HOST),
+        series=_read_lines(path / _SERIES),
+        events=_read_lines(path / _EVENTS),
+        summary=_read_object(path / _SUMMARY),
+    )
+
+
+def written_summary(path: Path) -> dict[str, Any]:
+    """The summary of a run or a matrix as it was written, nothing else of it read; empty where there is none.
+
+    Raises: UsageError when it is not what loadgen writes.
+    """
+    return _read_object(path / _SUMMARY)
+
+
+def written_plan(path: Path) -> dict[str, Any]:
+    """Of a run its plan, of a matrix what its cells are to be; empty where neither was written. Raises: UsageError."""
+    return _read_object(path / (_MATRIX if is_matrix(path) else _PLAN))
+
+
+def written_events(path: Path) -> list[dict[str, Any]]:
+    """What happened to a run or a matrix until now. Raises: UsageError."""
+    return _read_lines(path / _EVENTS)
+
+
+def last_written_s(path: Path) -> float:
+    """When a line was last added to a run, or to any run of a matrix, as time.time(); 0 where there is none."""
+    times_s = [0.0]
+    for name in (_SERIES, _EVENTS):
+        for file in (path / name, *path.glob(f"{_CELLS}/*/{name}")):
+            with suppress(OSError):  # it may be set aside at any time
+                times_s.append(file.stat().st_mtime)
+    return max(times_s)
+
+
+def _name_of(path: Path) -> str:
+    """What the run is called: its directory, and for a cell the matrix it belongs to as well."""
+    whole = path.parent.parent
+    return f"{whole.name}/{_CELLS}/{path.name}" if path.parent.name == _CELLS and is_matrix(whole) else path.name
+
+
+def _require_keys(path: Path, lines: list[dict[str, Any]], keys: frozenset[str]) -> None:
+    for number, line in enumerate(lines, start=1):
+        if missing := keys - line.keys():
+            raise UsageError(f"{path}:{number}: not a line of this version of loadgen (no {min(missing)!r})")
+
+
+def replace_derived(path: Path, *, summary: dict[str, Any] | None, report: str) -> Path:
+    """Write a report, and a summary if one was missing, into an existing run directory; the report's path.
+
+    Raises: ResultsError.
+    """
+    if summary is not None:
+        _replace(path / _SUMMARY, _pretty(summary))
+    _replace(path / _REPORT, report)
+    return path / _REPORT
+
+
+def _replace(final: Path, text: str) -> None:
+    """Write beside the old file and then over it, so that a full disk never costs what was there before."""
+    partial = final.with_name(f".{final.name}.partial")
+    try:
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            _write_all(fd, text.encode())
+        finally:
+            os.close(fd)
+        partial.rename(final)
+    except OSError as error:
+        with suppress(OSError):  # a disk that takes nothing may not give anything back, either
+            partial.unlink()
+        raise _cannot_write(final, error) from error
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """write(2) may take less than it was given, on a nearly full disk for one; go on until all or an error."""
+    view = memoryview(data)
+    while view:
+        written = os.write(fd, view)
+        if written == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        view = view[written:]
+
+
+def _cannot_write(path: Path, error: OSError) -> ResultsError:
+    remedy = {
+        errno.ENOSPC: "free some space there, or choose another directory with --out",
+        errno.EDQUOT: "the quota is used up; choose another directory with --out",
+    }.get(error.errno or 0, "choose a directory you may write to with --out")
+    return ResultsError(f"cannot write {path}: {error.strerror}; {remedy}")
+
+
+def _pretty(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    if not text:
+        return {}
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{path}: not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: not a JSON object")
+    return data
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    lines = _read_text(path).splitlines()
+    result = []
+    for number, text in enumerate(lines, start=1):
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise UsageError(f"{path}:{number}: not JSON: {error}") from error
+        if not isinstance(line, dict):
+            raise UsageError(f"{path}:{number}: not a JSON object")
+        result.append(line)
+    return result

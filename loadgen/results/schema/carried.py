@@ -1,0 +1,101 @@
+"""The shape of what connections were for: `traffic`, `heartbeat` and `churn` of a summary."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from loadgen.results.schema.values import Amount, Count, TransportName, strict
+
+
+@strict
+class Traffic(TypedDict):
+    """What connections carried."""
+
+    transport: TransportName
+    """what carried it"""
+    protocol: str
+    """name of the protocol; tcp carries nothing"""
+    tls: bool
+    """whether it was encrypted"""
+    handshakes: Count
+    """of TLS, done"""
+    resumed: Count
+    """of these, how many resumed a session"""
+    replies: Count
+    """right ones"""
+    wrong: Count
+    """replies that were not the right ones"""
+    sent: NotRequired[Count]
+    """requests sent; only over UDP"""
+    answered: NotRequired[Count]
+    """of these, answered in time; only over UDP"""
+    lost: NotRequired[Count]
+    """of these, without an answer in time; only over UDP"""
+
+
+@strict
+class Heartbeat(TypedDict):
+    """Signs of life of connections that were held."""
+
+    every_s: Amount
+    """how often each of them was to send, seconds"""
+    connections: Count
+    """that beat"""
+    sent: Count
+    """requests"""
+    answered: Count
+    """of these, by a right reply"""
+    missed: Count
+    """beats that were due while the one before had no answer"""
+    wrong: Count
+    """replies that were not the right ones"""
+
+
+@strict
+class Ceiling(TypedDict):
+    """What a port's rest in TIME-WAIT leaves of churn."""
+
+    per_s: Amount | None
+    """connections per second that can go on for ever; null: no limit"""
+    established: Count | None
+    """the most in the duration; null: no limit"""
+    because: str
+    """the same in words"""
+
+
+@strict
+class Churn(TypedDict):
+    """Connections opened and closed all the time, and how that compares with what ports allow."""
+
+    loop: Literal["closed", "open"]
+    """closed: one begins when another is over; open: they begin on a schedule"""
+    duration_s: Amount
+    """as planned, seconds"""
+    lasted_s: Amount
+    """as it was, seconds"""
+    concurrency: Count
+    """connections open at a time, at most"""
+    exchanges: Count
+    """of each connection; 0 without a protocol"""
+    closed: Count
+    """connections that ended as planned"""
+    mean_per_s: Amount
+    """connections established per second, over all of it"""
+    sustained_per_s: Amount
+    """connections per second after the ports first ran out; of all of it where they never did"""
+    first_denied_s: Amount | None
+    """when the ports first ran out, seconds from the start; null: never"""
+    ceiling: Ceiling | None
+    """what the ports were thought to give"""
+    as_predicted: bool | None
+    """whether it came to that; null of a run that was cut off, or without a ceiling"""
+    recycled: Count
+    """sockets taken out of TIME-WAIT for another connection (TcpExt.TWRecycled)"""
+    time_waits: Count
+    """sockets that entered TIME-WAIT (TcpExt.TW)"""
+    overflows: Count
+    """sockets that found no room in TIME-WAIT (TcpExt.TCPTimeWaitOverflow)"""
+    time_wait_peak: Count
+    """the most sockets in TIME-WAIT at once"""

@@ -1,0 +1,240 @@
+"""The shape of the summary of one run. The words for people are in docs/run-directory.md."""
+
+from __future__ import annotations
+
+from typing import NotRequired
+
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+from loadgen.results.schema.carried import Churn, Heartbeat, Traffic
+from loadgen.results.schema.kernel import Kernel
+from loadgen.results.schema.sides import Pair, ProbeReason, ProbeResult, Sink
+from loadgen.results.schema.values import Amount, Count, Limit, OutcomeName, SchemaName, Time, strict
+
+
+@strict
+class Arrivals(TypedDict):
+    """Connections that were due: scheduled = started + not_started."""
+
+    scheduled: Count
+    """connections planned; in a closed loop, which has no schedule, those started"""
+    started: Count
+    """attempts that were begun"""
+    not_started: Count
+    """never begun: the window was full, the run was interrupted, or a worker was lost"""
+
+
+@strict
+class Outcomes(TypedDict):
+    """How attempts ended: arrivals.started = established + failed + in_flight."""
+
+    established: Count
+    """connections"""
+    failed: Count
+    """attempts"""
+    in_flight: Count
+    """attempts without an end yet; 0 in a complete run"""
+    retried: Count
+    """source ports that another socket held and that were passed over"""
+
+
+@strict
+class ErrorCount(TypedDict):
+    """Failures and losses of one kind."""
+
+    syscall: str
+    """the system call that failed; wait is loadgen's own timeout"""
+    errno: str
+    """the name of its errno; EOF is an orderly close by the other side, SELF a connection that met itself"""
+    outcome: OutcomeName
+    """what that means for the connection"""
+    count: Count
+    """attempts, or connections lost"""
+
+
+@strict
+class Open(TypedDict):
+    """Connections that were open."""
+
+    peak: Count
+    """the most at once"""
+    end_of_hold: Count
+    """at the end of the hold; of a run that did not hold, of the phase before it"""
+    lost: Count
+    """closed by the other side while they were held"""
+
+
+@strict
+class Rate(TypedDict):
+    """Connections established per second while they were opened."""
+
+    established_mean: Amount
+    """over the whole ramp, 1/s"""
+    established_peak: Amount
+    """in the best interval, 1/s"""
+
+
+@strict
+class Phases(TypedDict):
+    """How long each phase took."""
+
+    ramp_s: NotRequired[Amount]
+    """opening, seconds"""
+    hold_s: NotRequired[Amount]
+    """holding, seconds"""
+    churn_s: NotRequired[Amount]
+    """opening and closing all the time, seconds; there is no ramp and no hold then"""
+    drain_s: Amount
+    """closing, seconds"""
+
+
+@strict
+class Quantiles(TypedDict):
+    """A latency, in microseconds."""
+
+    p50: Amount
+    """half took no longer"""
+    p90: Amount
+    """90 % took no longer"""
+    p99: Amount
+    """99 % took no longer"""
+    p999: Amount
+    """99.9 % took no longer"""
+    max: Amount
+    """the longest"""
+    count: Count
+    """how many were measured"""
+
+
+@strict
+class Latency(TypedDict):
+    """How long things took, in microseconds."""
+
+    lateness: Quantiles
+    """started - due; a count of 0 means that nothing was scheduled"""
+    connect: Quantiles
+    """established - started"""
+    arrival: Quantiles
+    """established - due"""
+    exchange: NotRequired[Quantiles]
+    """reply read - request written; where there are any"""
+    handshake: NotRequired[Quantiles]
+    """TLS secured - established; where there are any"""
+
+
+@strict
+class Generator(TypedDict):
+    """Whether loadgen itself kept up."""
+
+    trustworthy: bool
+    """if not, its latencies are about itself"""
+    reasons: list[str]
+    """why not"""
+    lag_ms_p99: Amount
+    """how long the event loop of a worker stood still, 99th percentile, milliseconds"""
+    workers: Count
+    """processes"""
+    cpu_s: Amount
+    """CPU time of the workers, seconds"""
+
+
+@strict
+class Verdict(TypedDict):
+    """The one limit that stopped the run; docs/verdict.md has them all."""
+
+    limit: Limit
+    """its name; none: no limit was met"""
+    text: str
+    """one sentence for people"""
+    predicted: Count | None
+    """connections that the plan had room for; null: no limit was foreseen"""
+    observed: Count
+    """the most that were open at once; of churn, those established"""
+    evidence: list[str]
+    """facts with their numbers"""
+    remedies: list[str]
+    """what would help and by how much, best first"""
+
+
+@strict
+class Prediction(TypedDict):
+    """What the plan said beside what came of it."""
+
+    limit: Limit | None
+    """the limit that the plan meets first, or would; null of a plan that made no prediction"""
+    at_connections: Count | None
+    """where it is met, connections; null: nowhere"""
+    at_s: Amount | None
+    """when it is met, seconds from the start; null: no schedule, or not met"""
+    possible: bool | None
+    """whether what was asked for stays below it"""
+    observed_limit: Limit
+    """verdict.limit"""
+    observed_at: Count
+    """verdict.observed"""
+    as_predicted: bool | None
+    """whether it came true; null: cut off, or nothing to compare"""
+
+
+@strict
+class Expected(TypedDict):
+    """One line of expect:."""
+
+    expression: str
+    """PATH OP NUMBER"""
+    passed: bool
+    """whether it holds"""
+    observed: float | None
+    """the number that was found; null: there is none"""
+
+
+@strict
+class RunSummary(TypedDict):
+    """The whole run in one object."""
+
+    schema: SchemaName
+    """name and version of this shape"""
+    scenario: str
+    """its name"""
+    run: str
+    """name of the run directory"""
+    started_at: Time | None
+    """UTC"""
+    duration_s: Amount
+    """seconds"""
+    complete: bool
+    """whether the run came to its planned end"""
+    incomplete_because: str | None
+    """if not, why"""
+    arrivals: Arrivals
+    outcomes: Outcomes
+    errors: list[ErrorCount]
+    """failures and losses by system call and errno"""
+    open: Open
+    rate_per_s: Rate
+    traffic: Traffic | None
+    """null: the connections carried nothing"""
+    heartbeat: Heartbeat | None
+    """null: a run without one"""
+    churn: Churn | None
+    """null: the connections were held"""
+    tenths_s: list[Amount]
+    """how long each tenth of the connections took to open, seconds"""
+    cost_us: list[Amount]
+    """CPU time of the workers per connection, in each tenth of them, microseconds"""
+    cost_last_to_first: Amount | None
+    """the last of cost_us divided by the first; null: unknown"""
+    phases: Phases
+    latency_us: Latency
+    sources: list[Pair]
+    """for each source address and target"""
+    sink: Sink | None
+    """null: loadgen did not listen itself"""
+    probes: dict[str, ProbeResult | ProbeReason]
+    """by name"""
+    kernel: Kernel
+    generator: Generator
+    verdict: Verdict
+    prediction: Prediction
+    expect: list[Expected]
+    """what the scenario expected"""

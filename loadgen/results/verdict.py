@@ -1,0 +1,443 @@
+"""The one limit that stopped a run: its name, the numbers behind it, and what would move it.
+
+Pure: a summary, its plan and the host's facts in, words out. docs/verdict.md has the limits for readers.
+
+Which limit, when several left a trace:
+
+- The cause that cost the most connections wins, because mending it gains the most. Each cause is counted
+  in connections that did not come to be, or did not stay; the same count in two causes goes to the one
+  nearer to loadgen, since a plan is easier to change than a network.
+- An arrival that never started has no errno. In a run that was cut off, the cut is its cause. In a run
+  that came to its end it waited for room, and whoever kept the room is the cause: a resource that ran
+  out, else a target that left attempts waiting, else nobody but the window itself.
+- An errno says that a port is not free, not why. So a space of four-tuples that was (nearly) full is
+  the wall, and one that was not has its ports elsewhere: in TIME-WAIT if there were enough of those,
+  else with somebody else.
+- Time-outs are the accept queue when the kernel counted an overflow or connects came in at the times of
+  repeated SYNs; the tracking table when that was near its end; else silence is all that is known.
+- Where nothing failed, what cut the run off comes first, then doubts about the generator (its numbers
+  are about itself, so nothing can be told about others), then connects that a repeated SYN made late.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from loadgen.capacity.remedies import Change, ranked
+from loadgen.format import rate_text
+from loadgen.model import Plan, Strategy, Transport
+from loadgen.outcomes import Outcome
+
+#: Every limit there is, and what a reader is told; in order of nearness, which decides a tie.
+LIMITS: Final = {
+    "four-tuples": "no free four-tuple was left",
+    "source-ports": "no free source port was left to bind",
+    "port-held": "source ports that the plan counts on are held by others",
+    "time-wait": "the source ports that were missing are in TIME-WAIT",
+    "source-address": "a source address is not on this host",
+    "descriptors": "no file descriptor was left",
+    "memory": "the kernel had no memory for more sockets",
+    "forbidden": "the kernel forbade it",
+    "conntrack": "the connection tracking table is nearly full",
+    "self-connect": "connections met themselves, because nothing listens at {target}",
+    "backlog": "{target} did not accept fast enough and its queue overflowed",
+    "blackhole": "{target} did not answer",
+    "refused": "{target} refused",
+    "reset": "{target} reset the connection",
+    "unreachable": "{target} cannot be reached",
+    "lost": "{target} closed connections while they were held",
+    "tls": "TLS with {target} came to nothing",
+    "unanswered": "{target} left open connections without an answer",
+    "wrong-reply": "{target} gave replies that are not the right ones",
+    "other": "attempts failed for a reason loadgen has no name for",
+    "in-flight": "{not_started:,} connections never started: the window of {window:,} attempts in each worker was full",
+    "interrupted": "the run was interrupted{not_started_too}",
+    "incomplete": "the run was cut off{not_started_too}: {because}",
+    "generator": "loadgen itself was the bottleneck: {doubt}",
+    "none": "no limit was met",
+}
+
+_OF_OUTCOME: Final = {
+    Outcome.NO_FREE_FOUR_TUPLE: "four-tuples",
+    Outcome.NO_FREE_PORT: "source-ports",
+    Outcome.NO_SUCH_SOURCE: "source-address",
+    Outcome.NO_DESCRIPTOR: "descriptors",
+    Outcome.NO_MEMORY: "memory",
+    Outcome.TIMED_OUT: "blackhole",
+    Outcome.REFUSED: "refused",
+    Outcome.RESET: "reset",
+    Outcome.UNREACHABLE: "unreachable",
+    Outcome.FORBIDDEN: "forbidden",
+    Outcome.SELF_CONNECT: "self-connect",
+    Outcome.LOST: "lost",
+    Outcome.CERTIFICATE: "tls",
+    Outcome.TLS: "tls",
+}
+#: System calls on connections that were open: what fails in them was lost, and no attempt.
+_ON_OPEN: Final = frozenset({"recv", "send", "tls"})
+_RESOURCES: Final = ("four-tuples", "source-ports", "source-address", "descriptors", "memory")
+_EXHAUSTED: Final = frozenset({"four-tuples", "source-ports", "port-held", "time-wait"})
+
+#: Kernel counters that speak of a limit; a limit without a row here moves none, as running out of ports.
+_COUNTERS: Final[Mapping[str, Sequence[str]]] = {
+    "time-wait": ("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow"),
+    "backlog": (
+        *("TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDoCookies", "TcpExt.TCPSynRetrans"),
+        "softnet.dropped",
+    ),
+    "blackhole": ("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails", "softnet.dropped"),
+    "conntrack": ("conntrack.drop", "conntrack.early_drop", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
+    "refused": ("Tcp.AttemptFails",),
+    "reset": ("Tcp.EstabResets", "Tcp.AttemptFails", "TcpExt.ListenOverflows"),
+    "lost": ("Tcp.EstabResets", "Tcp.OutRsts", "TcpExt.ListenOverflows", "Udp.NoPorts", "Udp.RcvbufErrors"),
+    "memory": ("TcpExt.TCPMemoryPressures", "TcpExt.TCPAbortOnMemory", "TcpExt.PruneCalled"),
+}
+
+#: A space of four-tuples this full is the wall; the few others that are missing are told in a note.
+_NEARLY_FULL: Final = 0.9
+#: So many heartbeats without an answer in time are more than a moment's delay here or there.
+_MISSED_SHARE: Final = 0.01
+#: When the kernel sends a SYN again: once a second with tcp_syn_linear_timeouts (Linux 6.5), doubling without.
+_SYN_RETRIES_S: Final = (1, 2, 3, 4, 5, 7, 11, 15)
+_LINES: Final = 3
+
+
+def decide(summary: Mapping[str, Any], plan: Plan, host: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict of a summary that has everything but its verdict; `host` is host.json, or empty.
+
+    Returns: limit (a key of LIMITS), text (for a person), predicted (connections the plan had room for),
+    observed (the most that were open at once), evidence (facts with their numbers), remedies (best first).
+    """
+    run = _Run(summary, plan, host)
+    limit = _limit(run)
+    lines = [remedy.text for remedy in ranked(limit, run.change)]
+    return {
+        "limit": limit,
+        "text": _text(run, limit),
+        "predicted": run.predicted,
+        "observed": run.observed,
+        "evidence": _evidence(run, limit),
+        "remedies": lines,
+    }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the rules ask of a run, each worked out once."""
+
+    summary: Mapping[str, Any]
+    plan: Plan
+    host: Mapping[str, Any]
+
+    @property
+    def predicted(self) -> int | None:
+        if self.plan.churn:
+            return self.plan.ceiling.established if self.plan.ceiling else None
+        return min(self.plan.capacity, self.plan.connections)
+
+    @property
+    def observed(self) -> int:
+        if self.plan.churn:
+            return int(self.summary["outcomes"]["established"])
+        return int(self.summary["open"]["peak"])
+
+    @property
+    def not_started(self) -> int:
+        return int(self.summary["arrivals"]["not_started"])
+
+    @property
+    def delta(self) -> Mapping[str, int]:
+        found: Mapping[str, int] = self.summary.get("kernel", {}).get("delta", {})
+        return found
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """Connections by the limit that their (system call, errno) speaks of."""
+        counts: Counter[str] = Counter()
+        for error in self.summary["errors"]:
+            counts[_OF_OUTCOME.get(error["outcome"], "other")] += error["count"]
+        # Patience runs out in two places: waiting for a connection, and for an answer on one that is open.
+        lost = sum(error["count"] for error in self.summary["errors"] if error["syscall"] in _ON_OPEN)
+        unanswered = min(max(self.summary["open"]["lost"] - lost, 0), counts["blackhole"])
+        counts["unanswered"] += unanswered
+        counts["blackhole"] -= unanswered
+        counts["wrong-reply"] += self.wrong
+        return +counts
+
+    @property
+    def wrong(self) -> int:
+        """Replies that were not the right ones; of heartbeats, of which a connection makes many, no more than beat."""
+        if self.plan.transport is Transport.UDP:  # where a late reply counts as wrong, and any may get lost
+            return 0
+        heartbeat = self.summary.get("heartbeat")
+        wrong = int((self.summary.get("traffic") or {}).get("wrong", 0))
+        return min(wrong, int(heartbeat["connections"])) if heartbeat else wrong
+
+    @property
+    def missed(self) -> int:
+        """Heartbeats that had no answer when the next was due; 0: so few that it may have been a moment's delay."""
+        if self.plan.transport is Transport.UDP:
+            return 0
+        heartbeat = self.summary.get("heartbeat") or {"missed": 0, "sent": 0}
+        missed = int(heartbeat["missed"])
+        return missed if missed > _MISSED_SHARE * (missed + heartbeat["sent"]) else 0
+
+    @cached_property
+    def spaces(self) -> list[tuple[str, int, int, int]]:
+        """(name, open at most, capacity, failed) of each space of ports: a pair, or a source that shares none."""
+        found: dict[str, tuple[int, int, int]] = {}
+        for row in self.summary.get("sources", ()):
+            name = f"{row['source']} -> {row['target']}" if self.plan.shares_ports else row["source"]
+            if self.plan.transport is Transport.UDP and self.plan.strategy is Strategy.KERNEL:
+                name = "this host"
+            opened, _, failed = found.get(name, (0, 0, 0))
+            found[name] = (opened + row["peak_open"], row["capacity"], failed + row["failed"])
+        return [(name, *numbers) for name, numbers in found.items()]
+
+    @cached_property
+    def time_wait(self) -> int:
+        """The most sockets in TIME-WAIT while connections were opened: those of the drain came too late."""
+        kernel = self.summary.get("kernel", {})
+        return int(kernel.get("ramp_peak", kernel.get("peak", {})).get("sockstat.tcp_tw", 0))
+
+    @property
+    def waiting(self) -> int:
+        """Attempts that held a four-tuple without being open: SYN-SENT does."""
+        return self.counts["blackhole"] + int(self.summary["outcomes"]["in_flight"])
+
+    @cached_property
+    def tracked(self) -> tuple[int, int]:
+        """(entries of the connection tracking table with this run's in it, its size); (0, 0) without table or size.
+
+        As sampled; of a run without samples as the host had it before, and one more for each connection.
+        """
+        peak = self.summary.get("kernel", {}).get("peak", {})
+        if "conntrack.max" in peak:
+            entries, size = peak.get("conntrack.count", 0), peak["conntrack.max"]
+            return (entries, size) if entries and size else (0, 0)
+        sysctls = self.host.get("sysctls", {})
+        count, size = (_whole(sysctls.get(f"net.netfilter.nf_conntrack_{key}")) for key in ("count", "max"))
+        return (count + self.observed, size) if count and size else (0, 0)
+
+    @property
+    def table_full(self) -> bool:
+        """Whether the tracking table explains silence: nearly full, or a packet dropped for each silent attempt.
+
+        Some packets are dropped because two made the same entry, so a single one shows nothing.
+        """
+        entries, size = self.tracked
+        dropped = self.delta.get("conntrack.drop", 0)
+        return (size > 0 and entries >= 0.95 * size) or 0 < self.counts["blackhole"] <= dropped
+
+    @property
+    def overflowed(self) -> bool:
+        return any(self.delta.get(f"TcpExt.{name}", 0) > 0 for name in ("ListenOverflows", "ListenDrops"))
+
+    @cached_property
+    def late_s(self) -> float:
+        """The 99th percentile of connect, when it stands where a repeated SYN puts it; else 0."""
+        connect = self.summary.get("latency_us", {}).get("connect", {})
+        p50, p99 = (connect.get(key, 0) / 1e6 for key in ("p50", "p99"))
+        return p99 if p50 < 0.5 and any(n <= p99 <= 1.05 * n + 0.02 for n in _SYN_RETRIES_S) else 0.0
+
+    @cached_property
+    def target(self) -> str:
+        """Whom to name: the one target that failed, or "the targets"."""
+        failing = {row["target"] for row in self.summary.get("sources", ()) if row["failed"]}
+        names = failing or {str(target.endpoint) for target in self.plan.targets}
+        return names.pop() if len(names) == 1 else "the targets"
+
+    @property
+    def change(self) -> Change:
+        short = max((self.plan.scheduled or 0) - self.observed, 0)
+        errnos = frozenset(error["errno"] for error in self.summary["errors"])
+        return Change(self.plan, self.host, short=short, errnos=errnos, target=self.target, time_wait=self.time_wait)
+
+
+def _limit(run: _Run) -> str:
+    counts = Counter(run.counts)
+    if run.plan.churn and run.summary["churn"]["as_predicted"] and run.plan.ceiling and not run.plan.ceiling.per_s:
+        for name in ("four-tuples", "source-ports"):  # every port was in use for a moment; that is no limit
+            counts.pop(name, None)
+    if counts["self-connect"]:
+        # The same closed port, met by connects that did not happen to be given its number.
+        counts["self-connect"] += counts.pop("refused", 0)
+    if not run.summary["complete"]:
+        cut = "interrupted" if "interrupt" in (run.summary.get("incomplete_because") or "") else "incomplete"
+        counts[cut] += run.not_started + run.summary["outcomes"]["in_flight"]
+    elif run.not_started:
+        spent = [name for name in _RESOURCES if counts[name]]
+        cause = (
+            max(spent, key=lambda name: counts[name]) if spent else "blackhole" if counts["blackhole"] else "in-flight"
+        )
+        counts[cause] += run.not_started
+    order = [name for name in LIMITS if name in counts]
+    worst = max(order, key=lambda name: counts[name], default="none")  # the first of equals
+    match worst:
+        case "four-tuples" | "source-ports":
+            return _why_no_port(run, worst)
+        case "blackhole":
+            return _why_silent(run)
+        case "forbidden":
+            return "conntrack" if run.table_full else "forbidden"
+        case "none" if not run.summary["generator"]["trustworthy"]:
+            return "generator"
+        case "none" if run.late_s:
+            return "backlog"
+        case "none" if run.missed:
+            return "unanswered"
+    return worst
+
+
+def _why_no_port(run: _Run, wall: str) -> str:
+    failing = [(opened, capacity) for _, opened, capacity, failed in run.spaces if failed and capacity]
+    if not failing:
+        return wall
+    opened, capacity = max(failing, key=lambda space: space[0] / space[1])
+    waiting = run.waiting // len(failing)
+    # loadgen names each port once, so one that is in use before all of them are is somebody else's.
+    full = 1.0 if wall == "source-ports" and run.plan.strategy.names_ports else _NEARLY_FULL
+    if opened + waiting >= full * capacity:
+        return _why_silent(run) if waiting > opened else wall
+    missing = capacity - opened - waiting
+    if run.plan.transport is Transport.UDP:  # which has no TIME-WAIT; that of others is of TCP's ports
+        return "port-held"
+    return "time-wait" if 2 * run.time_wait >= missing else "port-held"
+
+
+def _why_silent(run: _Run) -> str:
+    if run.overflowed or run.late_s:
+        return "backlog"
+    return "conntrack" if run.table_full else "blackhole"
+
+
+def _text(run: _Run, limit: str) -> str:
+    doubts = run.summary["generator"].get("reasons") or ["it did not keep up"]
+    reason = LIMITS[limit].format(
+        target=run.target,
+        not_started=run.not_started,
+        window=run.plan.in_flight_max,
+        not_started_too=f" with {run.not_started:,} connections not started" if run.not_started else "",
+        because=run.summary.get("incomplete_because") or "nobody knows why",
+        doubt=doubts[0],
+    )
+    if limit == "backlog" and not run.counts["blackhole"]:
+        reason = (
+            f"{run.target} took 1 % of the connections only after {run.late_s:.1f} s, when their SYN was sent again"
+        )
+    if limit == "in-flight" and run.plan.churn:
+        reason = f"{run.not_started:,} connections never started: {run.plan.connections:,} were open, as many as may be"
+    if limit == "wrong-reply":
+        reason += f" ({run.summary['traffic']['wrong']:,} wrong, {run.summary['traffic']['replies']:,} right)"
+    if limit == "unanswered" and not run.counts["unanswered"]:
+        reason += f" ({run.missed:,} heartbeats were missed, {run.summary['heartbeat']['answered']:,} answered)"
+    own = [error for error in run.summary["errors"] if _OF_OUTCOME.get(error["outcome"], "other") in _behind(limit)]
+    if own:
+        worst = max(own, key=lambda error: error["count"])
+        reason += f" ({worst['syscall']} {worst['errno']} {_times(worst['count'])})"
+    if own and run.not_started:
+        reason += f", and {run.not_started:,} connections never started"
+    return f"{_head(run)}: {reason}.{_churn_note(run) if run.plan.churn else _note(run, limit)}"
+
+
+def _head(run: _Run) -> str:
+    """What came of it, before the reason."""
+    outcomes, lost = run.summary["outcomes"], run.summary["open"]["lost"]
+    if run.plan.churn:
+        churn = run.summary["churn"]
+        ended = f", of which {lost:,} were lost" if lost else ""
+        head = f"{outcomes['established']:,} connections opened and closed in {churn['lasted_s']:.1f} s{ended}"
+        return f"{head}, {rate_text(churn['sustained_per_s'])} sustained"
+    established, hold_s = outcomes["established"], run.summary["phases"]["hold_s"]
+    held = f", held {hold_s:.0f} s" if hold_s >= 1 else ""
+    kept = f"of which {lost:,} were lost" if lost else "with none lost"
+    pace = f"{run.summary['rate_per_s']['established_mean']:,.0f}/s"
+    head = f"{established:,} of {run.plan.connections:,} connections opened at {pace}{held} {kept}"
+    if not established:
+        head = f"None of {run.plan.connections:,} connections opened"
+    return head
+
+
+def _churn_note(run: _Run) -> str:
+    """What the ports were thought to give, and whether they did."""
+    found = run.plan.ceiling
+    if found is None or run.summary["churn"]["as_predicted"] is None:
+        return ""
+    came_true = run.summary["churn"]["as_predicted"]
+    if found.per_s is None:
+        return "" if came_true else f" No ceiling was predicted ({found.because})."
+    at_most = f"at most {rate_text(found.per_s)} for long ({found.because})"
+    return f" As predicted, {at_most}." if came_true else f" Predicted was otherwise: {at_most}."
+
+
+def _note(run: _Run, limit: str) -> str:
+    """Why an exhausted run has less than the arithmetic promised."""
+    short = (run.predicted or 0) - run.observed - run.waiting
+    if limit not in _EXHAUSTED or short <= 0 or run.summary["open"]["lost"]:
+        return ""
+    where = "in TIME-WAIT" if limit == "time-wait" else "held by others"
+    ports = "port is" if short == 1 else "ports are"
+    return f" {run.predicted:,} predicted, {run.observed:,} observed: {short:,} {ports} {where}."
+
+
+def _behind(limit: str) -> frozenset[str]:
+    """The limits that errors speak of by themselves, before the rules looked closer."""
+    if limit in _EXHAUSTED:
+        return frozenset({"four-tuples", "source-ports"})
+    same = {"backlog": {"blackhole"}, "conntrack": {"blackhole", "forbidden"}, "unanswered": {"blackhole"}}
+    return frozenset(same.get(limit, {limit}))
+
+
+def _evidence(run: _Run, limit: str) -> list[str]:
+    if limit == "none":
+        return []
+    errors = sorted(run.summary["errors"], key=lambda error: -error["count"])
+    found = [f"{error['syscall']} {error['errno']} {_times(error['count'])}" for error in errors[:_LINES]]
+    if limit == "lost":
+        ways = {error["errno"] for error in errors if error["outcome"] == Outcome.LOST}
+        found += ["EOF is the other side's orderly close"] if "EOF" in ways else []
+        found += ["ECONNRESET is its RST, or one from a box between"] if "ECONNRESET" in ways else []
+        found += ["ECONNREFUSED is an ICMP port unreachable"] if "ECONNREFUSED" in ways else []
+    if run.wrong and limit in ("wrong-reply", "lost", "unanswered"):
+        found.append(f"{run.summary['traffic']['wrong']:,} replies were wrong")
+    if run.missed and limit in ("wrong-reply", "lost", "unanswered"):
+        found.append(f"{run.missed:,} heartbeats were missed")
+    if limit in _EXHAUSTED:
+        unit = "four-tuples" if run.plan.shares_ports else "source ports"
+        failing = [] if run.plan.churn else [space for space in run.spaces if space[3]]
+        found += [f"{name}: {opened:,} of {capacity:,} {unit} in use" for name, opened, capacity, _ in failing[:_LINES]]
+        found += [f"and {len(failing) - _LINES:,} more like these"] if len(failing) > _LINES else []
+        if ceiling := run.plan.ceiling:
+            found.append(ceiling.because)
+        if run.time_wait:
+            found.append(f"{run.time_wait:,} sockets in TIME-WAIT while connections were opened")
+        if run.waiting:
+            found.append(f"{run.waiting:,} four-tuples held by attempts without an answer")
+    if limit == "descriptors" and (most := run.plan.descriptor_limit or run.host.get("descriptors")):
+        found.append(f"{most:,} descriptors in a worker at most (RLIMIT_NOFILE), workers: {run.plan.workers}")
+    if limit == "conntrack" and run.tracked[1]:
+        found.append(f"about {run.tracked[0]:,} of {run.tracked[1]:,} entries of nf_conntrack in use")
+    if limit == "backlog" and run.late_s:
+        found.append(f"connect took {run.late_s:.2f} s at the 99th percentile, where a repeated SYN puts it")
+    for name in _COUNTERS.get(limit, ()):
+        if run.delta.get(name):
+            found.append(f"{name} {run.delta[name]:+,}{' on the whole host' if name.startswith('softnet.') else ''}")
+    if run.not_started:
+        found.append(f"{run.not_started:,} connections never started")
+    if limit in ("interrupted", "incomplete"):
+        found.append(str(run.summary.get("incomplete_because") or "the run left no reason"))
+    if limit == "generator":
+        found += [str(reason) for reason in run.summary["generator"].get("reasons", ())]
+    return found
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def _whole(text: object) -> int:
+    return int(text) if isinstance(text, int | str) and str(text).isdecimal() else 0

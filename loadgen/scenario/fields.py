@@ -1,0 +1,135 @@
+"""The kinds of value that a scenario is made of, each with its check and its words when the check fails.
+
+`loadgen.scenario.units` reads `30s` and `10.0.0.0/24`; here they become fields of pydantic models. A check
+raises ValueError with what to write instead, or `wrong_at` to point at one key among several.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from loadgen.model import PortRange
+from loadgen.scenario import units
+
+ADDRESSES_MAX: Final = 65_536
+TARGETS_MAX: Final = 1_000
+WEIGHT_MAX: Final = 1_000
+CONNECTIONS_MAX: Final = 10_000_000
+STAGES_MAX: Final = 1_000
+PROCESSES_MAX: Final = 1_000
+PROBES_MAX: Final = 100
+CELLS_MAX: Final = 200
+REPEAT_MAX: Final = 100
+#: 65,535 less the headers of IPv4 and UDP (RFC 768, RFC 791).
+DATAGRAM_BYTES_MAX: Final = 65_507
+LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
+#: What may stand on either end of a virtual cable: benchmarking networks (RFC 2544, RFC 5180), unique local ones.
+VETH_NETWORKS: Final = ("198.18.0.0/15", "2001:2::/48", "fd00::/8")
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}"
+
+
+def within(low: str, high: str) -> Callable[[float], float]:
+    """A check that a duration lies between two others, both included."""
+
+    def check(value_s: float) -> float:
+        if not units.duration_s(low) <= value_s <= units.duration_s(high):
+            raise ValueError(f"write a duration from {low} to {high}")
+        return value_s
+
+    return check
+
+
+def wrong_at(
+    path: tuple[str | int, ...], message: str, kind: Literal["wrong_value", "wrong_key"] = "wrong_value"
+) -> PydanticCustomError:
+    """What a check of several keys raises, to point at one of them; `path` starts at the model."""
+    return PydanticCustomError(kind, "{message}", {"message": message, "path": path})
+
+
+def items(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A check that a list has 1 to `most` items; after the items, which pydantic's own check is not."""
+
+    def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not 1 <= len(items) <= most:
+            raise ValueError(f"write 1 to {most:,} items")
+        return items
+
+    return check
+
+
+def at_most(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A check that a list has no more than `most` items."""
+
+    def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(items) > most:
+            raise ValueError(f"write at most {most:,} items")
+        return items
+
+    return check
+
+
+def address_text(text: str) -> str:
+    """An address, CIDR, range or interface name as it was written, if it is one that can be used."""
+    if not units.is_interface(text):
+        found = units.block(text)
+        check_count(found.count)
+        units.check_usable(found)
+    return text
+
+
+def check_count(count: int) -> None:
+    """That so many addresses are not too many."""
+    if count > ADDRESSES_MAX:
+        many = f"{count:,}" if count < 10**12 else "very many"
+        raise ValueError(f"write at most {ADDRESSES_MAX:,} addresses in all, these are {many}")
+
+
+def endpoint_text(text: str) -> str:
+    """An address and port in the one usual spelling."""
+    return str(units.endpoint(text))
+
+
+def destination_text(text: str) -> str:
+    """An address or host name with its port or ports, in the one usual spelling."""
+    return str(units.destination(text))
+
+
+def name_text(text: str) -> str:
+    """A name that can be part of a file name."""
+    if not re.fullmatch(NAME, text):
+        raise ValueError("write 1 to 64 letters, digits, dots, underscores, hyphens or spaces, a letter or digit first")
+    return text
+
+
+_DURATION_SCHEMA: Final = {
+    "type": "string",
+    "pattern": r"^([0-9]+(\.[0-9]+)?h)?([0-9]+(\.[0-9]+)?m)?([0-9]+(\.[0-9]+)?s)?([0-9]+(\.[0-9]+)?ms)?$",
+    "minLength": 2,
+}
+_RATE_SCHEMA: Final = {"type": "string", "pattern": r"^[0-9]+(_[0-9]+)*(\.[0-9]+)? ?/ ?(s|min|h)$"}
+_PORTS_SCHEMA: Final = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1, "maximum": 65535}]}
+_ADDRESSES_SCHEMA: Final = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+}
+
+Duration = Annotated[float, BeforeValidator(units.duration_s), WithJsonSchema(_DURATION_SCHEMA)]
+Rate = Annotated[float, BeforeValidator(units.rate_per_s), WithJsonSchema(_RATE_SCHEMA)]
+Ports = Annotated[PortRange, PlainValidator(units.port_range), WithJsonSchema(_PORTS_SCHEMA)]
+Addresses = Annotated[
+    tuple[Annotated[str, AfterValidator(address_text)], ...],
+    AfterValidator(items(ADDRESSES_MAX)),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema(_ADDRESSES_SCHEMA),
+]
+
+
+class Model(BaseModel):
+    """Frozen, no unknown keys; defaults are written as in YAML and go through the same checks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

@@ -1,0 +1,116 @@
+"""Scenario text -> Scenario, and the cells of its matrix.
+
+`loadgen.scenario.yaml_document` reads the text and remembers where everything stands. Whatever is wrong becomes one
+ScenarioError: the first problem in the order of the file, with its line, its column and what to write
+instead.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loadgen.errors import ScenarioError
+from loadgen.scenario import yaml_document
+from loadgen.scenario.expect import Expectation
+from loadgen.scenario.messages import validated
+from loadgen.scenario.scenario import Scenario
+from loadgen.scenario.sections import Fallback
+from loadgen.scenario.yaml_document import Document, shown
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario in a file. Raises: ScenarioError, also if the file cannot be read."""
+    return parse(read_bytes(path), yaml_document.printable(str(path)), overrides)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A scenario file as it stands, up to just more than its limit. Raises: ScenarioError."""
+    file = yaml_document.printable(str(path))
+    try:
+        with path.open("rb") as stream:
+            return stream.read(yaml_document.TEXT_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise ScenarioError("no such file; check the path", file=file) from None
+    except IsADirectoryError:
+        raise ScenarioError("is a directory; give the YAML file in it", file=file) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ScenarioError(f"cannot be read ({reason}); check path and permissions", file=file) from None
+
+
+def parse(text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario in a text, after `overrides` (KEY=VALUE, a dotted path and a YAML value each).
+
+    file: what to call the text in messages. Raises: ScenarioError, for a cell of its matrix as well.
+    """
+    return parse_cells(text, file, overrides)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One combination of a matrix: the values it gives to keys, and the scenario that comes of them."""
+
+    settings: dict[str, Any]
+    scenario: Scenario
+
+
+def parse_cells(
+    text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()
+) -> tuple[Scenario, tuple[Cell, ...]]:
+    """The scenario in a text as `parse` gives it, and the cells of its matrix, none if it has no matrix.
+
+    The first key of the matrix changes slowest; what is only repeated is a matrix of one cell. Of
+    `expect`, a cell has what is about one run, not what begins with "cells.". Raises: ScenarioError;
+    what a value of the matrix makes wrong is shown where that value stands.
+    """
+    document = yaml_document.read(text, file)
+    whole = validated(document, overrides)
+    matrix = document.data.get("matrix", {})
+    _check_matrix(document, whole)
+    choices = [[(key, index) for index in range(len(values))] for key, values in matrix.items()]
+    cells = []
+    for choice in itertools.product(*choices) if choices or whole.repeat > 1 else ():
+        changed = document.copy()
+        for key, index in choice:
+            place, key_place = document.place(("matrix", key, index)), document.key_place(("matrix", key))
+            changed.put(key, matrix[key][index], place, key_place)
+        scenario = validated(changed, ())
+        plain = tuple(one for one in scenario.expect if not about_cells(one))
+        settings = {key: matrix[key][index] for key, index in choice}
+        cells.append(Cell(settings, scenario.model_copy(update={"matrix": {}, "expect": plain, "repeat": 1})))
+    _check_expectations(document, whole, len(cells))
+    return whole, tuple(cells)
+
+
+def _check_matrix(document: Document, whole: Scenario) -> None:
+    """What concerns a matrix as a whole. Raises: ScenarioError."""
+    several = "matrix" if whole.matrix else "repeat" if whole.repeat > 1 else None
+    if several and whole.lab is None:
+        message = f"{several}: every run has a namespace of its own; add lab: {{}}"
+        raise document.key_place((several,)).error(message)
+    if several and whole.lab and whole.lab.fallback is not Fallback.NONE:
+        message = f"lab.fallback: {several} is not for the host itself, where one run disturbs the next; write none"
+        raise document.place(("lab", "fallback")).error(message)
+    paths = {key: yaml_document.split_key(key) for key in whole.matrix}
+    for outer, inner in itertools.permutations(paths, 2):
+        if paths[inner][: len(paths[outer])] == paths[outer]:
+            message = f"matrix: {shown(inner)} would be replaced together with {shown(outer)}; delete one of the two"
+            raise document.key_place(("matrix", inner)).error(message)
+
+
+def _check_expectations(document: Document, whole: Scenario, cells: int) -> None:
+    """That each cell that is expected something of will be there. Raises: ScenarioError."""
+    for index, expectation in enumerate(whole.expect):
+        number = [*expectation.path.split("."), ""][1]
+        if about_cells(expectation) and not (number.isdecimal() and int(number) < cells):
+            valid = f"cells.0 to cells.{cells - 1}" if cells else "no cells, because there is no matrix"
+            raise document.place(("expect", index)).error(f"expect.{index}: there are {valid}; change the path")
+
+
+def about_cells(expectation: Expectation) -> bool:
+    """Whether it is about the summary of a whole matrix: cells.INDEX.PATH."""
+    return expectation.path.split(".")[0] == "cells"

@@ -1,0 +1,425 @@
+"""A whole scenario: what its parts must agree on."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any, Final, cast
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    StrictInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from loadgen import protocols
+from loadgen.arrivals import due_within
+from loadgen.model import (
+    CloseMode,
+    Engine,
+    Manners,
+    PortRange,
+    Probe,
+    ProbeWhen,
+    Speaks,
+    Strategy,
+    Target,
+    Topology,
+    Traffic,
+    Transport,
+)
+from loadgen.scenario import units
+from loadgen.scenario.expect import Expectation
+from loadgen.scenario.fields import (
+    CELLS_MAX,
+    CONNECTIONS_MAX,
+    DATAGRAM_BYTES_MAX,
+    LOOPBACK,
+    NAME,
+    PROBES_MAX,
+    PROCESSES_MAX,
+    REPEAT_MAX,
+    TARGETS_MAX,
+    VETH_NETWORKS,
+    Duration,
+    Model,
+    at_most,
+    items,
+    name_text,
+    within,
+    wrong_at,
+)
+from loadgen.scenario.sections import Arrival, ChurnSpec, Fallback, HeartbeatSpec, Lab, ProbeSpec, Sources, TargetSpec
+from loadgen.scenario.traffic import TlsSpec, TrafficSpec
+from loadgen.scenario.units import Block
+from loadgen.scenario.yaml_document import shown
+
+#: The words for both ends of a cable.
+_NOT_VETH: Final = f"a veth lab takes addresses of {', '.join(VETH_NETWORKS)}; write one of those"
+
+
+def _within(block: Block, networks: Sequence[str]) -> bool:
+    return any(block.within(ipaddress.ip_network(network)) for network in networks)
+
+
+class Scenario(Model):
+    """One experiment: so many connections, from here, to there, this fast, held this long; or churn."""
+
+    name: Annotated[str, AfterValidator(name_text), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})] = Field(
+        description="names the run directory", examples=["hold-100k"]
+    )
+    description: str = Field("", description="free text")
+    lab: Lab | None = Field(None, description="left out: run on the host itself", examples=[{"topology": "loopback"}])
+    sources: Sources = Field(examples=[{"addresses": "127.0.0.2-9"}])
+    targets: Annotated[tuple[TargetSpec, ...], AfterValidator(items(TARGETS_MAX))] = Field(
+        description="where connections go, in turn", examples=[[{"address": "127.0.0.1:9000"}]]
+    )
+    connections: StrictInt | None = Field(
+        None, ge=1, le=CONNECTIONS_MAX, description="connections to open, all sources together", examples=[100_000]
+    )
+    churn: ChurnSpec | None = Field(
+        None, description="instead of connections: open and close all the time", examples=[{"duration": "10s"}]
+    )
+    arrival: Arrival | None = Field(
+        None, description="left out: as fast as possible", examples=[{"rate": "20000/s", "ramp": "5s"}]
+    )
+    hold_s: Annotated[Duration, AfterValidator(within("0s", "8760h"))] = Field(
+        cast(Any, "0s"),
+        alias="hold",
+        description="duration all stay open after the last was due",
+        examples=["30s"],
+    )
+    protocol: TrafficSpec = Field(
+        cast(Any, "tcp"),
+        description="what each connection carries: tcp (nothing), echo, or another, with its options",
+        examples=["echo", {"name": "echo", "size": 64}],
+    )
+    engine: Engine = Field(
+        Engine.EPOLL, description="epoll; or io_uring, for what is held in silence: fewer processes, less CPU"
+    )
+    transport: Transport = Field(Transport.TCP, description="tcp, or udp: connected sockets, one for each connection")
+    tls: TlsSpec | None = Field(
+        None, description="TLS on every connection, before anything else is sent", examples=[{"alpn": ["h2"]}]
+    )
+    heartbeat: HeartbeatSpec | None = Field(
+        None,
+        description="when held connections make an exchange, echo unless protocol says otherwise",
+        examples=[{"every": "1s"}],
+    )
+    timeout_s: Annotated[Duration, AfterValidator(within("1ms", "1h"))] = Field(
+        cast(Any, "10s"),
+        alias="timeout",
+        description="duration one attempt may take",
+        examples=["3s"],
+    )
+    interval_s: Annotated[Duration, AfterValidator(within("50ms", "1m"))] = Field(
+        cast(Any, "500ms"),
+        alias="interval",
+        description="duration between snapshots",
+        examples=["1s"],
+    )
+    close: CloseMode = Field(
+        CloseMode.FIN,
+        description="fin: we close first and keep TIME-WAIT; rst: nobody keeps it; target: the other side does",
+    )
+    in_flight: StrictInt = Field(
+        256, ge=1, le=65_536, description="attempts one worker may have unanswered", examples=[256]
+    )
+    workers: StrictInt | None = Field(
+        None,
+        ge=1,
+        le=PROCESSES_MAX,
+        description="worker processes; left out: as many as needed",
+        examples=[2],
+    )
+    sinks: StrictInt | None = Field(
+        None, ge=1, le=PROCESSES_MAX, description="sink processes; left out: as many as needed", examples=[2]
+    )
+    descriptors: StrictInt | None = Field(
+        None,
+        ge=128,
+        le=1_048_576,
+        description="open files a worker may have; left out: the hard limit",
+        examples=[1024],
+    )
+    probes: Annotated[tuple[ProbeSpec, ...], AfterValidator(at_most(PROBES_MAX))] = Field(
+        (), description="experiments beside the load", examples=[[{"name": "somebody-else", "when": "hold"}]]
+    )
+    expect: tuple[
+        Annotated[Expectation, PlainValidator(Expectation.parse), WithJsonSchema({"type": "string"})], ...
+    ] = Field((), description="PATH OP NUMBER over summary.json", examples=[["outcomes.failed == 0"]])
+    matrix: dict[str, tuple[Any, ...]] = Field(
+        {},
+        description=f"values to try for each of some keys, dotted paths; {CELLS_MAX} combinations at most",
+        examples=[{"sources.strategy": ["late", "late-range"]}],
+    )
+    repeat: StrictInt = Field(
+        1, ge=1, le=REPEAT_MAX, description="how often to run it all, each time in a fresh lab", examples=[3]
+    )
+
+    _addresses: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
+
+    @field_validator("matrix", mode="before")
+    @classmethod
+    def _lists_of_values(cls, value: object) -> object:
+        for key, values in value.items() if isinstance(value, dict) else ():
+            if key.partition(".")[0] in ("matrix", "repeat"):
+                raise wrong_at((key,), "a matrix cannot change itself; name another key", "wrong_key")
+            if not isinstance(values, list) or not values:
+                raise wrong_at((key,), "write a list of values to try, for example [1, 2]")
+            for index, one in enumerate(values):
+                if any(json.dumps(one) == json.dumps(other) for other in values[:index]):
+                    raise wrong_at((key, index), f"{shown(one)} is in this list already; delete one of the two")
+        if isinstance(value, dict) and math.prod(map(len, value.values())) > CELLS_MAX:
+            count = math.prod(map(len, value.values()))
+            raise wrong_at((), f"these are {count:,} combinations; write at most {CELLS_MAX}")
+        return value
+
+    @model_validator(mode="after")
+    def _ends_can_meet(self) -> Scenario:
+        seen: dict[tuple[str, int], int] = {}
+        versions = {block.version for block in self.sources.blocks}
+        for index, target in enumerate(self.targets):
+            place, there = ("targets", index, "address"), target.destination
+            host, version = there.name or there.address, 6 if ":" in there.address else 4
+            for port in range(there.ports.low, there.ports.high + 1):
+                if (first := seen.setdefault((host, port), index)) != index:
+                    one = replace(there, ports=PortRange(port, port))
+                    raise wrong_at(place, f"{one} is targets.{first} already; delete one of the two")
+                if len(seen) > TARGETS_MAX:
+                    raise wrong_at(place, f"these are too many ports; write at most {TARGETS_MAX:,} in all targets")
+            if there.address and not self.sources.interfaces and version not in versions:
+                message = f"no source address is IPv{version}; add one to sources.addresses"
+                raise wrong_at(place, message)
+        self._probes_are_sound()
+        self._datagrams_are_sound()
+        self._engine_is_sound()
+        self._churn_is_sound()
+        self._cable_is_sound()
+        if self.lab and self.lab.fallback is Fallback.HOST:
+            ends = [
+                *self.sources.blocks,
+                *(units.block(address) for _, address in self._literal_targets),
+            ]
+            if self.sources.interfaces or not all(block.within(LOOPBACK) for block in ends):
+                message = "host needs every source and target in 127.0.0.0/8; change them, or write none"
+                raise wrong_at(("lab", "fallback"), message)
+        return self
+
+    def _datagrams_are_sound(self) -> None:
+        """That nothing is asked of UDP which only TCP has."""
+        if self.transport is Transport.TCP:
+            return
+        if self.sources.strategy is Strategy.REUSEADDR:
+            message = (
+                "with SO_REUSEADDR the kernel gives one UDP port to several sockets, and the last hears for all; "
+                "write late-range, late, bind, kernel, explicit, reuseport or exclusive"
+            )
+            raise wrong_at(("sources", "strategy"), message)
+        if self.tls:
+            raise wrong_at(("tls",), "TLS goes over TCP; leave tls out, or write transport: tcp", "wrong_key")
+        if self.close is not CloseMode.FIN:
+            raise wrong_at(("close",), "UDP has no way to close but one; leave close out", "wrong_key")
+        if self.probes:
+            raise wrong_at(("probes",), "probes make connections of TCP; leave them out", "wrong_key")
+        if self.traffic and protocols.own_connector(self.traffic.protocol):
+            raise wrong_at(("protocol",), f"{self.traffic.protocol} goes over TCP; leave transport out")
+        size = self.traffic.options.get("size", 0) if self.traffic.protocol == "echo" else 0
+        if size > DATAGRAM_BYTES_MAX:
+            raise wrong_at(("protocol", "size"), f"a datagram has room for {DATAGRAM_BYTES_MAX:,} bytes; write less")
+        for index, spec in enumerate(self.targets):
+            for key in ("backlog", "accept", "accept_after_s"):
+                if key in spec.model_fields_set:
+                    where = ("targets", index, key.removesuffix("_s"))
+                    raise wrong_at(where, "UDP accepts nothing; leave it out", "wrong_key")
+            manners = spec.targets(("::1",))[0].manners  # the same at whatever address
+            plain = replace(manners, speaks=Speaks.ECHO, drop=0.0) == Manners()
+            if not plain or manners.speaks is Speaks.HTTP:
+                message = "a sink of UDP sends back what it gets, or nothing, or drops a share; leave the rest out"
+                raise wrong_at(("targets", index), message)
+
+    def _engine_is_sound(self) -> None:
+        if self.engine is Engine.EPOLL:
+            return
+        for key, said in (
+            ("churn", self.churn is not None),
+            ("heartbeat", self.heartbeat is not None),
+            ("protocol", bool(self.protocol)),
+            ("tls", self.tls is not None),
+            ("transport", self.transport is not Transport.TCP),
+        ):
+            if said:
+                message = f"engine io_uring holds connections that carry nothing; leave {key} out, or write epoll"
+                raise wrong_at(("engine",), message)
+
+    def _churn_is_sound(self) -> None:
+        if self.churn is None:
+            if self.connections is None:
+                message = "connections is missing; add connections: 100000, or churn: {duration: 10s}"
+                raise wrong_at(("connections",), message)
+            if self.close is CloseMode.TARGET and not all(target.sink for target in self.targets):
+                message = "only a sink of ours closes held connections when told to; write sink: true at every target"
+                raise wrong_at(("close",), message)
+            return
+        for key, said, instead in (
+            ("connections", self.connections is not None, "churn.concurrency says how many are open at a time"),
+            ("hold", "hold_s" in self.model_fields_set, "churn.duration says how long it goes on"),
+            ("heartbeat", self.heartbeat is not None, "protocol has each of them send something"),
+        ):
+            if said:
+                raise wrong_at((key,), f"{key} is for connections that are held; {instead}", "wrong_key")
+        if self.churn.exchanges > 1 and not self.protocol:
+            message = "tcp has no exchanges; add protocol: echo, or another, or leave exchanges out"
+            raise wrong_at(("churn", "exchanges"), message, "wrong_key")
+        for index, probe in enumerate(self.probes):
+            if probe.when is ProbeWhen.HOLD:
+                raise wrong_at(("probes", index, "when"), "churn holds nothing; write after")
+        if self.arrival:
+            count = due_within(self.arrival.stages, self.churn.duration_s)
+            if not 1 <= count <= CONNECTIONS_MAX:
+                message = f"{count:,} connections are due in that time; write a duration for 1 to {CONNECTIONS_MAX:,}"
+                raise wrong_at(("churn", "duration"), message)
+
+    def _cable_is_sound(self) -> None:
+        """That both ends of a veth lab have addresses of their own, and nothing is expected of anybody else."""
+        if self.lab is None or not self.has_cable:
+            return
+        if self.sources.interfaces:
+            message = "a veth lab has no interface that you know; write addresses of 198.18.0.0/15"
+            raise wrong_at(("sources", "addresses"), message)
+        for block in self.sources.blocks:
+            if not _within(block, VETH_NETWORKS):
+                raise wrong_at(("sources", "addresses"), _NOT_VETH)
+        for index, address in self._literal_targets:
+            if not _within(units.block(address), VETH_NETWORKS):
+                raise wrong_at(("targets", index, "address"), _NOT_VETH)
+        for index, target in enumerate(self.targets):
+            if not target.sink:
+                message = "nobody else lives at the other end of a veth lab; write sink: true"
+                raise wrong_at(("targets", index), message)
+        for index, address in self._literal_targets:
+            if self.misfit(address):
+                raise wrong_at(("targets", index, "address"), self.misfit(address))
+        for key, said in (("fallback", self.lab.fallback is not Fallback.NONE), ("probes", bool(self.probes))):
+            if said:
+                where = ("lab", key) if key == "fallback" else (key,)
+                raise wrong_at(where, f"{key} goes with topology loopback only; leave it out", "wrong_key")
+
+    @property
+    def has_cable(self) -> bool:
+        """Whether load and sinks are to live in two namespaces with a cable between them."""
+        return self.lab is not None and self.lab.topology is Topology.VETH
+
+    @property
+    def _literal_targets(self) -> list[tuple[int, str]]:
+        """Of each target that is not given by name, its place in the list and its address."""
+        return [(index, at) for index, target in enumerate(self.targets) if (at := target.destination.address)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The host names among the targets, each once, in order."""
+        return tuple(dict.fromkeys(name for target in self.targets if (name := target.destination.name)))
+
+    def resolved(self, answers: Mapping[str, Sequence[str]]) -> Scenario:
+        """The same scenario, once its names have addresses: so many for each of `names`, in this order."""
+        known = self.model_copy()
+        known._addresses = {name: tuple(addresses) for name, addresses in answers.items()}
+        return known
+
+    @property
+    def every_target(self) -> tuple[Target, ...]:
+        """Every address and port that connections go to, in the order of `targets`; of names as `resolved` has them.
+
+        Raises: KeyError for a name that nobody has resolved.
+        """
+        return tuple(
+            target
+            for spec in self.targets
+            for target in spec.targets(
+                self._addresses[spec.destination.name] if spec.destination.name else (spec.destination.address,)
+            )
+        )
+
+    def misfit(self, address: str) -> str:
+        """Why nothing at this address can be a target in the lab of this scenario; empty where there is no reason."""
+        block = units.block(address)
+        if self.has_cable:
+            if not _within(block, VETH_NETWORKS):
+                return _NOT_VETH
+            if address in self._source_set:
+                return "this address stands on the other end already, in sources.addresses; change one"
+        elif self.lab and self.lab.fallback is Fallback.HOST:
+            if not block.within(LOOPBACK):
+                return "fallback: host keeps to 127.0.0.0/8; change the target, or write none"
+        elif self.lab and not _within(block, (str(LOOPBACK), "::1/128")):
+            return "a loopback lab leads nowhere but to 127.0.0.0/8 and ::1; change the target, or leave lab out"
+        return ""
+
+    @cached_property
+    def _source_set(self) -> frozenset[str]:
+        return frozenset(self.sources.expanded)
+
+    @property
+    def lab_networks(self) -> tuple[str, ...]:
+        """Networks (CIDR) that lead nowhere but into the lab."""
+        return VETH_NETWORKS if self.has_cable else ()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What each connection carries; a heartbeat needs something to send."""
+        return Traffic("echo") if self.heartbeat and not self.protocol else self.protocol
+
+    @property
+    def most_open(self) -> int:
+        """How many connections may be open at a time."""
+        return self.churn.concurrency if self.churn else self.connections or 0
+
+    @property
+    def expects_failure(self) -> bool:
+        """Whether `expect` names a failure, so that running into a wall is what the scenario is for."""
+        return any(expectation.names_a_failure for expectation in self.expect)
+
+    def _probes_are_sound(self) -> None:
+        if self.probes and (self.lab is None or self.lab.fallback is Fallback.HOST):
+            message = "probes are for labs, where they are in nobody's way; add lab: {}, without fallback: host"
+            raise wrong_at(("probes",), message, "wrong_key")
+        seen: dict[str, int] = {}
+        for index, probe in enumerate(self.probes):
+            if (first := seen.setdefault(probe.name, index)) != index:
+                raise wrong_at(("probes", index, "name"), f"probes.{first} has that name already; choose another")
+            first_address = self.targets[0].destination.address
+            target = str(probe.target or self.targets[0].destination)
+            address = probe.target.address if probe.target else first_address
+            if probe.source and address and (":" in probe.source) != (":" in address):
+                message = f"{probe.source} and the target {target} are not of one family; change one"
+                raise wrong_at(("probes", index, "source"), message)
+
+    def probe(self, spec: ProbeSpec, port_range: PortRange) -> Probe:
+        """A probe with its defaults filled in: the first target, the whole of ip_local_port_range.
+
+        Of a target that is given by name, the first address of the family of the probe's source.
+        """
+        ends = [target.endpoint for target in self.every_target]
+        first = next((end for end in ends if not spec.source or (":" in spec.source) == (":" in end.address)), ends[0])
+        return Probe(
+            name=spec.name,
+            when=spec.when,
+            kind=spec.kind,
+            count=spec.count,
+            strategy=spec.strategy,
+            source=spec.source or "",
+            target=spec.target or first,
+            sink=spec.sink,
+            ports=spec.ports or port_range,
+            uid=spec.uid,
+            reuseaddr=spec.reuseaddr,
+        )

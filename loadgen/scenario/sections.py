@@ -1,0 +1,341 @@
+"""The parts of a scenario: lab, sources, targets, probes, arrival, churn; each says what is allowed in it.
+
+Names in YAML are the words of the field (`hold: 30s`), names in Python carry the unit (`hold_s`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any, Final, cast
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from loadgen import model
+from loadgen.model import Endpoint, ProbeKind, ProbeWhen, Strategy, Topology
+from loadgen.scenario import units
+from loadgen.scenario.fields import (
+    ADDRESSES_MAX,
+    CONNECTIONS_MAX,
+    STAGES_MAX,
+    WEIGHT_MAX,
+    Addresses,
+    Duration,
+    Model,
+    Ports,
+    Rate,
+    address_text,
+    check_count,
+    destination_text,
+    endpoint_text,
+    items,
+    within,
+    wrong_at,
+)
+from loadgen.scenario.sinks import SinkField
+from loadgen.scenario.units import Block, Destination
+
+_SYSCTL: Final = r"net(\.[A-Za-z0-9_-]+)+"
+
+
+class Fallback(StrEnum):
+    """What to do where namespaces are forbidden: `none` gives up, `host` uses the host's own loopback."""
+
+    NONE = "none"
+    HOST = "host"
+
+
+class Lab(Model):
+    """A throwaway network namespace to run in; nothing of it is left afterwards."""
+
+    topology: Topology = Field(
+        Topology.LOOPBACK, description="loopback: one namespace; veth: two, with a virtual cable between them"
+    )
+    sysctls: dict[str, str | int] = Field(
+        {},
+        description="net.* settings inside the lab",
+        examples=[{"net.ipv4.ip_local_port_range": "1024 65535"}],
+    )
+    fallback: Fallback = Field(
+        Fallback.NONE,
+        description="where namespaces are forbidden: give up, or use the host's own 127.0.0.0/8",
+    )
+
+    @field_validator("sysctls", mode="before")
+    @classmethod
+    def _only_namespaced(cls, value: object) -> object:
+        for key, setting in value.items() if isinstance(value, dict) else ():
+            if not re.fullmatch(_SYSCTL, key):
+                message = "only settings of a network namespace can be set; write net.ipv4.NAME or the like"
+                raise wrong_at((key,), message, "wrong_key")
+            if isinstance(setting, bool) or not isinstance(setting, (str, int)) or "\n" in str(setting):
+                raise wrong_at((key,), 'write a number or one line of text, for example "1024 65535"')
+        return value
+
+
+_PROBE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+def _probe_name(text: str) -> str:
+    if not re.fullmatch(_PROBE_NAME, text):
+        raise ValueError("write 1 to 64 letters, digits, underscores or hyphens, a letter or digit first")
+    return text
+
+
+def _one_address(text: str) -> str:
+    if units.is_interface(text) or "/" in text or "-" in text:
+        raise ValueError("write one address, as 127.0.0.3")
+    return model.canonical_address(address_text(text))
+
+
+class Sources(Model):
+    """Where connections come from, and who chooses their source ports."""
+
+    addresses: Addresses = Field(
+        description=f"addresses, CIDR, ranges a-b or interface names; {ADDRESSES_MAX:,} addresses at most",
+        examples=["127.0.0.2-9", ["10.0.0.0/28", "fd00::1-fd00::ff", "eth0"]],
+    )
+    strategy: Strategy = Field(Strategy.LATE_RANGE, description="who chooses the source port, and when")
+    ports: Ports | None = Field(
+        None, description="source ports; left out: ip_local_port_range", examples=["1024-65535"]
+    )
+    freebind: StrictBool = Field(
+        False, description="whether addresses need only be routed to this host, and be on none of its interfaces"
+    )
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The interface names, in order; whoever runs on the host finds their addresses."""
+        return tuple(dict.fromkeys(text for text in self.addresses if units.is_interface(text)))
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The literal addresses, not expanded; they may overlap."""
+        return tuple(units.block(text) for text in self.addresses if not units.is_interface(text))
+
+    @cached_property
+    def expanded(self) -> tuple[str, ...]:
+        """Every literal address once, in order of first mention."""
+        return tuple(dict.fromkeys(address for block in self.blocks for address in block.addresses()))
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Sources:
+        try:
+            check_count(sum(block.count for block in self.blocks))
+        except ValueError as error:
+            raise wrong_at(("addresses",), str(error)) from None
+        if self.freebind and self.strategy is Strategy.KERNEL:
+            message = "freebind is for strategies that bind an address, and kernel does not; leave it out"
+            raise wrong_at(("freebind",), message, "wrong_key")
+        return self
+
+
+class TargetSpec(Model):
+    """A destination: one for each of its ports, and for each address that its name has."""
+
+    address: Annotated[str, AfterValidator(destination_text)] = Field(
+        description="address or host name, and port or range of ports",
+        examples=["127.0.0.1:9000", "[::1]:9000-9009", "redis.internal:6379"],
+    )
+    weight: StrictInt = Field(
+        1, ge=1, le=WEIGHT_MAX, description="its share of the connections, beside the weights of the others"
+    )
+    sink_spec: SinkField = Field(
+        cast(Any, False),
+        alias="sink",
+        description="whether loadgen itself listens there, or how it treats those who connect",
+        examples=[True, {"speaks": "http", "delay": "50ms"}],
+    )
+    backlog: StrictInt | None = Field(
+        None, ge=1, le=65_535, description="what the sink gives to listen(); left out: the most", examples=[128]
+    )
+    accept: StrictBool = Field(True, description="whether the sink accepts what it listens for")
+    accept_after_s: Annotated[Duration, AfterValidator(within("0s", "1h"))] = Field(
+        cast(Any, "0s"), alias="accept_after", description="duration until the sink begins to accept", examples=["2s"]
+    )
+
+    @property
+    def sink(self) -> bool:
+        """Whether loadgen itself listens there."""
+        return self.sink_spec is not None
+
+    @cached_property
+    def destination(self) -> Destination:
+        """The host and its ports."""
+        return units.destination(self.address)
+
+    def targets(self, addresses: Sequence[str]) -> tuple[model.Target, ...]:
+        """The same as the plan knows it, at each of these addresses and each of its ports."""
+        ports, name = self.destination.ports, self.destination.name
+        return tuple(
+            model.Target(
+                Endpoint(address, port),
+                self.sink,
+                self.backlog,
+                float(self.accept_after_s) if self.accept else None,
+                self.sink_spec.manners if self.sink_spec else model.Manners(),
+                weight=self.weight,
+                host=name,
+            )
+            for address in addresses
+            for port in range(ports.low, ports.high + 1)
+        )
+
+    @model_validator(mode="after")
+    def _only_of_a_sink(self) -> TargetSpec:
+        for key, said in (
+            ("backlog", self.backlog is not None),
+            ("accept", not self.accept),
+            ("accept_after", bool(self.accept_after_s)),
+        ):
+            if said and not self.sink:
+                raise wrong_at((key,), f"{key} is about a sink of ours; write sink: true, or leave it out", "wrong_key")
+        if self.accept_after_s and not self.accept:
+            raise wrong_at(("accept_after",), "accept: false never begins; write one of the two", "wrong_key")
+        if self.sink_spec and self.sink_spec.model_fields_set and not self.accept:
+            raise wrong_at(("accept",), "a sink that never accepts has no other manners; write sink: true", "wrong_key")
+        return self
+
+
+class ProbeSpec(Model):
+    """A small experiment by somebody else in the same lab, while the load is held or after it."""
+
+    name: Annotated[
+        str, AfterValidator(_probe_name), WithJsonSchema({"type": "string", "pattern": f"^{_PROBE_NAME}$"})
+    ] = Field(description="names its result, probes.NAME", examples=["somebody-else"])
+    when: ProbeWhen = Field(description="hold: just before the load is closed; after: once it is", examples=["hold"])
+    kind: ProbeKind = Field(ProbeKind.CONNECT, description="what it tries")
+    count: StrictInt = Field(1, ge=1, le=1_000, description="connections to try", examples=[20])
+    strategy: Strategy = Field(Strategy.KERNEL, description="who chooses the source port, and when")
+    source: Annotated[str, AfterValidator(_one_address)] | None = Field(
+        None, description="source address, where the strategy binds one", examples=["127.0.0.3"]
+    )
+    address: Annotated[str, AfterValidator(endpoint_text)] | None = Field(
+        None,
+        alias="target",
+        description="literal address and port; left out: the first target",
+        examples=["127.0.0.1:9000"],
+    )
+    sink: StrictBool = Field(False, description="whether the probe listens at its target itself")
+    ports: Ports | None = Field(None, description="source ports, or the port to listen on", examples=["40000-40019"])
+    uid: StrictInt | None = Field(None, ge=0, le=4_294_967_294, description="user to become first", examples=[65534])
+    reuseaddr: StrictBool = Field(False, description="whether listeners set SO_REUSEADDR")
+
+    @property
+    def target(self) -> Endpoint | None:
+        """Where it goes, if it says so."""
+        return units.endpoint(self.address) if self.address else None
+
+    @model_validator(mode="after")
+    def _says_what_it_takes(self) -> ProbeSpec:
+        connects = self.kind is ProbeKind.CONNECT
+        if not connects:
+            if self.ports is None or len(self.ports) > 1:
+                raise wrong_at(("ports",), f"a probe of kind {self.kind} listens on one port; write ports: 9100")
+            for key in ("count", "strategy", "source", "sink"):
+                if key in self.model_fields_set:
+                    raise wrong_at((key,), f"a probe of kind {self.kind} has no {key}; leave it out", "wrong_key")
+        elif self.reuseaddr:
+            raise wrong_at(("reuseaddr",), "reuseaddr is about listeners; leave it out", "wrong_key")
+        elif self.strategy is Strategy.KERNEL and (self.source or self.ports):
+            key = "source" if self.source else "ports"
+            raise wrong_at((key,), f"strategy kernel chooses by itself; leave {key} out, or write late", "wrong_key")
+        elif self.strategy is not Strategy.KERNEL and self.source is None:
+            raise wrong_at(("strategy",), f"strategy {self.strategy} binds an address; add source: 127.0.0.2")
+        elif self.ports and not self.strategy.slices_ports:
+            raise wrong_at(("ports",), f"strategy {self.strategy} cannot keep to ports; leave them out", "wrong_key")
+        return self
+
+
+class StageSpec(Model):
+    """A stretch of the arrival schedule; the rate goes in a straight line."""
+
+    rate_start_per_s: Rate | None = Field(
+        None,
+        alias="from",
+        description="rate; left out: where the stage before ended, 0 at first",
+        examples=["0/s"],
+    )
+    rate_end_per_s: Rate = Field(alias="to", description="rate", examples=["20000/s"])
+    duration_s: Annotated[Duration, AfterValidator(within("1ms", "8760h"))] = Field(
+        alias="over", description="duration, 1ms to 8760h", examples=["30s"]
+    )
+
+
+class Arrival(Model):
+    """When connections are due: a rate with a ramp before it, or a list of stages."""
+
+    rate_per_s: Rate | None = Field(
+        None, alias="rate", description="connections due per s, min or h", examples=["20000/s"]
+    )
+    ramp_s: Annotated[Duration, AfterValidator(within("0s", "8760h"))] = Field(
+        cast(Any, "0s"), alias="ramp", description="duration of the climb from 0 to the rate", examples=["5s"]
+    )
+    written: Annotated[tuple[StageSpec, ...], AfterValidator(items(STAGES_MAX))] | None = Field(
+        None, alias="stages", examples=[[{"to": "20000/s", "over": "30s"}]]
+    )
+
+    @property
+    def stages(self) -> tuple[model.Stage, ...]:
+        """The schedule; its last stage stays at the last rate until every connection is due."""
+        if self.rate_per_s is not None:
+            climb = (model.Stage(0.0, self.rate_per_s, self.ramp_s),) if self.ramp_s else ()
+            return (*climb, model.Stage(self.rate_per_s, self.rate_per_s, None))
+        stages: list[model.Stage] = []
+        rate = 0.0
+        for stage in self.written or ():
+            start = rate if stage.rate_start_per_s is None else stage.rate_start_per_s
+            rate = stage.rate_end_per_s
+            stages.append(model.Stage(start, rate, stage.duration_s))
+        return (*stages, model.Stage(rate, rate, None))
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Arrival:
+        if (self.rate_per_s is None) == (self.written is None):
+            raise wrong_at((), "write either rate (and ramp) or stages")
+        if self.written is not None and self.ramp_s:
+            raise wrong_at(("ramp",), "ramp goes with rate; write a first stage instead")
+        if self.rate_per_s == 0:
+            raise wrong_at(("rate",), "write a rate above 0/s, or nothing ever arrives")
+        if self.written and self.written[-1].rate_end_per_s == 0:
+            message = "the last rate must be above 0/s, because it stays until every connection is due"
+            raise wrong_at(("stages", len(self.written) - 1, "to"), message)
+        return self
+
+
+class HeartbeatSpec(Model):
+    """Held connections that show they are alive by an exchange now and then."""
+
+    every_s: Annotated[Duration, AfterValidator(within("100ms", "1h"))] = Field(
+        alias="every", description="how often each of them sends", examples=["1s"]
+    )
+    share: Annotated[
+        float,
+        BeforeValidator(units.share),
+        WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$"}),
+    ] = Field(cast(Any, "100%"), description="of the held connections", examples=["1%"])
+
+
+class ChurnSpec(Model):
+    """Connections that are closed as soon as they have done their work, and replaced, for a duration."""
+
+    duration_s: Annotated[Duration, AfterValidator(within("100ms", "8760h"))] = Field(
+        alias="duration", description="how long to go on", examples=["10s"]
+    )
+    concurrency: StrictInt = Field(
+        64, ge=1, le=CONNECTIONS_MAX, description="connections open at a time, at most; without arrival: all the time"
+    )
+    exchanges: StrictInt = Field(
+        1, ge=1, le=1_000_000, description="how many each makes before the close, where protocol has any", examples=[10]
+    )

@@ -1,0 +1,1 @@
+"""The other side of the connections: processes that accept, answer and count."""

@@ -1,0 +1,222 @@
+"""One chart for each figure of a matrix, drawn as SVG without a script: a row per cell, a dot per run.
+
+Every position is an attribute, because the Content-Security-Policy of the page leaves no room for style="". Across, a
+position is a share of the width and down it is pixels: so text is as large on a phone as on a wide screen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from markupsafe import Markup
+
+from loadgen import format as fmt
+from loadgen.results.measures import Measure, Unit
+
+#: From this ratio of the highest to the lowest value on the axis is logarithmic.
+WIDE: Final = 100.0
+#: With more cells than this the rows are thin, and only the first of a group has its name beside it.
+ROOMY_MAX: Final = 30
+#: More groups than this need no line between them, and would be all lines.
+GROUPS_RULED_MAX: Final = 16
+#: Pixels: a row, all thin rows together, a line of text, above the rows and below them.
+_ROW, _THIN_ROWS, _LINE, _TOP, _BOTTOM = 22, 660, 14, 6, 24
+_THIN_ROW_MIN: Final = 4
+#: Per cent of the width of the plot: where zero stands beside a logarithmic axis, and where the axis begins and ends.
+_ZERO, _FIRST, _LAST = 3.0, 14.0, 95.0
+#: More labels than this touch each other on a phone.
+_LABELS_MAX: Final = 4
+_CHARACTERS_MAX: Final = 60
+
+_SHOWN: Final[Mapping[Unit, Callable[[object], str]]] = {
+    Unit.COUNT: fmt.count,
+    Unit.PER_S: fmt.rate,
+    Unit.US: fmt.latency,
+    Unit.S: fmt.seconds,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of one cell; None where there is none.
+
+    name: the settings with their keys. values: without them, which are the same in every row; rows next to each other
+    that begin with the same one are a group. runs: the figure of each complete run. predicted: what was foretold.
+    """
+
+    cell: int
+    name: str
+    values: Sequence[str]
+    runs: Sequence[float]
+    median: float | None
+    predicted: float | None = None
+
+    @property
+    def known(self) -> list[float]:
+        """Everything that needs a place on the axis."""
+        return [value for value in (*self.runs, self.median, self.predicted) if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """From left to right: decades when the values lie far apart, else round steps from zero."""
+
+    marks: Sequence[float]
+    logarithmic: bool
+    #: Whether a logarithmic axis has a place for zero before it.
+    zero: bool = False
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Axis:
+        """That on which all these have a place; none of them is below 0."""
+        positive = [value for value in values if value > 0]
+        high = max(positive, default=1.0)
+        if high / min(positive, default=1.0) <= WIDE:
+            return cls(_steps(high), logarithmic=False)
+        return cls(_decades(min(positive), high), logarithmic=True, zero=len(positive) < len(values))
+
+    def place(self, value: float) -> float:
+        """Where a value is, in per cent of the width of the plot."""
+        left = _FIRST if self.zero else _ZERO
+        if not self.logarithmic:
+            return left + (_LAST - left) * value / self.marks[-1]
+        if value <= 0:
+            return _ZERO
+        first, last, at = map(math.log10, (self.marks[0], self.marks[-1], value))
+        return left + (_LAST - left) * (at - first) / (last - first)
+
+    def labelled(self) -> list[float]:
+        """The marks that have their value below them."""
+        every = math.ceil(len(self.marks) / _LABELS_MAX)
+        return [*([0.0] if self.zero else []), *self.marks[::every]]
+
+
+def chart(measure: Measure, title: str, rows: Sequence[Row]) -> Markup:
+    """A dot per run, a bar at the median, an upright line at what was foretold.
+
+    measure: whose figures these are. rows: one for each cell, in the order of the matrix.
+    """
+    axis = Axis.of([value for row in rows for value in row.known])
+    roomy = len(rows) <= ROOMY_MAX
+    pitch = _ROW if roomy else max(_THIN_ROWS // len(rows), _THIN_ROW_MIN)
+    bottom = _TOP + pitch * len(rows)
+    named = _named(rows, pitch)
+    plot, names, values = [_grid(axis, measure.unit, bottom)], [], []
+    rules = [_TOP + pitch * n for n in named] if not roomy and len(named) <= GROUPS_RULED_MAX else []
+    for n, row in enumerate(rows):
+        y = _TOP + pitch * (n + 0.5)
+        plot.append(_marks(axis, row, y, min(pitch, _ROW), _said(row, measure.unit)))
+        if n in named:
+            names.append(Markup('<text y="{:g}">{} <tspan x="26">{}</tspan></text>').format(y + 4, row.cell, named[n]))
+        if roomy:
+            values.append(Markup('<text x="100%" y="{:g}">{}</text>').format(y + 4, shown(row.median, measure.unit)))
+    return Markup(
+        '<svg class="dots" height="{0}" role="img" aria-label="{1}">{6}'
+        '<svg class="names" width="33%" height="{0}">{2}</svg>'
+        '<svg class="plot" x="35%" width="{3}%" height="{0}">{4}</svg>'
+        '<svg class="values" x="84%" width="16%" height="{0}">{5}</svg></svg>'
+    ).format(
+        bottom + _BOTTOM,
+        _label(title, axis, rows, measure.unit),
+        Markup("").join(names),
+        49 if roomy else 62,
+        Markup("").join(plot),
+        Markup("").join(values),
+        Markup("").join(Markup('<line class="grid" x2="100%" y1="{0}" y2="{0}"/>').format(y) for y in rules),
+    )
+
+
+def shown(value: object, unit: Unit) -> str:
+    """A figure with its unit."""
+    return _SHOWN.get(unit, fmt.count)(value)
+
+
+def tick(value: float, unit: Unit) -> str:
+    """A round number, as short as it can be: 10 k/s, 2 ms."""
+    sizes = ((1e6, " s"), (1e3, " ms"), (1.0, " µs")) if unit is Unit.US else ((1e6, " M"), (1e3, " k"), (1.0, ""))
+    size, name = next((one for one in sizes if value >= one[0]), sizes[-1])
+    return f"{value / size:g}{name}" + ("/s" if unit is Unit.PER_S else "")
+
+
+def _grid(axis: Axis, unit: Unit, bottom: int) -> Markup:
+    lines = [
+        Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1}" y2="{2}"/>').format(x, _TOP, bottom)
+        for x in map(axis.place, [*([0.0] if axis.zero else []), *axis.marks])
+    ]
+    lines += [
+        Markup('<text class="tick" x="{:.2f}%" y="{}">{}</text>').format(
+            axis.place(mark), bottom + 16, tick(mark, unit)
+        )
+        for mark in axis.labelled()
+    ]
+    return Markup("").join(lines)
+
+
+def _marks(axis: Axis, row: Row, y: float, height: int, said: str) -> Markup:
+    upright = '<line class="{0}" x1="{1:.2f}%" x2="{1:.2f}%" y1="{2:g}" y2="{3:g}"/>'
+    parts = [Markup("<title>{}</title>").format(said)]
+    if row.predicted is not None:
+        x, half = axis.place(row.predicted), 0.45 * height
+        parts.append(Markup(upright).format("predicted", x, y - half, y + half))
+    if row.median is not None:
+        x, half = axis.place(row.median), 0.33 * height
+        parts.append(Markup(upright).format("median", x, y - half, y + half))
+    radius = min(0.4 * height, 4.0)
+    parts += [
+        Markup('<circle class="run" cx="{:.2f}%" cy="{:g}" r="{:g}"/>').format(axis.place(value), y, radius)
+        for value in row.runs
+    ]
+    return Markup("<g>{}</g>").format(Markup("").join(parts))
+
+
+def _named(rows: Sequence[Row], pitch: int) -> dict[int, str]:
+    """What stands beside which row: its values, or of thin rows the one that a group has in common."""
+    if pitch >= _LINE:
+        return {n: _short(", ".join(row.values)) for n, row in enumerate(rows)}
+    found: dict[int, str] = {}
+    for first, group in itertools.groupby(range(len(rows)), lambda n: rows[n].values[:1]):
+        start = next(group)
+        if not found or pitch * (start - max(found)) >= _LINE:
+            found[start] = _short(", ".join(first))
+    return found
+
+
+def _label(title: str, axis: Axis, rows: Sequence[Row], unit: Unit) -> str:
+    """The chart for whoever cannot see it: every median, or of many cells the lowest and the highest."""
+    known = sorted((row.median, row.cell) for row in rows if row.median is not None)
+    if len(known) <= ROOMY_MAX:
+        said = "; ".join(f"cell {row.cell} {shown(row.median, unit)}" for row in rows if row.median is not None)
+    else:
+        (low, lowest), (high, highest) = known[0], known[-1]
+        said = f"from {shown(low, unit)} in cell {lowest} to {shown(high, unit)} in cell {highest}"
+    scale = "a logarithmic axis" if axis.logarithmic else "an axis from zero"
+    return f"{title} of each cell, a dot per run on {scale}; medians: {said or 'none'}"
+
+
+def _said(row: Row, unit: Unit) -> str:
+    """A row in full, for whoever points at it."""
+    runs = ", ".join(shown(value, unit) for value in row.runs) or "no complete run"
+    predicted = "" if row.predicted is None else f"; predicted {shown(row.predicted, unit)}"
+    return fmt.visible(f"cell {row.cell} {row.name}: median {shown(row.median, unit)} of {runs}{predicted}")
+
+
+def _short(values: str) -> str:
+    seen = fmt.visible(values)
+    return seen if len(seen) <= _CHARACTERS_MAX else f"{seen[: _CHARACTERS_MAX - 1]}…"
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Powers of ten from below `low` to above `high`."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    return [10.0**power for power in range(first, max(last, first + 1) + 1)]
+
+
+def _steps(high: float) -> list[float]:
+    """Round numbers from 0 to `high` or just above it."""
+    size = 10.0 ** math.floor(math.log10(high))
+    step = next(size * share for share in (0.2, 0.5, 1.0, 2.0, 5.0) if high / (size * share) <= _LABELS_MAX)
+    return [step * n for n in range(math.ceil(high / step - 1e-9) + 1)]

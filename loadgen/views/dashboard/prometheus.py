@@ -1,0 +1,246 @@
+"""What Prometheus is told: every metric, in one table, and its values from what is known of the run at that moment.
+
+Labels are bounded: kinds of errors by what a worker can tell apart, sources by `SOURCES_MAX`. Counters are those of
+this process and go on over the runs of a matrix. Sources are gauges: which of them are the fullest changes, and a
+counter that comes and goes would go backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from loadgen.model import Phase
+from loadgen.results import histogram
+from loadgen.views.dashboard.totals import sides
+from loadgen.views.dashboard.watched import Watched
+from loadgen.views.live.occupancy import Filling
+
+CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
+#: The fullest have a label of their own, the rest is "other".
+SOURCES_MAX: Final = 20
+OTHER: Final = "other"
+#: Upper bounds of a histogram's buckets: 1, 2.5, 5 in each decade from 10 microseconds to 10 seconds.
+BUCKETS_S: Final = (*(round(m * 10.0**e, 7) for e in range(-5, 1) for m in (1, 2.5, 5)), 10.0)
+
+_KINDS: Final = ("lateness", "connect", "arrival", "handshake", "exchange")
+
+#: Label values and the value they stand with.
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric. labels: their names. read: its samples now; of a histogram there are its kinds instead."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    read: Callable[[Watched], Samples] | None = None
+    #: Names of the histograms in `Totals`.
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """As the exposition format calls it."""
+        return "histogram" if self.read is None else "counter" if self.name.endswith("_total") else "gauge"
+
+
+def _counted(name: str) -> Callable[[Watched], Samples]:
+    return lambda watched: [((), watched.totals.of((name,)))]
+
+
+def _field(*keys: str) -> Callable[[Watched], Samples]:
+    """A number of the latest line, where it has one."""
+
+    def read(watched: Watched) -> Samples:
+        value: object = watched.line
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return [((), float(value))] if isinstance(value, int | float) else []
+
+    return read
+
+
+def _run(watched: Watched) -> Samples:
+    plan = watched.plan
+    if plan:
+        yield (plan.name, watched.place, plan.strategy.value, plan.traffic.protocol, plan.transport.value), 1
+
+
+def _phases(watched: Watched) -> Samples:
+    if watched.line:
+        yield from (((phase.value,), float(watched.line["phase"] == phase)) for phase in Phase)
+
+
+def _planned(watched: Watched) -> Samples:
+    if watched.plan:
+        yield (), watched.plan.connections
+
+
+def _ceiling(watched: Watched) -> Samples:
+    if watched.plan and watched.plan.ceiling and watched.plan.ceiling.per_s is not None:
+        yield (), watched.plan.ceiling.per_s
+
+
+def _errors(watched: Watched) -> Samples:
+    return [(key[1:], count) for key, count in sorted(watched.totals.now().items()) if key[0] == "error"]
+
+
+def _filling(of: Callable[[Filling], int]) -> Callable[[Watched], Samples]:
+    """Something of the fullest sources, and of all others together."""
+
+    def read(watched: Watched) -> Samples:
+        if watched.spaces is None or watched.line is None:
+            return
+        found = watched.spaces.occupancy(watched.line["pairs"], len(watched.spaces)).fullest
+        # By steps of 5 % and then by name: the same stay among the fullest, and no new series come up all the time.
+        calm = sorted(found, key=lambda filling: (-int(filling.share * 20), filling.name))
+        for filling in calm[:SOURCES_MAX]:
+            yield (filling.name,), of(filling)
+        if rest := calm[SOURCES_MAX:]:
+            yield (OTHER,), sum(map(of, rest))
+
+    return read
+
+
+def _workers(watched: Watched) -> Samples:
+    if watched.line:
+        yield from (((state,), watched.line["workers"][state]) for state in ("alive", "stalled"))
+
+
+def _time_wait(watched: Watched) -> Samples:
+    for side, kernel in sides(watched.line).items() if watched.line else ():
+        if "sockstat.tcp_tw" in kernel.get("now", {}):
+            yield (side,), kernel["now"]["sockstat.tcp_tw"]
+
+
+def _kernel(name: str) -> Callable[[Watched], Samples]:
+    return lambda watched: [
+        ((key[1],), value)
+        for key, value in sorted(watched.totals.now().items())
+        if key[0] == "kernel" and key[2] == name
+    ]
+
+
+METRICS: Final = (
+    Described(
+        "loadgen_run_info",
+        "The run that is on its way; always 1.",
+        ("scenario", "place", "strategy", "protocol", "transport"),
+        _run,
+    ),
+    Described("loadgen_phase", "1 for the phase that the run is in, 0 for the others.", ("phase",), _phases),
+    Described("loadgen_elapsed_seconds", "Time since the run began.", (), _field("t_s")),
+    Described("loadgen_connections_planned", "Connections to open; in churn, at a time.", (), _planned),
+    Described("loadgen_connections_open", "Connections that are open.", (), _field("open")),
+    Described("loadgen_connections_in_flight", "Attempts without an answer yet.", (), _field("in_flight")),
+    Described("loadgen_attempts_started_total", "Attempts to connect.", (), _counted("started")),
+    Described("loadgen_attempts_failed_total", "Attempts that ended in an error.", (), _counted("failed")),
+    Described("loadgen_attempts_not_started_total", "Attempts due but never begun.", (), _counted("not_started")),
+    Described("loadgen_connections_established_total", "Attempts that succeeded.", (), _counted("established")),
+    Described("loadgen_connections_closed_total", "Connections that ended as planned.", (), _counted("closed")),
+    Described("loadgen_connections_lost_total", "Connections that the other side closed.", (), _counted("lost")),
+    Described("loadgen_ports_retried_total", "Ports that were found taken and passed over.", (), _counted("retried")),
+    Described(
+        "loadgen_errors_total",
+        "Failures and losses by what the kernel said and what it means.",
+        ("syscall", "errno", "outcome"),
+        _errors,
+    ),
+    Described("loadgen_heartbeats_sent_total", "Requests on held connections.", (), _counted("beats")),
+    Described("loadgen_heartbeats_missed_total", "Heartbeats without an answer in time.", (), _counted("missed")),
+    Described("loadgen_replies_wrong_total", "Replies other than they should have been.", (), _counted("wrong")),
+    Described("loadgen_latency_seconds", "Latencies, to 0.4 %.", ("kind",), None, _KINDS),
+    Described("loadgen_event_loop_lag_seconds", "How late the event loops of the workers were.", (), None, ("lag",)),
+    Described(
+        "loadgen_source_open",
+        f"Open connections of the {SOURCES_MAX} fullest sources, and of all others.",
+        ("source",),
+        _filling(lambda filling: filling.open),
+    ),
+    Described(
+        "loadgen_source_capacity",
+        "The most that these can have open.",
+        ("source",),
+        _filling(lambda filling: filling.capacity),
+    ),
+    Described("loadgen_time_wait_sockets", "Sockets in TIME-WAIT.", ("side",), _time_wait),
+    Described("loadgen_time_wait_entered_total", "Sockets that came to TIME-WAIT.", ("side",), _kernel("TcpExt.TW")),
+    Described(
+        "loadgen_time_wait_recycled_total",
+        "Sockets that were taken out of TIME-WAIT early.",
+        ("side",),
+        _kernel("TcpExt.TWRecycled"),
+    ),
+    Described(
+        "loadgen_time_wait_overflows_total",
+        "Sockets for which TIME-WAIT had no room.",
+        ("side",),
+        _kernel("TcpExt.TCPTimeWaitOverflow"),
+    ),
+    Described("loadgen_predicted_ceiling_per_second", "What churn can reach for ever, if limited.", (), _ceiling),
+    Described("loadgen_sink_open", "Connections open at the sinks.", (), _field("sink", "open")),
+    Described("loadgen_sink_accepted_total", "Connections that the sinks accepted.", (), _counted("sink_accepted")),
+    Described("loadgen_workers", "Worker processes.", ("state",), _workers),
+    Described("loadgen_workers_cpu_seconds_total", "CPU time of the workers.", (), _counted("cpu_s")),
+)
+
+
+class Collector:
+    """What prometheus_client asks for its metrics."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric; one that has nothing to say has no samples."""
+        for described in METRICS:
+            yield self._family(described)
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing, so that registering reads no values."""
+        return iter(())
+
+    def _family(self, described: Described) -> Metric:
+        if described.read is None:
+            family = HistogramMetricFamily(described.name, described.help, labels=described.labels)
+            for kind in described.kinds:
+                if counts := self._watched.totals.histogram(kind):
+                    buckets, sum_s = cumulated(counts)
+                    family.add_metric([kind] if described.labels else [], buckets, sum_s)
+            return family
+        made: type[CounterMetricFamily | GaugeMetricFamily]
+        made = CounterMetricFamily if described.type == "counter" else GaugeMetricFamily
+        values = made(described.name, described.help, labels=described.labels)
+        for labels, value in described.read(self._watched):
+            values.add_metric(labels, value)
+        return values
+
+
+def exposition(watched: Watched) -> bytes:
+    """All of it in the text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector(watched))
+    return generate_latest(registry)
+
+
+def cumulated(counts: Mapping[str, int]) -> tuple[list[tuple[str, float]], float]:
+    """A sparse histogram in nanoseconds as Prometheus has one: (upper bound, how many up to there), and their sum in s.
+
+    A value counts as what its bucket is reported as, so one within 0.4 % of a bound may stand on its other side.
+    """
+    values_s = sorted((histogram.value_ns(int(bucket)) / 1e9, count) for bucket, count in counts.items())
+    found, below, at = [], 0, 0
+    for bound in BUCKETS_S:
+        while at < len(values_s) and values_s[at][0] <= bound:
+            below += values_s[at][1]
+            at += 1
+        found.append((str(bound), float(below)))
+    found.append(("+Inf", float(sum(counts.values()))))
+    return found, sum(value * count for value, count in values_s)

@@ -1,0 +1,1 @@
+"""The report pages: one HTML file each, which needs no network."""

@@ -1,0 +1,87 @@
+"""Not on a terminal: a line now and then, with the same words at the same places, for whoever greps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from loadgen import format as fmt
+from loadgen.model import Plan
+from loadgen.views.live import wording
+from loadgen.views.live.figures import LATENCIES, Figures, Recall
+from loadgen.views.live.rows import ERRORS_MAX
+from loadgen.views.live.view import Quiet
+
+#: Lines are this far apart, but for the first of a phase; a little less than a second, which no beat keeps exactly.
+_APART_S: Final = 0.9
+
+
+class PlainLines(Quiet):
+    """About one line per second: for a log, a pipe, a CI job."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._recall = Recall()
+        self._printed: dict[str, Any] | None = None
+
+    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+        """Print the line, if it is due."""
+        last = self._printed
+        if last and last["phase"] == line["phase"] and line["t_s"] - last["t_s"] < _APART_S:
+            self._recall.pass_over(line)
+            return
+        self._printed = line
+        said = ", ".join(_parts(plan, self._recall.figures(plan, line)))
+        self._console.print(Text(said), soft_wrap=True)
+
+
+def _parts(plan: Plan, figures: Figures) -> Iterator[str]:
+    """What always is there first, then what a run has or may have."""
+    line, pace = figures.line, figures.pace
+    head = f"{figures.t_s:7.1f} s  {wording.PHASES[figures.phase]:8} "
+    rate = fmt.rate(pace.established_per_s)
+    if figures.due_per_s is not None:
+        rate += f" of {fmt.rate(figures.due_per_s)} due"
+    if plan.churn:
+        if plan.ceiling and plan.ceiling.per_s is not None:
+            rate += f" (predicted at most {fmt.rate(plan.ceiling.per_s)})"
+        yield f"{head}{line['established']:>9,} established"
+        yield rate
+        yield f"{line['open']:,} open"
+    else:
+        yield f"{head}{line['open']:>9,} open of {plan.connections:,}"
+        yield rate
+    yield f"{line['in_flight']:,} in flight"
+    yield f"{line['failed']:,} failed"
+    yield f"{line['lost']:,} lost"
+    if left := wording.left(figures.left):
+        yield left
+    if figures.occupancy.fullest:
+        fullest = figures.occupancy.fullest[0]
+        yield f"fullest {fullest.name} {fmt.percent(fullest.share)}"
+    if line["sink"]:
+        yield f"sink {line['sink']['open']:,}"
+    if figures.time_wait:
+        yield "TIME-WAIT " + ", ".join(wording.time_wait(figures.time_wait))
+    for name in LATENCIES:
+        if spread := pace.spreads.get(name):
+            yield f"{name} p50 {spread.p50_us:,.0f} us p99 {spread.p99_us:,.0f} us"
+    if figures.lag:
+        yield f"lag p99 {figures.lag.p99_us:,.0f} us"
+    if pace.cpu_cores is not None:
+        yield wording.cpu(pace.cpu_cores)
+    yield from _trouble(plan, figures)
+
+
+def _trouble(plan: Plan, figures: Figures) -> Iterator[str]:
+    workers = figures.line["workers"]
+    if workers["alive"] < plan.workers:
+        yield f"{workers['alive']:,} of {plan.workers:,} workers"
+    if workers["stalled"]:
+        yield f"{workers['stalled']:,} stalled"
+    for one in figures.failures[:ERRORS_MAX]:
+        now = f" ({fmt.rate(one.per_s)})" if one.per_s else ""
+        yield wording.one_line(f"{one.syscall} {one.errno} {one.count:,}{now}")

@@ -1,0 +1,75 @@
+"""How full the spaces of four-tuples are, the fullest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from loadgen.model import Plan
+from loadgen.results.block import PairColumn
+
+#: More than these no terminal shows.
+FULLEST: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """One space: connections that are open in it, and the most that it holds."""
+
+    name: str
+    open: int
+    capacity: int
+
+    @property
+    def share(self) -> float:
+        """Of its capacity, 0 to 1."""
+        return min(self.open / self.capacity, 1.0) if self.capacity else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """The fullest spaces, how many there are in all, and how full the emptiest is."""
+
+    fullest: tuple[Filling, ...]
+    spaces: int
+    emptiest: float
+
+
+class Spaces:
+    """The spaces of a plan: each (source, target), or each source, or one, as the strategy shares ports or not."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._capacity = plan.capacity_per_pair
+        pairs = plan.pairs
+        if plan.shares_ports:
+            several = len(plan.targets) > 1
+            keys = [f"{source} to {target}" if several else source for source, target in pairs]
+        elif plan.spaces == 1 and len({source for source, _ in pairs}) > 1:
+            keys = ["all sources"] * len(pairs)
+        else:
+            keys = [source for source, _ in pairs]
+        self._names = list(dict.fromkeys(keys))
+        place = {name: index for index, name in enumerate(self._names)}
+        self._space_of_pair = np.array([place[key] for key in keys], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def occupancy(self, pairs: Sequence[Sequence[Any]], most: int = FULLEST) -> Occupancy:
+        """The `most` fullest of them.
+
+        pairs: rows of PairColumn in the order of `plan.pairs`, as in a line of the series; empty where it has none.
+        Spaces whose shares are the same to a thousandth keep their order, so that a list of them stays calm.
+        """
+        if len(pairs) != len(self._space_of_pair):
+            return Occupancy((), len(self), 0.0)
+        of_pair = np.array(pairs, dtype=np.int64)[:, PairColumn.OPEN]
+        opened = np.zeros(len(self), dtype=np.int64)
+        np.add.at(opened, self._space_of_pair, of_pair)
+        thousandths = opened * 1000 // max(self._capacity, 1)
+        order = np.argsort(-thousandths, kind="stable")[:most]
+        fullest = tuple(Filling(self._names[index], int(opened[index]), self._capacity) for index in order)
+        return Occupancy(fullest, len(self), Filling("", int(opened.min()), self._capacity).share)

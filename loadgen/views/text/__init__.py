@@ -1,0 +1,1 @@
+"""Text for a terminal: summaries, plans, comparisons, listings and findings."""

@@ -1,0 +1,255 @@
+"""A look as text: a table that is drawn over itself on a terminal, one block after another elsewhere.
+
+The fullest group comes first. Of a narrow terminal columns give way, the least important first, so that no
+number is ever cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from loadgen.format import visible
+from loadgen.kernel.sockdiag import State
+from loadgen.watch.conditions import endpoint_of
+from loadgen.watch.owners import Owned
+from loadgen.watch.snapshot import TOP, Filling, Look
+
+#: Lines of the view that are no groups, most of the time.
+_OTHER_LINES: Final = 12
+_TOP_MIN: Final = 3
+#: Worse than these is yellow, red.
+_FULL, _TIGHT = 0.9, 0.7
+#: Further away than this exhaustion is no news.
+_HORIZON_S: Final = 24 * 3600.0
+_OWNERS_SHOWN: Final = 2
+_PORTS_SHOWN: Final = 8
+_COUNTERS_SHOWN: Final = 6
+
+#: What those counters mean that tell of ports, queues and losses; the most telling first.
+#: Source: Documentation/networking/snmp_counter.rst, RFC 4022, docs/facts.md section 10.
+WORDS: Final = {
+    "TcpExt.TCPTimeWaitOverflow": "closed without TIME-WAIT, tcp_max_tw_buckets are full",
+    "TcpExt.ListenOverflows": "SYNs or handshakes dropped, a listener's queue is full",
+    "TcpExt.TCPReqQFullDrop": "SYNs dropped, a listener's SYN queue is full",
+    "TcpExt.TCPAbortOnMemory": "connections aborted, no memory for sockets",
+    "TcpExt.TCPMemoryPressures": "times under memory pressure",
+    "TcpExt.TCPAbortOnTimeout": "connections given up, no answer",
+    "Tcp.AttemptFails": "attempts failed",
+    "Tcp.EstabResets": "connections reset",
+    "TcpExt.TCPSynRetrans": "SYNs sent again",
+    "Tcp.RetransSegs": "segments sent again",
+    "TcpExt.TWRecycled": "four-tuples taken over from TIME-WAIT",
+    "TcpExt.TW": "connections came to rest in TIME-WAIT",
+    "Tcp.ActiveOpens": "connections begun from here",
+    "Tcp.PassiveOpens": "connections came in",
+    "Tcp.OutRsts": "resets sent",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """width: from that of the terminal on which it is shown."""
+
+    title: str
+    width: int
+    cell: Callable[[Filling], Text]
+    right: bool = True
+
+
+class Screen(Protocol):
+    """Where looks are shown."""
+
+    def show(self, look: Look) -> None:
+        """The next one."""
+
+    def __enter__(self) -> Screen: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Blocks:
+    """One block of lines for each look: for a file, a pipe, a CI job. top: so many groups; None: `TOP`."""
+
+    def __init__(self, console: Console, top: int | None = None) -> None:
+        self._console, self._top, self._first = console, top or TOP, True
+
+    def show(self, look: Look) -> None:
+        """Print it, an empty line before all but the first."""
+        if not self._first:
+            self._console.print()
+        self._first = False
+        self._console.print(render(look, self._console.width, self._top), highlight=False)
+
+    def __enter__(self) -> Blocks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Redrawn:
+    """A table that is drawn over itself; the last one stays. top: so many groups; None: what fits."""
+
+    def __init__(self, console: Console, top: int | None = None) -> None:
+        self._console, self._top = console, top
+        self._live = Live(console=console, auto_refresh=False)
+
+    def show(self, look: Look) -> None:
+        """Redraw."""
+        top = self._top or max(self._console.height - _OTHER_LINES, _TOP_MIN)
+        self._live.update(render(look, self._console.width, top), refresh=True)
+
+    def __enter__(self) -> Redrawn:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.__exit__(None, None, None)
+
+
+def screen_for(console: Console, top: int | None, *, once: bool) -> Screen:
+    """The one that fits. once: there is one look, and nothing to draw it over."""
+    return Redrawn(console, top) if console.is_terminal and not once else Blocks(console, top)
+
+
+def render(look: Look, width: int, top: int) -> RenderableType:
+    """A look on so many columns, with so many groups at most."""
+    parts: list[RenderableType] = [Text(_head(look)), Text(_sockets(look), style="dim")]
+    parts.append(_table(look.groups[:top], width) if look.groups else Text("no outbound connections"))
+    if look.group_count > top:
+        parts.append(Text(f"and {look.group_count - top:,} groups less full", style="dim"))
+    if look.inbound:
+        parts += [Text("came in:"), *(Text(_inbound(look, place)) for place in range(min(top, len(look.inbound))))]
+    parts += [Text(line) for line in _notes(look, look.groups[:top])]
+    return Group(*parts)
+
+
+def _head(look: Look) -> str:
+    ports = look.ports
+    taken = [f"{look.reserved:,} reserved"] if look.reserved else []
+    taken += [f"{look.listening:,} of listeners"] if look.listening else []
+    if look.bound and look.bound.ports:
+        taken.append(f"{len(look.bound.ports):,} of bound sockets")
+    less = f", less {', '.join(taken)}" if taken else ""
+    usable = f"{look.usable:,} usable ports for each source and destination"
+    return f"{look.at[11:19]}  {usable}: {ports.low}-{ports.high}{less}"
+
+
+def _sockets(look: Look) -> str:
+    said = ", ".join(f"{count:,} {_state(state)}" for state, count in look.states.items())
+    return f"sockets: {said or 'none'}"
+
+
+def _table(groups: Sequence[Filling], width: int) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    columns = [column for column in _COLUMNS if column.width <= width]
+    for column in columns:
+        # The numbers keep their width; addresses and names fold.
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=column.right,
+            overflow="ellipsis" if column.right else "fold",
+        )
+    for one in groups:
+        table.add_row(*(column.cell(one) for column in columns))
+    return table
+
+
+def _used(one: Filling) -> Text:
+    share = one.room.share
+    style = "bold red" if share >= _FULL else "yellow" if share >= _TIGHT else ""
+    return Text(f"{share * 100:.1f}%", style=style)
+
+
+def _growth(one: Filling) -> Text:
+    if one.growth_per_s is None:
+        return Text("")
+    if abs(one.growth_per_s) >= 100:
+        return Text(f"{one.growth_per_s:+,.0f}/s")
+    return Text(f"{one.growth_per_s:+.3g}/s" if abs(one.growth_per_s) >= 0.05 else "0/s")
+
+
+def _exhausts(one: Filling) -> Text:
+    if one.exhausts_in_s is None or one.exhausts_in_s > _HORIZON_S:
+        return Text("")
+    if not one.exhausts_in_s:
+        return Text("exhausted", style="bold red")
+    return Text(f"in {duration(one.exhausts_in_s)}", style="red" if one.exhausts_in_s < 60 else "")
+
+
+def duration(seconds: float) -> str:
+    """4.1 s, 41 s, 12 min, 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _time_wait(one: Filling) -> Text:
+    """With a star where automatic choice takes them over."""
+    return Text(f"{one.time_wait:,}{'*' if one.reused and one.time_wait else ''}")
+
+
+def _owners(one: Filling) -> Text:
+    return Text("" if one.owned is None else owners_in_words(one.owned))
+
+
+def owners_in_words(owned: Owned) -> str:
+    """`nginx[812] 27,411, 3 others 12, unknown 5 (not permitted)`."""
+    shown, rest = owned.owners[:_OWNERS_SHOWN], owned.owners[_OWNERS_SHOWN:]
+    said = [f"{visible(owner.command) or '?'}[{owner.pid}] {owner.sockets:,}" for owner in shown]
+    if rest:
+        said.append(f"{len(rest)} others {sum(owner.sockets for owner in rest):,}")
+    if owned.unknown:
+        said.append(f"unknown {owned.unknown:,} ({owned.reason})")
+    return ", ".join(said)
+
+
+def _inbound(look: Look, place: int) -> str:
+    one = look.inbound[place]
+    address = f"[{one.destination}]" if ":" in one.destination else one.destination
+    return f"  {one.source} to {address}:{one.destination_port}: {one.in_use:,} in use, {one.time_wait:,} in TIME-WAIT"
+
+
+def _notes(look: Look, groups: Sequence[Filling]) -> list[str]:
+    """What stands below the table."""
+    notes = []
+    if any(one.reused and one.time_wait for one in groups):
+        notes.append("* automatic choice takes these over after a rest (tcp_tw_reuse); they count as used all the same")
+    if look.bound is None:
+        notes.append(f"bound, unconnected sockets: unknown, {look.bound_unknown}")
+    elif look.bound.sockets:
+        named = ", ".join(map(str, look.bound.ports[:_PORTS_SHOWN]))
+        more = f" and {len(look.bound.ports) - _PORTS_SHOWN:,} more" if len(look.bound.ports) > _PORTS_SHOWN else ""
+        whose = owners_in_words(look.bound.owned)
+        notes.append(f"bound, unconnected sockets block {named}{more}: {whose}")
+    if look.interrupted:
+        notes.append("the kernel moved sockets while it listed them: a few may be missing, or counted twice")
+    moved = [(name, look.counters[name]) for name in WORDS if look.counters.get(name)]
+    notes += [f"{more:+,} {WORDS[name]} ({name})" for name, more in moved[:_COUNTERS_SHOWN]]
+    return notes
+
+
+def _state(state: State) -> str:
+    """As RFC 9293 writes it: TIME-WAIT."""
+    return state.name.replace("_", "-")
+
+
+_COLUMNS: Final = (
+    _Column("used", 0, _used),
+    _Column("in use", 60, lambda one: Text(f"{one.in_use:,}")),
+    _Column("TIME-WAIT", 70, _time_wait),
+    _Column("free", 0, lambda one: Text(f"{one.room.free:,}")),
+    _Column("growth", 80, _growth),
+    _Column("exhausts", 50, _exhausts),
+    _Column("from", 0, lambda one: Text(one.source), right=False),
+    _Column("to", 0, lambda one: Text(endpoint_of(one)), right=False),
+    _Column("owned by", 100, _owners, right=False),
+)

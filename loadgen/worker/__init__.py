@@ -1,0 +1,1 @@
+"""The data plane: one process that opens its share of the connections, holds them and counts what happens."""

@@ -1,0 +1,263 @@
+"""The writing end of one worker's block: what the data plane counts.
+
+The data plane counts in plain Python integers, which cost least, and publishes them once per batch; the
+orchestrator reads at any time.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from time import thread_time_ns
+from typing import Any, Final
+
+import numpy as np
+
+from loadgen.results import histogram
+from loadgen.results.block import ERROR_KINDS, MARKS, OTHER_KEY, Latency, PairColumn
+
+#: Latencies waiting to be sorted into histograms: numpy wants many at once, memory wants few.
+_PENDING: Final = 1024
+#: The most attempts in one batch.
+BATCH_MAX: Final = 256
+_NOT_SCHEDULED: Final = array("q", [-1]) * BATCH_MAX
+
+
+class Recorder:
+    """The writing end of one block, used by the connector on every attempt.
+
+    The public integers are the worker's own truth; `publish` copies them to the block. Attributes
+    are counts, except those ending in `_ns`.
+    """
+
+    __slots__ = (
+        "_arrival",
+        "_block",
+        "_connect",
+        "_counters",
+        "_error_slots",
+        "_lateness",
+        "_marks",
+        "_pair_closed",
+        "_pending",
+        "_scheduled",
+        "_took",
+        "asked",
+        "beating",
+        "beats",
+        "closed",
+        "cpu_ns",
+        "established",
+        "established_then",
+        "failed",
+        "first_denied_ns",
+        "first_started_ns",
+        "heartbeat_ns",
+        "in_flight",
+        "last_established_ns",
+        "lost",
+        "missed",
+        "next_mark",
+        "not_started",
+        "open",
+        "open_peak",
+        "pair_established",
+        "pair_failed",
+        "resumed",
+        "retried",
+        "started",
+        "started_cpu_ns",
+        "unanswered",
+        "wrong",
+    )
+
+    def __init__(self, block: Any, *, scheduled: int | None) -> None:
+        """scheduled: how many connections make the hundredths; None: there are no hundredths to mark."""
+        pairs = block["pairs"].shape[0]
+        self._block = block
+        # numpy calls an int64 "l" and array calls it "q"; assigning from one to the other wants one name.
+        self._counters = [memoryview(block["counters"][copy]).cast("B").cast("q") for copy in (0, 1)]
+        self._error_slots: dict[int, int] = {}
+        self._scheduled = scheduled
+        self._marks = 0
+        self.next_mark = self._mark_after(0)
+        self.pair_established, self.pair_failed, self._pair_closed = ([0] * pairs for _ in range(3))
+        self.started = self.established = self.failed = self.in_flight = self.not_started = 0
+        self.open = self.open_peak = self.lost = self.retried = self.closed = 0
+        self.first_started_ns = self.last_established_ns = self.heartbeat_ns = 0
+        self.first_denied_ns = self.established_then = 0
+        self.beating = self.beats = self.missed = self.wrong = self.resumed = 0
+        self.asked = self.unanswered = 0
+        self.cpu_ns = self.started_cpu_ns = 0
+        self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
+        self._pending = 0
+        #: Times of exchanges and of handshakes that are still to be sorted into their histograms, ns.
+        self._took: dict[Latency, list[int]] = {Latency.EXCHANGE: [], Latency.HANDSHAKE: []}
+
+    def begin_batch(self, attempts: int) -> tuple[array[int], array[int], array[int], int]:
+        """Where the connector may write the latencies of so many attempts (at most BATCH_MAX).
+
+        Returns: the arrays for lateness, connect and arrival, and the first free position in them.
+        """
+        if self._pending + attempts > _PENDING:
+            self._sort_latencies()
+        return self._lateness, self._connect, self._arrival, self._pending
+
+    def end_batch(self, started: int, pending: int, at_ns: int, *, scheduled: bool) -> None:
+        """Take over what the connector counted in its own variables during a batch.
+
+        pending: the first free position after what was written; at_ns: the last connection's instant.
+        Without a schedule only the connect times were written: then nothing was late, and an arrival
+        is as long as its connect.
+        """
+        first, self._pending = self._pending, pending
+        established = pending - first
+        if not scheduled:
+            self._lateness[first:pending] = _NOT_SCHEDULED[: pending - first]
+            self._arrival[first:pending] = self._connect[first:pending]
+        self.started += started
+        self.established += established
+        self.open += established
+        if self.open > self.open_peak:
+            self.open_peak = self.open
+        if established:
+            self.last_established_ns = at_ns
+
+    def mark(self, more: int, at_ns: int) -> int:
+        """`more` connections of this batch are established: note the hundredths they complete.
+
+        Returns: how many connections of this batch complete the next one.
+        """
+        while self.established + more >= self.next_mark:
+            self._block["marks_ns"][self._marks] = at_ns
+            self._block["marks_cpu_ns"][self._marks] = thread_time_ns()
+            self._marks += 1
+            self.next_mark = self._mark_after(self._marks)
+        return self.next_mark - self.established
+
+    def record_established(self, pair: int, due_ns: int, started_ns: int, established_ns: int) -> None:
+        """Count one connection that had to wait for its answer. due_ns 0: nothing was scheduled."""
+        lateness, connect, arrival, n = self.begin_batch(1)
+        connect[n] = established_ns - started_ns
+        if due_ns:
+            lateness[n] = started_ns - due_ns
+            arrival[n] = established_ns - due_ns
+        self.pair_established[pair] += 1
+        self.mark(1, established_ns)
+        self.end_batch(0, n + 1, established_ns, scheduled=due_ns > 0)
+
+    def record_failed(self, pair: int, key: int) -> None:
+        """Count an attempt that ended without a connection; `key` is the `error_key` of why."""
+        self.failed += 1
+        self.pair_failed[pair] += 1
+        self._count_error(pair, key)
+
+    def record_lost(self, pair: int, key: int) -> None:
+        """Count a held connection that is gone without our doing; `key` is the `error_key` of why."""
+        self.lost += 1
+        self.open -= 1
+        self._pair_closed[pair] += 1
+        self._count_error(pair, key)
+
+    def record_closed(self, pair: int) -> None:
+        """Count a connection that ended as planned, whoever closed it."""
+        self.open -= 1
+        self.closed += 1
+        self._pair_closed[pair] += 1
+
+    def record_exchange(self, took_ns: int) -> None:
+        """Count a reply that was read in full."""
+        self._record(Latency.EXCHANGE, took_ns)
+
+    def record_handshake(self, took_ns: int, *, resumed: bool) -> None:
+        """Count a TLS handshake that is done."""
+        self.resumed += resumed
+        self._record(Latency.HANDSHAKE, took_ns)
+
+    def _record(self, latency: Latency, took_ns: int) -> None:
+        took = self._took[latency]
+        took.append(took_ns)
+        if len(took) == _PENDING:
+            self._sort_took()
+
+    def record_lag(self, lag_ns: int) -> None:
+        """Count how late the worker's own event loop was."""
+        histogram.add(self._block["lag"], np.array([lag_ns], dtype=np.int64))
+
+    def publish(self) -> None:
+        """Show the counters to the orchestrator, all at once; a microsecond, so once per batch."""
+        updates = int(self._block["updates"]) + 1
+        self._counters[updates & 1][:] = array(
+            "q",
+            (
+                self.started,
+                self.established,
+                self.failed,
+                self.in_flight,
+                self.not_started,
+                self.open,
+                self.lost,
+                self.retried,
+                self.closed,
+                self.beating,
+                self.beats,
+                self.missed,
+                self.wrong,
+                self.resumed,
+                self.asked,
+                self.unanswered,
+                self.first_started_ns,
+                self.last_established_ns,
+                self.heartbeat_ns,
+                self.cpu_ns,
+                self.started_cpu_ns,
+                self.first_denied_ns,
+                self.established_then,
+                self.open_peak,
+            ),
+        )
+        self._block["updates"] = updates
+
+    def publish_all(self) -> None:
+        """`publish`, and also what costs more: latencies and the counts of each pair."""
+        self._sort_latencies()
+        self._sort_took()
+        block = self._block["pairs"]
+        block[:, PairColumn.ESTABLISHED] = self.pair_established
+        block[:, PairColumn.FAILED] = self.pair_failed
+        block[:, PairColumn.OPEN] = np.subtract(self.pair_established, self._pair_closed)
+        self.publish()
+
+    def _mark_after(self, marks: int) -> int:
+        """How many connections make the next hundredth; out of reach when all are marked."""
+        if self._scheduled is None or marks == MARKS:
+            return sys.maxsize
+        return -(-self._scheduled * (marks + 1) // MARKS)
+
+    def _sort_took(self) -> None:
+        for latency, took in self._took.items():
+            if took:
+                histogram.add(self._block["latency"][latency], np.array(took, dtype=np.int64))
+                took.clear()
+
+    def _sort_latencies(self) -> None:
+        count = self._pending
+        if not count:
+            return
+        rows = self._block["latency"]
+        for row, values in (
+            (Latency.LATENESS, self._lateness),
+            (Latency.CONNECT, self._connect),
+            (Latency.ARRIVAL, self._arrival),
+        ):
+            ns = np.frombuffer(values, dtype=np.int64, count=count)
+            histogram.add(rows[row], ns[ns >= 0] if row is Latency.LATENESS else ns)
+        self._pending = 0
+
+    def _count_error(self, pair: int, key: int) -> None:
+        slot = self._error_slots.get(key)
+        if slot is None:
+            slot = min(len(self._error_slots), ERROR_KINDS - 1)
+            self._error_slots[key] = slot
+            self._block["error_keys"][slot] = key if slot < ERROR_KINDS - 1 else OTHER_KEY
+        self._block["errors"][pair, slot] += 1

@@ -1,0 +1,199 @@
+"""TLS as the client of every connection: bytes in, bytes out, and no socket.
+
+OpenSSL reads and writes memory here (ssl.MemoryBIO), so the data plane keeps its own system calls, its own epoll
+object and its own way to count what goes wrong with them. A connection costs two such memories and an SSLObject.
+
+A session that the target gave to an earlier connection can be offered to the next one. In TLS 1.2 it is there when
+the handshake is done; in TLS 1.3 it comes as a ticket after it (RFC 8446 4.6.1), with the first bytes that the server
+sends. So the last session of each target is kept as it arrives.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from typing import Final
+
+from loadgen.model import Endpoint, Target, Tls
+from loadgen.outcomes import TlsReason
+
+#: A TLS record carries no more (RFC 8446 5.1), so one read takes one record.
+_RECORD: Final = 16_384
+
+#: X509_V_ERR_* of openssl/x509_vfy.h; whatever else is wrong with a certificate is CERTIFICATE_REFUSED.
+_VERIFY_CODES: Final = {
+    2: TlsReason.CERTIFICATE_UNKNOWN_ISSUER,  # UNABLE_TO_GET_ISSUER_CERT
+    10: TlsReason.CERTIFICATE_EXPIRED,  # CERT_HAS_EXPIRED
+    18: TlsReason.CERTIFICATE_UNKNOWN_ISSUER,  # DEPTH_ZERO_SELF_SIGNED_CERT
+    19: TlsReason.CERTIFICATE_UNKNOWN_ISSUER,  # SELF_SIGNED_CERT_IN_CHAIN
+    20: TlsReason.CERTIFICATE_UNKNOWN_ISSUER,  # UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+    21: TlsReason.CERTIFICATE_UNKNOWN_ISSUER,  # UNABLE_TO_VERIFY_LEAF_SIGNATURE
+    62: TlsReason.CERTIFICATE_WRONG_NAME,  # HOSTNAME_MISMATCH
+    64: TlsReason.CERTIFICATE_WRONG_NAME,  # IP_ADDRESS_MISMATCH
+}
+#: Reasons of openssl/sslerr.h by what they say of the other side.
+_REASONS: Final = {
+    "TLSV1_ALERT_PROTOCOL_VERSION": TlsReason.WRONG_VERSION,
+    "UNSUPPORTED_PROTOCOL": TlsReason.WRONG_VERSION,
+    "NO_PROTOCOLS_AVAILABLE": TlsReason.WRONG_VERSION,
+    "WRONG_SSL_VERSION": TlsReason.WRONG_VERSION,
+    # The first bytes of another protocol, where the header of a record has its version and its length.
+    "WRONG_VERSION_NUMBER": TlsReason.NOT_TLS,
+    "PACKET_LENGTH_TOO_LONG": TlsReason.NOT_TLS,
+    "RECORD_LAYER_FAILURE": TlsReason.NOT_TLS,
+    "HTTP_REQUEST": TlsReason.NOT_TLS,
+    # Our own greeting, sent back.
+    "UNEXPECTED_MESSAGE": TlsReason.NOT_TLS,
+}
+
+
+def reason_of(error: ssl.SSLError) -> TlsReason:
+    """Why TLS came to nothing, in the words of the metrics."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFY_CODES.get(error.verify_code, TlsReason.CERTIFICATE_REFUSED)
+    reason = getattr(error, "reason", None) or ""  # which only those have that OpenSSL gave one
+    if found := _REASONS.get(reason):
+        return found
+    return TlsReason.ALERT if "_ALERT_" in reason else TlsReason.OTHER
+
+
+def context_of(tls: Tls) -> ssl.SSLContext:
+    """What all connections of a worker have in common.
+
+    Raises: ssl.SSLError or ValueError when `ca` is not PEM, or an ALPN name is too long.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a write would then have to wait for something to be read
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif tls.ca:
+        context.load_verify_locations(cadata=tls.ca)
+    else:
+        context.load_default_certs()
+    if tls.alpn:
+        context.set_alpn_protocols(list(tls.alpn))
+    return context
+
+
+class Client:
+    """TLS of all connections of one worker.
+
+    pairs: (source, target) as the connector counts them. targets: those of the plan, for the names they go by.
+    """
+
+    def __init__(self, tls: Tls, pairs: Sequence[tuple[str, Endpoint]], targets: Sequence[Target]) -> None:
+        self._context = context_of(tls)
+        self._resume = tls.resume
+        hosts = {target.endpoint: target.host for target in targets}
+        #: For each pair: its target, and the name that the certificate has to have.
+        self._names = [(target, tls.server_name or hosts.get(target) or target.address) for _, target in pairs]
+        self._sessions: dict[Endpoint, ssl.SSLSession | None] = {}
+
+    def channel(self, pair: int) -> Channel:
+        """TLS for a new connection, which has not begun to shake hands."""
+        target, name = self._names[pair]
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = self._sessions.get(target) if self._resume else None
+        secured = self._context.wrap_bio(incoming, outgoing, server_hostname=name, session=session)
+        return Channel(secured, incoming, outgoing, target if self._resume else None, self._sessions)
+
+
+class Channel:
+    """TLS of one connection. Whatever is to be sent is taken from `outgoing`.
+
+    target: whose session this may keep in `sessions`; None: it keeps none.
+    """
+
+    __slots__ = ("_incoming", "_object", "_outgoing", "_sessions", "_target", "ended", "secured")
+
+    def __init__(
+        self,
+        secured: ssl.SSLObject,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        target: Endpoint | None,
+        sessions: dict[Endpoint, ssl.SSLSession | None],
+    ) -> None:
+        self._object, self._incoming, self._outgoing = secured, incoming, outgoing
+        self._target, self._sessions = target, sessions
+        #: Whether the handshake is done, and whether the other side has said since that no more will come.
+        self.secured = self.ended = False
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the handshake took up an earlier session."""
+        return bool(self._object.session_reused)
+
+    @property
+    def awaits_session(self) -> bool:
+        """Whether a session is wanted of this target, and none has come yet, to whatever connection."""
+        return self._target is not None and self._target not in self._sessions
+
+    def expect_no_session(self) -> None:
+        """Time is up: no connection needs to wait for a session of this target."""
+        if self._target is not None:
+            self._sessions.setdefault(self._target, None)
+
+    def received(self, data: bytes) -> None:
+        """Bytes of the other side, as they came from the socket."""
+        self._incoming.write(data)
+
+    def outgoing(self) -> bytes:
+        """Bytes to send, empty if there are none."""
+        return self._outgoing.read()
+
+    def shake(self) -> bool:
+        """Go on with the handshake as far as what was received takes it; whether it is done now.
+
+        Raises: ssl.SSLError when it comes to nothing, ssl.SSLCertVerificationError for a bad certificate.
+        """
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        self.secured = True
+        if self._object.version() != "TLSv1.3":
+            self._keep_session()
+        return True
+
+    def encrypted(self, data: bytes) -> bytes:
+        """What to send for these bytes, with whatever TLS itself still had to say."""
+        self._object.write(data)
+        return self._outgoing.read()
+
+    def read(self) -> bytes:
+        """The plain bytes of what was received, empty if there are none yet.
+
+        Raises: ssl.SSLError when what the other side sends is not what it should be.
+        """
+        data = b""
+        try:
+            while more := self._object.read(_RECORD):
+                data = data + more if data else more
+                if not self._incoming.pending and not self._object.pending():
+                    break
+            else:
+                self.ended = True
+        except ssl.SSLWantReadError:
+            pass
+        if self._target is not None:
+            self._keep_session()
+        return data
+
+    def farewell(self) -> bytes:
+        """close_notify (RFC 8446 6.1), which is not answered; empty where the handshake was not done."""
+        if self.secured:
+            try:
+                self._object.unwrap()
+            except ssl.SSLError:  # the answer is not there, or nothing can be said any more
+                pass
+        return self._outgoing.read()
+
+    def _keep_session(self) -> None:
+        """Keep the session once it is there, for the next connection to the same target."""
+        if self._target is not None:
+            session = self._object.session
+            if session is not None and (session.has_ticket or (self._object.version() != "TLSv1.3" and session.id)):
+                self._sessions[self._target] = session
+                self._target = None
