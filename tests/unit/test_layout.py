@@ -1,4 +1,4 @@
-"""Every module has a test module, found by name, or a reason here why it has none."""
+"""tests/unit mirrors loadgen/ and bench/ file by file: loadgen/a/b.py is tested in tests/unit/a/test_b.py."""
 
 from __future__ import annotations
 
@@ -6,36 +6,129 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
-PACKAGE = TESTS.parent / "loadgen"
-MODULES = sorted(
-    str(path.relative_to(PACKAGE).with_suffix(""))
-    for path in PACKAGE.rglob("*.py")
-    if path.name not in ("__init__.py", "__main__.py")
-)
-#: What is tested without a module of its own name, and where.
-ELSEWHERE = {
-    "orchestrator": "tests/e2e: a run is processes, files and signals, and is tested as a user sees it",
-    "survey": "tests/e2e/test_plan.py, and every run: labs, cables and hosts that are looked at",
-    "planning": "tests/e2e/test_plan.py: plans of scenarios and of cells, beside the runs that they predict",
-    "commands/plan": "tests/e2e/test_plan.py: what is said, exit codes, and what is left alone",
-    "commands/run": "tests/e2e/test_run.py, test_matrix.py, test_terminal.py, test_bad_input.py",
-    "commands/options": "tests/unit/test_cli.py and the commands that have them",
-    "listening": "tests/e2e, as run: the sinks' numbers beside the workers', and a sink that is killed",
-    "datagrams": "tests/lab/test_udp.py: exchanges over UDP, answered, lost and late, with real sockets",
-    "udpsink": "tests/lab/test_udp.py: what a sink of UDP echoes, drops and counts",
-    "serve": "tests/e2e: `loadgen sink` is a process that is sent a signal",
+UNIT = Path(__file__).parent
+CHECKOUT = UNIT.parents[1]
+
+
+def mirrored(package: Path, folder: Path) -> dict[Path, Path]:
+    """Each module of a package, relative to the checkout, with the test file that mirrors it."""
+    modules = sorted(path for path in package.rglob("*.py") if path.name != "__main__.py")
+    found = {}
+    for module in modules:
+        inside = module.relative_to(package)
+        # A package as a whole is tested in a file of its own name, in its folder.
+        name = inside.parent.name if module.name == "__init__.py" else inside.stem
+        found[module.relative_to(CHECKOUT)] = folder / inside.parent / f"test_{name}.py"
+    return found
+
+
+MIRROR = mirrored(CHECKOUT / "loadgen", UNIT) | mirrored(CHECKOUT / "bench", UNIT / "bench")
+#: Modules without a unit test of their own, and where they are tested instead.
+ELSEWHERE: dict[str, str] = {
+    "bench/chart.py": "tests/unit/bench/test_run.py",
+    "bench/peer_tools.py": "tests/unit/bench/test_peers.py",
+    "bench/peer_watch.py": "tests/unit/bench/test_peers.py",
+    "bench/samples.py": "tests/unit/bench/test_run.py",
+    "loadgen/api.py": "tests/lab/test_api.py",
+    "loadgen/capacity/addresses.py": "tests/unit/capacity/test_capacity.py",
+    "loadgen/capacity/allowances.py": "tests/unit/capacity/test_capacity.py",
+    "loadgen/capacity/assessment.py": "tests/unit/capacity/test_capacity.py",
+    "loadgen/capacity/demands.py": "tests/unit/capacity/test_capacity.py",
+    "loadgen/capacity/plan.py": "tests/unit/capacity/test_capacity.py",
+    "loadgen/capacity/ports.py": "tests/unit/capacity/test_capacity.py",
+    "loadgen/capacity/processes.py": "tests/unit/capacity/test_capacity.py",
+    "loadgen/capacity/resources.py": "tests/unit/capacity/test_capacity.py",
+    "loadgen/cli/dashboard.py": "tests/e2e/test_dashboard.py",
+    "loadgen/cli/facts.py": "tests/lab/test_facts.py",
+    "loadgen/cli/options.py": "tests/unit/cli/test_main.py",
+    "loadgen/cli/plan.py": "tests/e2e/test_plan.py",
+    "loadgen/cli/report.py": "tests/e2e/test_report.py",
+    "loadgen/cli/run.py": "tests/e2e/test_run.py",
+    "loadgen/cli/sink.py": "tests/e2e/test_sink.py",
+    "loadgen/control/dry_run.py": "tests/e2e/test_plan.py",
+    "loadgen/control/orchestrator.py": "tests/e2e/test_run.py",
+    "loadgen/control/prepare.py": "tests/e2e/test_plan.py",
+    "loadgen/control/probe.py": "tests/lab/test_probe.py",
+    "loadgen/control/standalone_sink.py": "tests/e2e/test_sink.py",
+    "loadgen/doctor/checkup.py": "tests/unit/doctor/test_limits.py",
+    "loadgen/doctor/finding.py": "tests/unit/doctor/test_limits.py",
+    "loadgen/doctor/listening.py": "tests/unit/doctor/test_limits.py",
+    "loadgen/facts/addresses.py": "tests/lab/test_facts.py",
+    "loadgen/facts/backlog.py": "tests/lab/test_facts.py",
+    "loadgen/facts/binding.py": "tests/lab/test_facts.py",
+    "loadgen/facts/buckets.py": "tests/lab/test_facts.py",
+    "loadgen/facts/choosing.py": "tests/lab/test_facts.py",
+    "loadgen/facts/counters.py": "tests/lab/test_facts.py",
+    "loadgen/facts/experiment.py": "tests/lab/test_facts.py",
+    "loadgen/facts/handshake.py": "tests/lab/test_facts.py",
+    "loadgen/facts/latebind.py": "tests/lab/test_facts.py",
+    "loadgen/facts/limits.py": "tests/lab/test_facts.py",
+    "loadgen/facts/runner.py": "tests/lab/test_facts.py",
+    "loadgen/facts/table.py": "tests/unit/facts/test_base.py",
+    "loadgen/facts/timewait.py": "tests/lab/test_facts.py",
+    "loadgen/facts/udp.py": "tests/lab/test_facts.py",
+    "loadgen/format.py": "tests/unit/views/test_views.py",
+    "loadgen/kernel/abi.py": "tests/lab/test_facts.py",
+    "loadgen/lab/namespace.py": "tests/lab/test_namespace.py",
+    "loadgen/lab/namespace_fds.py": "tests/lab/test_namespace_fds.py",
+    "loadgen/processes/fleet.py": "tests/lab/test_processes.py",
+    "loadgen/processes/lifetime.py": "tests/lab/test_processes.py",
+    "loadgen/processes/shared_memory.py": "tests/lab/test_processes.py",
+    "loadgen/processes/zygote.py": "tests/lab/test_processes.py",
+    "loadgen/processes/zygote_client.py": "tests/lab/test_processes.py",
+    "loadgen/protocols/base.py": "tests/unit/protocols/test_protocols.py",
+    "loadgen/results/block.py": "tests/unit/worker/test_recorder.py",
+    "loadgen/results/matrix.py": "tests/unit/control/test_matrix.py",
+    "loadgen/results/schema/carried.py": "tests/unit/results/schema/test_schema.py",
+    "loadgen/results/schema/kernel.py": "tests/unit/results/schema/test_schema.py",
+    "loadgen/results/schema/matrix.py": "tests/unit/results/schema/test_schema.py",
+    "loadgen/results/schema/run.py": "tests/unit/results/schema/test_schema.py",
+    "loadgen/results/schema/sides.py": "tests/unit/results/schema/test_schema.py",
+    "loadgen/results/schema/values.py": "tests/unit/results/schema/test_schema.py",
+    "loadgen/scenario/fields.py": "tests/unit/scenario/test_scenario.py",
+    "loadgen/scenario/load.py": "tests/unit/scenario/test_scenario.py",
+    "loadgen/scenario/messages.py": "tests/unit/scenario/test_scenario.py",
+    "loadgen/scenario/sections.py": "tests/unit/scenario/test_scenario.py",
+    "loadgen/sink/behaviour/connection.py": "tests/unit/sink/behaviour/test_behaviour.py",
+    "loadgen/sink/behaviour/connections.py": "tests/unit/sink/behaviour/test_behaviour.py",
+    "loadgen/sink/behaviour/http.py": "tests/unit/sink/behaviour/test_behaviour.py",
+    "loadgen/sink/behaviour/listener.py": "tests/unit/sink/behaviour/test_behaviour.py",
+    "loadgen/sink/behaviour/responder.py": "tests/unit/sink/behaviour/test_behaviour.py",
+    "loadgen/sink/behaviour/tls.py": "tests/unit/sink/behaviour/test_behaviour.py",
+    "loadgen/sink/udp.py": "tests/lab/test_udp.py",
+    "loadgen/views/charts/latency.py": "tests/unit/views/test_views.py",
+    "loadgen/views/charts/matrix.py": "tests/unit/control/test_matrix.py",
+    "loadgen/views/charts/matrix_cells.py": "tests/unit/control/test_matrix.py",
+    "loadgen/views/dashboard/dashboard.py": "tests/lab/test_dashboard.py",
+    "loadgen/views/dashboard/server.py": "tests/lab/test_dashboard.py",
+    "loadgen/views/html/matrix.py": "tests/unit/control/test_matrix.py",
+    "loadgen/views/html/run.py": "tests/unit/views/test_views.py",
+    "loadgen/views/summary_rows.py": "tests/unit/views/test_views.py",
+    "loadgen/views/text/matrix.py": "tests/unit/control/test_matrix.py",
+    "loadgen/views/text/matrix_table.py": "tests/unit/control/test_matrix.py",
+    "loadgen/views/text/run.py": "tests/unit/views/test_views.py",
+    "loadgen/watch/netns.py": "tests/lab/test_watch.py",
+    "loadgen/worker/epoll/heartbeat.py": "tests/lab/test_heartbeat.py",
+    "loadgen/worker/epoll/udp.py": "tests/lab/test_udp.py",
+    "loadgen/worker/io_uring/connector.py": "tests/lab/test_io_uring.py",
+    "loadgen/worker/shard.py": "tests/unit/worker/test_worker.py",
 }
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_has_its_tests(module: str) -> None:
-    """Under its own name in the same place or above (unit), or in lab; a package may share one."""
-    parts = module.split("/")
-    names = {f"test_{part}.py" for part in parts}
-    found = [path for kind in ("unit", "lab") for path in (TESTS / kind).rglob("test_*.py") if path.name in names]
-    assert found or module in ELSEWHERE, f"write tests/unit/{'/'.join([*parts[:-1], f'test_{parts[-1]}.py'])}"
+@pytest.mark.parametrize("module", [str(path) for path in MIRROR if path.name != "__init__.py"])
+def test_a_module_has_its_test_file(module: str) -> None:
+    """In the mirrored place, or elsewhere for a reason that stands in the list."""
+    expected = MIRROR[Path(module)]
+    assert expected.exists() != (module in ELSEWHERE), f"expected {expected.relative_to(CHECKOUT)}, or a reason why not"
 
 
-def test_no_reason_outlives_its_module() -> None:
-    assert set(ELSEWHERE) <= set(MODULES)
+@pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
+def test_a_test_named_instead_exists(place: str) -> None:
+    """So that a reason does not outlive the test it names."""
+    assert (CHECKOUT / place).exists()
+
+
+def test_every_unit_test_has_a_module() -> None:
+    """A test file that mirrors nothing is in the wrong place."""
+    mine = {Path(__file__)}
+    assert set(UNIT.rglob("test_*.py")) - mine <= set(MIRROR.values())

@@ -12,7 +12,19 @@ from pydantic import ValidationError
 
 from loadgen import scenario
 from loadgen.errors import ExitCode, ScenarioError
-from loadgen.model import CloseMode, Endpoint, PortRange, Probe, ProbeKind, ProbeWhen, Stage, Strategy, Target, Topology
+from loadgen.model import (
+    CloseMode,
+    Endpoint,
+    PortRange,
+    Probe,
+    ProbeKind,
+    ProbeWhen,
+    Stage,
+    Strategy,
+    Target,
+    Topology,
+    Transport,
+)
 from loadgen.scenario import Fallback, Scenario, messages, parse
 from loadgen.scenario.expect import Expectation
 
@@ -456,14 +468,14 @@ def test_every_example_and_default_of_the_schema_is_valid(model: type[Any]) -> N
 
 
 def test_the_documentation_names_every_key() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "scenario.md").read_text(encoding="utf-8")
     for model in messages.MODELS.values():
         for name, field in model.model_fields.items():
             assert f"`{field.alias or name}`" in text, f"{model.__name__}.{name}"
 
 
 def test_the_example_of_the_documentation_is_valid() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "scenario.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "scenario.md").read_text(encoding="utf-8")
     examples = [part.split("```")[0] for part in text.split("```yaml\n")[1:]]
     whole = [example for example in examples if example.startswith("name:")]
     assert whole
@@ -644,3 +656,68 @@ def test_a_probe_takes_the_first_address_of_its_own_family(source: str, target: 
     text += f"  - {{name: a, when: hold{f', strategy: late, source: {source}' if source else ''}}}"
     found = parse(text).resolved({"redis.internal": ["::1", "127.0.0.1"]})
     assert str(found.probe(found.probes[0], PortRange(1, 2)).target) == target
+
+
+# transport: udp: what goes with it, and what is refused, with the change that mends it.
+
+UDP = """name: small
+lab: {}
+sources: {addresses: 127.0.0.2}
+targets: [{address: "127.0.0.1:9000", sink: true}]
+connections: 10
+transport: udp
+"""
+
+
+def udp_changed(old: str, new: str) -> Scenario:
+    assert old in UDP
+    return parse(UDP.replace(old, new, 1), "s.yaml", ())
+
+
+def test_tcp_is_what_it_is_without_a_word() -> None:
+    assert udp_changed("transport: udp\n", "").transport is Transport.TCP
+    assert parse(UDP, "s.yaml", ()).transport is Transport.UDP
+
+
+@pytest.mark.parametrize("strategy", [strategy for strategy in Strategy if strategy is not Strategy.REUSEADDR])
+def test_these_strategies_go_with_udp(strategy: Strategy) -> None:
+    assert udp_changed("127.0.0.2", f"127.0.0.2, strategy: {strategy}").sources.strategy is strategy
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("sink: true", "sink: {drop: 25%}"),
+        ("sink: true", "sink: {speaks: nothing}"),
+        ("transport: udp", "transport: udp\nclose: fin"),
+        ("transport: udp", "transport: udp\nprotocol: {name: echo, size: 65507}"),
+        ("transport: udp", "transport: udp\nheartbeat: {every: 1s}"),
+        ("connections: 10", "churn: {duration: 1s}\nprotocol: echo"),
+    ],
+)
+def test_this_goes_with_udp(old: str, new: str) -> None:
+    assert udp_changed(old, new).transport is Transport.UDP
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("127.0.0.2", "127.0.0.2, strategy: reuseaddr", "write late-range, late, bind, kernel, explicit, reuseport"),
+        ("transport: udp", "transport: udp\nclose: rst", "leave close out"),
+        ("transport: udp", "transport: udp\nclose: target", "leave close out"),
+        ("transport: udp", "transport: udp\nprobes: [{name: a, when: after}]", "probes make connections of TCP"),
+        ("transport: udp", "transport: udp\nprotocol: {name: echo, size: 65508}", "room for 65,507 bytes"),
+        ("sink: true", "sink: true, backlog: 4", "UDP accepts nothing"),
+        ("sink: true", "sink: true, accept: false", "UDP accepts nothing"),
+        ("sink: true", "sink: true, accept_after: 1s", "UDP accepts nothing"),
+        ("sink: true", "sink: {delay: 5ms}", "a sink of UDP sends back"),
+        ("sink: true", "sink: {reset: true}", "a sink of UDP sends back"),
+        ("sink: true", "sink: {speaks: http}", "a sink of UDP sends back"),
+        ("transport: udp", "transport: sctp", "transport"),
+    ],
+)
+def test_this_does_not_go_with_udp(old: str, new: str, hint: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        udp_changed(old, new)
+    assert hint in str(caught.value)
+    assert str(caught.value).isprintable()

@@ -1,4 +1,4 @@
-"""Looks that nobody had to take."""
+"""Snapshots of sockets made by hand, for the tests of watch and of its view."""
 
 from __future__ import annotations
 

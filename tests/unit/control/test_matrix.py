@@ -33,7 +33,7 @@ sources: {addresses: 127.0.0.1}
 targets: [{address: "127.0.0.1:9000", sink: true}]
 connections: 10
 """
-SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
+SCENARIOS = sorted((Path(__file__).parents[3] / "scenarios").glob("*.yaml"))
 
 
 def refusal(text: str, *overrides: str) -> str:

@@ -305,7 +305,7 @@ def test_every_part_says_what_it_is() -> None:
 
 
 def test_the_documentation_names_every_key_of_a_run() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "run-directory.md").read_text()
+    text = (Path(__file__).parents[4] / "docs" / "run-directory.md").read_text()
     for key in set(SCHEMA["$defs"]["RunSummary"]["properties"]) - {
         "schema",
         "scenario",

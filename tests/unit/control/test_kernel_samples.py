@@ -16,7 +16,7 @@ import pytest
 from loadgen.control.kernel_samples import BUDGET, Listed, Listing, Namespace, Telemetry
 from loadgen.errors import HostError
 
-PROC: Final = Path(__file__).parents[1] / "data" / "proc"
+PROC: Final = Path(__file__).parents[2] / "data" / "proc"
 #: Above every pid_max (proc_sys_kernel(5)).
 NOBODY: Final = 2**22 + 1
 

@@ -18,7 +18,7 @@ from loadgen.views.dashboard.watched import Watched
 
 from .samples import line, plan
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[4] / "docs"
 EVERYTHING: dict[str, Any] = {
     "errors": [["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 4]],
     "latency_ns": {
