@@ -16,7 +16,7 @@ from loadgen import scenario
 from loadgen.cli import main
 from loadgen.results import run_directory
 
-RUNS: Final = Path(__file__).parents[1] / "data" / "runs"
+RUNS: Final = Path(__file__).parents[2] / "data" / "runs"
 #: verdict.limit of each, and whether it is complete.
 RECORDED: Final = {
     "churn": ("time-wait", True),
