@@ -8,7 +8,6 @@ import pickle
 import signal
 import socket
 import struct
-import subprocess
 import time
 import traceback
 import warnings
@@ -39,6 +38,12 @@ T = TypeVar("T")
 
 PROC_NET = Path("/proc/self/net")
 LINGER_0 = struct.pack("ii", 1, 0)
+#: In every namespace the loopback interface is the first.
+LO = 1
+#: linux/rtnetlink.h, linux/if_addr.h
+_RT_TABLE_LOCAL = 255
+_RT_SCOPE_HOST = 254
+_IFA_F_NODAD = 0x02
 #: Far above what anything here needs on an idle machine, far below the time limit of a test.
 PATIENCE_S = 20.0
 
@@ -124,9 +129,21 @@ def close_all_but(*kept: int) -> None:
                 os.close(fd)
 
 
-def ip(command: str) -> None:
-    """Run ip(8), as in `ip("route add blackhole 198.18.0.1")`."""
-    subprocess.run(["ip", *command.split()], check=True, env={**os.environ, "PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
+def add_route(kind: str, network: str) -> None:
+    """Add a route as `ip route add KIND NETWORK` does; `local` makes the network this namespace's own (AnyIP)."""
+    from pyroute2 import IPRoute
+
+    local: dict[str, Any] = {"oif": LO, "table": _RT_TABLE_LOCAL, "scope": _RT_SCOPE_HOST} if kind == "local" else {}
+    with IPRoute() as netlink:
+        netlink.route("add", dst=network, type=kind, **local)
+
+
+def add_address(address: str, prefix_length: int, interface: int = LO) -> None:
+    """Add an address to an interface, usable at once: no other host is asked whether it has it."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as netlink:
+        netlink.addr("add", index=interface, address=address, prefixlen=prefix_length, flags=_IFA_F_NODAD)
 
 
 def listen(endpoint: Endpoint, backlog: int = 4096, *, reuse: bool = True) -> socket.socket:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import pytest
 from loadgen import scenario as scenarios
 from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.errors import HostError, UsageError
-from loadgen.kernel import host, routes
+from loadgen.kernel import host, routes, sysctl
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
 from loadgen.results.block import PairColumn
 
-from .support import Crew, ip, listen, make_plan, on_loop, until
+from .support import Crew, add_address, add_route, listen, make_plan, on_loop, until
 
 #: A prefix that a test makes this namespace's own, by one route.
 PREFIX = "fd00:77::"
@@ -27,11 +26,7 @@ PORTS = PortRange(40_000, 40_063)
 
 
 def route_prefix() -> None:
-    ip(f"-6 route add local {PREFIX}/64 dev lo")
-
-
-def ip_says(command: str) -> str:
-    return subprocess.run(["ip", *command.split()], check=True, capture_output=True, text=True).stdout
+    add_route("local", f"{PREFIX}/64")
 
 
 def run(tmp_path: Path, text: str, *allow: str) -> Result:
@@ -103,7 +98,7 @@ connections: 8
 
 def test_the_kernel_says_which_addresses_are_local_by_a_route() -> None:
     route_prefix()
-    ip("route add local 10.9.0.0/16 dev lo")
+    add_route("local", "10.9.0.0/16")
     asked = ["127.0.0.1", "::1", f"{PREFIX}1", f"{PREFIX}ffff:1", "10.9.255.1", "fd00:78::1", "10.8.0.1"]
     assert list(routes.not_local(asked)) == ["fd00:78::1", "10.8.0.1"]
     many = [f"10.{8 + n % 2}.{n >> 8}.{n & 255}" for n in range(1000)]
@@ -156,14 +151,18 @@ connections: 1
 @pytest.fixture
 def link() -> None:
     """Two ends of a cable, each with a link-local address; both live in the namespace of the test."""
-    ip("link add va type veth peer name vb")
-    for end, address in (("va", "fe80::a"), ("vb", "fe80::b")):
-        ip(f"link set {end} addrgenmode none")
-        ip(f"address add {address}/64 dev {end} nodad")
-    for end in ("va", "vb"):
-        ip(f"link set {end} up")
-    for end in ("va", "vb"):  # one that came up first passes nothing on until the kernel has seen the other
-        until(lambda end=end: "state UP" in ip_says(f"link show {end}"))  # type: ignore[misc]
+    from pyroute2 import IPRoute
+
+    with IPRoute() as netlink:
+        netlink.link("add", kind="veth", ifname="va", peer="vb")
+        ends = {name: socket.if_nametoindex(name) for name in ("va", "vb")}
+        for name, address in (("va", "fe80::a"), ("vb", "fe80::b")):
+            sysctl.write(f"net.ipv6.conf.{name}.addr_gen_mode", "1")  # no address but this
+            add_address(address, 64, ends[name])
+        for index in ends.values():
+            netlink.link("set", index=index, state="up")
+        for index in ends.values():  # one that came up first passes nothing on until the kernel has seen the other
+            until(lambda index=index: netlink.link("get", index=index)[0].get_attr("IFLA_OPERSTATE") == "UP")  # type: ignore[misc]
 
 
 ZONED = """

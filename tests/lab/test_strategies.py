@@ -20,7 +20,7 @@ from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.worker.strategies import Late, LateRange
 
-from .support import PROC_NET, Load, accept_all, ip, reset, until
+from .support import PROC_NET, Load, accept_all, add_address, reset, until
 
 ALL = list(Strategy)
 #: Without a source address of our choice there is only `kernel`.
@@ -130,7 +130,7 @@ def test_a_second_source_address_gives_as_many_again(
     keep: ExitStack,
 ) -> None:
     if family is V6:
-        ip("-6 address add fd00::2/128 dev lo nodad")
+        add_address("fd00::2", 128)
     target = Endpoint(family[2], 9000)
     (listener,) = listeners(target)
     filling = load(strategy, [(family[0], target), (family[1], target)], ports)
