@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 import click
 
@@ -21,7 +22,7 @@ from loadgen.cli.run import run
 from loadgen.cli.runs import runs
 from loadgen.cli.schema import schema
 from loadgen.cli.sink import sink
-from loadgen.cli.streams import EPILOG, complain
+from loadgen.cli.streams import EPILOG, complain, stderr_may_fail
 from loadgen.cli.watch import watch
 from loadgen.errors import ExitCode, LoadgenError
 
@@ -84,10 +85,16 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "_LOADGEN_COMPLETE" in os.environ:
         completion.in_bash()
+    with stderr_may_fail():
+        _run()
+
+
+def _run() -> None:
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):  # the exit code tells as much
+            error.show()
         sys.exit(ExitCode.USAGE)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)

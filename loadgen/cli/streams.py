@@ -30,6 +30,18 @@ def reader_may_leave() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
 
 
+@contextmanager
+def stderr_may_fail() -> Iterator[None]:
+    """Drop what a closed or full stderr does not take; Python would try again at exit and end with code 120."""
+    try:
+        yield
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def show(result: object, render: Callable[[Console], None], *, as_json: bool) -> None:
     """What a command found, on stdout: as JSON and nothing else there, or as `render` puts it for people."""
     with reader_may_leave():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -28,6 +29,24 @@ def test_a_reader_who_leaves_ends_it_quietly(write: str) -> None:
         assert process.stdout.readline() == b"0\n"
         process.stdout.close()
         assert (process.stderr.read(), process.wait(30)) == (b"", 0)
+
+
+_COMPLAINS = """
+import sys
+from loadgen.cli.streams import complain, stderr_may_fail
+with stderr_may_fail():
+    complain("no room")
+    sys.stderr.write("nor here")
+    sys.exit(3)
+"""
+
+
+def test_a_stderr_that_takes_nothing_keeps_the_exit_code() -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        assert (
+            subprocess.run([sys.executable, "-c", _COMPLAINS], stderr=full, env=buffered, check=False).returncode == 3
+        )
 
 
 def test_a_complaint_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
