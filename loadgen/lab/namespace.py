@@ -113,9 +113,9 @@ def _unshare() -> None:
 def _forbidden(what: str, number: int) -> LabForbiddenError:
     return LabForbiddenError(
         "this host does not let loadgen make a network namespace: "
-        f"{what}: {errno.errorcode.get(number, number)} ({os.strerror(number)}); run as root, or allow user "
-        "namespaces (sysctl user.max_user_namespaces, user.max_net_namespaces, "
-        "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+        f"{what}: {errno.errorcode.get(number, number)} ({os.strerror(number)}); run as root, or outside of "
+        "the chroot or container that forbids user namespaces, or allow them (sysctl user.max_user_namespaces, "
+        "user.max_net_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
     )
 
 

@@ -35,11 +35,9 @@ _POLL_MS: Final = 20
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """Chromium as Debian packages it; without it the tests are skipped."""
+def browser(_chromium: None) -> Iterator[Browser]:
+    """Chromium as Debian packages it."""
     chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
     arguments = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
@@ -171,13 +169,7 @@ def loadgen(home: Path, *arguments: str | Path) -> None:
 
 
 def recorded(home: Path, **keys: Any) -> Path:
-    """The run directory of a scenario with these keys, really run in a lab of its own.
-
-    Skips the test where nobody may make a network namespace.
-    """
-    allowed = subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False, text=True)
-    if allowed.returncode:
-        pytest.skip(f"this host lets nobody make a network namespace: {allowed.stderr.strip()}")
+    """The run directory of a scenario with these keys, really run in a lab of its own."""
     scenario = home / "scenario.yaml"
     scenario.write_text(json.dumps({"interval": "50ms", **keys}, indent=2))
     loadgen(home, "run", scenario, "--force", "--quiet")
@@ -210,7 +202,7 @@ _CHURN: Final[dict[str, Any]] = {
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def runs(_network_namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Run directories by name: `full`, of which a third failed, and `churn`."""
     kinds = (_FULL, _CHURN)
     return {keys["name"]: recorded(tmp_path_factory.mktemp(keys["name"]), **keys) for keys in kinds}

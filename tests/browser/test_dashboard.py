@@ -54,10 +54,7 @@ class Running:
 
 @contextmanager
 def running(home: Path, **changes: Any) -> Iterator[Running]:
-    """Meanwhile a run with a dashboard goes on; what the test did not end is killed. Skips without namespaces."""
-    allowed = subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False, text=True)
-    if allowed.returncode:
-        pytest.skip(f"this host lets nobody make a network namespace: {allowed.stderr.strip()}")
+    """Meanwhile a run with a dashboard goes on; what the test did not end is killed."""
     scenario, said = home / "scenario.yaml", home / "stderr"
     scenario.write_text(json.dumps(_SCENARIO | changes))
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -155,6 +152,7 @@ def played(run: Path) -> tuple[Plan, list[dict[str, Any]]]:
     return Plan.from_json(found.plan), found.series
 
 
+@pytest.mark.usefixtures("_network_namespaces")
 def test_a_run_is_followed_and_stopped(tabs: Tabs, tmp_path: Path) -> None:
     with running(tmp_path) as run:
         page = looking(tabs, run.url, viewport={"width": 1280, "height": 900})

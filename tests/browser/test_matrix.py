@@ -33,7 +33,7 @@ _CELLS, _ROUNDS = 4, 2
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(_network_namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A matrix of four cells in two rounds."""
     return recorded(
         tmp_path_factory.mktemp("matrix"),

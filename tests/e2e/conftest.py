@@ -28,8 +28,16 @@ PAST_64K: Final = CHECKOUT / "scenarios" / "past-64k.yaml"
 #: No run here takes a tenth of it, unless it hangs.
 PATIENCE_S: Final = 60.0
 _POLL_S: Final = 0.01
-#: What unshare(1) needs for a mount namespace: root has the right, others take a user namespace for it.
-_UNSHARE_MOUNTS: Final = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-rm")
+#: What unshare(1) needs beside the kind of a namespace: root has the right, others take a user namespace for it.
+_UNSHARE: Final = ("unshare",) if os.geteuid() == 0 else ("unshare", "-r")
+#: A prefix: in a network namespace with nothing that is up.
+NO_NETWORK: Final = (*_UNSHARE, "-n")
+#: A prefix: in a lab, as `loadgen run` makes it.
+IN_LAB: Final = (
+    sys.executable,
+    "-c",
+    "import os, sys; from loadgen.lab import namespace; namespace.enter({}); os.execvp(sys.argv[1], sys.argv[1:])",
+)
 
 #: A process with a network namespace of its own, loopback up, that lives until its standard input closes.
 _HOLD_NAMESPACE: Final = """
@@ -316,7 +324,7 @@ def environment(**changes: str) -> dict[str, str]:
 _UNWANTED: Final = frozenset(
     {
         *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "COLORTERM"),
-        *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "GITHUB_STEP_SUMMARY"),
+        *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "GITHUB_STEP_SUMMARY"),
     }
 )
 
@@ -330,11 +338,8 @@ def loadgen(tmp_path: Path) -> Iterator[Loadgen]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def namespaces_are_allowed() -> None:
-    """All load of these tests stays inside network namespaces, so without them there is nothing to test."""
-    made = subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False, text=True)
-    if made.returncode:
-        pytest.skip(f"this host lets nobody make a network namespace: {made.stderr.strip()}")
+def _all_load_stays_inside(_network_namespaces: None) -> None:
+    """Without network namespaces there is nothing to test here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,13 +367,13 @@ def namespace() -> Iterator[Namespace]:
 
 
 def forbidden(port_range: str) -> tuple[str, ...]:
-    """A prefix: in a namespace with that port range, from which no further one can be made."""
+    """A prefix: in a namespace with that port range, from which no further one can be made; use `_user_namespaces`."""
     return ("unshare", "-Urn", sys.executable, "-c", _FORBID_NAMESPACES, port_range)
 
 
 def mounted(mount: str) -> tuple[str, ...]:
-    """A prefix: where this command (of sh, with mount(8) in it) changes the mounts for nobody else."""
-    return (*_UNSHARE_MOUNTS, "sh", "-c", f'{mount} && exec "$@"', "sh")
+    """A prefix: after this command of sh, which may call mount(8), in a mount namespace; use `_mount_namespaces`."""
+    return (*_UNSHARE, "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
 
 
 def assert_adds_up(summary: Mapping[str, Any]) -> None:

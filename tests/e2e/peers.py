@@ -22,6 +22,8 @@ from .conftest import Namespace, environment, wait_until
 
 #: Servers are often installed where only root looks.
 _PATH: Final = ":".join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+#: Debian's packages of programs, where those have another name.
+_PACKAGES: Final = {"nginx": "nginx-light", "redis-cli": "redis-tools"}
 _LISTEN: Final = "0A"  # TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp writes it
 #: No server here takes a tenth of it to begin or to end.
 _PATIENCE_S: Final = 20.0
@@ -33,7 +35,7 @@ def program(name: str) -> str:
     """Where the program of a server is; skips the test when it is not installed."""
     found = shutil.which(name, path=_PATH)
     if found is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"needs {name}: apt install {_PACKAGES.get(name, name)}")
     return found
 
 

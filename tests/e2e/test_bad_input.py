@@ -16,10 +16,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Loadgen, assert_one_message, mounted
+from .conftest import NO_NETWORK, Loadgen, assert_one_message, mounted
 from .refusals import Refusals
-
-NO_NETWORK = ("unshare", "-rn")
 
 
 @dataclass(frozen=True)
@@ -209,6 +207,7 @@ def on_a_read_only_mount(loadgen: Loadgen) -> tuple[tuple[str, ...], str]:
     return mounted(f"mount -t tmpfs -o ro tmpfs {disk}"), "disk/results"
 
 
+@pytest.mark.usefixtures("_mount_namespaces")
 @pytest.mark.parametrize("place", [below_a_file, on_a_read_only_mount])
 def test_results_that_cannot_be_written_are_said_before_any_load(
     loadgen: Loadgen, place: Callable[[Loadgen], tuple[tuple[str, ...], str]]

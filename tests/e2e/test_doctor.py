@@ -167,6 +167,7 @@ def test_an_ordinary_user_is_told_what_runs(loadgen_of_nobody: Loadgen) -> None:
     assert all(one["allowed"] == one["ordinary_user"] for one in rights.values())
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_root_is_told_what_an_ordinary_user_may(loadgen: Loadgen) -> None:
     if os.geteuid():
         pytest.skip("not root")
@@ -176,6 +177,7 @@ def test_root_is_told_what_an_ordinary_user_may(loadgen: Loadgen) -> None:
     assert rights["labs (`lab:`)"]["ordinary_user"]
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_where_no_namespace_can_be_made_it_says_what_forbids_them(loadgen: Loadgen) -> None:
     done = loadgen("doctor", "--json", prefix=forbidden("40000 40099"))
     assert done.code == 0, done.err

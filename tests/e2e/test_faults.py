@@ -338,6 +338,7 @@ def on_small_disk(disk: Path, size: str, copy: Path) -> tuple[str, ...]:
     )
 
 
+@pytest.mark.usefixtures("_mount_namespaces")
 def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_written(loadgen: Loadgen) -> None:
     disk, copy = loadgen.home / "disk", loadgen.home / "copy"
     disk.mkdir()
@@ -361,6 +362,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_written(loadgen: L
     assert report.summary["outcomes"]["established"] == 200
 
 
+@pytest.mark.usefixtures("_mount_namespaces")
 def test_a_disk_that_is_full_before_any_load(loadgen: Loadgen) -> None:
     disk, copy = loadgen.home / "disk", loadgen.home / "copy"
     disk.mkdir()
@@ -395,6 +397,7 @@ def test_nobody_reads_stdout(loadgen: Loadgen) -> None:
 # --- No namespaces -----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_without_namespaces_more_addresses_make_up_for_fewer_ports(loadgen: Loadgen) -> None:
     """The host's own range has 100 ports here, so 1,000 connections need ten sources instead of four."""
     done = loadgen(
@@ -416,6 +419,7 @@ def test_without_namespaces_more_addresses_make_up_for_fewer_ports(loadgen: Load
     assert any("6 more source addresses" in note for note in notes)
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_without_namespaces_and_without_fallback_there_is_no_lab(loadgen: Loadgen) -> None:
     done = loadgen("run", loadgen.scenario(), prefix=forbidden("40000 40099"))
     assert done.code == 3

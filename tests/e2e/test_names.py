@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Loadgen, assert_adds_up, assert_one_message, lines_of, mounted
+from .conftest import IN_LAB, Loadgen, assert_adds_up, assert_one_message, lines_of, mounted
 
 HOSTS = """\
 127.0.0.1 localhost both.test
@@ -21,12 +21,12 @@ HOSTS = """\
 
 
 @pytest.fixture
-def hosts(tmp_path: Path) -> tuple[str, ...]:
+def hosts(tmp_path: Path, _mount_namespaces: None) -> tuple[str, ...]:
     """A prefix: where these names are known, no name server can be asked, and nothing is up but loopback."""
     (tmp_path / "hosts").write_text(HOSTS)
     (tmp_path / "resolv.conf").write_text("options timeout:1 attempts:1\nnameserver 192.0.2.1\n")
     binds = " && ".join(f"mount --bind {tmp_path}/{name} /etc/{name}" for name in ("hosts", "resolv.conf"))
-    return (*mounted(binds), "unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+    return (*mounted(binds), *IN_LAB)
 
 
 def to(address: str, *sources: str, **changes: Any) -> dict[str, Any]:

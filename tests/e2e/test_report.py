@@ -103,6 +103,7 @@ def test_what_is_no_run_is_refused(loadgen: Loadgen, run: Path, spoil: Callable[
     assert contents(run) == before
 
 
+@pytest.mark.usefixtures("_mount_namespaces")
 def test_a_run_directory_that_cannot_be_written(loadgen: Loadgen, run: Path) -> None:
     done = loadgen("report", run, prefix=mounted(f"mount --bind {run} {run} && mount -o remount,bind,ro {run}"))
     assert done.code == 3
@@ -111,6 +112,7 @@ def test_a_run_directory_that_cannot_be_written(loadgen: Loadgen, run: Path) -> 
     assert "Read-only file system" in message
 
 
+@pytest.mark.usefixtures("_mount_namespaces")
 def test_a_full_disk_costs_no_old_report(loadgen: Loadgen, run: Path) -> None:
     """The page in a directory without room for another is the old one afterwards, not half of a new one."""
     disk, copy = loadgen.home / "disk", loadgen.home / "copy"

@@ -367,7 +367,7 @@ def test_ipv6(loadgen: Loadgen) -> None:
 
 
 @pytest.fixture
-def loadgen_of_nobody() -> Iterator[Loadgen]:
+def loadgen_of_nobody(_user_namespaces: None) -> Iterator[Loadgen]:
     """The command line at home where everybody may write, and run by a Python that everybody may run."""
     if os.geteuid() != 0:
         pytest.skip("every other test here runs as an ordinary user already")

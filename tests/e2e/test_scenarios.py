@@ -126,6 +126,7 @@ def test_a_report_made_later_knows_the_probes(loadgen: Loadgen) -> None:
     assert again.summary["probes"] == probes
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_a_user_who_does_not_exist_is_said_and_fails_the_expectation(loadgen: Loadgen) -> None:
     """Inside a user namespace with one user in it, as every ordinary user's lab is."""
     scenario = loadgen.scenario(

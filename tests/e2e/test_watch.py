@@ -195,6 +195,7 @@ def test_the_namespace_of_nobody(loadgen: Loadgen) -> None:
     assert "there is no process" in assert_one_message(done)
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_a_namespace_that_may_not_be_entered(loadgen: Loadgen) -> None:
     """In a user namespace of one's own nobody rules over that of the host."""
     done = loadgen("watch", "--netns", str(os.getpid()), "--once", prefix=forbidden("40000 40009"))

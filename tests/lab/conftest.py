@@ -3,13 +3,14 @@
 The test process itself enters the namespace before a test and returns after it: sockets, /proc/net
 and child processes then need no care at all. An ordinary user may not do that, but may make a user
 namespace in which it is allowed (user_namespaces(7)), so for an ordinary user pytest starts itself
-again inside one.
+again inside one. That takes `pytest tests/lab`, without tests of other directories (`make test`, `make lab`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import getpass
 import os
 import shutil
 import subprocess
@@ -22,7 +23,6 @@ from typing import Any, Final
 import pytest
 import uvloop
 
-from loadgen.errors import LabForbiddenError
 from loadgen.lab import namespace
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 
@@ -36,8 +36,12 @@ PORTS: Final = "40000 40003"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker; as an ordinary user, start again where namespaces may be made."""
+    """Register the marker."""
     config.addinivalue_line("markers", "lab(ports, **sysctls): ip_local_port_range and more of the test's namespace")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """As an ordinary user, start again where namespaces may be made; called only for a path given to pytest."""
     unshare = shutil.which("unshare")
     if _may_make_namespaces() or _RESTARTED in os.environ or not unshare:
         return
@@ -48,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if capture:
         capture.suspend_global_capture(in_=True)
     os.environ[_RESTARTED] = "1"
+    os.environ.setdefault("LOGNAME", getpass.getuser())  # else pytest's directory in /tmp would be that of root
     os.execv(unshare, [*inside, sys.executable, *sys.orig_argv[1:]])
 
 
@@ -58,10 +63,10 @@ def _may_make_namespaces() -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _lab(request: pytest.FixtureRequest) -> Iterator[None]:
+def _lab(request: pytest.FixtureRequest, _network_namespaces: None) -> Iterator[None]:
     """A fresh namespace with loopback up, set up as the test's `lab` markers say."""
     if not _may_make_namespaces():
-        pytest.skip("this host lets an ordinary user make no user and network namespace")
+        pytest.skip("needs a network namespace for pytest itself: make lab, or run as root")
     sysctls: dict[str, str] = {}
     ports = PORTS
     for marker in reversed(list(request.node.iter_markers("lab"))):  # the closest one last
@@ -71,8 +76,6 @@ def _lab(request: pytest.FixtureRequest) -> Iterator[None]:
     try:
         namespace.enter({"net.ipv4.ip_local_port_range": ports, **sysctls})
         yield
-    except LabForbiddenError as error:
-        pytest.skip(f"this host allows no network namespace: {error}")
     finally:
         libc = ctypes.CDLL(None, use_errno=True)
         returned = libc.setns(before, _CLONE_NEWNET)

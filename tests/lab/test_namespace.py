@@ -169,6 +169,7 @@ def test_nothing_is_left_of_a_lab_after_sigkill() -> None:
         assert named() == before
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_an_ordinary_user_makes_a_lab_too() -> None:
     """Inside, the settings of the network are theirs, addresses and low ports as well."""
 
@@ -185,6 +186,7 @@ def test_an_ordinary_user_makes_a_lab_too() -> None:
     assert name != name_of()
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_an_ordinary_user_is_told_of_a_refused_setting() -> None:
     """What belongs to the whole host stays out of reach (here: it does not exist inside)."""
 
@@ -197,6 +199,7 @@ def test_an_ordinary_user_is_told_of_a_refused_setting() -> None:
 
 
 @pytest.mark.parametrize("limit", ["user.max_net_namespaces", "user.max_user_namespaces"])
+@pytest.mark.usefixtures("_user_namespaces")
 def test_where_namespaces_are_forbidden_the_error_says_so(limit: str) -> None:
     """A HostError of its own kind, with the call, its errno and what an administrator may change."""
 
@@ -235,6 +238,7 @@ def test_a_user_namespace_without_rights_is_no_lab_either() -> None:
         in_child(body)
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_an_ordinary_user_may_make_labs_one_after_the_other() -> None:
     """A matrix has a lab per cell; each comes from a process of its own."""
 

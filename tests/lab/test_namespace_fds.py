@@ -78,7 +78,7 @@ def test_an_empty_namespace_has_no_states(here: Window) -> None:
 def test_a_tracking_table_is_seen_from_outside(keep: ExitStack) -> None:
     """/proc/sys shows everybody his own namespace, but a file that is open stays with its own."""
     if not SETTING.exists():
-        pytest.skip("nf_conntrack is not loaded, or hidden in here")
+        pytest.skip("needs connection tracking, here: modprobe nf_conntrack")
 
     def elsewhere(channel: int) -> None:
         namespace.enter({"net.netfilter.nf_conntrack_tcp_timeout_syn_sent": "77"})
@@ -94,7 +94,7 @@ def test_a_tracking_table_is_seen_from_outside(keep: ExitStack) -> None:
 def test_the_table_of_a_namespace_that_tracks_nothing_is_empty(here: Window) -> None:
     seen = here.conntrack()
     if not seen:
-        pytest.skip("nf_conntrack is not loaded, or hidden in here")
+        pytest.skip("needs connection tracking, here: modprobe nf_conntrack")
     assert seen["count"] == 0
     assert seen["max"] == int(Path("/proc/sys/net/netfilter/nf_conntrack_max").read_text())
 

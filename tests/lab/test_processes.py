@@ -349,6 +349,7 @@ def _lose_capabilities() -> None:
     assert not any(libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) for number in dropped)
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 @pytest.mark.parametrize("user", ["root", "ordinary"])
 @pytest.mark.parametrize("where", ["host", "lab"])
 def test_everybody_goes_with_a_killed_orchestrator(user: str, where: str, keep: ExitStack) -> None:

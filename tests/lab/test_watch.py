@@ -392,6 +392,7 @@ def test_the_namespace_of_another_process(elsewhere: int, connect: Connect, targ
     assert seen["group_count"] == 1
 
 
+@pytest.mark.usefixtures("_user_namespaces")
 def test_the_namespace_that_an_ordinary_user_made() -> None:
     """It takes the user namespace that came with it."""
     ours, theirs = socket.socketpair()

@@ -76,7 +76,7 @@ def test_text_reads_as_it_was_typed(text: str, roff: str) -> None:
     assert page.count(f"\n{roff}\n") == 2
 
 
-@pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
+@pytest.mark.skipif(not shutil.which("groff"), reason="needs groff: apt install groff-base")
 @pytest.mark.parametrize("file", PAGES)
 def test_groff_has_nothing_to_say_about_it(file: str) -> None:
     done = subprocess.run(
