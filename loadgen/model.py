@@ -15,37 +15,8 @@ from enum import StrEnum
 from errno import ENODEV
 from typing import Any
 
-
-class Strategy(StrEnum):
-    """Who chooses the source port of a new four-tuple, and when; see `loadgen.worker.strategies`."""
-
-    KERNEL = "kernel"
-    BIND = "bind"
-    REUSEADDR = "reuseaddr"
-    LATE = "late"
-    LATE_RANGE = "late-range"
-    EXPLICIT = "explicit"
-    EXCLUSIVE = "exclusive"
-    REUSEPORT = "reuseport"
-
-    def shares_ports(self, transport: Transport) -> bool:
-        """Whether one source port can carry a connection to each of several targets at once.
-
-        In UDP the kernel never picks a port that another socket has on the address, whatever either is connected to.
-        """
-        if transport is Transport.UDP:
-            return self in (Strategy.EXPLICIT, Strategy.REUSEPORT)
-        return self not in (Strategy.BIND, Strategy.REUSEADDR, Strategy.EXCLUSIVE)
-
-    @property
-    def names_ports(self) -> bool:
-        """Whether loadgen binds a port by its number, which closes it to everybody else's automatic choice."""
-        return self in (Strategy.EXPLICIT, Strategy.EXCLUSIVE, Strategy.REUSEPORT)
-
-    @property
-    def slices_ports(self) -> bool:
-        """Whether each worker keeps to a part of the ports; else the kernel searches the whole range for all."""
-        return self.names_ports or self is Strategy.LATE_RANGE
+from loadgen.strategies import Strategy as Strategy
+from loadgen.strategies import Transport as Transport
 
 
 class CloseMode(StrEnum):
@@ -76,13 +47,6 @@ class Engine(StrEnum):
 
     EPOLL = "epoll"
     IO_URING = "io_uring"
-
-
-class Transport(StrEnum):
-    """What carries the bytes: TCP, or UDP over sockets that are connected to one target each."""
-
-    TCP = "tcp"
-    UDP = "udp"
 
 
 class Speaks(StrEnum):
@@ -425,12 +389,12 @@ class Plan:
     @property
     def shares_ports(self) -> bool:
         """Whether a source port serves several targets at once."""
-        return self.strategy.shares_ports(self.transport)
+        return self.strategy.over(self.transport).shares_ports
 
     @property
     def spaces(self) -> int:
-        """How many times the ports can be used, see `spaces_of`."""
-        return spaces_of(self.strategy, self.pairs, self.transport)
+        """How many times the ports can be used, see `strategies.PortScope`."""
+        return self.strategy.over(self.transport).scope.spaces(self.pairs)
 
     @property
     def sharded_spaces(self) -> int:
@@ -495,23 +459,11 @@ def pairs_of(
     )
 
 
-def spaces_of(strategy: Strategy, pairs: Sequence[tuple[str, Endpoint]], transport: Transport = Transport.TCP) -> int:
-    """How many times the ports can be used: once per (source, target), once per source, or once on this host.
-
-    The last is connect() alone in UDP: it takes the port before it knows the address, so for all addresses.
-    """
-    if strategy.shares_ports(transport):
-        return len(pairs)
-    if transport is Transport.UDP and strategy is Strategy.KERNEL:
-        return 1
-    return len({source for source, _ in pairs})
-
-
 def sharded_spaces_of(
     strategy: Strategy, pairs: Sequence[tuple[str, Endpoint]], transport: Transport = Transport.TCP
 ) -> int:
     """The spaces of ports where workers have slices of them, the pairs where they have not."""
-    return spaces_of(strategy, pairs, transport) if strategy.slices_ports else len(pairs)
+    return strategy.over(transport).scope.spaces(pairs) if strategy.row.slices_ports else len(pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,19 +81,19 @@ def assess(
         raise HostError("the scenario names no source address that this host has")
     addresses.require_families(sources, targets)
     routes: tuple[str, ...] = ()
-    if strategy is Strategy.KERNEL:
+    if not strategy.row.binds_address:
         addresses.require_kernel_source(sources, targets, facts)
         routes = facts.default_sources
     port_range = ports.ports_of(scenario, strategy, facts, allowances)
     skipped = ports.skipped_of(port_range, strategy, transport, targets, facts)
     usable = max(len(port_range) - len(skipped) - ports.lost_to_parity(port_range, strategy, transport), 0)
     if allowances.extend_sources and not routes and usable:
-        per_source = usable * (len(targets) if strategy.shares_ports(transport) else 1)
+        per_source = usable * (len(targets) if strategy.over(transport).shares_ports else 1)
         sources = addresses.extended(sources, math.ceil(scenario.most_open / per_source), notes)
     every_pair = pairs_of(sources, targets, routes)
     sharded = sharded_spaces_of(strategy, every_pair, transport)
     crew = _crew(scenario, strategy, sharded, usable, every_pair, facts, notes)
-    if strategy.shares_ports(transport):
+    if strategy.over(transport).shares_ports:
         notes += processes.first_filled(scenario.most_open, every_pair, targets, usable)
     plan = Plan(
         name=scenario.name,

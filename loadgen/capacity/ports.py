@@ -12,6 +12,8 @@ from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import InUse
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 from loadgen.scenario import Scenario
+from loadgen.strategies import TABLE, PortScope
+from loadgen.strategies.options import NO_PORT, PORT_RANGE, SocketOption
 
 #: A port that is back so soon is had by the attempt that is made again (loadgen.worker.backoff).
 _SOON_S = 1.0
@@ -19,17 +21,23 @@ _SOON_S = 1.0
 
 def strategy_of(asked: Strategy, facts: HostFacts, notes: list[str]) -> Strategy:
     """The strategy, or the nearest that this kernel has. Raises: HostError where it has none like it."""
-    if asked is Strategy.LATE_RANGE and not facts.port_range_option:
-        notes.append(
-            f"Linux {facts.kernel} has no IP_LOCAL_PORT_RANGE (6.3): "
-            "using late, which slows down past half of the range"
-        )
-        asked = Strategy.LATE
-    if asked is Strategy.LATE and not facts.late_bind:
-        raise HostError(
-            f"Linux {facts.kernel} has no IP_BIND_ADDRESS_NO_PORT (4.2); use `strategy: explicit` or `kernel`"
-        )
-    return asked
+    row = asked.row
+    lacking = lacking_option(asked, facts)
+    if lacking is None:
+        return asked
+    if row.instead is None:
+        sharing = (name for name, row in TABLE.items() if row.tcp.shares_ports and not row.one_user)
+        others = " or ".join(f"`{name}`" for name in sharing if lacking_option(name, facts) is None)
+        raise HostError(f"Linux {facts.kernel} has no {lacking.name} ({lacking.since}); use `strategy:` {others}")
+    slow = ", which slows down past half of the range" if row.instead.row.tcp.cliff_at else ""
+    notes.append(f"Linux {facts.kernel} has no {lacking.name} ({lacking.since}): using {row.instead}{slow}")
+    return strategy_of(row.instead, facts, notes)
+
+
+def lacking_option(strategy: Strategy, facts: HostFacts) -> SocketOption | None:
+    """Return an option of the strategy that this kernel has not, None where it has all of them."""
+    there = {PORT_RANGE: facts.port_range_option, NO_PORT: facts.late_bind}
+    return next((option for option in reversed(strategy.row.tcp.options) if not there.get(option, True)), None)
 
 
 def ports_of(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
@@ -39,13 +47,13 @@ def ports_of(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowance
     """
     asked, automatic = scenario.sources.ports, facts.port_range
     ports = asked or automatic
-    if not strategy.slices_ports:
+    if not strategy.row.slices_ports:
         if ports != automatic:
             raise UsageError(
                 f"strategy {strategy} takes ports from ip_local_port_range ({automatic}) and cannot keep to {ports}; "
                 "leave `ports` out, or use late-range or explicit"
             )
-    elif strategy is Strategy.LATE_RANGE:
+    elif strategy.row.narrows_range:
         if ports.low not in automatic or ports.high not in automatic:
             raise HostError(
                 f"ports {ports} reach outside ip_local_port_range ({automatic}), where the kernel silently ignores "
@@ -79,7 +87,7 @@ def skipped_of(
     """
     others = facts.datagram_ports if transport is Transport.UDP else facts.listeners
     closed = set(others) | {target.endpoint.port for target in targets if target.sink}
-    if not strategy.names_ports:
+    if not strategy.row.names_ports:
         closed |= set(facts.reserved_ports)
     return tuple(sorted(port for port in closed if port in ports))
 
@@ -88,23 +96,24 @@ def lost_to_parity(ports: PortRange, strategy: Strategy, transport: Transport) -
     """The kernel's own search goes through a range in steps of two and rounds its length down to even
     (__inet_hash_connect() and inet_csk_find_open_port()), so one port of an odd range may never come. In UDP it
     begins anywhere and misses none (udp_lib_get_port())."""
-    if transport is Transport.UDP or strategy.slices_ports:
-        return 0
-    return len(ports) % 2 if len(ports) > 1 else 0
+    searches = strategy.over(transport).cliff_at is not None
+    return len(ports) % 2 if searches and len(ports) > 1 else 0
 
 
 def counted(usable: int, spaces: int, strategy: Strategy, transport: Transport) -> str:
     """How the four-tuples were counted."""
-    if strategy.shares_ports(transport):
-        return f"{usable:,} for each of {spaces} pairs of source and target"
-    if transport is Transport.UDP and strategy is Strategy.KERNEL:
-        return f"{usable:,} for all sources and targets together"
-    return f"{usable:,} for each of {spaces} sources, all targets together"
+    match strategy.over(transport).scope:
+        case PortScope.PAIR:
+            return f"{usable:,} for each of {spaces} pairs of source and target"
+        case PortScope.SOURCE:
+            return f"{usable:,} for each of {spaces} sources, all targets together"
+        case PortScope.HOST:
+            return f"{usable:,} for all sources and targets together"
 
 
 def more_four_tuples(scenario: Scenario, strategy: Strategy, short: int, usable: int, ports: PortRange) -> str:
     """The ways past the wall, the one that needs nothing from the host first."""
-    per_source = usable * (len(scenario.every_target) if strategy.shares_ports(scenario.transport) else 1)
+    per_source = usable * (len(scenario.every_target) if strategy.over(scenario.transport).shares_ports else 1)
     ways = [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"] if usable else []
     if scenario.sources.ports:
         ways.append(f"widen `ports` beyond {ports}, or leave it out")

@@ -54,7 +54,7 @@ def workers_of(
             excusable=True,
         )
     least = scenario.workers or least
-    if strategy.slices_ports and least > usable:
+    if strategy.row.slices_ports and least > usable:
         remedy = f"use at most {usable:,} workers, or a wider range"
         short["ports"] = Shortage("source ports, one per worker at least", least, usable, remedy)
     if scenario.workers:
@@ -63,7 +63,7 @@ def workers_of(
         wanted = max(least, min(facts.cpus // 2, connections))
     else:
         wanted = least if connections < _SMALL else max(least, facts.cpus)
-    return max(min(wanted, usable) if strategy.slices_ports else wanted, 1), short
+    return max(min(wanted, usable) if strategy.row.slices_ports else wanted, 1), short
 
 
 def sinks_of(

@@ -84,18 +84,18 @@ def _more_sources(change: Change) -> list[Remedy]:
 def _wider_range(change: Change) -> list[Remedy]:
     plan, host = change.plan, change.host
     start = _UNPRIVILEGED_START
-    if plan.strategy.names_ports:
+    if plan.strategy.row.names_ports:
         start = max(start, int(host.get("unprivileged_port_start", start)))
     wide = PortRange(start, 65535)
     others = "datagram_ports" if plan.transport is Transport.UDP else "listeners"
     closed = set(host.get(others, ())) | {target.endpoint.port for target in plan.targets if target.sink}
-    if not plan.strategy.names_ports:
+    if not plan.strategy.row.names_ports:
         closed |= set(host.get("reserved_ports", ()))
     usable = len(wide) - sum(port in wide for port in closed)
     gain = (usable - plan.capacity_per_pair) * plan.spaces
     if gain <= 0 or wide.low > plan.ports.low:
         return []
-    what = "`ports`" if plan.strategy.names_ports else "ip_local_port_range"
+    what = "`ports`" if plan.strategy.row.names_ports else "ip_local_port_range"
     if plan.strategy is Strategy.LATE_RANGE and host.get("port_range", asdict(plan.ports)) != asdict(plan.ports):
         what += " and `ports`"
     return [Remedy(f"widen {what} to {wide}: +{gain:,}", gain)]
@@ -129,7 +129,7 @@ def _port_held(change: Change) -> list[Remedy]:
     ports = change.plan.ports
     protocol = "u" if change.plan.transport is Transport.UDP else "t"
     found = [Remedy(f"see who holds them: ss -{protocol}anp 'sport >= {ports.low} and sport <= {ports.high}'")]
-    if change.plan.strategy.names_ports:
+    if change.plan.strategy.row.names_ports:
         found.append(Remedy("move `ports` to where nobody listens, and outside ip_local_port_range"))
     else:
         found.append(
@@ -187,7 +187,7 @@ def _time_wait(change: Change) -> list[Remedy]:
         found.append(Remedy(f"use {name} or explicit: {plan.strategy} never takes a port out of TIME-WAIT"))
     elif change.sysctl("net.ipv4.tcp_timestamps") == "0":
         found.append(Remedy("set net.ipv4.tcp_timestamps=1: without it no four-tuple leaves TIME-WAIT early"))
-    elif not plan.strategy.names_ports and change.sysctl("net.ipv4.tcp_tw_reuse") != "1":
+    elif not plan.strategy.row.names_ports and change.sysctl("net.ipv4.tcp_tw_reuse") != "1":
         found.append(Remedy("set net.ipv4.tcp_tw_reuse=1: a four-tuple in TIME-WAIT can be had again after 1 s"))
     return [*found, Remedy("wait 60 s, the length of TIME-WAIT, before the next run"), *_more_sources(change)]
 

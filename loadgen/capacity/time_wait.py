@@ -3,7 +3,7 @@
 The side that sends FIN first keeps the four-tuple in TIME-WAIT for 60 seconds (TCP_TIMEWAIT_LEN,
 include/net/tcp.h; tcp_fin_timeout is about FIN-WAIT-2 and does not change it). Whether a new connection
 may take the four-tuple over before that is decided in tcp_twsk_unique() (net/ipv4/tcp_ipv4.c), and the
-answer depends on who chose the port:
+answer depends on who chose the port (`time_wait` in the table of strategies):
 
 - Chosen by connect(): only with TCP timestamps, only as net.ipv4.tcp_tw_reuse allows (0: never, 1: yes,
   2: loopback addresses), and only after net.ipv4.tcp_tw_reuse_delay (Linux 6.14; a second before).
@@ -23,7 +23,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, Strategy, Transport
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, Transport
+from loadgen.strategies import TimeWaitReuse
 
 TIME_WAIT_S: Final = 60.0
 #: net.ipv4.tcp_tw_reuse_delay where the kernel has no such setting.
@@ -38,26 +39,28 @@ def rest_s(plan: Plan, sysctls: Sysctls) -> tuple[float, str]:
     sysctls: the settings of the clients' namespace, by their dotted names.
     Returns: seconds, 0.0 where a port serves again at once; and the reason in words.
     """
-    strategy = plan.strategy
+    reuse = plan.strategy.row.time_wait
     if plan.transport is Transport.UDP:
         return 0.0, "UDP has no TIME-WAIT"
     if plan.close is CloseMode.RST:
         return 0.0, "a reset leaves no TIME-WAIT"
     if plan.close is CloseMode.TARGET:
         return 0.0, "TIME-WAIT stays on the target's side"
-    if not plan.shares_ports and not (strategy is Strategy.REUSEADDR and _of(sysctls, "ip_autobind_reuse") == 1):
+    if reuse is TimeWaitReuse.AUTOBIND_REUSE:
+        reuse = TimeWaitReuse.AT_ONCE if _of(sysctls, "ip_autobind_reuse") == 1 else TimeWaitReuse.NEVER
+    if reuse is TimeWaitReuse.NEVER:
         return TIME_WAIT_S, "bind() takes no port out of TIME-WAIT"
     if _of(sysctls, "tcp_timestamps", 1) == 0:
         return TIME_WAIT_S, "tcp_timestamps=0, without which nothing leaves TIME-WAIT early"
-    if strategy.names_ports or strategy is Strategy.REUSEADDR:
+    if reuse is TimeWaitReuse.AT_ONCE:
         return 0.0, "a port that bind() names leaves TIME-WAIT at once, whatever tcp_tw_reuse says"
-    reuse = _of(sysctls, "tcp_tw_reuse", 2)
-    if reuse == 0:
+    setting = _of(sysctls, "tcp_tw_reuse", 2)
+    if setting == 0:
         return TIME_WAIT_S, "tcp_tw_reuse=0"
-    if reuse == 2 and not all(_is_loopback(source, target) for source, target in plan.pairs):
+    if setting == 2 and not all(_is_loopback(source, target) for source, target in plan.pairs):
         return TIME_WAIT_S, "tcp_tw_reuse=2 is for loopback addresses only"
     delay_ms = _of(sysctls, "tcp_tw_reuse_delay", _DELAY_MS)
-    return delay_ms / 1000, f"tcp_tw_reuse={reuse} after {delay_ms:,} ms"
+    return delay_ms / 1000, f"tcp_tw_reuse={setting} after {delay_ms:,} ms"
 
 
 def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls, *, times: int = 1) -> Ceiling:

@@ -25,10 +25,10 @@ from typing import Final, NoReturn
 from loadgen.doctor.reading import Reading
 from loadgen.errors import LoadgenError
 from loadgen.kernel import sockdiag, sysctl
-from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.kernel.host import has_option
 from loadgen.lab import namespace
 from loadgen.processes.lifetime import die_with_parent
+from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.worker.freebind import IP_FREEBIND
 from loadgen.worker.io_uring import ring
 

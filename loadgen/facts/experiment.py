@@ -19,7 +19,7 @@ from typing import ClassVar, Final
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.facts.base import CannotRunError, SeenError
 from loadgen.kernel import snmp, sockstat
-from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
+from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
 Address = tuple[str, int]
 Option = tuple[int, int, int | bytes]

@@ -23,8 +23,8 @@ from typing import Any, Final
 
 from loadgen.errors import HostError
 from loadgen.kernel import cgroup, routes, sockdiag, sysctl, tcp
-from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import Endpoint, PortRange, Transport
+from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
 _LIBRARIES: Final = ("numpy", "uvloop")
 

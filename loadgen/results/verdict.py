@@ -300,7 +300,7 @@ def _why_no_port(run: _Run, wall: str) -> str:
     opened, capacity = max(failing, key=lambda space: space[0] / space[1])
     waiting = run.waiting // len(failing)
     # loadgen names each port once, so one that is in use before all of them are is somebody else's.
-    full = 1.0 if wall == "source-ports" and run.plan.strategy.names_ports else _NEARLY_FULL
+    full = 1.0 if wall == "source-ports" and run.plan.strategy.row.names_ports else _NEARLY_FULL
     if opened + waiting >= full * capacity:
         return _why_silent(run) if waiting > opened else wall
     missing = capacity - opened - waiting

@@ -31,7 +31,6 @@ from loadgen.model import (
     Probe,
     ProbeWhen,
     Speaks,
-    Strategy,
     Target,
     Topology,
     Traffic,
@@ -62,6 +61,7 @@ from loadgen.scenario.sections import Arrival, ChurnSpec, Fallback, HeartbeatSpe
 from loadgen.scenario.traffic import TlsSpec, TrafficSpec
 from loadgen.scenario.units import Block
 from loadgen.scenario.yaml_document import shown
+from loadgen.strategies import TABLE
 
 #: The words for both ends of a cable.
 _NOT_VETH: Final = f"a veth lab takes addresses of {', '.join(VETH_NETWORKS)}; write one of those"
@@ -219,12 +219,10 @@ class Scenario(Model):
         """That nothing is asked of UDP which only TCP has."""
         if self.transport is Transport.TCP:
             return
-        if self.sources.strategy is Strategy.REUSEADDR:
-            message = (
-                "with SO_REUSEADDR the kernel gives one UDP port to several sockets, and the last hears for all; "
-                "write late-range, late, bind, kernel, explicit, reuseport or exclusive"
-            )
-            raise wrong_at(("sources", "strategy"), message)
+        row = self.sources.strategy.row
+        if row.udp is None:
+            *others, last = (strategy.value for strategy, row in TABLE.items() if row.udp)
+            raise wrong_at(("sources", "strategy"), f"{row.udp_refusal}; write {', '.join(others)} or {last}")
         if self.tls:
             raise wrong_at(("tls",), "TLS goes over TCP; leave tls out, or write transport: tcp", "wrong_key")
         if self.close is not CloseMode.FIN:

@@ -135,8 +135,8 @@ class Sources(Model):
             check_count(sum(block.count for block in self.blocks))
         except ValueError as error:
             raise wrong_at(("addresses",), str(error)) from None
-        if self.freebind and self.strategy is Strategy.KERNEL:
-            message = "freebind is for strategies that bind an address, and kernel does not; leave it out"
+        if self.freebind and not self.strategy.row.binds_address:
+            message = f"freebind is for strategies that bind an address, and {self.strategy} does not; leave it out"
             raise wrong_at(("freebind",), message, "wrong_key")
         return self
 
@@ -248,12 +248,14 @@ class ProbeSpec(Model):
                     raise wrong_at((key,), f"a probe of kind {self.kind} has no {key}; leave it out", "wrong_key")
         elif self.reuseaddr:
             raise wrong_at(("reuseaddr",), "reuseaddr is about listeners; leave it out", "wrong_key")
-        elif self.strategy is Strategy.KERNEL and (self.source or self.ports):
+        elif not self.strategy.row.binds_address and (self.source or self.ports):
             key = "source" if self.source else "ports"
-            raise wrong_at((key,), f"strategy kernel chooses by itself; leave {key} out, or write late", "wrong_key")
-        elif self.strategy is not Strategy.KERNEL and self.source is None:
+            raise wrong_at(
+                (key,), f"strategy {self.strategy} chooses by itself; leave {key} out, or write late", "wrong_key"
+            )
+        elif self.strategy.row.binds_address and self.source is None:
             raise wrong_at(("strategy",), f"strategy {self.strategy} binds an address; add source: 127.0.0.2")
-        elif self.ports and not self.strategy.slices_ports:
+        elif self.ports and not self.strategy.row.slices_ports:
             raise wrong_at(("ports",), f"strategy {self.strategy} cannot keep to ports; leave them out", "wrong_key")
         return self
 

@@ -44,7 +44,7 @@ def schedule_of(shard: Shard) -> NDArray[np.int64]:
 def slice_of(shard: Shard) -> PortRange:
     """The source ports that are this shard's alone; the kernel's own choice knows no slices."""
     plan = shard.plan
-    if not plan.strategy.slices_ports:
+    if not plan.strategy.row.slices_ports:
         return plan.ports
     return arrivals.port_slices(plan.ports, plan.workers, frozenset(plan.skipped_ports))[shard.index]
 

@@ -1,42 +1,34 @@
-"""Strategies: who chooses the source port of a new four-tuple, and when.
+"""Sockets of a strategy: options and bind() before connect(), and which source port comes next.
 
-A TCP connection is a four-tuple. The kernel can pick the source port early, in bind(), when it does
-not know the destination yet, or late, in connect(), when it does; or loadgen picks it. The choice
-decides how many connections fit, which call fails when no more do, and what each one costs.
+The rows of `loadgen.strategies` say what each strategy does; `setup_of` makes data of a row for the pairs and ports
+of one shard, which is what the io_uring engine writes its submissions from. `strategy_for` makes an object of it for
+the epoll engine, with the verb `prepare`, called on a fresh socket just before connect(). It returns the source port
+it took, 0 when the kernel will choose, or the negated errno of a bind() that failed. A setsockopt() that fails raises
+its OSError: the kernel lacks a feature that the plan had promised.
 
-Each strategy is an object with one verb, `prepare`, called on a fresh socket just before connect().
-It returns the source port it took, 0 when the kernel will choose, or the negated errno of a bind()
-that failed. A setsockopt() that fails raises its OSError: the kernel lacks a feature that the plan
-had promised.
-
-In UDP a four-tuple is not what the kernel keeps apart. Whoever leaves the port to it gets one that no
-other socket has on the address, so a port serves one target. And SO_REUSEADDR or SO_REUSEPORT make it
-give out ports that are taken, even for a four-tuple that exists: of two such sockets the one connected
-last gets all datagrams. So there only the strategies that name each port once set such an option.
+Rows are read when a shard is set up, never per connection.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from errno import EADDRINUSE, EAFNOSUPPORT, EINVAL
 from typing import Final, Protocol
 
-from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import Endpoint, PortRange, Strategy, Transport
+from loadgen.strategies import Binding, PortScope
+from loadgen.strategies.options import IP_LOCAL_PORT_RANGE, PORT_RANGE
 from loadgen.worker.port_ring import PortRing, RestingRing
 
-# Looked up once here instead of several times for each connection. The SOL_IP options are those of
-# AF_INET6 sockets, too: at IPPROTO_IPV6 the same numbers mean something else.
+# Looked up once here instead of for each connection.
 _SOL_IP: Final = socket.SOL_IP
-_SOL_SOCKET: Final = socket.SOL_SOCKET
-_SO_REUSEADDR: Final = socket.SO_REUSEADDR
-_SO_REUSEPORT: Final = socket.SO_REUSEPORT
 
 #: What `another` answers when the next port needs a fresh socket.
 NEW_SOCKET: Final = -1
 
-#: How many ports an attempt tries that turn out to be held by somebody else before it has failed.
+#: Ports an attempt tries before it fails, when each turns out to be held by another process.
 TRIES: Final = 10
 
 
@@ -66,8 +58,95 @@ class SourcePorts(Protocol):
         """How many times a port was taken by another socket, and the next one was tried."""
 
 
-class _NoChoice:
-    """What strategies share that leave the port to the kernel."""
+@dataclass(frozen=True)
+class PortSetup:
+    """The row of a strategy with the pairs and ports of one shard.
+
+    options: (level, number) of socket options that are set to 1.
+    narrows: whether IP_LOCAL_PORT_RANGE shows the kernel one port at a time, or all of `ports` when none is free.
+    binds: whether bind() is called; names_port: with a port of ours, else with port 0.
+    asked: the port that bind() asks for when none is free, so that it is the kernel that says no; 0: any.
+    asks_openly: whether it asks without the options, with which the kernel would say yes.
+    rings: free ports for each (source, target), one object for all pairs that share ports; empty where the kernel
+    picks them. freebind: whether an address that is only routed to this host may be bound, see
+    `loadgen.worker.freebind`.
+    """
+
+    sources: tuple[str, ...]
+    ports: PortRange
+    options: tuple[tuple[int, int], ...]
+    narrows: bool
+    binds: bool
+    names_port: bool
+    asked: int
+    asks_openly: bool
+    rings: tuple[PortRing, ...]
+    freebind: bool
+
+
+def setup_of(
+    strategy: Strategy,
+    sources: Sequence[str],
+    ports: PortRange,
+    skipped: Container[int] = (),
+    *,
+    churn: bool = False,
+    transport: Transport = Transport.TCP,
+    freebind: bool = False,
+) -> PortSetup:
+    """Return the setup of one shard.
+
+    sources: the source address of each (source, target) pair, in the order of the pairs.
+    ports: the shard's slice; skipped: ports in it that are reserved or held by a listener.
+    churn: whether ports will come back into TIME-WAIT, see RestingRing; UDP has none.
+
+    Raises: ValueError for a strategy that the transport does not offer.
+    """
+    row, rules = strategy.row, strategy.over(transport)
+    ring = RestingRing if churn and transport is Transport.TCP else PortRing
+    rings: tuple[PortRing, ...] = ()
+    if row.slices_ports:
+        shared = {} if rules.scope is PortScope.PAIR else {source: ring(ports, skipped) for source in sources}
+        rings = tuple(shared.get(source) or ring(ports, skipped) for source in sources)
+    asked = next((port for port in range(ports.low, ports.high + 1) if port not in skipped), ports.low)
+    return PortSetup(
+        sources=tuple(sources),
+        ports=ports,
+        options=tuple((option.level, option.number) for option in rules.options if option != PORT_RANGE),
+        narrows=row.narrows_range,
+        binds=row.binds_address,
+        names_port=row.names_ports,
+        asked=asked if row.names_ports else 0,
+        asks_openly=transport is Transport.UDP,
+        rings=rings,
+        freebind=freebind,
+    )
+
+
+def strategy_for(
+    strategy: Strategy,
+    sources: Sequence[str],
+    ports: PortRange,
+    skipped: Container[int] = (),
+    *,
+    churn: bool = False,
+    transport: Transport = Transport.TCP,
+) -> SourcePorts:
+    """Return the object that prepares the sockets of one shard; arguments and exceptions as of `setup_of`."""
+    setup = setup_of(strategy, sources, ports, skipped, churn=churn, transport=transport)
+    match strategy.row.binding:
+        case Binding.NOTHING:
+            return UnboundSocket()
+        case Binding.ADDRESS | Binding.ADDRESS_AND_PORT:
+            return BoundAddress(setup)
+        case Binding.ONE_PORT_RANGE:
+            return OnePortRange(setup)
+        case Binding.OUR_PORT:
+            return BoundPort(setup)
+
+
+class _KernelPicksPort:
+    """Common part of strategies that leave the port to the kernel."""
 
     retried = 0
 
@@ -85,7 +164,7 @@ class _NoChoice:
         """The kernel owns the ports."""
 
 
-class Kernel(_NoChoice):
+class UnboundSocket(_KernelPicksPort):
     """connect() alone: the kernel chooses everything, and the source address too.
 
     Past half of the range each connect() first walks every taken port of one parity
@@ -97,229 +176,144 @@ class Kernel(_NoChoice):
         return 0
 
 
-class Early(_NoChoice):
-    """bind((address, 0)): the kernel takes a port before it knows the target.
+class BoundAddress(_KernelPicksPort):
+    """bind((address, 0)): the source address is fixed, the kernel picks the port.
 
-    So the port is spent for every target at once, and a range serves one source exactly once.
-    SO_REUSEADDR ("reuseaddr") is the classic advice against that. It stopped helping in Linux 4.11:
-    the kernel shares ports on its own choice only with net.ipv4.ip_autobind_reuse = 1, and then only
-    once every port is taken.
+    Without IP_BIND_ADDRESS_NO_PORT it picks the port here, before it knows the target, so that a port is spent once
+    for each source instead of once for each four-tuple. With it, connect() picks the port. SO_REUSEADDR beside it
+    changes nothing for the connection itself, but lets a server that starts later bind a port on which one of these
+    connections happens to live.
     """
 
-    def __init__(self, sources: Sequence[str], *, reuse: bool) -> None:
-        self._addresses = [Endpoint(source, 0).sockaddr for source in sources]
-        self._reuse = reuse
+    def __init__(self, setup: PortSetup) -> None:
+        self._addresses = [Endpoint(source, 0).sockaddr for source in setup.sources]
+        self._options = setup.options
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
-        """Bind an address and whatever port the kernel finds; EADDRINUSE means that it found none."""
-        if self._reuse:
-            sock.setsockopt(_SOL_SOCKET, _SO_REUSEADDR, 1)
+        """Set the options and bind the address. EADDRNOTAVAIL here means that the address is on no interface."""
+        for level, number in self._options:
+            sock.setsockopt(level, number, 1)
         return -_bind(sock, self._addresses[pair])
 
 
-class Late(_NoChoice):
-    """bind() to the source address only; connect() picks the port when it knows the target.
+class _OwnRings:
+    """Common part of strategies whose ports come from loadgen's own rings."""
 
-    A plain bind((address, 0)) would take a port before the target is known, so that a port is spent
-    once for each source instead of once for each four-tuple. IP_BIND_ADDRESS_NO_PORT prevents that.
-    SO_REUSEADDR changes nothing for the connection itself, but lets a server that starts later bind
-    a port on which one of these connections happens to live.
-    """
+    def __init__(self, setup: PortSetup) -> None:
+        self._options, self._rings = setup.options, setup.rings
+        self.retried = 0
 
-    def __init__(self, sources: Sequence[str]) -> None:
-        self._addresses = [Endpoint(source, 0).sockaddr for source in sources]
+    def release(self, pair: int, port: int) -> None:
+        """Queue the port for the same (source, target) again."""
+        self._rings[pair].release(port)
 
-    def prepare(self, sock: socket.SocketType, pair: int) -> int:
-        """Bind the address and no port. EADDRNOTAVAIL here means that the address is on no interface."""
-        sock.setsockopt(_SOL_SOCKET, _SO_REUSEADDR, 1)
-        sock.setsockopt(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-        return -_bind(sock, self._addresses[pair])
+    def unused(self, pair: int, port: int) -> None:
+        """The port is the next of its (source, target) again."""
+        self._rings[pair].unused(port)
+
+    def denied(self, pair: int, ports: Sequence[int]) -> None:
+        """Where they go depends on whose they may be; see the rings."""
+        self._rings[pair].denied(ports)
 
 
-class LateRange(Late):
-    """`late`, and the port comes from this shard's own slice of the range, one port at a time.
+class OnePortRange(_OwnRings):
+    """bind((address, 0)), and connect() picks from a range of one port, which is the next of the pair's ring.
 
     IP_LOCAL_PORT_RANGE narrows where connect() may look for this one socket. Narrowed to the slice,
     the kernel still has to search it, from a cursor that all connections of one (source, target)
     share; when several workers move that cursor, each finds its slice full of gaps, and the last
     quarter of it at half of the speed. So the slice is handed out here, oldest port first, and the
     kernel is shown a range of a single port: it has nothing to search, and unlike after a bind()
-    with a port number, the port stays open to everybody else's four-tuples.
+    with a port number, the port stays open to the four-tuples of other processes.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[str],
-        ports: PortRange,
-        skipped: Container[int] = (),
-        *,
-        per_source: bool = False,
-        churn: bool = False,
-    ) -> None:
-        super().__init__(sources)
-        self._rings = _rings(sources, ports, skipped, per_source=per_source, churn=churn)
-        self._slice = _port_range_option(ports.low, ports.high)
-        self.retried = 0
+    def __init__(self, setup: PortSetup) -> None:
+        super().__init__(setup)
+        self._addresses = [Endpoint(source, 0).sockaddr for source in setup.sources]
+        self._slice = port_range_option(setup.ports.low, setup.ports.high)
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
-        """As `late`, after narrowing the range to the next free port of the pair.
+        """Set the options, narrow the range to the next free port of the pair, and bind the address.
 
         With none free the kernel is shown the whole slice, so that it is the kernel that says no.
         """
         port = self._rings[pair].allocate()
         set_option = sock.setsockopt
-        set_option(_SOL_SOCKET, _SO_REUSEADDR, 1)
-        set_option(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-        set_option(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(port, port) if port else self._slice)
-        number = _bind(sock, self._addresses[pair])
-        if number and port:
+        for level, number in self._options:
+            set_option(level, number, 1)
+        set_option(_SOL_IP, IP_LOCAL_PORT_RANGE, port_range_option(port, port) if port else self._slice)
+        failure = _bind(sock, self._addresses[pair])
+        if failure and port:
             self._rings[pair].unused(port)
-        return -number or port
+        return -failure or port
 
     def another(self, sock: socket.SocketType, pair: int) -> int:
         """The next port for a socket whose connect() found its own taken; it has bound none, so it may go on."""
         following = self._rings[pair].another()
         if following:
-            sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(following, following))
+            sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, port_range_option(following, following))
             self.retried += 1
         return following
 
-    def release(self, pair: int, port: int) -> None:
-        """Queue the port for the same (source, target) again."""
-        self._rings[pair].release(port)
 
-    def unused(self, pair: int, port: int) -> None:
-        """The port is the next of its (source, target) again."""
-        self._rings[pair].unused(port)
-
-    def denied(self, pair: int, ports: Sequence[int]) -> None:
-        """Where they go depends on whose they may be; see the rings."""
-        self._rings[pair].denied(ports)
-
-
-class DatagramLate(Late):
-    """`late` in UDP: connect() picks a port that is free on the whole source address, or fails with EAGAIN."""
-
-    def prepare(self, sock: socket.SocketType, pair: int) -> int:
-        """Bind the address, and nothing that would let the kernel pick a port that is taken."""
-        sock.setsockopt(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-        return -_bind(sock, self._addresses[pair])
-
-
-class DatagramLateRange(LateRange):
-    """`late-range` in UDP: one ring of ports for each source, because a port serves one target."""
-
-    def __init__(self, sources: Sequence[str], ports: PortRange, skipped: Container[int] = ()) -> None:
-        super().__init__(sources, ports, skipped, per_source=True)
-
-    def prepare(self, sock: socket.SocketType, pair: int) -> int:
-        """As in TCP, without SO_REUSEADDR."""
-        port = self._rings[pair].allocate()
-        sock.setsockopt(_SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-        sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(port, port) if port else self._slice)
-        number = _bind(sock, self._addresses[pair])
-        if number and port:
-            self._rings[pair].unused(port)
-        return -number or port
-
-
-def _rings(
-    sources: Sequence[str], ports: PortRange, skipped: Container[int], *, per_source: bool, churn: bool
-) -> list[PortRing]:
-    """The ring of each pair; with `per_source` the pairs of one source share theirs."""
-    ring = RestingRing if churn else PortRing
-    shared = {source: ring(ports, skipped) for source in sources} if per_source else {}
-    return [shared.get(source) or ring(ports, skipped) for source in sources]
-
-
-def _port_range_option(low: int, high: int) -> int:
+def port_range_option(low: int, high: int) -> int:
     """The u32 of IP_LOCAL_PORT_RANGE, high bound above low bound, as the C int that setsockopt() takes."""
     value = high << 16 | low
     return value - (1 << 32) if value >> 31 else value
 
 
-class Explicit:
-    """bind((address, port)) with a port of our own choosing.
+class BoundPort(_OwnRings):
+    """bind((address, port)) with a port of our own choosing; the options let others have the port, too.
 
-    options: the socket options that let others have the port, too.
+    SO_REUSEADDR lets a port carry one connection to each of many targets. `explicit` sets SO_REUSEPORT with it,
+    because the kernel checks a port with only SO_REUSEADDR sockets against every one of them
+    (inet_csk_get_port(), Linux 6.8 and later), which costs more the more targets share it.
 
-    `explicit` sets SO_REUSEADDR, with which a port carries one connection to each of many targets, and
-    SO_REUSEPORT with it, because the kernel checks a port with only SO_REUSEADDR sockets against every
-    one of them (inet_csk_get_port(), Linux 6.8 and later), which costs more the more targets share it.
-    `reuseport` sets SO_REUSEPORT alone, which shares with sockets of the same user only. `exclusive`
-    sets nothing: one socket per source and port, whatever the target (`per_source`).
-
-    A port bound like this is closed to every other process's automatic choice, on all addresses of
+    A port bound like this is closed to the automatic choice of every other process, on all addresses of
     the host, until the last such socket is gone.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[str],
-        ports: PortRange,
-        skipped: Container[int] = (),
-        *,
-        options: Sequence[int] = (_SO_REUSEADDR, _SO_REUSEPORT),
-        per_source: bool = False,
-        churn: bool = False,
-    ) -> None:
-        self._sources = [(address, scope) for address, _, *scope in (Endpoint(each, 0).sockaddr for each in sources)]
-        self._options = tuple(options)
-        self._rings = _rings(sources, ports, skipped, per_source=per_source, churn=churn)
-        asked = next((port for port in range(ports.low, ports.high + 1) if port not in skipped), ports.low)
-        self._asked = [Endpoint(source, asked).sockaddr for source in sources]
-        self.retried = 0
+    def __init__(self, setup: PortSetup) -> None:
+        super().__init__(setup)
+        addresses = (Endpoint(source, 0).sockaddr for source in setup.sources)
+        self._sources = [(address, scope) for address, _, *scope in addresses]
+        self._asked = setup.asked
+        self._asks_openly = setup.asks_openly
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Bind the next free port; one that another socket holds goes to the back of the queue."""
-        for option in self._options:
-            sock.setsockopt(_SOL_SOCKET, option, 1)
+        for level, number in self._options:
+            sock.setsockopt(level, number, 1)
         ring, (source, scope) = self._rings[pair], self._sources[pair]
         tried: list[int] = []
         while port := (ring.another() if tried else ring.allocate()):
             self.retried += bool(tried)
-            number = _bind(sock, (source, port, *scope))
-            if not number:
+            failure = _bind(sock, (source, port, *scope))
+            if not failure:
                 break
             tried.append(port)
-            if number != EADDRINUSE or len(tried) == TRIES:
+            if failure != EADDRINUSE or len(tried) == TRIES:
                 break
         if tried:
             ring.denied(tried)
         if port or tried:
-            return -number or port
-        return -self._ask_in_vain(sock, pair)
+            return -failure or port
+        return -self._ask_in_vain(sock, (source, self._asked, *scope))
 
-    def _ask_in_vain(self, sock: socket.SocketType, pair: int) -> int:
-        """All are in use, as far as we know; so that it is the kernel that says so, ask for one of them."""
-        return _bind(sock, self._asked[pair])
+    def _ask_in_vain(self, sock: socket.SocketType, address: tuple[str | int, ...]) -> int:
+        """All are in use, as far as we know; ask for one of them, so that it is the kernel that says so.
+
+        Over UDP without the options, because with them the kernel would say yes, and two sockets have one four-tuple.
+        """
+        if self._asks_openly:
+            for level, number in self._options:
+                sock.setsockopt(level, number, 0)
+        return _bind(sock, address)
 
     def another(self, sock: socket.SocketType, pair: int) -> int:  # noqa: ARG002  # the protocol's
         """The four-tuple is taken, and a bound socket cannot bind again."""
         self.retried += 1
         return NEW_SOCKET
-
-    def release(self, pair: int, port: int) -> None:
-        """Queue the port for the same (source, target) again."""
-        self._rings[pair].release(port)
-
-    def unused(self, pair: int, port: int) -> None:
-        """The port is the next of its (source, target) again."""
-        self._rings[pair].unused(port)
-
-    def denied(self, pair: int, ports: Sequence[int]) -> None:
-        """Where they go depends on whose they may be; see the rings."""
-        self._rings[pair].denied(ports)
-
-
-class DatagramExplicit(Explicit):
-    """`explicit`, `reuseport` and `exclusive` in UDP, where sharing is what each of our sockets does only once."""
-
-    def _ask_in_vain(self, sock: socket.SocketType, pair: int) -> int:
-        """Without the flags, because with them the kernel would say yes, and two sockets have one four-tuple."""
-        for option in self._options:
-            sock.setsockopt(_SOL_SOCKET, option, 0)
-        return super()._ask_in_vain(sock, pair)
 
 
 def _bind(sock: socket.SocketType, address: tuple[str | int, ...]) -> int:
@@ -331,59 +325,3 @@ def _bind(sock: socket.SocketType, address: tuple[str | int, ...]) -> int:
     except OSError as error:
         return error.errno or EINVAL
     return 0
-
-
-def strategy_for(
-    strategy: Strategy,
-    sources: Sequence[str],
-    ports: PortRange,
-    skipped: Container[int] = (),
-    *,
-    churn: bool = False,
-    transport: Transport = Transport.TCP,
-) -> SourcePorts:
-    """The strategy of one shard.
-
-    sources: the source address of each (source, target) pair, in the order of the pairs.
-    ports: the shard's slice; skipped: ports in it that are reserved or held by a listener.
-    churn: whether ports will come back into TIME-WAIT, see RestingRing; in UDP they never do.
-
-    Raises: ValueError for a strategy that UDP has not.
-    """
-    if transport is Transport.UDP:
-        return _over_udp(strategy, sources, ports, skipped)
-    match strategy:
-        case Strategy.KERNEL:
-            return Kernel()
-        case Strategy.LATE:
-            return Late(sources)
-        case Strategy.LATE_RANGE:
-            return LateRange(sources, ports, skipped, churn=churn)
-        case Strategy.BIND | Strategy.REUSEADDR:
-            return Early(sources, reuse=strategy is Strategy.REUSEADDR)
-        case Strategy.EXPLICIT:
-            return Explicit(sources, ports, skipped, churn=churn)
-        case Strategy.REUSEPORT:
-            return Explicit(sources, ports, skipped, options=(_SO_REUSEPORT,), churn=churn)
-        case Strategy.EXCLUSIVE:
-            return Explicit(sources, ports, skipped, options=(), per_source=True, churn=churn)
-
-
-def _over_udp(strategy: Strategy, sources: Sequence[str], ports: PortRange, skipped: Container[int]) -> SourcePorts:
-    match strategy:
-        case Strategy.KERNEL:
-            return Kernel()
-        case Strategy.LATE:
-            return DatagramLate(sources)
-        case Strategy.LATE_RANGE:
-            return DatagramLateRange(sources, ports, skipped)
-        case Strategy.BIND:
-            return Early(sources, reuse=False)
-        case Strategy.EXPLICIT:
-            return DatagramExplicit(sources, ports, skipped, options=(_SO_REUSEADDR,))
-        case Strategy.REUSEPORT:
-            return DatagramExplicit(sources, ports, skipped, options=(_SO_REUSEPORT,))
-        case Strategy.EXCLUSIVE:
-            return DatagramExplicit(sources, ports, skipped, options=(), per_source=True)
-        case Strategy.REUSEADDR:
-            raise ValueError("in UDP the kernel gives a port to several sockets with SO_REUSEADDR")

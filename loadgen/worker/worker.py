@@ -34,10 +34,9 @@ from loadgen.worker.epoll.heartbeat import Beater
 from loadgen.worker.epoll.udp import DatagramBeater, DatagramChurner, DatagramTalker
 from loadgen.worker.freebind import Freebind
 from loadgen.worker.io_uring import connector as uring
-from loadgen.worker.io_uring.choice import choice_for
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.shard import may_self_connect, order_of, schedule_of, sizes_of, slice_of
-from loadgen.worker.strategies import strategy_for
+from loadgen.worker.strategies import setup_of, strategy_for
 from loadgen.worker.tls import Client
 
 #: Attempts per turn of the event loop: long enough to share its cost, short enough (some 1.5 ms) for
@@ -61,7 +60,7 @@ def uring_of(shard: Shard, recorder: Recorder) -> uring.UringConnector:
     skipped = frozenset(plan.skipped_ports)
     return uring.UringConnector(
         plan.pairs,
-        choice_for(plan.strategy, sources, slice_of(shard), skipped, freebind=plan.freebind),
+        setup_of(plan.strategy, sources, slice_of(shard), skipped, freebind=plan.freebind),
         recorder,
         first_pair=arrivals.first_pair(sizes_of(plan), plan.sharded_spaces, len(plan.pairs), shard.index),
         order=order_of(shard),
@@ -105,7 +104,7 @@ def connector_of(shard: Shard, recorder: Recorder, descriptors: int) -> Connecto
     }
     open_max = arrivals.part(plan.connections, shard.index, plan.workers)
     if churn:
-        searched = 1 if plan.strategy.slices_ports else len(ports)
+        searched = 1 if plan.strategy.row.slices_ports else len(ports)
         common["exhausted"] = Exhaustion(len(plan.pairs), churn_ports=searched)
     if plan.traffic and (own := protocols.own_connector(plan.traffic.protocol)):
         connector: Connector = resolve_name(own)(plan, source_ports, recorder, open_max=open_max, **common)

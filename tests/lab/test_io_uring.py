@@ -23,9 +23,9 @@ from loadgen.results import histogram
 from loadgen.results.block import Latency, block_dtype
 from loadgen.worker.io_uring import ring
 from loadgen.worker.io_uring.abi import SQE, Op
-from loadgen.worker.io_uring.choice import choice_for
 from loadgen.worker.io_uring.connector import UringConnector
 from loadgen.worker.recorder import BATCH_MAX, Recorder
+from loadgen.worker.strategies import setup_of
 
 from . import support
 from .support import PROC_NET, Load, add_route, in_child, listen, reset, until
@@ -72,9 +72,7 @@ class UringLoad(Load):
         self._blocks = Blocks.create("test", block_dtype(len(pairs)), 1)
         self.block: Any = self._blocks.records[0]
         self.recorder = Recorder(self.block, scheduled=1)
-        self.choice = choice_for(
-            strategy, [source for source, _ in pairs], ports, frozenset(skipped), freebind=freebind
-        )
+        self.choice = setup_of(strategy, [source for source, _ in pairs], ports, frozenset(skipped), freebind=freebind)
         self.connector = UringConnector(
             pairs,
             self.choice,

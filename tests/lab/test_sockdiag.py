@@ -14,9 +14,9 @@ import pytest
 
 from loadgen.errors import HostError
 from loadgen.kernel import groups, sockdiag
-from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT
 from loadgen.kernel.sockdiag import ALL, Extension, Reader, Sockets, State, mask
 from loadgen.lab import namespace
+from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT
 
 from .support import PATIENCE_S, child, in_child, until
 from .test_namespace import become_ordinary

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from loadgen.kernel import sockstat
-from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
-from loadgen.worker.strategies import Late, LateRange
+from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
+from loadgen.worker.strategies import strategy_for
 
 from .support import PROC_NET, Load, accept_all, add_address, reset, until
 
@@ -280,7 +280,7 @@ def test_a_range_upside_down_is_refused() -> None:
 
 def test_the_last_port_of_all_can_be_shown_to_the_kernel() -> None:
     """A high bound of 32768 and more does not fit a C int as it stands; the option reads back whole."""
-    strategy = LateRange(["127.0.0.1"], PortRange(65535, 65535))
+    strategy = strategy_for(Strategy.LATE_RANGE, ["127.0.0.1"], PortRange(65535, 65535))
     with socket.socket() as sock:
         assert strategy.prepare(sock, 0) == 65535
         assert struct.unpack("=I", sock.getsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, 4)) == (65535 << 16 | 65535,)
@@ -501,7 +501,7 @@ def test_late_takes_no_port_before_connect(listeners: MakeListeners) -> None:
     listeners(target)
     with socket.socket() as sock:
         sock.settimeout(10)
-        assert Late(["127.0.0.5"]).prepare(sock, 0) == 0
+        assert strategy_for(Strategy.LATE, ["127.0.0.5"], PortRange(1024, 65535)).prepare(sock, 0) == 0
         assert sock.getsockname() == ("127.0.0.5", 0)
         sock.connect(target.sockaddr)
         assert sock.getsockname()[1] in range(40000, 40004)

@@ -173,13 +173,13 @@ def test_no_two_sockets_have_one_four_tuple(udp: MakeLoad, strategy: Strategy, w
     plan = udp_plan(strategy, workers=workers)
     slices = [slice_of(Shard(plan, index)) for index in range(workers)]
     for ports in slices:
-        room = len(ports) * plan.spaces if strategy.slices_ports else plan.capacity // workers
+        room = len(ports) * plan.spaces if strategy.row.slices_ports else plan.capacity // workers
         opening = udp(strategy, PAIRS, ports)
         opening.open(room)
         assert opening.recorder.established == room
     found = Tally(four_tuples())
     assert set(found.values()) == {1}
-    if strategy.slices_ports:
+    if strategy.row.slices_ports:
         assert len(found) == plan.capacity
 
 

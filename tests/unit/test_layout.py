@@ -68,7 +68,6 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/facts/timewait.py": "tests/lab/test_facts.py",
     "loadgen/facts/udp.py": "tests/lab/test_facts.py",
     "loadgen/format.py": "tests/unit/views/test_views.py",
-    "loadgen/kernel/abi.py": "tests/lab/test_facts.py",
     "loadgen/lab/namespace.py": "tests/lab/test_namespace.py",
     "loadgen/lab/namespace_fds.py": "tests/lab/test_namespace_fds.py",
     "loadgen/processes/fleet.py": "tests/lab/test_processes.py",

@@ -38,12 +38,11 @@ from loadgen.model import CloseMode, Endpoint
 from loadgen.outcomes import Syscall, error_key
 from loadgen.worker.backoff import Exhaustion
 from loadgen.worker.io_uring.abi import FIXED_FILES_MAX
-from loadgen.worker.io_uring.choice import Choice
 from loadgen.worker.io_uring.ring import Ring
 from loadgen.worker.io_uring.submissions import KIND_SHIFT, SLOT_MASK, Kind, Slots, Steps
 from loadgen.worker.recorder import BATCH_MAX, Recorder
 from loadgen.worker.socket_pool import DENIALS
-from loadgen.worker.strategies import TRIES
+from loadgen.worker.strategies import TRIES, PortSetup
 
 #: Direct descriptors of one ring. More make the kernel's 256 lists of what is under way longer.
 TABLE_SIZE: Final = 32768
@@ -101,7 +100,7 @@ class UringConnector:
     def __init__(
         self,
         pairs: Sequence[tuple[str, Endpoint]],
-        choice: Choice,
+        choice: PortSetup,
         recorder: Recorder,
         *,
         first_pair: int,

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.model import Endpoint
+from loadgen.strategies.options import PORT_RANGE
 from loadgen.worker.freebind import IP_FREEBIND, IPV6_FREEBIND
 from loadgen.worker.io_uring.abi import SQE, Op, SocketCommand, SqeFlag
-from loadgen.worker.io_uring.choice import RANGE_OPTION, Choice
 from loadgen.worker.recorder import BATCH_MAX
+from loadgen.worker.strategies import PortSetup
 
 Slots = NDArray[np.int64]
 Numbers = NDArray[np.integer[Any]]
@@ -91,7 +92,7 @@ class Steps:
     submissions; so what was made by `prepare` or `again` must be submitted before either is called again.
     """
 
-    def __init__(self, choice: Choice, pairs: Sequence[tuple[str, Endpoint]]) -> None:
+    def __init__(self, choice: PortSetup, pairs: Sequence[tuple[str, Endpoint]]) -> None:
         self._choice = choice
         self._families = np.array([target.family for _, target in pairs], dtype=np.int32)
         self._targets = np.stack([_address(target.address, target.port) for _, target in pairs])
@@ -121,7 +122,7 @@ class Steps:
             self._ranges = ports << 16 | ports  # by port: a range of this one
             self._ranges[0] = choice.ports.high << 16 | choice.ports.low
             self._range_at = self._ranges.ctypes.data + np.arange(1 << 16) * self._ranges.itemsize
-            self._range = _option(Kind.SETSOCKOPT, *RANGE_OPTION, self._ranges)
+            self._range = _option(Kind.SETSOCKOPT, PORT_RANGE.level, PORT_RANGE.number, self._ranges)
         self._bind = Template(Op.BIND, Kind.BIND)
         self._connect = Template(Op.CONNECT, Kind.CONNECT)
         # One event and no more: a poll that goes on after its event (IORING_POLL_ADD_MULTI) would have to be

@@ -218,7 +218,7 @@ def test_an_older_kernel_gets_late_and_a_note() -> None:
 
 @pytest.mark.parametrize("strategy", ["late", "late-range"])
 def test_a_kernel_without_late_bind_is_told_what_else_there_is(strategy: str) -> None:
-    with pytest.raises(HostError, match=r"no IP_BIND_ADDRESS_NO_PORT \(4\.2\); use `strategy: explicit` or `kernel`"):
+    with pytest.raises(HostError, match=r"no IP_BIND_ADDRESS_NO_PORT \(4\.2\); use `strategy:` `explicit` or `kernel`"):
         plan(strategy=strategy, late_bind=False, port_range_option=False)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from loadgen.doctor import features
 from loadgen.errors import HostError
-from loadgen.kernel.abi import IP_LOCAL_PORT_RANGE
+from loadgen.strategies.options import IP_LOCAL_PORT_RANGE
 
 from .test_ports import HOST
 

@@ -13,8 +13,8 @@ import pytest
 
 from loadgen.errors import HostError
 from loadgen.kernel import cgroup, host, routes, sysctl
-from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import Endpoint, PortRange
+from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
 TEXTS = {
     "/proc/sys/fs/file-nr": "1312\t0\t9223372036854775807\n",

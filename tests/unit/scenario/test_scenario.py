@@ -702,7 +702,11 @@ def test_this_goes_with_udp(old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "hint"),
     [
-        ("127.0.0.2", "127.0.0.2, strategy: reuseaddr", "write late-range, late, bind, kernel, explicit, reuseport"),
+        (
+            "127.0.0.2",
+            "127.0.0.2, strategy: reuseaddr",
+            "write late-range, late, explicit, reuseport, exclusive, bind or kernel",
+        ),
         ("transport: udp", "transport: udp\nclose: rst", "leave close out"),
         ("transport: udp", "transport: udp\nclose: target", "leave close out"),
         ("transport: udp", "transport: udp\nprobes: [{name: a, when: after}]", "probes make connections of TCP"),

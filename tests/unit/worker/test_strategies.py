@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 
-from loadgen.kernel.abi import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.model import PortRange, Strategy, Transport
-from loadgen.worker.strategies import NEW_SOCKET, TRIES, SourcePorts, _port_range_option, strategy_for
+from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
+from loadgen.worker.strategies import (
+    NEW_SOCKET,
+    TRIES,
+    PortSetup,
+    SourcePorts,
+    port_range_option,
+    setup_of,
+    strategy_for,
+)
 
 PORTS = PortRange(40_000, 40_003)
 SOURCES = ("127.0.0.2", "127.0.0.3")
@@ -22,7 +30,7 @@ NO_PORT = ("setsockopt", socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
 
 
 def port_range(low: int, high: int) -> tuple[Any, ...]:
-    return ("setsockopt", socket.SOL_IP, IP_LOCAL_PORT_RANGE, _port_range_option(low, high))
+    return ("setsockopt", socket.SOL_IP, IP_LOCAL_PORT_RANGE, port_range_option(low, high))
 
 
 class FakeSocket:
@@ -187,8 +195,61 @@ def test_the_option_is_two_u16_in_a_u32_for_every_port() -> None:
     """High bound above low bound, as the C int that setsockopt() takes."""
     for port in range(1, 65_536):
         for low, high in ((port, port), (1, port), (port, 65_535)):
-            value = _port_range_option(low, high)
+            value = port_range_option(low, high)
             assert struct.pack("=i", value) == struct.pack("=I", high << 16 | low)
+
+
+# --- The setup of a shard, which is what the io_uring engine makes its submissions from ------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "transport"),
+    [(name, transport) for name in Strategy for transport in Transport if transport is Transport.TCP or name.row.udp],
+)
+def test_both_engines_make_the_same_calls_on_the_same_ports(name: Strategy, transport: Transport) -> None:
+    """The options in their order, and for each pair in turn the port, until there are none."""
+    sources = [*SOURCES, SOURCES[0]]
+    on_sockets = strategy_for(name, sources, PORTS, (40_001,), transport=transport)
+    setup = setup_of(name, sources, PORTS, (40_001,), transport=transport)
+    for pair in (0, 1, 2, 0, 1, 2):
+        taken, calls = prepare(on_sockets, pair)
+        options = [call[1:3] for call in calls if call[0] == "setsockopt" and call[2] != IP_LOCAL_PORT_RANGE]
+        if taken:  # with none free, UDP takes the options back
+            assert tuple(options) == setup.options
+        assert any(call[2] == IP_LOCAL_PORT_RANGE for call in calls if call[0] == "setsockopt") == setup.narrows
+        ours = setup.rings[pair].allocate() if setup.rings else 0
+        assert ours == taken
+        port = (ours or setup.asked) if setup.names_port else 0
+        assert [call for call in calls if call[0] == "bind"] == [("bind", sources[pair], port)] * setup.binds
+
+
+def test_with_every_port_in_use_the_first_that_is_not_skipped_is_asked_for() -> None:
+    """So that it is the kernel that says no."""
+    assert setup_of(Strategy.EXPLICIT, SOURCES, PORTS, (40_000, 40_001)).asked == 40_002
+    ports = strategy("explicit", ports=PortRange(40_000, 40_000))
+    prepare(ports)
+    answer, calls = prepare(ports, held={40_000})
+    assert answer == -errno.EADDRINUSE
+    assert calls[-1] == ("bind", SOURCES[0], 40_000)
+
+
+def shared_rings(setup: PortSetup) -> list[bool]:
+    """Whether pairs 0 and 1, and 0 and 2 share their ports."""
+    return [setup.rings[0] is setup.rings[1], setup.rings[0] is setup.rings[2]]
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+@pytest.mark.parametrize("name", [strategy for strategy in Strategy if strategy.row.slices_ports])
+def test_pairs_share_a_ring_where_a_port_serves_one_target(name: Strategy, transport: Transport) -> None:
+    """Pairs 0 and 2 have one source."""
+    setup = setup_of(name, [*SOURCES, SOURCES[0]], PORTS, transport=transport)
+    assert shared_rings(setup) == [False, not name.over(transport).shares_ports]
+
+
+@pytest.mark.parametrize("name", [strategy for strategy in Strategy if not strategy.row.slices_ports])
+def test_the_kernel_picks_ports_without_a_ring(name: Strategy) -> None:
+    setup = setup_of(name, SOURCES, PORTS)
+    assert (setup.rings, setup.asked, setup.narrows) == ((), 0, False)
 
 
 # --- UDP ----------------------------------------------------------------------------------------
