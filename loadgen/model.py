@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from errno import ENODEV
-from typing import Any
+from typing import Any, Final
 
 from loadgen.strategies import Strategy as Strategy
 from loadgen.strategies import Transport as Transport
@@ -40,6 +40,10 @@ class Topology(StrEnum):
 
     LOOPBACK = "loopback"
     VETH = "veth"
+
+
+#: Direct descriptors of one io_uring. More make the kernel's 256 lists of what is under way longer.
+DIRECT_DESCRIPTORS_MAX: Final = 32_768
 
 
 class Engine(StrEnum):

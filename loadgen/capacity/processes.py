@@ -10,7 +10,7 @@ from typing import Final
 from loadgen.arrivals import shard_sizes
 from loadgen.capacity.resources import Shortage
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Endpoint, Strategy, Target, Transport
+from loadgen.model import DIRECT_DESCRIPTORS_MAX, Endpoint, Strategy, Target, Transport
 from loadgen.scenario import Scenario
 
 #: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
@@ -19,8 +19,6 @@ RESERVED_DESCRIPTORS: Final = 64
 _SMALL: Final = 2_000
 #: SO_REUSEPORT spreads by hash, so a sink's share is binomial: so many deviations of room are left to it.
 _SINK_DEVIATIONS: Final = 6.0
-#: Direct descriptors of one ring (loadgen.worker.io_uring.connector.TABLE_SIZE, which is above this layer).
-_TABLE_SIZE: Final = 32_768
 
 Pair = tuple[str, Endpoint]
 
@@ -28,7 +26,7 @@ Pair = tuple[str, Endpoint]
 def direct_descriptors(limit: int) -> int:
     """Connections of one worker by io_uring. A table of direct descriptors is as large as the limit at most and takes
     one descriptor itself; the connector leaves half of the limit for everything else."""
-    return min(limit, _TABLE_SIZE) * (limit // 2)
+    return min(limit, DIRECT_DESCRIPTORS_MAX) * (limit // 2)
 
 
 def workers_of(

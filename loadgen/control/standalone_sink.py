@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
+from loadgen.capacity import RESERVED_DESCRIPTORS
 from loadgen.errors import HostError, IncompleteError, UsageError
 from loadgen.kernel import sysctl
 from loadgen.model import Endpoint, Manners
@@ -53,6 +54,7 @@ async def serve(
 
     count = workers or len(os.sched_getaffinity(0))
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    room = max(descriptors - RESERVED_DESCRIPTORS - len(endpoints), 0)
     blocks = Blocks.create("loadgen-sinks", sink.block_dtype(_SOURCES), count)
     fleet = Fleet(on_lost)
     try:
@@ -74,7 +76,7 @@ async def serve(
         await fleet.start("sink", "loadgen.sink.sink:main", shards, blocks_fd=blocks.fd, timeout_s=_READY_TIMEOUT_S)
         say(
             f"listening on {', '.join(map(str, endpoints))} with {count} processes, room for "
-            f"{count * (descriptors - 16):,} connections, accept queue {accept_queue():,} each; Ctrl-C ends it"
+            f"{count * room:,} connections, accept queue {accept_queue():,} each; Ctrl-C ends it"
         )
         said: dict[str, int] = {}
         while not stop.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.capacity import RESERVED_DESCRIPTORS
 from loadgen.sink.certificates import issue
 
 from .conftest import CHECKOUT, Loadgen, Namespace, Running, assert_one_message, environment
@@ -27,7 +29,10 @@ def until_listening(running: Running) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_sink_counts_its_clients_until_ctrl_c(loadgen: Loadgen, namespace: Namespace, number: signal.Signals) -> None:
     sink = loadgen.start("sink", "127.0.0.1:9000", "--workers", "2", prefix=namespace.enter)
-    assert until_listening(sink).startswith("listening on 127.0.0.1:9000 with 2 processes, room for ")
+    announced = until_listening(sink)
+    assert announced.startswith("listening on 127.0.0.1:9000 with 2 processes, room for ")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert f"{2 * (hard - RESERVED_DESCRIPTORS - 1):,} connections" in announced
     scenario = loadgen.scenario(**AGAINST_SINK, sources={"addresses": "127.0.1.1-127.0.1.2"})
     run = loadgen("run", scenario, "--json", prefix=namespace.enter)
     assert run.code == 0, run.err

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from loadgen.clock import now_ns
 from loadgen.errors import HostError
-from loadgen.model import CloseMode, Endpoint
+from loadgen.model import DIRECT_DESCRIPTORS_MAX, CloseMode, Endpoint
 from loadgen.outcomes import Syscall, error_key
 from loadgen.worker.backoff import Exhaustion
 from loadgen.worker.io_uring.abi import FIXED_FILES_MAX
@@ -44,8 +44,6 @@ from loadgen.worker.recorder import BATCH_MAX, Recorder
 from loadgen.worker.socket_pool import DENIALS
 from loadgen.worker.strategies import TRIES, PortSetup
 
-#: Direct descriptors of one ring. More make the kernel's 256 lists of what is under way longer.
-TABLE_SIZE: Final = 32768
 #: Attempts whose connect() is one system call: more cost less each, and blur the connect times.
 CONNECTS_AT_ONCE: Final = 64
 #: The largest batch, in which each attempt costs least.
@@ -155,7 +153,7 @@ class UringConnector:
 
     def _make_tables(self, descriptors: int) -> None:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        size = min(TABLE_SIZE, FIXED_FILES_MAX, limit if limit > 0 else TABLE_SIZE)
+        size = min(DIRECT_DESCRIPTORS_MAX, FIXED_FILES_MAX, limit if limit > 0 else DIRECT_DESCRIPTORS_MAX)
         if -(-descriptors // size) > limit // 2 > 0:
             raise HostError(
                 f"io_uring: {descriptors:,} connections need {-(-descriptors // size):,} tables of {size:,}, "
