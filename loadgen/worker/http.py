@@ -555,6 +555,8 @@ class HttpChurner(HttpConnector):
         self._target_closes = close is CloseMode.TARGET
         self._frees = close is not CloseMode.FIN
         self._exchanges, self._open_max = exchanges, open_max
+        #: End of the duration, on the clock of `now_ns`; None: not known before the start.
+        self.until_ns: int | None = None
 
     @property
     def room(self) -> int:
@@ -571,6 +573,8 @@ class HttpChurner(HttpConnector):
         left = self._exchanges - self._target_closes
         while left and await self._exchange(client, session):
             left -= 1
+            if self.until_ns is not None and now_ns() >= self.until_ns:
+                break  # and close from here, even where the other side was to close after the last exchange
         if self._target_closes and not left:
             await self._last_exchange(client, session)
         if client.end is None:

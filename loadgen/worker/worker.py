@@ -135,6 +135,13 @@ class _Beats(Protocol):
     def beat(self, now: int) -> None: ...
 
 
+@runtime_checkable
+class _Churns(Protocol):
+    """A connector whose connections make no further exchange after `until_ns`."""
+
+    until_ns: int | None
+
+
 class Worker:
     """Drives one shard. `link` carries commands and reports, `block` the numbers."""
 
@@ -147,7 +154,8 @@ class Worker:
         self._next = 0
         #: A closed loop goes on until this instant, 0 once it has passed; None: there is a number of arrivals.
         self._until_ns: int | None = None
-        self._duration_ns = int(plan.churn.duration_s * NS_PER_S) if plan.churn and plan.scheduled is None else None
+        self._duration_ns = int(plan.churn.duration_s * NS_PER_S) if plan.churn else 0
+        self._closed_loop = plan.scheduled is None
         self._started = self._opened = self._draining = False
         self._close_by_ns = 0
         self._timeout_ns = int(plan.timeout_s * NS_PER_S)
@@ -178,8 +186,10 @@ class Worker:
                 assert message is not None
                 start_ns = int(message["at_ns"])
                 self._started = True
-                if self._duration_ns is not None:
+                if self._closed_loop:
                     self._until_ns = start_ns + self._duration_ns
+                if isinstance(self._connector, _Churns):
+                    self._connector.until_ns = start_ns + self._duration_ns
                 if self._scheduled:
                     self._due = self._due + start_ns
                 self._alarm.set(start_ns)

@@ -107,6 +107,23 @@ def test_bytes_are_sent_and_read_back_before_the_close(loadgen: Loadgen, close: 
     assert summary["open"]["lost"] == 0
 
 
+@pytest.mark.parametrize("close", ["fin", "target"])
+@pytest.mark.parametrize("protocol", ["echo", "http"])
+def test_the_duration_ends_connections_that_have_exchanges_left(loadgen: Loadgen, protocol: str, close: str) -> None:
+    """A million exchanges of each would take minutes; each ends after the one it is in, as planned."""
+    summary = churned(
+        loadgen,
+        f"close={close}",
+        f"protocol={protocol}",
+        f"targets.0.sink={{speaks: {protocol}}}",
+        "churn.duration=500ms",
+        "churn.exchanges=1_000_000",
+    )
+    assert 0.5 <= summary["churn"]["lasted_s"] < 5
+    assert (summary["churn"]["closed"], summary["open"]["lost"], summary["traffic"]["wrong"]) == (8, 0, 0)
+    assert summary["traffic"]["replies"] > 8
+
+
 def test_ipv6_across_the_cable(loadgen: Loadgen) -> None:
     summary = churned(
         loadgen,

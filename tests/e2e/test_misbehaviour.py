@@ -129,7 +129,8 @@ def test_an_https_target_that_closes_first(loadgen: Loadgen) -> None:
     summary = done.summary
     established = summary["outcomes"]["established"]
     assert summary["errors"] == []
-    assert summary["traffic"]["replies"] == 3 * established > 0
+    # Up to four are under way at the end of the duration, and make no further exchange then.
+    assert 0 < 3 * established - 2 * 4 <= summary["traffic"]["replies"] <= 3 * established
     assert summary["traffic"]["handshakes"] == established
     assert 0 < summary["traffic"]["resumed"] <= established - 1
     assert summary["churn"]["time_waits"] == established

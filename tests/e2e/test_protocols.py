@@ -90,7 +90,9 @@ def test_a_protocol_of_somebody_else_is_spoken_to_a_server_of_somebody_else(
     assert traffic["replies"] >= replies
     assert (traffic["wrong"], done.summary["open"]["lost"]) == (0, 0)
     if "churn" in changes:
-        assert traffic["replies"] == 3 * done.summary["churn"]["closed"]
+        closed, concurrency = done.summary["churn"]["closed"], done.summary["churn"]["concurrency"]
+        # Those under way at the end of the duration make one more exchange at most.
+        assert 3 * closed - 2 * concurrency <= traffic["replies"] <= 3 * closed
 
 
 def test_one_that_cannot_be_loaded_is_one_message(loadgen: Loadgen, installed: str) -> None:

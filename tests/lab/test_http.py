@@ -842,6 +842,7 @@ def test_a_worker_in_churn_keeps_on(close: CloseMode) -> None:
             line = crew.line()
             assert line["closed"] == line["established"] >= 10
             assert (line["lost"], line["wrong"], line["open_peak"]) == (0, 0, 5)
-            assert len(served.requests) == 2 * line["closed"]
+            # Up to five are under way at the end of the duration, and make no second request then.
+            assert 2 * line["closed"] - 5 <= len(served.requests) <= 2 * line["closed"]
 
     on_loop(body, uvloop.new_event_loop)

@@ -33,6 +33,8 @@ class Churner(Talker):
         self._target_closes = close is CloseMode.TARGET
         self._frees = close is not CloseMode.FIN
         self._has_work = bool(self._target_closes or self._exchanges or self._client)
+        #: End of the duration, on the clock of `now_ns`; None: not known before the start.
+        self.until_ns: int | None = None
 
     def _hold(self, opened: Sequence[tuple[socket.SocketType, int, int]]) -> None:
         """These are open: close them, or see to it that their work is done first."""
@@ -69,6 +71,11 @@ class Churner(Talker):
             self._pending[fd] = now_ns()
         else:
             self._end(fd, sock)
+
+    def _replied(self, fd: int, left: int, *, right: bool) -> None:
+        """Go on as Talker does; after the end of the duration the exchanges that are left are not made."""
+        over = left and self.until_ns is not None and now_ns() >= self.until_ns
+        super()._replied(fd, left, right=right and not over)
 
     def _secured(self, fd: int, data: bytes) -> None:
         """As for Talker; the TLS session may have come, which the next connection is to resume."""

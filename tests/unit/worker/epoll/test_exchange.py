@@ -269,6 +269,31 @@ def test_after_a_wrong_reply_there_are_no_more(make: Make) -> None:
     assert (stage.recorder.wrong, stage.recorder.closed, stage.recorder.lost) == (1, 1, 0)
 
 
+@pytest.mark.parametrize("close", list(CloseMode))
+def test_at_the_end_of_the_duration_the_exchange_under_way_is_the_last(make: Make, close: CloseMode) -> None:
+    """Whoever was to close first: the connection is closed from here, as planned."""
+    stage = make(Churner, exchanges=1000, open_max=5, exhausted=Exhaustion(1, churn_ports=9), close=close)
+    stage.talker.until_ns = now_ns() + 10**18
+    stage.talker.open_batch((0,))
+    stage.say(b"ok\n")
+    assert (stage.replies, stage.recorder.closed, stage.heard()) == (1, 0, b"ask 0\nask 1\n")
+    stage.talker.until_ns = now_ns()
+    stage.say(b"ok\n")
+    assert (stage.replies, stage.recorder.closed, stage.recorder.lost, stage.talker.idle) == (2, 1, 0, True)
+
+
+def test_after_the_end_of_the_duration_the_last_exchange_ends_a_connection_as_ever(make: Make) -> None:
+    """With `target` it waits for the other side, which closes after as many exchanges."""
+    stage = make(Churner, exchanges=1, open_max=5, exhausted=Exhaustion(1, churn_ports=9), close=CloseMode.TARGET)
+    stage.talker.until_ns = now_ns()
+    stage.talker.open_batch((0,))
+    stage.say(b"ok\n")
+    assert (stage.replies, stage.recorder.closed, stage.talker.idle, stage.heard()) == (1, 0, False, b"ask 0\n")
+    stage.peers[0].close()
+    stage.talker.drain_events()
+    assert (stage.recorder.closed, stage.recorder.lost) == (1, 0)
+
+
 def test_every_exchange_has_the_whole_timeout(make: Make) -> None:
     stage = make(Churner, exchanges=2, open_max=5, exhausted=Exhaustion(1, churn_ports=9))
     stage.talker.open_batch((0,) * 2)
