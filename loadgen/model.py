@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from errno import ENODEV
+from functools import cached_property
 from typing import Any, Final
 
 from loadgen.strategies import Strategy as Strategy
@@ -89,6 +90,11 @@ class Phase(StrEnum):
     DONE = "done"
 
 
+def family_of(address: str) -> int:
+    """Return AF_INET or AF_INET6 for a literal IP address."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 #: ip(7), ipv6(7): address and port, for some of IPv6 also flow label and scope.
 Sockaddr = tuple[str, int] | tuple[str, int, int, int]
 
@@ -103,7 +109,7 @@ class Endpoint:
     @property
     def family(self) -> int:
         """AF_INET or AF_INET6."""
-        return socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        return family_of(self.address)
 
     @property
     def sockaddr(self) -> Sockaddr:
@@ -315,7 +321,7 @@ class Prediction:
     slack: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Everything a worker must know, and what the arithmetic said; made by `loadgen.capacity`.
 
@@ -364,10 +370,15 @@ class Plan:
     notes: tuple[str, ...] = ()
     prediction: Prediction | None = None
 
-    @property
+    # Computed once: 65,536 sources take some 15 ms, and a worker asks nine times before its first connect().
+    @cached_property
     def pairs(self) -> tuple[tuple[str, Endpoint], ...]:
         """Every (source, target) of one family, target by target: the spaces of four-tuples to fill."""
         return pairs_of(self.sources, self.targets, self.routes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields alone: a worker computes the pairs as soon as it would read them from a pickle."""
+        return {name: value for name, value in self.__dict__.items() if name != "pairs"}
 
     @property
     def weighted(self) -> bool:
@@ -458,8 +469,9 @@ def pairs_of(
     return tuple(
         (source, target.endpoint)
         for target in targets
+        for family in (target.endpoint.family,)
         for source in sources
-        if Endpoint(source, 0).family == target.endpoint.family
+        if family_of(source) == family
     )
 
 

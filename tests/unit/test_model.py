@@ -108,6 +108,16 @@ def test_pairs_go_target_by_target() -> None:
     ]
 
 
+def test_pairs_are_computed_once_and_stay_out_of_equality_pickle_and_json() -> None:
+    """65,536 sources take milliseconds, and a worker asks nine times before its first connect()."""
+    fresh, used = replace(PLAN), replace(PLAN)
+    assert used.pairs is used.pairs
+    assert used == fresh
+    assert (pickle.dumps(used), used.to_json()) == (pickle.dumps(fresh), fresh.to_json())
+    assert pickle.loads(pickle.dumps(used)).pairs == used.pairs
+    assert replace(used, sources=("127.0.0.4",)).pairs == replace(fresh, sources=("127.0.0.4",)).pairs != used.pairs
+
+
 def test_only_ends_of_one_family_make_a_pair() -> None:
     targets = (Target(Endpoint("127.0.0.1", 1), sink=False), Target(Endpoint("::1", 1), sink=False))
     plan = replace(PLAN, sources=("127.0.0.2", "::1"), targets=targets)
