@@ -229,18 +229,22 @@ class Orchestrator:
             watcher.add_done_callback(lambda _: fleet.notify())
         until = partial(self._until, fleet, watchers)
 
+        def established() -> int:
+            return int(snapshots.counters()[:, Counter.ESTABLISHED].sum())
+
         async def settle() -> None:
-            established = int(snapshots.counters()[:, Counter.ESTABLISHED].sum())
-            await self._sinks.settle(established, enough=lambda: self._interrupts > 1)
+            await self._sinks.settle(established(), enough=lambda: self._interrupts > 1)
 
         try:
             await self._open(fleet, until)
             record()
-            if not plan.churn:
+            if not plan.churn and established():
                 self._phase = Phase.HOLD
                 fleet.tell(WORKER, do="hold")
                 await until(lambda: False, plan.hold_s)
                 record()
+            elif not plan.churn and not self._interrupts:
+                notice("no connection opened, so there is nothing to hold")
             self._phase = Phase.DRAIN
             await self._probe(fleet, ProbeWhen.HOLD)
             if self._interrupts < 2:

@@ -20,7 +20,7 @@ from loadgen.outcomes import Outcome
 from loadgen.results import histogram, prediction
 from loadgen.results.block import Latency, PairColumn
 from loadgen.results.verdict import decide
-from loadgen.scenario.expect import Expectation
+from loadgen.scenario.expect import SOMETHING_OPENED, Expectation
 
 SCHEMA: Final = "loadgen.summary/1"
 
@@ -112,7 +112,7 @@ def summarise(
     }
     summary["verdict"] = decide(summary, plan, host)
     summary["prediction"] = prediction.held(plan, summary["verdict"], summary["churn"], complete=complete)
-    summary["expect"] = [_held(Expectation.parse(text), summary) for text in plan.expect]
+    summary["expect"] = [_held(expectation, summary) for expectation in _expectations(plan, summary)]
     return summary
 
 
@@ -127,6 +127,15 @@ def broken_invariants(summary: Mapping[str, Any]) -> list[str]:
     if summary["complete"] and outcomes["in_flight"]:
         problems.append(f"a complete run has {outcomes['in_flight']} attempts in flight")
     return problems
+
+
+def _expectations(plan: Plan, summary: Mapping[str, Any]) -> list[Expectation]:
+    """Return the expectations of the scenario, and where no connection opened that one did, if none allows for it."""
+    expectations = [Expectation.parse(text) for text in plan.expect]
+    opened_nothing = summary["complete"] and summary["arrivals"]["scheduled"] and not summary["outcomes"]["established"]
+    if opened_nothing and not any(expectation.allows_for_no_connection for expectation in expectations):
+        expectations.append(SOMETHING_OPENED)
+    return expectations
 
 
 def _held(expectation: Expectation, summary: Mapping[str, Any]) -> dict[str, Any]:

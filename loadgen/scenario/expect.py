@@ -49,6 +49,11 @@ class Expectation:
         about_failure = self.path.startswith("errors") or self.path in ("outcomes.failed", "arrivals.not_started")
         return about_failure and not (self.operator in ("==", "<=") and self.value == 0)
 
+    @property
+    def allows_for_no_connection(self) -> bool:
+        """True where it speaks of connections that fail, or says how many are to open."""
+        return self.names_a_failure or self.path in ("outcomes.established", "open.peak", "open.end_of_hold")
+
     def check(self, summary: Mapping[str, Any]) -> tuple[bool, float | None]:
         """Whether `summary` meets it, and the number that was found; (False, None) if there is none.
 
@@ -70,6 +75,10 @@ class Expectation:
         if not isinstance(found, (int, float)) or found != found:  # a NaN is no number either
             return False, None
         return bool(_COMPARE[self.operator](found, self.value)), float(found)
+
+
+#: Held against each run that ends with no connection, unless a line of its own allows for that: it measured nothing.
+SOMETHING_OPENED: Final = Expectation.parse("outcomes.established > 0")
 
 
 def _probe_errors(errors: object, wanted: Sequence[str]) -> object:

@@ -343,7 +343,9 @@ def test_the_orchestrator_has_a_limit_too(loadgen: Loadgen) -> None:
 
 
 def test_a_refusal_is_a_result_and_not_a_failure_of_the_run(loadgen: Loadgen) -> None:
-    done = loadgen("run", loadgen.scenario(targets=[{"address": "127.0.0.1:9000"}]), "--json")
+    """One that somebody asked for: without the line about it the same run fails."""
+    refused = {"targets": [{"address": "127.0.0.1:9000"}]}
+    done = loadgen("run", loadgen.scenario(**refused, expect=["errors.connect.ECONNREFUSED == 200"]), "--json")
     assert done.code == 0, done.err
     summary = done.summary
     assert_adds_up(summary)
@@ -352,6 +354,24 @@ def test_a_refusal_is_a_result_and_not_a_failure_of_the_run(loadgen: Loadgen) ->
     assert summary["verdict"]["limit"] == "refused"
     assert summary["open"] == {"peak": 0, "end_of_hold": 0, "lost": 0}
     assert summary["sink"] is None
+
+
+@pytest.mark.parametrize("expect", [None, ["latency_us.connect.p99 < 5_000"]])
+@pytest.mark.parametrize("phase", [{"hold": "10m"}, {"connections": None, "churn": {"duration": "200ms"}}])
+def test_a_run_that_opens_nothing_ends_at_once_and_fails(
+    loadgen: Loadgen, tmp_path: Path, phase: dict[str, Any], expect: list[str] | None
+) -> None:
+    """Whatever else holds, such as a latency of which there was none. A hold would outlast the test."""
+    changes = {"targets": [{"address": "127.0.0.1:9000"}], "heartbeat": None, "expect": expect, **phase}
+    junit = tmp_path / "junit.xml"
+    done = loadgen("run", loadgen.scenario(**changes), "--json", "--junit", str(junit))
+    assert done.code == 99, done.err
+    assert_adds_up(done.summary)
+    assert done.summary["complete"]
+    assert done.summary["verdict"]["limit"] == "refused"
+    assert done.summary["expect"][-1] == {"expression": "outcomes.established > 0", "passed": False, "observed": 0}
+    assert "expected outcomes.established &gt; 0, observed 0" in junit.read_text()
+    assert ("no connection opened, so there is nothing to hold" in done.err) == ("hold" in phase)
 
 
 def test_ipv6(loadgen: Loadgen) -> None:

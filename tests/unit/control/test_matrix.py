@@ -237,6 +237,17 @@ def test_the_expectations_of_all_are_those_of_the_matrix_and_of_each_cell() -> N
     assert len(matrices.all_expectations(three(expect=[own]))) == 3
 
 
+@pytest.mark.parametrize(
+    ("expected", "failed"), [([], [0, 1]), (["cells.1.outcomes.established == 0", "cells.0.outcomes.failed == 0"], [0])]
+)
+def test_cells_that_opened_nothing_fail_unless_the_matrix_says_so(expected: list[str], failed: list[int]) -> None:
+    opened = {"expression": "outcomes.established > 0", "passed": False, "observed": 0}
+    empty = run_summary(outcomes={"established": 0, "failed": 0, "in_flight": 0}, expect=[opened])
+    summary = matrices.summarise(MATRIX | {"expect": expected}, [ENDED], first({0: empty, 1: empty}), run="the-run")
+    assert [index for index, cell in enumerate(summary["cells"]) for run in cell["runs"] if run["expect"]] == failed
+    assert [row["passed"] for row in summary["expect"]] == [True] * len(expected)
+
+
 def test_cells_with_different_limits_are_called_mixed() -> None:
     assert three(verdict={"limit": "four-tuples", "text": "x"})["verdict"]["limit"] == "mixed"
 

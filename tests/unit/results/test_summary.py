@@ -489,6 +489,30 @@ def test_expectations_are_held_against_the_finished_summary() -> None:
     ]
 
 
+#: A run whose target refused every connection.
+NOTHING_OPENED = [line(1.0, "done", started=100, failed=100, errors=[["connect", "ECONNREFUSED", "refused", 100]])]
+
+
+@pytest.mark.parametrize("expect", [(), ("latency_us.connect.p99 < 5000",), ("open.lost == 0", "outcomes.failed == 0")])
+def test_a_run_that_opened_nothing_fails_whatever_else_holds(expect: tuple[str, ...]) -> None:
+    *_, last = fold(NOTHING_OPENED, plan=replace(PLAN, expect=expect))["expect"]
+    assert last == {"expression": "outcomes.established > 0", "passed": False, "observed": 0}
+
+
+@pytest.mark.parametrize(
+    "expect",
+    ["outcomes.established == 0", "open.peak < 10", "errors.connect.ECONNREFUSED == 100", "outcomes.failed > 9"],
+)
+def test_unless_a_line_of_the_scenario_allows_for_that(expect: str) -> None:
+    (only,) = fold(NOTHING_OPENED, plan=replace(PLAN, expect=(expect,)))["expect"]
+    assert (only["expression"], only["passed"]) == (expect, True)
+
+
+def test_a_run_that_was_cut_off_before_anything_opened_is_incomplete_and_no_more() -> None:
+    assert fold(NOTHING_OPENED, [happened("interrupted"), ENDED])["expect"] == []
+    assert fold([], [])["expect"] == []
+
+
 # --- Probes ---------------------------------------------------------------------------------------
 
 
@@ -501,7 +525,7 @@ def test_probes_are_folded_from_the_events() -> None:
         ENDED,
     ]
     plan = replace(PLAN, expect=("probes.one.errors.bind == 2", "probes.two.errors == 0"))
-    summary = summarise(plan.to_json(), {}, [line(4.0, "done")], events, run="r")
+    summary = summarise(plan.to_json(), {}, SERIES, events, run="r")
     assert summary["probes"] == {"one": saw, "two": {"reason": "no such user"}}
     assert [held["passed"] for held in summary["expect"]] == [True, False]
     assert summarise(PLAN.to_json(), {}, [], [], run="r")["probes"] == {}
