@@ -1,1 +1,1 @@
-"""Commands of the command line, one module each. Only here and in `loadgen.cli.main` is anything printed."""
+"""Commands of the command line, one module each."""

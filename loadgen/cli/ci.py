@@ -1,4 +1,4 @@
-"""What a CI system gets of a run beside its exit code: a JUnit report, and a summary below the job on GitHub."""
+"""Results for CI systems beside the exit code: a JUnit report, and a summary below the job on GitHub."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 def publish(summary: Mapping[str, Any], directory: Path, junit: Path | None) -> ResultsError | None:
     """Write the JUnit report if one is wanted, and the step summary where GitHub wants one.
 
-    Returns: what kept the JUnit report from being written. A step summary that cannot be written is one line on
-    stderr, because nobody asked for it.
+    Returns: the error that kept the JUnit report from being written. A step summary that cannot be written is one
+    line on stderr, because no option asked for it.
     """
     _add_to_step_summary(summary, directory)
     if junit is None:

@@ -1,4 +1,4 @@
-"""`loadgen compare`: runs beside other runs, and whether what differs is more than noise."""
+"""`loadgen compare`: runs beside other runs, and the differences beyond noise."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _conditions(_context: click.Context, _option: click.Parameter, texts: tuple[
     "--html",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a page with the charts of all sides laid over each other.",
+    help="Write an HTML page with the charts of all sides overlaid.",
 )
 @click.option(
     "--fail-if",
@@ -43,18 +43,20 @@ def _conditions(_context: click.Context, _option: click.Parameter, texts: tuple[
     metavar="CONDITION",
     multiple=True,
     callback=_conditions,
-    help="End with exit code 99 when a change beyond noise meets it: worse, 'worse: rate_per_s', "
+    help="Exit with 99 when a change beyond noise meets the condition: worse, 'worse: rate_per_s', "
     "'connect_p99_us > 10%', 'failed > 0'; repeatable.",
 )
-@click.option("--anyway", is_flag=True, help="Compare what cannot well be compared; every judgement is marked then.")
+@click.option(
+    "--anyway", is_flag=True, help="Compare sides that cannot be compared soundly; each judgement is then marked."
+)
 def compare(
     sides: tuple[str, ...], as_json: bool, html: Path | None, conditions: list[Condition], anyway: bool
 ) -> None:
-    """Compare each OTHER with BASE: what differs in scenario and host, and in which figures beyond noise.
+    """Compare runs with BASE, and report differences beyond noise.
 
-    A side is a run directory, several of them joined with commas as repetitions of one thing, or the
-    directory of a matrix, which is compared cell by cell. With a single run on a side only
-    what doubled or halved counts; repetitions tell far smaller differences.
+    Differences of scenario and host are listed too. A side is a run directory, several of them joined with commas
+    as repetitions of one scenario, or the directory of a matrix, which is compared cell by cell. With one run on a
+    side only a figure that doubled or halved counts as different; repetitions show far smaller differences.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What the shell offers on <TAB>: scenario files, and keys and values for --set out of the scenario's own schema."""
+"""Completion on <TAB>: scenario files, and keys and values for --set from the scenario's schema."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _SUFFIXES: Final = (".yaml", ".yml")
-#: What needs no quotes in any shell; other values are left to whoever types.
+#: Values that need no quotes in any shell; others are not offered.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/%:-]*")
-#: Folders below folders below ... each with nothing else in it; a link may lead in a circle.
+#: Maximum depth of directories with a single entry each; a link may lead in a circle.
 _DEPTH_MAX: Final = 20
 
 
 def scenarios(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Scenario files that begin like this, and the folders on the way to others.
+    """Return the scenario files that begin with `incomplete`, and the directories on the way to others.
 
-    A shell ends what has a single answer with a space, so a folder is never the single answer: what is in it is.
+    A shell ends a single answer with a space, so a directory is never the single answer: its entries are.
     """
-    found = _files(incomplete)
+    paths = _files(incomplete)
     for _ in range(_DEPTH_MAX):
-        if len(found) != 1 or not found[0].endswith("/") or not (inside := _files(found[0])):
+        if len(paths) != 1 or not paths[0].endswith("/") or not (inside := _files(paths[0])):
             break
-        found = inside
-    return found
+        paths = inside
+    return paths
 
 
 def _files(incomplete: str) -> list[str]:
@@ -47,45 +47,45 @@ def _files(incomplete: str) -> list[str]:
 
 
 def settings(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """KEY= for every key of a scenario that begins like this; once there is only one, KEY=VALUE for what it may be."""
+    """Return KEY= for each key that begins with `incomplete`; for a single key, KEY=VALUE for each of its values."""
     from click.shell_completion import CompletionItem
 
     from loadgen.scenario import json_schema
 
     schema = json_schema()
     leaves = {f"{path}=": node for path, node in _leaves(schema, schema, "")}
-    found = {key: node for key, node in leaves.items() if key.startswith(incomplete) or incomplete.startswith(key)}
-    if len(found) != 1:
-        return [CompletionItem(key, help=node.get("description")) for key, node in found.items()]
-    ((key, node),) = found.items()
+    keys = {key: node for key, node in leaves.items() if key.startswith(incomplete) or incomplete.startswith(key)}
+    if len(keys) != 1:
+        return [CompletionItem(key, help=node.get("description")) for key, node in keys.items()]
+    ((key, node),) = keys.items()
     values = _values(node, schema)
     offered = [key, *(key + value for value in values)] if len(values) < 2 else [key + value for value in values]
-    return [CompletionItem(one) for one in offered if one.startswith(incomplete)]
+    return [CompletionItem(text) for text in offered if text.startswith(incomplete)]
 
 
 def _leaves(node: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every key that has a value of its own, by its dotted path; of a list, that of its first item."""
+    """Yield each key that has a value, with its dotted path; for a list that of its first item."""
     for kind in _kinds(node, schema):
         for name, inner in kind.get("properties", {}).items():
             yield from _leaves(inner, schema, f"{path}.{name}" if path else name)
         items = kind.get("items")
-        if items and any("properties" in one for one in _kinds(items, schema)):
+        if items and any("properties" in kind for kind in _kinds(items, schema)):
             yield from _leaves(items, schema, f"{path}.0")
     if path and not any("properties" in kind for kind in _kinds(node, schema)[:1]):
         yield path, node
 
 
 def _kinds(node: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a node may be: itself, what it refers to, or one of several."""
+    """Return the alternatives of a schema node: itself, the node it refers to, or each of several."""
     if "anyOf" in node:
-        return [kind for one in node["anyOf"] for kind in _kinds(one, schema)]
+        return [kind for alternative in node["anyOf"] for kind in _kinds(alternative, schema)]
     if "$ref" in node:
         return [schema["$defs"][node["$ref"].rpartition("/")[2]]]
     return [node]
 
 
 def _values(node: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """What a key may be as far as the schema names it: one of a few words, true or false, default and examples."""
+    """Return the values that the schema names for a key: an enumeration, true and false, default and examples."""
     named: list[object] = []
     for kind in _kinds(node, schema):
         named += kind.get("enum", ["true", "false"] if kind.get("type") == "boolean" else [])
@@ -95,7 +95,7 @@ def _values(node: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
 
 
 def in_bash() -> None:
-    """Have bash complete KEY=VALUE, of which it takes each "=" for the end of a word (COMP_WORDBREAKS, bash(1))."""
+    """Make bash complete KEY=VALUE, which it splits into words at each "=" (COMP_WORDBREAKS, bash(1))."""
     from click.shell_completion import BashComplete, add_completion_class
 
     class Bash(BashComplete):
@@ -114,7 +114,7 @@ def in_bash() -> None:
 
 
 def _joined(words: list[str]) -> list[str]:
-    """The words with what follows --set in one piece again: "key", "=", "value" is key=value."""
+    """Return the words with the value of --set in one piece again: "key", "=", "value" is key=value."""
     joined: list[str] = []
     for word in words:
         after_set = joined[-2:-1] == ["--set"]

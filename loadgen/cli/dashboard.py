@@ -23,18 +23,18 @@ given: Final = options.all_of(
         metavar="[ADDR:PORT]",
         is_flag=False,
         flag_value="127.0.0.1:0",
-        help="Serve a live page and Prometheus metrics while the run goes on; last and alone: on a free port.",
+        help="Serve a live page and Prometheus metrics during the run (default: on a free port of 127.0.0.1).",
     ),
     click.option(
         "--dashboard-public",
         is_flag=True,
-        help="Permit --dashboard to listen where other machines can reach it, unencrypted.",
+        help="Permit --dashboard to listen on an address that other machines can reach, unencrypted.",
     ),
 )
 
 
 def made(address: str | None, results: Path, *, public: bool) -> Dashboard | None:
-    """The dashboard that was asked for; it serves nothing yet. Raises: UsageError."""
+    """Return the dashboard for --dashboard ADDR:PORT, not serving yet; None without. Raises: UsageError."""
     if address is None:
         if public:
             raise UsageError("--dashboard-public says where --dashboard may listen; add --dashboard ADDR:PORT")
@@ -47,7 +47,7 @@ def made(address: str | None, results: Path, *, public: bool) -> Dashboard | Non
 
 @contextmanager
 def beside(view: AbstractContextManager[View], dashboard: Dashboard | None) -> Iterator[View]:
-    """The view of one run while it is open, and the dashboard told the same if there is one."""
+    """Open the view of one run; if there is a dashboard, it shows the same."""
     with view as shown:
         if dashboard is None:
             yield shown
@@ -62,10 +62,10 @@ def beside(view: AbstractContextManager[View], dashboard: Dashboard | None) -> I
 async def serving(
     dashboard: Dashboard | None, interrupt: Callable[[], None], announce: Callable[[str], None]
 ) -> AsyncIterator[Callable[[], None]]:
-    """Meanwhile it is served, if there is one, and its URL was announced. Yields: what interrupts the run."""
+    """Announce the dashboard, if there is one, and serve it. Yields: the function that interrupts the run."""
     if dashboard is None:
         yield interrupt
         return
-    async with dashboard.serving(interrupt) as told:
+    async with dashboard.serving(interrupt) as interrupt_shown:
         announce(f"dashboard at {dashboard.url}")
-        yield told
+        yield interrupt_shown

@@ -17,20 +17,22 @@ from loadgen.errors import ExitCode
     type=click.IntRange(1, 1_000_000_000),
     default=100_000,
     show_default=True,
-    help="What to judge for: so many, open at once.",
+    help="Target number of concurrent connections.",
 )
 @click.option(
     "--pairs",
     type=click.IntRange(1, 1_000_000),
     default=1,
     show_default=True,
-    help="Pairs of source address and destination that share them.",
+    help="Pairs of source address and destination that share the connections.",
 )
-@click.option("--commands", is_flag=True, help="Below every limit the commands that change it.")
-@click.option("--fail-if-wall", is_flag=True, help="Exit with 3 when a limit is a wall for that many.")
+@click.option("--commands", is_flag=True, help="Show below each limit the commands that change it.")
+@click.option("--fail-if-wall", is_flag=True, help="Exit with 3 when a limit is below that number.")
 @options.as_json("The findings")
 def doctor(connections: int, pairs: int, commands: bool, fail_if_wall: bool, as_json: bool) -> None:
-    """Show the limits of this host, what each allows, and how to change it; it changes nothing itself.
+    """Show this host's limits, what each allows, and how to change it.
+
+    Nothing is changed.
 
     \b
     Examples:
@@ -42,7 +44,7 @@ def doctor(connections: int, pairs: int, commands: bool, fail_if_wall: bool, as_
     from loadgen.doctor.finding import Purpose
     from loadgen.views.text import doctor as view
 
-    found = checkup.take(Purpose(connections, pairs))
-    show(found.to_json(), lambda console: view.render(found, console, commands=commands), as_json=as_json)
-    if fail_if_wall and found.walls:
+    findings = checkup.take(Purpose(connections, pairs))
+    show(findings.to_json(), lambda console: view.render(findings, console, commands=commands), as_json=as_json)
+    if fail_if_wall and findings.walls:
         sys.exit(ExitCode.HOST)

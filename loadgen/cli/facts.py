@@ -1,4 +1,4 @@
-"""`loadgen facts`: how this very kernel picks source ports."""
+"""`loadgen facts`: experiments that show how this kernel picks source ports."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from loadgen.errors import ExitCode
 
 @click.command(epilog=EPILOG)
 @options.as_json("The findings")
-@click.option("--only", metavar="NUMBER", multiple=True, help="A fact (5.6) or a section (5); repeatable.")
-@click.option("--list", "as_list", is_flag=True, help="Name the facts without running them.")
+@click.option("--only", metavar="NUMBER", multiple=True, help="Run only this fact (5.6) or section (5); repeatable.")
+@click.option("--list", "as_list", is_flag=True, help="List the facts without running them.")
 def facts(as_json: bool, only: tuple[str, ...], as_list: bool) -> None:
-    """Try out, in ten seconds and throwaway namespaces, how this kernel picks source ports.
+    """Show by experiment how this kernel picks source ports.
+
+    The experiments take ten seconds, in throwaway network namespaces.
 
     \b
     Examples:
@@ -32,8 +34,8 @@ def facts(as_json: bool, only: tuple[str, ...], as_list: bool) -> None:
         return
     started_at = clock.wall_clock()
     findings = kernel_facts.run_all(only)
-    said = kernel_facts.to_json(findings, started_at=started_at)
-    show(said, lambda console: kernel_facts.render(findings, console), as_json=as_json)
+    result = kernel_facts.to_json(findings, started_at=started_at)
+    show(result, lambda console: kernel_facts.render(findings, console), as_json=as_json)
     missed = [finding for finding in findings if finding.verdict is kernel_facts.Verdict.NOT_RUN]
     for finding in missed:
         complain(f"fact {finding.fact.number} could not be run: {finding.reason}")

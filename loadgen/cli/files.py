@@ -1,4 +1,4 @@
-"""Files that a person asks for by name: looked at before a run begins, written when it is over."""
+"""Output files named by an option: checked before a run begins, written when it is over."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from loadgen.errors import ResultsError, UsageError
 
 
 def ready(path: Path, option: str) -> None:
-    """See to it that a file can be written, and that nobody finds the one of an earlier run there meanwhile.
+    """Check that a file can be written, and delete the one of an earlier run.
 
-    option: what asked for it, for the message. Raises: UsageError.
+    option: the option that names the file, for the message. Raises: UsageError.
     """
     folder = path.parent
-    if os.path.isdir(path):  # which, unlike Path.is_dir(), may be asked below a folder that is closed to us
+    if os.path.isdir(path):  # unlike Path.is_dir(), does not raise below a directory without permission
         raise UsageError(f"{option} {path} is a directory; name a file in it")
     if not os.path.isdir(folder):
         raise UsageError(f"{option} {path}: there is no directory {folder}; make it first")
@@ -32,7 +32,7 @@ def ready(path: Path, option: str) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write all of it or nothing; a pipe or a device gets it as it comes. Raises: ResultsError."""
+    """Write the file as a whole or not at all; to a pipe or a device, directly. Raises: ResultsError."""
     if _is_special(path):
         try:
             path.write_text(text, encoding="utf-8")
@@ -44,13 +44,13 @@ def write(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        with suppress(OSError):  # a disk that takes nothing may not give anything back, either
+        with suppress(OSError):  # a disk that refuses writes may refuse this too
             partial.unlink()
         raise _cannot_write(path, error) from error
 
 
 def _is_special(path: Path) -> bool:
-    """Whether something is there that must not be replaced: a link (/dev/stdout is one), a pipe, a device."""
+    """Return True if the path is something not to replace: a link (as /dev/stdout), a pipe, a device."""
     return os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path))
 
 

@@ -1,6 +1,6 @@
 """The command line: flags in, exit code out.
 
-Imports that cost time are made where they are needed, so that `loadgen --help` answers at once.
+Slow imports are made where they are needed, so that `loadgen --help` answers at once.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ Tab completion:
 )
 @click.version_option(package_name="loadgen")
 def cli() -> None:
-    """Open very many outbound TCP connections from this host, and know which limit stops you.
+    """Open very many outbound TCP connections from this host, and learn which limit stops you.
 
     \b
     loadgen run scenarios/past-64k.yaml        100,000 connections to one destination
     loadgen run hold.yaml --set connections=5000 --json
-    loadgen plan scenarios/past-64k.yaml       what it would take, and which limit comes first
+    loadgen plan scenarios/past-64k.yaml       what it needs, and which limit comes first
     loadgen sink 127.0.0.1:9000                a target of your own, in another terminal
     loadgen report results/RUN                 rebuild summary and report of a run
-    loadgen runs                               the runs there are, newest first
-    loadgen compare results/A results/B        what differs, and whether it is more than noise
-    loadgen facts                              how this very kernel picks source ports
+    loadgen runs                               the runs in results/, newest first
+    loadgen compare results/A results/B        what differs by more than noise
+    loadgen facts                              how this kernel picks source ports
     loadgen watch                              how full each destination of this host is
     """
 
@@ -79,7 +79,7 @@ def _open_standard_streams() -> None:
 
 
 def main() -> None:
-    """Entry point: every failure we know becomes one message and its exit code, never a traceback."""
+    """Run the command line; every known failure becomes one message and its exit code, never a traceback."""
     _open_standard_streams()
     # NumPy's linear algebra is not used here; it would start a thread for each core when it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

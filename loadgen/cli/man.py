@@ -16,11 +16,13 @@ from loadgen.errors import UsageError
     "--out",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write every page into this directory.",
+    help="Write all pages to this directory.",
 )
 @click.pass_context
 def man(context: click.Context, command: str | None, out: Path | None) -> None:
-    """Print the manual page of COMMAND, or of loadgen itself, in roff; or write all pages for man(1) to find.
+    """Print the manual page of COMMAND, or write all pages.
+
+    Without COMMAND it is the page of loadgen itself. Pages are in roff, for man(1).
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Manual pages out of the commands' own help, so that the two cannot say different things: man-pages(7), groff_man(7).
+"""Manual pages made from the commands' help, so that the two agree: man-pages(7), groff_man(7).
 
 Help is written in paragraphs. One that begins with \\b keeps its lines; where its first line ends with a colon it
 is a section of that name (Examples). The exit codes below each help become the section EXIT STATUS.
@@ -14,22 +14,22 @@ from typing import Final
 import click
 
 _EXIT_CODES: Final = "Exit codes:"
-#: Characters that groff turns into typographical ones, which a reader could not copy (groff_man_style(7)).
+#: Characters that groff replaces with typographical ones, which cannot be copied into a shell (groff_man_style(7)).
 _AS_TYPED: Final = str.maketrans({"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"})
 #: Longer than any sentence of a help: click would cut it.
 _SENTENCE_MAX: Final = 500
 
 
 def pages(root: click.Command, name: str, version: str) -> dict[str, str]:
-    """Every page of a program by its file name: loadgen.1, and loadgen-run.1 for its command run."""
+    """Return each page of a program by file name: loadgen.1, and loadgen-run.1 for its command run."""
     context = click.Context(root, info_name=name, **root.context_settings)
     commands = dict(sorted(root.commands.items())) if isinstance(root, click.Group) else {}
     titles = [name, *(f"{name}-{command}" for command in commands)]
-    found = {f"{name}.1": _page(context, titles, version, commands)}
+    made = {f"{name}.1": _page(context, titles, version, commands)}
     for title, command in commands.items():
         below = click.Context(command, info_name=title, parent=context)
-        found[f"{name}-{title}.1"] = _page(below, titles, version, {})
-    return found
+        made[f"{name}-{title}.1"] = _page(below, titles, version, {})
+    return made
 
 
 def _page(context: click.Context, titles: list[str], version: str, commands: dict[str, click.Command]) -> str:
@@ -55,7 +55,7 @@ def _page(context: click.Context, titles: list[str], version: str, commands: dic
 
 
 def _summary(command: click.Command) -> str:
-    """The first sentence of its help, as NAME has it: no capital, no full stop."""
+    """Return the first sentence of the help as NAME wants it: no capital, no full stop."""
     text = command.get_short_help_str(_SENTENCE_MAX).removesuffix(".")
     return text[:1].lower() + text[1:]
 
@@ -68,7 +68,7 @@ def _options(context: click.Context) -> Iterator[str]:
 
 
 def _body(text: str) -> Iterator[str]:
-    """The paragraphs of a help or an epilog; a section for each that has a heading."""
+    """Yield the paragraphs of a help or an epilog; a section for each that has a heading."""
     for number, paragraph in enumerate(re.split(r"\n{2,}", cleandoc(text))):
         kept = paragraph.startswith("\b\n")
         lines = paragraph.removeprefix("\b\n").splitlines()
@@ -90,7 +90,7 @@ def _as_it_stands(lines: list[str]) -> Iterator[str]:
 
 
 def _exit_status(text: str) -> Iterator[str]:
-    """`0 fine, 1 a bug of ours.` as a list."""
+    """Yield `0 fine, 1 a bug in loadgen.` as a list."""
     yield ".SH EXIT STATUS"
     for code, meaning in re.findall(r"([0-9]+) ([^,]+?)(?=,|\.?$)", text.strip()):
         yield from (".TP", _bold(code), _typed(meaning))
@@ -101,7 +101,7 @@ def _bold(text: str) -> str:
 
 
 def _typed(text: str) -> str:
-    r"""Text that reads as it was typed: no escape and no request of roff, a first dot or quote protected by \&."""
-    said = text.translate(_AS_TYPED).replace('"', r"\(dq")
-    said = "".join(one if one.isascii() else rf"\[u{ord(one):04X}]" for one in said)
-    return rf"\&{said}" if said.startswith(".") else said
+    r"""Return the text with roff's escapes and requests disabled, a first dot protected by \&."""
+    escaped = text.translate(_AS_TYPED).replace('"', r"\(dq")
+    escaped = "".join(c if c.isascii() else rf"\[u{ord(c):04X}]" for c in escaped)
+    return rf"\&{escaped}" if escaped.startswith(".") else escaped

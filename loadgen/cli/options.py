@@ -1,4 +1,4 @@
-"""Options that several commands have, each written once."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ settings: Final = click.option(
     metavar="KEY=VALUE",
     multiple=True,
     shell_complete=completion.settings,
-    help="Override a key of the scenario, dotted path; repeatable.",
+    help="Override a key of the scenario, given by its dotted path; repeatable.",
 )
 
-#: What a person permits and no scenario can.
+#: Permissions, which only the command line can give, not the scenario.
 _PERMISSIONS: Final = (
     click.option(
         "--allow",
@@ -33,19 +33,19 @@ _PERMISSIONS: Final = (
         "--i-am-authorized",
         "authorized",
         is_flag=True,
-        help="Together with --allow: targets with global addresses are mine to load.",
+        help="With --allow: confirm that you may load targets with global addresses.",
     ),
     click.option(
         "--allow-port-blocking",
         "port_blocking",
         is_flag=True,
-        help="Permit strategy explicit to close ports of ip_local_port_range to the other processes of this host.",
+        help="Permit strategy explicit to block ports of ip_local_port_range for other processes of this host.",
     ),
 )
 
 
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """The options as one decorator, in help in the order given here."""
+    """Return the options as one decorator; the help lists them in this order."""
     return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
@@ -53,5 +53,5 @@ permissions: Final = all_of(*_PERMISSIONS)
 
 
 def as_json(what: str) -> Callable[[Command], Command]:
-    """--json, as `as_json`."""
+    """Return the option --json, passed as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help=f"{what} as JSON on stdout, and nothing else there.")

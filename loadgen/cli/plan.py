@@ -1,4 +1,4 @@
-"""`loadgen plan`: what a scenario would take of this host, and which limit it would meet first."""
+"""`loadgen plan`: the resources that a scenario needs of this host, and the limit that it meets first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from loadgen.cli.streams import EPILOG, show
 @click.argument("scenario", type=click.Path(path_type=Path), shell_complete=completion.scenarios)
 @options.settings
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout (loadgen.plan/1).")
-@click.option("--cell", metavar="N", type=click.IntRange(min=0), help="Of a matrix: this cell alone, in detail.")
+@click.option("--cell", metavar="N", type=click.IntRange(min=0), help="Show one cell of a matrix in detail.")
 @options.permissions
 def plan(
     scenario: Path,
@@ -26,9 +26,10 @@ def plan(
     authorized: bool,
     port_blocking: bool,
 ) -> None:
-    """Say what SCENARIO would take of this host and which limit it would meet first; no load is made.
+    """Show what SCENARIO needs of this host, and its first limit.
 
-    Connects to nobody. A lab is entered and left again, so that its settings count. Exit code 3 when it cannot work.
+    No connections are opened. A lab is made and removed again, so that its settings count. Exit code 3 when the
+    scenario cannot run on this host.
 
     \b
     Examples:

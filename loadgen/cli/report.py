@@ -1,4 +1,4 @@
-"""`loadgen report`: the report of a run or of a matrix, made again from its directory."""
+"""`loadgen report`: the report of a run or of a matrix, rebuilt from its directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("run_directory", metavar="RUN", type=click.Path(file_okay=False, path_type=Path))
 @options.as_json("The summary")
 def report(run_directory: Path, as_json: bool) -> None:
-    """Rebuild the report of RUN, and its summary if the run never came to write one.
+    """Rebuild the report of RUN, and its summary if it has none.
 
     \b
     Example:
@@ -43,9 +43,9 @@ def report(run_directory: Path, as_json: bool) -> None:
         )
         show(summary, lambda console: matrix.render(summary, console, report=str(path)), as_json=as_json)
         return
-    found = rundir.read(run_directory)
-    summary = found.summarised()
-    path = rundir.replace_derived(run_directory, summary=None if found.summary else summary, report=_page_of(found))
+    run = rundir.read(run_directory)
+    summary = run.summarised()
+    path = rundir.replace_derived(run_directory, summary=None if run.summary else summary, report=_page_of(run))
     show(summary, lambda console: text.render(summary, console, report=str(path)), as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""`loadgen run`: a scenario, or every cell of a matrix, to its run directory."""
+"""`loadgen run`: runs a scenario, or every cell of a matrix, and writes the run directory."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("results"),
     show_default=True,
-    help="Where the run directory is made.",
+    help="Directory in which the run directory is made.",
 )
 @click.option(
     "--resume",
     metavar="RUN",
     type=click.Path(path_type=Path),
-    help="Instead of SCENARIO: go on with a matrix that was interrupted or killed.",
+    help="Continue a matrix that was interrupted or killed; instead of SCENARIO.",
 )
 @options.as_json("The summary")
 @click.option(
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Write a JUnit report: each expectation is a test case.",
 )
-@click.option("--quiet", is_flag=True, help="No progress on stderr, only what went wrong.")
+@click.option("--quiet", is_flag=True, help="Print no progress on stderr, only errors.")
 @dashboard.given
 @options.permissions
 @click.option(
     "--force",
     is_flag=True,
-    help="Run although the plan says that four-tuples or the descriptors of workers will run out.",
+    help="Run although the plan predicts that four-tuples or the workers' descriptors run out.",
 )
 @click.pass_context
 def run(
@@ -70,7 +70,7 @@ def run(
 ) -> None:
     """Run SCENARIO and write a run directory with its report.
 
-    Ctrl-C once closes what is open and reports; twice stops at once. A matrix goes on with --resume.
+    Ctrl-C once closes all connections and reports; twice stops at once. A matrix can be continued with --resume.
 
     \b
     Examples:
@@ -125,7 +125,7 @@ def _alone(context: click.Context, *others: str) -> None:
 
 
 def _ready(junit: Path | None) -> None:
-    """That the JUnit report can be written, before any load. Raises: UsageError."""
+    """Check before any load that the JUnit report can be written. Raises: UsageError."""
     if junit is not None:
         files.ready(junit, "--junit")
 
@@ -152,7 +152,7 @@ def _run_matrix(
 
 
 def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, junit: Path | None) -> NoReturn:
-    """Say what came of it to whoever wants to know, and exit."""
+    """Print the summary, publish it for CI, and exit."""
     from loadgen.cli import ci
 
     report = str(result.path / "report.html")
@@ -165,7 +165,7 @@ def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, jun
 
 
 def _execute(conductor: Orchestrator | Matrix, served: Dashboard | None, announce: Callable[[str], None]) -> Result:
-    """Run on uvloop, with Ctrl-C and SIGTERM turned into an orderly end."""
+    """Run on uvloop; Ctrl-C and SIGTERM interrupt the run in order."""
     import asyncio
     import signal
 

@@ -1,4 +1,4 @@
-"""`loadgen runs`: the runs there are, newest first."""
+"""`loadgen runs`: the runs in a directory, newest first."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from loadgen.errors import UsageError
 @click.command(epilog=EPILOG)
 @click.argument("results", metavar="[DIR]", type=click.Path(file_okay=False, path_type=Path), default=Path("results"))
 @options.as_json("The list")
-@click.option("--limit", metavar="N", type=click.IntRange(1), help="The newest N.")
-@click.option("--scenario", metavar="NAME", help="Only runs of this scenario.")
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="List the newest N only.")
+@click.option("--scenario", metavar="NAME", help="List runs of this scenario only.")
 def runs(results: Path, as_json: bool, limit: int | None, scenario: str | None) -> None:
-    """List the runs in DIR, by default results/, newest first: what each came to, or why it did not.
+    """List the runs in DIR (default: results), newest first.
+
+    Each with its result, or the reason why it has none.
 
     \b
     Examples:
@@ -30,6 +32,6 @@ def runs(results: Path, as_json: bool, limit: int | None, scenario: str | None) 
 
     if not results.is_dir():
         raise UsageError(f"there is no directory {results}; give the one that `loadgen run --out` was given")
-    found = listing.list_runs(results, limit, scenario=scenario)
-    listed = {"schema": listing.SCHEMA, "runs": [one.to_json() for one in found]}
-    show(listed, lambda console: view.render(found, results, console, scenario=scenario), as_json=as_json)
+    listed = listing.list_runs(results, limit, scenario=scenario)
+    result = {"schema": listing.SCHEMA, "runs": [run.to_json() for run in listed]}
+    show(result, lambda console: view.render(listed, results, console, scenario=scenario), as_json=as_json)

@@ -1,4 +1,4 @@
-"""`loadgen schema`: what a scenario may hold, for editors; and what a summary holds, for programs."""
+"""`loadgen schema`: the JSON Schema of a scenario, for editors, and of a summary, for programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from loadgen.cli.streams import EPILOG, reader_may_leave
 @click.command(epilog=EPILOG)
 @click.argument("what", type=click.Choice(["scenario", "summary"]), default="scenario")
 def schema(what: str) -> None:
-    """Print the JSON Schema of a scenario file, for editors; or of summary.json, which --json prints too.
+    """Print the JSON Schema of a scenario file or of a summary.
+
+    That of a scenario is for editors. A summary is summary.json, which `loadgen run --json` prints too.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`loadgen sink`: a target of one's own, well behaved or not."""
+"""`loadgen sink`: a target to connect to, well behaved or not."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ import click
 from loadgen.cli import options
 from loadgen.cli.streams import EPILOG, complain, show
 
-#: How a sink treats its clients: the keys of `sink` in a scenario, which has the checks too.
+#: Behaviour toward clients: the keys of `sink` in a scenario, where they are checked.
 _MANNERS = (
     click.option(
-        "--speaks", metavar="echo|http|nothing", help="Send back what comes, answer HTTP/1.1, or never answer."
+        "--speaks", metavar="echo|http|nothing", help="Echo, answer HTTP/1.1, or never answer (default: echo)."
     ),
-    click.option("--tls", is_flag=True, help="Speak TLS, with --certificate and --key or with one made now."),
-    click.option("--reset", is_flag=True, help="Reset every connection that was accepted."),
-    click.option("--drop", metavar="SHARE", help="Reset this share of the connections, evenly spread: 10%."),
-    click.option("--delay", metavar="DURATION", help="Let each answer wait: 50ms."),
-    click.option("--close-after", metavar="DURATION", help="Close so long after accept(): 5s."),
     click.option(
-        "--close-after-requests", metavar="N", type=int, help="Close after N requests; without HTTP a read is one."
+        "--tls", is_flag=True, help="Speak TLS, with --certificate and --key or with a certificate made at start."
     ),
-    click.option("--read", metavar="RATE", help="Bytes to read of each connection: 1000/s; 0/s never reads."),
-    click.option("--status", metavar="N", type=int, help="Status of the answers in HTTP: 503."),
-    click.option("--body", metavar="BYTES", type=int, help="Size of the answers in HTTP."),
+    click.option("--reset", is_flag=True, help="Reset every connection after accept()."),
+    click.option("--drop", metavar="SHARE", help="Reset this share of the connections, evenly spread: 10%."),
+    click.option("--delay", metavar="DURATION", help="Delay each answer: 50ms."),
+    click.option("--close-after", metavar="DURATION", help="Close this long after accept(): 5s."),
+    click.option(
+        "--close-after-requests",
+        metavar="N",
+        type=int,
+        help="Close after N requests; without HTTP each read counts as one.",
+    ),
+    click.option(
+        "--read", metavar="RATE", help="Bytes to read from each connection per second: 1000/s; 0/s never reads."
+    ),
+    click.option("--status", metavar="N", type=int, help="Status code of HTTP answers: 503."),
+    click.option("--body", metavar="BYTES", type=int, help="Body size of HTTP answers."),
 )
 
 
@@ -35,29 +42,29 @@ _MANNERS = (
     "--workers",
     type=click.IntRange(1, 1000),
     default=None,
-    help="Processes that share the port; by default one per core.",
+    help="Processes that share the port (default: one per core).",
 )
 @options.all_of(*_MANNERS)
 @click.option(
     "--certificate",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="With --tls: the certificate to show, PEM, and those between it and its authority.",
+    help="With --tls: the certificate to present, PEM, with its intermediate certificates.",
 )
 @click.option(
     "--key",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="With --certificate: its private key, PEM, not encrypted.",
+    help="With --certificate: its private key, unencrypted PEM.",
 )
 @click.option(
     "--ca-out",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="With --tls: where to write the authority of the certificate that is made; else a file for the time being.",
+    help="With --tls: write the CA certificate of a certificate made at start to FILE (default: a temporary file).",
 )
 @options.as_json("The final counts")
-@click.option("--quiet", is_flag=True, help="No line per second on stderr.")
+@click.option("--quiet", is_flag=True, help="Print no line per second on stderr.")
 def sink(
     addresses: tuple[str, ...],
     workers: int | None,
@@ -68,7 +75,7 @@ def sink(
     quiet: bool,
     **manners: str | int | None,
 ) -> None:
-    """Listen, accept in batches, hold and echo, until Ctrl-C; or misbehave on request.
+    """Accept, hold and echo until Ctrl-C, or misbehave on request.
 
     \b
     Examples:
@@ -87,9 +94,11 @@ def sink(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     say: Callable[[str], None] = (lambda _: None) if quiet else lambda text: complain(text, "")
-    told = standalone_sink.manners_of({name: value for name, value in manners.items() if value not in (None, False)})
+    behaviour = standalone_sink.manners_of(
+        {name: value for name, value in manners.items() if value not in (None, False)}
+    )
     with standalone_sink.certified(
-        endpoints, told, certificate, key, ca_out, lambda text: complain(text, "")
+        endpoints, behaviour, certificate, key, ca_out, lambda text: complain(text, "")
     ) as certificates:
-        counts = uvloop.run(standalone_sink.serve(endpoints, workers, say, told, certificates))
+        counts = uvloop.run(standalone_sink.serve(endpoints, workers, say, behaviour, certificates))
     show(counts, lambda _: click.echo(standalone_sink.describe(counts)), as_json=as_json)

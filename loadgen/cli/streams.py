@@ -1,4 +1,4 @@
-"""What commands do with the standard streams, and what they all say below their help."""
+"""Use of the standard streams by all commands, and the exit codes below each help."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EPILOG: Final = """\b
-Exit codes: 0 fine, 1 a bug of ours, 2 usage or scenario, 3 this host cannot,
+Exit codes: 0 fine, 1 a bug in loadgen, 2 usage or scenario, 3 this host cannot,
 4 incomplete, 99 an expectation failed, 130 interrupted.
 """
 
 
 @contextmanager
 def reader_may_leave() -> Iterator[None]:
-    """`| head` has seen enough: that ends what is done in here, and changes nothing about the exit code."""
+    """Leave the block without an error when the reader of stdout is gone, as with `| head`."""
     try:
         yield
         sys.stdout.flush()
@@ -43,7 +43,7 @@ def stderr_may_fail() -> Iterator[None]:
 
 
 def show(result: object, render: Callable[[Console], None], *, as_json: bool) -> None:
-    """What a command found, on stdout: as JSON and nothing else there, or as `render` puts it for people."""
+    """Print a result on stdout: as JSON and nothing else, or as `render` draws it."""
     with reader_may_leave():
         if as_json:
             click.echo(json.dumps(result, indent=2))
@@ -52,7 +52,7 @@ def show(result: object, render: Callable[[Console], None], *, as_json: bool) ->
 
 
 def console(*, stderr: bool = False) -> Console:
-    """One that leaves a closed pipe to whoever prints; rich's own answer is exit code 1."""
+    """Return a console that raises BrokenPipeError for a closed pipe; rich would exit with 1."""
     from rich.console import Console
 
     class Leaving(Console):
@@ -63,6 +63,6 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def complain(problem: object, head: str = "loadgen: ") -> None:
-    """A line on stderr, if anybody is there to read it."""
+    """Print a line on stderr, if it is open."""
     with suppress(OSError):
         click.echo(f"{head}{problem}", err=True)

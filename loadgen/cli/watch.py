@@ -1,4 +1,4 @@
-"""`loadgen watch`: how full each destination is, look after look."""
+"""`loadgen watch`: how full each destination is, snapshot by snapshot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from loadgen.watch.snapshot import Look, Watcher
 
 _INTERVAL_MIN_S, _INTERVAL_MAX_S = 0.1, 3600.0
-#: A file has no width; on this many columns hardly anything folds.
+#: Width of a table that goes to a file: few lines fold.
 _FILE_WIDTH = 160
 
 
@@ -70,28 +70,33 @@ def _as_bad_parameter() -> Iterator[None]:
 
 @click.command(epilog=EPILOG)
 @click.option(
-    "--interval", metavar="DURATION", default="1s", show_default=True, callback=_interval, help="Time between looks."
+    "--interval",
+    metavar="DURATION",
+    default="1s",
+    show_default=True,
+    callback=_interval,
+    help="Time between snapshots.",
 )
-@click.option("--once", is_flag=True, help="One look, then end.")
-@click.option("--count", "looks", metavar="N", type=click.IntRange(1), help="N looks, then end.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each look on stdout, each on one line.")
-@click.option("--pid", metavar="PID", type=click.IntRange(1), help="Only sockets of this process.")
+@click.option("--once", is_flag=True, help="Take one snapshot, then exit.")
+@click.option("--count", "looks", metavar="N", type=click.IntRange(1), help="Take N snapshots, then exit.")
+@click.option("--json", "as_json", is_flag=True, help="Print each snapshot as one line of JSON on stdout.")
+@click.option("--pid", metavar="PID", type=click.IntRange(1), help="Show only sockets of this process.")
 @click.option(
     "--netns",
     metavar="PID",
     type=click.IntRange(1),
-    help="Look into the network namespace that this process lives in; takes CAP_SYS_ADMIN.",
+    help="Watch the network namespace of this process; needs CAP_SYS_ADMIN.",
 )
-@click.option("--source", metavar="ADDR", callback=_source, help="Only from this address or CIDR.")
+@click.option("--source", metavar="ADDR", callback=_source, help="Show only connections from this address or CIDR.")
 @click.option(
     "--destination",
     metavar="ADDR[:PORT]",
     callback=_destination,
-    help="Only to this address or CIDR and port; either may be left out, 10.0.0.0/8 or :443.",
+    help="Show only connections to this address or CIDR and port; either may be omitted: 10.0.0.0/8, :443.",
 )
-@click.option("--inbound", is_flag=True, help="List connections that came in, too.")
+@click.option("--inbound", is_flag=True, help="Show accepted connections too.")
 @click.option(
-    "--top", metavar="N", type=click.IntRange(1), help="So many groups; by default what the terminal holds, else 10."
+    "--top", metavar="N", type=click.IntRange(1), help="Maximum groups shown (default: terminal height, else 10)."
 )
 @click.option(
     "--fail-if",
@@ -99,7 +104,7 @@ def _as_bad_parameter() -> Iterator[None]:
     metavar="CONDITION",
     multiple=True,
     callback=_conditions,
-    help="End with exit code 99 as soon as a look meets it, 'used > 80%'; repeatable. Names: used, free, in_use, "
+    help="Exit with 99 as soon as a snapshot meets the condition: 'used > 80%'; repeatable. Names: used, free, in_use, "
     "time_wait, exhausts_in, bound.",
 )
 def watch(
@@ -115,11 +120,11 @@ def watch(
     top: int | None,
     conditions: list[Condition],
 ) -> None:
-    """Watch how full each destination is, on any Linux host, until Ctrl-C.
+    """Watch how full each destination of this host is, until Ctrl-C.
 
-    For each source address and destination: four-tuples in use, in TIME-WAIT and free, how fast they
-    grow, when they are used up, and whose they are. Nothing is changed, and nothing sent. Ctrl-C is
-    the normal end, with exit code 0; a condition of --fail-if that is met ends it with 99.
+    For each source address and destination: four-tuples in use, in TIME-WAIT and free, their growth, when they are
+    exhausted, and the processes that own them. Works with any program's connections. Nothing is changed, and no
+    packet sent. Ctrl-C is the normal end, with exit code 0; a --fail-if condition that is met ends it with 99.
 
     \b
     Examples:
@@ -133,7 +138,7 @@ def watch(
         raise click.UsageError("--once is --count 1; leave one of them out")
     looks = 1 if once else looks
     if looks == 1 and any(condition.name == "exhausts_in" for condition in conditions):
-        raise click.UsageError("exhausts_in is known from the second look on; use --count 3 or more")
+        raise click.UsageError("exhausts_in is known from the second snapshot on; use --count 3 or more")
     with _until_interrupted(), reader_may_leave(), ExitStack() as stack:
         _go_to(netns, pid)
 
@@ -143,14 +148,14 @@ def watch(
         watcher = stack.enter_context(Watcher(Ends(source, *destination), pid=pid or 0, inbound=inbound))
         show = _show_json(top) if as_json else stack.enter_context(_screen(top, once=looks == 1)).show
         violation = _watch(watcher, show, conditions, interval, looks)
-        stack.close()  # so that the complaint stands below the table
+        stack.close()  # so that the violation stands below the table
         if violation:
             complain(violation)
             sys.exit(ExitCode.EXPECTATION)
 
 
 def _go_to(netns: int | None, pid: int | None) -> None:
-    """Into the namespace of a process, while there are no threads yet. Raises: HostError, UsageError."""
+    """Enter the namespace of a process, before there are threads. Raises: HostError, UsageError."""
     from loadgen.watch import netns as namespaces
 
     if netns is not None:
@@ -162,7 +167,7 @@ def _go_to(netns: int | None, pid: int | None) -> None:
 def _watch(
     watcher: Watcher, show: Callable[[Look], None], conditions: list[Condition], interval_s: float, looks: int | None
 ) -> Violation | None:
-    """Look after look; the first violation, or None after the last look."""
+    """Show snapshot after snapshot; return the first violation, or None after the last snapshot."""
     due_s = monotonic()
     for number in numbers(1):
         look = watcher.look()
@@ -172,7 +177,7 @@ def _watch(
                 return violation
         if number == looks:
             break
-        due_s = max(due_s + interval_s, monotonic())  # whoever is late does not catch up
+        due_s = max(due_s + interval_s, monotonic())  # a snapshot that is late shifts those after it
         sleep(max(due_s - monotonic(), 0))
     return None
 
@@ -194,7 +199,7 @@ def _screen(top: int | None, *, once: bool) -> Screen:
 
 @contextmanager
 def _until_interrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end it well."""
+    """Leave the block without an error on Ctrl-C and SIGTERM."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

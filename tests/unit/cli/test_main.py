@@ -54,6 +54,13 @@ def test_help_lists_every_command_and_every_exit_code() -> None:
         assert f"{code.value} " in result.output.split("Exit codes:")[1]
 
 
+def test_the_summary_of_every_command_is_whole_on_80_columns() -> None:
+    usage, *lines = CliRunner().invoke(main.cli, ["--help"], terminal_width=80).output.splitlines()
+    assert usage.endswith("COMMAND [ARGS]...")
+    assert max(map(len, lines)) > 70, "it was not laid out for 80 columns"
+    assert [line for line in lines if line.endswith("...")] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_every_option_explained(command: str) -> None:
     result = invoke(command, "--help")

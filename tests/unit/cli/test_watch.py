@@ -174,8 +174,8 @@ def test_a_process_in_another_namespace_needs_to_be_named_twice(watch: Run, monk
         (["--source", "here"], "'--source': write an address or a CIDR"),
         (["--destination", "127.0.0.1:99999"], "'--destination': write a port"),
         (["--fail-if", "used > 80"], "'--fail-if': write a share"),
-        (["--once", "--fail-if", "exhausts_in < 60s"], "known from the second look on"),
-        (["--count", "1", "--fail-if", "exhausts_in < 60s"], "known from the second look on"),
+        (["--once", "--fail-if", "exhausts_in < 60s"], "known from the second snapshot on"),
+        (["--count", "1", "--fail-if", "exhausts_in < 60s"], "known from the second snapshot on"),
         (["surplus"], "unexpected extra argument"),
     ],
 )
