@@ -51,6 +51,35 @@ class Outcome(StrEnum):
     OTHER = "other"
 
 
+#: The limits that a verdict may name, the nearest to loadgen first, which decides a tie; docs/verdict.md explains each.
+LIMITS: Final = (
+    "four-tuples",
+    "source-ports",
+    "port-held",
+    "time-wait",
+    "source-address",
+    "descriptors",
+    "memory",
+    "forbidden",
+    "conntrack",
+    "self-connect",
+    "backlog",
+    "blackhole",
+    "refused",
+    "reset",
+    "unreachable",
+    "lost",
+    "tls",
+    "unanswered",
+    "wrong-reply",
+    "other",
+    "in-flight",
+    "interrupted",
+    "incomplete",
+    "generator",
+    "none",
+)
+
 #: errno(3) by meaning; the same in every system call.
 _ANYWHERE: Final = {
     errno.EMFILE: Outcome.NO_DESCRIPTOR,

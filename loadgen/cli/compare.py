@@ -14,16 +14,16 @@ from loadgen.cli.streams import EPILOG, complain, show
 from loadgen.errors import ExitCode
 
 if TYPE_CHECKING:
-    from loadgen.compare.regression import Condition
+    from loadgen.compare.regression import CompareCondition
 
 
-def _conditions(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[Condition]:
+def _conditions(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[CompareCondition]:
     if not texts:
         return []
-    from loadgen.compare.regression import Condition
+    from loadgen.compare.regression import CompareCondition
 
     try:
-        return [Condition.parse(text) for text in texts]
+        return [CompareCondition.parse(text) for text in texts]
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -50,7 +50,7 @@ def _conditions(_context: click.Context, _option: click.Parameter, texts: tuple[
     "--anyway", is_flag=True, help="Compare sides that cannot be compared soundly; each judgement is then marked."
 )
 def compare(
-    sides: tuple[str, ...], as_json: bool, html: Path | None, conditions: list[Condition], anyway: bool
+    sides: tuple[str, ...], as_json: bool, html: Path | None, conditions: list[CompareCondition], anyway: bool
 ) -> None:
     """Compare runs with BASE, and report differences beyond noise.
 

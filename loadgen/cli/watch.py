@@ -20,7 +20,7 @@ from loadgen.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from loadgen.views.text.watch import Screen
-    from loadgen.watch.conditions import Condition, Violation
+    from loadgen.watch.conditions import Violation, WatchCondition
     from loadgen.watch.filters import Network
     from loadgen.watch.snapshot import Look, Watcher
 
@@ -53,11 +53,11 @@ def _destination(_context: click.Context, _option: click.Parameter, text: str | 
         return filters.destination(text) if text is not None else (None, 0)
 
 
-def _conditions(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[Condition]:
-    from loadgen.watch.conditions import Condition
+def _conditions(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[WatchCondition]:
+    from loadgen.watch.conditions import WatchCondition
 
     with _as_bad_parameter():
-        return [Condition.parse(text) for text in texts]
+        return [WatchCondition.parse(text) for text in texts]
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def watch(
     destination: tuple[Network | None, int],
     inbound: bool,
     top: int | None,
-    conditions: list[Condition],
+    conditions: list[WatchCondition],
 ) -> None:
     """Watch how full each destination of this host is, until Ctrl-C.
 
@@ -165,7 +165,11 @@ def _go_to(netns: int | None, pid: int | None) -> None:
 
 
 def _watch(
-    watcher: Watcher, show: Callable[[Look], None], conditions: list[Condition], interval_s: float, looks: int | None
+    watcher: Watcher,
+    show: Callable[[Look], None],
+    conditions: list[WatchCondition],
+    interval_s: float,
+    looks: int | None,
 ) -> Violation | None:
     """Show snapshot after snapshot; return the first violation, or None after the last snapshot."""
     due_s = monotonic()

@@ -1,7 +1,7 @@
-"""What a comparison is to be failed for: `worse`, `worse: rate_per_s`, `connect_p99_us > 10%`.
+"""Conditions of `compare --fail-if`: `worse`, `worse: rate_per_s`, `connect_p99_us > 10%`.
 
-Pure. Whatever is written, only a difference beyond noise meets it: a condition that a second run of the same
-would meet as well says nothing.
+Pure. Only a difference beyond noise meets a condition, whatever its value: what a second run of the same scenario
+would meet as well is no regression.
 """
 
 from __future__ import annotations
@@ -16,43 +16,44 @@ from loadgen.compare.comparison import BEYOND_NOISE, Comparison, Judgement, Resu
 from loadgen.errors import UsageError
 from loadgen.results.measures import MEASURES
 from loadgen.results.settings import named, short_keys
-from loadgen.scenario.expect import Expectation
+from loadgen.scenario.condition import OPERATORS, Condition
 
 _WORSE: Final = re.compile(r" *worse *(?:: *([A-Za-z0-9_.]+) *)?")
-_PERCENT: Final = re.compile(r"(.*[0-9]) ?% *")
 _OF_A_KIND: Final = re.compile(r"failed\.[a-z_0-9]+\.[A-Z0-9]+")
 _HOW: Final = "write worse, worse: NAME or NAME OP CHANGE, for example 'rate_per_s < -5%' or 'failed > 0'"
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class CompareCondition:
     """One --fail-if."""
 
     text: str
     #: A figure; None: any of them.
     name: str | None
-    #: What its change is held against; None: it is worse.
-    comparison: Expectation | None = None
-    #: Whether the change is meant as percent of the base.
+    #: Compares its change with `value`; None: the figure is worse.
+    operator: str | None = None
+    value: float = 0.0
+    #: True if `value` is in percent of the base, not in the unit of the figure.
     percent: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> Condition:
-        """The condition in a text. Raises: ValueError with what to write."""
-        worse = _WORSE.fullmatch(text) if len(text) <= 200 else None
-        if worse:
+    def parse(cls, text: str) -> CompareCondition:
+        """Read one condition. Raises: ValueError with the remedy."""
+        if worse := _WORSE.fullmatch(text):
             return cls(text.strip(), _known(worse[1]) if worse[1] else None)
-        percent = _PERCENT.fullmatch(text)
         try:
-            comparison = Expectation.parse(percent[1] if percent else text)
+            condition = Condition.parse(text)
         except ValueError:
             raise ValueError(_HOW) from None
-        return cls(text.strip(), _known(comparison.path), comparison, percent is not None)
+        value = condition.percent if condition.number is None else condition.number
+        if value is None:
+            raise ValueError(_HOW)
+        return cls(condition.text, _known(condition.name), condition.operator, value, condition.number is None)
 
     def violation(self, comparison: Comparison) -> str | None:
-        """What to complain of, if anything.
+        """Return a sentence on the changes that meet the condition; None if there are none.
 
-        Raises: UsageError when there is no such figure on both sides, so that nobody takes that for good news.
+        Raises: UsageError when the figure is not on both sides, so that it cannot pass for good news.
         """
         rows = {row.measure.name: row for row in comparison.rows}
         if self.name is None:
@@ -72,32 +73,29 @@ class Condition:
         return f"--fail-if {self.text}: {comparison.other.label} has {'; '.join(row.told for row in met)}{doubt}"
 
     def _is_met(self, row: Row) -> bool:
-        if self.comparison is None:
+        if self.operator is None:
             return row.judgement is Judgement.WORSE
         if row.judgement not in BEYOND_NOISE:
             return False
         assert row.change is not None
         percent = math.copysign(math.inf, row.change) if row.share is None else 100 * row.share
-        return self.comparison.check({self.comparison.path: _finite(percent if self.percent else row.change)})[0]
+        return OPERATORS[self.operator](percent if self.percent else row.change, self.value)
 
 
-def violations(result: Result, conditions: Sequence[Condition]) -> list[str]:
-    """What to complain of in all of a comparison, with the cell it is about. Raises: as `Condition.violation` does."""
+def violations(result: Result, conditions: Sequence[CompareCondition]) -> list[str]:
+    """Return the violations in all groups, each with its cell. Raises: as `CompareCondition.violation` does."""
     short = short_keys([group.settings for group in result.groups])
-    found = []
+    sentences = []
     for group in result.groups:
         where = f", with {named(group.settings, short)}" if group.settings else ""
-        for one in group.comparisons:
-            found += [f"{said}{where}" for condition in conditions if (said := condition.violation(one))]
-    return found
-
-
-def _finite(value: float) -> float:
-    return max(min(value, 1e300), -1e300)
+        for comparison in group.comparisons:
+            met = [violation for condition in conditions if (violation := condition.violation(comparison))]
+            sentences += [f"{violation}{where}" for violation in met]
+    return sentences
 
 
 def _known(name: str) -> str:
-    names = [one.name for one in MEASURES]
+    names = [measure.name for measure in MEASURES]
     if name in names or _OF_A_KIND.fullmatch(name):
         return name
     raise ValueError(f"no figure is called {name}; there are {', '.join(names)}, and failed.SYSCALL.ERRNO")

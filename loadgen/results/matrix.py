@@ -172,13 +172,18 @@ def _allow_for_no_connection(cells: Sequence[Json], expectations: Sequence[Expec
 
 
 def _held(expectation: Expectation, cells: Sequence[Json]) -> dict[str, Any]:
-    """cells.INDEX.PATH OP NUMBER, held against the median of the cell's runs; all have to have the number."""
+    """Return the result of cells.INDEX.PATH OP VALUE: of a number, the median of the cell's runs is compared.
+
+    A name has to be as expected in each of them; observed is the first that is not. All runs have to have a value.
+    """
     cell, path = _cell_of(expectation, cells)
-    found = [replace(expectation, path=path).check(run)[1] for run in (cell["runs"] if cell else ())]
-    values = [value for value in found if value is not None]
-    if not values or len(values) < len(found):
-        return {"expression": expectation.text, "passed": False, "observed": None}
-    passed, observed = replace(expectation, path="median").check({"median": median(values)})
+    results = [replace(expectation, path=path).check(run) for run in (cell["runs"] if cell else ())]
+    numbers = [observed for _, observed in results if isinstance(observed, float)]
+    passed, observed = min(results, key=lambda result: result[0], default=(False, None))
+    if any(value is None for _, value in results):
+        passed, observed = False, None
+    elif numbers:
+        passed, observed = replace(expectation, path="median").check({"median": median(numbers)})
     return {"expression": expectation.text, "passed": passed, "observed": observed}
 
 

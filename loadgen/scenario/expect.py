@@ -1,88 +1,114 @@
-"""What a run is expected to do: `outcomes.failed == 0`, read and held against a summary.
+"""Expectations of a run: `outcomes.failed == 0`, read and held against a summary.
 
-Plain comparisons of one number in summary.json with one constant, and no more: whoever needs
-arithmetic has the summary as JSON.
+Comparisons of one number or name in summary.json with one constant, and no more: for arithmetic there is the summary
+as JSON.
 """
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-_COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
+from loadgen.outcomes import LIMITS
+from loadgen.scenario.condition import OPERATORS, Condition
+from loadgen.scenario.nearest import nearest
+
+#: Keys of the summary that hold one of a few names; elsewhere a name has to be in quotes.
+_NAMES: Final[Mapping[str, Sequence[str]]] = {
+    "verdict.limit": LIMITS,
+    "prediction.limit": LIMITS,
+    "prediction.observed_limit": LIMITS,
 }
-_EXPECTATION: Final = re.compile(
-    r" *([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*) *(==|!=|<=|>=|<|>)"
-    r" *([-+]?[0-9]{1,18}(?:_[0-9]{1,18}){0,6}(?:\.[0-9]{1,18})?) *"
+#: Keys that say how many connections opened.
+_OPENED: Final = ("outcomes.established", "open.peak", "open.end_of_hold")
+_HOW: Final = (
+    f"write PATH OP VALUE with OP one of {' '.join(OPERATORS)}, as in outcomes.failed == 0 "
+    'or verdict.limit == "four-tuples"'
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One line of `expect:`, a number in the summary and what it must be."""
+    """One line of `expect:`: a number or a name in the summary, and the value it is compared with."""
 
     path: str
     operator: str
-    value: float
+    value: float | str
     text: str
 
     @classmethod
     def parse(cls, text: object) -> Expectation:
-        """`outcomes.failed == 0` -> Expectation. Raises: ValueError for any other shape."""
-        match = _EXPECTATION.fullmatch(text) if isinstance(text, str) and len(text) <= 300 else None
-        if not match:
-            raise ValueError(f"write PATH OP NUMBER with OP one of {' '.join(_COMPARE)}, as in outcomes.failed == 0")
-        return cls(match[1], match[2], float(match[3]), match[0].strip())
+        """Read one line. Raises: ValueError with the remedy: another shape, an unknown limit, an order of names."""
+        try:
+            condition = Condition.parse(text)
+        except ValueError:
+            raise ValueError(_HOW) from None
+        return cls(condition.name, condition.operator, _value_of(condition), condition.text)
 
     @property
     def names_a_failure(self) -> bool:
-        """Whether it wants something to go wrong: any `errors.…`, failed or never started but "none of it"."""
+        """True if it holds only when something fails: a limit, any `errors.…`, failed or never started but "none"."""
+        if self.path == "verdict.limit":
+            return (self.value == "none") == (self.operator == "!=")
         about_failure = self.path.startswith("errors") or self.path in ("outcomes.failed", "arrivals.not_started")
         return about_failure and not (self.operator in ("==", "<=") and self.value == 0)
 
     @property
     def allows_for_no_connection(self) -> bool:
-        """True where it speaks of connections that fail, or says how many are to open."""
-        return self.names_a_failure or self.path in ("outcomes.established", "open.peak", "open.end_of_hold")
+        """True if it speaks of connections that fail, or says how many are to open."""
+        return self.names_a_failure or self.path in _OPENED
 
-    def check(self, summary: Mapping[str, Any]) -> tuple[bool, float | None]:
-        """Whether `summary` meets it, and the number that was found; (False, None) if there is none.
+    def check(self, summary: Mapping[str, Any]) -> tuple[bool, float | str | None]:
+        """Return whether `summary` meets it, and the number or name at its path; (False, None) if there is none.
 
         `errors` is a list in the summary and addressed as errors.SYSCALL.ERRNO, as errors.SYSCALL or
         as errors: the sum of the counts, 0 when nothing failed that way. The same goes for
         probes.NAME.errors of a probe that ran.
         """
-        steps = self.path.split(".")
-        listed = summary.get("errors")
-        if steps[0] == "errors" and isinstance(listed, list):
-            wanted = steps[1:]
-            found: object = sum(
-                entry["count"] for entry in listed if [entry["syscall"], entry["errno"]][: len(wanted)] == wanted
-            )
-        elif len(steps) > 2 and steps[0] == "probes" and steps[2] == "errors":
-            found = _probe_errors(_walk(summary, steps[:3]), steps[3:])
-        else:
-            found = _walk(summary, steps)
-        if not isinstance(found, (int, float)) or found != found:  # a NaN is no number either
+        observed = self._observed(summary)
+        if isinstance(self.value, str):
+            name = observed if isinstance(observed, str) else None
+            return name is not None and OPERATORS[self.operator](name, self.value), name
+        if not isinstance(observed, (int, float)) or observed != observed:  # a NaN is no number either
             return False, None
-        return bool(_COMPARE[self.operator](found, self.value)), float(found)
+        return OPERATORS[self.operator](observed, self.value), float(observed)
+
+    def _observed(self, summary: Mapping[str, Any]) -> object:
+        steps = self.path.split(".")
+        errors = summary.get("errors")
+        if steps[0] == "errors" and isinstance(errors, list):
+            wanted = steps[1:]
+            return sum(
+                error["count"] for error in errors if [error["syscall"], error["errno"]][: len(wanted)] == wanted
+            )
+        if len(steps) > 2 and steps[0] == "probes" and steps[2] == "errors":
+            return _probe_errors(_value_at(summary, steps[:3]), steps[3:])
+        return _value_at(summary, steps)
 
 
 #: Held against each run that ends with no connection, unless a line of its own allows for that: it measured nothing.
-SOMETHING_OPENED: Final = Expectation.parse("outcomes.established > 0")
+SOMETHING_OPENED: Final = Expectation("outcomes.established", ">", 0.0, "outcomes.established > 0")
+
+
+def _value_of(condition: Condition) -> float | str:
+    """Return the constant of a condition. Raises: ValueError with the remedy."""
+    path = condition.name.split(".", 2)[-1] if condition.name.startswith("cells.") else condition.name
+    names = _NAMES.get(path)
+    if condition.number is not None:
+        return condition.number
+    word = condition.word if condition.is_quoted or names else None
+    if word is None:
+        raise ValueError(_HOW)
+    if not condition.is_equality:
+        raise ValueError(f"a name is compared with == or !=, not with {condition.operator}")
+    if names and word not in names:
+        raise ValueError(f"there is no limit {word}; {nearest(word, names)}")
+    return word
 
 
 def _probe_errors(errors: object, wanted: Sequence[str]) -> object:
-    """The sum of what a probe counted, system call by system call; None of a probe that could not run."""
+    """Return the sum of the errors that a probe counted; None for a probe that could not run."""
     if not isinstance(errors, Mapping):
         return None
     return sum(
@@ -93,13 +119,13 @@ def _probe_errors(errors: object, wanted: Sequence[str]) -> object:
     )
 
 
-def _walk(value: object, steps: Sequence[str]) -> object:
-    """What lies at a dotted path; a key may hold dots itself ("TcpExt.TWRecycled"), shorter keys first."""
+def _value_at(value: object, steps: Sequence[str]) -> object:
+    """Return the value at a path; a key may hold dots itself ("TcpExt.TWRecycled"), shorter keys first."""
     if not steps:
         return value
     if isinstance(value, Mapping):
         for count in range(1, len(steps) + 1):
             key = ".".join(steps[:count])
-            if key in value and (found := _walk(value[key], steps[count:])) is not None:
-                return found
+            if key in value and (inner := _value_at(value[key], steps[count:])) is not None:
+                return inner
     return None

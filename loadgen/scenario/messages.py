@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from pydantic_core import ErrorDetails
 from loadgen.errors import ScenarioError
 from loadgen.scenario import units, yaml_document
 from loadgen.scenario.fields import Model
+from loadgen.scenario.nearest import nearest
 from loadgen.scenario.scenario import Scenario
 from loadgen.scenario.sections import Arrival, ChurnSpec, HeartbeatSpec, Lab, ProbeSpec, Sources, StageSpec, TargetSpec
 from loadgen.scenario.sinks import SinkSpec
@@ -85,11 +85,11 @@ def _message(detail: ErrorDetails, path: tuple[str | int, ...], context: Mapping
         return f"{context['error']}{got}"
     if kind == "extra_forbidden":
         keys = fields_of(path[:-1])
-        return f"unknown key {shown(path[-1])}; {_nearest(path[-1], list(keys))}"
+        return f"unknown key {shown(path[-1])}; {nearest(path[-1], list(keys))}"
     if kind == "missing":
         return f"{path[-1]} is missing; add {path[-1]}: {_example(path)}"
     if kind == "enum":
-        return f"unknown word {shown(value)}; {_nearest(value, _QUOTED.findall(context['expected']))}"
+        return f"unknown word {shown(value)}; {nearest(value, _QUOTED.findall(context['expected']))}"
     if kind == "string_type":
         return f"write text, in quotes if it looks like a number{got}"
     if kind == "bool_type":
@@ -103,12 +103,6 @@ def _message(detail: ErrorDetails, path: tuple[str | int, ...], context: Mapping
         return f"write at most {context['le']:,}{got}"
     shape = {"tuple_type": "a list", "dict_type": "a mapping", "model_type": "a mapping"}.get(kind, "another value")
     return f"write {shape}, for example {_example(path)}{got}"
-
-
-def _nearest(word: object, valid: Sequence[str]) -> str:
-    """The valid word that was probably meant, or all of them."""
-    close = difflib.get_close_matches(word, valid, 1) if isinstance(word, str) and len(word) <= 64 else []
-    return f'did you mean "{close[0]}"?' if close else f"write one of {', '.join(valid)}"
 
 
 def fields_of(path: Sequence[str | int]) -> dict[str, FieldInfo]:

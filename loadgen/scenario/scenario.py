@@ -156,7 +156,7 @@ class Scenario(Model):
     )
     expect: tuple[
         Annotated[Expectation, PlainValidator(Expectation.parse), WithJsonSchema({"type": "string"})], ...
-    ] = Field((), description="PATH OP NUMBER over summary.json", examples=[["outcomes.failed == 0"]])
+    ] = Field((), description="PATH OP VALUE over summary.json", examples=[["outcomes.failed == 0"]])
     matrix: dict[str, tuple[Any, ...]] = Field(
         {},
         description=f"values to try for each of some keys, dotted paths; {CELLS_MAX} combinations at most",

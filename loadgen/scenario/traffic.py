@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import AfterValidator, Field, PlainValidator, StrictBool, TypeAdap
 from loadgen import protocols
 from loadgen.model import Tls, Traffic
 from loadgen.scenario.fields import Model, at_most, wrong_at
+from loadgen.scenario.nearest import nearest
 
 #: A bundle of every authority there is takes a fifth of it.
 _CA_BYTES_MAX: Final = 1 << 20
@@ -36,7 +36,7 @@ def _traffic(value: object) -> Traffic:
     known = [one.name for one in fields(protocol) if one.init]
     for key in options:
         if key not in known:
-            raise wrong_at((key,), f"{name} has no such option; {_nearest(key, known)}", "wrong_key")
+            raise wrong_at((key,), f"{name} has no such option; {nearest(key, known)}", "wrong_key")
     try:
         made = TypeAdapter(protocol).validate_json(json.dumps(options), strict=True)  # of JSON, a list may be a tuple
     except ValidationError as error:
@@ -53,7 +53,7 @@ def _found(name: str, place: tuple[str, ...]) -> Any:
     try:
         protocol = protocols.find(name)
     except LookupError:
-        raise wrong_at(place, f"unknown protocol; {_nearest(name, protocols.names())}") from None
+        raise wrong_at(place, f"unknown protocol; {nearest(name, protocols.names())}") from None
     except Exception as error:  # whatever somebody else's module raises when it is imported
         raise wrong_at(place, f"{name} cannot be loaded ({_in_a_line(error)}); mend or reinstall its package") from None
     exchange = all(callable(getattr(protocol, method, None)) for method in ("request", "reply"))
@@ -74,11 +74,6 @@ def _try(name: str, made: protocols.Exchange, place: tuple[str, ...]) -> None:
 
 def _in_a_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _nearest(word: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(word, valid, 1)
-    return f'did you mean "{close[0]}"?' if close else f"write one of {', '.join(valid) or 'none'}"
 
 
 TrafficSpec = Annotated[

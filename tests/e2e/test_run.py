@@ -345,13 +345,15 @@ def test_the_orchestrator_has_a_limit_too(loadgen: Loadgen) -> None:
 def test_a_refusal_is_a_result_and_not_a_failure_of_the_run(loadgen: Loadgen) -> None:
     """One that somebody asked for: without the line about it the same run fails."""
     refused = {"targets": [{"address": "127.0.0.1:9000"}]}
-    done = loadgen("run", loadgen.scenario(**refused, expect=["errors.connect.ECONNREFUSED == 200"]), "--json")
+    done = loadgen(
+        "run", loadgen.scenario(**refused, expect=['verdict.limit == "refused"', "outcomes.failed == 200"]), "--json"
+    )
     assert done.code == 0, done.err
     summary = done.summary
     assert_adds_up(summary)
     assert summary["outcomes"]["failed"] == 200
     assert summary["errors"] == [{"syscall": "connect", "errno": "ECONNREFUSED", "outcome": "refused", "count": 200}]
-    assert summary["verdict"]["limit"] == "refused"
+    assert summary["expect"][0] == {"expression": 'verdict.limit == "refused"', "passed": True, "observed": "refused"}
     assert summary["open"] == {"peak": 0, "end_of_hold": 0, "lost": 0}
     assert summary["sink"] is None
 

@@ -181,11 +181,11 @@ class Expected(TypedDict):
     """One line of expect:."""
 
     expression: str
-    """PATH OP NUMBER"""
+    """PATH OP VALUE"""
     passed: bool
     """whether it holds"""
-    observed: float | None
-    """the number that was found; null: there is none"""
+    observed: float | str | None
+    """the number at PATH, or the name where VALUE is one; null: there is none"""
 
 
 @strict

@@ -8,7 +8,7 @@ import pytest
 
 from loadgen.compare.comparable import Side, Subject
 from loadgen.compare.comparison import Comparison, Group, Result, Row
-from loadgen.compare.regression import Condition, violations
+from loadgen.compare.regression import CompareCondition, violations
 from loadgen.errors import UsageError
 from loadgen.results.measures import MEASURES, kinds_of_failure, measure
 from loadgen.results.spread import Spread
@@ -46,29 +46,29 @@ SLOWER = {"rate_per_s": ([1000.0, 1001.0], [800.0, 801.0]), "connect_p99_us": ([
     ],
 )
 def test_what_is_met(text: str, met: bool) -> None:
-    assert (Condition.parse(text).violation(comparison(**SLOWER)) is not None) is met
+    assert (CompareCondition.parse(text).violation(comparison(**SLOWER)) is not None) is met
 
 
 @pytest.mark.parametrize("text", ["worse", "worse: rate_per_s", "rate_per_s < 0", "rate_per_s < -1%"])
 def test_what_is_noise_meets_nothing(text: str) -> None:
-    assert Condition.parse(text).violation(comparison(rate_per_s=([1000.0], [600.0]))) is None
+    assert CompareCondition.parse(text).violation(comparison(rate_per_s=([1000.0], [600.0]))) is None
 
 
 def test_better_is_not_worse_but_may_be_asked_for() -> None:
     found = comparison(rate_per_s=([100.0], [1000.0]))
-    assert Condition.parse("worse").violation(found) is None
-    assert Condition.parse("rate_per_s > 100%").violation(found) is not None
+    assert CompareCondition.parse("worse").violation(found) is None
+    assert CompareCondition.parse("rate_per_s > 100%").violation(found) is not None
 
 
 def test_from_nothing_any_percentage_is_exceeded() -> None:
     found = comparison(failed=([0.0], [3.0]))
     for text in ("failed > 0", "failed > 1000%", "failed >= 3"):
-        assert Condition.parse(text).violation(found) == f"--fail-if {text}: B has failed 3 instead of 0"
-    assert Condition.parse("failed > 3").violation(found) is None
+        assert CompareCondition.parse(text).violation(found) == f"--fail-if {text}: B has failed 3 instead of 0"
+    assert CompareCondition.parse("failed > 3").violation(found) is None
 
 
 def test_it_says_that_there_are_caveats() -> None:
-    said = Condition.parse("worse: rate_per_s").violation(comparison("kernels", **SLOWER))
+    said = CompareCondition.parse("worse: rate_per_s").violation(comparison("kernels", **SLOWER))
     assert said == "--fail-if worse: rate_per_s: B has rate 800/s instead of 1,000/s (-20 %) (caveats: 1)"
 
 
@@ -77,21 +77,23 @@ def test_of_matrices_the_cell_is_named() -> None:
         Group((found,), {"sources.strategy": strategy})
         for strategy, found in (("late", comparison(**SLOWER)), ("kernel", comparison(failed=([0.0], [9.0]))))
     )
-    found = violations(Result({}, groups), [Condition.parse("worse: failed.connect.EPERM"), Condition.parse("worse")])
+    found = violations(
+        Result({}, groups), [CompareCondition.parse("worse: failed.connect.EPERM"), CompareCondition.parse("worse")]
+    )
     assert [said.rpartition(", with ")[2] for said in found] == ["strategy late", "strategy kernel"]
-    assert violations(Result({}, ()), [Condition.parse("worse")]) == []
+    assert violations(Result({}, ()), [CompareCondition.parse("worse")]) == []
 
 
 def test_a_figure_that_is_not_there_is_not_good_news() -> None:
     with pytest.raises(UsageError, match="do not both have exchange_p99_us"):
-        Condition.parse("exchange_p99_us > 10%").violation(comparison(**SLOWER))
+        CompareCondition.parse("exchange_p99_us > 10%").violation(comparison(**SLOWER))
 
 
 def test_a_kind_of_failure() -> None:
     run: dict[str, Any] = {"errors": [{"syscall": "connect", "errno": "ETIMEDOUT", "count": 9}]}
     (kind,) = kinds_of_failure([run])
     found = Comparison(*NO_SIDES, (Row(kind, Spread.of([0.0]), Spread.of([9.0])),), ())
-    assert Condition.parse("failed.connect.ETIMEDOUT > 5").violation(found) is not None
+    assert CompareCondition.parse("failed.connect.ETIMEDOUT > 5").violation(found) is not None
 
 
 @pytest.mark.parametrize(
@@ -100,15 +102,15 @@ def test_a_kind_of_failure() -> None:
 )
 def test_what_is_no_condition(text: str) -> None:
     with pytest.raises(ValueError, match="write worse, worse: NAME or NAME OP CHANGE"):
-        Condition.parse(text)
+        CompareCondition.parse(text)
 
 
 @pytest.mark.parametrize("text", ["speed > 3", "worse: speed", "failed.connect > 0"])
 def test_a_name_that_there_is_not(text: str) -> None:
     with pytest.raises(ValueError, match="no figure is called"):
-        Condition.parse(text)
+        CompareCondition.parse(text)
 
 
 @pytest.mark.parametrize("one", MEASURES, ids=lambda one: one.name)
 def test_every_figure_can_be_named(one: Any) -> None:
-    assert Condition.parse(f"worse: {one.name}").name == one.name
+    assert CompareCondition.parse(f"worse: {one.name}").name == one.name

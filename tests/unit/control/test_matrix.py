@@ -248,6 +248,24 @@ def test_cells_that_opened_nothing_fail_unless_the_matrix_says_so(expected: list
     assert [row["passed"] for row in summary["expect"]] == [True] * len(expected)
 
 
+@pytest.mark.parametrize(
+    ("limits", "passed", "observed"),
+    [
+        (("lost", "lost"), True, "lost"),
+        (("lost", "none"), False, "none"),
+        (("lost", None), False, None),
+        ((), False, None),
+    ],
+)
+def test_a_name_is_expected_of_every_run_of_a_cell(
+    limits: tuple[str | None, ...], passed: bool, observed: str | None
+) -> None:
+    runs = {(0, number): run_summary(verdict={"limit": limit, "text": ""}) for number, limit in enumerate(limits, 1)}
+    matrix = MATRIX | {"repeat": 2, "expect": ['cells.0.verdict.limit == "lost"']}
+    (row,) = matrices.summarise(matrix, [ENDED], runs, run="the-run")["expect"]
+    assert row == {"expression": 'cells.0.verdict.limit == "lost"', "passed": passed, "observed": observed}
+
+
 def test_cells_with_different_limits_are_called_mixed() -> None:
     assert three(verdict={"limit": "four-tuples", "text": "x"})["verdict"]["limit"] == "mixed"
 

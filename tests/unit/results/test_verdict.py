@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen import outcomes
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 from loadgen.outcomes import Outcome, Syscall, describe, error_key
 from loadgen.results.verdict import LIMITS, decide
@@ -256,6 +257,7 @@ def test_the_limit_and_its_words(
 def test_every_limit_has_a_case_and_a_row_in_the_docs() -> None:
     assert {case[4] for case in CASES} == set(LIMITS)
     assert re.findall(r"^\| `([a-z-]+)` \|", DOCS.read_text(), re.MULTILINE) == list(LIMITS)
+    assert tuple(LIMITS) == outcomes.LIMITS, "which a scenario may name"
 
 
 @pytest.mark.parametrize("limit", sorted(set(LIMITS) - {"none", "interrupted", "other"}))

@@ -1,10 +1,14 @@
 """Expectations: what can be written, and what a summary answers."""
 
+import re
+
 import pytest
 
+from loadgen.outcomes import LIMITS
 from loadgen.scenario.expect import Expectation
 
 SUMMARY = {
+    "scenario": "two words",
     "complete": True,
     "outcomes": {"established": 100_000, "failed": 3, "in_flight": 0},
     "latency_us": {"connect": {"p99": 812.5}},
@@ -53,14 +57,56 @@ SUMMARY = {
         ("verdict.observed == 0", False, None),
         ("odd == 0", False, None),
         ("odd != 0", False, None),
+        ('verdict.limit == "none"', True, "none"),
+        ("verdict.limit == 'none'", True, "none"),
+        ("verdict.limit == none", True, "none"),
+        ('verdict.limit != "four-tuples"', True, "none"),
+        ("verdict.limit == four-tuples", False, "none"),
+        ('scenario == "two words"', True, "two words"),
+        ('scenario == "other"', False, "two words"),
+        ('outcomes.nothing == "x"', False, None),
+        ('outcomes.nothing != "x"', False, None),
+        ('verdict.observed != "x"', False, None),
+        ('outcomes.failed == "3"', False, None),
+        ('outcomes.failed != "3"', False, None),
+        ('errors.connect != "x"', False, None),
     ],
 )
-def test_checked_against_a_summary(text: str, passed: bool, observed: float | None) -> None:
+def test_checked_against_a_summary(text: str, passed: bool, observed: float | str | None) -> None:
     assert Expectation.parse(text).check(SUMMARY) == (passed, observed)
 
 
 def test_without_a_list_of_errors_nothing_is_known_about_errors() -> None:
     assert Expectation.parse("errors.connect.ECONNREFUSED == 0").check({}) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('verdict.limit == "for-tuples"', 'there is no limit for-tuples; did you mean "four-tuples"?'),
+        ("cells.2.verdict.limit == refuse", 'there is no limit refuse; did you mean "refused"?'),
+        (
+            "verdict.limit != mixed-up-words",
+            "there is no limit mixed-up-words; write one of four-tuples, ",
+        ),
+        ('verdict.limit > "lost"', "a name is compared with == or !=, not with >"),
+        ('scenario <= "a"', "a name is compared with == or !=, not with <="),
+        ("scenario == hold", 'as in outcomes.failed == 0 or verdict.limit == "four-tuples"'),
+        ("verdict.limit == 5%", "as in outcomes.failed == 0"),
+    ],
+)
+def test_a_name_that_cannot_be_meant(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Expectation.parse(text)
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_every_limit_can_be_expected(limit: str) -> None:
+    """And lets a run go into it on purpose, but for none."""
+    expectation = Expectation.parse(f"verdict.limit == {limit}")
+    assert expectation.check({"verdict": {"limit": limit}}) == (True, limit)
+    assert expectation.names_a_failure == (limit != "none")
+    assert Expectation.parse(f'verdict.limit != "{limit}"').names_a_failure == (limit == "none")
 
 
 def test_it_keeps_its_text() -> None:
