@@ -164,14 +164,13 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
-    """How a sink of ours treats those who connect to it; the defaults are the good ones.
+class SinkBehaviour:
+    """How a sink of ours serves its connections; the defaults are a plain echo without faults.
 
-    tls: whether it speaks TLS first, with a certificate made for the run. reset: it resets each connection
-    that it has accepted. drop: the share (0 to 1) of connections that it resets; of UDP, of datagrams that it takes
-    no notice of. delay_s: how long each answer
-    waits. close_after_s, close_after_requests: when it closes, counted from accept(). read_per_s: bytes it reads
-    per second of each connection. status, body_bytes: what it answers in HTTP.
+    tls: do a TLS handshake first, with a certificate made for the run. reset: reset each connection that was
+    accepted. drop: share (0 to 1) of connections to reset; over UDP, of datagrams to ignore. delay_s: delay of each
+    answer. close_after_s, close_after_requests: when to close, counted from accept(). read_per_s: bytes to read per
+    second and connection. status, body_bytes: the HTTP response.
     """
 
     speaks: Speaks = Speaks.ECHO
@@ -190,17 +189,17 @@ class Manners:
 class Target:
     """One destination; `sink` says that loadgen itself is to listen there.
 
-    backlog: what that sink gives to listen(); None: as much as there is.
-    accept_after_s: how long after the start it begins to accept; None: never.
-    manners: how that sink behaves. weight: its share of the connections, beside the weights of the others.
-    host: the name that the endpoint's address was found under; "": it was given as an address.
+    backlog: argument of that sink's listen(); None: the maximum. accept_after_s: seconds from the start until it
+    begins to accept; None: never. behaviour: of that sink; "manners" in plan.json. weight: its share of the
+    connections, beside the weights of the others. host: the name that the endpoint's address was found under; "": it
+    was given as an address.
     """
 
     endpoint: Endpoint
     sink: bool
     backlog: int | None = None
     accept_after_s: float | None = 0.0
-    manners: Manners = Manners()
+    behaviour: SinkBehaviour = SinkBehaviour()
     weight: int = 1
     host: str = ""
 
@@ -418,7 +417,12 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for plan.json; `from_json` reads them back."""
-        return asdict(self)
+        data = asdict(self)
+        data["targets"] = [
+            {"manners" if key == "behaviour" else key: value for key, value in target.items()}
+            for target in data["targets"]
+        ]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Plan:
@@ -427,16 +431,7 @@ class Plan:
             **{
                 **data,
                 "sources": tuple(data["sources"]),
-                "targets": tuple(
-                    Target(
-                        **{
-                            **target,
-                            "endpoint": Endpoint(**target["endpoint"]),
-                            "manners": Manners(**{**target["manners"], "speaks": Speaks(target["manners"]["speaks"])}),
-                        }
-                    )
-                    for target in data["targets"]
-                ),
+                "targets": tuple(map(_target_from_json, data["targets"])),
                 "strategy": Strategy(data["strategy"]),
                 "ports": PortRange(**data["ports"]),
                 "skipped_ports": tuple(data["skipped_ports"]),
@@ -458,6 +453,15 @@ class Plan:
                 "prediction": Prediction(**data["prediction"]) if data.get("prediction") else None,
             }
         )
+
+
+def _target_from_json(data: dict[str, Any]) -> Target:
+    behaviour = data["manners"]
+    return Target(
+        endpoint=Endpoint(**data["endpoint"]),
+        behaviour=SinkBehaviour(**{**behaviour, "speaks": Speaks(behaviour["speaks"])}),
+        **{key: value for key, value in data.items() if key not in ("endpoint", "manners")},
+    )
 
 
 def pairs_of(

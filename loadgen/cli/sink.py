@@ -73,7 +73,7 @@ def sink(
     ca_out: Path | None,
     as_json: bool,
     quiet: bool,
-    **manners: str | int | None,
+    **behaviour: str | int | None,
 ) -> None:
     """Accept, hold and echo until Ctrl-C, or misbehave on request.
 
@@ -94,11 +94,10 @@ def sink(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     say: Callable[[str], None] = (lambda _: None) if quiet else lambda text: complain(text, "")
-    behaviour = standalone_sink.manners_of(
-        {name: value for name, value in manners.items() if value not in (None, False)}
-    )
+    flags = {name: value for name, value in behaviour.items() if value not in (None, False)}
+    sink_behaviour = standalone_sink.behaviour_of(flags)
     with standalone_sink.certified(
-        endpoints, behaviour, certificate, key, ca_out, lambda text: complain(text, "")
+        endpoints, sink_behaviour, certificate, key, ca_out, lambda text: complain(text, "")
     ) as certificates:
-        counts = uvloop.run(standalone_sink.serve(endpoints, workers, say, behaviour, certificates))
+        counts = uvloop.run(standalone_sink.serve(endpoints, workers, say, sink_behaviour, certificates))
     show(counts, lambda _: click.echo(standalone_sink.describe(counts)), as_json=as_json)

@@ -1,6 +1,6 @@
-"""What `loadgen plan` says: the assessment of a scenario, or of each cell of its matrix, without any load.
+"""`loadgen plan`: assess a scenario, or each cell of its matrix, without any load.
 
-A report is plain JSON (schema loadgen.plan/1), and what the screen shows is made of that.
+The report is plain JSON (schema loadgen.plan/1); the text on the screen is rendered from it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, Final
 from loadgen.capacity import Assessment, Resource
 from loadgen.capacity.remedies import Change, ranked
 from loadgen.control import name_resolution
-from loadgen.control.prepare import Site, survey
+from loadgen.control.prepare import Environment, prepare
 from loadgen.errors import ExitCode, HostError, IncompleteError, InterruptedRunError, UsageError
 from loadgen.model import Plan
 from loadgen.processes.fleet import Fleet
 from loadgen.scenario import Cell, Scenario
 
 SCHEMA: Final = "loadgen.plan/1"
-#: Routes that are named; more than these are only counted.
+#: Maximum routes listed in the report.
 _ROUTES_MAX: Final = 8
 
 Report = dict[str, Any]
@@ -28,7 +28,7 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What the command line permits, as for a run."""
+    """Permissions given on the command line, the same as for a run."""
 
     allow: tuple[str, ...] = ()
     authorized: bool = False
@@ -36,19 +36,19 @@ class Permissions:
 
 
 class Planner:
-    """One scenario, or the cells of one. Create it and `execute` it on a running event loop, once."""
+    """Plans a scenario or the cells of its matrix. Create it on a running event loop and call `execute` once."""
 
     def __init__(
         self, scenario: Scenario, cells: Sequence[Cell], permissions: Permissions, *, only: int | None = None
     ) -> None:
-        """only: the one cell to look at. Raises: UsageError when there is no such cell."""
+        """only: plan this cell alone. Raises: UsageError if there is no such cell."""
         if only is not None and only not in range(len(cells)):
-            there = f"cells 0 to {len(cells) - 1}" if cells else "no cells, because there is no matrix"
-            raise UsageError(f"--cell {only}: there are {there}; leave --cell out, or name one of these")
+            existing = f"cells 0 to {len(cells) - 1}" if cells else "no cells, because there is no matrix"
+            raise UsageError(f"--cell {only}: there are {existing}; leave --cell out, or name one of these")
         self._scenario, self._cells, self._permissions, self._only = scenario, cells, permissions, only
         self._interrupted = False
         self._fleet: Fleet | None = None
-        #: As it was given to us: whoever starts a fleet raises it to the hard limit.
+        #: Read before the first fleet starts, which raises it to the hard limit.
         self._soft_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
     def interrupt(self) -> None:
@@ -59,18 +59,18 @@ class Planner:
             self._fleet.notify()
 
     async def execute(self) -> Report:
-        """The report.
+        """Return the report.
 
-        Raises: UsageError for what cannot be meant or may not be loaded, HostError for a name without an address,
-            LabForbiddenError where no namespace can be made, InterruptedRunError.
+        Raises: UsageError for an invalid scenario or a target that may not be loaded, HostError for a name without an
+            address, LabForbiddenError if no namespace can be made, InterruptedRunError.
         """
         if self._only is not None:
             cell = self._cells[self._only]
-            return {**await self._one(cell.scenario), "cell": self._only, "settings": cell.settings}
+            return {**await self._report(cell.scenario), "cell": self._only, "settings": cell.settings}
         if not self._cells:
-            return await self._one(self._scenario)
+            return await self._report(self._scenario)
         cells = [
-            {**await self._one(cell.scenario), "cell": index, "settings": cell.settings}
+            {**await self._report(cell.scenario), "cell": index, "settings": cell.settings}
             for index, cell in enumerate(self._cells)
         ]
         impossible = sum(not cell["possible"] for cell in cells)
@@ -85,7 +85,7 @@ class Planner:
             "cells": cells,
         }
 
-    async def _one(self, scenario: Scenario) -> Report:
+    async def _report(self, scenario: Scenario) -> Report:
         def enough() -> bool:
             return self._interrupted
 
@@ -94,56 +94,55 @@ class Planner:
         judged = name_resolution.judge(scenario, answers, allowed=permissions.allow, authorized=permissions.authorized)
         self._fleet = fleet = Fleet(lambda _: None)
         try:
-            # What is worth a sentence is among its notes.
-            site = await survey(fleet, judged, answers, notice=lambda _: None, enough=enough)
-            addresses = list(dict.fromkeys(target.endpoint.address for target in site.scenario.every_target))
-            ways = await fleet.zygote.call("loadgen.kernel.ways:to", addresses)
-            found = await self._judged(fleet, site)
+            # Remarks are not printed: they are among the notes of the plan.
+            environment = await prepare(fleet, judged, answers, notice=lambda _: None, enough=enough)
+            addresses = list(dict.fromkeys(target.endpoint.address for target in environment.scenario.every_target))
+            routes = await fleet.zygote.call("loadgen.kernel.route:to", addresses)
+            assessment = await self._assess(fleet, environment)
         except IncompleteError as error:
             if self._interrupted:
                 raise InterruptedRunError("interrupted") from error
             raise
         finally:
             await fleet.stop()
-        routes = _routes(addresses, [str(way) for way in ways])
-        head = {**_head(site, self._soft_descriptors), "routes": routes}
-        if isinstance(found, HostError):  # there is nothing to count
-            return {**head, "possible": False, "verdict": f"impossible: {found}", "refused": str(found)}
-        return {**head, **report_of(found, site)}
+        head = {**_head(environment, self._soft_descriptors), "routes": _routes(addresses, list(map(str, routes)))}
+        if isinstance(assessment, HostError):  # no assessment is possible
+            return {**head, "possible": False, "verdict": f"impossible: {assessment}", "refused": str(assessment)}
+        return {**head, **report_of(assessment, environment)}
 
-    async def _judged(self, fleet: Fleet, site: Site) -> Assessment | HostError:
-        """The assessment, or why there can be none: a feature or a route that is not there, a port that is taken."""
+    async def _assess(self, fleet: Fleet, environment: Environment) -> Assessment | HostError:
+        """Return the assessment, or the error that prevents one: a missing feature or route, a port in use."""
         try:
-            found = site.assess(port_blocking=self._permissions.port_blocking)
-            if found.refusal is None:
-                await site.require_free(fleet, found.plan)
+            assessment = environment.assess(port_blocking=self._permissions.port_blocking)
+            if assessment.refusal is None:
+                await environment.require_free(fleet, assessment.plan)
         except HostError as error:
             return error
-        return found
+        return assessment
 
 
 def exit_code(report: Report) -> ExitCode:
-    """Fine when all of it is possible."""
+    """Return FINE if every cell is possible, else HOST."""
     return ExitCode.FINE if report["possible"] else ExitCode.HOST
 
 
-def _head(site: Site, soft_descriptors: int) -> Report:
-    facts = site.facts
+def _head(environment: Environment, soft_descriptors: int) -> Report:
+    facts = environment.facts
     return {
         "schema": SCHEMA,
-        "scenario": site.scenario.name,
+        "scenario": environment.scenario.name,
         "limit": None,
         "at_connections": None,
         "at_s": None,
-        "connections": site.scenario.most_open,
+        "connections": environment.scenario.most_open,
         "refused": None,
         "resources": [],
         "remedies": [],
-        "notes": list(site.notes),
+        "notes": list(environment.notes),
         "plan": None,
         "host": {
             "kernel": facts.kernel,
-            "in_lab": site.in_lab,
+            "in_lab": environment.in_lab,
             "cpus": facts.cpus,
             "descriptors": {
                 "soft": soft_descriptors,
@@ -159,24 +158,24 @@ def _head(site: Site, soft_descriptors: int) -> Report:
     }
 
 
-def report_of(found: Assessment, site: Site) -> Report:
-    """What the assessment adds to the head of a report."""
-    plan, said = found.plan, found.prediction
+def report_of(assessment: Assessment, environment: Environment) -> Report:
+    """Return the part of a report that comes from the assessment."""
+    plan, prediction = assessment.plan, assessment.prediction
     return {
-        "possible": found.possible,
-        "verdict": found.verdict,
-        "limit": "source-address" if found.absent else said.limit,
-        "at_connections": 0 if found.absent else said.at,
-        "at_s": said.at_s,
-        "refused": str(found.refusal) if found.refusal else None,
-        "resources": [_line(resource) for resource in found.in_order],
-        "remedies": [] if found.absent else _remedies(found, site),
+        "possible": assessment.possible,
+        "verdict": assessment.verdict,
+        "limit": "source-address" if assessment.absent else prediction.limit,
+        "at_connections": 0 if assessment.absent else prediction.at,
+        "at_s": prediction.at_s,
+        "refused": str(assessment.refusal) if assessment.refusal else None,
+        "resources": [_resource(resource) for resource in assessment.in_order],
+        "remedies": [] if assessment.absent else _remedies(assessment, environment),
         "notes": list(plan.notes),
-        "plan": _in_short(plan),
+        "plan": _plan_facts(plan),
     }
 
 
-def _line(resource: Resource) -> Report:
+def _resource(resource: Resource) -> Report:
     share = resource.share
     return {
         "resource": resource.name,
@@ -190,7 +189,7 @@ def _line(resource: Resource) -> Report:
     }
 
 
-def _in_short(plan: Plan) -> Report:
+def _plan_facts(plan: Plan) -> Report:
     return {
         "sources": len(plan.sources),
         "targets": len(plan.targets),
@@ -208,13 +207,13 @@ def _in_short(plan: Plan) -> Report:
     }
 
 
-def _remedies(found: Assessment, site: Site) -> list[Report]:
-    """What moves the first limit, best first, with the connections there would then be room for."""
-    plan, first = found.plan, found.first
+def _remedies(assessment: Assessment, environment: Environment) -> list[Report]:
+    """Return remedies for the first limit, best first, each with the connections it would allow."""
+    plan, first = assessment.plan, assessment.first
     at = first.at or 0
     change = Change(
         plan,
-        site.facts.to_json(),
+        environment.facts.to_json(),
         short=max(plan.connections - at, 0),
         errnos=frozenset(),
         target=str(plan.targets[0].endpoint),
@@ -230,13 +229,13 @@ def _remedies(found: Assessment, site: Site) -> list[Report]:
     return lines
 
 
-def _routes(addresses: Sequence[str], ways: Sequence[str]) -> list[Report]:
-    """Targets by the way that packets take to them; the way with most targets first."""
-    found: dict[str, list[str]] = {}
-    for address, way in zip(addresses, ways, strict=True):
-        found.setdefault(way, []).append(address)
-    ordered = sorted(found.items(), key=lambda item: -len(item[1]))[:_ROUTES_MAX]
-    return [{"way": way, "first": targets[0], "targets": len(targets)} for way, targets in ordered]
+def _routes(addresses: Sequence[str], routes: Sequence[str]) -> list[Report]:
+    """Group targets by route, the route with most targets first."""
+    targets_by_route: dict[str, list[str]] = {}
+    for address, route in zip(addresses, routes, strict=True):
+        targets_by_route.setdefault(route, []).append(address)
+    ordered = sorted(targets_by_route.items(), key=lambda item: -len(item[1]))[:_ROUTES_MAX]
+    return [{"way": route, "first": targets[0], "targets": len(targets)} for route, targets in ordered]
 
 
 def _number(text: str | None) -> int | None:

@@ -23,7 +23,7 @@ from loadgen import format as fmt
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
 from loadgen.control.kernel_samples import Telemetry
-from loadgen.control.prepare import survey
+from loadgen.control.prepare import prepare
 from loadgen.control.sinks import SINK, Sinks
 from loadgen.control.snapshots import Snapshots
 from loadgen.errors import ExitCode, IncompleteError, InterruptedRunError, LoadgenError, ResultsError, UsageError
@@ -184,15 +184,15 @@ class Orchestrator:
         return writer
 
     async def _plan(self, fleet: Fleet) -> tuple[Plan, HostFacts]:
-        site = await survey(
+        environment = await prepare(
             fleet, self._scenario, self._answers or {}, notice=self._notice, enough=lambda: bool(self._interrupts)
         )
-        self._scenario = site.scenario
-        self._port_range = site.facts.port_range
-        found = site.assess(port_blocking=self._options.port_blocking, force=self._options.force)
-        plan, self._certificates = _certified(found.insist())
-        await site.require_free(fleet, plan)
-        return plan, site.facts
+        self._scenario = environment.scenario
+        self._port_range = environment.facts.port_range
+        assessment = environment.assess(port_blocking=self._options.port_blocking, force=self._options.force)
+        plan, self._certificates = _certified(assessment.insist())
+        await environment.require_free(fleet, plan)
+        return plan, environment.facts
 
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
         self._sinks = Sinks(fleet, plan, strangers=len(self._scenario.probes), certificates=self._certificates)
@@ -437,7 +437,7 @@ def _certified(plan: Plan) -> tuple[Plan, Certificates | None]:
     They are, where the scenario names no authority and every target is a sink of ours. The key stays out of the plan,
     which is written down.
     """
-    if not any(target.sink and target.manners.tls for target in plan.targets):
+    if not any(target.sink and target.behaviour.tls for target in plan.targets):
         return plan, None
     names = [name for target in plan.targets for name in (target.host, target.endpoint.address) if name]
     if plan.tls and plan.tls.server_name:

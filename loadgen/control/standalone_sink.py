@@ -1,4 +1,4 @@
-"""`loadgen sink`: the listening side on its own, for a load that comes from somewhere else."""
+"""`loadgen sink`: sink processes without a run, for a load that comes from another host."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Any, Final
 from loadgen.capacity import RESERVED_DESCRIPTORS
 from loadgen.errors import HostError, IncompleteError, UsageError
 from loadgen.kernel import sysctl
-from loadgen.model import Endpoint, Manners
+from loadgen.model import Endpoint, SinkBehaviour
 from loadgen.processes.fleet import Fleet, Member, how_it_ended
 from loadgen.processes.shared_memory import Blocks
-from loadgen.sink import sink
+from loadgen.sink import counts, sink
 from loadgen.sink.certificates import Certificates, issue
 
-#: Source addresses told apart; later ones are counted together as "others".
+#: Maximum source addresses counted separately; later ones are counted together as "others".
 _SOURCES: Final = 1024
 _READY_TIMEOUT_S: Final = 30.0
 _INTERVAL_S: Final = 1.0
@@ -32,16 +32,16 @@ async def serve(
     endpoints: Sequence[Endpoint],
     workers: int | None,
     say: Callable[[str], None],
-    manners: Manners | None = None,
+    behaviour: SinkBehaviour | None = None,
     certificates: Certificates | None = None,
 ) -> dict[str, Any]:
     """Listen on `endpoints` with `workers` processes (default: one per core) until SIGINT or SIGTERM.
 
-    say: called with a line when the counts have changed, once per second.
-    manners: of all endpoints; None: the plain ones. certificates: where they include TLS.
+    say: called at most once per second with a line, when the counts have changed.
+    behaviour: of all endpoints; None: a plain echo. certificates: for a behaviour with TLS.
 
-    Returns: {accepted, open, sources}, as of the end.
-    Raises: HostError when an address cannot be listened on; IncompleteError when a process was lost.
+    Returns: {accepted, open, sources} at the end.
+    Raises: HostError if an address cannot be listened on; IncompleteError if a process was lost.
     """
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -55,10 +55,10 @@ async def serve(
     count = workers or len(os.sched_getaffinity(0))
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     room = max(descriptors - RESERVED_DESCRIPTORS - len(endpoints), 0)
-    blocks = Blocks.create("loadgen-sinks", sink.block_dtype(_SOURCES), count)
+    blocks = Blocks.create("loadgen-sinks", counts.block_dtype(_SOURCES), count)
     fleet = Fleet(on_lost)
     try:
-        await fleet.zygote.call("loadgen.sink.sink:require_free", tuple(endpoints))
+        await fleet.zygote.call("loadgen.sink.binding:require_free", tuple(endpoints))
         if certificates:
             await fleet.zygote.call("loadgen.sink.behaviour.tls:prepare", certificates)
         shards = [
@@ -68,7 +68,7 @@ async def serve(
                 count,
                 _SOURCES,
                 descriptors,
-                manners=dict.fromkeys(endpoints, manners or Manners()),
+                behaviours=dict.fromkeys(endpoints, behaviour or SinkBehaviour()),
                 certificates=certificates,
             )
             for index in range(count)
@@ -78,12 +78,12 @@ async def serve(
             f"listening on {', '.join(map(str, endpoints))} with {count} processes, room for "
             f"{count * room:,} connections, accept queue {accept_queue():,} each; Ctrl-C ends it"
         )
-        said: dict[str, int] = {}
+        previous: dict[str, int] = {}
         while not stop.is_set():
-            now = sink.totals(blocks)
-            if now != said:
-                say(f"{now['accepted']:,} accepted, {now['open']:,} open")
-                said = now
+            current = counts.totals(blocks)
+            if current != previous:
+                say(f"{current['accepted']:,} accepted, {current['open']:,} open")
+                previous = current
             try:
                 await asyncio.wait_for(stop.wait(), _INTERVAL_S)
             except TimeoutError:
@@ -96,11 +96,11 @@ async def serve(
         await fleet.wait(lambda: not fleet.alive("sink"), _READY_TIMEOUT_S)
     finally:
         await fleet.stop()
-    return {**sink.totals(blocks), "sources": sink.by_source(blocks)}
+    return {**counts.totals(blocks), "sources": counts.by_source(blocks)}
 
 
-def manners_of(flags: Mapping[str, object]) -> Manners:
-    """The manners that flags of the command line say: each is a key of `sink` in a scenario.
+def behaviour_of(flags: Mapping[str, object]) -> SinkBehaviour:
+    """Return the behaviour given by command-line flags; each is a key of `sink` in a scenario.
 
     Raises: UsageError that names the flag.
     """
@@ -110,49 +110,50 @@ def manners_of(flags: Mapping[str, object]) -> Manners:
     from loadgen.scenario.sinks import SinkSpec
 
     if not flags:
-        return Manners()
+        return SinkBehaviour()
     try:
-        return SinkSpec.model_validate(flags).manners
+        return SinkSpec.model_validate(flags).behaviour
     except ValidationError as error:
-        key, words = first_problem(error, ("targets", "sink"))
-        raise UsageError(f"--{key.replace('_', '-')}: {words}") from None
+        key, message = first_problem(error, ("targets", "sink"))
+        raise UsageError(f"--{key.replace('_', '-')}: {message}") from None
 
 
 @contextmanager
 def certified(
     endpoints: Sequence[Endpoint],
-    manners: Manners,
+    behaviour: SinkBehaviour,
     certificate: Path | None,
     key: Path | None,
     ca_out: Path | None,
     say: Callable[[str], None],
 ) -> Iterator[Certificates | None]:
-    """The certificate to show where the manners include TLS: of these files, or made for the endpoints now.
+    """Yield the certificate for a behaviour with TLS, read from these files or issued for the endpoints; else None.
 
-    ca_out: where to write the authority of one that is made; None: a file that is there for as long as the sink is.
-    say: called with where that is. Raises: UsageError for files that cannot be meant; HostError when ca_out cannot
-    be written.
+    ca_out: where to write the authority of an issued certificate; None: a temporary file, removed at the end.
+    say: called with a line that names the file.
+    Raises: UsageError for flags that do not go together and for malformed files; HostError if ca_out cannot be
+    written.
     """
     for flag, path, partner, needed in (
-        ("--certificate", certificate, "--tls", manners.tls),
-        ("--key", key, "--tls", manners.tls),
-        ("--ca-out", ca_out, "--tls", manners.tls),
+        ("--certificate", certificate, "--tls", behaviour.tls),
+        ("--key", key, "--tls", behaviour.tls),
+        ("--ca-out", ca_out, "--tls", behaviour.tls),
         ("--certificate", certificate, "--key", key),
         ("--key", key, "--certificate", certificate),
     ):
         if path and not needed:
             raise UsageError(f"{flag} goes with {partner}; add it, or leave {flag} out")
     if ca_out and certificate:
-        raise UsageError("--ca-out is for a certificate that is made, not for one of yours; leave it out")
-    if not manners.tls:
+        raise UsageError("--ca-out applies to a certificate that loadgen issues, not to --certificate; leave it out")
+    if not behaviour.tls:
         yield None
     elif certificate and key:
-        yield _read_certificate(certificate, key, manners)
+        yield _read_certificate(certificate, key, behaviour)
     else:
-        made = issue(["localhost", *dict.fromkeys(endpoint.address for endpoint in endpoints)])
-        with _written(made.ca_pem, ca_out) as path:
+        issued = issue(["localhost", *dict.fromkeys(endpoint.address for endpoint in endpoints)])
+        with _written(issued.ca_pem, ca_out) as path:
             say(f"clients have to trust {path}")
-            yield made
+            yield issued
 
 
 @contextmanager
@@ -170,29 +171,31 @@ def _written(text: str, path: Path | None) -> Iterator[Path]:
     yield path
 
 
-def _read_certificate(certificate: Path, key: Path, manners: Manners) -> Certificates:
+def _read_certificate(certificate: Path, key: Path, behaviour: SinkBehaviour) -> Certificates:
     from loadgen.sink.behaviour.tls import server_context
 
     try:
-        found = Certificates("", certificate.read_text(), key.read_text())
-        server_context(found, manners.speaks)
+        certificates = Certificates("", certificate.read_text(), key.read_text())
+        server_context(certificates, behaviour.speaks)
     except (OSError, UnicodeDecodeError, ssl.SSLError) as error:
         reason = error.reason if isinstance(error, ssl.SSLError) and error.reason else error
-        message = f"{certificate} and {key} are no certificate and its key in PEM ({reason}); give others, or leave "
-        raise UsageError(message + "both out and have one made") from error
-    return found
+        raise UsageError(
+            f"{certificate} and {key} are not a certificate and its key in PEM ({reason}); give other files, or leave "
+            "both flags out and let loadgen issue one"
+        ) from error
+    return certificates
 
 
 def accept_queue() -> int:
-    """How many connections may wait to be accepted: the backlog asked for, cut to net.core.somaxconn."""
+    """Return the maximum length of the accept queue: the backlog asked for, cut to net.core.somaxconn."""
     return min(sink.BACKLOG, int(sysctl.read("net.core.somaxconn") or sink.BACKLOG))
 
 
-def describe(counts: dict[str, Any]) -> str:
-    """The final counts in lines: one for all, one for each source address."""
-    lines = [f"accepted {counts['accepted']:,}, still open {counts['open']:,}"]
+def describe(result: dict[str, Any]) -> str:
+    """Return the final counts as text: a line for all connections, and one for each source address."""
+    lines = [f"accepted {result['accepted']:,}, still open {result['open']:,}"]
     lines += [
         f"  {row['source']:<40} {row['accepted']:>12,} connections, {row['source_ports']:>6,} source ports"
-        for row in counts["sources"]
+        for row in result["sources"]
     ]
     return "\n".join(lines)

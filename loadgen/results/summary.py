@@ -350,8 +350,8 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Line]) -> dict[st
 
 
 def _reset_early(plan: Plan, last: Line) -> int:
-    """Connections that a sink of ours accepted and reset, as its manners say, before the attempt was seen to end."""
-    if not any(target.sink and (target.manners.reset or target.manners.drop) for target in plan.targets):
+    """Connections that a sink of ours accepted and reset, as its behaviour says, before the attempt was seen to end."""
+    if not any(target.sink and (target.behaviour.reset or target.behaviour.drop) for target in plan.targets):
         return 0
     early = ("connect", "ECONNRESET")
     return sum(count for syscall, number, _, count in last.get("errors", ()) if (syscall, number) == early)

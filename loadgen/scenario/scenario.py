@@ -26,10 +26,10 @@ from loadgen.arrivals import due_within
 from loadgen.model import (
     CloseMode,
     Engine,
-    Manners,
     PortRange,
     Probe,
     ProbeWhen,
+    SinkBehaviour,
     Speaks,
     Target,
     Topology,
@@ -239,9 +239,9 @@ class Scenario(Model):
                 if key in spec.model_fields_set:
                     where = ("targets", index, key.removesuffix("_s"))
                     raise wrong_at(where, "UDP accepts nothing; leave it out", "wrong_key")
-            manners = spec.targets(("::1",))[0].manners  # the same at whatever address
-            plain = replace(manners, speaks=Speaks.ECHO, drop=0.0) == Manners()
-            if not plain or manners.speaks is Speaks.HTTP:
+            behaviour = spec.targets(("::1",))[0].behaviour  # the same at whatever address
+            plain = replace(behaviour, speaks=Speaks.ECHO, drop=0.0) == SinkBehaviour()
+            if not plain or behaviour.speaks is Speaks.HTTP:
                 message = "a sink of UDP sends back what it gets, or nothing, or drops a share; leave the rest out"
                 raise wrong_at(("targets", index), message)
 

@@ -184,7 +184,7 @@ class TargetSpec(Model):
                 self.sink,
                 self.backlog,
                 float(self.accept_after_s) if self.accept else None,
-                self.sink_spec.manners if self.sink_spec else model.Manners(),
+                self.sink_spec.behaviour if self.sink_spec else model.SinkBehaviour(),
                 weight=self.weight,
                 host=name,
             )
@@ -204,7 +204,9 @@ class TargetSpec(Model):
         if self.accept_after_s and not self.accept:
             raise wrong_at(("accept_after",), "accept: false never begins; write one of the two", "wrong_key")
         if self.sink_spec and self.sink_spec.model_fields_set and not self.accept:
-            raise wrong_at(("accept",), "a sink that never accepts has no other manners; write sink: true", "wrong_key")
+            raise wrong_at(
+                ("accept",), "a sink that never accepts has no other behaviour; write sink: true", "wrong_key"
+            )
         return self
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, WithJsonSchema, model_validator
 
-from loadgen.model import Manners, Speaks
+from loadgen.model import SinkBehaviour, Speaks
 from loadgen.scenario import units
 from loadgen.scenario.fields import Duration, Model, Rate, within, wrong_at
 
@@ -56,9 +56,9 @@ class SinkSpec(Model):
     body: StrictInt = Field(0, ge=0, le=_BODY_MAX, description="bytes in its answers in HTTP", examples=[1024])
 
     @property
-    def manners(self) -> Manners:
+    def behaviour(self) -> SinkBehaviour:
         """The same as the plan knows it."""
-        return Manners(
+        return SinkBehaviour(
             speaks=self.speaks,
             tls=self.tls,
             reset=self.reset,
@@ -97,7 +97,7 @@ class SinkSpec(Model):
 
 
 def _mapping(value: object) -> object:
-    """`true` is a sink with the plain manners, `false` none; a mapping is a sink that has others."""
+    """`true` is a sink that is a plain echo, `false` no sink; a mapping is a sink with another behaviour."""
     if isinstance(value, bool):
         return {} if value else None
     if not isinstance(value, (dict, SinkSpec)):

@@ -1,7 +1,7 @@
-"""A certificate for names of our own, signed by an authority that is made for it and forgotten.
+"""Issue a server certificate signed by an authority made for this one purpose.
 
-Who is to trust it is given the certificate of the authority; its key is kept by nobody, so that it signs nothing else.
-Everything is text in PEM (RFC 7468) and stays in memory.
+Clients trust it through the authority's certificate. The authority's key is discarded, so it signs nothing else.
+Everything is PEM text (RFC 7468) and stays in memory.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.x509 import CertificateBuilder, GeneralName, KeyUsage
 
-#: Before it is valid: clocks differ.
+#: Start of validity before the present: clocks differ.
 _EARLIER: Final = timedelta(hours=1)
 _LIFETIME: Final = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What a server shows, and what its clients have to trust; all PEM.
+    """A server's certificate and key, and the authority that its clients have to trust; all PEM.
 
-    ca_pem: the authority, "" where somebody else's is meant. key_pem: in no repr, and so in no log.
+    ca_pem: "" for a certificate that loadgen did not issue. key_pem: left out of repr, and so out of logs.
     """
 
     ca_pem: str
@@ -34,10 +34,10 @@ class Certificates:
 
 
 def issue(names: Sequence[str]) -> Certificates:
-    """A certificate for host names and literal addresses, valid from an hour ago for a year; keys are EC P-256.
+    """Issue a certificate for host names and literal addresses, valid from an hour ago for a year; keys are EC P-256.
 
     Names are in subjectAltName alone, where clients look for them (RFC 9525 6.3).
-    Raises: ValueError when there is no name, or one that cannot be in a certificate.
+    Raises: ValueError if there is no name, or one that cannot stand in a certificate.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -48,16 +48,18 @@ def issue(names: Sequence[str]) -> Certificates:
         raise ValueError("a certificate needs a name")
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca = (
-        _begun("loadgen authority", "loadgen authority", authority)
+        _builder("loadgen authority", "loadgen authority", authority)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
     )
     leaf = (
-        _begun("loadgen sink", "loadgen authority", key)
+        _builder("loadgen sink", "loadgen authority", key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_general(name) for name in dict.fromkeys(names)]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)]), critical=False
+        )
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
     )
     return Certificates(
@@ -67,19 +69,19 @@ def issue(names: Sequence[str]) -> Certificates:
     )
 
 
-def _begun(subject: str, issuer: str, key: EllipticCurvePrivateKey) -> CertificateBuilder:
+def _builder(subject: str, issuer: str, key: EllipticCurvePrivateKey) -> CertificateBuilder:
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
-    begin = datetime.now(UTC) - _EARLIER
+    not_before = datetime.now(UTC) - _EARLIER
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(begin + _LIFETIME)
+        .not_valid_before(not_before)
+        .not_valid_after(not_before + _LIFETIME)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
@@ -91,7 +93,7 @@ def _signed(builder: CertificateBuilder, authority: EllipticCurvePrivateKey) -> 
     return builder.sign(authority, SHA256()).public_bytes(Encoding.PEM).decode()
 
 
-def _usage(*, signs_certificates: bool) -> KeyUsage:
+def _key_usage(*, signs_certificates: bool) -> KeyUsage:
     from cryptography.x509 import KeyUsage
 
     return KeyUsage(
@@ -107,7 +109,7 @@ def _usage(*, signs_certificates: bool) -> KeyUsage:
     )
 
 
-def _general(name: str) -> GeneralName:
+def _general_name(name: str) -> GeneralName:
     from cryptography.x509 import DNSName, IPAddress
 
     try:

@@ -94,9 +94,9 @@ def narrow(namespace: Namespace) -> Namespace:
     return namespace
 
 
-def sink(loadgen: Loadgen, namespace: Namespace, *manners: str) -> None:
+def sink(loadgen: Loadgen, namespace: Namespace, *flags: str) -> None:
     """`loadgen sink` behind a proxy, until the end of the test."""
-    running = loadgen.start("sink", SINK, "--workers", "1", *manners, prefix=namespace.enter)
+    running = loadgen.start("sink", SINK, "--workers", "1", *flags, prefix=namespace.enter)
     running.until(lambda: "listening on" in running.err.read_text(), "listening sink")
 
 

@@ -42,8 +42,8 @@ THROUGH: Final[dict[str, Any]] = {"lab": None, "targets": [{"address": "127.0.0.
 def sink(loadgen: Loadgen, namespace: Namespace) -> Callable[..., Running]:
     """`loadgen sink` behind the proxy, with these flags."""
 
-    def start(*manners: str) -> Running:
-        command = ("sink", "127.0.0.1:9000", "--workers", "1", "--json", *manners)
+    def start(*flags: str) -> Running:
+        command = ("sink", "127.0.0.1:9000", "--workers", "1", "--json", *flags)
         running = loadgen.start(*command, prefix=namespace.enter)
         running.until(lambda: "listening on" in running.err.read_text(), "listening sink")
         return running

@@ -135,11 +135,11 @@ def test_a_sink_with_a_certificate_of_the_users(loadgen: Loadgen, namespace: Nam
         (["--body", "10"], 2, "--body: body is about answers in HTTP; write speaks: http"),
         (["--ca-out", "x.pem"], 2, "--ca-out goes with --tls"),
         (["--tls", "--key", "README.md"], 2, "--key goes with --certificate"),
-        (["--tls", "--certificate", "README.md", "--key", "README.md"], 2, "are no certificate and its key in PEM"),
+        (["--tls", "--certificate", "README.md", "--key", "README.md"], 2, "are not a certificate and its key in PEM"),
         (["--tls", "--ca-out", "/proc/x.pem"], 3, "/proc/x.pem cannot be written"),
     ],
 )
-def test_manners_that_cannot_be_meant(loadgen: Loadgen, flags: list[str], code: int, words: str) -> None:
+def test_flags_that_are_invalid(loadgen: Loadgen, flags: list[str], code: int, words: str) -> None:
     flags = [str(CHECKOUT / flag) if flag == "README.md" else flag for flag in flags]
     done = loadgen("sink", "127.0.0.1:9000", *flags)
     assert done.code == code

@@ -19,7 +19,7 @@ from loadgen.lab.namespace_fds import Window
 from loadgen.model import Endpoint
 from loadgen.processes.fleet import Fleet
 from loadgen.processes.shared_memory import Blocks
-from loadgen.sink import sink
+from loadgen.sink import counts
 
 from .support import PATIENCE_S, PROC_NET, accept_all, child, listen, until
 from .test_veth import crew
@@ -103,7 +103,7 @@ def test_both_namespaces_of_a_veth_lab(run: Run) -> None:
     """The sink's listener is in its own alone."""
 
     async def body() -> None:
-        fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", sink.block_dtype(4), 1)
+        fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", counts.block_dtype(4), 1)
         try:
             await crew(fleet, blocks)
             clients, sinks = (

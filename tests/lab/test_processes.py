@@ -22,7 +22,7 @@ from loadgen.model import Endpoint, PortRange, Target
 from loadgen.processes.fleet import how_it_ended
 from loadgen.processes.shared_memory import Blocks
 from loadgen.processes.zygote_client import Zygote
-from loadgen.sink import sink
+from loadgen.sink import counts, sink
 
 from .support import Crew, alive, child, listen, make_plan, on_loop, until
 
@@ -363,7 +363,7 @@ def test_everybody_goes_with_a_killed_orchestrator(user: str, where: str, keep: 
                 await crew.fleet.zygote.call(
                     "loadgen.lab.namespace:enter", {"net.ipv4.ip_local_port_range": "40000 40099"}
                 )
-            blocks = Blocks.create("test-sinks", sink.block_dtype(4), 1)
+            blocks = Blocks.create("test-sinks", counts.block_dtype(4), 1)
             shards = [sink.SinkShard((HERE,), 0, 1, 4, 1024)]
             await crew.fleet.start("sink", "loadgen.sink.sink:main", shards, blocks_fd=blocks.fd, timeout_s=20)
             members = await crew.muster()

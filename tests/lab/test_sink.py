@@ -18,7 +18,7 @@ from loadgen.kernel import snmp
 from loadgen.model import Endpoint
 from loadgen.processes.link import Link
 from loadgen.processes.shared_memory import Blocks
-from loadgen.sink import sink
+from loadgen.sink import counts, sink
 
 from .support import PROC_NET, alive, child, close_all_but, listen, reset, until
 
@@ -35,16 +35,16 @@ class Sinks:
     """Some sink processes, and what they have counted."""
 
     def __init__(
-        self, keep: ExitStack, endpoints: Sequence[Endpoint], count: int, rows: int, descriptors: int, **manners: Any
+        self, keep: ExitStack, endpoints: Sequence[Endpoint], count: int, rows: int, descriptors: int, **options: Any
     ) -> None:
-        self.blocks = Blocks.create("test-sinks", sink.block_dtype(rows), count)
+        self.blocks = Blocks.create("test-sinks", counts.block_dtype(rows), count)
         keep.callback(self.blocks.close)
         self.links: list[Link] = []
         self.pids: list[int] = []
         self.reports: list[dict[str, str] | None] = []
         for index in range(count):
             ours, theirs = Link.pair()
-            shard = sink.SinkShard(tuple(endpoints), index, count, rows, descriptors, **manners)
+            shard = sink.SinkShard(tuple(endpoints), index, count, rows, descriptors, **options)
 
             def body(shard: sink.SinkShard = shard, theirs: Link = theirs) -> None:
                 close_all_but(theirs.fileno(), self.blocks.fd)
@@ -59,18 +59,18 @@ class Sinks:
             self.links.append(ours)
             self.reports.append(ours.receive())
 
-    def counter(self, counter: sink.SinkCounter) -> int:
+    def counter(self, counter: counts.SinkCounter) -> int:
         return int(self.blocks.records["counters"][:, counter].sum())
 
     def expect(self, **totals: int) -> None:
         """Wait until the totals are these."""
-        until(lambda: sink.totals(self.blocks) == totals)
+        until(lambda: counts.totals(self.blocks) == totals)
 
 
 @pytest.fixture
 def sinks(keep: ExitStack) -> Callable[..., Sinks]:
-    def make(*endpoints: Endpoint, count: int = 1, rows: int = 4, descriptors: int = 2048, **manners: Any) -> Sinks:
-        return Sinks(keep, endpoints, count, rows, descriptors, **manners)
+    def make(*endpoints: Endpoint, count: int = 1, rows: int = 4, descriptors: int = 2048, **options: Any) -> Sinks:
+        return Sinks(keep, endpoints, count, rows, descriptors, **options)
 
     return make
 
@@ -100,7 +100,7 @@ def test_every_connection_is_accepted_and_known_by_its_source(
     for number in range(300):
         client(source=f"127.0.0.{1 + number % 2}")
     serving.expect(accepted=300, open=300)
-    assert sink.by_source(serving.blocks) == [
+    assert counts.by_source(serving.blocks) == [
         {"source": "127.0.0.1", "accepted": 150, "source_ports": 150},
         {"source": "127.0.0.2", "accepted": 150, "source_ports": 150},
     ]
@@ -116,7 +116,7 @@ def test_a_source_port_that_serves_two_targets_is_one_port(
     client(other, port=50000)
     client(HERE, port=50001)
     serving.expect(accepted=3, open=3)
-    assert sink.by_source(serving.blocks) == [{"source": "127.0.0.1", "accepted": 3, "source_ports": 2}]
+    assert counts.by_source(serving.blocks) == [{"source": "127.0.0.1", "accepted": 3, "source_ports": 2}]
 
 
 def test_ipv6_and_ipv4_side_by_side(sinks: Callable[..., Sinks], client: Callable[..., socket.socket]) -> None:
@@ -125,7 +125,7 @@ def test_ipv6_and_ipv4_side_by_side(sinks: Callable[..., Sinks], client: Callabl
     client()
     client(six, source="::1")
     serving.expect(accepted=2, open=2)
-    assert [row["source"] for row in sink.by_source(serving.blocks)] == ["127.0.0.1", "::1"]
+    assert [row["source"] for row in counts.by_source(serving.blocks)] == ["127.0.0.1", "::1"]
 
 
 def test_addresses_beyond_the_table_are_counted_together(
@@ -135,7 +135,7 @@ def test_addresses_beyond_the_table_are_counted_together(
     for number in (1, 2, 3, 4, 4):
         client(source=f"127.0.0.{number}")
     serving.expect(accepted=5, open=5)
-    assert [(row["source"], row["accepted"]) for row in sink.by_source(serving.blocks)] == [
+    assert [(row["source"], row["accepted"]) for row in counts.by_source(serving.blocks)] == [
         ("127.0.0.1", 1),
         ("127.0.0.2", 1),
         ("others", 3),
@@ -148,7 +148,7 @@ def test_what_is_sent_comes_back(sinks: Callable[..., Sinks], client: Callable[.
     for text in (b"hello", b"again"):
         talking.sendall(text)
         assert talking.recv(100) == text
-    until(lambda: serving.counter(sink.SinkCounter.ECHOED_BYTES) == 10)
+    until(lambda: serving.counter(counts.SinkCounter.ECHOED_BYTES) == 10)
     assert select.select([quiet], [], [], 0)[0] == []
 
 
@@ -178,7 +178,7 @@ def test_a_client_that_reads_late_gets_every_byte(
 
     until(finished)
     assert received == data
-    until(lambda: serving.counter(sink.SinkCounter.ECHOED_BYTES) == len(data))
+    until(lambda: serving.counter(counts.SinkCounter.ECHOED_BYTES) == len(data))
     sock.close()
     serving.expect(accepted=1, open=0)
 
@@ -241,7 +241,7 @@ def test_without_descriptors_a_sink_pauses_and_recovers(
     free = len(free_numbers(serving.pids[0], 64))
     clients = [client() for _ in range(free + 20)]
     serving.expect(accepted=free, open=free)
-    until(lambda: serving.counter(sink.SinkCounter.REFUSED_BY_LIMIT) > 0)
+    until(lambda: serving.counter(counts.SinkCounter.REFUSED_BY_LIMIT) > 0)
     for sock in clients[:30]:
         sock.close()
     serving.expect(accepted=free + 20, open=free - 10)
@@ -259,14 +259,14 @@ def test_a_paused_sink_takes_new_ones_although_it_is_busy(
     clients = [client() for _ in range(free)]
     serving.expect(accepted=free, open=free)
     client()
-    until(lambda: serving.counter(sink.SinkCounter.REFUSED_BY_LIMIT) > 0)
+    until(lambda: serving.counter(counts.SinkCounter.REFUSED_BY_LIMIT) > 0)
     clients.pop().close()
 
     def accepted_while_talking() -> bool:
         for sock in clients[:5]:
             sock.sendall(b"x")
             sock.recv(100)
-        return sink.totals(serving.blocks)["accepted"] == free + 1
+        return counts.totals(serving.blocks)["accepted"] == free + 1
 
     until(accepted_while_talking, 5)
 
@@ -282,12 +282,12 @@ def test_a_pause_costs_no_cpu(sinks: Callable[..., Sinks], client: Callable[...,
     for _ in range(8):
         client()
     serving.expect(accepted=4, open=4)
-    until(lambda: serving.counter(sink.SinkCounter.REFUSED_BY_LIMIT) > 0)
-    heartbeat = serving.counter(sink.SinkCounter.HEARTBEAT_NS)
-    looked = serving.counter(sink.SinkCounter.REFUSED_BY_LIMIT)
-    until(lambda: serving.counter(sink.SinkCounter.HEARTBEAT_NS) > heartbeat + 500_000_000)
-    passed_s = (serving.counter(sink.SinkCounter.HEARTBEAT_NS) - heartbeat) / 1e9
-    assert serving.counter(sink.SinkCounter.REFUSED_BY_LIMIT) - looked <= 20 * passed_s + 2
+    until(lambda: serving.counter(counts.SinkCounter.REFUSED_BY_LIMIT) > 0)
+    heartbeat = serving.counter(counts.SinkCounter.HEARTBEAT_NS)
+    looked = serving.counter(counts.SinkCounter.REFUSED_BY_LIMIT)
+    until(lambda: serving.counter(counts.SinkCounter.HEARTBEAT_NS) > heartbeat + 500_000_000)
+    passed_s = (serving.counter(counts.SinkCounter.HEARTBEAT_NS) - heartbeat) / 1e9
+    assert serving.counter(counts.SinkCounter.REFUSED_BY_LIMIT) - looked <= 20 * passed_s + 2
 
 
 def test_a_port_in_use_is_said_with_the_remedy(sinks: Callable[..., Sinks], keep: ExitStack) -> None:
@@ -297,7 +297,7 @@ def test_a_port_in_use_is_said_with_the_remedy(sinks: Callable[..., Sinks], keep
         {
             "report": "failed",
             "text": "the sink cannot listen on 127.0.0.1:9000: EADDRINUSE; another socket has that port: "
-            "choose another, or stop what listens there (ss -ltnp)",
+            "choose another, or stop the process that owns it (ss -ltnp)",
         }
     ]
     until(lambda: not alive(serving.pids[0]))
@@ -316,9 +316,9 @@ def test_several_processes_share_one_address(sinks: Callable[..., Sinks], client
     for _ in range(240):
         client()
     serving.expect(accepted=240, open=240)
-    each = serving.blocks.records["counters"][:, sink.SinkCounter.ACCEPTED].tolist()
+    each = serving.blocks.records["counters"][:, counts.SinkCounter.ACCEPTED].tolist()
     assert min(each) > 40  # 80 expected, with a deviation of 7
-    assert sink.by_source(serving.blocks) == [{"source": "127.0.0.1", "accepted": 240, "source_ports": 240}]
+    assert counts.by_source(serving.blocks) == [{"source": "127.0.0.1", "accepted": 240, "source_ports": 240}]
 
 
 @pytest.mark.parametrize("how", ["told", "orchestrator gone"])
@@ -335,12 +335,12 @@ def test_a_sink_ends_when_told_and_when_left_alone(
     else:
         serving.links[0].close()
     until(lambda: not alive(serving.pids[0]))
-    assert sink.totals(serving.blocks) == {"accepted": 5, "open": 5}
+    assert counts.totals(serving.blocks) == {"accepted": 5, "open": 5}
 
 
 def test_a_sink_can_tell_65536_sources_apart() -> None:
     """As many as a scenario may name, and a row each for strangers and for all beyond."""
-    assert sink.block_dtype(65_538)["accepted"].shape == (65_538,)
+    assert counts.block_dtype(65_538)["accepted"].shape == (65_538,)
 
 
 def test_a_sink_that_does_not_accept(sinks: Callable[..., Sinks], keep: ExitStack) -> None:
@@ -360,7 +360,7 @@ def test_a_sink_that_accepts_later(sinks: Callable[..., Sinks], keep: ExitStack)
     made = sinks(HERE, accept_after_s={HERE: 0.3})
     keep.enter_context(socket.create_connection((HERE.address, HERE.port), 1))
     time.sleep(0.4)
-    assert sink.totals(made.blocks) == {"accepted": 0, "open": 0}
+    assert counts.totals(made.blocks) == {"accepted": 0, "open": 0}
     begun = now_ns()
     made.links[0].send(do="start", at_ns=begun)
     made.expect(accepted=1, open=1)
@@ -377,7 +377,7 @@ def test_a_sink_that_gathers_accepts_all_the_same_and_answers_meanwhile(
     others = [client() for _ in range(5)]
     first.sendall(b"still there?")
     assert first.recv(100) == b"still there?"
-    assert sink.totals(serving.blocks)["accepted"] == 1
+    assert counts.totals(serving.blocks)["accepted"] == 1
     assert len(others) == 5
 
 
@@ -432,4 +432,4 @@ def test_a_connection_that_is_used_again_and_again_is_echoed_to_every_time(
         request = bytes([number]) * 16
         sock.sendall(request)
         assert sock.recv(100) == request
-    until(lambda: serving.counter(sink.SinkCounter.ECHOED_BYTES) == 1600)
+    until(lambda: serving.counter(counts.SinkCounter.ECHOED_BYTES) == 1600)

@@ -1,4 +1,4 @@
-"""Sinks with manners against real clients: plain sockets, ssl and http.client, each sink a process of its own."""
+"""Sinks with behaviour against real clients: plain sockets, ssl and http.client, each sink a process of its own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any, Final
 import pytest
 
 from loadgen.kernel import snmp
-from loadgen.model import Endpoint, Manners, Speaks
-from loadgen.sink import sink
+from loadgen.model import Endpoint, SinkBehaviour, Speaks
+from loadgen.sink import counts
 from loadgen.sink.behaviour.tls import prepare
 from loadgen.sink.certificates import Certificates, issue
 
@@ -37,9 +37,9 @@ def certificates() -> Certificates:
 
 @pytest.fixture
 def serve(keep: ExitStack, certificates: Certificates) -> Serve:
-    """A sink process with these manners at HERE, and one with none at PLAIN in the same process."""
+    """A sink process with these behaviour at HERE, and one with none at PLAIN in the same process."""
 
-    def make(*, count: int = 1, descriptors: int = 2048, closes_after: int | None = None, **manners: Any) -> Sinks:
+    def make(*, count: int = 1, descriptors: int = 2048, closes_after: int | None = None, **behaviour: Any) -> Sinks:
         return Sinks(
             keep,
             (HERE, PLAIN),
@@ -47,7 +47,7 @@ def serve(keep: ExitStack, certificates: Certificates) -> Serve:
             4,
             descriptors,
             closes_after=closes_after,
-            manners={HERE: Manners(**manners)},
+            behaviours={HERE: SinkBehaviour(**behaviour)},
             certificates=certificates,
         )
 
@@ -208,7 +208,7 @@ def test_a_session_is_resumed_with_whichever_sink_it_comes_to(
         sock.sendall(b"x")  # what the sink sends with its answer has the ticket of TLS 1.3
         assert sock.recv(1) == b"x"
         session = sock.session
-    each = serving.blocks.records["counters"][:, sink.SinkCounter.ACCEPTED].tolist()
+    each = serving.blocks.records["counters"][:, counts.SinkCounter.ACCEPTED].tolist()
     assert min(each) > 0, "one sink had them all"
 
 
@@ -377,11 +377,11 @@ def test_a_sink_that_never_reads(serve: Serve, connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("end_with", [socket.socket.close, reset])
-@pytest.mark.parametrize("manners", [{"delay_s": 60.0}, {"close_after_s": 60.0}, {"speaks": Speaks.HTTP}])
+@pytest.mark.parametrize("behaviour", [{"delay_s": 60.0}, {"close_after_s": 60.0}, {"speaks": Speaks.HTTP}])
 def test_a_connection_ends_with_its_client(
-    serve: Serve, connect: Connect, end_with: Callable[[socket.socket], None], manners: dict[str, Any]
+    serve: Serve, connect: Connect, end_with: Callable[[socket.socket], None], behaviour: dict[str, Any]
 ) -> None:
-    serving = serve(**manners)
+    serving = serve(**behaviour)
     socks = [connect() for _ in range(20)]
     serving.expect(accepted=20, open=20)
     for sock in socks[:15]:
@@ -394,7 +394,7 @@ def test_a_connection_ends_with_its_client(
 def test_a_sink_closes_what_it_holds_when_it_is_told_to(
     serve: Serve, connect: Connect, secure: Callable[..., ssl.SSLSocket], tls: bool
 ) -> None:
-    """With a goodbye in TLS, and whoever comes later too."""
+    """With a close_notify in TLS, and whoever comes later too."""
     serving = serve(tls=tls, delay_s=1.0)
     make = secure if tls else connect
     held = [make() for _ in range(5)]
@@ -408,7 +408,7 @@ def test_a_sink_closes_what_it_holds_when_it_is_told_to(
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("size", [0, 10])
-def test_an_echo_with_manners_closes_first_after_its_bytes(
+def test_an_echo_with_a_behaviour_closes_first_after_its_bytes(
     serve: Serve, connect: Connect, secure: Callable[..., ssl.SSLSocket], tls: bool, size: int
 ) -> None:
     serving = serve(tls=tls, delay_s=0.001, closes_after=size)

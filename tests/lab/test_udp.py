@@ -18,10 +18,10 @@ from loadgen.model import (
     CloseMode,
     Endpoint,
     Heartbeat,
-    Manners,
     Plan,
     PortRange,
     Shard,
+    SinkBehaviour,
     Speaks,
     Strategy,
     Target,
@@ -29,7 +29,8 @@ from loadgen.model import (
 )
 from loadgen.protocols.echo import Echo
 from loadgen.results.block import Latency
-from loadgen.sink.udp import DatagramPort, Datagrams, require_free
+from loadgen.sink.binding import require_free
+from loadgen.sink.udp import DatagramCounts, DatagramSocket
 from loadgen.worker.shard import slice_of
 
 from .support import Load, make_plan, until
@@ -39,7 +40,7 @@ TARGETS: Final = (Endpoint("127.0.0.1", 9000), Endpoint("127.0.0.1", 9001))
 PAIR: Final = [(SOURCE, TARGETS[0])]
 PAIRS: Final = [(source, target) for target in TARGETS for source in (SOURCE, "127.0.0.3")]
 TEN: Final = PortRange(40000, 40009)
-GOOD: Final = Manners()
+GOOD: Final = SinkBehaviour()
 
 MakeLoad = Callable[..., Load]
 OFFERED: Final = [strategy for strategy in Strategy if strategy is not Strategy.REUSEADDR]
@@ -58,18 +59,18 @@ def udp(load: MakeLoad) -> MakeLoad:
 
 
 class Peer:
-    """A socket of a sink, what it has counted, and who it has heard."""
+    """The UDP socket of a sink, its counters, and its clients."""
 
-    def __init__(self, endpoint: Endpoint, manners: Manners = GOOD) -> None:
-        self.tally, self.clients = Datagrams(), list[tuple[str, int]]()
-        self.port = DatagramPort(endpoint, manners, lambda *client: self.clients.append(client), self.tally)
+    def __init__(self, endpoint: Endpoint, behaviour: SinkBehaviour = GOOD) -> None:
+        self.counts, self.clients = DatagramCounts(), list[tuple[str, int]]()
+        self.port = DatagramSocket(endpoint, behaviour, lambda *client: self.clients.append(client), self.counts)
 
     def receive(self, count: int) -> None:
         """Read until so many datagrams have come in all."""
 
         def come() -> bool:
             self.port.receive()
-            return self.tally.received >= count
+            return self.counts.received >= count
 
         until(come)
 
@@ -282,7 +283,7 @@ def beating(udp: MakeLoad) -> Load:
 
 def test_a_reply_that_has_not_come_by_the_next_beat_is_lost(beating: Load, peer: Callable[..., Peer]) -> None:
     """Every second datagram is dropped on purpose: of three rounds of four, two are answered each time."""
-    there = peer(TARGETS[0], Manners(drop=0.5))
+    there = peer(TARGETS[0], SinkBehaviour(drop=0.5))
     beater: Any = beating.connector
     begun = now_ns()
     beater.begin(begun)
@@ -294,7 +295,7 @@ def test_a_reply_that_has_not_come_by_the_next_beat_is_lost(beating: Load, peer:
         now = beating.recorder
         assert (now.beats, now.asked) == (4 * rounds, 4 * rounds)
         assert (now.missed, now.unanswered) == (2 * (rounds - 1), 2 * (rounds - 1))
-    assert (there.tally.received, there.tally.answered, there.tally.dropped) == (12, 6, 6)
+    assert (there.counts.received, there.counts.answered, there.counts.dropped) == (12, 6, 6)
     assert (beating.recorder.open, beating.recorder.lost, beating.recorder.wrong) == (4, 0, 0)
 
 
@@ -314,7 +315,7 @@ def test_a_reply_that_comes_too_late_is_wrong_and_the_right_one_counts(beating: 
 
 
 def test_in_churn_a_reply_that_does_not_come_ends_the_connection(udp: MakeLoad, peer: Callable[..., Peer]) -> None:
-    there = peer(TARGETS[0], Manners(speaks=Speaks.NOTHING))
+    there = peer(TARGETS[0], SinkBehaviour(speaks=Speaks.NOTHING))
     churning = udp(Strategy.LATE_RANGE, churn=True, exchange=Echo(), timeout_s=0.05)
     churning.start(5)
     there.receive(5)
@@ -340,7 +341,7 @@ def test_churn_with_an_echo_uses_ten_ports_again_and_again(udp: MakeLoad, peer: 
 
         churning.settle(answered)
     assert (churning.recorder.asked, churning.recorder.unanswered, churning.recorder.failed) == (200, 0, 0)
-    assert there.tally.received == there.tally.answered == 200
+    assert there.counts.received == there.counts.answered == 200
     assert len(there.clients) == len(set(there.clients)) == 10
 
 
@@ -348,23 +349,23 @@ def test_churn_with_an_echo_uses_ten_ports_again_and_again(udp: MakeLoad, peer: 
 
 
 def test_a_sink_drops_its_share_exactly(keep: ExitStack, peer: Callable[..., Peer]) -> None:
-    there = peer(TARGETS[0], Manners(drop=0.25))
+    there = peer(TARGETS[0], SinkBehaviour(drop=0.25))
     client = datagram_socket(keep, SOURCE, 40000)
     for number in range(100):
         client.sendto(number.to_bytes(1, "big"), TARGETS[0].sockaddr)
     there.receive(100)
-    assert (there.tally.answered, there.tally.dropped) == (75, 25)
+    assert (there.counts.answered, there.counts.dropped) == (75, 25)
     assert there.clients == [(SOURCE, 40000)]
     assert [client.recv(10)[0] for _ in range(3)] == [0, 1, 2]
     assert client.recv(10)[0] == 4
 
 
 def test_a_sink_that_says_nothing_answers_nothing(keep: ExitStack, peer: Callable[..., Peer]) -> None:
-    there = peer(TARGETS[0], Manners(speaks=Speaks.NOTHING))
+    there = peer(TARGETS[0], SinkBehaviour(speaks=Speaks.NOTHING))
     client = datagram_socket(keep, SOURCE, 40000)
     client.sendto(b"x", TARGETS[0].sockaddr)
     there.receive(1)
-    assert (there.tally.answered, there.tally.dropped) == (0, 0)
+    assert (there.counts.answered, there.counts.dropped) == (0, 0)
     with pytest.raises(BlockingIOError):
         client.recv(10)
 
@@ -381,7 +382,7 @@ def test_datagrams_of_ipv6_are_echoed(keep: ExitStack, peer: Callable[..., Peer]
 
 @pytest.mark.parametrize("options", [(), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)])
 def test_a_port_that_somebody_has_is_no_place_for_a_sink(keep: ExitStack, options: tuple[int, ...]) -> None:
-    require_free(TARGETS)
+    require_free(TARGETS, Transport.UDP)
     datagram_socket(keep, "127.0.0.1", 9001, *options)
-    with pytest.raises(HostError, match=r"127\.0\.0\.1:9001 of UDP: EADDRINUSE; .*ss -lunp"):
-        require_free(TARGETS)
+    with pytest.raises(HostError, match=r"UDP on 127\.0\.0\.1:9001: EADDRINUSE; .*ss -lunp"):
+        require_free(TARGETS, Transport.UDP)

@@ -24,7 +24,7 @@ from loadgen.lab import namespace, veth
 from loadgen.model import Endpoint, Topology
 from loadgen.processes.fleet import Fleet
 from loadgen.processes.shared_memory import Blocks
-from loadgen.sink import sink
+from loadgen.sink import counts, sink
 
 from .support import PATIENCE_S, PROC_NET, accept_all, in_child, listen, until
 from .test_namespace import become_ordinary, members, name_of, named
@@ -300,7 +300,7 @@ def test_a_sink_lives_at_the_other_end(run: Callable[[Callable[[], Coroutine[Any
     """It listens on the target although nobody with the clients could."""
 
     async def body() -> None:
-        fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", sink.block_dtype(4), 1)
+        fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", counts.block_dtype(4), 1)
         try:
             clients, sinks = await crew(fleet, blocks)
             assert len({clients, sinks, name_of()}) == 3
@@ -319,7 +319,7 @@ def test_nothing_is_left_of_it_after_sigkill(run: Callable[[Callable[[], Corouti
     before = named()
 
     async def body() -> tuple[str, str]:
-        fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", sink.block_dtype(4), 1)
+        fleet, blocks = Fleet(lambda _: None), Blocks.create("test-sinks", counts.block_dtype(4), 1)
         names = await crew(fleet, blocks)
         fleet.kill()
         assert await asyncio.to_thread(until, lambda: not any(members(name) for name in names))

@@ -1,7 +1,7 @@
-"""All connections with manners of one sink process: one epoll object, one heap of due times, an object for each.
+"""All accepted connections with a behaviour of one sink process: an epoll object and a heap of timers.
 
-It is a part of the sink's loop and not another one: its epoll object is watched by the sink's (epoll(7) nests), and
-the sink asks for `due_ns` before it sleeps. So sinks with the plain manners know nothing of it and pay nothing for it.
+This is a part of the sink's event loop, not a second one: the sink watches this epoll object (epoll(7) nests) and asks
+for `due_ns` before it sleeps. A sink that is a plain echo never imports this and pays nothing for it.
 """
 
 from __future__ import annotations
@@ -15,103 +15,103 @@ from itertools import count
 from select import epoll
 from typing import Final
 
-from loadgen.sink.behaviour.connection import Guest
-from loadgen.sink.behaviour.listener import Door
+from loadgen.sink.behaviour.connection import AcceptedConnection
+from loadgen.sink.behaviour.listener import Listener
 
 _EVENTS_MAX: Final = 256
 #: struct linger of socket(7): close() resets.
 _LINGER_0: Final = struct.pack("ii", 1, 0)
-#: So many alarms of guests that are gone may be in the heap, beside as many as there are guests.
+#: Maximum stale timers in the heap, beside as many as there are connections.
 _STALE_MAX: Final = 1_024
 
 
-class Guests:
-    """Serves connections until they are over. close: what closes a descriptor and counts that it is closed."""
+class AcceptedConnections:
+    """Serves connections until they end. close: closes a descriptor and counts that."""
 
     def __init__(self, close: Callable[[int], None], closes_after: int | None) -> None:
         self._close = close
         self._closes_after = closes_after
         self._epoll = epoll()
-        self._guests: dict[int, Guest] = {}
-        #: (when, a number that is in no other alarm, whose).
-        self._alarms: list[tuple[int, int, Guest]] = []
+        self._connections: dict[int, AcceptedConnection] = {}
+        #: (due_ns, a unique number that breaks ties, connection).
+        self._timers: list[tuple[int, int, AcceptedConnection]] = []
         self._number = count()
 
     def fileno(self) -> int:
-        """Readable when `serve` has something to do."""
+        """Return the epoll descriptor; it is readable when `serve` has work."""
         return self._epoll.fileno()
 
     def __contains__(self, fd: int) -> bool:
-        return fd in self._guests
+        return fd in self._connections
 
     @property
     def due_ns(self) -> int | None:
-        """When `act` has something to do."""
-        return self._alarms[0][0] if self._alarms else None
+        """When `run_timers` has work next; None: no timer is set."""
+        return self._timers[0][0] if self._timers else None
 
-    def admit(self, fd: int, door: Door, now: int) -> None:
-        """Take over a connection that was just accepted, or reset it."""
-        if door.turns_away():
+    def add(self, fd: int, listener: Listener, now: int) -> None:
+        """Serve a connection that was just accepted, or reset it if the listener rejects it."""
+        if listener.rejects_next():
             _reset_at_close(fd)
             self._close(fd)
             return
         os.set_blocking(fd, False)
-        guest = self._guests[fd] = Guest(fd, door, self._closes_after, now)
-        guest.events = guest.interest(now)
-        self._epoll.register(fd, guest.events)
-        guest.wake(now)
-        self._settle(guest, now)
+        connection = self._connections[fd] = AcceptedConnection(fd, listener, self._closes_after, now)
+        connection.events = connection.interest(now)
+        self._epoll.register(fd, connection.events)
+        connection.on_timer(now)
+        self._update(connection, now)
 
     def serve(self, now: int) -> None:
-        """Do what can be done on the connections."""
+        """Handle one batch of epoll events."""
         for fd, events in self._epoll.poll(0, _EVENTS_MAX):
-            guest = self._guests[fd]
-            guest.happened(events, now)
-            self._settle(guest, now)
+            connection = self._connections[fd]
+            connection.on_events(events, now)
+            self._update(connection, now)
 
-    def act(self, now: int) -> bool:
-        """Do what is due; whether anything was."""
-        if not self._alarms or self._alarms[0][0] > now:
+    def run_timers(self, now: int) -> bool:
+        """Run the timers that are due; return True if there was one."""
+        if not self._timers or self._timers[0][0] > now:
             return False
-        while self._alarms and self._alarms[0][0] <= now:
-            due, _, guest = heappop(self._alarms)
-            if not guest.gone and guest.alarm_ns == due:  # else it has an earlier one by now
-                guest.alarm_ns = 0
-                guest.wake(now)
-                self._settle(guest, now)
+        while self._timers and self._timers[0][0] <= now:
+            due, _, connection = heappop(self._timers)
+            if not connection.ended and connection.timer_ns == due:  # otherwise an earlier timer replaced this one
+                connection.timer_ns = 0
+                connection.on_timer(now)
+                self._update(connection, now)
         return True
 
-    def dismiss(self, fd: int) -> None:
-        """Close one connection first."""
-        guest = self._guests[fd]
-        guest.dismiss()
-        self._leave(guest)
+    def close_now(self, fd: int) -> None:
+        """Close one connection from this side."""
+        connection = self._connections[fd]
+        connection.close_now()
+        self._remove(connection)
 
     def close_first(self) -> None:
-        """From now on close every connection as soon as it is there."""
+        """From now on close every new connection at once."""
         self._closes_after = 0
 
-    def _settle(self, guest: Guest, now: int) -> None:
-        """Wait for what this guest waits for now, or see it off."""
-        if guest.gone:
-            self._leave(guest)
+    def _update(self, connection: AcceptedConnection, now: int) -> None:
+        """Register the events and the timer that the connection waits for, or remove it if it has ended."""
+        if connection.ended:
+            self._remove(connection)
             return
-        events = guest.interest(now)
-        if events != guest.events:
-            guest.events = events
-            self._epoll.modify(guest.fd, events)
-        due = guest.due_ns(now)
-        if due is not None and (not guest.alarm_ns or due < guest.alarm_ns):
-            guest.alarm_ns = due
-            heappush(self._alarms, (due, next(self._number), guest))
+        events = connection.interest(now)
+        if events != connection.events:
+            connection.events = events
+            self._epoll.modify(connection.fd, events)
+        due = connection.due_ns(now)
+        if due is not None and (not connection.timer_ns or due < connection.timer_ns):
+            connection.timer_ns = due
+            heappush(self._timers, (due, next(self._number), connection))
 
-    def _leave(self, guest: Guest) -> None:
-        del self._guests[guest.fd]
-        self._close(guest.fd)
-        if len(self._alarms) > 2 * len(self._guests) + _STALE_MAX:
-            alive = (guest for guest in self._guests.values() if guest.alarm_ns)
-            self._alarms = [(guest.alarm_ns, next(self._number), guest) for guest in alive]
-            heapify(self._alarms)
+    def _remove(self, connection: AcceptedConnection) -> None:
+        del self._connections[connection.fd]
+        self._close(connection.fd)
+        if len(self._timers) > 2 * len(self._connections) + _STALE_MAX:
+            with_timer = (connection for connection in self._connections.values() if connection.timer_ns)
+            self._timers = [(connection.timer_ns, next(self._number), connection) for connection in with_timer]
+            heapify(self._timers)
 
 
 def _reset_at_close(fd: int) -> None:

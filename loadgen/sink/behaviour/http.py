@@ -9,7 +9,7 @@ from typing import Final
 
 import h11
 
-#: Answers that have no body, and so say nothing about its length (RFC 9110 8.6, 15.4.5).
+#: Status codes of responses without a body and without Content-Length (RFC 9110 8.6, 15.4.5).
 WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
@@ -25,32 +25,32 @@ def _reason(status: int) -> bytes:
         return b""
 
 
-class Http:
-    """status, body_bytes: the answer. requests_max: after so many it says `Connection: close`, and closes."""
+class HttpResponder:
+    """status, body_bytes: of every response. requests_max: the last response carries `Connection: close`."""
 
     def __init__(self, status: int, body_bytes: int, requests_max: int | None) -> None:
         self._status, self._body_bytes, self._requests_left = status, body_bytes, requests_max
         self._connection = h11.Connection(h11.SERVER)
         self._method = b""
-        self.over = False
+        self.finished = False
 
-    def hear(self, data: bytes) -> Sequence[bytes]:
-        """The answers to all requests that are whole now; one that is none is answered with 400 or its like."""
-        if self.over:
+    def receive(self, data: bytes) -> Sequence[bytes]:
+        """Return a response for each complete request; a malformed request gets status 400 or another 4xx or 5xx."""
+        if self.finished:
             return ()
         answers: list[bytes] = []
         try:
             self._connection.receive_data(data)
-            while not self.over and self._step(answers):
+            while not self.finished and self._step(answers):
                 pass
         except h11.RemoteProtocolError as error:
             if self._connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 answers.append(self._answer(error.error_status_hint, 0, last=True))
-            self.over = True
+            self.finished = True
         return answers
 
     def _step(self, answers: list[bytes]) -> bool:
-        """Take one part of a request; False when there is none."""
+        """Handle the next h11 event; return False if more data is needed."""
         connection = self._connection
         event = connection.next_event()
         if event is h11.NEED_DATA:
@@ -62,15 +62,15 @@ class Http:
         elif isinstance(event, h11.EndOfMessage):
             if self._requests_left is not None:
                 self._requests_left -= 1
-            # CONNECT would make a tunnel of it, to wherever.
+            # CONNECT would open a tunnel to any address the client names.
             status = HTTPStatus.METHOD_NOT_ALLOWED if self._method == b"CONNECT" else self._status
             answers.append(self._answer(status, self._body_bytes, last=self._requests_left == 0))
             if connection.our_state is h11.DONE:
                 connection.start_next_cycle()
             else:
-                self.over = True
+                self.finished = True
         elif isinstance(event, h11.ConnectionClosed):
-            self.over = True
+            self.finished = True
         return True
 
     def _answer(self, status: int, size: int, *, last: bool) -> bytes:

@@ -1,70 +1,69 @@
-"""What a sink answers to what it hears: bytes in, answers out, and when it has said enough. No socket in here."""
+"""Responders: bytes received in, answers out, and when the exchange is finished. No sockets here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from loadgen.model import Manners, Speaks
+from loadgen.model import SinkBehaviour, Speaks
 
 
-class Speech(Protocol):
-    """One side of one connection.
+class Responder(Protocol):
+    """The sink's side of one connection.
 
-    over: nothing more will be said; the connection is to be closed once the answers are sent.
+    finished: no further answers follow; close the connection once the pending ones are sent.
     """
 
-    over: bool
+    finished: bool
 
-    def hear(self, data: bytes) -> Sequence[bytes]:
-        """The answers to what has come, each whole; empty data: the client has said all it had to say."""
+    def receive(self, data: bytes) -> Sequence[bytes]:
+        """Return the complete answers to this data; empty data is the client's end of file."""
 
 
-class Echo:
-    """Sends back what it hears. bytes_max, requests_max: how much until it has said enough; each read is a request."""
+class EchoResponder:
+    """Send back all data. bytes_max, requests_max: finish after this much; each read counts as one request."""
 
     def __init__(self, bytes_max: int | None, requests_max: int | None) -> None:
         self._bytes_left, self._requests_left = bytes_max, requests_max
-        self.over = False
+        self.finished = False
 
-    def hear(self, data: bytes) -> Sequence[bytes]:
-        """The same again."""
-        if not data or self.over:
-            self.over = True
+    def receive(self, data: bytes) -> Sequence[bytes]:
+        """Return the same data."""
+        if not data or self.finished:
+            self.finished = True
             return ()
         if self._bytes_left is not None:
             self._bytes_left -= len(data)
-            self.over |= self._bytes_left <= 0
+            self.finished |= self._bytes_left <= 0
         if self._requests_left is not None:
             self._requests_left -= 1
-            self.over |= self._requests_left <= 0
+            self.finished |= self._requests_left <= 0
         return (data,)
 
 
-class Nothing:
-    """Hears and never answers. requests_max: so many reads until it has heard enough."""
+class SilentResponder:
+    """Read and never answer. requests_max: finish after this many reads."""
 
     def __init__(self, requests_max: int | None) -> None:
         self._requests_left = requests_max
-        self.over = False
+        self.finished = False
 
-    def hear(self, data: bytes) -> Sequence[bytes]:
-        """Nothing."""
+    def receive(self, data: bytes) -> Sequence[bytes]:
+        """Return no answers."""
         if self._requests_left is not None:
             self._requests_left -= 1
-            self.over |= self._requests_left <= 0
-        self.over |= not data
+            self.finished |= self._requests_left <= 0
+        self.finished |= not data
         return ()
 
 
-def speaker(manners: Manners) -> Callable[[int | None], Speech]:
-    """What makes the speech of a connection with these manners, from the bytes_max of an echo that closes first."""
-    if manners.speaks is Speaks.ECHO:
-        return lambda bytes_max: Echo(bytes_max, manners.close_after_requests)
-    if manners.speaks is Speaks.NOTHING:
-        return lambda _: Nothing(manners.close_after_requests)
-    from loadgen.sink.behaviour.http import (
-        Http,  # now, for those sinks that speak it: later a descriptor may be wanting
-    )
+def responder_factory(behaviour: SinkBehaviour) -> Callable[[int | None], Responder]:
+    """Return a function that makes the responder of one connection; its argument is `bytes_max` of an echo."""
+    if behaviour.speaks is Speaks.ECHO:
+        return lambda bytes_max: EchoResponder(bytes_max, behaviour.close_after_requests)
+    if behaviour.speaks is Speaks.NOTHING:
+        return lambda _: SilentResponder(behaviour.close_after_requests)
+    # Imported when the sink starts listening: later it may have no free descriptor to read a module with.
+    from loadgen.sink.behaviour.http import HttpResponder
 
-    return lambda _: Http(manners.status, manners.body_bytes, manners.close_after_requests)
+    return lambda _: HttpResponder(behaviour.status, behaviour.body_bytes, behaviour.close_after_requests)

@@ -1,4 +1,4 @@
-"""TLS as a server, apart from any socket: what came off the wire in, what goes onto it out."""
+"""The server side of TLS without a socket: received ciphertext in, ciphertext to send out."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ _READ_SIZE: Final = 65_536
 
 @cache
 def server_context(certificates: Certificates, speaks: Speaks) -> ssl.SSLContext:
-    """The context of all connections that show this certificate, made once for a process and those it forks later.
+    """Return the TLS context for this certificate, made once per process and inherited by the processes it forks.
 
-    Tickets are on, and their keys belong to the context: so a client resumes with whichever sink it comes to, as long
-    as all of them were forked after this was called.
+    Session tickets are on, and their keys belong to the context: a client can resume its session with any sink that
+    was forked after this call.
 
-    Raises: ssl.SSLError when certificate and key are none, or do not belong together.
+    Raises: ssl.SSLError if certificate or key is malformed, or they do not match.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if speaks is Speaks.HTTP:
         context.set_alpn_protocols(["http/1.1"])
-    fd = os.memfd_create("certificate")  # ssl reads them from a file only, and no file of ours shall have the key
+    fd = os.memfd_create("certificate")  # ssl reads files only, and the key must not reach a disk
     try:
         os.write(fd, f"{certificates.certificate_pem}\n{certificates.key_pem}".encode())
-        context.load_cert_chain(f"/proc/self/fd/{fd}", password="")  # none, instead of asking for it on the terminal
+        context.load_cert_chain(f"/proc/self/fd/{fd}", password="")  # else ssl prompts on the terminal
     finally:
         os.close(fd)
     return context
 
 
 def prepare(certificates: Certificates) -> None:
-    """Make the contexts before sinks are forked. Raises: as server_context."""
+    """Make the contexts before sinks are forked. Raises: ssl.SSLError, see server_context."""
     for speaks in Speaks:
         server_context(certificates, speaks)
 
 
-class Cipher:
-    """One connection's TLS. ready: the handshake is done. ended: the client has said that nothing more will come."""
+class TlsSession:
+    """TLS of one connection. ready: the handshake is done. ended: the client has sent close_notify or end of file."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -49,9 +49,9 @@ class Cipher:
         self.ready = self.ended = False
 
     def receive(self, data: bytes) -> bytes:
-        """What the client has said, with what came off the wire now; empty data: end of file.
+        """Return the plaintext decrypted from this ciphertext; empty data is end of file.
 
-        Raises: ssl.SSLError when it is no TLS, or none that we take; there is an alert to send then.
+        Raises: ssl.SSLError on a failed handshake or a malformed record; `outgoing` then has the alert to send.
         """
         if data:
             self._incoming.write(data)
@@ -72,17 +72,17 @@ class Cipher:
         return bytes(plain)
 
     def send(self, plain: bytes) -> None:
-        """Have something said; `outgoing` has it then."""
+        """Encrypt data for `outgoing`."""
         self._object.write(plain)
 
-    def goodbye(self) -> None:
-        """Say that nothing more will come from this side: close_notify, after a handshake only."""
+    def close_notify(self) -> None:
+        """Put a close_notify alert into `outgoing`; does nothing before the handshake is done."""
         if self.ready:
             try:
                 self._object.unwrap()
-            except ssl.SSLError:  # it would wait for the client's; its socket is closed instead
+            except ssl.SSLError:  # unwrap() asks for the client's close_notify, which the sink does not wait for
                 pass
 
     def outgoing(self) -> bytes:
-        """What is to go onto the wire, once."""
+        """Return the ciphertext to send and forget it."""
         return self._outgoing.read()

@@ -1,4 +1,4 @@
-"""Which manners the sinks of a plan have; what the processes then do is tested in tests/lab and tests/e2e."""
+"""The behaviour of each sink of a plan; the processes themselves are tested in tests/lab and tests/e2e."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from loadgen.control.sinks import _manners
-from loadgen.model import Churn, CloseMode, Endpoint, Manners, Plan, PortRange, Speaks, Strategy, Target, Traffic
+from loadgen.control.sinks import _behaviours
+from loadgen.model import Churn, CloseMode, Endpoint, Plan, PortRange, SinkBehaviour, Speaks, Strategy, Target, Traffic
 
 PLAIN, ECHO, HTTP = (Endpoint("127.0.0.1", port) for port in (9000, 9001, 9002))
 PLAN = Plan(
@@ -16,8 +16,8 @@ PLAN = Plan(
     sources=("127.0.0.2",),
     targets=(
         Target(PLAIN, sink=True),
-        Target(ECHO, sink=True, manners=Manners(tls=True)),
-        Target(HTTP, sink=True, manners=Manners(Speaks.HTTP)),
+        Target(ECHO, sink=True, behaviour=SinkBehaviour(tls=True)),
+        Target(HTTP, sink=True, behaviour=SinkBehaviour(Speaks.HTTP)),
         Target(Endpoint("192.0.2.1", 80), sink=False),
     ),
     strategy=Strategy.LATE_RANGE,
@@ -36,18 +36,23 @@ PLAN = Plan(
 )
 
 
-def test_a_sink_with_the_plain_manners_is_not_mentioned() -> None:
-    assert _manners(PLAN) == {ECHO: Manners(tls=True), HTTP: Manners(Speaks.HTTP)}
+def test_plain_echoes_are_left_out() -> None:
+    assert _behaviours(PLAN) == {ECHO: SinkBehaviour(tls=True), HTTP: SinkBehaviour(Speaks.HTTP)}
 
 
 def test_in_churn_http_closes_first_with_the_last_answer() -> None:
     churn = replace(PLAN, churn=Churn(1.0, exchanges=5))
-    assert _manners(churn) == {ECHO: Manners(tls=True), HTTP: Manners(Speaks.HTTP, close_after_requests=5)}
-    sooner = replace(churn, targets=(Target(HTTP, sink=True, manners=Manners(Speaks.HTTP, close_after_requests=2)),))
-    assert _manners(sooner)[HTTP].close_after_requests == 2
+    assert _behaviours(churn) == {
+        ECHO: SinkBehaviour(tls=True),
+        HTTP: SinkBehaviour(Speaks.HTTP, close_after_requests=5),
+    }
+    sooner = replace(
+        churn, targets=(Target(HTTP, sink=True, behaviour=SinkBehaviour(Speaks.HTTP, close_after_requests=2)),)
+    )
+    assert _behaviours(sooner)[HTTP].close_after_requests == 2
 
 
 @pytest.mark.parametrize("close", [CloseMode.FIN, CloseMode.RST])
-def test_where_the_client_closes_first_manners_stay_as_they_are(close: CloseMode) -> None:
+def test_where_the_client_closes_first_behaviours_stay_as_they_are(close: CloseMode) -> None:
     churn = replace(PLAN, churn=Churn(1.0, exchanges=5), close=close)
-    assert _manners(churn)[HTTP] == Manners(Speaks.HTTP)
+    assert _behaviours(churn)[HTTP] == SinkBehaviour(Speaks.HTTP)

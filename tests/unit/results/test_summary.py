@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.model import CloseMode, Endpoint, Manners, Plan, PortRange, Stage, Strategy, Target, Traffic, Transport
+from loadgen.model import (
+    CloseMode,
+    Endpoint,
+    Plan,
+    PortRange,
+    SinkBehaviour,
+    Stage,
+    Strategy,
+    Target,
+    Traffic,
+    Transport,
+)
 from loadgen.results import histogram
 from loadgen.results.summary import CUT_SHORT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, broken_invariants, summarise
 
@@ -311,14 +322,14 @@ def test_the_sentence_about_one_source_names_it() -> None:
     assert "127.0.0.2" in fold([*SERIES[:-1], {**SERIES[-1], "sink": sink(99, 0, 58, 41)}])["sink"]["text"]
 
 
-@pytest.mark.parametrize("manners", [Manners(reset=True), Manners(drop=0.1), Manners()])
-def test_what_a_sink_reset_on_purpose_it_has_accepted(manners: Manners) -> None:
+@pytest.mark.parametrize("behaviour", [SinkBehaviour(reset=True), SinkBehaviour(drop=0.1), SinkBehaviour()])
+def test_what_a_sink_reset_on_purpose_it_has_accepted(behaviour: SinkBehaviour) -> None:
     """Some of it before this side knew of a connection: failed here, accepted there."""
-    plan = replace(PLAN, targets=(replace(PLAN.targets[0], manners=manners),))
+    plan = replace(PLAN, targets=(replace(PLAN.targets[0], behaviour=behaviour),))
     reset = ["connect", "ECONNRESET", "reset", 1]
     end = {**SERIES[-1], "errors": [reset, LOST], "sink": sink(100, 0, 60, 40)}
     seen = fold([*SERIES[:-1], end], plan=plan)["sink"]
-    assert seen["agrees"] is (manners != Manners())
+    assert seen["agrees"] is (behaviour != SinkBehaviour())
     if seen["agrees"]:
         assert seen["text"].endswith("this side established 99 and saw 1 reset before it knew that they were.")
 

@@ -483,7 +483,7 @@ def test_the_example_of_the_documentation_is_valid() -> None:
         assert parse(example)
 
 
-# --- Probes, and targets with manners ---------------------------------------------------------------
+# --- Probes, and targets with a behaviour ---------------------------------------------------------------
 
 PROBED = """\
 name: small
@@ -556,7 +556,7 @@ def test_probes_are_for_labs(lab: str) -> None:
     assert "probes are for labs" in str(refusal(text))
 
 
-def test_a_sink_with_manners() -> None:
+def test_a_sink_with_behaviours() -> None:
     text = SMALLEST.replace('9000"', '9000", sink: true, {}')
     assert parse(text.replace("{}", "backlog: 9, accept: false")).every_target[0] == Target(
         Endpoint("127.0.0.1", 9000), sink=True, backlog=9, accept_after_s=None

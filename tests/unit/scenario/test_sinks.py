@@ -1,13 +1,13 @@
-"""`sink` of a target: true, false, or manners; and what cannot be meant."""
+"""`sink` of a target: true, false, or behaviour; and what cannot be meant."""
 
 from __future__ import annotations
 
 import pytest
 
 from loadgen import scenario
-from loadgen.control.standalone_sink import manners_of
+from loadgen.control.standalone_sink import behaviour_of
 from loadgen.errors import ScenarioError, UsageError
-from loadgen.model import Manners, Speaks
+from loadgen.model import SinkBehaviour, Speaks
 from loadgen.scenario.messages import fields_of
 
 SCENARIO = """\
@@ -18,26 +18,28 @@ connections: 1
 """
 
 
-def parsed(sink: str) -> Manners | None:
-    """The manners of the one target; None where it has no sink."""
+def parsed(sink: str) -> SinkBehaviour | None:
+    """The behaviour of the one target; None where it has no sink."""
     target = scenario.parse(SCENARIO.format(sink)).targets[0]
     assert target.sink == (target.sink_spec is not None)
     (planned,) = target.targets(["127.0.0.1"])
     assert planned.sink == target.sink
-    assert planned.manners == (target.sink_spec.manners if target.sink_spec else Manners())
-    return planned.manners if planned.sink else None
+    assert planned.behaviour == (target.sink_spec.behaviour if target.sink_spec else SinkBehaviour())
+    return planned.behaviour if planned.sink else None
 
 
-@pytest.mark.parametrize(("written", "manners"), [("true", Manners()), ("{}", Manners()), ("false", None)])
-def test_a_sink_or_none(written: str, manners: Manners | None) -> None:
-    assert parsed(written) == manners
+@pytest.mark.parametrize(
+    ("written", "behaviour"), [("true", SinkBehaviour()), ("{}", SinkBehaviour()), ("false", None)]
+)
+def test_a_sink_or_none(written: str, behaviour: SinkBehaviour | None) -> None:
+    assert parsed(written) == behaviour
 
 
 def test_every_key_is_carried_into_the_plan() -> None:
     assert parsed(
         "{speaks: http, tls: true, drop: 10%, delay: 50ms, close_after: 5s, close_after_requests: 100, "
         "read: 1000/s, status: 503, body: 1024}"
-    ) == Manners(
+    ) == SinkBehaviour(
         speaks=Speaks.HTTP,
         tls=True,
         drop=0.1,
@@ -48,10 +50,10 @@ def test_every_key_is_carried_into_the_plan() -> None:
         status=503,
         body_bytes=1024,
     )
-    assert parsed("{reset: true}") == Manners(reset=True)
-    assert parsed("{speaks: nothing, close_after_requests: 1}") == Manners(Speaks.NOTHING, close_after_requests=1)
-    assert parsed("{read: 600/min}") == Manners(read_per_s=10)
-    assert parsed("{read: 0/s}") == Manners(read_per_s=0)
+    assert parsed("{reset: true}") == SinkBehaviour(reset=True)
+    assert parsed("{speaks: nothing, close_after_requests: 1}") == SinkBehaviour(Speaks.NOTHING, close_after_requests=1)
+    assert parsed("{read: 600/min}") == SinkBehaviour(read_per_s=10)
+    assert parsed("{read: 0/s}") == SinkBehaviour(read_per_s=0)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_every_key_is_carried_into_the_plan() -> None:
         ("{delay: 50}", "write 30s, 2m or 500ms"),
         ("{close_after: 0s}", "write a duration from 1ms to 8760h"),
         ("{close_after_requests: 0}", "write at least 1"),
-        ("{reset: true}, accept: false", "a sink that never accepts has no other manners; write sink: true"),
+        ("{reset: true}, accept: false", "a sink that never accepts has no other behaviour; write sink: true"),
         ("false, backlog: 9", "backlog is about a sink of ours"),
     ],
 )
@@ -104,8 +106,8 @@ def test_the_schema_offers_both() -> None:
 
 
 def test_flags_of_the_command_line_are_the_same_keys() -> None:
-    assert manners_of({}) == Manners()
-    assert manners_of({"speaks": "http", "status": 503, "close_after": "5s"}) == Manners(
+    assert behaviour_of({}) == SinkBehaviour()
+    assert behaviour_of({"speaks": "http", "status": 503, "close_after": "5s"}) == SinkBehaviour(
         Speaks.HTTP, status=503, close_after_s=5.0
     )
     for flags, words in (
@@ -114,5 +116,5 @@ def test_flags_of_the_command_line_are_the_same_keys() -> None:
         ({"reset": True, "drop": "10%"}, "--drop: reset: true resets every connection at once; leave drop out"),
     ):
         with pytest.raises(UsageError) as refused:
-            manners_of(flags)
+            behaviour_of(flags)
         assert str(refused.value) == words

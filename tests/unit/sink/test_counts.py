@@ -1,18 +1,14 @@
-"""The sink's numbers and sentences; its sockets are tested in tests/lab."""
+"""Totals over the blocks of several sink processes."""
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 
 import pytest
 
-from loadgen.model import Endpoint
 from loadgen.processes.shared_memory import Blocks
-from loadgen.sink.sink import PORTS, SinkCounter, _cannot_listen, block_dtype, by_source, totals
-
-ENDPOINTS = (Endpoint("127.0.0.1", 9000), Endpoint("::1", 9000))
+from loadgen.sink.counts import PORTS, SinkCounter, block_dtype, by_source, totals
 
 
 def sinks(count: int, rows: int) -> Blocks:
@@ -29,7 +25,7 @@ def fill(blocks: Blocks, index: int, row: int, address: str, accepted: int, *por
         record["seen"][row][port // 8] |= 1 << port % 8
 
 
-def test_totals_are_those_of_all_processes() -> None:
+def test_totals_are_sums_over_all_processes() -> None:
     blocks = sinks(3, 2)
     for index, (accepted, opened) in enumerate(((5, 4), (7, 0), (0, 0))):
         blocks.records["counters"][index, SinkCounter.ACCEPTED] = accepted
@@ -37,8 +33,8 @@ def test_totals_are_those_of_all_processes() -> None:
     assert totals(blocks) == {"accepted": 12, "open": 4}
 
 
-def test_a_source_is_counted_over_all_processes_whatever_its_row() -> None:
-    """A source port that two sinks have seen is one port."""
+def test_a_source_is_counted_over_all_processes() -> None:
+    """Its row may differ between processes; a source port that two sinks have seen is one port."""
     blocks = sinks(2, 3)
     fill(blocks, 0, 0, "127.0.0.2", 3, 1, 40_000, PORTS - 1)
     fill(blocks, 0, 1, "127.0.0.3", 1, 40_000)
@@ -49,7 +45,7 @@ def test_a_source_is_counted_over_all_processes_whatever_its_row() -> None:
     ]
 
 
-def test_the_row_without_an_address_is_of_all_others() -> None:
+def test_the_row_without_an_address_counts_all_others() -> None:
     blocks = sinks(1, 2)
     fill(blocks, 0, 1, "", 4, 1, 2)
     assert by_source(blocks) == [{"source": "others", "accepted": 4, "source_ports": 2}]
@@ -68,17 +64,3 @@ def test_each_sink_writes_to_pages_of_its_own(rows: int) -> None:
     records = sinks(2, rows).records
     assert records.dtype.itemsize % mmap.PAGESIZE == 0
     assert not records.dtype.hasobject
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (errno.EADDRINUSE, "EADDRINUSE; another socket has that port"),
-        (errno.EADDRNOTAVAIL, "EADDRNOTAVAIL; the address is not on this host: ip address add"),
-        (errno.EACCES, "EACCES; choose a port above net.ipv4.ip_unprivileged_port_start, or run as root"),
-    ],
-)
-def test_a_sink_that_cannot_listen_says_where_and_what_to_do(number: int, words: str) -> None:
-    text = _cannot_listen(ENDPOINTS, OSError(number, os.strerror(number)))
-    assert text.startswith("the sink cannot listen on 127.0.0.1:9000, [::1]:9000: ")
-    assert words in text

@@ -1,0 +1,41 @@
+"""Endpoints that a sink cannot bind: the check before a run, and the error message with its remedy."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from errno import EADDRINUSE, EADDRNOTAVAIL, ENODEV, errorcode
+
+from loadgen.errors import HostError
+from loadgen.model import Endpoint, Transport
+
+
+def require_free(endpoints: Sequence[Endpoint], transport: Transport = Transport.TCP) -> None:
+    """Check that no other socket is bound to these endpoints: SO_REUSEPORT would silently share them with another sink.
+
+    Raises: HostError with the remedy.
+    """
+    kind = socket.SOCK_STREAM if transport is Transport.TCP else socket.SOCK_DGRAM
+    for endpoint in endpoints:
+        with socket.socket(endpoint.family, kind) as sock:
+            if transport is Transport.TCP:  # a listener may bind over TIME-WAIT; in UDP the option would share the port
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(endpoint.sockaddr)
+            except OSError as error:
+                raise HostError(bind_failure([endpoint], error, transport)) from error
+
+
+def bind_failure(endpoints: Sequence[Endpoint], error: OSError, transport: Transport) -> str:
+    """Return the message for a sink that cannot bind one of its endpoints, with the remedy for the errno."""
+    if transport is Transport.TCP:
+        action, owners = "listen on", "ss -ltnp"
+    else:
+        action, owners = "receive UDP on", "ss -lunp"
+    number = error.errno or 0
+    remedy = {
+        EADDRINUSE: f"another socket has that port: choose another, or stop the process that owns it ({owners})",
+        EADDRNOTAVAIL: "the address is not on this host: ip address add ADDRESS dev lo",
+        ENODEV: "the zone after % is not an interface of this host: ip link lists them",
+    }.get(number, "choose a port above net.ipv4.ip_unprivileged_port_start, or run as root")
+    return f"the sink cannot {action} {', '.join(map(str, endpoints))}: {errorcode.get(number, '')}; {remedy}"

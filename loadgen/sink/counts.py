@@ -1,0 +1,82 @@
+"""Counters of the sink processes: the layout of their shared blocks, and totals over all processes.
+
+A sink knows its clients by their source address. It counts the connections accepted from each and marks every source
+port seen, so that a run can check that client and sink counted the same connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+
+from loadgen.processes.shared_memory import Blocks
+
+PORTS: Final = 65536
+#: Longest text of an IPv6 address with a zone: INET6_ADDRSTRLEN + IFNAMSIZ.
+_ADDRESS_SIZE: Final = 62
+
+
+class SinkCounter(IntEnum):
+    """Positions in a sink's counters."""
+
+    ACCEPTED = 0
+    OPEN = 1
+    ECHOED_BYTES = 2
+    REFUSED_BY_LIMIT = 3
+    HEARTBEAT_NS = 4
+    DATAGRAMS = 5
+    ANSWERED = 6
+    DROPPED = 7
+
+
+def block_dtype(sources: int) -> np.dtype[np.void]:
+    """Return the layout of one sink process's block: a row per source address, the last for all further addresses.
+
+    seen: one bit for each source port of that address that a connection came from.
+    """
+    return np.dtype(
+        [
+            ("counters", "i8", (len(SinkCounter),)),
+            ("addresses", f"S{_ADDRESS_SIZE}", (sources,)),
+            ("accepted", "i8", (sources,)),
+            ("open", "i8", (sources,)),
+            ("seen", "u1", (sources, PORTS // 8)),
+        ]
+    )
+
+
+def totals(blocks: Blocks, gone: Collection[int] = ()) -> dict[str, int]:
+    """Return {accepted, open} over all sink processes; processes that have exited (`gone`, by index) hold nothing."""
+    per_process = blocks.records["counters"].copy()
+    per_process[list(gone), SinkCounter.OPEN] = 0
+    counters = per_process.sum(axis=0)
+    return {"accepted": int(counters[SinkCounter.ACCEPTED]), "open": int(counters[SinkCounter.OPEN])}
+
+
+def datagrams(blocks: Blocks) -> dict[str, int]:
+    """Return the UDP datagrams {received, answered, dropped} over all sink processes; dropped: on purpose."""
+    counters = blocks.records["counters"].sum(axis=0)
+    names = {"received": SinkCounter.DATAGRAMS, "answered": SinkCounter.ANSWERED, "dropped": SinkCounter.DROPPED}
+    return {name: int(counters[counter]) for name, counter in names.items()}
+
+
+def by_source(blocks: Blocks) -> list[dict[str, Any]]:
+    """Return {source, accepted, source_ports} for each source address, over all processes.
+
+    source_ports counts distinct ports over the whole life of the sink, so it is below `accepted` where a port was
+    used again or served several targets.
+    """
+    accepted: dict[str, int] = {}
+    seen: dict[str, Any] = {}
+    for record in blocks.records:
+        for row in np.flatnonzero(record["accepted"]):
+            address = record["addresses"][row].decode() or "others"
+            accepted[address] = accepted.get(address, 0) + int(record["accepted"][row])
+            seen[address] = record["seen"][row] | seen.get(address, 0)
+    return [
+        {"source": address, "accepted": count, "source_ports": int(np.unpackbits(seen[address]).sum())}
+        for address, count in sorted(accepted.items())
+    ]
