@@ -14,8 +14,8 @@ from bench.cases import Case
 from bench.programs import c_clients, c_sinks, last_line
 from bench.samples import Watching
 from loadgen.errors import LoadgenError
-from loadgen.kernel.groups import Group, group, outbound
-from loadgen.kernel.sockdiag import Reader, State
+from loadgen.kernel.groups import SocketGroup, group, outbound
+from loadgen.kernel.sockdiag import Reader, TcpState
 
 
 @contextmanager
@@ -44,10 +44,10 @@ def watch(reader: Reader, case: Case) -> Watching:
     return Watching(sockets.size, len(groups), dumped - begun, grouped - dumped)
 
 
-def check(sockets: int, groups: list[Group], case: Case) -> None:
+def check(sockets: int, groups: list[SocketGroup], case: Case) -> None:
     """Raises: LoadgenError unless this is what a namespace has in which the case is held, and nothing else is."""
     wanted = 2 * case.connections + case.sinks  # both ends, and a listener for each sink
-    established = sum(one.states.get(State.ESTABLISHED, 0) for one in groups)
+    established = sum(one.states.get(TcpState.ESTABLISHED, 0) for one in groups)
     seen = (sockets, established, len(groups))
     if seen != (wanted, case.connections, len(case.sources)):
         raise LoadgenError(

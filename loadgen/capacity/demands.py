@@ -17,7 +17,7 @@ from loadgen.capacity.resources import Resource, Shortage, most
 from loadgen.capacity.time_wait import TIME_WAIT_S, rest_s
 from loadgen.clock import NS_PER_S
 from loadgen.kernel.host import HostFacts
-from loadgen.kernel.limits import Limits
+from loadgen.kernel.limits import HostLimits
 from loadgen.model import CloseMode, Plan, Stage, Transport
 
 #: Kernel memory of one end of an idle connection; 6.2 KB for both ends were measured on Linux 6.18.
@@ -144,7 +144,7 @@ def of_ports_for_workers(plan: Plan, crew: Crew) -> Iterator[Resource]:
         )
 
 
-def of_memory(plan: Plan, crew: Crew, facts: HostFacts, limits: Limits) -> Iterator[Resource]:
+def of_memory(plan: Plan, crew: Crew, facts: HostFacts, limits: HostLimits) -> Iterator[Resource]:
     """Of the machine, and what TCP keeps to itself."""
     per_end = KERNEL_BYTES_PER_END + USER_BYTES_PER_END + (_TLS_BYTES_PER_END if plan.tls else 0)
     processes = (crew.workers + crew.sinks) * PROCESS_BYTES
@@ -174,7 +174,7 @@ def of_memory(plan: Plan, crew: Crew, facts: HostFacts, limits: Limits) -> Itera
         )
 
 
-def of_processes(crew: Crew, limits: Limits) -> Iterator[Resource]:
+def of_processes(crew: Crew, limits: HostLimits) -> Iterator[Resource]:
     """Workers, sinks and the process they are forked from."""
     room = limits.processes
     if room is None:

@@ -26,7 +26,7 @@ from loadgen.capacity.resources import Resource, Shortage
 from loadgen.capacity.time_wait import ceiling
 from loadgen.errors import HostError
 from loadgen.kernel.host import HostFacts
-from loadgen.kernel.limits import Limits
+from loadgen.kernel.limits import HostLimits
 from loadgen.model import (
     Churn,
     Endpoint,
@@ -52,7 +52,11 @@ _HEADROOM: Final = (
 
 
 def make_plan(
-    scenario: Scenario, sources: Sequence[str], facts: HostFacts, allowances: Allowances, limits: Limits | None = None
+    scenario: Scenario,
+    sources: Sequence[str],
+    facts: HostFacts,
+    allowances: Allowances,
+    limits: HostLimits | None = None,
 ) -> Plan:
     """The plan of a scenario on this host; arguments as of `assess`.
 
@@ -63,7 +67,11 @@ def make_plan(
 
 
 def assess(
-    scenario: Scenario, sources: Sequence[str], facts: HostFacts, allowances: Allowances, limits: Limits | None = None
+    scenario: Scenario,
+    sources: Sequence[str],
+    facts: HostFacts,
+    allowances: Allowances,
+    limits: HostLimits | None = None,
 ) -> Assessment:
     """What a scenario takes of this host, resource by resource, whether there is enough of it or not.
 
@@ -73,7 +81,7 @@ def assess(
         CapacityError where loopback has not enough addresses to add; UsageError when the scenario asks for a
         combination that cannot be.
     """
-    limits = limits or Limits()
+    limits = limits or HostLimits()
     notes: list[str] = []
     strategy = ports.strategy_of(scenario.sources.strategy, facts, notes)
     transport, targets = scenario.transport, scenario.every_target
@@ -144,7 +152,7 @@ def assess(
     return replace(found, plan=replace(found.plan, prediction=found.prediction))
 
 
-def _of_four_tuples(scenario: Scenario, plan: Plan, facts: HostFacts, limits: Limits) -> tuple[Resource, ...]:
+def _of_four_tuples(scenario: Scenario, plan: Plan, facts: HostFacts, limits: HostLimits) -> tuple[Resource, ...]:
     """The wall, and the nearer one where others have a part of the ports."""
     shares, transport = plan.shares_ports, plan.transport
     limit = "four-tuples" if shares and transport is Transport.TCP else "source-ports"

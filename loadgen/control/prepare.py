@@ -15,7 +15,7 @@ from loadgen.control import name_resolution
 from loadgen.errors import HostError, IncompleteError, LabForbiddenError
 from loadgen.kernel import limits
 from loadgen.kernel.host import HostFacts
-from loadgen.kernel.limits import Limits
+from loadgen.kernel.limits import HostLimits
 from loadgen.model import Engine, Plan
 from loadgen.processes.fleet import Fleet
 from loadgen.scenario import Fallback, Scenario
@@ -36,7 +36,7 @@ class Environment:
     scenario: Scenario
     sources: tuple[str, ...]
     facts: HostFacts
-    limits: Limits
+    limits: HostLimits
     in_lab: bool
     notes: tuple[str, ...]
 

@@ -335,7 +335,7 @@ def _other_users() -> str:
 def _lists_sockets() -> str:
     with sockdiag.Reader() as reader:
         for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
-            reader.dump(sockdiag.mask(sockdiag.State.LISTEN), protocol=protocol)
+            reader.dump(sockdiag.mask(sockdiag.TcpState.LISTEN), protocol=protocol)
     return ""
 
 

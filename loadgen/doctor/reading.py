@@ -67,7 +67,7 @@ class Reading:
     tasks: int
     listeners: frozenset[int] = frozenset()
     sockets: Mapping[str, int] = field(default_factory=dict)
-    group: cgroup.Limits = field(default_factory=cgroup.Limits)
+    group: cgroup.CgroupLimits = field(default_factory=cgroup.CgroupLimits)
     refused: frozenset[str] = frozenset()
     page_bytes: int = 4096
 

@@ -1,10 +1,10 @@
-"""What the control group of this process may use: memory, processor time, processes; version 1 and version 2.
+"""Limits of this process's control group: memory, processor time, processes; cgroup versions 1 and 2.
 
-A group is held to its own limits and to those of every group above it, so each answer here is that of the
-tightest on the way up. How far up one sees is up to the cgroup namespace: in a container the mount point is
-usually the container's own group, and what is above cannot be read (nor be known).
+A group is held to its own limits and to those of every group above it, so each result is the tightest limit on the
+way up. The cgroup namespace decides how far up a process can see: in a container the mount point is usually the
+container's own group, and the groups above it cannot be read.
 
-A file that is missing, or may not be read, tells no limit.
+A file that is missing or unreadable counts as no limit.
 
 Sources: cgroups(7), cgroup_namespaces(7); Documentation/admin-guide/cgroup-v2.rst (memory.max, memory.high, cpu.max,
 pids.max), cgroup-v1/memory.rst, scheduler/sched-bwc.rst; proc_pid_mountinfo(5).
@@ -20,14 +20,14 @@ from typing import Final
 
 #: The unified hierarchy has no controllers in /proc/self/cgroup.
 _UNIFIED: Final = ""
-#: Version 1 says "no limit" with the largest number of pages; nobody has half of that.
+#: Version 1 expresses "no limit" as the largest number of pages, far above this.
 _UNLIMITED: Final = 1 << 62
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """A limit, what of it is in use, and the file that sets it."""
+class CgroupUsage:
+    """A limit, the amount in use, and the file that sets the limit."""
 
     limit: int
     used: int
@@ -35,42 +35,42 @@ class Use:
 
     @property
     def free(self) -> int:
-        """What is left; none where the group is over its limit."""
+        """The amount left; 0 if the group is over its limit."""
         return max(self.limit - self.used, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
-    """So many processors' time at most, 1.5 for instance, and the file that says so."""
+class CpuQuota:
+    """The maximum processor time in cores, 1.5 for instance, and the file that sets it."""
 
     cpus: float
     file: str
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The tightest of each kind; None: no group limits it, as far as can be read.
+class CgroupLimits:
+    """The tightest limit of each kind; None: no readable group sets one.
 
-    memory: bytes; page cache that nobody has used lately does not count as used, because it gives way first.
+    memory: bytes. Inactive page cache does not count as used, because the kernel reclaims it first.
     pids: processes and threads.
     """
 
-    memory: Use | None = None
-    cpu: Quota | None = None
-    pids: Use | None = None
+    memory: CgroupUsage | None = None
+    cpu: CpuQuota | None = None
+    pids: CgroupUsage | None = None
 
 
-def read(root: Path = Path("/")) -> Limits:
-    """The limits of the group this process is in; without control groups there are none.
+def read(root: Path = Path("/")) -> CgroupLimits:
+    """Return the limits of this process's group; without control groups there are none.
 
-    root: where /proc and the mounted hierarchies are looked for.
+    root: directory that contains /proc and the mounted hierarchies.
     """
     hierarchies = _hierarchies(root)
     unified = hierarchies.get(_UNIFIED, [])
     memory = [*map(_memory_v1, hierarchies.get("memory", [])), *map(_memory_v2, unified)]
     cpu = [*map(_cpu_v1, hierarchies.get("cpu", [])), *map(_cpu_v2, unified)]
     pids = map(_pids, [*hierarchies.get("pids", []), *unified])
-    return Limits(
+    return CgroupLimits(
         memory=min((use for use in memory if use), key=lambda use: use.free, default=None),
         cpu=min((quota for quota in cpu if quota), key=lambda quota: quota.cpus, default=None),
         pids=min((use for use in pids if use), key=lambda use: use.free, default=None),
@@ -78,7 +78,7 @@ def read(root: Path = Path("/")) -> Limits:
 
 
 def _hierarchies(root: Path) -> dict[str, list[Path]]:
-    """For each controller the directories of our group and of those above it; "" is the unified hierarchy."""
+    """Return, for each controller, the directories of this process's group and of those above it."""
     groups = dict(parse_groups(_text(root / "proc/self/cgroup")))
     return {
         controller: _upwards(root / point.lstrip("/"), groups[controller], top)
@@ -88,7 +88,7 @@ def _hierarchies(root: Path) -> dict[str, list[Path]]:
 
 
 def parse_groups(text: str) -> Iterator[tuple[str, str]]:
-    """(controller, path of our group in its hierarchy) for each in /proc/PID/cgroup, "4:cpu,cpuacct:/a" or "0::/a"."""
+    """Yield (controller, path of the group) for each entry of /proc/PID/cgroup, "4:cpu,cpuacct:/a" or "0::/a"."""
     for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
@@ -96,11 +96,11 @@ def parse_groups(text: str) -> Iterator[tuple[str, str]]:
 
 
 def parse_mounts(text: str) -> Iterator[tuple[str, str, str]]:
-    """(controller, group at the top of the mount, mount point) for each hierarchy in /proc/PID/mountinfo."""
+    """Yield (controller, group at the top of the mount, mount point) for each hierarchy in /proc/PID/mountinfo."""
     for line in text.splitlines():
-        ours, _, theirs = line.partition(" - ")
-        kind, _, options = theirs.split(" ", 2)
-        top, point = (_OCTAL.sub(lambda found: chr(int(found[1], 8)), field) for field in ours.split(" ")[3:5])
+        mount, _, filesystem = line.partition(" - ")
+        kind, _, options = filesystem.split(" ", 2)
+        top, point = (_OCTAL.sub(lambda match: chr(int(match[1], 8)), field) for field in mount.split(" ")[3:5])
         if kind == "cgroup2":
             yield _UNIFIED, top, point
         elif kind == "cgroup":
@@ -109,9 +109,9 @@ def parse_mounts(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _upwards(point: Path, group: str, top: str) -> list[Path]:
-    """The directories from a group's own up to the mount point.
+    """Return the directories from the group's own up to the mount point.
 
-    A group outside of what is mounted ("/..", of another cgroup namespace) shows as the mount point alone.
+    A group outside the mount ("/..", in another cgroup namespace) is represented by the mount point alone.
     """
     group_path = PurePosixPath(group)
     if ".." in group_path.parts or not group_path.is_relative_to(top):
@@ -120,12 +120,12 @@ def _upwards(point: Path, group: str, top: str) -> list[Path]:
     return [point / part for part in (below, *below.parents)] if below.parts else [point]
 
 
-def _memory_v1(group: Path) -> Use | None:
+def _memory_v1(group: Path) -> CgroupUsage | None:
     return _use(group / "memory.limit_in_bytes", group / "memory.usage_in_bytes", _cache(group, "total_inactive_file"))
 
 
-def _memory_v2(group: Path) -> Use | None:
-    """Above memory.high nothing is refused, but everything waits for memory to be reclaimed: it is a limit, too."""
+def _memory_v2(group: Path) -> CgroupUsage | None:
+    """Return the tighter of memory.max and memory.high: above memory.high all allocations wait for reclaim."""
     files = (group / "memory.max", group / "memory.high")
     cache = _cache(group, "inactive_file")
     uses = [use for file in files if (use := _use(file, group / "memory.current", cache))]
@@ -140,31 +140,31 @@ def _cache(group: Path, name: str) -> int:
     return 0
 
 
-def _cpu_v1(group: Path) -> Quota | None:
+def _cpu_v1(group: Path) -> CpuQuota | None:
     quota, period = _text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")
     if not quota or not period or int(quota) <= 0:
         return None
-    return Quota(int(quota) / int(period), str(group / "cpu.cfs_quota_us"))
+    return CpuQuota(int(quota) / int(period), str(group / "cpu.cfs_quota_us"))
 
 
-def _cpu_v2(group: Path) -> Quota | None:
+def _cpu_v2(group: Path) -> CpuQuota | None:
     quota, _, period = _text(group / "cpu.max").partition(" ")
-    return Quota(int(quota) / int(period), str(group / "cpu.max")) if quota.isdecimal() else None
+    return CpuQuota(int(quota) / int(period), str(group / "cpu.max")) if quota.isdecimal() else None
 
 
-def _pids(group: Path) -> Use | None:
+def _pids(group: Path) -> CgroupUsage | None:
     return _use(group / "pids.max", group / "pids.current")
 
 
-def _use(limit_file: Path, used_file: Path, cache: int = 0) -> Use | None:
+def _use(limit_file: Path, used_file: Path, cache: int = 0) -> CgroupUsage | None:
     limit, used = _text(limit_file), _text(used_file)
-    if not limit.isdecimal() or int(limit) >= _UNLIMITED:  # "max", or there is no such file
+    if not limit.isdecimal() or int(limit) >= _UNLIMITED:  # "max", or the file does not exist
         return None
-    return Use(int(limit), max(int(used or 0) - cache, 0), str(limit_file))
+    return CgroupUsage(int(limit), max(int(used or 0) - cache, 0), str(limit_file))
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_text().strip()
-    except OSError:  # told in the module's docstring
+    except OSError:  # no limit; see the module's docstring
         return ""

@@ -1,16 +1,16 @@
-"""The connection tracking table of a network namespace: how full it is, and what that cost.
+"""The connection tracking table of a network namespace: its size, and the losses when it is full.
 
-Two places tell, each where the module nf_conntrack is loaded:
+With the module nf_conntrack loaded, two files report on it:
 
-- net.netfilter.nf_conntrack_count and nf_conntrack_max below /proc/sys. Below /proc/sys/net everybody finds the
-  settings of his own namespace (net_ctl_header_lookup() in net/sysctl_net.c asks for that of the process that
-  opens), and /proc/<pid>/root leads to the same. But a file once opened stays with its namespace, whoever reads
-  it: so a process inside opens these, and hands them out.
-- /proc/net/stat/nf_conntrack, of the namespace of whoever's /proc/<pid>/net it is, with
-  CONFIG_NF_CONNTRACK_PROCFS: a line of counters for each core.
+- net.netfilter.nf_conntrack_count and nf_conntrack_max below /proc/sys. /proc/sys/net shows the settings of the
+  process that opens a file (net_ctl_header_lookup() in net/sysctl_net.c), even through /proc/<pid>/root. An open file
+  stays with its namespace, regardless of the reader: so a process inside the namespace opens these files and passes
+  the descriptors on.
+- /proc/<pid>/net/stat/nf_conntrack, of the namespace of that process, with CONFIG_NF_CONNTRACK_PROCFS: a line of
+  counters for each core.
 
-A table that is full makes the kernel drop what would begin a connection: nobody is told, the attempt runs into a
-time-out. Its only trace is the counter "drop" and a line in the kernel's log.
+When the table is full the kernel silently drops packets that would begin a connection, and the attempt times out. The
+only traces are the counter "drop" and a line in the kernel's log.
 
 Sources: Documentation/networking/nf_conntrack-sysctl.rst; ct_cpu_seq_show() in
 net/netfilter/nf_conntrack_standalone.c; __nf_conntrack_alloc(), early_drop() and nf_conntrack_in() in
@@ -24,17 +24,16 @@ from errno import ENOENT
 from pathlib import Path
 from typing import Final
 
-#: Counters that only ever grow and speak of a table that is full. drop: packets that found no room, and some of those
-#: that made an entry which another made as well. early_drop: entries of connections without an answer that had to
-#: go. insert_failed: entries that were there already.
+#: Counters of a full table; they never decrease. drop: packets without room for an entry, and some that lost a race to
+#: make the same entry. early_drop: unanswered entries that were evicted. insert_failed: entries that existed already.
 LOSSES: Final = ("drop", "early_drop", "insert_failed")
 _SETTINGS: Final = {name: f"/proc/sys/net/netfilter/nf_conntrack_{name}" for name in ("count", "max")}
 
 
 def parse(text: str) -> dict[str, int]:
-    """The text of /proc/net/stat/nf_conntrack: "entries" as it is, everything else summed over the cores.
+    """Parse /proc/net/stat/nf_conntrack: "entries" of the whole table, all other counters summed over the cores.
 
-    The names are those of the kernel, which has changed some over time: "searched" became "clashres".
+    Names are those of the kernel, some of which have changed: "searched" became "clashres".
 
     Raises: ValueError quoting the first line that breaks the format.
     """
@@ -49,14 +48,14 @@ def parse(text: str) -> dict[str, int]:
         except ValueError as error:
             raise ValueError(f"not one hexadecimal number for each name: {line!r}") from error
         sums = {name: sums[name] + numbers[name] for name in names}
-        entries = numbers["entries"]  # of the whole table, on every line again
+        entries = numbers["entries"]  # of the whole table, repeated on every line
     return {**sums, "entries": entries}
 
 
 def read(proc_net: Path) -> dict[str, int]:
-    """The counters below a directory such as /proc/self/net; {} where the kernel has no such file.
+    """Return the counters below a directory such as /proc/self/net; {} if the kernel has no such file.
 
-    Raises: ValueError as `parse`; OSError but ENOENT when the process is gone that names the directory.
+    Raises: ValueError, see `parse`; OSError other than ENOENT if the process that names the directory has exited.
     """
     try:
         text = (proc_net / "stat" / "nf_conntrack").read_text()
@@ -66,21 +65,21 @@ def read(proc_net: Path) -> dict[str, int]:
 
 
 def open_settings() -> dict[str, int]:
-    """Descriptors of count and max in the namespace this process is in now, {"count": 5, "max": 6}; {} without a table.
+    """Open count and max in the current namespace; return their descriptors, {"count": 5, "max": 6}.
 
-    An older kernel hides them in the namespaces of an ordinary user, and then there are none either.
+    Returns {} without a table, and on older kernels in a namespace of an ordinary user, which hide the settings there.
     """
-    found: dict[str, int] = {}
+    descriptors: dict[str, int] = {}
     for name, path in _SETTINGS.items():
         try:
-            found[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptors[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
-    return found
+    return descriptors
 
 
 def read_setting(fd: int) -> int | None:
-    """The number behind a descriptor of `open_settings`, read in whatever namespace; None once the module is gone."""
+    """Return the value behind a descriptor of `open_settings`, in any namespace; None once the module is unloaded."""
     try:
         return int(os.pread(fd, 32, 0))
     except OSError as error:

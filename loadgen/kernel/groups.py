@@ -1,8 +1,7 @@
-"""How full each destination is: the sockets of a namespace by source address, destination address and port.
+"""Group the sockets of a namespace by source address, destination address and destination port.
 
-Of the four-tuple (source address, source port, destination address, destination port) that names a
-connection (RFC 9293, 3.4.1) a group leaves open just the source port, so what a group has in use is what
-one client address has taken of its 64 K to one destination.
+Within a group only the source port distinguishes the four-tuples of connections (RFC 9293, 3.4.1), so the size of a
+group is the number of source ports that one client address uses towards one destination.
 """
 
 from __future__ import annotations
@@ -14,45 +13,45 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from loadgen.kernel.sockdiag import MAPPED, Sockets, State
+from loadgen.kernel.sockdiag import MAPPED, Sockets, TcpState
 
 _Numbers: TypeAlias = npt.NDArray[np.uint64]
 _Indexes: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SocketGroup:
     """The sockets from one source address to one destination.
 
-    An IPv4-mapped IPv6 socket counts under its IPv4 addresses: on the wire it is one of IPv4, and takes
-    the same four-tuples. Listening and unconnected sockets have the unspecified address and port 0 as destination.
+    An IPv4-mapped IPv6 socket counts under its IPv4 addresses: on the wire it is IPv4, and uses the same four-tuples.
+    Listening and unconnected sockets have the unspecified address and port 0 as destination.
 
-    states: how many there are in each state that anybody is in.
-    source_ports: how many different ones they have, TIME-WAIT included.
+    states: sockets in each state, without zeros.
+    source_ports: distinct source ports, including those in TIME-WAIT.
     """
 
     source: str
     destination: str
     destination_port: int
-    states: dict[State, int]
+    states: dict[TcpState, int]
     source_ports: int
 
     @property
     def time_wait(self) -> int:
-        """Closed, and still holding their four-tuple."""
-        return self.states.get(State.TIME_WAIT, 0)
+        """Sockets in TIME-WAIT: closed, but still holding their four-tuple."""
+        return self.states.get(TcpState.TIME_WAIT, 0)
 
     @property
     def in_use(self) -> int:
-        """All others."""
+        """Sockets in any other state."""
         return sum(self.states.values()) - self.time_wait
 
 
-def group(sockets: Sockets, limit: int | None = None) -> list[Group]:
-    """The groups of a dump, those with most sockets (of whatever state) first, then by their addresses.
+def group(sockets: Sockets, limit: int | None = None) -> list[SocketGroup]:
+    """Return the groups of a dump, largest first (sockets in any state), then by address.
 
-    The far ends of connections have a destination port each, and so a group each: where both ends are in
-    one namespace, take `outbound(sockets)`. limit: so many groups at most; it is the objects that take time.
+    Towards the clients of a server each connection has a destination port, and so a group, of its own: if both ends
+    are in one namespace, pass `outbound(sockets)`. limit: maximum groups returned; making the objects takes the time.
     """
     if not sockets.size:
         return []
@@ -63,27 +62,27 @@ def group(sockets: Sockets, limit: int | None = None) -> list[Group]:
     by_use = np.lexsort([*(column[examples] for column in reversed(columns)), -counts.sum(axis=1)])[:limit]
     source_ports = _distinct(members, sockets["source_port"], total)[by_use].tolist()
 
-    states: list[dict[State, int]] = [{} for _ in by_use]
+    states: list[dict[TcpState, int]] = [{} for _ in by_use]
     counts = counts[by_use]
     rows, numbers = counts.nonzero()
-    for row, number, many in zip(rows.tolist(), numbers.tolist(), counts[rows, numbers].tolist(), strict=True):
-        states[row][_NAMED[number]] = many
+    for row, number, size in zip(rows.tolist(), numbers.tolist(), counts[rows, numbers].tolist(), strict=True):
+        states[row][_NAMED[number]] = size
 
-    text = _Text()
+    text = _AddressText()
     chosen = zip(*(column[examples[by_use]].tolist() for column in columns), strict=True)
     return [
-        Group(text[source_high, source_low], text[high, low], port, *more)
+        SocketGroup(text[source_high, source_low], text[high, low], port, *more)
         for (source_high, source_low, high, low, port), *more in zip(chosen, states, source_ports, strict=True)
     ]
 
 
 def outbound(sockets: Sockets) -> Sockets:
-    """Those that are neither listening nor came in through a listener that is in the same dump.
+    """Return the sockets that neither listen nor were accepted by a listener of the same dump.
 
-    A connection came in when its source address and port are listened on, or its port on every address: from
-    there nobody can connect. One whose listener is closed by now, or not in the dump, passes for outbound.
+    A connection was accepted if its source address and port, or its port on every address, has a listener: no
+    connect() can use them. A connection whose listener has closed, or is not in the dump, counts as outbound.
     """
-    listening = sockets["state"] == State.LISTEN
+    listening = sockets["state"] == TcpState.LISTEN
     suspected = np.isin(sockets["source_port"], sockets["source_port"][listening], kind="table")
     suspects, listeners = sockets[suspected], listening[suspected]
     if not suspects.size:
@@ -100,11 +99,11 @@ def outbound(sockets: Sockets) -> Sockets:
 
 
 def _addresses(sockets: Sockets, name: str) -> tuple[_Numbers, _Numbers]:
-    """The upper and the lower half of these addresses, IPv4 as ::ffff:a.b.c.d, in the order of addresses."""
+    """Return the upper and lower halves of the addresses, IPv4 as ::ffff:a.b.c.d, as numbers in address order."""
     halves = np.ascontiguousarray(sockets[name]).view(">u8").astype(np.uint64)
     high, low = halves[:, 0], halves[:, 1]
     four = sockets["family"] == socket.AF_INET
-    # The kernel puts an IPv4 address into the first four bytes; mapped, it is in the last.
+    # The kernel puts an IPv4 address into the first four bytes; a mapped address has it in the last four.
     return np.where(four, 0, high), np.where(four, _MAPPED_HIGH | high >> np.uint64(32), low)
 
 
@@ -114,10 +113,10 @@ def _ports(sockets: Sockets, name: str) -> _Numbers:
 
 
 def _group_of_each(columns: list[_Numbers]) -> tuple[_Indexes, _Indexes]:
-    """The group of each row, from 0, and for each group one of its rows.
+    """Return the group number of each row, from 0, and the index of one row of each group.
 
-    Rows are compared by one hash, which sorts many times as fast as five columns. Should two groups
-    ever have the same, the columns are sorted after all.
+    Rows are compared by a hash, which sorts many times as fast as five columns. If the hashes of two groups collide,
+    the columns are sorted instead.
     """
     hashes = np.zeros(len(columns[0]), np.uint64)
     for column in columns:
@@ -131,8 +130,8 @@ def _group_of_each(columns: list[_Numbers]) -> tuple[_Indexes, _Indexes]:
 
 
 def _numbered(values: _Numbers) -> tuple[_Indexes, _Indexes]:
-    """Which of the distinct values each is, and for each of those where it stands."""
-    # What np.unique does with return_inverse, but a plain sort and a search are a fraction of its argsort.
+    """Return the number of each value among the distinct values, and the index of one value for each of them."""
+    # Like np.unique with return_inverse, but a plain sort and a search take a fraction of its argsort.
     ordered = np.sort(values)
     distinct = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
     members: _Indexes = np.searchsorted(distinct, values)
@@ -142,14 +141,14 @@ def _numbered(values: _Numbers) -> tuple[_Indexes, _Indexes]:
 
 
 def _distinct(members: _Indexes, ports: npt.NDArray[np.uint16], total: int) -> _Indexes:
-    """How many different ports each group has."""
+    """Return the number of distinct ports in each group."""
     pairs = np.sort(members << 16 | ports)
     first = np.concatenate([[True], pairs[1:] != pairs[:-1]])
     return np.bincount(pairs[first] >> 16, minlength=total)
 
 
-class _Text(dict[tuple[int, int], str]):
-    """Addresses as text, by their two halves; each is written once."""
+class _AddressText(dict[tuple[int, int], str]):
+    """Text of addresses by their two halves, made once each."""
 
     def __missing__(self, halves: tuple[int, int]) -> str:
         packed = halves[0].to_bytes(8, "big") + halves[1].to_bytes(8, "big")
@@ -159,9 +158,9 @@ class _Text(dict[tuple[int, int], str]):
         return text
 
 
-_STATES: Final = max(State) + 1
-#: Looked up in a tenth of the time that State(number) takes.
-_NAMED: Final = {int(state): state for state in State}
+_STATES: Final = max(TcpState) + 1
+#: Lookup takes a tenth of the time of TcpState(number).
+_NAMED: Final = {int(state): state for state in TcpState}
 #: ::ffff:0:0/96, the upper half of the lower eight bytes.
 _MAPPED_HIGH: Final = np.uint64(0xFFFF << 32)
 #: Odd, with its bits well mixed: 2^64 divided by the golden ratio.

@@ -1,7 +1,7 @@
-"""What this host has: the facts that a plan is made of, read where the load will run.
+"""Facts about this host that a plan depends on, read where the load will run.
 
-Run inside the lab (by the zygote), so that the settings are those of the lab's namespace and a
-source address is judged by whether it can be bound there.
+Runs inside the lab (in the zygote), so the settings are those of the lab's namespace, and a source address counts as
+present if it can be bound there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, routes, sockdiag, sysctl, tcp
+from loadgen.kernel import cgroup, route, sockdiag, sysctl, tcp
 from loadgen.model import Endpoint, PortRange, Transport
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
@@ -31,16 +31,16 @@ _LIBRARIES: Final = ("numpy", "uvloop")
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What the plan's arithmetic needs to know.
+    """Facts for the arithmetic of a plan.
 
-    cpus, memory_available_bytes: of the machine or of our control group (`loadgen.kernel.cgroup`), whichever is less.
-    descriptors: RLIMIT_NOFILE, hard. files_free: fs.file-max less what all processes have open.
-    listeners: TCP ports that somebody listens on. missing_sources: asked for, on no interface here, or, where they
-    are bound with IP_FREEBIND, not routed to this host.
-    datagram_ports: UDP ports that some socket has, on whatever address; only read where the transport is UDP.
+    cpus, memory_available_bytes: of the machine or of the control group (`loadgen.kernel.cgroup`), whichever is less.
+    descriptors: RLIMIT_NOFILE, hard. files_free: fs.file-max less the open files of all processes.
+    listeners: TCP ports with a listener. missing_sources: requested source addresses that are on no interface here,
+    or with IP_FREEBIND, not routed to this host.
+    datagram_ports: UDP ports in use on any address; read only for UDP.
     default_sources: for each target, the source address that connect() alone would use.
-    no_io_uring: why connections cannot be made by io_uring; empty where they can, or where nobody asked.
-    late_bind, port_range_option: whether the kernel has IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE.
+    no_io_uring: the reason why io_uring cannot be used; empty if it can, or was not requested.
+    late_bind, port_range_option: True if the kernel has IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE.
     """
 
     kernel: str
@@ -63,7 +63,7 @@ class HostFacts:
     no_io_uring: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for host.json, with the versions of what measured."""
+        """Plain values for host.json, with the versions of Python, loadgen and libraries."""
         return {
             **asdict(self),
             "cpu_model": _cpu_model(),
@@ -80,11 +80,11 @@ def read(
     transport: Transport = Transport.TCP,
     freebind: bool = False,
 ) -> HostFacts:
-    """The facts of the namespace this process lives in, as far as they matter to this transport.
+    """Read the facts of the current namespace that matter to this transport.
 
-    freebind: whether a source address needs no interface, only a local route.
+    freebind: a source address needs a local route only, no interface.
 
-    Raises: HostError where the kernel does not tell, and for a zone (fe80::1%eth0) that is no interface here.
+    Raises: HostError if the kernel does not report a fact, and for a zone (fe80::1%eth0) that is no interface here.
     """
     _require_zones([*sources, *(target.address for target in targets)])
     file_max, files_used = file_numbers()
@@ -111,28 +111,28 @@ def read(
 
 
 def _datagram_ports() -> tuple[int, ...]:
-    """By sock_diag(7), which knows those of every user and those that are not connected."""
+    """Return all UDP ports in use, by sock_diag(7), which lists the unconnected sockets of every user as well."""
     with sockdiag.Reader() as reader:
         sockets = reader.dump(protocol=socket.IPPROTO_UDP).sockets
     return tuple(sorted({int(port) for port in sockets["source_port"]}))
 
 
 def interface_addresses(names: Sequence[str]) -> tuple[str, ...]:
-    """The IPv4 and global IPv6 addresses of these interfaces, in the order the kernel lists them.
+    """Return the IPv4 and global IPv6 addresses of these interfaces, in the order the kernel lists them.
 
-    Raises: HostError for a name that is no interface here, or one without an address.
+    Raises: HostError for a name that is no interface here, or an interface without an address.
     """
-    from pyroute2 import IPRoute  # a third of a second to import, and only needed here
+    from pyroute2 import IPRoute  # takes a third of a second to import, and is needed only here
 
     found: list[str] = []
-    with IPRoute() as route:
+    with IPRoute() as netlink:
         for name in names:
-            indexes = route.link_lookup(ifname=name)
+            indexes = netlink.link_lookup(ifname=name)
             if not indexes:
                 raise HostError(f"there is no interface {name!r} here; `ip link` lists those that are")
             addresses = [
                 message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-                for message in route.get_addr(index=indexes[0])
+                for message in netlink.get_addr(index=indexes[0])
                 if message["scope"] != _SCOPE_LINK
             ]
             if not addresses:
@@ -143,7 +143,7 @@ def interface_addresses(names: Sequence[str]) -> tuple[str, ...]:
 
 #: rtnetlink(7), RT_SCOPE_LINK: fe80:: addresses, which mean nothing without their interface.
 _SCOPE_LINK: Final = 253
-#: Enough to name in a message; a plan with 65,536 absent addresses is not worth a longer list.
+#: Maximum missing addresses listed: enough for a message about a plan with 65,536 of them.
 _MISSING_MAX: Final = 100
 
 
@@ -156,7 +156,7 @@ def _require_zones(addresses: Sequence[str]) -> None:
 
 
 def _missing(sources: Sequence[str], *, freebind: bool) -> Iterator[str]:
-    return routes.not_local(sources) if freebind else (source for source in sources if not _can_bind(source))
+    return route.not_local(sources) if freebind else (source for source in sources if not _can_bind(source))
 
 
 def _can_bind(address: str) -> bool:
@@ -164,7 +164,7 @@ def _can_bind(address: str) -> bool:
     if sock is None:
         return False
     with sock:
-        sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)  # the address is asked about, no port
+        sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)  # test the address without taking a port
         try:
             sock.bind(Endpoint(address, 0).sockaddr)
         except OSError as error:
@@ -175,7 +175,7 @@ def _can_bind(address: str) -> bool:
 
 
 def _default_source(target: Endpoint) -> str:
-    """The source address of the route to a target; "" without a route. connect() on UDP sends nothing."""
+    """Return the source address of the route to a target; "" without a route. connect() on UDP sends no packet."""
     sock = _socket(target.address, socket.SOCK_DGRAM)
     if sock is None:
         return ""
@@ -188,7 +188,7 @@ def _default_source(target: Endpoint) -> str:
 
 
 def _socket(address: str, kind: int) -> socket.socket | None:
-    """A socket of the address's family; None where this kernel has no such family (IPv6 switched off)."""
+    """Open a socket of the address's family; return None if this kernel lacks the family (IPv6 switched off)."""
     try:
         return socket.socket(Endpoint(address, 0).family, kind)
     except OSError as error:
@@ -198,7 +198,7 @@ def _socket(address: str, kind: int) -> socket.socket | None:
 
 
 def has_option(option: int, value: int) -> bool:
-    """Whether this kernel knows an option of SOL_IP, tried on a socket that is then closed."""
+    """Return True if this kernel has this option of SOL_IP, by setting it on a temporary socket."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         try:
             sock.setsockopt(socket.SOL_IP, option, value)
@@ -210,25 +210,25 @@ def has_option(option: int, value: int) -> bool:
 
 
 def file_numbers() -> tuple[int, int]:
-    """fs.file-max and what is open now; the first column of file-nr (proc_sys_fs(5))."""
+    """Return fs.file-max and the number of open files; file-nr in proc_sys_fs(5)."""
     used, _, maximum = Path("/proc/sys/fs/file-nr").read_text().split()
     return int(maximum), int(used)
 
 
 def memory_available() -> int:
-    """Bytes of the machine's memory that programs can have without swapping; proc_meminfo(5), MemAvailable."""
+    """Return the bytes of memory that programs can use without swapping; proc_meminfo(5), MemAvailable."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def _memory(available: int, group: cgroup.Limits) -> int:
+def _memory(available: int, group: cgroup.CgroupLimits) -> int:
     return min(available, group.memory.free) if group.memory else available
 
 
-def _cpus(allowed: int, group: cgroup.Limits) -> int:
-    """Part of a processor's time is worth a process of its own: 1.5 are two, and 0.2 one."""
+def _cpus(allowed: int, group: cgroup.CgroupLimits) -> int:
+    """Return the number of usable cores; a fraction of a core counts as one: 1.5 as 2, 0.2 as 1."""
     return min(allowed, math.ceil(group.cpu.cpus)) if group.cpu else allowed
 
 

@@ -1,8 +1,8 @@
 """The protocol counters of one network namespace: /proc/net/snmp and /proc/net/netstat.
 
-Both files are pairs of lines, names above values, each led by the group: `Tcp: ActiveOpens ...` and
-`Tcp: 21 ...`. Which columns exist depends on the kernel, so they are passed on as they come, under
-the names nstat(8) and the kernel's documentation use: "Tcp.ActiveOpens", "TcpExt.TWRecycled".
+Each file has pairs of lines, names above values, both preceded by the group: `Tcp: ActiveOpens ...` and `Tcp: 21 ...`.
+The columns depend on the kernel, so all of them are passed on, under the names of nstat(8) and the kernel's
+documentation: "Tcp.ActiveOpens", "TcpExt.TWRecycled".
 
 Sources: proc_pid_net(5); net/ipv4/proc.c (the columns); Documentation/networking/snmp_counter.rst
 (what they mean); RFC 4022 for the group Tcp.
@@ -17,9 +17,9 @@ from pathlib import Path
 
 
 def parse(text: str) -> dict[str, int]:
-    """The counters in the text of either file, {"Tcp.ActiveOpens": 21}.
+    """Parse the text of either file into {"Tcp.ActiveOpens": 21}.
 
-    Nearly all only ever grow; Tcp.CurrEstab goes both ways, and Tcp.MaxConn is -1 for "no limit".
+    Most counters never decrease; Tcp.CurrEstab goes both ways, and Tcp.MaxConn is -1 for "no limit".
 
     Raises: ValueError quoting the first line that breaks the format.
     """
@@ -38,27 +38,27 @@ def parse(text: str) -> dict[str, int]:
     return counters
 
 
-@lru_cache(maxsize=64)  # the names of a kernel never change, and are most of the work
+@lru_cache(maxsize=64)  # the names of a kernel never change, and splitting them is most of the work
 def _full_names(group: str, names: str) -> tuple[str, ...]:
     return tuple(f"{group}.{name}" for name in names.split())
 
 
 def read(proc_net: Path) -> dict[str, int]:
-    """Both files below a directory such as /proc/self/net.
+    """Return the counters of both files below a directory such as /proc/self/net.
 
     /proc/net is per network namespace, and /proc/<pid>/net shows the namespace of that process
-    (network_namespaces(7), proc(5)): to see another namespace, name a process that lives in it.
+    (network_namespaces(7), proc(5)): to read another namespace, name a process that lives in it.
 
-    Raises: ValueError as `parse`; OSError when that process is gone (ENOENT, EINVAL, ESRCH).
+    Raises: ValueError, see `parse`; OSError if that process has exited (ENOENT, EINVAL, ESRCH).
     """
     return parse((proc_net / "snmp").read_text()) | parse((proc_net / "netstat").read_text())
 
 
 def delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """What changed, after - before, without the zeros.
+    """Return the changes, after - before, without zeros.
 
-    A counter that `before` lacks counts from 0: the kernel leaves out some until they move (IcmpMsg).
-    One that `after` lacks is left out.
+    A counter missing in `before` counts from 0: the kernel omits some until they move (IcmpMsg).
+    A counter missing in `after` is left out.
     """
     differences = {name: value - before.get(name, 0) for name, value in after.items()}
     return {name: difference for name, difference in differences.items() if difference}

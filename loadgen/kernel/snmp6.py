@@ -1,7 +1,7 @@
 """The IPv6 counters of one network namespace: /proc/net/snmp6.
 
-A line for each, name and number: `Udp6InDatagrams  3`. The group ends with the 6, so that the names become those
-of the IPv4 counters with a 6, "Udp6.InDatagrams" beside "Udp.InDatagrams". TCP has one set of counters for both.
+One counter per line, name and number: `Udp6InDatagrams  3`. The group ends with the digit 6, so the names become those
+of the IPv4 counters with a 6: "Udp6.InDatagrams" beside "Udp.InDatagrams". TCP has one set of counters for both.
 
 Sources: proc_pid_net(5); net/ipv6/proc.c.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def parse(text: str) -> dict[str, int]:
-    """The counters in the text, {"Udp6.InDatagrams": 3}; of a kernel's future groups too, if they end with a 6.
+    """Parse the text into {"Udp6.InDatagrams": 3}; groups of later kernels are included if they end with a 6.
 
     Raises: ValueError quoting the first line that breaks the format.
     """
@@ -28,9 +28,9 @@ def parse(text: str) -> dict[str, int]:
 
 
 def read(proc_net: Path) -> dict[str, int]:
-    """The file below a directory such as /proc/self/net; a kernel without IPv6 has none, and so no counters.
+    """Return the counters of the file below a directory such as /proc/self/net; {} on a kernel without IPv6.
 
-    Raises: ValueError as `parse`; OSError but ENOENT when the process is gone that names the directory.
+    Raises: ValueError, see `parse`; OSError other than ENOENT if the process that names the directory has exited.
     """
     try:
         text = (proc_net / "snmp6").read_text()

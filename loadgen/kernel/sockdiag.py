@@ -1,10 +1,10 @@
 """The sockets of one network namespace, read through netlink: sock_diag(7), INET_DIAG.
 
 The kernel answers with one binary message per socket. A buffer of them becomes a table in a handful of
-numpy operations, so that reading costs hardly more than what the kernel itself needs to list them.
+numpy operations, so reading takes hardly longer than the kernel needs to list them.
 
-What a dump is not: a snapshot. The kernel walks its hash tables between two reads, so a socket that
-moves meanwhile may be missing or be there twice (its `cookie` tells).
+A dump is not a snapshot. The kernel walks its hash tables between two reads, so a socket that moves meanwhile may be
+missing or listed twice (with the same `cookie`).
 
 Sources: sock_diag(7), netlink(7); linux/inet_diag.h, linux/netlink.h; net/ipv4/inet_diag.c, tcp_diag.c
 and udp_diag.c; netlink_dump() and netlink_recvmsg() in net/netlink/af_netlink.c.
@@ -28,16 +28,17 @@ import numpy as np
 import numpy.typing as npt
 
 from loadgen.errors import HostError
+from loadgen.kernel import netlink
 
 #: Rows of `SOCKET`.
 Sockets: TypeAlias = npt.NDArray[np.void]
 _Words: TypeAlias = npt.NDArray[np.uint32]
 _Offsets: TypeAlias = npt.NDArray[np.int64]
 
-#: struct inet_diag_msg (linux/inet_diag.h) as it comes. An IPv4 address is the first four bytes of its
+#: struct inet_diag_msg (linux/inet_diag.h). An IPv4 address is the first four bytes of its
 #: sixteen, the rest 0. timer: 0 none, 1 retransmission, 2 keepalive and the like, 3 TIME-WAIT, 4 zero-window
-#: probe. rqueue and wqueue are bytes; of a listener, connections that wait for accept() and its backlog.
-#: TIME-WAIT and SYN-RECEIVED belong to nobody any more or yet: their uid and inode are 0.
+#: probe. rqueue and wqueue are bytes; for a listener, the connections waiting for accept() and its backlog.
+#: TIME-WAIT and SYN-RECEIVED are not owned by a process: their uid and inode are 0.
 SOCKET: Final = np.dtype(
     [
         ("family", "u1"),
@@ -63,11 +64,11 @@ _WORD: Final = 4
 _SMALLEST: Final = _HEADER.itemsize + SOCKET.itemsize
 
 
-class State(IntEnum):
-    """include/net/tcp_states.h; a socket of UDP is ESTABLISHED when connected and else CLOSE.
+class TcpState(IntEnum):
+    """States of include/net/tcp_states.h; a UDP socket is ESTABLISHED if connected, otherwise CLOSE.
 
-    CLOSE is also what a TCP socket says that was asked for as BOUND: it has a port, and neither
-    listens nor connects. One that late-binds (IP_BIND_ADDRESS_NO_PORT) has no port yet and is not listed.
+    A TCP socket requested as BOUND is reported as CLOSE: it has a port, and neither listens nor connects. A socket
+    bound with IP_BIND_ADDRESS_NO_PORT has no port yet and is not listed.
     """
 
     ESTABLISHED = 1
@@ -82,24 +83,24 @@ class State(IntEnum):
     LISTEN = 10
     CLOSING = 11
     NEW_SYN_RECV = 12
-    """How the kernel sees a connection that a listener has yet to hear of; it is listed as SYN_RECV."""
+    """A half-open connection that its listener has not seen yet; listed as SYN_RECV."""
     BOUND = 13
-    """Only to ask with: TCP_BOUND_INACTIVE, since Linux 6.8; see `lists_bound`."""
+    """For requests only: TCP_BOUND_INACTIVE, since Linux 6.8; see `lists_bound`."""
 
 
-def mask(*states: State) -> int:
-    """The bits that ask for these states."""
+def mask(*states: TcpState) -> int:
+    """Return the bit mask that requests these states."""
     return sum(1 << state for state in set(states))
 
 
-#: Whatever is in a table of listening or connected sockets, which is all that older kernels list.
-ALL: Final = mask(*State) & ~mask(State.BOUND)
-#: Four-tuples that are taken: connected, on their way there or back, or resting in TIME-WAIT.
-TUPLES: Final = ALL & ~mask(State.LISTEN, State.CLOSE)
+#: Every socket in the kernel's tables of listening and connected sockets, which is all that older kernels list.
+ALL: Final = mask(*TcpState) & ~mask(TcpState.BOUND)
+#: Four-tuples in use: connecting, connected, closing, or in TIME-WAIT.
+TUPLES: Final = ALL & ~mask(TcpState.LISTEN, TcpState.CLOSE)
 
 
 class Extension(IntFlag):
-    """What the kernel can add to each message, at a price: bit n - 1 asks for the attribute INET_DIAG_n."""
+    """Costly attributes that the kernel adds on request: bit n - 1 asks for the attribute INET_DIAG_n."""
 
     NONE = 0
     MEMINFO = 1 << 0
@@ -111,7 +112,7 @@ class Extension(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """One answer.
+    """The sockets that the kernel listed.
 
     sockets: rows of `SOCKET`, in the order of the kernel's hash tables.
     interrupted: the kernel said that it changed its tables meanwhile (NLM_F_DUMP_INTR).
@@ -124,12 +125,12 @@ class Dump:
 
 
 class Reader:
-    """A netlink socket to ask, and a buffer to read into. For one thread at a time.
+    """Lists sockets through a netlink socket. Not thread-safe.
 
-    sock: one that `open_socket` made, perhaps by a process elsewhere; a new one without. A netlink
-    socket shows the namespace in which it was made, whoever reads it (network_namespaces(7)).
+    sock: a socket from `open_socket`, possibly of another process; default: a new one. A netlink socket shows the
+    namespace in which it was made, regardless of the reader (network_namespaces(7)).
 
-    Raises: HostError when this kernel has no such sockets.
+    Raises: HostError if this kernel has no such sockets.
     """
 
     def __init__(self, sock: socket.socket | None = None) -> None:
@@ -147,7 +148,7 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """Close the socket, also one that was given."""
+        """Close the netlink socket."""
         self._socket.close()
 
     def dump(
@@ -160,28 +161,28 @@ class Reader:
         destination_port: int = 0,
         extensions: Extension = Extension.NONE,
     ) -> Dump:
-        """The sockets in any of these states (`mask`), of TCP or UDP.
+        """List the TCP or UDP sockets in any of these states (`mask`).
 
-        source_port, destination_port: only those with this one; 0 for any. The kernel leaves the others
-        out, which costs it far less than to list them. Bound sockets of TCP are listed whatever their ports.
+        source_port, destination_port: list only sockets with this port; 0 for any. The kernel skips the others, which
+        costs far less than listing them. TCP sockets in BOUND are listed whatever their ports.
 
-        Raises: HostError with errno and remedy when the kernel refuses, or cannot list BOUND; ValueError as `parse`.
+        Raises: HostError with errno and remedy if the kernel refuses, or cannot list BOUND; ValueError, see `parse`.
         """
-        if states & mask(State.BOUND) and protocol == socket.IPPROTO_TCP and not lists_bound():
+        if states & mask(TcpState.BOUND) and protocol == socket.IPPROTO_TCP and not lists_bound():
             raise HostError(
                 "this kernel does not list bound but unconnected TCP sockets, Linux 6.8 does; leave out BOUND"
             )
-        answers = [
-            answer
+        parts = [
+            part
             for family in families
-            for answer in self._ask(family, protocol, states, source_port, destination_port, extensions)
+            for part in self._ask(family, protocol, states, source_port, destination_port, extensions)
         ]
         plain = np.dtype((np.void, SOCKET.itemsize))  # see `_records`
-        tables = [np.empty(0, plain), *(answer.sockets.view(plain) for answer in answers)]
+        tables = [np.empty(0, plain), *(part.sockets.view(plain) for part in parts)]
         return Dump(
             sockets=np.concatenate(tables).view(SOCKET),
-            interrupted=any(answer.interrupted for answer in answers),
-            attributes=tuple(found for answer in answers for found in answer.attributes),
+            interrupted=any(part.interrupted for part in parts),
+            attributes=tuple(attributes for part in parts for attributes in part.attributes),
         )
 
     def _ask(
@@ -192,16 +193,11 @@ class Reader:
         source_port: int = 0,
         destination_port: int = 0,
         extensions: Extension = Extension.NONE,
-    ) -> list[Answer]:
-        """All that the kernel answers to one struct inet_diag_req_v2, a buffer at a time."""
+    ) -> list[DumpPart]:
+        """Send one request and return the kernel's whole answer, one part per buffer."""
         sequence = next(self._sequences)
         request = struct.pack(
-            "=IHHIIBBBxI2s2s44x",  # a dump asks for no addresses and no cookie
-            _REQUEST_BYTES,
-            _SOCK_DIAG_BY_FAMILY,
-            _NLM_F_REQUEST | _NLM_F_DUMP,
-            sequence,
-            0,
+            "=BBBxI2s2s44x",  # struct inet_diag_req_v2; a dump needs no addresses and no cookie
             family,
             protocol,
             extensions,
@@ -210,21 +206,22 @@ class Reader:
             destination_port.to_bytes(2, "big"),
         )
         try:
-            self._socket.send(request)
+            flags = netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP
+            self._socket.send(netlink.message(_SOCK_DIAG_BY_FAMILY, flags, request, sequence))
         except OSError as error:
             raise _refused("send", error.errno or 0) from error
-        answers: list[Answer] = []
-        while not (answers and answers[-1].done):
-            answers.append(parse(self._view[: self._receive()], sequence, attributes=bool(extensions)))
-            if answers[-1].errno:
-                raise _refused("dump", answers[-1].errno)
-        return answers
+        parts: list[DumpPart] = []
+        while not (parts and parts[-1].done):
+            parts.append(parse(self._view[: self._receive()], sequence, attributes=bool(extensions)))
+            if parts[-1].errno:
+                raise _refused("dump", parts[-1].errno)
+        return parts
 
     def _receive(self) -> int:
-        """Fill the buffer with what is there; how many bytes.
+        """Read the available messages into the buffer; return the number of bytes.
 
-        The kernel hands over at most 32 KiB at a time and prepares the next part while we read one, so
-        nothing left to read means that the answer has ended.
+        The kernel hands over at most 32 KiB at a time and prepares the next part while one is read, so an empty
+        socket means that the answer has ended.
         """
         filled = 0
         while len(self._buffer) - filled >= _PART_MAX_BYTES:
@@ -233,21 +230,21 @@ class Reader:
             except BlockingIOError:
                 if filled:
                     break
-                if not self._poll.poll(_PATIENCE_MS):
-                    raise HostError(f"the kernel paused for {_PATIENCE_MS} ms in its list of sockets") from None
+                if not self._poll.poll(_TIMEOUT_MS):
+                    raise HostError(f"the kernel paused for {_TIMEOUT_MS} ms in its list of sockets") from None
                 continue
             except OSError as error:
                 raise _refused("recv", error.errno or 0) from error
             if not 0 < received <= len(self._buffer) - filled:
                 raise HostError(f"a netlink socket gave {received} bytes at once, there is room for {_PART_MAX_BYTES}")
-            filled += _aligned(received)
+            filled += netlink.aligned(received)
         return filled
 
 
 def open_socket() -> socket.socket:
-    """A netlink socket that lists the sockets of the namespace this process is in now, wherever it is read.
+    """Open a netlink socket that lists the sockets of the current namespace of this process, wherever it is read.
 
-    Raises: HostError when this kernel has none (CONFIG_INET_DIAG).
+    Raises: HostError if this kernel has none (CONFIG_INET_DIAG).
     """
     try:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
@@ -258,10 +255,9 @@ def open_socket() -> socket.socket:
 
 
 def send_socket(fd: int) -> None:
-    """Entry of a process in another namespace: make a socket there and send it through this Unix socket.
+    """Entry of a process in another namespace: open a netlink socket there and send it through this Unix socket.
 
-    Where none can be made the reason is sent. fd: closed afterwards. The other end takes it with `receive_socket`,
-    and gives it to a `Reader`.
+    On failure the reason is sent instead. fd: closed afterwards. The other end calls `receive_socket`.
     """
     with socket.socket(fileno=fd) as channel:
         try:
@@ -274,9 +270,9 @@ def send_socket(fd: int) -> None:
 
 
 def receive_socket(channel: socket.socket) -> socket.socket:
-    """What `send_socket` sent into the other end of this Unix socket; waits for it.
+    """Wait for the netlink socket that `send_socket` sends into the other end of this Unix socket.
 
-    Raises: HostError with the reason of a process that could make none, or when the other end closed without a word.
+    Raises: HostError with the reason that was sent instead, or if the other end closed without sending.
     """
     reason, fds, _, _ = socket.recv_fds(channel, 4096, 1, socket.MSG_CMSG_CLOEXEC)
     if not fds:
@@ -287,33 +283,33 @@ def receive_socket(channel: socket.socket) -> socket.socket:
 
 @cache
 def lists_bound() -> bool:
-    """Whether this kernel lists bound but unconnected TCP sockets (Linux 6.8, and some that took it over).
+    """Return True if this kernel lists bound but unconnected TCP sockets (Linux 6.8 and backports).
 
-    An older one says nothing to a bit it does not know, so it is tried with a socket of our own.
+    Older kernels silently ignore the bit, so the call binds a socket of its own and looks for it.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as ours, open_socket() as sock:
-        # An address that is on no interface: no port of anybody's is taken, not even for a moment.
-        ours.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound, open_socket() as sock:
+        # The address is on no interface, so no other process loses a port, not even for a moment.
+        bound.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
         try:
-            ours.bind((_NOBODYS, 0))
+            bound.bind((_TEST_NET, 0))
         except OSError as error:
             raise HostError(
-                f"cannot bind {_NOBODYS}: {error.strerror}; asking for BOUND needs one free port"
+                f"cannot bind {_TEST_NET}: {error.strerror}; asking for BOUND needs one free port"
             ) from error
-        answers = Reader(sock)._ask(socket.AF_INET, socket.IPPROTO_TCP, mask(State.BOUND))
-        return any(os.fstat(ours.fileno()).st_ino in answer.sockets["inode"] for answer in answers)
+        parts = Reader(sock)._ask(socket.AF_INET, socket.IPPROTO_TCP, mask(TcpState.BOUND))
+        return any(os.fstat(bound.fileno()).st_ino in part.sockets["inode"] for part in parts)
 
 
-def count_states(sockets: Sockets) -> dict[State, int]:
-    """How many sockets are in each state, in the order of `State`; without those that nobody is in."""
-    counts = np.bincount(sockets["state"], minlength=max(State) + 1)
-    return {state: int(counts[state]) for state in State if counts[state]}
+def count_states(sockets: Sockets) -> dict[TcpState, int]:
+    """Return the number of sockets in each state, in the order of `TcpState`, without zeros."""
+    counts = np.bincount(sockets["state"], minlength=max(TcpState) + 1)
+    return {state: int(counts[state]) for state in TcpState if counts[state]}
 
 
 def is_mapped(sockets: Sockets) -> npt.NDArray[np.bool_]:
-    """Which are IPv6 sockets that speak IPv4: their destination (a listener's source) is ::ffff:a.b.c.d.
+    """Return a mask of IPv6 sockets that carry IPv4: their destination (a listener's source) is ::ffff:a.b.c.d.
 
-    A listener on :: takes IPv4 too, unless IPV6_V6ONLY, and is not counted here (ipv6(7)).
+    A listener on :: accepts IPv4 too, unless IPV6_V6ONLY is set, but is not included (ipv6(7)).
     """
     six = sockets["family"] == socket.AF_INET6
     mapped: npt.NDArray[np.bool_] = six & (
@@ -324,8 +320,8 @@ def is_mapped(sockets: Sockets) -> npt.NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The messages of one buffer. errno: what the kernel refused with; 0: it did not."""
+class DumpPart:
+    """The messages of one buffer. errno: the error that the kernel returned, or 0."""
 
     sockets: Sockets
     done: bool
@@ -334,33 +330,33 @@ class Answer:
     attributes: tuple[dict[int, bytes], ...] = ()
 
 
-def parse(buffer: bytes | bytearray | memoryview, sequence: int, *, attributes: bool = False) -> Answer:
-    """The messages in a buffer that begins with one; those of another sequence number are passed over.
+def parse(buffer: bytes | bytearray | memoryview, sequence: int, *, attributes: bool = False) -> DumpPart:
+    """Parse a buffer of messages; skip those with another sequence number.
 
-    The length is a multiple of 4, as is the place of every message (NLMSG_ALIGN).
+    The buffer's length is a multiple of 4, as is the offset of every message (NLMSG_ALIGN).
 
-    Raises: ValueError at a message whose length cannot be.
+    Raises: ValueError if the length of a message is impossible.
     """
     words: _Words = np.frombuffer(buffer, np.uint32)
     starts = _starts(words, sequence)
     headers = _records(words, _HEADER, starts)
-    ours = headers["sequence"] == sequence
-    if not ours.all():
-        starts, headers = starts[ours], headers[ours]
+    wanted = headers["sequence"] == sequence
+    if not wanted.all():
+        starts, headers = starts[wanted], headers[wanted]
     listed = headers["type"] == _SOCK_DIAG_BY_FAMILY
-    done, refused = headers["type"] == _NLMSG_DONE, headers["type"] == _NLMSG_ERROR
+    done, refused = headers["type"] == netlink.NLMSG_DONE, headers["type"] == netlink.NLMSG_ERROR
     too_short = headers["length"] < np.where(listed, _SMALLEST, np.where(done | refused, _HEADER.itemsize + _WORD, 0))
     if too_short.any():
-        raise ValueError(f"a message of {headers['length'][too_short][0]} bytes is too short for what it is")
+        raise ValueError(f"a message of {headers['length'][too_short][0]} bytes is too short for its type")
     # Both begin with an int: 0, or -errno.
     errors = -words[starts[done | refused] + _HEADER.itemsize // _WORD].astype(np.int32)
-    return Answer(
+    return DumpPart(
         sockets=_records(words, SOCKET, starts[listed] + _HEADER.itemsize // _WORD),
         done=bool(done.any()),
-        interrupted=bool((headers["flags"] & _NLM_F_DUMP_INTR).any()),
+        interrupted=bool((headers["flags"] & netlink.NLM_F_DUMP_INTR).any()),
         errno=int(errors.max(initial=0)),
         attributes=tuple(
-            _attributes(buffer, start * _WORD + _SMALLEST, start * _WORD + length)
+            netlink.attributes(buffer, start * _WORD + _SMALLEST, start * _WORD + length)
             for start, length in zip(starts[listed].tolist(), headers["length"][listed].tolist(), strict=True)
         )
         if attributes
@@ -369,12 +365,12 @@ def parse(buffer: bytes | bytearray | memoryview, sequence: int, *, attributes: 
 
 
 def _starts(words: _Words, sequence: int) -> _Offsets:
-    """Where the messages begin, in words.
+    """Return the offsets of the messages, in words.
 
-    Their lengths differ, so each would have to be read to find the next. But all carry one sequence number:
-    wherever that stands a message may begin, and if each of these ends where the next begins, from the first
-    word to the last, then these are the messages and there can be no others. If not (the number is also
-    somebody's inode, or there is a message of another sequence), they are walked one by one.
+    Message lengths differ, so finding the next message would mean reading each one. But all carry one sequence
+    number: a message may begin wherever that number stands, and if each of these candidates ends where the next
+    begins, from the first word to the last, they are exactly the messages. Otherwise (an inode equals the number, or
+    a message has another sequence) the messages are walked one by one.
     """
     starts: _Offsets = np.flatnonzero(words == sequence) - 2
     if starts.size and starts[0] == 0:
@@ -386,42 +382,26 @@ def _starts(words: _Words, sequence: int) -> _Offsets:
 
 
 def _walk(words: _Words) -> _Offsets:
-    lengths = words.data  # a memoryview: its items are plain numbers, four times as fast as those of an array
+    lengths = words.data  # a memoryview yields plain integers, four times as fast as an array
     starts, at, end = [], 0, words.size
     while at < end:
         length = lengths[at]
-        if length < _HEADER.itemsize or at + _aligned(length) // _WORD > end:
+        if length < _HEADER.itemsize or at + netlink.aligned(length) // _WORD > end:
             raise ValueError(f"a message of {length} bytes at byte {at * _WORD} of {end * _WORD}")
         starts.append(at)
-        at += _aligned(length) // _WORD
+        at += netlink.aligned(length) // _WORD
     return np.array(starts, np.int64)
 
 
 def _records(words: _Words, dtype: np.dtype[np.void], places: _Offsets) -> Sockets:
-    """Copies of the records of this type that begin at these words."""
+    """Return copies of the records of this type that begin at these words."""
     if not places.size:
         return np.empty(0, dtype)
-    # As if one began at every word. The wanted ones are picked as plain bytes: numpy copies these as they are,
-    # but a record field by field, which takes twenty times as long.
+    # View the buffer as if a record began at every word, and select the wanted ones as plain bytes: numpy copies
+    # bytes as they are, but a record field by field, which takes twenty times as long.
     plain = np.dtype((np.void, dtype.itemsize))
     everywhere: Sockets = np.ndarray((words.size - dtype.itemsize // _WORD + 1,), plain, words, 0, (_WORD,))
     return everywhere[places].view(dtype)
-
-
-def _attributes(buffer: bytes | bytearray | memoryview, at: int, end: int) -> dict[int, bytes]:
-    """The payloads of the attributes (struct nlattr) in this part of a buffer, by their types."""
-    found: dict[int, bytes] = {}
-    while at < end:
-        length, kind = struct.unpack_from("=HH", buffer, at)
-        if length < 4 or at + length > end:
-            raise ValueError(f"an attribute of {length} bytes where {end - at} are left")
-        found[kind] = bytes(buffer[at + 4 : at + length])
-        at += _aligned(length)
-    return found
-
-
-def _aligned(length: int) -> int:
-    return length + -length % _WORD
 
 
 def _refused(what: str, number: int) -> HostError:
@@ -433,30 +413,23 @@ def _refused(what: str, number: int) -> HostError:
 _REMEDIES: Final = {
     ENOENT: "modprobe tcp_diag, udp_diag (CONFIG_INET_TCP_DIAG, CONFIG_INET_UDP_DIAG)",
     EPROTONOSUPPORT: "modprobe inet_diag (CONFIG_INET_DIAG)",
-    EBUSY: "another reader of the same socket is not done; give each one of its own",
+    EBUSY: "another reader of the same socket is not finished; use one socket per reader",
     ENOBUFS: "the kernel is out of memory for its answer; try again",
 }
 
 #: linux/netlink.h, linux/sock_diag.h, linux/in.h
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
-_NLM_F_REQUEST: Final = 0x1
-_NLM_F_DUMP_INTR: Final = 0x10
-_NLM_F_DUMP: Final = 0x300
-_NLMSG_ERROR: Final = 2
-_NLMSG_DONE: Final = 3
 _IP_FREEBIND: Final = 15
-#: struct nlmsghdr and struct inet_diag_req_v2.
-_REQUEST_BYTES: Final = 16 + 56
 
 #: TEST-NET-1 (RFC 5737).
-_NOBODYS: Final = "192.0.2.1"
+_TEST_NET: Final = "192.0.2.1"
 #: ::ffff:0:0/96 (RFC 4291, 2.5.5.2).
 MAPPED: Final = bytes(10) + b"\xff\xff"
-#: A number that counts and inodes hardly reach; see `_starts`.
+#: A number that byte counts and inodes hardly reach; see `_starts`.
 _FIRST_SEQUENCE: Final = 0x5D1A6000
 _BUFFER_BYTES: Final = 1 << 20
-#: netlink_recvmsg() sees to it that a part has at most 32 KiB.
+#: netlink_recvmsg() limits a part to 32 KiB.
 _PART_MAX_BYTES: Final = 64 * 1024
-#: The kernel answers at once; this is for one that never does.
-_PATIENCE_MS: Final = 10_000
+#: The kernel answers at once; the time-out guards against a kernel that never does.
+_TIMEOUT_MS: Final = 10_000

@@ -1,13 +1,13 @@
-"""How many sockets there are: /proc/net/sockstat and sockstat6, as {"tcp_inuse": 4, "tcp6_inuse": 1}.
+"""Socket counts: /proc/net/sockstat and sockstat6, as {"tcp_inuse": 4, "tcp6_inuse": 1}.
 
-Not all of it belongs to the network namespace one reads it in:
+Not all of these belong to the network namespace in which they are read:
 
 - per namespace: `tcp_inuse`, `tcp6_inuse` (connected, connecting or listening) and `tcp_tw`, which
   counts TIME-WAIT of IPv4 and IPv6 together;
-- of the whole machine: `tcp_alloc` (every TCP socket, also one just created), `tcp_orphan` (closed
+- of the whole machine: `tcp_alloc` (every TCP socket, including unconnected ones), `tcp_orphan` (closed
   by their process, not yet by TCP) and `tcp_mem` (pages, to be compared with net.ipv4.tcp_mem).
 
-So `tcp_alloc` of an empty namespace may well be 40,000, and says nothing about it.
+So `tcp_alloc` can be 40,000 in an empty namespace.
 
 Sources: proc_pid_net(5); sockstat_seq_show() in net/ipv4/proc.c and net/ipv6/proc.c.
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 
 
 def parse(text: str) -> dict[str, int]:
-    """The numbers in the text of either file; "TCP: inuse 4 tw 2" is {"tcp_inuse": 4, "tcp_tw": 2}.
+    """Parse the text of either file; "TCP: inuse 4 tw 2" becomes {"tcp_inuse": 4, "tcp_tw": 2}.
 
-    Unknown protocols and fields are passed on.
+    Unknown protocols and fields are included.
 
     Raises: ValueError quoting the first line that breaks the format.
     """
@@ -34,16 +34,16 @@ def parse(text: str) -> dict[str, int]:
             pairs = zip(fields[::2], map(int, fields[1::2]), strict=True)
             numbers.update({f"{protocol.lower()}_{name}": value for name, value in pairs})
         except ValueError as error:
-            raise ValueError(f"not names and whole numbers by turns: {line!r}") from error
+            raise ValueError(f"not alternating names and whole numbers: {line!r}") from error
     return numbers
 
 
 def read(proc_net: Path) -> dict[str, int]:
-    """Both files below /proc/self/net, or /proc/<pid>/net for the namespace which that process is in.
+    """Return the counts of both files below /proc/self/net, or /proc/<pid>/net for the namespace of that process.
 
     sockstat6 does not exist on a kernel without IPv6; its numbers are then missing, not 0.
 
-    Raises: ValueError as `parse`; OSError when that process is gone.
+    Raises: ValueError, see `parse`; OSError if that process has exited.
     """
     numbers = parse((proc_net / "sockstat").read_text())
     try:

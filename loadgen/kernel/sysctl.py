@@ -1,7 +1,7 @@
 """Kernel settings under /proc/sys, by their dotted names: "net.ipv4.tcp_tw_reuse".
 
-Most of net.* exists once per network namespace, and /proc/sys/net always shows that of the process
-which opens it, not of a process named in the path: to read or set those of a lab, be inside it.
+Most of net.* exists once per network namespace, and /proc/sys/net always shows the namespace of the process that opens
+a file, even through another process's root: to read or set the settings of a lab, be inside it.
 
 Values are text with single spaces, "32768 60999", where the kernel prints tabs.
 
@@ -24,26 +24,26 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_:@-]+(\.[A-Za-z0-9_:@-]+)+")
 _PORT_RANGE: Final = "net.ipv4.ip_local_port_range"
 _RESERVED_PORTS: Final = "net.ipv4.ip_local_reserved_ports"
 
-#: What a run writes down about its host, because another value can give another result.
+#: Settings recorded with every run, because they can change its result.
 RELEVANT: Final = (
-    # which source ports there are, and who may share them
+    # source ports, and sharing of them
     _PORT_RANGE,
     _RESERVED_PORTS,
     "net.ipv4.ip_unprivileged_port_start",
     "net.ipv4.ip_autobind_reuse",
     "net.ipv4.ip_nonlocal_bind",
     "net.ipv6.ip_nonlocal_bind",
-    # how long a four-tuple stays taken
+    # how long a four-tuple stays in use
     "net.ipv4.tcp_tw_reuse",
     "net.ipv4.tcp_tw_reuse_delay",
     "net.ipv4.tcp_timestamps",
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_max_tw_buckets",
     "net.ipv4.tcp_rfc1337",
-    # how long a connect() tries
+    # how long connect() tries
     "net.ipv4.tcp_syn_retries",
     "net.ipv4.tcp_syn_linear_timeouts",
-    # what the listening side takes
+    # the listening side
     "net.ipv4.tcp_synack_retries",
     "net.ipv4.tcp_max_syn_backlog",
     "net.ipv4.tcp_syncookies",
@@ -68,17 +68,17 @@ RELEVANT: Final = (
 
 
 def _path(name: str, root: Path) -> Path:
-    # A name may come from a scenario, so it must not lead out of the tree: no slash, no empty part,
-    # and therefore no "..".
+    # A name may come from a scenario, so it must not lead out of the tree: it has no slash and no empty part, and
+    # therefore no "..".
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no sysctl; give a dotted name such as net.ipv4.tcp_tw_reuse")
+        raise UsageError(f"{name!r} is not a sysctl; give a dotted name such as net.ipv4.tcp_tw_reuse")
     return root.joinpath(*name.split("."))
 
 
 def read(name: str, *, root: Path = _ROOT) -> str | None:
-    """The value, whitespace normalised; None where this kernel (or namespace) has no such setting.
+    """Return the value with single spaces; None if this kernel (or namespace) lacks the setting.
 
-    Raises: HostError when it is there but cannot be read; UsageError when it is no dotted name.
+    Raises: HostError if it exists but cannot be read; UsageError if the name is not a dotted name.
     """
     path = _path(name, root)
     try:
@@ -90,64 +90,64 @@ def read(name: str, *, root: Path = _ROOT) -> str | None:
 
 
 def write(name: str, value: str, *, root: Path = _ROOT) -> None:
-    """Set a value and read it back: the kernel accepts some values and then keeps another one.
+    """Set a value and read it back: the kernel accepts some values and then keeps a different one.
 
-    Raises: HostError naming setting, value and reason when it is refused or comes back different;
-        UsageError when the name is no dotted name.
+    Raises: HostError naming setting, value and reason if the kernel refuses or changes it;
+        UsageError if the name is not a dotted name.
     """
     path = _path(name, root)
     wanted = " ".join(value.split())
     try:
-        # Not open(path, "w"): a missing setting must be an error in a test's directory as well.
+        # Not open(path, "w"), which would create a missing setting in the directory of a test.
         descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
         try:
-            os.write(descriptor, f"{wanted}\n".encode())  # a sysctl is set by one write()
+            os.write(descriptor, f"{wanted}\n".encode())  # a sysctl is set by a single write()
         finally:
             os.close(descriptor)
     except OSError as error:
         raise HostError(f"cannot set sysctl {name} to {wanted!r}: {error.strerror}") from error
-    found = read(name, root=root)
-    if found is None or not _same(name, wanted, found):
-        raise HostError(f"cannot set sysctl {name} to {wanted!r}: the kernel made it {found!r}")
+    actual = read(name, root=root)
+    if actual is None or not _same(name, wanted, actual):
+        raise HostError(f"cannot set sysctl {name} to {wanted!r}: the kernel made it {actual!r}")
 
 
-def _same(name: str, wanted: str, found: str) -> bool:
-    if wanted == found:
+def _same(name: str, wanted: str, actual: str) -> bool:
+    if wanted == actual:
         return True
     if name != _RESERVED_PORTS:
         return False
     try:
-        return parse_ports(wanted) == parse_ports(found)  # the kernel sorts and joins: 8081,8080 is 8080-8081
+        return parse_ports(wanted) == parse_ports(actual)  # the kernel sorts and joins: 8081,8080 is 8080-8081
     except ValueError:
         return False
 
 
 def read_all(names: Iterable[str] = RELEVANT, *, root: Path = _ROOT) -> dict[str, str]:
-    """The values of all these settings, in their order, without those that are absent here.
+    """Return the values of these settings, in their order, without those that do not exist here.
 
-    Raises: HostError, UsageError as `read`.
+    Raises: HostError, UsageError, see `read`.
     """
     values = ((name, read(name, root=root)) for name in names)
     return {name: value for name, value in values if value is not None}
 
 
 def port_range(*, root: Path = _ROOT) -> PortRange:
-    """Where the kernel takes automatic source ports from, ip_local_port_range (IPv6 uses it too).
+    """Return the range of automatic source ports, ip_local_port_range (used for IPv6 too).
 
-    Raises: HostError when it is absent or makes no range of ports.
+    Raises: HostError if the setting is absent or not a port range.
     """
     text = read(_PORT_RANGE, root=root)
     try:
         low, high = (text or "").split()
         return PortRange(int(low), int(high))
     except ValueError as error:
-        raise HostError(f"sysctl {_PORT_RANGE} is {text!r}, which is no range of ports") from error
+        raise HostError(f"sysctl {_PORT_RANGE} is {text!r}, which is not a port range") from error
 
 
 def reserved_ports(*, root: Path = _ROOT) -> tuple[int, ...]:
-    """The ports that automatic choice leaves out, rising; an explicit bind() may still take them.
+    """Return the ports that automatic choice skips, in rising order; an explicit bind() may still use them.
 
-    Raises: HostError when the setting is no list of ports; without the setting there are none.
+    Raises: HostError if the setting is not a list of ports; without the setting the result is empty.
     """
     text = read(_RESERVED_PORTS, root=root)
     try:
@@ -157,9 +157,9 @@ def reserved_ports(*, root: Path = _ROOT) -> tuple[int, ...]:
 
 
 def parse_ports(text: str) -> tuple[int, ...]:
-    """The ports in a list such as "8080,9000-9010", rising and each once; none in an empty text.
+    """Return the ports of a list such as "8080,9000-9010", rising and without duplicates.
 
-    Raises: ValueError quoting the part that is no port from 0 to 65535 and no range of them.
+    Raises: ValueError quoting the part that is neither a port (0 to 65535) nor a range.
     """
     ports: set[int] = set()
     for part in text.split(",") if text.strip() else ():

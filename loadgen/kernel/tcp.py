@@ -1,9 +1,8 @@
-"""Which TCP ports are being listened on: /proc/net/tcp and /proc/net/tcp6.
+"""TCP ports with a listener: /proc/net/tcp and /proc/net/tcp6.
 
-The kernel writes one line of some 150 characters per socket, with everything hexadecimal. That is
-fine to find the listeners of a host before a run; to count or to walk the sockets of a run use
-INET_DIAG (sock_diag(7)), which filters in the kernel and also knows bound but unconnected
-sockets: those do not appear here at all.
+The kernel writes one line of some 150 characters per socket, all numbers hexadecimal. That is good enough to find the
+listeners of a host before a run; to count or list the sockets of a run use INET_DIAG (sock_diag(7)), which filters in
+the kernel and also knows bound but unconnected sockets, which do not appear here.
 
 Sources: proc_pid_net(5); Documentation/networking/proc_net_tcp.rst; get_tcp4_sock() in
 net/ipv4/tcp_ipv4.c; the states in include/net/tcp_states.h.
@@ -18,7 +17,7 @@ _TCP_LISTEN: Final = "0A"
 
 
 def parse(text: str) -> set[int]:
-    """The local ports of the listening sockets in the text of either file, on whatever address.
+    """Return the local ports of the listening sockets in the text of either file, on any address.
 
     Raises: ValueError quoting the first line that breaks the format.
     """
@@ -38,10 +37,10 @@ def parse(text: str) -> set[int]:
 
 
 def listeners(proc_net: Path) -> set[int]:
-    """The ports with a listener, IPv4 or IPv6, in the namespace of /proc/self/net or /proc/<pid>/net.
+    """Return the ports with a listener, IPv4 or IPv6, in the namespace of /proc/self/net or /proc/<pid>/net.
 
-    Raises: ValueError as `parse`; OSError when that process is gone. A kernel without IPv6 has no
-        tcp6, which is no error.
+    Raises: ValueError, see `parse`; OSError if that process has exited. A missing tcp6 (a kernel without IPv6) is not
+        an error.
     """
     ports = parse((proc_net / "tcp").read_text())
     try:

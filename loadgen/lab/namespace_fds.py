@@ -20,7 +20,7 @@ from typing import Final
 
 from loadgen.errors import HostError
 from loadgen.kernel import conntrack, snmp, sockdiag
-from loadgen.kernel.sockdiag import ALL, Reader, State, count_states, mask
+from loadgen.kernel.sockdiag import ALL, Reader, TcpState, count_states, mask
 from loadgen.lab import namespace
 from loadgen.processes.zygote_client import Zygote
 
@@ -28,7 +28,7 @@ from loadgen.processes.zygote_client import Zygote
 _PATIENCE_S: Final = 10.0
 _FDS_MAX: Final = 8
 #: Held connections are nearly all of the sockets there are, and their number is had for nothing.
-_LISTED: Final = ALL & ~mask(State.ESTABLISHED)
+_LISTED: Final = ALL & ~mask(TcpState.ESTABLISHED)
 
 
 class Window:
@@ -54,8 +54,8 @@ class Window:
             raise self._reader
         counts = count_states(self._reader.dump(_LISTED).sockets)
         current = snmp.parse((proc_net / "snmp").read_text())["Tcp.CurrEstab"]
-        counts[State.ESTABLISHED] = max(current - counts.get(State.CLOSE_WAIT, 0), 0)
-        return {state.name.lower(): counts[state] for state in State if counts.get(state)}
+        counts[TcpState.ESTABLISHED] = max(current - counts.get(TcpState.CLOSE_WAIT, 0), 0)
+        return {state.name.lower(): counts[state] for state in TcpState if counts.get(state)}
 
     def conntrack(self) -> dict[str, int]:
         """The entries in its connection tracking table and the most there may be, {"count": 0, "max": 262144}.

@@ -6,7 +6,7 @@ or its bytes are sent back. Then the sink's side keeps TIME-WAIT.
 Targets with a behaviour of their own (HTTP, TLS, delays, resets, ...) are served by `loadgen.sink.behaviour`.
 
 Several processes share each address with SO_REUSEPORT, because the descriptors of one process are limited; the
-kernel spreads connections over them by a hash of the four-tuple. State is plain integers and one epoll object, as in
+kernel spreads connections over them by a hash of the four-tuple. TcpState is plain integers and one epoll object, as in
 the connector: a held connection is a bare descriptor.
 """
 

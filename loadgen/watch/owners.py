@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loadgen.errors import HostError
-from loadgen.kernel.groups import Group, group
+from loadgen.kernel.groups import SocketGroup, group
 from loadgen.kernel.sockdiag import Sockets
 
 _PROC: Final = Path("/proc")
@@ -193,10 +193,10 @@ def _owned(owners: Sequence[Owner], unknown: int, holdings: Holdings) -> Owned:
     return Owned(ordered, unknown, holdings.why_unknown if unknown else "")
 
 
-def key_of(found: Group) -> Key:
+def key_of(found: SocketGroup) -> Key:
     """What a group is known by."""
     return found.source, found.destination, found.destination_port
 
 
-def _size(found: Group) -> int:
+def _size(found: SocketGroup) -> int:
     return sum(found.states.values())

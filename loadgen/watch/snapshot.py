@@ -17,8 +17,8 @@ import numpy as np
 from loadgen.clock import wall_clock
 from loadgen.errors import HostError
 from loadgen.kernel import snmp, sysctl
-from loadgen.kernel.groups import Group, group, outbound
-from loadgen.kernel.sockdiag import TUPLES, Reader, Sockets, State, count_states, lists_bound, mask
+from loadgen.kernel.groups import SocketGroup, group, outbound
+from loadgen.kernel.sockdiag import TUPLES, Reader, Sockets, TcpState, count_states, lists_bound, mask
 from loadgen.model import PortRange
 from loadgen.watch import owners
 from loadgen.watch.filters import Ends
@@ -59,7 +59,7 @@ class Filling:
     source: str
     destination: str
     destination_port: int
-    states: dict[State, int]
+    states: dict[TcpState, int]
     room: Room
     reused: bool
     growth_per_s: float | None
@@ -69,7 +69,7 @@ class Filling:
     @property
     def time_wait(self) -> int:
         """Closed, and still holding their four-tuple."""
-        return self.states.get(State.TIME_WAIT, 0)
+        return self.states.get(TcpState.TIME_WAIT, 0)
 
     @property
     def in_use(self) -> int:
@@ -110,8 +110,8 @@ class Look:
     bound_unknown: str
     groups: tuple[Filling, ...]
     group_count: int
-    inbound: tuple[Group, ...]
-    states: dict[State, int]
+    inbound: tuple[SocketGroup, ...]
+    states: dict[TcpState, int]
     counters: dict[str, int]
     interrupted: bool
 
@@ -150,10 +150,10 @@ class Watcher:
     def look(self) -> Look:
         """One look. Raises: HostError as Reader.dump(), for a setting that cannot be read, or when `pid` is gone."""
         now = self._clock()
-        dump = self._reader.dump(TUPLES | mask(State.LISTEN))
+        dump = self._reader.dump(TUPLES | mask(TcpState.LISTEN))
         sockets, going_out = dump.sockets, outbound(dump.sockets)
         ports, reserved = sysctl.port_range(), sysctl.reserved_ports()
-        listening = set(sockets["source_port"][sockets["state"] == State.LISTEN].tolist())
+        listening = set(sockets["source_port"][sockets["state"] == TcpState.LISTEN].tolist())
         self._rare.refresh(going_out, Space.of(ports, reserved, ()).offered)
         bound = self._rare.bound
         space = Space.of(ports, reserved, listening.union(bound.ports if bound else ()))
@@ -179,7 +179,7 @@ class Watcher:
             interrupted=dump.interrupted,
         )
 
-    def _rooms(self, sockets: Sockets, space: Space, own: Inodes | None) -> list[tuple[Group, Room]]:
+    def _rooms(self, sockets: Sockets, space: Space, own: Inodes | None) -> list[tuple[SocketGroup, Room]]:
         """The wanted groups with their room, the fullest first."""
         used = _ports_used(sockets[space.offered[sockets["source_port"]]])
         blocked = _ports_used(sockets[space.blocked[sockets["source_port"]]])
@@ -189,16 +189,16 @@ class Watcher:
         ]
         return sorted(rooms, key=lambda pair: (-pair[1].share, -pair[1].used, key_of(pair[0])))
 
-    def _wanted(self, sockets: Sockets, own: Inodes | None) -> list[Group]:
+    def _wanted(self, sockets: Sockets, own: Inodes | None) -> list[SocketGroup]:
         """The groups that were asked for. own: the sockets of the process that was asked for."""
         if own is None:
             return [found for found in group(sockets) if self._ends.include(*key_of(found))]
         its = np.isin(sockets["inode"], own)
         keys = {key_of(found) for found in group(sockets[its])}
-        found_all = group(sockets[its | (sockets["state"] == State.TIME_WAIT)])
+        found_all = group(sockets[its | (sockets["state"] == TcpState.TIME_WAIT)])
         return [found for found in found_all if key_of(found) in keys and self._ends.include(*key_of(found))]
 
-    def _filling(self, found: Group, room: Room, reuse: Reuse) -> Filling:
+    def _filling(self, found: SocketGroup, room: Room, reuse: Reuse) -> Filling:
         reused = reuse.applies(found.source, found.destination)
         # These do not stand in the way, so their coming and going is no growth.
         resting = min(found.time_wait, room.used) if reused else 0
@@ -249,7 +249,7 @@ class _Rare:
     def _bound(self, holdings: Holdings, offered: Ports) -> Bound:
         if not lists_bound():
             raise HostError("this kernel does not list bound, unconnected sockets; Linux 6.8 does")
-        found = self._reader.dump(mask(State.BOUND)).sockets
+        found = self._reader.dump(mask(TcpState.BOUND)).sockets
         blocking = found[offered[found["source_port"]]]
         ports = tuple(np.unique(blocking["source_port"]).tolist())
         return Bound(blocking.size, ports, owners.of_all(blocking, holdings))
@@ -350,7 +350,7 @@ def _owned_json(owned: Owned) -> dict[str, Any]:
     }
 
 
-def _named(states: Mapping[State, int]) -> dict[str, int]:
+def _named(states: Mapping[TcpState, int]) -> dict[str, int]:
     return {state.name: count for state, count in states.items()}
 
 
@@ -360,7 +360,7 @@ def _ports_used(sockets: Sockets) -> dict[Key, int]:
 
 def _came_in(sockets: Sockets, going_out: Sockets) -> Sockets:
     """The connections that came in, seen from their other end: source is the client."""
-    rest = sockets[~np.isin(sockets["cookie"], going_out["cookie"]) & (sockets["state"] != State.LISTEN)]
+    rest = sockets[~np.isin(sockets["cookie"], going_out["cookie"]) & (sockets["state"] != TcpState.LISTEN)]
     seen: Sockets = rest.copy()
     for one, other in (("source", "destination"), ("destination", "source")):
         seen[one], seen[f"{one}_port"] = rest[other], rest[f"{other}_port"]

@@ -13,7 +13,7 @@ import pytest
 from loadgen import scenario as scenarios
 from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.errors import HostError, UsageError
-from loadgen.kernel import host, routes, sysctl
+from loadgen.kernel import host, route, sysctl
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
 from loadgen.results.block import PairColumn
 
@@ -100,9 +100,9 @@ def test_the_kernel_says_which_addresses_are_local_by_a_route() -> None:
     route_prefix()
     add_route("local", "10.9.0.0/16")
     asked = ["127.0.0.1", "::1", f"{PREFIX}1", f"{PREFIX}ffff:1", "10.9.255.1", "fd00:78::1", "10.8.0.1"]
-    assert list(routes.not_local(asked)) == ["fd00:78::1", "10.8.0.1"]
+    assert list(route.not_local(asked)) == ["fd00:78::1", "10.8.0.1"]
     many = [f"10.{8 + n % 2}.{n >> 8}.{n & 255}" for n in range(1000)]
-    assert list(routes.not_local(many)) == many[::2]
+    assert list(route.not_local(many)) == many[::2]
 
 
 def test_a_routed_prefix_can_be_bound_with_freebind_alone() -> None:

@@ -87,7 +87,7 @@ def test_a_call_runs_in_the_zygote_and_returns_its_value(run: Run) -> None:
     ("entry", "args", "kind", "text"),
     [
         ("loadgen.kernel.sysctl:write", ("net.ipv4.nope", "1"), HostError, "cannot set sysctl net.ipv4.nope"),
-        ("loadgen.kernel.sysctl:read", ("a/b",), UsageError, "'a/b' is no sysctl"),
+        ("loadgen.kernel.sysctl:read", ("a/b",), UsageError, "'a/b' is not a sysctl"),
         ("loadgen.arrivals:due_ns", ((), 1), ScenarioError, "0 of 1 connections due"),
         ("loadgen.arrivals:port_slices", (PortRange(1, 2), 3), CapacityError, "need 3, have 2"),
     ],

@@ -14,18 +14,18 @@ import pytest
 
 from loadgen.errors import HostError
 from loadgen.kernel import groups, sockdiag
-from loadgen.kernel.sockdiag import ALL, Extension, Reader, Sockets, State, mask
+from loadgen.kernel.sockdiag import ALL, Extension, Reader, Sockets, TcpState, mask
 from loadgen.lab import namespace
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT
 
 from .support import PATIENCE_S, child, in_child, until
 from .test_namespace import become_ordinary
 
-#: State, source and destination of a socket; "" where it has none.
-Line = tuple[State, str, str]
+#: TcpState, source and destination of a socket; "" where it has none.
+Line = tuple[TcpState, str, str]
 Make = Callable[..., socket.socket]
 V4, V6 = socket.AF_INET, socket.AF_INET6
-EVERYTHING: Final = ALL | mask(State.BOUND)
+EVERYTHING: Final = ALL | mask(TcpState.BOUND)
 
 pytestmark = pytest.mark.lab("40000 40999")
 
@@ -50,7 +50,7 @@ def reader(keep: ExitStack) -> Reader:
     return keep.enter_context(Reader())
 
 
-def line(sock: socket.socket, state: State) -> Line:
+def line(sock: socket.socket, state: TcpState) -> Line:
     """What is to be listed of a socket that we have."""
     try:
         peer = written(*sock.getpeername()[:2])
@@ -61,7 +61,7 @@ def line(sock: socket.socket, state: State) -> Line:
 
 def lines(sockets: Sockets) -> Counter[Line]:
     """What is listed."""
-    return Counter((State(row["state"]), end(row, "source"), end(row, "destination")) for row in sockets)
+    return Counter((TcpState(row["state"]), end(row, "source"), end(row, "destination")) for row in sockets)
 
 
 def end(row: Any, name: str) -> str:
@@ -105,16 +105,16 @@ def test_every_state_of_a_connection(
         keep.callback(accepted.close)
     half_closed, closed = pairs[1], pairs[2]
     half_closed[0].shutdown(socket.SHUT_WR)
-    resting = line(closed[0], State.TIME_WAIT)
+    resting = line(closed[0], TcpState.TIME_WAIT)
     closed[0].close()
     closed[1].close()
     expected = Counter(
         [
-            line(listener, State.LISTEN),
-            line(bound, State.CLOSE),
-            *(line(sock, State.ESTABLISHED) for sock in pairs[0]),
-            line(half_closed[0], State.FIN_WAIT2),
-            line(half_closed[1], State.CLOSE_WAIT),
+            line(listener, TcpState.LISTEN),
+            line(bound, TcpState.CLOSE),
+            *(line(sock, TcpState.ESTABLISHED) for sock in pairs[0]),
+            line(half_closed[0], TcpState.FIN_WAIT2),
+            line(half_closed[1], TcpState.CLOSE_WAIT),
             resting,
         ]
     )
@@ -122,13 +122,13 @@ def test_every_state_of_a_connection(
     until(lambda: lines(reader.dump(EVERYTHING).sockets) == expected)
     sockets = reader.dump(EVERYTHING).sockets
     assert lines(sockets) == expected
-    assert sockdiag.count_states(sockets)[State.ESTABLISHED] == 2
+    assert sockdiag.count_states(sockets)[TcpState.ESTABLISHED] == 2
     assert set(sockets["family"].tolist()) == {family}
     assert sockdiag.is_mapped(sockets).all() == address.startswith("::ffff:")
     inodes = {os.fstat(sock.fileno()).st_ino for sock in (listener, bound, *pairs[0], *half_closed)}
     assert set(sockets["inode"].tolist()) == {*inodes, 0}
-    assert lines(reader.dump(ALL).sockets) == expected - Counter([line(bound, State.CLOSE)])
-    assert lines(reader.dump(mask(State.TIME_WAIT)).sockets) == Counter([resting])
+    assert lines(reader.dump(ALL).sockets) == expected - Counter([line(bound, TcpState.CLOSE)])
+    assert lines(reader.dump(mask(TcpState.TIME_WAIT)).sockets) == Counter([resting])
 
 
 def test_a_listener_on_every_address_takes_both_families(opened: Make, listening: Make, reader: Reader) -> None:
@@ -136,9 +136,9 @@ def test_a_listener_on_every_address_takes_both_families(opened: Make, listening
     six, four = (connected(opened, listener, (address, 0), address) for address in ("::1", "::ffff:127.0.0.1"))
     with six[1], four[1]:
         sockets = reader.dump().sockets
-        expected = [line(listener, State.LISTEN), *(line(sock, State.ESTABLISHED) for sock in six + four)]
+        expected = [line(listener, TcpState.LISTEN), *(line(sock, TcpState.ESTABLISHED) for sock in six + four)]
         assert lines(sockets) == Counter(expected)
-        assert lines(sockets[sockdiag.is_mapped(sockets)]) == Counter(line(sock, State.ESTABLISHED) for sock in four)
+        assert lines(sockets[sockdiag.is_mapped(sockets)]) == Counter(line(sock, TcpState.ESTABLISHED) for sock in four)
         found = groups.group(groups.outbound(sockets))
     assert {(group.source, group.destination, group.destination_port) for group in found} == {
         ("::1", "::1", 9000),
@@ -152,9 +152,9 @@ def test_a_connection_that_its_listener_has_yet_to_hear_of(opened: Make, listeni
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60)
     client = opened(V4)
     client.connect(listener.getsockname())
-    state, source, destination = line(client, State.ESTABLISHED)
+    state, source, destination = line(client, TcpState.ESTABLISHED)
     assert lines(reader.dump(sockdiag.TUPLES).sockets) == Counter(
-        [(state, source, destination), (State.SYN_RECV, destination, source)]
+        [(state, source, destination), (TcpState.SYN_RECV, destination, source)]
     )
 
 
@@ -164,9 +164,9 @@ def test_udp(family: int, address: str, opened: Make, reader: Reader) -> None:
     sender = opened(family, socket.SOCK_DGRAM, (address, 40000))
     sender.connect(receiver.getsockname())
     sockets = reader.dump(protocol=socket.IPPROTO_UDP).sockets
-    assert lines(sockets) == Counter([line(receiver, State.CLOSE), line(sender, State.ESTABLISHED)])
-    connected_only = reader.dump(mask(State.ESTABLISHED), protocol=socket.IPPROTO_UDP).sockets
-    assert lines(connected_only) == Counter([line(sender, State.ESTABLISHED)])
+    assert lines(sockets) == Counter([line(receiver, TcpState.CLOSE), line(sender, TcpState.ESTABLISHED)])
+    connected_only = reader.dump(mask(TcpState.ESTABLISHED), protocol=socket.IPPROTO_UDP).sockets
+    assert lines(connected_only) == Counter([line(sender, TcpState.ESTABLISHED)])
     assert reader.dump().sockets.size == 0
 
 
@@ -175,18 +175,18 @@ def test_who_binds_late_has_no_port_to_list(opened: Make, reader: Reader) -> Non
     late.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     late.bind(("127.0.0.1", 0))
     early = opened(V4, source=("127.0.0.1", 0))
-    assert lines(reader.dump(EVERYTHING).sockets) == Counter([line(early, State.CLOSE)])
+    assert lines(reader.dump(EVERYTHING).sockets) == Counter([line(early, TcpState.CLOSE)])
 
 
 def test_ports_are_filtered_by_the_kernel_but_for_bound_sockets(opened: Make, listening: Make, reader: Reader) -> None:
-    bound = line(opened(V4, source=("127.0.0.1", 40900)), State.CLOSE)
+    bound = line(opened(V4, source=("127.0.0.1", 40900)), TcpState.CLOSE)
     first, second = (listening(V4, ("127.0.0.1", port)) for port in (9000, 9001))
     one, other = (connected(opened, listener, ("127.0.0.1", 0)) for listener in (first, second))
     with one[1], other[1]:
         there = reader.dump(destination_port=9000).sockets
-        assert lines(there) == Counter([line(one[0], State.ESTABLISHED)])
+        assert lines(there) == Counter([line(one[0], TcpState.ESTABLISHED)])
         here = reader.dump(EVERYTHING, source_port=9001).sockets
-        assert lines(here) == Counter([line(second, State.LISTEN), line(other[1], State.ESTABLISHED), bound])
+        assert lines(here) == Counter([line(second, TcpState.LISTEN), line(other[1], TcpState.ESTABLISHED), bound])
 
 
 def test_more_than_a_buffer_holds(
@@ -251,8 +251,8 @@ def test_a_socket_from_another_namespace_lists_what_is_there(listening: Make, re
             theirs.recv(1)  # until the test has seen it
 
     with ours, theirs, child(elsewhere), Reader(sockdiag.receive_socket(ours)) as there:
-        assert lines(there.dump().sockets) == Counter([(State.LISTEN, "127.0.0.1 9001", "")])
-        assert lines(reader.dump().sockets) == Counter([line(here, State.LISTEN)])
+        assert lines(there.dump().sockets) == Counter([(TcpState.LISTEN, "127.0.0.1 9001", "")])
+        assert lines(reader.dump().sockets) == Counter([line(here, TcpState.LISTEN)])
 
 
 def test_whether_bound_sockets_are_listed_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def datagram_socket(keep: ExitStack, address: str, port: int, *options: int) -> 
 def four_tuples() -> list[tuple[Any, ...]]:
     """Of every connected socket of UDP in this namespace."""
     with sockdiag.Reader() as reader:
-        found = reader.dump(sockdiag.mask(sockdiag.State.ESTABLISHED), protocol=socket.IPPROTO_UDP).sockets
+        found = reader.dump(sockdiag.mask(sockdiag.TcpState.ESTABLISHED), protocol=socket.IPPROTO_UDP).sockets
     return [
         (bytes(row["source"]), int(row["source_port"]), bytes(row["destination"]), int(row["destination_port"]))
         for row in found

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loadgen.errors import HostError
-from loadgen.kernel.sockdiag import State
+from loadgen.kernel.sockdiag import TcpState
 from loadgen.lab import namespace
 from loadgen.model import Endpoint
 from loadgen.watch import netns, owners
@@ -110,14 +110,14 @@ def test_connections_of_one_destination(watcher: Make, connect: Connect, target:
     look = watcher().look()
     (group,) = look.groups
     assert (group.source, group.destination, group.destination_port) == (HERE, HERE, 9000)
-    assert group.states == {State.ESTABLISHED: len(clients)}
+    assert group.states == {TcpState.ESTABLISHED: len(clients)}
     assert numbers(group) == (5, 0, 5, 15)
     assert (group.room.usable, group.room.share) == (20, 0.25)
     assert group.owned
     assert group.owned.owners == (Owner(os.getpid(), owners.command_of(os.getpid()), 5),)
     assert (group.owned.unknown, group.owned.reason) == (0, "")
     assert look.group_count == 1
-    assert look.states == {State.ESTABLISHED: 10, State.LISTEN: 1}
+    assert look.states == {TcpState.ESTABLISHED: 10, TcpState.LISTEN: 1}
     assert (look.usable, look.listening, look.reserved, look.inbound) == (20, 0, 0, ())
     assert look.bound
     assert look.bound.sockets == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.kernel.sockdiag import State
+from loadgen.kernel.sockdiag import TcpState
 from loadgen.model import PortRange
 from loadgen.watch.owners import Owned, Owner
 from loadgen.watch.snapshot import Bound, Filling, Look
@@ -23,7 +23,7 @@ def filling() -> Callable[..., Filling]:
             "source": "127.0.0.1",
             "destination": "127.0.0.1",
             "destination_port": 9000,
-            "states": {State.ESTABLISHED: used - time_wait} | ({State.TIME_WAIT: time_wait} if time_wait else {}),
+            "states": {TcpState.ESTABLISHED: used - time_wait} | ({TcpState.TIME_WAIT: time_wait} if time_wait else {}),
             "room": Room(used, usable),
             "reused": False,
             "growth_per_s": None,
@@ -53,7 +53,7 @@ def look() -> Callable[..., Look]:
             "groups": groups,
             "group_count": len(groups),
             "inbound": (),
-            "states": {State.ESTABLISHED: 50},
+            "states": {TcpState.ESTABLISHED: 50},
             "counters": {},
             "interrupted": False,
         }

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.format import visible
-from loadgen.kernel.sockdiag import State
+from loadgen.kernel.sockdiag import TcpState
 from loadgen.watch.conditions import endpoint_of
 from loadgen.watch.owners import Owned
 from loadgen.watch.snapshot import TOP, Filling, Look
@@ -237,7 +237,7 @@ def _notes(look: Look, groups: Sequence[Filling]) -> list[str]:
     return notes
 
 
-def _state(state: State) -> str:
+def _state(state: TcpState) -> str:
     """As RFC 9293 writes it: TIME-WAIT."""
     return state.name.replace("_", "-")
 

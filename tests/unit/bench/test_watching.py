@@ -9,7 +9,7 @@ import pytest
 from bench.cases import WATCH
 from bench.watching import watch
 from loadgen.errors import LoadgenError
-from loadgen.kernel.sockdiag import SOCKET, Dump, Reader, Sockets, State
+from loadgen.kernel.sockdiag import SOCKET, Dump, Reader, Sockets, TcpState
 
 SMALL = WATCH.small()
 
@@ -19,9 +19,9 @@ def namespace() -> Sockets:
     sink = ("127.0.0.1", 9000)
     clients = [(SMALL.sources[number % 4], 20_000 + number // 4) for number in range(SMALL.connections)]
     tuples = [
-        *[(State.LISTEN, sink, ("0.0.0.0", 0))] * SMALL.sinks,
-        *((State.ESTABLISHED, sink, client) for client in clients),
-        *((State.ESTABLISHED, client, sink) for client in clients),
+        *[(TcpState.LISTEN, sink, ("0.0.0.0", 0))] * SMALL.sinks,
+        *((TcpState.ESTABLISHED, sink, client) for client in clients),
+        *((TcpState.ESTABLISHED, client, sink) for client in clients),
     ]
     rows = np.zeros(len(tuples), SOCKET)
     rows["family"] = socket.AF_INET
@@ -61,7 +61,7 @@ def test_a_socket_that_is_missing_is_no_measurement() -> None:
 
 def test_a_connection_in_another_state_is_no_measurement() -> None:
     sockets = namespace()
-    sockets["state"][-1] = State.TIME_WAIT
+    sockets["state"][-1] = TcpState.TIME_WAIT
     with pytest.raises(LoadgenError, match=r"3,749 of 3,750 connections found in 4 groups"):
         watch(reader(sockets), SMALL)
 

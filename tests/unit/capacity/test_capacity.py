@@ -20,7 +20,7 @@ from loadgen.capacity import RESERVED_DESCRIPTORS, Allowances, Assessment, asses
 from loadgen.capacity.resources import most
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
-from loadgen.kernel.limits import InUse, Limits, Room
+from loadgen.kernel.limits import HostLimit, HostLimits, InUse
 from loadgen.model import Endpoint, Plan, PortRange, Shard, Strategy, Transport
 from loadgen.scenario import Scenario
 from loadgen.worker.shard import slice_of
@@ -599,7 +599,7 @@ def assessed(
     sink: bool = False,
     strategy: str = "late-range",
     more: str = "",
-    limits: Limits | None = None,
+    limits: HostLimits | None = None,
     allowances: Allowances = LAB,
     **facts: Any,
 ) -> Assessment:
@@ -709,19 +709,19 @@ def test_what_others_have_of_the_ports_is_a_nearer_limit_and_no_reason_to_refuse
     held = tuple(range(40_000, 40_030))
     others = (InUse("127.0.0.2", target, held, ()), InUse("127.0.0.9", target, held, ()))
     ports: dict[str, Any] = {"port_range": PortRange(40_000, 40_099), "listeners": (40_001,)}
-    found = assessed(80, limits=Limits(in_use=others), **ports)
+    found = assessed(80, limits=HostLimits(in_use=others), **ports)
     assert (found.prediction.limit, found.prediction.at, found.possible) == ("port-held", 99 - 29, False)
     assert found.refusal is None
-    assert assessed(70, limits=Limits(in_use=others), **ports).possible
+    assert assessed(70, limits=HostLimits(in_use=others), **ports).possible
     elsewhere = (InUse("127.0.0.2", Endpoint("127.0.0.1", 9001), held, ()),)
-    assert assessed(80, limits=Limits(in_use=elsewhere), **ports).possible
+    assert assessed(80, limits=HostLimits(in_use=elsewhere), **ports).possible
     # A port that is bound early is taken whatever the target.
-    assert not assessed(80, strategy="bind", limits=Limits(in_use=elsewhere), **ports).possible
+    assert not assessed(80, strategy="bind", limits=HostLimits(in_use=elsewhere), **ports).possible
 
 
 def test_time_wait_of_others_counts_where_it_cannot_be_taken_over() -> None:
     resting = (InUse("127.0.0.2", Endpoint("127.0.0.1", 9000), (), tuple(range(40_000, 40_050))),)
-    options: dict[str, Any] = {"port_range": PortRange(40_000, 40_099), "limits": Limits(in_use=resting)}
+    options: dict[str, Any] = {"port_range": PortRange(40_000, 40_099), "limits": HostLimits(in_use=resting)}
     never = assessed(80, sysctls={"net.ipv4.tcp_tw_reuse": "0"}, **options)
     assert (never.prediction.limit, never.prediction.at) == ("time-wait", 50)
     assert assessed(80, sysctls={"net.ipv4.tcp_tw_reuse": "1"}, **options).possible
@@ -748,7 +748,7 @@ def test_descriptors_of_a_fixed_number_of_workers_end_where_each_is_full() -> No
 
 
 def test_processes_have_to_be_allowed() -> None:
-    room = Limits(processes=Room(limit=100, used=98, name="pids.max"))
+    room = HostLimits(processes=HostLimit(limit=100, used=98, name="pids.max"))
     found = assessed(2_000, limits=room)
     assert str(found.refusal) == "processes: need 3, have 2; raise pids.max, or use fewer workers and sinks"
     assert assessed(100, limits=room).possible
@@ -764,7 +764,7 @@ def test_connection_tracking_counts_where_anything_is_tracked() -> None:
 def test_estimates_make_nothing_impossible() -> None:
     tight: dict[str, Any] = {
         "sysctls": {"net.core.somaxconn": "1", "net.ipv4.tcp_max_tw_buckets": "1"},
-        "limits": Limits(tcp_memory=Room(limit=10, used=9, name="net.ipv4.tcp_mem")),
+        "limits": HostLimits(tcp_memory=HostLimit(limit=10, used=9, name="net.ipv4.tcp_mem")),
         "sink": True,
         "more": "protocol: echo",
     }

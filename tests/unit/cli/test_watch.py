@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from loadgen import errors
 from loadgen.cli import watch as command
-from loadgen.kernel.sockdiag import State
+from loadgen.kernel.sockdiag import TcpState
 from loadgen.model import PortRange
 from loadgen.watch import netns
 from loadgen.watch import snapshot as looks
@@ -22,7 +22,7 @@ from loadgen.watch.space import Reuse, Room
 
 def look_with(used: int) -> Look:
     """One group with so many of 100 ports."""
-    states = {State.ESTABLISHED: used}
+    states = {TcpState.ESTABLISHED: used}
     group = Filling("127.0.0.1", "127.0.0.1", 9000, states, Room(used, 100), False, None, None, None)
     return Look(
         at="2026-01-31T12:00:00.000Z",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from loadgen.doctor import listening, resources
 from loadgen.doctor.finding import Finding, Limit, Purpose, Verdict
 from loadgen.doctor.reading import Reading
-from loadgen.kernel.cgroup import Limits, Quota, Use
+from loadgen.kernel.cgroup import CgroupLimits, CgroupUsage, CpuQuota
 
 SETTINGS: Final = {
     "fs.nr_open": "1048576",
@@ -159,14 +159,16 @@ def test_memory_is_a_wall_below_one_end_and_tight_below_both(connections: int) -
 
 def test_memory_of_the_control_group() -> None:
     assert found(resources.group_memory).value == "no limit"
-    use = Use(400_000_000, 300_000_000, "/sys/fs/cgroup/load/memory.max")
-    finding = found(resources.group_memory, group=Limits(memory=use))
+    use = CgroupUsage(400_000_000, 300_000_000, "/sys/fs/cgroup/load/memory.max")
+    finding = found(resources.group_memory, group=CgroupLimits(memory=use))
     assert (finding.value, finding.verdict) == ("400 MB", Verdict.WALL)
     assert finding.judgement.allows.startswith("400 MB - 300 MB used = 100 MB: about 26,315 connections of 3,800 bytes")
     assert finding.judgement.gain == 100_000 - 26_315
     assert finding.judgement.change.now == ("echo max > /sys/fs/cgroup/load/memory.max",)
     first = replace(use, file="/sys/fs/cgroup/memory/load/memory.limit_in_bytes")
-    assert found(resources.group_memory, group=Limits(memory=first)).judgement.change.now[0].startswith("echo -1 > ")
+    assert (
+        found(resources.group_memory, group=CgroupLimits(memory=first)).judgement.change.now[0].startswith("echo -1 > ")
+    )
 
 
 @pytest.mark.parametrize(("maximum", "verdict"), [("135", Verdict.WALL), ("136", Verdict.TIGHT), ("152", Verdict.GOOD)])
@@ -176,7 +178,7 @@ def test_processes_of_a_run_with_both_ends(maximum: str, verdict: Verdict) -> No
         finding = found(limit, sysctls={name: maximum})
         assert finding.verdict is verdict
         assert "100,000 take 16" in finding.judgement.allows
-    group = Limits(pids=Use(int(maximum), 120, "pids.max"))
+    group = CgroupLimits(pids=CgroupUsage(int(maximum), 120, "pids.max"))
     assert found(resources.group_pids, group=group).verdict is verdict
 
 
@@ -184,10 +186,10 @@ def test_processors() -> None:
     assert found(resources.cpus).verdict is Verdict.GOOD
     assert found(resources.cpus, cpus=1).verdict is Verdict.TIGHT
     assert found(resources.group_cpu).value == "no limit"
-    finding = found(resources.group_cpu, group=Limits(cpu=Quota(1.5, "/sys/fs/cgroup/cpu.max")))
+    finding = found(resources.group_cpu, group=CgroupLimits(cpu=CpuQuota(1.5, "/sys/fs/cgroup/cpu.max")))
     assert (finding.value, finding.verdict) == ("1.5", Verdict.TIGHT)
     assert finding.judgement.change.now == ("echo max > /sys/fs/cgroup/cpu.max",)
-    version_1 = Limits(cpu=Quota(4.0, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+    version_1 = CgroupLimits(cpu=CpuQuota(4.0, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
     assert found(resources.group_cpu, group=version_1).verdict is Verdict.GOOD
 
 

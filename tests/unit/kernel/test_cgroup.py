@@ -1,4 +1,4 @@
-"""Limits of control groups: version 1 as captured from Linux 6.18, version 2 as cgroup-v2.rst prints its files."""
+"""Limits of a control group, from files as the kernel writes them: cgroup versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from loadgen.kernel import cgroup
-from loadgen.kernel.cgroup import Limits, Quota, Use
+from loadgen.kernel.cgroup import CgroupLimits, CgroupUsage, CpuQuota
 
 CAPTURED: Final = Path(__file__).parents[2] / "data" / "cgroup" / "v1-linux-6.18"
 UNIFIED: Final = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -49,7 +49,7 @@ def version_1(tmp_path: Path) -> Path:
 
 def test_a_captured_host_without_limits_has_none() -> None:
     """Its memory group says 9223372036854771712, its processor group -1."""
-    assert cgroup.read(CAPTURED) == Limits()
+    assert cgroup.read(CAPTURED) == CgroupLimits()
 
 
 def test_version_1_is_read_controller_by_controller(version_1: Path) -> None:
@@ -64,8 +64,8 @@ def test_version_1_is_read_controller_by_controller(version_1: Path) -> None:
     tree(version_1 / "sys/fs/cgroup/cpu", {"cpu.cfs_quota_us": "50000\n"})
     tree(version_1 / "sys/fs/cgroup/pids", {"pids.max": "64\n", "pids.current": "4\n"})
     found = cgroup.read(version_1)
-    assert found.memory == Use(2_000_000_000, 500_000_000 - inactive, str(memory / "memory.limit_in_bytes"))
-    assert found.cpu == Quota(0.5, str(version_1 / "sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+    assert found.memory == CgroupUsage(2_000_000_000, 500_000_000 - inactive, str(memory / "memory.limit_in_bytes"))
+    assert found.cpu == CpuQuota(0.5, str(version_1 / "sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
     assert found.pids is not None
     assert found.pids.free == 60
 
@@ -83,10 +83,10 @@ def test_a_limit_of_a_group_above_holds_as_well(version_1: Path) -> None:
 def test_version_2_has_all_in_one_place(tmp_path: Path) -> None:
     found = cgroup.read(tree(tmp_path, VERSION_2))
     service = tmp_path / SERVICE
-    assert found.memory == Use(4_000_000_000, 800_000_000, str(service / "memory.max"))
+    assert found.memory == CgroupUsage(4_000_000_000, 800_000_000, str(service / "memory.max"))
     assert found.memory.free == 3_200_000_000
-    assert found.cpu == Quota(1.5, str(service / "cpu.max"))
-    assert found.pids == Use(500, 20, str(service / "pids.max"))
+    assert found.cpu == CpuQuota(1.5, str(service / "cpu.max"))
+    assert found.pids == CgroupUsage(500, 20, str(service / "pids.max"))
 
 
 def test_memory_high_is_a_limit_too(tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_a_group_outside_of_the_mount_shows_as_the_mount_point(tmp_path: Path, p
 
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert cgroup.read(tmp_path) == Limits()
+    assert cgroup.read(tmp_path) == CgroupLimits()
 
 
 def test_a_group_over_its_limit_has_nothing_left() -> None:
-    assert Use(100, 250, "memory.max").free == 0
+    assert CgroupUsage(100, 250, "memory.max").free == 0
 
 
 def test_several_controllers_may_share_a_hierarchy_and_a_mount_point_may_have_spaces() -> None:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.kernel import groups, sockdiag
-from loadgen.kernel.groups import Group, group, outbound
-from loadgen.kernel.sockdiag import SOCKET, Sockets, State
+from loadgen.kernel.groups import SocketGroup, group, outbound
+from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState
 
 NETLINK: Final = Path(__file__).parents[2] / "data" / "netlink" / "linux-6.18"
 
@@ -24,7 +24,7 @@ NETLINK: Final = Path(__file__).parents[2] / "data" / "netlink" / "linux-6.18"
 class Row(NamedTuple):
     """One socket, as somebody would write it down."""
 
-    state: State
+    state: TcpState
     source: str
     source_port: int
     destination: str
@@ -51,9 +51,9 @@ def unmapped(text: str) -> str:
     return str(inner or address)
 
 
-def counted(rows: Sequence[Row]) -> dict[tuple[str, str, int], tuple[dict[State, int], int]]:
+def counted(rows: Sequence[Row]) -> dict[tuple[str, str, int], tuple[dict[TcpState, int], int]]:
     """The same by plain counting."""
-    states: dict[tuple[str, str, int], Counter[State]] = defaultdict(Counter)
+    states: dict[tuple[str, str, int], Counter[TcpState]] = defaultdict(Counter)
     ports: dict[tuple[str, str, int], set[int]] = defaultdict(set)
     for row in rows:
         key = unmapped(row.source), unmapped(row.destination), row.destination_port
@@ -68,7 +68,7 @@ port = st.sampled_from([0, 1, 9000, 9001, 65535])
 
 
 def row_of(address: st.SearchStrategy[str]) -> st.SearchStrategy[Row]:
-    return st.builds(Row, st.sampled_from(State), address, port, address, port)
+    return st.builds(Row, st.sampled_from(TcpState), address, port, address, port)
 
 
 @given(st.lists(row_of(four) | row_of(six), max_size=60))
@@ -83,7 +83,7 @@ def test_as_counted_one_by_one(rows: list[Row]) -> None:
 @pytest.mark.parametrize("multiplier", [0, 1 << 63])
 def test_hashes_that_meet_join_no_groups(multiplier: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bad multiplier makes (nearly) all hashes equal."""
-    rows = [Row(State.ESTABLISHED, f"10.0.0.{n % 5}", 40000 + n, "10.9.9.9", 9000 + n % 3) for n in range(60)]
+    rows = [Row(TcpState.ESTABLISHED, f"10.0.0.{n % 5}", 40000 + n, "10.9.9.9", 9000 + n % 3) for n in range(60)]
     before = group(table(rows))
     monkeypatch.setattr(groups, "_MULTIPLIER", np.uint64(multiplier))
     assert group(table(rows)) == before
@@ -92,20 +92,20 @@ def test_hashes_that_meet_join_no_groups(multiplier: int, monkeypatch: pytest.Mo
 
 def test_a_group_in_full() -> None:
     rows = [
-        Row(State.ESTABLISHED, "10.0.0.1", 40000, "10.9.9.9", 443),
-        Row(State.TIME_WAIT, "10.0.0.1", 40001, "10.9.9.9", 443),
-        Row(State.TIME_WAIT, "::ffff:10.0.0.1", 40002, "::ffff:10.9.9.9", 443),
-        Row(State.SYN_SENT, "10.0.0.1", 40002, "10.9.9.9", 443),
+        Row(TcpState.ESTABLISHED, "10.0.0.1", 40000, "10.9.9.9", 443),
+        Row(TcpState.TIME_WAIT, "10.0.0.1", 40001, "10.9.9.9", 443),
+        Row(TcpState.TIME_WAIT, "::ffff:10.0.0.1", 40002, "::ffff:10.9.9.9", 443),
+        Row(TcpState.SYN_SENT, "10.0.0.1", 40002, "10.9.9.9", 443),
     ]
     (found,) = group(table(rows))
-    states = {State.ESTABLISHED: 1, State.SYN_SENT: 1, State.TIME_WAIT: 2}
-    assert found == Group("10.0.0.1", "10.9.9.9", 443, states, source_ports=3)
+    states = {TcpState.ESTABLISHED: 1, TcpState.SYN_SENT: 1, TcpState.TIME_WAIT: 2}
+    assert found == SocketGroup("10.0.0.1", "10.9.9.9", 443, states, source_ports=3)
     assert (found.in_use, found.time_wait) == (2, 2)
 
 
 def test_the_fullest_first_then_by_address_and_port() -> None:
     ends = [("10.0.0.2", 80), ("10.0.0.10", 80), ("10.0.0.1", 81), ("10.0.0.1", 9), ("10.0.0.1", 80), ("10.0.0.9", 1)]
-    rows = [Row(State.ESTABLISHED, "10.1.0.1", 40000, *end) for end in [*ends, ends[-1]]]
+    rows = [Row(TcpState.ESTABLISHED, "10.1.0.1", 40000, *end) for end in [*ends, ends[-1]]]
     expected = [("10.0.0.9", 1), *sorted(ends[:-1], key=lambda end: (ip_address(end[0]), end[1]))]
     assert [(g.destination, g.destination_port) for g in group(table(rows))] == expected
     assert [(g.destination, g.destination_port) for g in group(table(rows), limit=2)] == expected[:2]
@@ -127,13 +127,13 @@ def kept(*rows: Row) -> list[int]:
     return [int(inode) for inode in outbound(sockets)["inode"]]
 
 
-LISTENER: Final = Row(State.LISTEN, "127.0.0.1", 9000, "0.0.0.0", 0)
-CLIENT: Final = Row(State.ESTABLISHED, "127.0.0.2", 40000, "127.0.0.1", 9000)
-ACCEPTED: Final = Row(State.ESTABLISHED, "127.0.0.1", 9000, "127.0.0.2", 40000)
+LISTENER: Final = Row(TcpState.LISTEN, "127.0.0.1", 9000, "0.0.0.0", 0)
+CLIENT: Final = Row(TcpState.ESTABLISHED, "127.0.0.2", 40000, "127.0.0.1", 9000)
+ACCEPTED: Final = Row(TcpState.ESTABLISHED, "127.0.0.1", 9000, "127.0.0.2", 40000)
 
 
 def test_what_came_in_through_a_listener_is_not_outbound() -> None:
-    assert kept(ACCEPTED, LISTENER, CLIENT, ACCEPTED._replace(state=State.TIME_WAIT)) == [2]
+    assert kept(ACCEPTED, LISTENER, CLIENT, ACCEPTED._replace(state=TcpState.TIME_WAIT)) == [2]
 
 
 def test_without_its_listener_it_cannot_be_told_apart() -> None:
@@ -157,8 +157,8 @@ def test_mapped_and_plain_are_one_address() -> None:
 def test_the_outbound_groups_of_a_kernels_answer() -> None:
     sockets = sockdiag.parse((NETLINK / "tcp4.bin").read_bytes(), 0x5D1A6000).sockets
     assert group(outbound(sockets)) == [
-        Group("127.0.0.2", "127.0.0.1", 9000, {State.ESTABLISHED: 1, State.FIN_WAIT2: 1}, 2),
-        Group("127.0.0.3", "127.0.0.1", 9000, {State.TIME_WAIT: 1}, 1),
-        Group("127.0.0.4", "127.0.0.1", 9001, {State.ESTABLISHED: 1}, 1),
-        Group("127.0.0.5", "0.0.0.0", 0, {State.CLOSE: 1}, 1),
+        SocketGroup("127.0.0.2", "127.0.0.1", 9000, {TcpState.ESTABLISHED: 1, TcpState.FIN_WAIT2: 1}, 2),
+        SocketGroup("127.0.0.3", "127.0.0.1", 9000, {TcpState.TIME_WAIT: 1}, 1),
+        SocketGroup("127.0.0.4", "127.0.0.1", 9001, {TcpState.ESTABLISHED: 1}, 1),
+        SocketGroup("127.0.0.5", "0.0.0.0", 0, {TcpState.CLOSE: 1}, 1),
     ]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, host, routes, sysctl
+from loadgen.kernel import cgroup, host, route, sysctl
 from loadgen.model import Endpoint, PortRange
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
@@ -118,19 +118,21 @@ def test_memory_is_what_is_available_in_bytes(proc: dict[str, str]) -> None:
     ("limit", "used", "left"), [(None, 0, 5_000), (4_000, 1_000, 3_000), (9_000, 1_000, 5_000), (1_000, 2_000, 0)]
 )
 def test_memory_is_the_less_of_the_host_and_the_control_group(limit: int | None, used: int, left: int) -> None:
-    group = cgroup.Limits(memory=None if limit is None else cgroup.Use(limit, used, "memory.max"))
+    group = cgroup.CgroupLimits(memory=None if limit is None else cgroup.CgroupUsage(limit, used, "memory.max"))
     assert host._memory(5_000, group) == left
 
 
 @pytest.mark.parametrize(("quota", "cpus"), [(None, 4), (0.2, 1), (1.5, 2), (4.0, 4), (8.0, 4)])
 def test_cpus_are_the_less_of_the_host_and_the_control_group(quota: float | None, cpus: int) -> None:
-    assert host._cpus(4, cgroup.Limits(cpu=None if quota is None else cgroup.Quota(quota, "cpu.max"))) == cpus
+    assert host._cpus(4, cgroup.CgroupLimits(cpu=None if quota is None else cgroup.CpuQuota(quota, "cpu.max"))) == cpus
 
 
 def test_a_plan_is_made_of_what_the_control_group_leaves(
     fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group = cgroup.Limits(memory=cgroup.Use(3_000, 1_000, "memory.max"), cpu=cgroup.Quota(0.5, "cpu.max"))
+    group = cgroup.CgroupLimits(
+        memory=cgroup.CgroupUsage(3_000, 1_000, "memory.max"), cpu=cgroup.CpuQuota(0.5, "cpu.max")
+    )
     monkeypatch.setattr(cgroup, "read", lambda: group)
     found = host.read([], [])
     assert (found.memory_available_bytes, found.cpus) == (2_000, 1)
@@ -191,7 +193,7 @@ def test_a_zone_has_to_be_an_interface(sources: list[str], target: str, monkeypa
 
 
 def test_where_sources_need_only_a_route_it_is_the_route_that_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "not_local", lambda sources: iter(sources[1:]))
+    monkeypatch.setattr(route, "not_local", lambda sources: iter(sources[1:]))
     monkeypatch.setattr(host, "_can_bind", lambda _: False)
     assert list(host._missing(["a", "b"], freebind=True)) == ["b"]
     assert list(host._missing(["a", "b"], freebind=False)) == ["a", "b"]

@@ -7,12 +7,12 @@ import socket
 import numpy as np
 
 from loadgen.kernel import limits
-from loadgen.kernel.limits import InUse, Room
-from loadgen.kernel.sockdiag import SOCKET, Sockets, State
+from loadgen.kernel.limits import HostLimit, InUse
+from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState
 from loadgen.model import Endpoint, Transport
 
 
-def table(*rows: tuple[str, int, str, int, State]) -> Sockets:
+def table(*rows: tuple[str, int, str, int, TcpState]) -> Sockets:
     """Sockets as (source, source port, destination, destination port, state)."""
     found = np.zeros(len(rows), SOCKET)
     for one, (source, source_port, destination, port, state) in zip(found, rows, strict=True):
@@ -27,13 +27,13 @@ def table(*rows: tuple[str, int, str, int, State]) -> Sockets:
 
 def test_sockets_of_our_sources_are_grouped_by_target() -> None:
     sockets = table(
-        ("127.0.0.2", 40_001, "127.0.0.1", 9000, State.ESTABLISHED),
-        ("127.0.0.2", 40_000, "127.0.0.1", 9000, State.SYN_SENT),
-        ("127.0.0.2", 40_002, "127.0.0.1", 9000, State.TIME_WAIT),
-        ("127.0.0.2", 40_001, "127.0.0.1", 9001, State.ESTABLISHED),
-        ("127.0.0.3", 40_001, "127.0.0.1", 9000, State.ESTABLISHED),
-        ("127.0.0.1", 9000, "127.0.0.2", 40_001, State.ESTABLISHED),
-        ("::1", 40_005, "::1", 9000, State.ESTABLISHED),
+        ("127.0.0.2", 40_001, "127.0.0.1", 9000, TcpState.ESTABLISHED),
+        ("127.0.0.2", 40_000, "127.0.0.1", 9000, TcpState.SYN_SENT),
+        ("127.0.0.2", 40_002, "127.0.0.1", 9000, TcpState.TIME_WAIT),
+        ("127.0.0.2", 40_001, "127.0.0.1", 9001, TcpState.ESTABLISHED),
+        ("127.0.0.3", 40_001, "127.0.0.1", 9000, TcpState.ESTABLISHED),
+        ("127.0.0.1", 9000, "127.0.0.2", 40_001, TcpState.ESTABLISHED),
+        ("::1", 40_005, "::1", 9000, TcpState.ESTABLISHED),
     )
     assert set(limits.grouped(sockets, ["127.0.0.2", "::1"])) == {
         InUse("127.0.0.2", Endpoint("127.0.0.1", 9000), (40_000, 40_001), (40_002,)),
@@ -45,7 +45,7 @@ def test_sockets_of_our_sources_are_grouped_by_target() -> None:
 
 def test_an_address_of_one_family_is_not_that_of_the_other() -> None:
     """127.0.0.2 with zeros behind it is 7f00:2:: to IPv6."""
-    sockets = table(("7f00:2::", 40_001, "::1", 9000, State.ESTABLISHED))
+    sockets = table(("7f00:2::", 40_001, "::1", 9000, TcpState.ESTABLISHED))
     assert list(limits.grouped(sockets, ["127.0.0.2"])) == []
 
 
@@ -54,8 +54,8 @@ def test_of_udp_nothing_is_counted() -> None:
 
 
 def test_what_is_over_its_limit_leaves_nothing() -> None:
-    assert Room(limit=10, used=4, name="x").free == 6
-    assert Room(limit=10, used=14, name="x").free == 0
+    assert HostLimit(limit=10, used=4, name="x").free == 6
+    assert HostLimit(limit=10, used=14, name="x").free == 0
 
 
 def test_this_host_has_room_for_this_test() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from loadgen.errors import HostError
 from loadgen.kernel import sockdiag
-from loadgen.kernel.sockdiag import ALL, SOCKET, TUPLES, Extension, Reader, Sockets, State, mask, parse
+from loadgen.kernel.sockdiag import ALL, SOCKET, TUPLES, Extension, Reader, Sockets, TcpState, mask, parse
 
 NETLINK: Final = Path(__file__).parents[2] / "data" / "netlink" / "linux-6.18"
 #: The first that a reader uses, and what the recorded answers carry.
@@ -28,9 +28,9 @@ def recorded(name: str) -> bytes:
     return (NETLINK / f"{name}.bin").read_bytes()
 
 
-def four_tuples(sockets: Sockets) -> list[tuple[State, str, str]]:
+def four_tuples(sockets: Sockets) -> list[tuple[TcpState, str, str]]:
     """What `ss -n` would print of each."""
-    return sorted((State(row["state"]), end(row, "source"), end(row, "destination")) for row in sockets)
+    return sorted((TcpState(row["state"]), end(row, "source"), end(row, "destination")) for row in sockets)
 
 
 def end(row: Any, name: str) -> str:
@@ -47,23 +47,23 @@ def test_every_kind_of_ipv4_socket() -> None:
     assert not answer.interrupted
     assert answer.errno == 0
     assert four_tuples(answer.sockets) == [
-        (State.ESTABLISHED, "127.0.0.1 9000", "127.0.0.2 40000"),
-        (State.ESTABLISHED, "127.0.0.2 40000", "127.0.0.1 9000"),
-        (State.ESTABLISHED, "127.0.0.4 40003", "127.0.0.1 9001"),
-        (State.SYN_RECV, "127.0.0.1 9001", "127.0.0.4 40003"),
-        (State.FIN_WAIT2, "127.0.0.2 40002", "127.0.0.1 9000"),
-        (State.TIME_WAIT, "127.0.0.3 40001", "127.0.0.1 9000"),
-        (State.CLOSE, "127.0.0.5 40004", "0.0.0.0 0"),
-        (State.CLOSE_WAIT, "127.0.0.1 9000", "127.0.0.2 40002"),
-        (State.LISTEN, "127.0.0.1 9000", "0.0.0.0 0"),
-        (State.LISTEN, "127.0.0.1 9001", "0.0.0.0 0"),
+        (TcpState.ESTABLISHED, "127.0.0.1 9000", "127.0.0.2 40000"),
+        (TcpState.ESTABLISHED, "127.0.0.2 40000", "127.0.0.1 9000"),
+        (TcpState.ESTABLISHED, "127.0.0.4 40003", "127.0.0.1 9001"),
+        (TcpState.SYN_RECV, "127.0.0.1 9001", "127.0.0.4 40003"),
+        (TcpState.FIN_WAIT2, "127.0.0.2 40002", "127.0.0.1 9000"),
+        (TcpState.TIME_WAIT, "127.0.0.3 40001", "127.0.0.1 9000"),
+        (TcpState.CLOSE, "127.0.0.5 40004", "0.0.0.0 0"),
+        (TcpState.CLOSE_WAIT, "127.0.0.1 9000", "127.0.0.2 40002"),
+        (TcpState.LISTEN, "127.0.0.1 9000", "0.0.0.0 0"),
+        (TcpState.LISTEN, "127.0.0.1 9001", "0.0.0.0 0"),
     ]
 
 
 def test_the_other_fields() -> None:
     sockets = parse(recorded("tcp4"), SEQUENCE).sockets
-    by_state = {State(row["state"]): row for row in sockets}
-    waiting, listening = by_state[State.TIME_WAIT], by_state[State.LISTEN]
+    by_state = {TcpState(row["state"]): row for row in sockets}
+    waiting, listening = by_state[TcpState.TIME_WAIT], by_state[TcpState.LISTEN]
     assert (waiting["timer"], waiting["inode"]) == (3, 0)
     assert 50_000 < waiting["expires_ms"] <= 60_000
     assert listening["wqueue"] == 7  # its backlog
@@ -76,21 +76,21 @@ def test_ipv6_and_ipv4_spoken_through_it() -> None:
     sockets = parse(recorded("tcp6"), SEQUENCE).sockets
     mapped = sockdiag.is_mapped(sockets)
     assert four_tuples(sockets[mapped]) == [
-        (State.ESTABLISHED, "::ffff:127.0.0.1 9002", "::ffff:127.0.0.6 40006"),
-        (State.ESTABLISHED, "::ffff:127.0.0.6 40006", "::ffff:127.0.0.1 9002"),
+        (TcpState.ESTABLISHED, "::ffff:127.0.0.1 9002", "::ffff:127.0.0.6 40006"),
+        (TcpState.ESTABLISHED, "::ffff:127.0.0.6 40006", "::ffff:127.0.0.1 9002"),
     ]
     assert four_tuples(sockets[~mapped]) == [
-        (State.ESTABLISHED, "::1 40005", "::1 9002"),
-        (State.ESTABLISHED, "::1 9002", "::1 40005"),
-        (State.LISTEN, ":: 9002", ":: 0"),
+        (TcpState.ESTABLISHED, "::1 40005", "::1 9002"),
+        (TcpState.ESTABLISHED, "::1 9002", "::1 40005"),
+        (TcpState.LISTEN, ":: 9002", ":: 0"),
     ]
     assert not sockdiag.is_mapped(parse(recorded("tcp4"), SEQUENCE).sockets).any()
 
 
 def test_udp() -> None:
     assert four_tuples(parse(recorded("udp4"), SEQUENCE).sockets) == [
-        (State.ESTABLISHED, "127.0.0.7 40007", "127.0.0.1 9003"),
-        (State.CLOSE, "127.0.0.1 9003", "0.0.0.0 0"),
+        (TcpState.ESTABLISHED, "127.0.0.7 40007", "127.0.0.1 9003"),
+        (TcpState.CLOSE, "127.0.0.1 9003", "0.0.0.0 0"),
     ]
 
 
@@ -191,14 +191,14 @@ def test_a_list_that_changed_meanwhile_is_flagged() -> None:
 def test_states_are_counted() -> None:
     sockets = np.zeros(5, SOCKET)
     sockets["state"] = [1, 6, 1, 10, 1]
-    assert sockdiag.count_states(sockets) == {State.ESTABLISHED: 3, State.TIME_WAIT: 1, State.LISTEN: 1}
+    assert sockdiag.count_states(sockets) == {TcpState.ESTABLISHED: 3, TcpState.TIME_WAIT: 1, TcpState.LISTEN: 1}
     assert sockdiag.count_states(sockets[:0]) == {}
 
 
 def test_masks() -> None:
-    assert mask(State.ESTABLISHED, State.LISTEN, State.LISTEN) == 0x402
+    assert mask(TcpState.ESTABLISHED, TcpState.LISTEN, TcpState.LISTEN) == 0x402
     assert ALL == 0x1FFE
-    assert mask(State.LISTEN, State.CLOSE) == ALL & ~TUPLES
+    assert mask(TcpState.LISTEN, TcpState.CLOSE) == ALL & ~TUPLES
 
 
 # --- the dialogue, with the other end of a pair of sockets as the kernel
@@ -263,7 +263,7 @@ def test_the_request_is_an_inet_diag_req_v2(pair: tuple[Reader, Kernel]) -> None
     reader, kernel = pair
     kernel.answers(message(DONE, bytes(4)))
     reader.dump(
-        mask(State.TIME_WAIT),
+        mask(TcpState.TIME_WAIT),
         families=[socket.AF_INET6],
         source_port=40000,
         destination_port=9000,
@@ -323,9 +323,9 @@ def test_bound_sockets_are_not_left_out_silently(pair: tuple[Reader, Kernel], mo
     reader, kernel = pair
     monkeypatch.setattr(sockdiag, "lists_bound", lambda: False)
     with pytest.raises(HostError, match=r"Linux 6\.8 does; leave out BOUND"):
-        reader.dump(ALL | mask(State.BOUND))
+        reader.dump(ALL | mask(TcpState.BOUND))
     kernel.answers(message(DONE, bytes(4)))
-    assert reader.dump(mask(State.BOUND), protocol=socket.IPPROTO_UDP, families=[socket.AF_INET]).sockets.size == 0
+    assert reader.dump(mask(TcpState.BOUND), protocol=socket.IPPROTO_UDP, families=[socket.AF_INET]).sockets.size == 0
 
 
 def test_a_process_that_ends_without_handing_its_socket_over() -> None:

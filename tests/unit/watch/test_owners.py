@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from loadgen.errors import HostError
-from loadgen.kernel.sockdiag import SOCKET, Sockets, State
+from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState
 from loadgen.watch import owners
 from loadgen.watch.owners import Owned, Owner
 
@@ -47,7 +47,7 @@ def proc(tmp_path: Path) -> Callable[[Mapping[int, tuple[str, list[str]]]], Path
     return make
 
 
-def table(*rows: tuple[int, int, State]) -> Sockets:
+def table(*rows: tuple[int, int, TcpState]) -> Sockets:
     """Sockets from 127.0.0.1 to itself: inode, destination port, state."""
     sockets = np.zeros(len(rows), SOCKET)
     for record, (inode, port, state) in zip(sockets, rows, strict=True):
@@ -90,15 +90,15 @@ def test_processes_of_our_namespace_come_first(proc: Callable[..., Path]) -> Non
 
 def test_who_has_the_sockets_of_each_group(proc: Callable[..., Path]) -> None:
     root = proc({7: ("proxy", ["socket:[70]", "socket:[71]", "socket:[72]"]), 8: ("cache", ["socket:[80]"])})
-    established = State.ESTABLISHED
+    established = TcpState.ESTABLISHED
     sockets = table(
         (80, 9000, established),
         (70, 9000, established),
-        (71, 9000, State.SYN_SENT),
+        (71, 9000, TcpState.SYN_SENT),
         (72, 9001, established),
         (99, 9001, established),
-        (0, 9001, State.TIME_WAIT),
-        (0, 9002, State.FIN_WAIT1),
+        (0, 9001, TcpState.TIME_WAIT),
+        (0, 9002, TcpState.FIN_WAIT1),
     )
     holdings = owners.scan(1, standing, root)
     assert owners.by_group(sockets, holdings, root) == {
@@ -115,14 +115,14 @@ def test_of_very_many_processes_the_largest_are_told_apart(
 ) -> None:
     monkeypatch.setattr(owners, "PROCESSES_MAX", 1)
     root = proc({7: ("small", ["socket:[70]"]), 8: ("large", ["socket:[80]", "socket:[81]"])})
-    sockets = table(*((inode, 9000, State.ESTABLISHED) for inode in (70, 80, 81)))
+    sockets = table(*((inode, 9000, TcpState.ESTABLISHED) for inode in (70, 80, 81)))
     (found,) = owners.by_group(sockets, owners.scan(1, standing, root), root).values()
     assert (found.owners, found.unknown) == ((Owner(8, "large", 2),), 1)
 
 
 def test_nothing_found_is_nothing_known(proc: Callable[..., Path]) -> None:
     root = proc({})
-    sockets = table((70, 9000, State.ESTABLISHED))
+    sockets = table((70, 9000, TcpState.ESTABLISHED))
     (found,) = owners.by_group(sockets, owners.scan(1, standing, root), root).values()
     assert found == Owned((), 1, "no process found")
     assert owners.of_all(sockets[:0], owners.scan(1, standing, root), root) == Owned()

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loadgen.kernel.groups import Group
-from loadgen.kernel.sockdiag import State
+from loadgen.kernel.groups import SocketGroup
+from loadgen.kernel.sockdiag import TcpState
 from loadgen.watch.owners import Owned, Owner
 from loadgen.watch.snapshot import Bound, Filling, Look, as_json
 
@@ -30,7 +30,7 @@ def test_every_key_is_documented(filling: Callable[..., Filling], look: Callable
     seen = look(
         filling(owned=Owned((Owner(7, "proxy", 40),), 10, "not permitted")),
         filling(20, owned=None),
-        inbound=(Group("10.0.0.9", "10.0.0.1", 80, {State.ESTABLISHED: 4}, 4),),
+        inbound=(SocketGroup("10.0.0.9", "10.0.0.1", 80, {TcpState.ESTABLISHED: 4}, 4),),
         bound=Bound(1, (40_001,), Owned((Owner(8, "stuck", 1),))),
         counters={"Tcp.ActiveOpens": 3},
     )

@@ -10,8 +10,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from loadgen.kernel.groups import Group
-from loadgen.kernel.sockdiag import State
+from loadgen.kernel.groups import SocketGroup
+from loadgen.kernel.sockdiag import TcpState
 from loadgen.views.text.watch import Blocks, Redrawn, duration, screen_for
 from loadgen.watch.owners import Owned, Owner
 from loadgen.watch.snapshot import Bound, Filling, Look
@@ -57,8 +57,8 @@ def busy(filling: Make, look: MakeLook) -> Look:
         listening=2,
         bound=Bound(2, (40_001, 40_003), Owned((Owner(99, "python", 2),))),
         group_count=7,
-        inbound=(Group("10.0.0.9", "10.0.0.1", 80, {State.ESTABLISHED: 4, State.TIME_WAIT: 1}, 1),),
-        states={State.ESTABLISHED: 1234, State.LISTEN: 2},
+        inbound=(SocketGroup("10.0.0.9", "10.0.0.1", 80, {TcpState.ESTABLISHED: 4, TcpState.TIME_WAIT: 1}, 1),),
+        states={TcpState.ESTABLISHED: 1234, TcpState.LISTEN: 2},
         counters={"TcpExt.TCPTimeWaitOverflow": 17, "TcpExt.TCPPureAcks": 4, "Tcp.ActiveOpens": 30},
     )
 
