@@ -1,12 +1,12 @@
-"""Open-loop arrival schedules and how they are cut into shards: pure arithmetic, no clock, no sockets.
+"""Open-loop arrival schedules and their division into shards: pure arithmetic, no clock, no sockets.
 
-The schedule says when each attempt is due, whatever the target or the generator does meanwhile, so
-it can be plotted and tested before anything is opened. Times are nanoseconds since the run started.
+The schedule gives the due time of each attempt, independent of the target and of the generator's progress, so it can
+be plotted and tested before anything is opened. Times are nanoseconds since the start of the run.
 
-Sharding needs no coordinator: from the plan and its own index a worker computes which pairs of
-(source, target) it serves, which arrivals of the schedule are its own, and which source ports
-nobody else uses. Attempts have two numbers, both from 0: the global one is the place in the whole
-schedule, the local one counts the attempts of one worker.
+Sharding needs no coordinator: a worker computes from the plan and its own index which pairs of (source, target) it
+serves, which arrivals of the schedule are its own, and which source ports no other worker uses. Attempts have two
+numbers, both from 0: the global number is the place in the whole schedule, the local number counts the attempts of
+one worker.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from loadgen.clock import NS_PER_S
 from loadgen.errors import CapacityError, ScenarioError
 from loadgen.model import PortRange, Stage
 
-#: An attempt that only a millionth of an arrival keeps from being due at the end of a stage is due
-#: there. Without it 100 attempts at 100/3 per second for 3 s would be 99, by rounding alone.
+#: An attempt that misses the end of a stage by less than a millionth of an arrival is due at that end. Without this
+#: tolerance 100 attempts at 100/3 per second for 3 s would be 99, by rounding alone.
 _SLACK = 1e-6
 
 
 def due_ns(stages: Sequence[Stage], count: int) -> NDArray[np.int64]:
-    """Due times of a whole schedule: attempt n is due when the area under the rate reaches n = 1..count.
+    """Return the due times of a whole schedule: attempt n is due when the area under the rate reaches n = 1..count.
 
-    So the first attempt of a constant rate of 10/s is due after 0.1 s, and an arrival half finished
+    So at a constant rate of 10/s the first attempt is due after 0.1 s, and an arrival half finished
     at the end of one stage is finished in the next.
 
     Returns: int64 (count,), non-decreasing, nanoseconds since the start, rounded to the nearest.
@@ -42,22 +42,22 @@ def due_ns(stages: Sequence[Stage], count: int) -> NDArray[np.int64]:
 
 
 def due_ns_of(stages: Sequence[Stage], arrivals: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Due times of some attempts only: `due_ns(stages, ...)[arrivals]` without the others' memory.
+    """Return the due times of some attempts: `due_ns(stages, ...)[arrivals]` without computing the others.
 
-    arrivals: global numbers from 0, increasing; what `shard_arrivals` returns.
+    arrivals: global numbers from 0, increasing, as `shard_arrivals` returns them.
     Returns: int64, the shape of `arrivals`, non-decreasing, nanoseconds since the start.
-    Raises: ScenarioError as `due_ns`, with the highest of `arrivals` as the last attempt.
+    Raises: ScenarioError, see `due_ns`, with the highest of `arrivals` as the last attempt.
     """
     _check(stages)
     due = np.empty(arrivals.size, dtype=np.int64)
     count = int(arrivals[-1]) + 1 if arrivals.size else 0
     passed = 0  # attempts due in earlier stages
-    carry = 0.0  # area left over from them, less than one attempt
+    carry = 0.0  # area left over from earlier stages, less than one attempt
     start_ns = 0
     for stage in stages:
         mean_per_s = stage.rate_start_per_s / 2 + stage.rate_end_per_s / 2
         area = 0.0 if mean_per_s == 0 else mean_per_s * _seconds(stage)
-        # A stage of rate 0 gets nothing, not even an attempt that the slack would put at its end.
+        # A stage of rate 0 has no arrivals, not even one that the tolerance would put at its end.
         here = int(min(carry + area + _SLACK, count - passed)) if area else 0
         first, last = np.searchsorted(arrivals, (passed, passed + here))
         if first < last:
@@ -73,15 +73,15 @@ def due_ns_of(stages: Sequence[Stage], arrivals: NDArray[np.int64]) -> NDArray[n
             f"the stages end with {passed:,} of {count:,} connections due; "
             "make the last stage longer, or leave out its duration"
         )
-    # Non-decreasing by construction but for the last bit of a float, which can only show where
-    # attempts are less than a nanosecond apart.
+    # Non-decreasing by construction except for the last bit of a float, which matters only for attempts less than a
+    # nanosecond apart.
     return np.maximum.accumulate(due)
 
 
 def due_within(stages: Sequence[Stage], duration_s: float) -> int:
-    """How many attempts of a schedule are due in its first `duration_s` seconds.
+    """Return the number of attempts due in the first `duration_s` seconds of a schedule.
 
-    Raises: ScenarioError as `due_ns`, for the stages themselves.
+    Raises: ScenarioError, see `due_ns`, for invalid stages.
     """
     _check(stages)
     area, left_s = 0.0, duration_s
@@ -95,11 +95,11 @@ def due_within(stages: Sequence[Stage], duration_s: float) -> int:
 
 
 def _since_stage_start_ns(stage: Stage, area: NDArray[np.float64]) -> NDArray[np.int64]:
-    """When the area under this stage's rate, counted from its start, reaches each of `area` (> 0).
+    """Return the time from the start of a stage until the area under its rate reaches each of `area` (> 0).
 
     From r0*t + (r1-r0)/(2*d)*t**2 = a follows, with x = a / (d*(r0+r1)/2) as the share of the whole
     area, t = d * x*(r0+r1) / (r0 + sqrt((1-x)*r0**2 + x*r1**2)). This form of the quadratic's root
-    (Numerical Recipes 5.6) never subtracts two close numbers: it is good for a slope of 0, for any
+    (Numerical Recipes 5.6) never subtracts two close numbers: it is accurate for a slope of 0, for any
     slope near it, and for a rate that starts or ends at 0.
     """
     if stage.duration_s is None:
@@ -108,17 +108,17 @@ def _since_stage_start_ns(stage: Stage, area: NDArray[np.float64]) -> NDArray[np
             raise ScenarioError(f"at {stage.rate_start_per_s:g}/s the last connection would be due in centuries")
         since: NDArray[np.int64] = np.rint(seconds * NS_PER_S).astype(np.int64)
         return since
-    # Only the ratio of the rates matters for the shape; as 0..1 their squares cannot overflow.
+    # Only the ratio of the rates matters for the shape; scaled to 0..1 their squares cannot overflow.
     top = max(stage.rate_start_per_s, stage.rate_end_per_s)
     r0, r1 = stage.rate_start_per_s / top, stage.rate_end_per_s / top
-    x = np.minimum(area / top / (stage.duration_s * (r0 + r1) / 2), 1.0)  # above 1 only by the slack
+    x = np.minimum(area / top / (stage.duration_s * (r0 + r1) / 2), 1.0)  # above 1 only by the tolerance
     root = np.sqrt((1 - x) * r0**2 + x * r1**2)
     length_ns = stage.duration_s * NS_PER_S
     since = np.rint(length_ns * (x * (r0 + r1) / (r0 + root))).astype(np.int64)
     return np.minimum(since, round(length_ns))
 
 
-#: All stages together, so that nanoseconds fit into an int64: 146 years.
+#: Maximum duration of all stages together, so that nanoseconds fit into an int64: 146 years.
 _SECONDS_MAX = 2**62 / NS_PER_S
 
 
@@ -145,12 +145,12 @@ def _check(stages: Sequence[Stage]) -> None:
 
 
 def shard_sizes(connections: int, pairs: int, workers: int) -> list[int]:
-    """How many attempts each worker makes.
+    """Return the number of attempts of each worker.
 
-    Where every pair has a connection for every worker, each pair's connections are spread over the
-    workers, the first ones getting one more: so a worker's share of any pair is at most its share of
-    the ports (see `port_slices`), up to a range that is full to the last port. Where there are fewer,
-    the workers get equal parts of the whole, and none takes a pair twice.
+    If every pair has at least one connection per worker, each pair's connections are spread over the workers, the
+    first workers getting one more: a worker's share of any pair is then at most its share of the ports (see
+    `port_slices`), even if the range is full to the last port. With fewer connections the workers get equal parts of
+    the whole, and no worker serves a pair twice.
 
     Returns: `workers` sizes with the sum `connections`.
     Raises: ValueError unless there is at least one pair and one worker, and no negative number.
@@ -167,20 +167,20 @@ def shard_sizes(connections: int, pairs: int, workers: int) -> list[int]:
 
 
 def part(whole: int, index: int, parts: int) -> int:
-    """The size of one part when the first `whole % parts` parts are one larger than the others."""
+    """Return the size of one part if the first `whole % parts` parts are one larger than the others."""
     return whole // parts + (index < whole % parts)
 
 
 def first_pair(sizes: Sequence[int], spaces: int, pairs: int, index: int) -> int:
-    """The pair of a worker's first attempt; from there it goes round robin, attempt by attempt.
+    """Return the pair of a worker's first attempt; further attempts follow round robin.
 
-    spaces: what `sizes` were made for: the pairs themselves, or the sources, of which the first
-    `spaces` pairs have one each, and so on.
+    spaces: the `spaces` argument for which `sizes` were computed: the number of pairs, or of sources (the first
+    `spaces` pairs then have one source each, and so on).
 
-    That alone gives each pair its connections, to the single one. With many per pair every worker
-    begins at pair 0, and its last, incomplete round stops just before the pairs that have one
-    connection less; where sources were divided, each begins at another target, so that the incomplete
-    rounds add up to whole ones. With few per pair each worker begins where the one before it ended.
+    This alone gives each pair exactly its number of connections. With many per pair every worker begins at pair 0, and
+    its last, incomplete round stops just before the pairs that have one connection less; if sources were divided, each
+    worker begins at another target, so that the incomplete rounds add up to whole ones. With few connections per pair
+    each worker begins where the previous one ended.
     """
     if sum(sizes) < spaces * len(sizes):
         return sum(sizes[:index]) % pairs
@@ -188,16 +188,15 @@ def first_pair(sizes: Sequence[int], spaces: int, pairs: int, index: int) -> int
 
 
 class Turns:
-    """Which pair each attempt goes to when pairs have weights: a smooth weighted round robin, in closed form.
+    """The pair of each attempt for weighted pairs: a smooth weighted round robin, in closed form.
 
-    weights: of each pair, 1 or more. Pairs of one weight take turns among themselves, so that of any stretch
-    none of them gets more than one turn above another; with one weight for all this is the plain round robin.
-    Between the weights the turns are divided by halves: of the first t turns, those below the middle have had
-    as near to t times their share as whole turns can be, and so on within each half. After any number of turns
-    a pair is less than 1.5 turns from its share with two different weights, and half a turn more for each
-    doubling of their number.
+    weights: of each pair, 1 or more. Pairs of equal weight take turns, so that in any sequence of turns none of them
+    gets more than one turn more than another; with a single weight this is the plain round robin. Different weights
+    share the turns by repeated halving: of the first t turns, the lower half of the weights gets its share of t,
+    rounded to whole turns, and so on within each half. After any number of turns a pair is less than 1.5 turns from
+    its share with two different weights, and half a turn more for each doubling of the number of weights.
 
-    Nothing is remembered from turn to turn, so a worker begins anywhere at no cost.
+    There is no state from turn to turn, so a worker can begin anywhere at no cost.
     """
 
     def __init__(self, weights: Sequence[int]) -> None:
@@ -211,11 +210,11 @@ class Turns:
 
     @property
     def period(self) -> int:
-        """After so many turns every weight has had exactly its share."""
+        """Number of turns after which every weight has had exactly its share."""
         return self._sums[-1]
 
     def pair(self, turn: int) -> int:
-        """The pair of a turn, counted from 0."""
+        """Return the pair of a turn, counted from 0."""
         low, high, sums = 0, len(self._classes), self._sums
         while high - low > 1:
             middle = (low + high) // 2
@@ -229,25 +228,25 @@ class Turns:
         return pairs[turn % len(pairs)]
 
     def following(self, turn: int) -> Iterator[int]:
-        """The pairs from that turn on, without end."""
+        """Yield the pairs from that turn on, without end."""
         return map(self.pair, itertools.count(turn))
 
 
 def first_turn(sizes: Sequence[int], turns: Turns, index: int) -> int:
-    """The turn of a worker's first attempt: each goes on where the one before it ends.
+    """Return the turn of a worker's first attempt: each worker continues where the previous one ends.
 
-    So all of them together are one stretch of turns from the first. Without a schedule (sizes of 0) nobody
-    knows where that is, and they begin at equal distances within the period.
+    So the turns of all workers together are consecutive. In a closed loop (sizes of 0) the end is unknown, and the
+    workers begin at equal distances within the period.
     """
     return sum(sizes[:index]) or index * turns.period // len(sizes)
 
 
 def shard_arrivals(sizes: Sequence[int], index: int) -> NDArray[np.int64]:
-    """The global numbers of the attempts of worker `index`: its part of the schedule.
+    """Return the global numbers of the attempts of worker `index`: its part of the schedule.
 
-    Attempts are dealt like cards: the first of every worker, the second of every worker, and so on,
-    passing over whoever has none left. So the workers share the rate evenly at every moment.
-    Time and memory go with the worker's own size, times the number of workers in time only.
+    Attempts are dealt like cards: the first of every worker, the second of every worker, and so on, skipping workers
+    that have none left. So the workers share the rate evenly at every moment. Memory grows with the worker's own size;
+    time with its size times the number of workers.
 
     Returns: int64 (sizes[index],), increasing, from 0; all workers' together are 0..sum(sizes)-1.
     """
@@ -255,20 +254,19 @@ def shard_arrivals(sizes: Sequence[int], index: int) -> NDArray[np.int64]:
     arrivals = local.copy()
     for worker, size in enumerate(sizes):
         if worker != index:
-            # What this worker was dealt before: its rounds so far, and this one if its turn was earlier.
+            # Attempts dealt to that worker before: its rounds so far, and the current one if its turn was earlier.
             arrivals += np.minimum(local + 1 if worker < index else local, size)
     return arrivals
 
 
 def port_slices(ports: PortRange, workers: int, skipped: Container[int] = ()) -> list[PortRange]:
-    """The ports of each worker: contiguous and disjoint, with equal numbers of ports that can be used.
+    """Return the ports of each worker: contiguous and disjoint, with equal numbers of usable ports.
 
-    skipped: ports of the range that cannot be (reserved, or held by a listener); they may lie inside
-    a slice but count for nothing. The first slices have one usable port more, as have the parts in
-    `shard_sizes`: a pair with no more connections than there are usable ports gives no worker more
-    than its slice holds.
+    skipped: ports of the range that cannot be used (reserved, or held by a listener); a slice may contain them, but
+    they do not count. The first slices have one usable port more, like the parts in `shard_sizes`: a pair with no more
+    connections than there are usable ports gives no worker more than its slice holds.
 
-    Raises: CapacityError when there are fewer usable ports than workers.
+    Raises: CapacityError if there are fewer usable ports than workers.
     """
     usable = [port for port in range(ports.low, ports.high + 1) if port not in skipped]
     if len(usable) < workers:

@@ -1,7 +1,7 @@
-"""The one clock: CLOCK_MONOTONIC in nanoseconds, and an alarm that rings by it.
+"""The clock of a run: CLOCK_MONOTONIC in nanoseconds, and a timer descriptor on it.
 
-Every process of a run reads the same clock (it is system-wide, clock_gettime(2)), so an instant
-taken in the orchestrator means the same in a worker. Wall time is read once, to name a run.
+Every process of a run reads the same clock (it is system-wide, clock_gettime(2)), so a time taken in the orchestrator
+has the same meaning in a worker. Wall time is read once, to name a run.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ now_ns = monotonic_ns
 
 
 def wall_clock() -> datetime:
-    """The time of day in UTC; only ever used to label a run, never to measure."""
+    """Return the time of day in UTC; used to label a run, never to measure."""
     return datetime.now(UTC)
 
 
@@ -30,10 +30,10 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Alarm:
-    """A timerfd(2): a descriptor that becomes readable at an instant of the one clock.
+    """A timerfd(2): a descriptor that becomes readable at a given time of this clock.
 
-    An event loop's own timers are rounded to whole milliseconds, which at 20,000 arrivals per second
-    would make twenty connections late at a time. Python has timerfds from 3.13 on; until then ctypes.
+    An event loop's own timers are rounded to whole milliseconds, which at 20,000 arrivals per second would make twenty
+    connections late at a time. Python has timerfds from 3.13 on; until then ctypes.
     """
 
     _CLOCK_MONOTONIC = 1
@@ -46,18 +46,18 @@ class Alarm:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     def fileno(self) -> int:
-        """The descriptor, for an event loop to watch."""
+        """Return the descriptor, to be watched by an event loop."""
         return int(self._fd)
 
     def set(self, at_ns: int) -> None:
-        """Ring at this instant, or at once when it has passed; replaces an earlier setting."""
+        """Expire at this time, or at once if it has passed; replaces an earlier setting."""
         value = _Itimerspec(0, 0, *divmod(max(at_ns, 1), NS_PER_S))
         if self._libc.timerfd_settime(self._fd, self._TFD_TIMER_ABSTIME, ctypes.byref(value), None):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     def clear(self) -> None:
-        """Take notice of a ring, so that the descriptor is quiet until the next one."""
+        """Acknowledge an expiry, so that the descriptor is not readable until the next one."""
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            pass  # set() has replaced the setting since it rang
+            pass  # set() has replaced the setting since it expired

@@ -1,24 +1,24 @@
 """The failures that stop loadgen, and the exit code of each.
 
-    LoadgenError                 1   a bug of ours, or a state nobody foresaw
-    ├── UsageError               2   a flag, a file or a combination that cannot be meant
-    │   └── ScenarioError        2   a scenario that says something wrong, at line and column
+    LoadgenError                 1   a bug in loadgen, or an unforeseen state
+    ├── UsageError               2   an invalid flag, file or combination
+    │   └── ScenarioError        2   an error in a scenario, at line and column
     ├── HostError                3   this host cannot do it: privilege, missing address, refused sysctl
     │   ├── CapacityError        3   a resource is too small, with the numbers and the remedy
-    │   ├── LabForbiddenError    3   this host lets us make no network namespace
+    │   ├── LabForbiddenError    3   this host does not permit a network namespace
     │   └── ResultsError         3   the run directory cannot be written
-    ├── IncompleteError          4   a worker or sink was lost, so the run says less than it should
+    ├── IncompleteError          4   a worker or sink was lost, so the results are incomplete
     └── InterruptedRunError    130   interrupted before there was anything to report
 
-A refused connection, a port that is taken, a timeout: none of these is an exception. They are
-what loadgen exists to count, and live in `loadgen.outcomes`.
+A refused connection, a port in use, a timeout: these are not exceptions. Counting them is loadgen's purpose; see
+`loadgen.outcomes`.
 """
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; stable, documented in the README."""
+    """Exit status of the process; stable, documented in the README."""
 
     FINE = 0
     BUG = 1
@@ -30,22 +30,22 @@ class ExitCode(IntEnum):
 
 
 class LoadgenError(Exception):
-    """loadgen cannot go on; the message is one or two sentences with the remedy in them."""
+    """loadgen cannot continue; the message is one or two sentences and includes the remedy."""
 
     exit_code = ExitCode.BUG
 
 
 class UsageError(LoadgenError):
-    """Something given on the command line or in a file cannot be meant."""
+    """An argument of the command line or the content of a file is invalid."""
 
     exit_code = ExitCode.USAGE
 
 
 class ScenarioError(UsageError):
-    """A scenario says something wrong.
+    """A scenario is invalid.
 
-    `file`, `line` and `column` (both from 1; 0 when there is no place to point at) lead the message,
-    so that an editor can jump there.
+    The message begins with `file`, `line` and `column` (both from 1; 0 without a place), so that an editor can jump
+    there.
     """
 
     def __init__(self, message: str, *, file: str = "", line: int = 0, column: int = 0) -> None:
@@ -55,13 +55,13 @@ class ScenarioError(UsageError):
 
 
 class HostError(LoadgenError):
-    """This host cannot do what was asked, found before any load."""
+    """This host cannot do what was requested; detected before any load."""
 
     exit_code = ExitCode.HOST
 
 
 class CapacityError(HostError):
-    """The plan needs more of one resource than there is: "four-tuples: need 60,000, have 28,232; add ..."."""
+    """The plan needs more of one resource than exists: "four-tuples: need 60,000, have 28,232; add ..."."""
 
     def __init__(self, resource: str, *, needed: int, available: int, remedy: str) -> None:
         super().__init__(f"{resource}: need {needed:,}, have {available:,}; {remedy}")
@@ -69,15 +69,15 @@ class CapacityError(HostError):
 
 
 class LabForbiddenError(HostError):
-    """Neither privilege nor user namespaces allow a network namespace of our own here."""
+    """Neither privilege nor user namespaces permit a network namespace here."""
 
 
 class ResultsError(HostError):
-    """The run directory cannot be written (full disk, no permission); what was written stays."""
+    """The run directory cannot be written (full disk, no permission); files written before stay."""
 
 
 class IncompleteError(LoadgenError):
-    """A worker, a sink or the lab was lost before it had done its part."""
+    """A worker, a sink or the lab was lost before it had finished."""
 
     exit_code = ExitCode.INCOMPLETE
 

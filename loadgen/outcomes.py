@@ -1,13 +1,12 @@
-"""What (syscall, errno) means for a connection: a table, not a tree of exceptions.
+"""The meaning of (syscall, errno) for a connection: a table, not a tree of exceptions.
 
-The system call is half of the meaning. EADDRNOTAVAIL from bind() says that the source address is
-not on this host; from connect() it says that no four-tuple is free, which in UDP is EAGAIN, and there means
-the port. So every failure is kept as the pair, and the table gives it a name that a person can act on.
+The system call is half of the meaning. EADDRNOTAVAIL from bind() means that the source address is not on this host;
+from connect() that no four-tuple is free, which over UDP is EAGAIN and concerns the port. So every failure is kept as
+the pair, and the table maps it to an outcome that a person can act on.
 
-Five of the "system calls" here are moments rather than calls that failed: `wait` is loadgen's own
-patience running out, `recv` or `send` on an open connection is the other side going away, `getsockname` with
-errno 0 is a connection that met itself, errno 0 from `recv` is a plain end of file, and `tls` is a handshake
-that came to nothing, for a reason of its own instead of an errno.
+Five of the "system calls" are not calls that failed: `wait` is loadgen's own time-out, `recv` or `send` on an open
+connection means that the other side closed it, `getsockname` with errno 0 is a connection to itself, errno 0 from
+`recv` is an end of file, and `tls` is a failed handshake, with a reason of its own instead of an errno.
 """
 
 import errno
@@ -16,7 +15,7 @@ from typing import Final, NamedTuple
 
 
 class Syscall(IntEnum):
-    """Where an outcome was decided; the number is the upper half of an error key."""
+    """Place where an outcome was decided; the number is the upper half of an error key."""
 
     SOCKET = 1
     SETSOCKOPT = 2
@@ -31,7 +30,7 @@ class Syscall(IntEnum):
 
 
 class Outcome(StrEnum):
-    """How an attempt ended, or how an established connection was lost."""
+    """Result of an attempt, or the loss of an established connection."""
 
     ESTABLISHED = "established"
     NO_FREE_FOUR_TUPLE = "no-free-four-tuple"
@@ -80,7 +79,7 @@ LIMITS: Final = (
     "none",
 )
 
-#: errno(3) by meaning; the same in every system call.
+#: Errnos with the same meaning in every system call, errno(3).
 _ANYWHERE: Final = {
     errno.EMFILE: Outcome.NO_DESCRIPTOR,
     errno.ENFILE: Outcome.NO_DESCRIPTOR,
@@ -90,13 +89,13 @@ _ANYWHERE: Final = {
     errno.EPERM: Outcome.FORBIDDEN,
 }
 
-#: connect(2) and bind(2) give the same number different meanings.
+#: Errnos whose meaning depends on the system call, as for connect(2) and bind(2).
 _BY_SYSCALL: Final = {
     (Syscall.BIND, errno.EADDRNOTAVAIL): Outcome.NO_SUCH_SOURCE,
     (Syscall.BIND, errno.EADDRINUSE): Outcome.NO_FREE_PORT,
     (Syscall.CONNECT, errno.EADDRNOTAVAIL): Outcome.NO_FREE_FOUR_TUPLE,
     (Syscall.CONNECT, errno.EADDRINUSE): Outcome.NO_FREE_FOUR_TUPLE,
-    (Syscall.CONNECT, errno.EAGAIN): Outcome.NO_FREE_PORT,  # of UDP: inet_autobind(), net/ipv4/af_inet.c
+    (Syscall.CONNECT, errno.EAGAIN): Outcome.NO_FREE_PORT,  # UDP only: inet_autobind(), net/ipv4/af_inet.c
     (Syscall.CONNECT, errno.ECONNREFUSED): Outcome.REFUSED,
     (Syscall.CONNECT, errno.ECONNRESET): Outcome.RESET,
     (Syscall.CONNECT, errno.ETIMEDOUT): Outcome.TIMED_OUT,
@@ -108,7 +107,7 @@ _BY_SYSCALL: Final = {
 
 
 class TlsReason(IntEnum):
-    """Why TLS failed; stands where a system call has its errno."""
+    """Reason why TLS failed; takes the place of an errno."""
 
     CERTIFICATE_EXPIRED = 1
     CERTIFICATE_UNKNOWN_ISSUER = 2
@@ -127,7 +126,7 @@ _ERRNO_BITS: Final = 16
 
 
 class ErrorKind(NamedTuple):
-    """A failure in words: the system call, the errno by name ("EOF" and "SELF" for errno 0), its outcome."""
+    """A failure by name: the system call, the errno ("EOF" and "SELF" for errno 0), the outcome."""
 
     syscall: str
     errno: str
@@ -135,12 +134,12 @@ class ErrorKind(NamedTuple):
 
 
 def error_key(syscall: Syscall, number: int) -> int:
-    """One positive integer for (syscall, errno), small enough to live in a shared array."""
+    """Return one positive integer for (syscall, errno), small enough for a shared array."""
     return syscall << _ERRNO_BITS | number
 
 
 def outcome_of(syscall: Syscall, number: int) -> Outcome:
-    """The meaning of a failure; an unlisted pair is OTHER and keeps its errno beside it."""
+    """Return the outcome of a failure; an unlisted pair is OTHER, and its errno is kept beside it."""
     if syscall in (Syscall.RECV, Syscall.SEND):
         return Outcome.LOST
     if syscall is Syscall.TLS:
@@ -149,7 +148,7 @@ def outcome_of(syscall: Syscall, number: int) -> Outcome:
 
 
 def describe(key: int) -> ErrorKind:
-    """The words for an `error_key`. Raises: ValueError when no system call has that number."""
+    """Return the names for an `error_key`. Raises: ValueError for an unknown system call number."""
     syscall, number = Syscall(key >> _ERRNO_BITS), key & (1 << _ERRNO_BITS) - 1
     if syscall is Syscall.TLS:
         name = _TLS_NAMES.get(number, str(number))

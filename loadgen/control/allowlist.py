@@ -1,16 +1,16 @@
-"""The guard rail: which destinations loadgen may send load to.
+"""The allowlist: destinations that loadgen may send load to.
 
-A hundred thousand connections are an attack when they reach the wrong host, so everything beyond
-this machine has to be named, and everything public has to be answered for:
+A hundred thousand connections to the wrong host are an attack, so every destination beyond this machine has to be
+named, and every public one needs a declaration of authority:
 
     free        loopback, and the networks of a lab that loadgen made itself
-    private     needs `--allow CIDR` that covers it; IPv6 link-local is among it, the attached network
-    global      needs `--allow CIDR` and `--i-am-authorized`; also everything that no rule names,
-                documentation (RFC 5737, RFC 3849) and reserved (RFC 1112) addresses among it
+    private     needs an `--allow CIDR` that covers it; includes IPv6 link-local, the attached network
+    global      needs `--allow CIDR` and `--i-am-authorized`; includes every address without a rule,
+                documentation (RFC 5737, RFC 3849) and reserved (RFC 1112) addresses among them
     never       multicast, broadcast, unspecified, IPv4 link-local, cloud metadata: no flag opens these
 
-An IPv6 address that carries an IPv4 address is judged by the IPv4 address, because that is where the
-packets end up. Pure arithmetic on addresses: no names are resolved and no sockets opened here.
+An IPv6 address that embeds an IPv4 address is classified by the IPv4 address, because packets end up there. Pure
+arithmetic on addresses: no names are resolved and no sockets opened here.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from loadgen.errors import UsageError
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-#: The shortest prefix `--allow` takes. /8 is the largest private network of IPv4 (RFC 1918); a /16 of
-#: IPv6 is already far more than any site is given (a /48, RFC 6177).
+#: Minimum prefix length of `--allow`. /8 is the largest private network of IPv4 (RFC 1918); a /16 of
+#: IPv6 is already far larger than the prefix of any site (a /48, RFC 6177).
 ALLOW_PREFIX_MIN: Final = {4: 8, 6: 16}
-#: The exception: it is shorter, but reaches no further than the links that this host is attached to.
+#: An exception to the minimum: it covers only the links that this host is attached to.
 _LINK_LOCAL: Final = IPv6Network("fe80::/10")
 
 
-class Verdict(Enum):
-    """What it takes to send load somewhere."""
+class AddressClass(Enum):
+    """Flags needed to send load to an address."""
 
     FREE = "free"
     PRIVATE = "private"
@@ -44,29 +44,29 @@ class Verdict(Enum):
 
 
 class Rule(NamedTuple):
-    """Networks that are judged alike, what they are called, and who says so."""
+    """Networks of one class, their name, and the source of the classification."""
 
-    verdict: Verdict
+    address_class: AddressClass
     name: str
     source: str
     networks: tuple[Network, ...]
 
 
-def _rule(verdict: Verdict, name: str, source: str, *networks: str) -> Rule:
-    return Rule(verdict, name, source, tuple(ipaddress.ip_network(network) for network in networks))
+def _rule(address_class: AddressClass, name: str, source: str, *networks: str) -> Rule:
+    return Rule(address_class, name, source, tuple(ipaddress.ip_network(network) for network in networks))
 
 
-#: The first rule that holds the address decides. Single addresses stand before the networks they are in.
+#: The first rule that contains the address decides. Single addresses come before the networks that contain them.
 RULES: Final = (
-    _rule(Verdict.NEVER, "unspecified", "RFC 1122 3.2.1.3, RFC 4291 2.5.2", "0.0.0.0/8", "::/128"),
-    _rule(Verdict.NEVER, "broadcast", "RFC 919", "255.255.255.255/32"),
-    _rule(Verdict.NEVER, "multicast", "RFC 5771, RFC 4291 2.7", "224.0.0.0/4", "ff00::/8"),
-    # Cloud metadata, which hands out credentials, answers on 169.254.169.254 nearly everywhere.
-    _rule(Verdict.NEVER, "link-local", "RFC 3927", "169.254.0.0/16"),
-    # No RFC names these; they are the documented metadata and agent addresses of OpenStack, Amazon, Google,
-    # Scaleway, Alibaba, Oracle and Azure that are not in 169.254.0.0/16.
+    _rule(AddressClass.NEVER, "unspecified", "RFC 1122 3.2.1.3, RFC 4291 2.5.2", "0.0.0.0/8", "::/128"),
+    _rule(AddressClass.NEVER, "broadcast", "RFC 919", "255.255.255.255/32"),
+    _rule(AddressClass.NEVER, "multicast", "RFC 5771, RFC 4291 2.7", "224.0.0.0/4", "ff00::/8"),
+    # The cloud metadata service, which hands out credentials, has the address 169.254.169.254 at nearly all providers.
+    _rule(AddressClass.NEVER, "link-local", "RFC 3927", "169.254.0.0/16"),
+    # No RFC lists these: metadata and agent addresses outside 169.254.0.0/16 as documented by OpenStack, Amazon,
+    # Google, Scaleway, Alibaba, Oracle and Azure.
     _rule(
-        Verdict.NEVER,
+        AddressClass.NEVER,
         "cloud metadata",
         "the providers' documentation",
         "fe80::a9fe:a9fe/128",
@@ -77,19 +77,19 @@ RULES: Final = (
         "192.0.0.192/32",
         "168.63.129.16/32",
     ),
-    # A translator in the site picks where the IPv4 address stands in it (RFC 6052 2.2), so nobody can
-    # say from here where the packets would go.
-    _rule(Verdict.NEVER, "local-use NAT64", "RFC 8215", "64:ff9b:1::/48"),
-    _rule(Verdict.FREE, "loopback", "RFC 1122 3.2.1.3, RFC 4291 2.5.3", "127.0.0.0/8", "::1/128"),
-    _rule(Verdict.PRIVATE, "private", "RFC 1918", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-    _rule(Verdict.PRIVATE, "unique local", "RFC 4193", "fc00::/7"),
-    _rule(Verdict.PRIVATE, "link-local", "RFC 4291 2.5.6", "fe80::/10"),
-    _rule(Verdict.PRIVATE, "shared address space", "RFC 6598", "100.64.0.0/10"),
-    _rule(Verdict.PRIVATE, "benchmarking", "RFC 2544, RFC 5180", "198.18.0.0/15", "2001:2::/48"),
+    # The site's translator decides where the IPv4 address is embedded (RFC 6052 2.2), so the real destination
+    # cannot be known here.
+    _rule(AddressClass.NEVER, "local-use NAT64", "RFC 8215", "64:ff9b:1::/48"),
+    _rule(AddressClass.FREE, "loopback", "RFC 1122 3.2.1.3, RFC 4291 2.5.3", "127.0.0.0/8", "::1/128"),
+    _rule(AddressClass.PRIVATE, "private", "RFC 1918", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+    _rule(AddressClass.PRIVATE, "unique local", "RFC 4193", "fc00::/7"),
+    _rule(AddressClass.PRIVATE, "link-local", "RFC 4291 2.5.6", "fe80::/10"),
+    _rule(AddressClass.PRIVATE, "shared address space", "RFC 6598", "100.64.0.0/10"),
+    _rule(AddressClass.PRIVATE, "benchmarking", "RFC 2544, RFC 5180", "198.18.0.0/15", "2001:2::/48"),
 )
-_GLOBAL: Final = Rule(Verdict.GLOBAL, "not private", "RFC 6890", ())
+_GLOBAL: Final = Rule(AddressClass.GLOBAL, "not private", "RFC 6890", ())
 
-#: netdevice(7), IFNAMSIZ; the kernel allows more characters, and nobody uses them.
+#: netdevice(7), IFNAMSIZ; the kernel permits further characters, which are not used in practice.
 _ZONE: Final = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _COMPATIBLE: Final = IPv6Network("::/96")
@@ -97,43 +97,43 @@ _TRANSLATED: Final = IPv6Network("::ffff:0:0:0/96")
 
 
 def check(address: str, *, allowed: Sequence[str], authorized: bool, lab: Sequence[str] = ()) -> None:
-    """Return if load may be sent to `address`; that is the only way to say yes.
+    """Return if load may be sent to `address`; otherwise raise.
 
-    address: a literal IPv4 or IPv6 address; a zone (%eth0) changes nothing about it.
-    allowed: every `--allow`, a CIDR each; authorized: whether `--i-am-authorized` was given.
+    address: a literal IPv4 or IPv6 address; a zone (%eth0) is ignored.
+    allowed: the CIDR of every `--allow`; authorized: True if `--i-am-authorized` was given.
     lab: networks (CIDR) that exist only inside a lab of this run.
 
-    Raises: UsageError with the reason and the flag that would change it, if one would; also for an
-        `--allow` that is no CIDR or too wide, whether or not it was needed.
+    Raises: UsageError with the reason and the flag that would permit it, if any; also for an `--allow` that is not a
+        CIDR or too wide, even if it is not needed.
     """
     networks = [_allowed_network(text) for text in allowed]
     literal = _literal(address)
-    judged, carrier = _destination(literal)
-    rule = rule_of(judged)
-    name = f"{literal} leads to {judged} ({carrier}), which is" if carrier else f"{judged} is"
+    destination, carrier = _destination(literal)
+    rule = rule_of(destination)
+    name = f"{literal} leads to {destination} ({carrier}), which is" if carrier else f"{destination} is"
 
-    if rule.verdict is Verdict.NEVER:
+    if rule.address_class is AddressClass.NEVER:
         raise UsageError(f"{name} {rule.name} ({rule.source}); loadgen never sends load there, use another target")
-    if carrier and rule.verdict is Verdict.FREE:
-        # 127.0.0.1 behind a translator is the translator's own loopback, not ours.
-        raise UsageError(f"{name} {rule.name} on another machine; write {judged} to mean this one")
-    if rule.verdict is Verdict.FREE:
+    if carrier and rule.address_class is AddressClass.FREE:
+        # 127.0.0.1 behind a translator is the translator's own loopback, not this host's.
+        raise UsageError(f"{name} {rule.name} on another machine; write {destination} to mean this one")
+    if rule.address_class is AddressClass.FREE:
         return
-    if not carrier and any(_covers(ipaddress.ip_network(network), judged) for network in lab):
+    if not carrier and any(_covers(ipaddress.ip_network(network), destination) for network in lab):
         return
 
     missing = []
-    if not any(_covers(network, judged) for network in networks):
-        missing.append(f"--allow {judged}/{judged.max_prefixlen}")
-    if rule.verdict is Verdict.GLOBAL and not authorized:
+    if not any(_covers(network, destination) for network in networks):
+        missing.append(f"--allow {destination}/{destination.max_prefixlen}")
+    if rule.address_class is AddressClass.GLOBAL and not authorized:
         missing.append("--i-am-authorized")
     if missing:
-        owner = "yours to load" if rule.verdict is Verdict.PRIVATE else "yours, or its owner agreed"
+        owner = "yours to load" if rule.address_class is AddressClass.PRIVATE else "yours, or its owner agreed"
         raise UsageError(f"{name} {rule.name} ({rule.source}); if it is {owner}, add {' '.join(missing)}")
 
 
 def rule_of(address: Address) -> Rule:
-    """The rule that decides about an address; what no rule names is global, which needs most."""
+    """Return the rule for an address; an address without a rule is global, which needs most flags."""
     return next((rule for rule in RULES if any(_covers(net, address) for net in rule.networks)), _GLOBAL)
 
 
@@ -145,15 +145,15 @@ def _literal(text: str) -> Address:
         raise UsageError(f"{text[:60]!r} is not a literal IP address; resolve names first") from None
     if isinstance(address, IPv6Address):
         if address.scope_id is not None and not _ZONE.fullmatch(address.scope_id):
-            raise UsageError(f"{text[:60]!r} is not a literal IP address; its zone is no name of an interface")
-        # The zone says which link, not which address, and must not hide the address from the rules.
+            raise UsageError(f"{text[:60]!r} is not a literal IP address; its zone is not an interface name")
+        # A zone selects a link, not an address, and must not hide the address from the rules.
         address = IPv6Address(int(address))
         return address.ipv4_mapped or address  # RFC 4291 2.5.5.2
     return address
 
 
 def _destination(address: Address) -> tuple[Address, str]:
-    """Where packets to `address` end up, and by which mechanism if that is another address."""
+    """Return the address where packets to `address` end up, and the mechanism if it is a different one."""
     if isinstance(address, IPv6Address):
         if address in _NAT64:
             return IPv4Address(int(address) & 0xFFFF_FFFF), "NAT64, RFC 6052"

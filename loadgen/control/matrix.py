@@ -52,7 +52,7 @@ class Order:
     #: The directory to go on in, held by this writer; None to make one.
     writer: run_directory.MatrixWriter | None = None
     #: What names among the targets stood for when it was begun; what is not here is looked up.
-    answers: name_resolution.Answers = field(default_factory=dict)
+    answers: name_resolution.ResolvedNames = field(default_factory=dict)
 
     @property
     def places(self) -> list[matrices.Place]:
@@ -87,12 +87,12 @@ def resume(path: Path) -> Order:
     return Order(whole, cells, text, overrides, writer, answers)
 
 
-def _as_resolved(path: Path) -> name_resolution.Answers:
+def _as_resolved(path: Path) -> name_resolution.ResolvedNames:
     """What names stood for when the matrix was begun: its runs to come are to go where the others went."""
     written = run_directory.read_matrix(path).matrix.get("resolved", {})
     try:
         return {
-            name: name_resolution.Answer(tuple(one["addresses"]), str(one["resolved_at"]))
+            name: name_resolution.ResolvedName(tuple(one["addresses"]), str(one["resolved_at"]))
             for name, one in written.items()
         }
     except (AttributeError, LookupError, TypeError):
@@ -138,7 +138,7 @@ class Matrix:
         """view: made anew for each run. say: called with what goes on between the runs."""
         self._order, self._scenario, self._cells, self._options = order, order.scenario, order.cells, options
         self._view, self._say = view, say
-        self._answers: name_resolution.Answers = {}
+        self._answers: name_resolution.ResolvedNames = {}
         self._running: Orchestrator | None = None
         self._interrupted = False
         self._failure: LoadgenError | None = None

@@ -22,7 +22,7 @@ from typing import Any, Final
 from loadgen import format as fmt
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
-from loadgen.control.kernel_samples import Telemetry
+from loadgen.control.kernel_samples import KernelSampler
 from loadgen.control.prepare import prepare
 from loadgen.control.sinks import SINK, Sinks
 from loadgen.control.snapshots import Snapshots
@@ -113,7 +113,7 @@ class Orchestrator:
         *,
         observer: Observer,
         notice: Callable[[str], None],
-        answers: name_resolution.Answers | None = None,
+        answers: name_resolution.ResolvedNames | None = None,
     ) -> None:
         """answers: what the names among the targets stand for; None: to be looked up."""
         self._answers = answers
@@ -128,7 +128,7 @@ class Orchestrator:
         self._fleet: Fleet | None = None
         #: Closes the memory shared with workers and sinks: whoever makes many runs would be out of descriptors.
         self._shared = ExitStack()
-        self._telemetry: Telemetry | None = None
+        self._telemetry: KernelSampler | None = None
         self._early_events: list[dict[str, Any]] = []
         self._losses: list[asyncio.Task[None]] = []
         self._start_ns = now_ns()
@@ -215,7 +215,7 @@ class Orchestrator:
         """Ramp, hold, drain, or churn, with a line of the series per interval and at the end of each phase."""
         self._phase = Phase.CHURN if plan.churn else Phase.RAMP
         notice = partial(self._event, "note")
-        self._telemetry = await Telemetry.start(fleet, apart=self._scenario.has_cable, notice=notice)
+        self._telemetry = await KernelSampler.start(fleet, apart=self._scenario.has_cable, notice=notice)
         self._start_ns = now_ns() + _START_DELAY_NS
         self._snapshots = snapshots = Snapshots(self._blocks, sizes_of(plan), start_ns=self._start_ns)
         record = partial(self._record_line, fleet, plan, snapshots)

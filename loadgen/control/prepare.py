@@ -62,7 +62,7 @@ class Environment:
 async def prepare(
     fleet: Fleet,
     scenario: Scenario,
-    answers: name_resolution.Answers,
+    answers: name_resolution.ResolvedNames,
     *,
     notice: Callable[[str], None],
     enough: Callable[[], bool] = lambda: False,

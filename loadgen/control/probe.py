@@ -1,16 +1,15 @@
-"""A probe: a small experiment by somebody else, in a process and perhaps under a user of its own.
+"""Probes: small experiments in a process of their own, beside or after the load, possibly as another user.
 
-A load that uses up source ports is felt by others on the same host, and only another process can
-tell how. A probe opens a few connections, or tries to listen, or restarts a server, and reports what
-came of it. Unlike the load it blocks, has one thing under way at a time, and leaves nothing behind:
-its connections are reset.
+A load that uses up source ports affects other programs on the same host, and only another process can measure how. A
+probe opens a few connections, or tries to listen, or restarts a server, and reports the result. Unlike the load it
+uses blocking calls, does one thing at a time, and leaves no TIME-WAIT: its connections are reset.
 
-    connect   open `count` connections one by one, keep all of them until the last was tried
+    connect   open `count` connections one by one, and keep them open until the last attempt
     listen    bind and listen on one port, once
-    restart   serve one connection and close it first, which keeps TIME-WAIT on the server's side;
+    restart   serve one connection and close it first, which leaves TIME-WAIT on the server's side;
               then listen on the same port again
 
-A connection, or a listener, that could be had counts as established.
+Every connection or listener that was obtained counts as established.
 """
 
 from __future__ import annotations
@@ -18,26 +17,25 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import struct
 from collections.abc import Callable
 from contextlib import ExitStack
 from errno import EADDRNOTAVAIL, ETIMEDOUT, errorcode
 from typing import Any, Final
 
 from loadgen.clock import NS_PER_S, now_ns
+from loadgen.kernel.abi import LINGER_0
 from loadgen.model import Endpoint, Probe, ProbeKind
 from loadgen.processes.lifetime import die_with_parent
 from loadgen.processes.link import Link
 from loadgen.worker.strategies import TRIES, strategy_for
 
 CONNECT_TIMEOUT_S: Final = 2.0
-#: What all connections of a probe together may take.
+#: Time limit for all connections of a probe together.
 TIME_LIMIT_S: Final = 30.0
-_LINGER_0: Final = struct.pack("ii", 1, 0)
 
 
-class Tally:
-    """What a probe counts."""
+class ProbeCounts:
+    """Results of a probe."""
 
     def __init__(self) -> None:
         self.established = self.failed = 0
@@ -46,14 +44,14 @@ class Tally:
         self._ports: set[int] = set()
 
     def success(self, name: tuple[Any, ...] | None = None) -> None:
-        """One more; `name`: what getsockname() said, of a connection."""
+        """Count a success; name: getsockname() of a connection."""
         self.established += 1
         if name:
             self.sources[name[0]] = self.sources.get(name[0], 0) + 1
             self._ports.add(name[1])
 
     def failure(self, syscall: str, name: str) -> None:
-        """One that could not be had, and which system call said so."""
+        """Count a failure by the system call that failed."""
         self.failed += 1
         numbers = self.errors.setdefault(syscall, {})
         numbers[name] = numbers.get(name, 0) + 1
@@ -70,28 +68,28 @@ class Tally:
 
 
 class GaveUpError(Exception):
-    """The probe would take too long, or could not be set up; its text says which."""
+    """The probe would take too long, or could not be set up; the message tells which."""
 
 
-def run(probe: Probe) -> Tally:
-    """Do it. Raises: GaveUpError when it cannot be done, which is no result."""
+def run(probe: Probe) -> ProbeCounts:
+    """Run the probe. Raises: GaveUpError if it cannot be carried out."""
     if probe.kind is ProbeKind.CONNECT:
         return _connect(probe)
-    tally = Tally()
+    counts = ProbeCounts()
     where = Endpoint(probe.target.address, probe.ports.low)
     if probe.kind is ProbeKind.RESTART:
         _serve_one(where, reuseaddr=probe.reuseaddr)
     with ExitStack() as stack:
-        failed = _listen(stack, where, reuseaddr=probe.reuseaddr)
-        if isinstance(failed, tuple):
-            tally.failure(*failed)
+        listener = _listen(stack, where, reuseaddr=probe.reuseaddr)
+        if isinstance(listener, tuple):
+            counts.failure(*listener)
         else:
-            tally.success()
-    return tally
+            counts.success()
+    return counts
 
 
-def _connect(probe: Probe) -> Tally:
-    tally = Tally()
+def _connect(probe: Probe) -> ProbeCounts:
+    counts = ProbeCounts()
     deadline = now_ns() + int(TIME_LIMIT_S * NS_PER_S)
     with ExitStack() as stack:
         if probe.sink:
@@ -101,14 +99,13 @@ def _connect(probe: Probe) -> Tally:
         ports = strategy_for(probe.strategy, [probe.source], probe.ports)
         for _ in range(probe.count):
             if now_ns() > deadline:
-                raise GaveUpError(f"after {TIME_LIMIT_S:g} s {tally.established + tally.failed:,} had been tried")
+                raise GaveUpError(f"after {TIME_LIMIT_S:g} s {counts.established + counts.failed:,} had been tried")
             sock = stack.enter_context(socket.socket(probe.target.family, socket.SOCK_STREAM))
             sock.settimeout(CONNECT_TIMEOUT_S)
-            # struct linger {on, 0 s}: a reset leaves no TIME-WAIT behind.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)  # a reset leaves no TIME-WAIT
             port = ports.prepare(sock, 0)
             if port < 0:
-                tally.failure("bind", _name(-port))
+                counts.failure("bind", _name(-port))
                 sock.close()
                 continue
             syscall, number = _connected(sock, probe.target)
@@ -117,25 +114,25 @@ def _connect(probe: Probe) -> Tally:
                     break
                 ports.denied(0, [port])
                 port = ports.another(sock, 0)
-                if port <= 0:  # there is none, or only for a new socket: a probe makes each attempt once
+                if port <= 0:  # no port left, or only for a new socket; a probe makes each attempt once
                     break
                 syscall, number = _connected(sock, probe.target)
             if number:
-                tally.failure(syscall, _name(number))
+                counts.failure(syscall, _name(number))
                 sock.close()
             elif sock.getsockname() == sock.getpeername():
-                tally.failure("getsockname", "SELF")
+                counts.failure("getsockname", "SELF")
                 sock.close()
             else:
-                tally.success(sock.getsockname())
-    return tally
+                counts.success(sock.getsockname())
+    return counts
 
 
 def _connected(sock: socket.socket, target: Endpoint) -> tuple[str, int]:
-    """A blocking connect(): the system call that failed and its errno; ("", 0) if none did."""
+    """Connect, blocking; return the system call that failed and its errno, or ("", 0)."""
     try:
         sock.connect(target.sockaddr)
-    except TimeoutError as error:  # our patience has no errno, the kernel's has
+    except TimeoutError as error:  # the socket's own time-out has no errno, the kernel's has
         return ("connect" if error.errno else "wait"), error.errno or ETIMEDOUT
     except OSError as error:
         return "connect", error.errno or 0
@@ -143,7 +140,7 @@ def _connected(sock: socket.socket, target: Endpoint) -> tuple[str, int]:
 
 
 def _listen(stack: ExitStack, where: Endpoint, *, reuseaddr: bool) -> socket.socket | tuple[str, str]:
-    """A listener that closes with `stack`; or the system call that failed, and how."""
+    """Return a listener that closes with `stack`, or the system call that failed and its errno by name."""
     sock = stack.enter_context(socket.socket(where.family, socket.SOCK_STREAM))
     sock.settimeout(CONNECT_TIMEOUT_S)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuseaddr)
@@ -160,7 +157,7 @@ def _listen(stack: ExitStack, where: Endpoint, *, reuseaddr: bool) -> socket.soc
 
 
 def _serve_one(where: Endpoint, *, reuseaddr: bool) -> None:
-    """The first life of a server: one connection, of which it closes its end first."""
+    """Run the server's first life: accept one connection and close it first."""
     with ExitStack() as stack:
         listener = _listen(stack, where, reuseaddr=reuseaddr)
         if isinstance(listener, tuple):
@@ -169,7 +166,7 @@ def _serve_one(where: Endpoint, *, reuseaddr: bool) -> None:
             client = stack.enter_context(socket.create_connection((where.address, where.port), CONNECT_TIMEOUT_S))
             accepted, _ = listener.accept()
             accepted.close()
-            client.recv(1)  # the end of file: only then does our close make it the server's TIME-WAIT
+            client.recv(1)  # wait for the end of file: the client must not close first
         except OSError as error:
             raise GaveUpError(f"the first connection to {where}: {_name(error.errno or 0)}") from error
 
@@ -179,14 +176,14 @@ def _name(number: int) -> str:
 
 
 def become(uid: int) -> None:
-    """Go on as another user. Raises: OSError where there is no such user, or no right to be one."""
+    """Change to another user. Raises: OSError if there is no such user, or no privilege to change."""
     parent = os.getppid()
     os.setresuid(uid, uid, uid)
     die_with_parent(parent)
 
 
 def main(probe: Probe, link_fd: int) -> None:
-    """Entry of a forked probe; one report, "done" with the result or "failed" with the reason."""
+    """Entry of a forked probe; send one report, "done" with the result or "failed" with the reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = Link(socket.socket(fileno=link_fd))
     if probe.uid is not None:
@@ -196,10 +193,10 @@ def main(probe: Probe, link_fd: int) -> None:
             link.send(report="failed", text=f"cannot become user {probe.uid} here: {_name(error.errno or 0)}")
             return
     try:
-        tally = run(probe)
+        counts = run(probe)
     except GaveUpError as error:
         link.send(report="failed", text=str(error))
     except OSError as error:
         link.send(report="failed", text=f"{_name(error.errno or 0)} ({error.strerror})")
     else:
-        link.send(report="done", result=tally.result, sources=tally.sources)
+        link.send(report="done", result=counts.result, sources=counts.sources)

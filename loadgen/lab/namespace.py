@@ -1,11 +1,11 @@
-"""Enter a network namespace of our own, and set it up; in a veth lab, two of them.
+"""Enter a network namespace made for this run, and set it up; in a veth lab, two of them.
 
-A namespace has no name: it lives as long as a process lives in it or has it open, so nothing is left
-behind even by a SIGKILL. Root may make one directly; anybody else makes a user namespace with it, inside
-which the settings of the network are theirs to change (user_namespaces(7), network_namespaces(7)).
+A namespace has no name: it exists while a process lives in it or has it open, so nothing is left behind even after
+SIGKILL. Root can make one directly; other users make a user namespace with it, inside which they may change the
+network's settings (user_namespaces(7), network_namespaces(7)).
 
-The two of a veth lab belong to the clients and to the sinks; `loadgen.lab.veth` connects them. Whoever
-enters such a lab lives with the clients, and so does all it forks, but for what goes over to the sinks.
+The two namespaces of a veth lab belong to the clients and to the sinks; `loadgen.lab.veth` connects them. The process
+that enters the lab lives with the clients, as do its children unless they change to the sinks' namespace.
 """
 
 from __future__ import annotations
@@ -33,29 +33,28 @@ _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 0x1
 
-#: What a lab changes unless the scenario says otherwise: listen(2) silently cuts a backlog to somaxconn.
+#: Settings of a lab unless the scenario overrides them: listen(2) silently cuts a backlog to somaxconn.
 DEFAULT_SYSCTLS: Final = {"net.core.somaxconn": "65535"}
 
-
-#: The sinks' namespace of a veth lab, open in whoever entered the lab and in all it forks; -1: there is none.
+#: Descriptor of the sinks' namespace of a veth lab, in the process that entered the lab and its children; -1: none.
 _sinks_fd = -1
 
 
 def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) -> None:
-    """Move this process, and all it forks from now on, into a fresh namespace with loopback up.
+    """Move this process, and its future children, into a new namespace with loopback up.
 
-    With topology veth the sinks get a namespace of the same kind; see `enter_sinks`.
+    With topology veth a second namespace is made for the sinks; see `enter_sinks`.
 
     sysctls: set in every namespace of the lab and read back, after the defaults of every lab.
 
-    Raises: LabForbiddenError when no namespace can be made; HostError when the kernel refuses a sysctl.
+    Raises: LabForbiddenError if no namespace can be made; HostError if the kernel refuses a sysctl.
     """
     global _sinks_fd
     _unshare()
     _settle(sysctls)
     if topology is Topology.VETH:
         _sinks_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        # In the user namespace of the first, if that took one: a cable joins only what one user rules.
+        # Made in the user namespace of the first, if that needed one: a veth pair joins namespaces of one owner only.
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(_CLONE_NEWNET):
             raise _forbidden("unshare(CLONE_NEWNET)", ctypes.get_errno())
@@ -63,14 +62,14 @@ def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) ->
 
 
 def sinks_fd() -> int:
-    """The sinks' namespace as a descriptor, where a kernel interface takes one; -1 outside a veth lab."""
+    """Return a descriptor of the sinks' namespace; -1 outside a veth lab."""
     return _sinks_fd
 
 
 def enter_sinks() -> None:
-    """Move this process alone over to the sinks of a veth lab.
+    """Move this process into the sinks' namespace of a veth lab.
 
-    Raises: OSError EBADF when this process was not born in a veth lab.
+    Raises: OSError EBADF if the process was not forked in a veth lab.
     Source: setns(2); os.setns came with Python 3.12.
     """
     libc = ctypes.CDLL(None, use_errno=True)
@@ -80,7 +79,7 @@ def enter_sinks() -> None:
 
 
 def in_sinks(shard: Any, entry: str, *args: Any) -> None:
-    """Entry of a process that lives with the sinks: run "module:function" there, as entry(shard, *args)."""
+    """Entry of a process in the sinks' namespace: run "module:function" there, as entry(shard, *args)."""
     enter_sinks()
     pkgutil.resolve_name(entry)(shard, *args)
 
@@ -101,8 +100,8 @@ def _unshare() -> None:
     uid, gid = os.geteuid(), os.getegid()
     if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
         raise _forbidden("unshare(CLONE_NEWUSER|CLONE_NEWNET)", ctypes.get_errno())
-    # Without a map we are nobody in here; "deny" is what lets an ordinary user write a group map. Some
-    # hosts allow the namespace and then no rights in it (AppArmor's restriction of user namespaces).
+    # Without a map the process has no user in the namespace; "deny" is what permits an ordinary user to write a group
+    # map. Some hosts permit the namespace but no rights in it (AppArmor's restriction of user namespaces).
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         try:
             Path("/proc/self", name).write_text(text)

@@ -1,14 +1,12 @@
-"""The cable of a veth lab: a veth pair between the clients' namespace and the sinks', and what lives at its ends.
+"""Connect the clients' namespace and the sinks' with a veth pair, and set up routes and addresses at both ends.
 
-Addresses are not put on interfaces one by one. A route of type `local` makes a whole network this
-namespace's own (AnyIP), so a pool of 65,536 sources in a row is one route. What is not local goes to the
-other end through a next hop, which is no address of anybody but the name of a hardware address: with one
-permanent neighbour entry nothing is ever resolved, the neighbour table (gc_thresh3: 1,024 entries) does
-not grow with the pool, and no address is tentative for the first second of its life (RFC 4862 5.4). The
-cable itself bears no address at all.
+Addresses are not put on interfaces one by one. A route of type `local` makes a whole network local to its namespace
+(AnyIP), so a contiguous pool of 65,536 sources is one route. Other traffic goes to the other end through a next hop
+that is only an alias of its hardware address: with one permanent neighbour entry no address is ever resolved, the
+neighbour table (gc_thresh3: 1,024 entries) does not grow with the pool, and no address is tentative for the first
+second of its life (RFC 4862 5.4). The veth pair itself has no address.
 
-pyroute2 takes 0.2 s and 10 MB to import, so this runs in a process of its own and not in the one that
-workers are forked from.
+pyroute2 takes 0.2 s and 10 MB to import, so this runs in a process of its own and not in the zygote.
 
 Sources: veth(4); ip-route(8), types `local`, `onlink`, `src`; rtnetlink(7); Documentation/networking/ip-sysctl.rst.
 """
@@ -28,16 +26,16 @@ from typing import Any, Final
 
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError
-from loadgen.kernel import sysctl
+from loadgen.kernel import netlink, sysctl
 from loadgen.lab import namespace
 from loadgen.processes.link import Link
 
 #: The interface's name, the same at both ends.
 CABLE: Final = "cable"
-#: Locally administered hardware addresses (IEEE 802, bit 2 of the first octet), given so that each end knows the other.
+#: Locally administered hardware addresses (IEEE 802, bit 2 of the first octet), fixed so that each end knows the other.
 _CLIENTS_HARDWARE: Final = "02:00:00:00:00:01"
 _SINKS_HARDWARE: Final = "02:00:00:00:00:02"
-#: By address family, what each end calls the other: link-local, and so outside every scenario.
+#: Next hop to the other end, by address family: link-local, and so outside every scenario.
 _NEXT_HOPS: Final = {socket.AF_INET: "169.254.77.1", socket.AF_INET6: "fe80::1"}
 
 #: linux/rtnetlink.h, linux/neighbour.h, linux/if_addr.h. In every namespace lo is the first interface.
@@ -47,9 +45,6 @@ _RT_TABLE_LOCAL: Final = 255
 _RT_SCOPE_HOST: Final = 254
 _RTPROT_BOOT: Final = 3
 _RTM_NEWROUTE: Final = 24
-_NLM_F_REQUEST: Final = 0x1
-_NLM_F_CREATE_EXCL: Final = 0x600
-_NLMSG_ERROR: Final = 2
 _RTA_DST: Final = 1
 _RTA_OIF: Final = 4
 _RTNH_F_ONLINK: Final = 4
@@ -63,13 +58,13 @@ _CARRIER_TIMEOUT_S: Final = 10.0
 _CARRIER_POLL_S: Final = 0.001
 
 
-def lay(sources: Sequence[str], targets: Sequence[str]) -> None:
+def connect(sources: Sequence[str], targets: Sequence[str]) -> None:
     """Connect the two namespaces: connect() from any of `sources` reaches a listener on any of `targets`.
 
-    connect() without bind() takes the first source of its family. Begins in the clients' namespace and
-    leaves this process in the sinks', so it is for a process of its own.
+    connect() without bind() uses the first source of its family. Call it in the clients' namespace, in a process of
+    its own: the process is in the sinks' namespace afterwards.
 
-    Raises: HostError when the kernel refuses a part of it.
+    Raises: HostError if the kernel refuses a step.
     """
     from pyroute2 import IPRoute, NetlinkError
 
@@ -77,63 +72,63 @@ def lay(sources: Sequence[str], targets: Sequence[str]) -> None:
         with IPRoute() as clients:
             peer = {"ifname": CABLE, "address": _SINKS_HARDWARE, "net_ns_fd": namespace.sinks_fd()}
             clients.link("add", kind="veth", ifname=CABLE, address=_CLIENTS_HARDWARE, peer=peer)
-            _furnish(clients, sources, _SINKS_HARDWARE)
+            _set_up(clients, sources, _SINKS_HARDWARE)
             client_index = socket.if_nametoindex(CABLE)
             namespace.enter_sinks()
             with IPRoute() as sinks:  # a netlink socket stays in the namespace it was made in
-                _furnish(sinks, targets, _CLIENTS_HARDWARE)
+                _set_up(sinks, targets, _CLIENTS_HARDWARE)
                 _await_carrier([(clients, client_index), (sinks, socket.if_nametoindex(CABLE))])
     except NetlinkError as error:
         name = errorcode.get(error.code, error.code)
-        raise HostError(f"cannot lay the cable of the lab: {name} ({error.args[-1]})") from error
+        raise HostError(f"cannot connect the namespaces of the lab: {name} ({error.args[-1]})") from error
     except OSError as error:
-        raise HostError(f"cannot lay the cable of the lab: {error}") from error
+        raise HostError(f"cannot connect the namespaces of the lab: {error}") from error
 
 
 def main(sources: Sequence[str], targets: Sequence[str], link_fd: int) -> None:
-    """Entry of a forked process; one report, "done", or "failed" with the reason."""
+    """Entry of a forked process; send one report, "done", or "failed" with the reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = Link(socket.socket(fileno=link_fd))
     try:
-        lay(sources, targets)
+        connect(sources, targets)
     except HostError as error:
         link.send(report="failed", text=str(error))
     else:
         link.send(report="done")
 
 
-def _furnish(route: Any, addresses: Sequence[str], far_hardware: str) -> None:
-    """Bring up this namespace's end; `addresses` are here, and everything else is at the other end."""
+def _set_up(route: Any, addresses: Sequence[str], far_hardware: str) -> None:
+    """Bring up this namespace's end; `addresses` are local, everything else is behind the other end."""
     index = socket.if_nametoindex(CABLE)
     gen_mode = f"net.ipv6.conf.{CABLE}.addr_gen_mode"
-    if sysctl.read(gen_mode) is not None:  # else this kernel has no IPv6
+    if sysctl.read(gen_mode) is not None:  # otherwise this kernel has no IPv6
         sysctl.write(gen_mode, _NO_ADDRESS)
     route.link("set", index=index, state="up")
     for family, next_hop in _NEXT_HOPS.items():
-        ours = [address for address in addresses if (":" in address) == (family == socket.AF_INET6)]
-        if not ours:
+        local = [address for address in addresses if (":" in address) == (family == socket.AF_INET6)]
+        if not local:
             continue
         if family == socket.AF_INET6:
-            # To bind(), an IPv4 address with a local route is ours; an IPv6 address has to be on an interface,
-            # or this allows any. A route's preferred source has to be on one all the same, and is refused (EINVAL)
-            # while tentative, which is for a moment even on lo.
+            # bind() accepts an IPv4 address with a local route; an IPv6 address has to be on an interface unless this
+            # sysctl permits any. A route's preferred source has to be on an interface all the same, and is refused
+            # (EINVAL) while tentative, which is for a moment even on lo.
             sysctl.write("net.ipv6.ip_nonlocal_bind", "1")
-            route.addr("add", index=_LO, address=ours[0], prefixlen=128, flags=_IFA_F_NODAD)
-        _add_local_routes(networks_of(ours))
+            route.addr("add", index=_LO, address=local[0], prefixlen=128, flags=_IFA_F_NODAD)
+        _add_local_routes(networks_of(local))
         route.neigh("add", family=family, ifindex=index, dst=next_hop, lladdr=far_hardware, state=_NUD_PERMANENT)
-        # The next hop is in no network of the cable's, which IPv6 never asks of a link-local one.
+        # The next hop is in no network of this interface, which IPv6 never requires of a link-local one.
         onlink = {"flags": _RTNH_F_ONLINK} if family == socket.AF_INET else {}
-        route.route("add", family=family, dst="default", gateway=next_hop, oif=index, prefsrc=ours[0], **onlink)
+        route.route("add", family=family, dst="default", gateway=next_hop, oif=index, prefsrc=local[0], **onlink)
 
 
 def networks_of(addresses: Iterable[str]) -> list[IPv4Network | IPv6Network]:
-    """The fewest networks that hold these addresses, all of one family, and no other."""
-    parsed: Any = map(ipaddress.ip_address, addresses)  # the types know no mixture of families, as ours never is
+    """Return the fewest networks that contain exactly these addresses, all of one family."""
+    parsed: Any = map(ipaddress.ip_address, addresses)  # the type stubs accept no union of families
     return list(ipaddress.collapse_addresses(parsed))
 
 
 def local_route(network: IPv4Network | IPv6Network) -> bytes:
-    """The netlink message for `ip route add local NETWORK dev lo`.
+    """Return the netlink message for `ip route add local NETWORK dev lo`.
 
     Source: netlink(7), struct nlmsghdr; rtnetlink(7), struct rtmsg, RTM_NEWROUTE and its attributes.
     """
@@ -142,41 +137,40 @@ def local_route(network: IPv4Network | IPv6Network) -> bytes:
     body = struct.pack(
         "=8BI", family, network.prefixlen, 0, 0, _RT_TABLE_LOCAL, _RTPROT_BOOT, _RT_SCOPE_HOST, _RTN_LOCAL, 0
     )
-    body += struct.pack("=HH", 4 + len(destination), _RTA_DST) + destination
-    body += struct.pack("=HHi", 8, _RTA_OIF, _LO)
-    return struct.pack("=IHHII", 16 + len(body), _RTM_NEWROUTE, _NLM_F_REQUEST | _NLM_F_CREATE_EXCL, 0, 0) + body
+    body += netlink.attribute(_RTA_DST, destination) + netlink.attribute(_RTA_OIF, struct.pack("=i", _LO))
+    return netlink.message(_RTM_NEWROUTE, netlink.NLM_F_REQUEST | netlink.NLM_F_CREATE_EXCL, body)
 
 
 def _add_local_routes(networks: Sequence[IPv4Network | IPv6Network]) -> None:
-    """Make these networks this namespace's own.
+    """Make these networks local to this namespace.
 
-    By hand, because a pool of addresses that are no neighbours is a route for each. One takes pyroute2 0.6 ms,
-    which is 40 s for 65,536 of them; this takes 0.5 s for all.
+    With messages of its own, because a pool of addresses that are not adjacent needs a route for each: pyroute2 takes
+    0.6 ms per route, which is 40 s for 65,536; this takes 0.5 s for all.
 
-    Raises: OSError for the first that the kernel refuses.
+    Raises: OSError for the first route that the kernel refuses.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
         for first in range(0, len(networks), _MESSAGES_AT_ONCE):
             sock.send(b"".join(map(local_route, networks[first : first + _MESSAGES_AT_ONCE])))
-            # The kernel works the messages off within send(), and without NLM_F_ACK it answers only refusals.
+            # The kernel handles the messages within send(), and without NLM_F_ACK it answers refusals only.
             try:
                 answer = sock.recv(4096, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 continue
             kind, number = struct.unpack_from("=4xH10xi", answer)
-            if kind == _NLMSG_ERROR and number:
+            if kind == netlink.NLMSG_ERROR and number:
                 raise OSError(-number, f"adding a local route: {os.strerror(-number)}")
 
 
 def _await_carrier(ends: Sequence[tuple[Any, int]]) -> None:
-    """Wait until both ends pass packets on.
+    """Wait until both ends forward packets.
 
-    An end that was brought up before the other is activated by a kernel thread a moment later, and drops
-    what it is given until then (net/core/link_watch.c); the first SYN would be repeated after a second.
+    An end that was brought up before the other is activated by a kernel thread a moment later and drops packets until
+    then (net/core/link_watch.c); the first SYN would be repeated after a second.
     """
     deadline = now_ns() + int(_CARRIER_TIMEOUT_S * NS_PER_S)
     for route, index in ends:
         while route.link("get", index=index)[0].get_attr("IFLA_OPERSTATE") != "UP":
             if now_ns() > deadline:
-                raise HostError(f"cannot lay the cable of the lab: it has no carrier after {_CARRIER_TIMEOUT_S:g} s")
+                raise HostError(f"the veth pair of the lab has no carrier after {_CARRIER_TIMEOUT_S:g} s")
             time.sleep(_CARRIER_POLL_S)

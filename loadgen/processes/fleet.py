@@ -1,4 +1,4 @@
-"""The processes of a run and their links: who is there, what each has reported, who was lost."""
+"""The processes of a run and their links: state of each, last report, and detection of lost ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXIT_CODE_S = 0.2
 
 @dataclass(slots=True)
 class Member:
-    """One process. `state` is its last report, or "gone"; `exit_code` is known a moment after it is gone."""
+    """One process. `state` is its last report, or "gone"; `exit_code` is known shortly after it is gone."""
 
     kind: str
     index: int
@@ -36,9 +36,9 @@ class Member:
 
 
 class Fleet:
-    """Forks processes, one link each, and keeps track of them.
+    """Forks processes, with one link each, and tracks them.
 
-    on_lost: called at once with every member that goes away without having been told to.
+    on_lost: called at once with every member that exits without having been told to.
     """
 
     def __init__(self, on_lost: Callable[[Member], None]) -> None:
@@ -55,29 +55,29 @@ class Fleet:
     ) -> list[Member]:
         """Fork one process for each shard as entry(shard, *args, link, blocks) and wait until all are ready.
 
-        Raises: HostError with the reason of one that could not; IncompleteError when one says nothing.
+        Raises: HostError with the reason of a process that failed; IncompleteError if one does not report in time.
         """
-        begun = []
+        started = []
         for index, shard in enumerate(shards):
             ours, theirs = Link.pair()
             pid = await self.zygote.fork(entry, shard, *args, fds=(theirs.fileno(), blocks_fd))
             theirs.close()
             member = Member(kind, index, pid, ours, exit_code=self._early_exits.pop(pid, None))
-            begun.append(member)
+            started.append(member)
             self.members.append(member)
             self._loop.add_reader(ours.fileno(), self._on_message, member)
-        await self.wait(lambda: all(member.state != "starting" for member in begun), timeout_s)
-        for member in begun:
+        await self.wait(lambda: all(member.state != "starting" for member in started), timeout_s)
+        for member in started:
             if member.failure:
                 raise HostError(member.failure)
             if member.state != "ready":
                 raise IncompleteError(f"{member} did not start ({member.state})")
-        return begun
+        return started
 
     async def ask(self, entry: str, *args: Any, enough: Callable[[], bool], timeout_s: float) -> dict[str, Any] | None:
-        """Fork one process as entry(*args, link) for the one message it sends; None when none came.
+        """Fork one process as entry(*args, link) and return the one message it sends; None if there is none.
 
-        It is no member: nobody counts on it, and it is ended when the time is up or at `enough()`.
+        The process is not a member of the fleet. It is killed at the time-out, or once `enough()` is True.
         """
         ours, theirs = Link.pair()
         pid = await self.zygote.fork(entry, *args, fds=(theirs.fileno(),))
@@ -99,7 +99,7 @@ class Fleet:
         return answers[0] if answers else None
 
     async def wait(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        """Wait until `done()` or for the time; what `done` depends on must call `notify`. Returns done()."""
+        """Wait until `done()` or for the time; changes that `done` depends on must call `notify`. Returns done()."""
         deadline = None if timeout_s is None else self._loop.time() + timeout_s
         while not done():
             changed = self._changed
@@ -111,16 +111,16 @@ class Fleet:
         return done()
 
     def notify(self) -> None:
-        """Something that somebody may be waiting for has changed."""
+        """Wake all waiters, because a condition may have changed."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     def all_of(self, kind: str, states: Collection[str]) -> bool:
-        """Whether every process of this kind that is still there is in one of these states."""
+        """Return True if every running process of this kind is in one of these states."""
         return all(member.state in states for member in self.members if member.kind == kind and member.state != GONE)
 
     def alive(self, kind: str) -> list[Member]:
-        """The processes of this kind that are still there."""
+        """Return the running processes of this kind."""
         return [member for member in self.members if member.kind == kind and member.state != GONE]
 
     def tell(self, kind: str, **message: Any) -> None:
@@ -129,28 +129,28 @@ class Fleet:
             member.link.send(**message)
 
     async def stop(self) -> None:
-        """End everything that was started; harmless when repeated."""
+        """End all processes; harmless when repeated."""
         self._stopping = True
         for member in self.members:
             self._close(member)
         await self.zygote.close()
 
     def expect_ends(self) -> None:
-        """From now on a process that ends is no loss."""
+        """From now on do not report a process that exits as lost."""
         self._stopping = True
 
     async def exit_code_of(self, member: Member) -> int | None:
-        """How a member that is gone ended; its status comes through the zygote, a moment after its link closes."""
+        """Return the exit code of a member that is gone; the zygote reports it shortly after the link closes."""
         await self.wait(lambda: member.exit_code is not None, _EXIT_CODE_S)
         return member.exit_code
 
     def kill(self) -> None:
-        """End everything this instant."""
+        """Kill all processes at once."""
         self._stopping = True
         self.zygote.kill()
 
     def give_up(self, member: Member) -> None:
-        """End one process that no longer answers; it counts as lost."""
+        """Kill one process that no longer answers; it counts as lost."""
         with suppress(ProcessLookupError):
             os.kill(member.pid, signal.SIGKILL)
 
@@ -182,7 +182,7 @@ class Fleet:
 
 
 def how_it_ended(member: Member) -> str:
-    """The end of a process in words: "killed by SIGKILL"."""
+    """Return how a process ended, in words: "killed by SIGKILL"."""
     code = member.exit_code
     if code is None:
         return "gone"

@@ -1,4 +1,4 @@
-"""What Linux lets a process arrange about its own life: limits, and dying with its parent."""
+"""Process attributes that Linux lets a process set for itself: death with its parent, and the descriptor limit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask for SIGKILL when the thread that made this process ends; leave if it has ended already.
+    """Request SIGKILL for when the thread that forked this process ends; exit if it has ended already.
 
     The request does not survive a fork, nor a change of credentials such as entering a user
-    namespace (prctl(2), PR_SET_PDEATHSIG), so it is made again after both.
+    namespace (prctl(2), PR_SET_PDEATHSIG), so it has to be repeated after both.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
@@ -25,7 +25,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def raise_descriptor_limit() -> int:
-    """Lift the soft limit of open descriptors to the hard one; returns it (getrlimit(2), RLIMIT_NOFILE)."""
+    """Raise the soft limit of open descriptors to the hard one and return it (getrlimit(2), RLIMIT_NOFILE)."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard

@@ -1,8 +1,7 @@
 """Messages between the orchestrator and its processes: one JSON object per packet.
 
-A pair of SOCK_SEQPACKET sockets keeps the packets apart and reports the other side's death as an
-end of file (unix(7)), which is how a worker learns that its orchestrator was killed, and the
-orchestrator that a worker was.
+A pair of SOCK_SEQPACKET sockets keeps packets apart and reports the death of the other side as an end of file
+(unix(7)): so a worker notices that its orchestrator was killed, and the orchestrator that a worker was.
 """
 
 from __future__ import annotations
@@ -15,23 +14,23 @@ _PACKET_MAX: Final = 128 * 1024
 
 
 class Link:
-    """One end of a message channel. `None` from `receive` means that the other side is gone."""
+    """One end of a message channel. `receive` returns None once the other side is gone."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
     @classmethod
     def pair(cls) -> tuple[Link, Link]:
-        """Two connected ends."""
+        """Return two connected ends."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours), cls(theirs)
 
     def fileno(self) -> int:
-        """The descriptor, for an event loop to watch and for a fork to hand over."""
+        """Return the descriptor, to be watched by an event loop or passed to a fork."""
         return self._sock.fileno()
 
     def send(self, **message: Any) -> bool:
-        """Send one message; False when nobody is there to read it."""
+        """Send one message; return False if the other side is gone."""
         try:
             self._sock.send(json.dumps(message).encode())
         except (BrokenPipeError, ConnectionResetError):
@@ -39,7 +38,7 @@ class Link:
         return True
 
     def receive(self) -> dict[str, Any] | None:
-        """The next message; waits for it unless the event loop said that one is there."""
+        """Return the next message; block until there is one."""
         try:
             packet = self._sock.recv(_PACKET_MAX)
         except ConnectionResetError:

@@ -1,7 +1,7 @@
-"""Memory that the processes of a run share: an array of records, one for each process.
+"""Memory shared by the processes of a run: an array of records, one for each process.
 
-One anonymous memory file (memfd_create(2)) has no name, so nothing is left to clean up, and a process that is killed
-leaves its record behind. Each writer has a record of its own and readers read at any time, so no lock is needed.
+An anonymous memory file (memfd_create(2)) has no name, so nothing is left to clean up, and a killed process leaves its
+record behind. Each process writes its own record only and readers read at any time, so no lock is needed.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Blocks:
 
     @classmethod
     def create(cls, name: str, dtype: np.dtype[np.void], count: int) -> Blocks:
-        """New zeroed blocks; `name` only shows in /proc/<pid>/maps."""
+        """Return new zeroed blocks; `name` only shows in /proc/<pid>/maps."""
         return cls(os.memfd_create(name, os.MFD_CLOEXEC), dtype, count)
 
     def close(self) -> None:
-        """Let the memory go, which it does when nobody else has `records` either; harmless when repeated."""
+        """Release the memory, unless a caller still holds `records`; harmless when repeated."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd, self.records = -1, self.records[:0].copy()

@@ -1,13 +1,12 @@
-"""A warm process that forks the others: imports are paid for once, and memory is shared.
+"""The zygote: a warm process that forks the others, so that imports happen once and memory is shared.
 
-Run as `python -m loadgen.processes.zygote FD MODULE...`, where FD is one end of a SOCK_SEQPACKET pair
-and each MODULE is imported before the first fork. It knows two requests. `call` runs a function in
-the zygote itself, which is how it enters a network namespace; `fork` runs one in a new child, which
-is born wherever the zygote lives by then. It reports every child that ends. When the other end of
-FD closes it ends, and the kernel ends its children with it.
+Run as `python -m loadgen.processes.zygote FD MODULE...`. FD is one end of a SOCK_SEQPACKET pair; each MODULE is
+imported before the first fork. There are two requests. `call` runs a function in the zygote itself, which is how it
+enters a network namespace; `fork` runs one in a new child, which inherits the zygote's current namespaces. The zygote
+reports every child that ends. It exits when the other end of FD closes, and the kernel ends its children with it.
 
-Sixty workers that each started an interpreter and imported numpy would need a quarter of a minute
-and a gigabyte; forked from here they need a second, and a few megabytes each.
+Sixty workers that each started an interpreter and imported numpy would need a quarter of a minute and a gigabyte;
+forked from the zygote they need a second, and a few megabytes each.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from typing import IO, Any, Final
 from loadgen.errors import LoadgenError
 from loadgen.processes.lifetime import die_with_parent, raise_descriptor_limit
 
-#: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), and a plan may name
-#: tens of thousands of addresses: what matters comes as a memory file beside the packet.
+#: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), but a plan may have tens of thousands
+#: of addresses: so messages travel as memory files beside the packet.
 PACKET_MAX: Final = 200 * 1024
 FDS_MAX: Final = 8
 
@@ -38,7 +37,7 @@ FDS_MAX: Final = 8
 def serve(control: socket.socket) -> None:
     """Answer requests until the other end closes."""
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler of any kind, so that the wakeup fd is written
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # any handler, so that the wakeup descriptor is written
     signal.set_wakeup_fd(wake_write)
     poll = select.poll()
     poll.register(control, select.POLLIN)
@@ -51,7 +50,7 @@ def serve(control: socket.socket) -> None:
         if control.fileno() in ready:
             try:
                 packet, fds, _, _ = socket.recv_fds(control, PACKET_MAX, FDS_MAX)
-            except ConnectionResetError:  # the other end closed before it had read our last report
+            except ConnectionResetError:  # the other end closed with a report unread
                 return
             if not packet:
                 return
@@ -71,7 +70,7 @@ def _answer(control: socket.socket, request: dict[str, Any], fds: list[int]) -> 
             reply = {"value": function(*request["args"])}
         except LoadgenError as error:
             reply = {"error": type(error).__name__, "text": str(error)}
-        die_with_parent(os.getppid())  # the call may have changed our credentials
+        die_with_parent(os.getppid())  # the call may have changed the credentials
     for fd in fds:
         os.close(fd)
     _send(control, {"id": request["id"], **reply})
@@ -110,12 +109,12 @@ def _send(control: socket.socket, message: dict[str, Any]) -> None:
         try:
             socket.send_fds(control, [pickle.dumps(None)], [reply.fileno()])
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the orchestrator is gone; the end of file that follows ends us
+            pass  # the orchestrator is gone; the end of file that follows ends this process
 
 
 @contextmanager
 def in_memory(message: dict[str, Any]) -> Iterator[IO[bytes]]:
-    """A message as a memory file, at its beginning; whoever gets the descriptor shares its position."""
+    """Yield a memory file with the message, at offset 0; its offset is shared by all holders of the descriptor."""
     with open(os.memfd_create("loadgen-message", os.MFD_CLOEXEC), "wb") as file:
         pickle.dump(message, file)
         file.flush()
@@ -124,14 +123,14 @@ def in_memory(message: dict[str, Any]) -> Iterator[IO[bytes]]:
 
 
 def main() -> None:
-    """Import, settle, serve."""
+    """Import the modules and serve."""
     control = socket.socket(fileno=int(sys.argv[1]))
     parent = os.getppid()
     die_with_parent(parent)
     raise_descriptor_limit()
     for name in sys.argv[2:]:
         importlib.import_module(name)
-    # What is alive now is alive for good: keep the collector from touching, and so copying, its pages.
+    # Objects alive now stay alive: keep the garbage collector from touching, and so copying, their pages.
     gc.collect()
     gc.freeze()
     serve(control)

@@ -1,4 +1,4 @@
-"""Start shards as processes of this machine, through a warm zygote."""
+"""The orchestrator's side of the zygote: start it, call functions in it, fork processes from it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from loadgen.errors import IncompleteError, LoadgenError
 from loadgen.processes.lifetime import raise_descriptor_limit
 from loadgen.processes.zygote import PACKET_MAX, in_memory
 
-#: What a forked process needs in memory before the fork, named rather than imported: launch stands
-#: below the sink, and the orchestrator needs neither.
+#: Modules to load before the first fork, by name: importing them here would pull the data plane into the orchestrator
+#: and break the order of layers.
 _PRELOAD: Final = (
     "loadgen.worker.worker",
     "loadgen.sink.sink",
@@ -29,18 +29,18 @@ _STOP_TIMEOUT_S: Final = 2.0
 
 
 def _error(kind: str, text: str) -> LoadgenError:
-    """The error of that class and text, whatever its constructor wants to know."""
-    found = getattr(errors, kind, LoadgenError)
-    error: LoadgenError = found.__new__(found)
+    """Return an error of the class with this name, without calling its constructor."""
+    error_class = getattr(errors, kind, LoadgenError)
+    error: LoadgenError = error_class.__new__(error_class)
     error.args = (text,)
     return error
 
 
 class Zygote:
-    """The orchestrator's handle on the zygote process.
+    """The zygote process.
 
-    on_ended: called with (pid, exit code) for every forked process that ends; the code is the
-    negated signal number if a signal ended it, as in subprocess.
+    on_ended: called with (pid, exit code) for every forked process that ends; for a process ended by a signal the code
+    is the negated signal number, as in subprocess.
     on_gone: called once if the zygote itself is lost.
     """
 
@@ -53,7 +53,7 @@ class Zygote:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
             **os.environ,
-            # Its threads would be copied into no fork, and entering a user namespace forbids them (unshare(2)).
+            # Threads of numpy would not survive a fork, and they prevent entering a user namespace (unshare(2)).
             "OPENBLAS_NUM_THREADS": "1",
         }
         self._process = subprocess.Popen(
@@ -62,9 +62,9 @@ class Zygote:
             stdin=subprocess.DEVNULL,
             stdout=2,  # stdout belongs to the summary
             env=environment,
-            # Ctrl-C on the terminal is for the orchestrator alone. A group and not a session of its own: the
-            # scheduler shares a core out by sessions first (sched(7), autogroup), and loadgen is to compete
-            # with what it measures as any other process of its session would.
+            # Ctrl-C on the terminal is for the orchestrator alone. A process group and not a new session: the
+            # scheduler divides a core by sessions first (sched(7), autogroup), and loadgen should compete with the
+            # programs it measures like any other process of its session.
             process_group=0,
         )
         theirs.close()
@@ -72,23 +72,23 @@ class Zygote:
 
     @property
     def pid(self) -> int:
-        """The zygote's process; /proc/<pid>/net shows the namespace that it, and all it forks, live in."""
+        """PID of the zygote; /proc/<pid>/net shows the network namespace of the zygote and of its forks."""
         return self._process.pid
 
     async def call(self, entry: str, *args: Any) -> Any:
-        """Run "module:function" in the zygote itself and return what it returns.
+        """Run "module:function" in the zygote itself and return its result.
 
-        Raises: the LoadgenError it raised; IncompleteError if the zygote is lost meanwhile.
+        Raises: the LoadgenError that it raised; IncompleteError if the zygote is lost meanwhile.
         """
         return await self._request("call", entry, args, ())
 
     async def fork(self, entry: str, *args: Any, fds: Sequence[int] = ()) -> int:
-        """Run "module:function" in a new process, with copies of `fds` as its last arguments; its pid."""
+        """Run "module:function" in a new process, with copies of `fds` as its last arguments; return its pid."""
         pid: int = await self._request("fork", entry, args, fds)
         return pid
 
     async def close(self) -> None:
-        """End the zygote and everything it forked."""
+        """End the zygote and all processes it forked."""
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
         ended = asyncio.to_thread(self._process.wait)
@@ -99,7 +99,7 @@ class Zygote:
             await asyncio.to_thread(self._process.wait)
 
     def kill(self) -> None:
-        """End the zygote and everything it forked, this instant."""
+        """Kill the zygote and all processes it forked, at once."""
         self._process.kill()
 
     async def _request(self, do: str, entry: str, args: tuple[Any, ...], fds: Sequence[int]) -> Any:

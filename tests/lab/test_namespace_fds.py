@@ -15,7 +15,7 @@ from loadgen.errors import HostError
 from loadgen.kernel import conntrack, sockdiag
 from loadgen.kernel.sockdiag import Reader, count_states
 from loadgen.lab import namespace, namespace_fds
-from loadgen.lab.namespace_fds import Window
+from loadgen.lab.namespace_fds import NamespaceFds
 from loadgen.model import Endpoint
 from loadgen.processes.fleet import Fleet
 from loadgen.processes.shared_memory import Blocks
@@ -29,7 +29,7 @@ SINK: Final = Endpoint("127.0.0.1", 9000)
 SETTING: Final = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_syn_sent")
 
 
-def through(entry: Callable[[int], None]) -> Window:
+def through(entry: Callable[[int], None]) -> NamespaceFds:
     """The window that a child process opens where it is born."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
@@ -40,7 +40,7 @@ def through(entry: Callable[[int], None]) -> Window:
 
 
 @pytest.fixture
-def here(keep: ExitStack) -> Window:
+def here(keep: ExitStack) -> NamespaceFds:
     """On the namespace of the test."""
     found = through(namespace_fds.send)
     keep.callback(found.close)
@@ -48,7 +48,7 @@ def here(keep: ExitStack) -> Window:
 
 
 @pytest.mark.lab("40000 40999")
-def test_states_are_those_of_a_whole_list(here: Window, keep: ExitStack) -> None:
+def test_states_are_those_of_a_whole_list(here: NamespaceFds, keep: ExitStack) -> None:
     """Established connections are not listed, and counted all the same; CLOSE-WAIT is not counted with them."""
     listener = keep.enter_context(listen(SINK))
     six = keep.enter_context(listen(Endpoint("::1", 9000)))
@@ -71,7 +71,7 @@ def test_states_are_those_of_a_whole_list(here: Window, keep: ExitStack) -> None
     assert {state.name.lower(): number for state, number in listed.items()} == expected
 
 
-def test_an_empty_namespace_has_no_states(here: Window) -> None:
+def test_an_empty_namespace_has_no_states(here: NamespaceFds) -> None:
     assert here.states(PROC_NET) == {}
 
 
@@ -91,7 +91,7 @@ def test_a_tracking_table_is_seen_from_outside(keep: ExitStack) -> None:
     assert SETTING.read_text() != "77\n"
 
 
-def test_the_table_of_a_namespace_that_tracks_nothing_is_empty(here: Window) -> None:
+def test_the_table_of_a_namespace_that_tracks_nothing_is_empty(here: NamespaceFds) -> None:
     seen = here.conntrack()
     if not seen:
         pytest.skip("needs connection tracking, here: modprobe nf_conntrack")
@@ -107,8 +107,8 @@ def test_both_namespaces_of_a_veth_lab(run: Run) -> None:
         try:
             await crew(fleet, blocks)
             clients, sinks = (
-                await namespace_fds.look(fleet.zygote),
-                await namespace_fds.look(fleet.zygote, at_sinks=True),
+                await namespace_fds.open_fds(fleet.zygote),
+                await namespace_fds.open_fds(fleet.zygote, at_sinks=True),
             )
             (member,) = fleet.alive("sink")
             assert sinks.states(Path(f"/proc/{member.pid}/net")) == {"listen": 1}

@@ -45,7 +45,7 @@ def lay(_lab: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lay]:
 
     def make(sources: Sequence[str], targets: Sequence[str], **sysctls: str) -> None:
         namespace.enter({name.replace("__", "."): value for name, value in sysctls.items()}, Topology.VETH)
-        in_child(lambda: veth.lay(sources, targets))
+        in_child(lambda: veth.connect(sources, targets))
 
     monkeypatch.setattr(namespace, "_sinks_fd", -1)
     yield make
@@ -232,8 +232,8 @@ def test_a_refused_setting_is_named_with_the_reason(lay: Lay) -> None:
 def test_what_the_kernel_refuses_of_the_cable_is_said(lay: Lay) -> None:
     """Here: it is there already."""
     lay(*_ends(V4))
-    with pytest.raises(HostError, match=r"^cannot lay the cable of the lab: EEXIST \(File exists\)$"):
-        in_child(lambda: veth.lay(*_ends(V4)))
+    with pytest.raises(HostError, match=r"^cannot connect the namespaces of the lab: EEXIST \(File exists\)$"):
+        in_child(lambda: veth.connect(*_ends(V4)))
 
 
 def test_without_a_veth_lab_there_is_no_other_end() -> None:
@@ -253,7 +253,7 @@ def test_an_ordinary_user_lays_a_cable_too() -> None:
         become_ordinary()
         sources, target = V6
         namespace.enter({"net.ipv4.tcp_tw_reuse": "0"}, Topology.VETH)
-        in_child(lambda: veth.lay([*sources, *V4[0]], [target.address, V4[1].address]))
+        in_child(lambda: veth.connect([*sources, *V4[0]], [target.address, V4[1].address]))
         with listen_there(target), listen_there(V4[1]), connect(target, sources[0]) as six, connect(V4[1]) as four:
             return six.getsockname()[0], four.getsockname()[0]
 

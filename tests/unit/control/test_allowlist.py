@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.control.allowlist import RULES, Verdict, check, rule_of
+from loadgen.control.allowlist import RULES, AddressClass, check, rule_of
 from loadgen.errors import UsageError
 
 #: As much as `--allow` can be given: all of IPv4, and the parts of IPv6 that the tests ask for.
@@ -193,7 +193,7 @@ def test_global_is_what_the_standard_library_calls_global(
 ) -> None:
     """IANA's registry, as ipaddress has it, agrees: what it calls global never passes as private or free."""
     if address.is_global:
-        assert rule_of(address).verdict in (Verdict.GLOBAL, Verdict.NEVER)
+        assert rule_of(address).address_class in (AddressClass.GLOBAL, AddressClass.NEVER)
 
 
 def test_every_rule_names_its_source() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from loadgen.control.kernel_samples import BUDGET, Listed, Listing, Namespace, Telemetry
+from loadgen.control.kernel_samples import BUDGET, KernelSampler, ProcNamespace, StateCounter, StateCounts
 from loadgen.errors import HostError
 
 PROC: Final = Path(__file__).parents[2] / "data" / "proc"
@@ -54,7 +54,7 @@ class World:
         self.refusal = ""
         self.told: list[str] = []
         self.thread = Thread()
-        self.listing = Listing(
+        self.listing = StateCounter(
             [lambda side=side: self._states(side) for side in range(2)],  # type: ignore[misc]
             self.thread,
             self.told.append,
@@ -68,7 +68,7 @@ class World:
         self.thread_s += self.cost_s / 2
         return dict(self.states[side])
 
-    def line(self, after_s: float = 1.0) -> Listed | None:
+    def line(self, after_s: float = 1.0) -> StateCounts | None:
         """What the next line would say, with whatever was begun done before."""
         if self.thread.busy:
             self.thread.finish()
@@ -110,7 +110,7 @@ def test_listings_are_spaced_by_what_the_last_one_took(world: World) -> None:
 
 
 def test_in_the_long_run_they_take_no_more_than_the_budget(world: World) -> None:
-    """Listing grows dearer as sockets are opened, then stays; the last one is not over its time."""
+    """StateCounter grows dearer as sockets are opened, then stays; the last one is not over its time."""
     began_s = world.now_s
     world.listing.latest()
     for second in range(600):
@@ -168,24 +168,24 @@ class Fake:
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Iterator[tuple[Telemetry, Fake, Fake]]:
+def both(tmp_path: Path) -> Iterator[tuple[KernelSampler, Fake, Fake]]:
     shutil.copytree(PROC / "linux-6.18" / "net", tmp_path, dirs_exist_ok=True)
     clients, sinks = Fake({"established": 7}), Fake({"established": 7, "listen": 1})
-    telemetry = Telemetry(
+    telemetry = KernelSampler(
         clients, sinks, processes=lambda: [os.getpid(), NOBODY], notice=pytest.fail, proc_net=tmp_path
     )
     yield telemetry, clients, sinks
     telemetry.close()
 
 
-def listed(telemetry: Telemetry) -> dict[str, Any]:
+def listed(telemetry: KernelSampler) -> dict[str, Any]:
     """A line after the first listing has come to its end."""
     telemetry.now()
     telemetry._executor.submit(lambda: None).result(timeout=20)  # there is one thread, so this comes after it
     return telemetry.now()
 
 
-def test_both_namespaces_and_what_it_cost(both: tuple[Telemetry, Fake, Fake]) -> None:
+def test_both_namespaces_and_what_it_cost(both: tuple[KernelSampler, Fake, Fake]) -> None:
     kernel = listed(both[0])
     sampling, age_s = kernel.pop("sampling"), kernel.pop("states_age_s")
     assert kernel["sink"].pop("states_age_s") == age_s >= 0
@@ -203,14 +203,14 @@ def test_both_namespaces_and_what_it_cost(both: tuple[Telemetry, Fake, Fake]) ->
     assert sampling["cpu_s"] > 0
 
 
-def test_the_last_line_says_what_the_whole_run_took(both: tuple[Telemetry, Fake, Fake]) -> None:
+def test_the_last_line_says_what_the_whole_run_took(both: tuple[KernelSampler, Fake, Fake]) -> None:
     """A process that ended a moment ago counts for nothing."""
     assert "run_cpu_s" not in both[0].now()["sampling"]
     before = time.process_time()
     assert before - 0.1 <= both[0].now(final=True)["sampling"]["run_cpu_s"] <= time.process_time() + 0.1
 
 
-def test_packets_of_the_whole_host_are_counted_once(both: tuple[Telemetry, Fake, Fake], tmp_path: Path) -> None:
+def test_packets_of_the_whole_host_are_counted_once(both: tuple[KernelSampler, Fake, Fake], tmp_path: Path) -> None:
     path = tmp_path / "softnet_stat"
     first, rest = path.read_text().split(" ", 1)
     path.write_text(f"{int(first, 16) + 9:08x} {rest}")
@@ -219,7 +219,7 @@ def test_packets_of_the_whole_host_are_counted_once(both: tuple[Telemetry, Fake,
     assert kernel["sink"]["delta"] == {"Tcp.ActiveOpens": 5}
 
 
-def test_a_namespace_that_is_gone_is_left_out(both: tuple[Telemetry, Fake, Fake]) -> None:
+def test_a_namespace_that_is_gone_is_left_out(both: tuple[KernelSampler, Fake, Fake]) -> None:
     telemetry, clients, sinks = both
     sinks.gone = True
     assert "sink" not in telemetry.now()
@@ -227,7 +227,7 @@ def test_a_namespace_that_is_gone_is_left_out(both: tuple[Telemetry, Fake, Fake]
     assert telemetry.now() == {}
 
 
-def test_its_end_lets_the_namespaces_go(both: tuple[Telemetry, Fake, Fake]) -> None:
+def test_its_end_lets_the_namespaces_go(both: tuple[KernelSampler, Fake, Fake]) -> None:
     telemetry, clients, sinks = both
     telemetry.now()
     telemetry.close()
@@ -254,8 +254,8 @@ class Glass:
         self.closed = True
 
 
-def seen(proc_net: Path | None) -> Namespace:
-    return Namespace(lambda: proc_net, Glass())  # type: ignore[arg-type]
+def seen(proc_net: Path | None) -> ProcNamespace:
+    return ProcNamespace(lambda: proc_net, Glass())  # type: ignore[arg-type]
 
 
 def test_gauges_are_those_of_the_namespace_and_memory() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from loadgen import scenario
 from loadgen.control.matrix import _as_resolved, with_overrides
-from loadgen.control.name_resolution import Answer
+from loadgen.control.name_resolution import ResolvedName
 from loadgen.errors import ScenarioError, UsageError
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
@@ -51,7 +51,10 @@ def test_what_names_stood_for_is_read_back(tmp_path: Path, monkeypatch: pytest.M
         return SimpleNamespace(matrix={} if resolved is None else {"resolved": resolved})
 
     known = {"a.test": {"addresses": ["127.0.0.1", "::1"], "resolved_at": "2026-01-31T12:00:00Z"}}
-    for resolved, answers in ((None, {}), (known, {"a.test": Answer(("127.0.0.1", "::1"), "2026-01-31T12:00:00Z")})):
+    for resolved, answers in (
+        (None, {}),
+        (known, {"a.test": ResolvedName(("127.0.0.1", "::1"), "2026-01-31T12:00:00Z")}),
+    ):
         monkeypatch.setattr(run_directory, "read_matrix", lambda _, resolved=resolved: written(resolved))
         assert _as_resolved(tmp_path) == answers
     wrong: list[Any] = [5, [], {"a.test": 5}, {"a.test": {}}, {"a.test": {"addresses": 5, "resolved_at": ""}}]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loadgen import scenario as scenarios
-from loadgen.control.name_resolution import Answer, judge, look_up, pin
+from loadgen.control.name_resolution import ResolvedName, judge, look_up, pin
 from loadgen.errors import ExitCode, HostError, InterruptedRunError, UsageError
 from loadgen.scenario import Scenario
 
@@ -32,8 +32,8 @@ connections: 10
     )
 
 
-def answers(*addresses: str, name: str = "redis.internal") -> dict[str, Answer]:
-    return {name: Answer(addresses, AT)}
+def answers(*addresses: str, name: str = "redis.internal") -> dict[str, ResolvedName]:
+    return {name: ResolvedName(addresses, AT)}
 
 
 def resolver(monkeypatch: pytest.MonkeyPatch, found: Found) -> list[str]:
@@ -76,8 +76,8 @@ def test_a_link_local_address_comes_with_its_zone(monkeypatch: pytest.MonkeyPatc
     [
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "cannot be resolved: Name or service not"),
         (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "cannot be resolved: Temporary failure"),
-        ([("fe80::5", 0, 0, 0)], "is fe80::5, which is no target: .*fe80::1%eth0"),
-        ([("0.0.0.0", 0)], "is 0.0.0.0, which is no target: .*unspecified"),
+        ([("fe80::5", 0, 0, 0)], "is fe80::5, which cannot be a target: .*fe80::1%eth0"),
+        ([("0.0.0.0", 0)], "is 0.0.0.0, which cannot be a target: .*unspecified"),
     ],
 )
 def test_a_name_without_a_useful_address_is_one_message(

@@ -226,7 +226,7 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Reader, Kernel]]:
     """A reader whose buffer holds some six sockets, and its kernel."""
     monkeypatch.setattr(sockdiag, "_PART_MAX_BYTES", 256)
     monkeypatch.setattr(sockdiag, "_BUFFER_BYTES", 600)
-    monkeypatch.setattr(sockdiag, "_PATIENCE_MS", 0)
+    monkeypatch.setattr(sockdiag, "_TIMEOUT_MS", 0)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, Reader(ours) as reader:
         yield reader, Kernel(theirs)
