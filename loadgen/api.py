@@ -25,7 +25,7 @@ from loadgen.scenario.yaml_document import printable
 
 if TYPE_CHECKING:
     from loadgen.model import Plan
-    from loadgen.watch.snapshot import Look
+    from loadgen.watch.snapshot import Snapshot
 
 __all__ = ["LoadgenError", "Result", "Scenario", "look", "run", "run_async"]
 
@@ -129,7 +129,7 @@ async def run_async(scenario: Scenario, **how: Unpack[How]) -> Result:
     return await Orchestrator(scenario.whole, given, options, observer=view.update, notice=view.notice).execute()
 
 
-def look(destination: str = "", *, source: str = "", pid: int = 0) -> Look:
+def look(destination: str = "", *, source: str = "", pid: int = 0) -> Snapshot:
     """How full each destination is in the network namespace of this process now, as `loadgen watch --once` has it.
 
     destination: `10.0.0.7:443`, `10.0.0.0/24` or `:443`; empty: all. source: an address or network. pid: only
@@ -141,13 +141,13 @@ def look(destination: str = "", *, source: str = "", pid: int = 0) -> Look:
     from loadgen.watch.snapshot import Watcher
 
     try:
-        ends = filters.Ends(
+        ends = filters.GroupFilter(
             filters.network(source) if source else None, *(filters.destination(destination) if destination else ())
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
     with Watcher(ends, pid=pid) as watcher:
-        return watcher.look()
+        return watcher.snapshot()
 
 
 class _Callbacks:

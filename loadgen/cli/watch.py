@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from loadgen.views.text.watch import Screen
     from loadgen.watch.conditions import Violation, WatchCondition
     from loadgen.watch.filters import Network
-    from loadgen.watch.snapshot import Look, Watcher
+    from loadgen.watch.snapshot import Snapshot, Watcher
 
 _INTERVAL_MIN_S, _INTERVAL_MAX_S = 0.1, 3600.0
 #: Width of a table that goes to a file: few lines fold.
@@ -142,10 +142,10 @@ def watch(
     with _until_interrupted(), reader_may_leave(), ExitStack() as stack:
         _go_to(netns, pid)
 
-        from loadgen.watch.filters import Ends
+        from loadgen.watch.filters import GroupFilter
         from loadgen.watch.snapshot import Watcher
 
-        watcher = stack.enter_context(Watcher(Ends(source, *destination), pid=pid or 0, inbound=inbound))
+        watcher = stack.enter_context(Watcher(GroupFilter(source, *destination), pid=pid or 0, inbound=inbound))
         show = _show_json(top) if as_json else stack.enter_context(_screen(top, once=looks == 1)).show
         violation = _watch(watcher, show, conditions, interval, looks)
         stack.close()  # so that the violation stands below the table
@@ -166,7 +166,7 @@ def _go_to(netns: int | None, pid: int | None) -> None:
 
 def _watch(
     watcher: Watcher,
-    show: Callable[[Look], None],
+    show: Callable[[Snapshot], None],
     conditions: list[WatchCondition],
     interval_s: float,
     looks: int | None,
@@ -174,7 +174,7 @@ def _watch(
     """Show snapshot after snapshot; return the first violation, or None after the last snapshot."""
     due_s = monotonic()
     for number in numbers(1):
-        look = watcher.look()
+        look = watcher.snapshot()
         show(look)
         for condition in conditions:
             if violation := condition.violation(look):
@@ -186,7 +186,7 @@ def _watch(
     return None
 
 
-def _show_json(top: int | None) -> Callable[[Look], None]:
+def _show_json(top: int | None) -> Callable[[Snapshot], None]:
     from loadgen.watch.snapshot import TOP, as_json
 
     return lambda look: click.echo(json.dumps(as_json(look, top or TOP)))

@@ -106,7 +106,7 @@ def judge(scenario: Scenario, answers: ResolvedNames, *, allowed: Sequence[str],
         try:
             allowlist.check(address, allowed=allowed, authorized=authorized, lab=scenario.lab_networks)
         except UsageError as error:
-            raise UsageError(f"{name} resolves to it: {error}" if name else str(error)) from None
+            raise UsageError(f"{name} resolves to a forbidden address: {error}" if name else str(error)) from None
     return resolved
 
 

@@ -74,7 +74,6 @@ async def serve(
             for index in range(count)
         ]
         await fleet.start("sink", "loadgen.sink.sink:main", shards, blocks_fd=blocks.fd, timeout_s=_READY_TIMEOUT_S)
-        room = count * max(descriptors - RESERVED_DESCRIPTORS, 0)
         say(
             f"listening on {', '.join(map(str, endpoints))} with {count} processes, room for "
             f"{count * room:,} connections, accept queue {accept_queue():,} each; Ctrl-C ends it"

@@ -1,5 +1,5 @@
-"""Watching any host, whether loadgen runs there or not: how full each destination is, and when it will be full.
+"""Watch a network namespace, with or without a loadgen run: how full each destination is, and when it will be full.
 
-The road is `space` (arithmetic), `owners` (whose sockets), `look` (one look at everything), `conditions`
-(what is to be complained of), `view` (text and JSON); `loadgen.cli.watch` drives it.
+`space` (arithmetic), `owners` (processes of sockets), `filters` (selection of groups), `snapshot` (all of it at one
+time) and `conditions` (alarms) build on each other; `loadgen.cli.watch` runs them.
 """

@@ -21,7 +21,7 @@ from loadgen.scenario import units
 from loadgen.scenario.condition import OPERATORS, Condition
 
 if TYPE_CHECKING:  # numpy comes with these, and it starts threads; see netns.enter()
-    from loadgen.watch.snapshot import Filling, Look
+    from loadgen.watch.snapshot import Snapshot, Usage
 
 #: Operators that a number meets when it is small.
 _SMALL: Final = ("<", "<=")
@@ -33,7 +33,7 @@ class Violation:
 
     text: str
     observed: str
-    group: Filling | None
+    group: Usage | None
 
     def __str__(self) -> str:
         where = f", from {self.group.source} to {endpoint_of(self.group)}" if self.group else ""
@@ -62,13 +62,13 @@ class WatchCondition:
             raise ValueError("of exhausts_in little is bad: write < or <=, for example 'exhausts_in < 60s'")
         return cls(condition.name, condition.operator, number.read(condition), condition.text)
 
-    def violation(self, look: Look) -> Violation | None:
+    def violation(self, snapshot: Snapshot) -> Violation | None:
         """Return where the snapshot meets the condition; None if it does not.
 
         Raises: HostError when it is about bound sockets, and the kernel does not list them.
         """
         number = _NUMBERS[self.name]
-        worst = number.worst(look)
+        worst = number.worst(snapshot)
         if worst is None:
             return None
         observed, group = worst
@@ -76,14 +76,14 @@ class WatchCondition:
         return Violation(self.text, number.say(observed, group), group) if met else None
 
 
-def endpoint_of(group: Filling) -> str:
+def endpoint_of(group: Usage) -> str:
     """Return the destination of a group as 127.0.0.1:9000 or [::1]:9000."""
     address = f"[{group.destination}]" if ":" in group.destination else group.destination
     return f"{address}:{group.destination_port}"
 
 
 #: A number of a snapshot, and the group that it belongs to; None: the whole namespace.
-_Worst: TypeAlias = "tuple[float, Filling | None]"
+_Worst: TypeAlias = "tuple[float, Usage | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class _Number:
     """
 
     read: Callable[[Condition], float]
-    worst: Callable[[Look], _Worst | None]
-    say: Callable[[float, Filling | None], str]
+    worst: Callable[[Snapshot], _Worst | None]
+    say: Callable[[float, Usage | None], str]
 
 
 def _percent(condition: Condition) -> float:
@@ -117,39 +117,39 @@ def _duration_s(condition: Condition) -> float:
     return units.duration_s(condition.value)
 
 
-def _most(value: Callable[[Filling], float]) -> Callable[[Look], _Worst | None]:
+def _most(value: Callable[[Usage], float]) -> Callable[[Snapshot], _Worst | None]:
     """Return a function that finds the largest value of any group; 0 where there is no group."""
 
-    def worst(look: Look) -> _Worst | None:
-        group = max(look.groups, key=value, default=None)
+    def worst(snapshot: Snapshot) -> _Worst | None:
+        group = max(snapshot.groups, key=value, default=None)
         return (value(group), group) if group else (0.0, None)
 
     return worst
 
 
-def _least_free(look: Look) -> _Worst:
-    group = min(look.groups, key=lambda group: group.room.free, default=None)
-    return (group.room.free, group) if group else (look.usable, None)
+def _least_free(snapshot: Snapshot) -> _Worst:
+    group = min(snapshot.groups, key=lambda group: group.capacity.free, default=None)
+    return (group.capacity.free, group) if group else (snapshot.usable, None)
 
 
-def _soonest(look: Look) -> _Worst | None:
-    known = [(group.exhausts_in_s, group) for group in look.groups if group.exhausts_in_s is not None]
+def _soonest(snapshot: Snapshot) -> _Worst | None:
+    known = [(group.exhausts_in_s, group) for group in snapshot.groups if group.exhausts_in_s is not None]
     return min(known, key=lambda pair: pair[0], default=None)
 
 
-def _bound(look: Look) -> _Worst:
-    if look.bound is None:
-        raise HostError(f"cannot say whether --fail-if bound is met: {look.bound_unknown}")
-    return look.bound.sockets, None
+def _bound(snapshot: Snapshot) -> _Worst:
+    if snapshot.bound is None:
+        raise HostError(f"cannot say whether --fail-if bound is met: {snapshot.bound_unknown}")
+    return snapshot.bound.sockets, None
 
 
-def _say_used(percent: float, group: Filling | None) -> str:
-    ports = f", {group.room.used:,} of {group.room.usable:,} ports" if group else ""
+def _say_used(percent: float, group: Usage | None) -> str:
+    ports = f", {group.capacity.used:,} of {group.capacity.usable:,} ports" if group else ""
     return f"{percent:.4g}%{ports}"
 
 
 _NUMBERS: Final = {
-    "used": _Number(_percent, _most(lambda group: group.room.share * 100), _say_used),
+    "used": _Number(_percent, _most(lambda group: group.capacity.share * 100), _say_used),
     "free": _Number(_count, _least_free, lambda ports, _: f"{ports:,.0f} free"),
     "in_use": _Number(_count, _most(lambda group: group.in_use), lambda count, _: f"{count:,.0f} in use"),
     "time_wait": _Number(_count, _most(lambda group: group.time_wait), lambda count, _: f"{count:,.0f} in TIME-WAIT"),

@@ -1,4 +1,4 @@
-"""Which groups somebody wants to see: by the networks of their addresses, and by the destination's port."""
+"""Select groups by the networks of their addresses and by the destination's port."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Final, TypeAlias
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
-#: An address or network, in brackets or with at most one colon, then a port; each may be missing.
+#: An address or network, in brackets or with at most one colon, then a port; both optional.
 _WITH_PORT: Final = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]*))(?::([0-9]{1,5}))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
-    """The groups from any address of `source` to any of `destination`, at `port`; None and 0 for all."""
+class GroupFilter:
+    """Matches groups from any address of `source` to any of `destination` at `port`; None and 0 match all."""
 
     source: Network | None = None
     destination: Network | None = None
     port: int = 0
 
     def include(self, source: str, destination: str, port: int) -> bool:
-        """Whether a group is among them."""
+        """Return True if the group matches."""
         return (
             (not self.port or port == self.port)
             and (self.source is None or ip_address(source) in self.source)
@@ -31,21 +31,21 @@ class Ends:
 
 
 def network(text: str) -> Network:
-    """`10.0.0.1`, `10.0.0.0/8`, `fd00::/8` -> every address of it. Raises: ValueError with what to write."""
+    """Parse `10.0.0.1`, `10.0.0.0/8` or `fd00::/8`. Raises: ValueError with what to write."""
     try:
-        found = ip_network(text, strict=False)
+        parsed = ip_network(text, strict=False)
     except ValueError:
         raise ValueError("write an address or a CIDR, for example 10.0.0.1 or 10.0.0.0/8") from None
-    if str(found.network_address) != str(ip_address(text.partition("/")[0])):
-        raise ValueError(f"write {found}; the address has bits set after its prefix")
-    return found
+    if str(parsed.network_address) != str(ip_address(text.partition("/")[0])):
+        raise ValueError(f"write {parsed}; the address has bits set after its prefix")
+    return parsed
 
 
 def destination(text: str) -> tuple[Network | None, int]:
-    """`10.0.0.0/8`, `10.0.0.1:443`, `[::1]:443`, `::1`, `:443` -> network and port, 0 for any. Raises: ValueError."""
+    """Parse `10.0.0.0/8`, `10.0.0.1:443`, `[::1]:443`, `::1` or `:443`; port 0 matches any. Raises: ValueError."""
     match = _WITH_PORT.fullmatch(text)
     if not match:
-        return network(text), 0  # IPv6 as it is, or nothing of the kind
+        return network(text), 0  # IPv6 without brackets, or invalid
     inside, outside, port = match.groups()
     address = inside or outside
     if not address and port is None:

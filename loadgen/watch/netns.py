@@ -1,4 +1,4 @@
-"""Over to the network namespace of another process, for good: for a process that has nothing else to do here.
+"""Enter the network namespace of another process, for good.
 
 Sources: setns(2), network_namespaces(7), user_namespaces(7). Python has os.setns from 3.12 on.
 """
@@ -19,11 +19,11 @@ _CLONE_NEWNET: Final = 0x40000000
 def enter(pid: int) -> None:
     """Move this thread into the network namespace of a process.
 
-    It takes CAP_SYS_ADMIN. A namespace that an ordinary user made came with a user namespace of his own, in which he
-    has it: so if the plain way is refused, that one is entered first. The kernel lets only a process of one thread
-    do so, which is why this comes before anything that starts threads (numpy).
+    This takes CAP_SYS_ADMIN. A namespace made by an ordinary user belongs to a user namespace in which that user has
+    the capability: if setns() is refused, that user namespace is entered first. The kernel permits this only to a
+    single-threaded process, so call it before anything that starts threads (numpy).
 
-    Raises: HostError when there is no such process, or this is not permitted.
+    Raises: HostError if there is no such process, or entering is not permitted.
     """
     if same(pid):
         return
@@ -38,21 +38,24 @@ def enter(pid: int) -> None:
 
 
 def same(pid: int) -> bool:
-    """Whether a process lives in our network namespace. Raises: HostError when it is gone or somebody else's."""
+    """Return True if the process is in this thread's network namespace.
+
+    Raises: HostError if it has exited, or belongs to another user.
+    """
     try:
         ours, theirs = (os.stat(f"/proc/{who}/ns/net") for who in ("thread-self", pid))
     except PermissionError:
         raise HostError(
-            f"may not look at the network namespace of process {pid}: it is another user's; it takes CAP_SYS_ADMIN "
+            f"may not read the network namespace of process {pid}: it is another user's; it takes CAP_SYS_ADMIN "
             "and CAP_SYS_PTRACE: be root, or the user of that process"
         ) from None
     except (FileNotFoundError, ProcessLookupError):
-        raise HostError(f"there is no process {pid}, or no more") from None
+        raise HostError(f"there is no process {pid}") from None
     return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
 
 
 def _setns(pid: int, kind: str, flag: int) -> int:
-    """0, or the errno."""
+    """Enter one namespace of a process; return 0 or the errno."""
     try:
         descriptor = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

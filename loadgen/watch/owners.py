@@ -1,9 +1,9 @@
-"""Whose sockets they are: /proc/PID/fd, which links each descriptor of a socket to "socket:[INODE]".
+"""Find the processes that own sockets: /proc/PID/fd links each descriptor of a socket to "socket:[INODE]".
 
-The kernel keeps no way back from a socket to its process, so every descriptor of every process has to be
-looked at: a second for each half a million of them, therefore rarely, and within a limit of time.
+The kernel offers no way from a socket to its process, so every descriptor of every process has to be read: a second
+for half a million descriptors. So this runs rarely, and within a time limit.
 
-Sources: proc_pid_fd(5); ptrace(2), PTRACE_MODE_READ_FSCREDS, which is what it takes to look.
+Sources: proc_pid_fd(5); ptrace(2), PTRACE_MODE_READ_FSCREDS, the permission that reading takes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from loadgen.kernel.sockdiag import Sockets
 
 _PROC: Final = Path("/proc")
 _LINK: Final = "socket:["
-#: As often as this the clock is looked at, in descriptors.
+#: Descriptors between two readings of the clock.
 _STRIDE: Final = 1024
-#: Of the processes of a namespace, so many are told apart, those with most sockets.
+#: Maximum processes told apart in a namespace, those with most sockets.
 PROCESSES_MAX: Final = 50
-
+#: Inode numbers of sockets, distinct, rising.
 #: Numbers of sockets, each once, rising.
 Inodes: TypeAlias = npt.NDArray[np.uint32]
 _Pids: TypeAlias = npt.NDArray[np.uint32]
@@ -36,37 +36,37 @@ Key: TypeAlias = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
-    """Which process has which socket; of several that share one after a fork, the first that was looked at.
+class SocketOwners:
+    """Inodes of sockets with their processes; of several processes that share one, the first that was read.
 
     pids: one for each of the inodes.
-    forbidden: how many processes do not let us look. whole: whether all others were looked at in time.
+    forbidden: number of processes that may not be read. complete: True if all others were read in time.
     """
 
     inodes: Inodes
     pids: _Pids
     forbidden: int
-    whole: bool
+    complete: bool
 
     def of(self, sockets: Sockets) -> _Pids:
-        """The process of each socket; 0 where it is not known."""
+        """Return the process of each socket; 0 if unknown."""
         if not self.inodes.size:
             return np.zeros(sockets.size, np.uint32)
         places = np.searchsorted(self.inodes, sockets["inode"]).clip(max=self.inodes.size - 1)
-        found = (self.inodes[places] == sockets["inode"]) & (sockets["inode"] != 0)
-        return np.where(found, self.pids[places], np.uint32(0))
+        known = (self.inodes[places] == sockets["inode"]) & (sockets["inode"] != 0)
+        return np.where(known, self.pids[places], np.uint32(0))
 
     @property
     def why_unknown(self) -> str:
-        """Why there may be sockets without a process."""
+        """Reasons why sockets may be without a process."""
         reasons = ["not permitted"] if self.forbidden else []
-        reasons += [] if self.whole else ["not looked at in time"]
+        reasons += [] if self.complete else ["not read in time"]
         return ", ".join(reasons) or "no process found"
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process, and how many sockets it has of those asked about."""
+    """A process, and its number of sockets in a group."""
 
     pid: int
     command: str
@@ -74,11 +74,11 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
-    """Who has the sockets of a group, those with most first.
+class Ownership:
+    """Owners of the sockets of a group, those with most sockets first.
 
-    unknown: how many have an owner that is not known, and `reason` says why. TIME-WAIT, and what its process
-    has closed, belong to nobody and are not counted.
+    unknown: sockets with an unknown owner, for the reason in `reason`. Sockets in TIME-WAIT, and those their process
+    has closed, have no owner and are not counted.
     """
 
     owners: tuple[Owner, ...] = ()
@@ -87,26 +87,26 @@ class Owned:
 
 
 def inodes_of(pid: int, proc: Path = _PROC) -> Inodes:
-    """The sockets of one process. Raises: HostError when it is gone, or is somebody else's."""
+    """Return the sockets of one process. Raises: HostError if it has exited, or belongs to another user."""
     try:
         return np.unique(np.fromiter(_sockets(proc / str(pid)), np.uint32))
     except PermissionError:
         raise HostError(
-            f"may not see the sockets of process {pid}: it is somebody else's; be that user or root"
+            f"may not see the sockets of process {pid}: it belongs to another user; be that user or root"
         ) from None
     except (FileNotFoundError, ProcessLookupError):
-        raise HostError(f"there is no process {pid}, or no more") from None
+        raise HostError(f"there is no process {pid}") from None
 
 
-def scan(limit_s: float, clock: Callable[[], float], proc: Path = _PROC) -> Holdings:
-    """Look at the descriptors of all processes for at most `limit_s` by this clock (seconds).
+def scan(limit_s: float, clock: Callable[[], float], proc: Path = _PROC) -> SocketOwners:
+    """Read the descriptors of all processes, for at most `limit_s` by this clock (seconds).
 
-    Those that live in the network namespace of this thread come first: nearly all of its sockets are theirs.
+    Processes in the network namespace of this thread come first: nearly all of its sockets are theirs.
     """
     deadline = clock() + limit_s
     inodes: list[int] = []
     pids: list[int] = []
-    forbidden, whole = 0, True
+    forbidden, complete = 0, True
     for pid in _processes(proc):
         try:
             for seen, inode in enumerate(_sockets(proc / str(pid))):
@@ -117,86 +117,87 @@ def scan(limit_s: float, clock: Callable[[], float], proc: Path = _PROC) -> Hold
         except PermissionError:
             forbidden += 1
         except (FileNotFoundError, ProcessLookupError):
-            pass  # it has ended since the list was made
+            pass  # it has exited since the processes were listed
         if clock() > deadline:
-            whole = False
+            complete = False
             break
     known, first = np.unique(np.array(inodes, np.uint32), return_index=True)
-    return Holdings(known, np.array(pids, np.uint32)[first], forbidden, whole)
+    return SocketOwners(known, np.array(pids, np.uint32)[first], forbidden, complete)
 
 
 def _processes(proc: Path) -> list[int]:
-    """Those of our network namespace, then all others, each by number."""
-    ours = _namespace(proc / "thread-self")
+    """Return all pids, those in this thread's network namespace first, each part in rising order."""
+    own = _namespace(proc / "thread-self")
     pids = (int(entry.name) for entry in os.scandir(proc) if entry.name.isdigit())
-    return sorted(pids, key=lambda pid: (_namespace(proc / str(pid)) != ours, pid))
+    return sorted(pids, key=lambda pid: (_namespace(proc / str(pid)) != own, pid))
 
 
 def _namespace(process: Path) -> tuple[int, int]:
-    """The network namespace of a process by device and inode (namespaces(7)); zeros where we may not look."""
+    """Return device and inode of a process's network namespace (namespaces(7)); zeros if it may not be read."""
     try:
-        found = os.stat(f"{process}/ns/net")
+        status = os.stat(f"{process}/ns/net")
     except OSError:
         return 0, 0
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _sockets(process: Path) -> Iterator[int]:
-    """The inodes of the sockets among the descriptors of a process."""
+    """Yield the inodes of the sockets among the descriptors of a process."""
     directory = f"{process}/fd"
     for name in os.listdir(directory):
         try:
             link = os.readlink(f"{directory}/{name}")
         except FileNotFoundError:
-            continue  # closed since
+            continue  # closed meanwhile
         if link.startswith(_LINK):
             yield int(link[len(_LINK) : -1])
 
 
-def of_all(sockets: Sockets, holdings: Holdings, proc: Path = _PROC) -> Owned:
-    """Who has these sockets, all together."""
-    pids = holdings.of(sockets)[sockets["inode"] != 0]
+def of_all(sockets: Sockets, socket_owners: SocketOwners, proc: Path = _PROC) -> Ownership:
+    """Return the owners of all these sockets together."""
+    pids = socket_owners.of(sockets)[sockets["inode"] != 0]
     numbers, counts = np.unique(pids, return_counts=True)
-    found = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
-    unknown = found.pop(0, 0)
-    return _owned([Owner(pid, command_of(pid, proc), count) for pid, count in found.items()], unknown, holdings)
+    sockets_of = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+    unknown = sockets_of.pop(0, 0)
+    owners = [Owner(pid, command_of(pid, proc), count) for pid, count in sockets_of.items()]
+    return _owned(owners, unknown, socket_owners)
 
 
-def by_group(sockets: Sockets, holdings: Holdings, proc: Path = _PROC) -> dict[Key, Owned]:
-    """Who has the sockets of each group; sockets of nobody (inode 0) make no group.
+def by_group(sockets: Sockets, socket_owners: SocketOwners, proc: Path = _PROC) -> dict[Key, Ownership]:
+    """Return the owners of each group's sockets; sockets without an owner (inode 0) make no group.
 
-    Of very many processes only those with most sockets are told apart; the sockets of others count as unknown.
+    Beyond PROCESSES_MAX processes, only those with most sockets are told apart; the rest counts as unknown.
     """
     sockets = sockets[sockets["inode"] != 0]
-    pids = holdings.of(sockets)
+    pids = socket_owners.of(sockets)
     numbers, counts = np.unique(pids[pids != 0], return_counts=True)
     most = numbers[np.argsort(-counts, kind="stable")[:PROCESSES_MAX]]
     owners: dict[Key, list[Owner]] = {}
-    unknown = {key_of(found): _size(found) for found in group(sockets[~np.isin(pids, most)])}
+    unknown = {group_key(sockets_of): _size(sockets_of) for sockets_of in group(sockets[~np.isin(pids, most)])}
     for pid in most.tolist():
         command = command_of(pid, proc)
-        for found in group(sockets[pids == pid]):
-            owners.setdefault(key_of(found), []).append(Owner(pid, command, _size(found)))
-    return {key: _owned(owners.get(key, []), unknown.get(key, 0), holdings) for key in {**owners, **unknown}}
+        for sockets_of in group(sockets[pids == pid]):
+            owners.setdefault(group_key(sockets_of), []).append(Owner(pid, command, _size(sockets_of)))
+    return {key: _owned(owners.get(key, []), unknown.get(key, 0), socket_owners) for key in {**owners, **unknown}}
 
 
 def command_of(pid: int, proc: Path = _PROC) -> str:
-    """The name of a process, at most 15 characters (proc_pid_comm(5)); "" when it is gone."""
+    """Return the name of a process, at most 15 characters (proc_pid_comm(5)); "" if it has exited."""
     try:
         return (proc / str(pid) / "comm").read_text(errors="backslashreplace").rstrip("\n")
     except OSError:
         return ""
 
 
-def _owned(owners: Sequence[Owner], unknown: int, holdings: Holdings) -> Owned:
+def _owned(owners: Sequence[Owner], unknown: int, socket_owners: SocketOwners) -> Ownership:
     ordered = tuple(sorted(owners, key=lambda owner: (-owner.sockets, owner.pid)))
-    return Owned(ordered, unknown, holdings.why_unknown if unknown else "")
+    return Ownership(ordered, unknown, socket_owners.why_unknown if unknown else "")
 
 
-def key_of(found: SocketGroup) -> Key:
-    """What a group is known by."""
-    return found.source, found.destination, found.destination_port
+def group_key(sockets: SocketGroup) -> Key:
+    """Return the addresses and the port that identify a group."""
+    return sockets.source, sockets.destination, sockets.destination_port
 
 
-def _size(found: SocketGroup) -> int:
-    return sum(found.states.values())
+def _size(sockets: SocketGroup) -> int:
+    return sum(sockets.states.values())

@@ -1,25 +1,25 @@
-"""How much of the ephemeral port range is left, and for how long: arithmetic, no kernel.
+"""Free ephemeral ports and the time until they are exhausted: arithmetic, no kernel.
 
-Usable are the ports that the kernel may give to a new connection of a group (one source address, one
-destination address and port) whose client leaves the choice to it, by connect() alone or a late bind:
+Usable ports of a group (one source address, one destination address and port) are those that the kernel may give to a
+new connection without an explicit source port, by connect() alone or by bind() without a port (late bind):
 
     usable = ip_local_port_range
              - ip_local_reserved_ports             (docs/facts.md, 1.7)
-             - ports of listeners                  (4.2: on whatever address, of IPv4 and IPv6 alike, 4.6)
+             - ports of listeners                  (4.2: on any address, of IPv4 and IPv6 alike, 4.6)
              - ports of bound, unconnected sockets (4.2, 4.6; the ones that ss does not show, 10.4)
 
-A blocked port on which the group has a connection all the same counts as usable, and used: who named it
-himself or bound early got it. Used are the ports of the range on which the group has a four-tuple in any
-state, TIME-WAIT included; free is the rest.
+A blocked port on which the group nevertheless has a connection counts as usable and used: the client chose it
+explicitly, or bound it early. Used are the ports of the range on which the group has a four-tuple in any state,
+TIME-WAIT included; free is the rest.
 
-Where this is not the whole truth:
+Limitations:
 
-- A connected socket that bound its port early or by number closes it to everybody's automatic choice, too (4.1,
-  4.5), and the kernel tells nobody which sockets those are. So `free` is the most that there can be.
+- A connected socket that bound its port early or by number blocks it for every other automatic choice, too (4.1, 4.5),
+  and the kernel does not report which sockets those are. So `free` is an upper bound.
 - For a client that binds early, bind(address, 0), all destinations of a source share one range (2.1): add them up.
 - connect() alone may leave the last port of an odd number of them unused (1.10).
-- A TIME-WAIT that tcp_tw_reuse releases (5.5, 5.6) is used, though automatic choice takes it over once it has
-  rested for tcp_tw_reuse_delay. `Reuse` says which do; the estimate of exhaustion does not wait for them.
+- A TIME-WAIT that tcp_tw_reuse releases (5.5, 5.6) is used, although automatic choice takes it over after
+  tcp_tw_reuse_delay. `Reuse` tells which ones; the estimate of exhaustion treats them as free.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import numpy.typing as npt
 
 from loadgen.model import PortRange
 
-#: One truth for each port from 0 to 65535.
+#: A boolean for each port from 0 to 65535.
 Ports: TypeAlias = npt.NDArray[np.bool_]
 _PORTS: Final = 65_536
 
@@ -45,7 +45,7 @@ _PORTS: Final = 65_536
 class Space:
     """The ports of one network namespace.
 
-    offered: the range without the reserved ports. blocked: those of `offered` that automatic choice passes over.
+    offered: the range without the reserved ports. blocked: ports of `offered` that automatic choice skips.
     """
 
     offered: Ports
@@ -63,38 +63,38 @@ class Space:
 
     @property
     def usable(self) -> int:
-        """How many ports a group has that uses none yet."""
+        """Number of ports usable by a group that uses none yet."""
         return int(self.offered.sum()) - int(self.blocked.sum())
 
-    def room(self, used: int, used_blocked: int) -> Room:
-        """What a group has.
+    def capacity(self, used: int, used_blocked: int) -> Capacity:
+        """Return the capacity of a group.
 
-        used: how many offered ports it uses. used_blocked: how many of these are blocked to others.
+        used: offered ports that it uses. used_blocked: of these, ports that are blocked for other groups.
         """
-        return Room(used, self.usable + used_blocked)
+        return Capacity(used, self.usable + used_blocked)
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Of the usable ports of a group, how many it uses."""
+class Capacity:
+    """Used and usable ports of a group."""
 
     used: int
     usable: int
 
     @property
     def free(self) -> int:
-        """How many are left."""
+        """Usable ports that are not used."""
         return self.usable - self.used
 
     @property
     def share(self) -> float:
-        """Used of usable, 0 to 1; where nothing is usable, everything is used."""
+        """Used of usable, 0 to 1; 1 if no port is usable."""
         return self.used / self.usable if self.usable else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """Which TIME-WAIT automatic choice takes over, docs/facts.md 5.4 to 5.7 and 5.10.
+    """Selects the TIME-WAIT sockets that automatic choice takes over, docs/facts.md 5.4 to 5.7 and 5.10.
 
     setting: tcp_tw_reuse. timestamps: tcp_timestamps; without them nothing is reused.
     """
@@ -103,7 +103,7 @@ class Reuse:
     timestamps: bool
 
     def applies(self, source: str, destination: str) -> bool:
-        """To connections between these addresses; 2 is for loopback addresses only (tcp_twsk_unique())."""
+        """Return True for connections between these addresses; setting 2 covers loopback only (tcp_twsk_unique())."""
         if self.setting == 2:
             ends = (ipaddress.ip_address(source), ipaddress.ip_address(destination))
             return self.timestamps and any(end.is_loopback for end in ends)
@@ -111,10 +111,10 @@ class Reuse:
 
 
 def growth_per_s(history: Sequence[tuple[float, int]]) -> float | None:
-    """How fast a count grows, from (seconds, count) at several looks; None before there are two.
+    """Return the growth of a count, from (seconds, count) of several snapshots; None before the second.
 
-    The median of the slopes between any two looks (Theil and Sen): up to a quarter of the looks may be
-    far off, such as one that came while the kernel moved sockets about, without a change of the result.
+    The median of the slopes between any two snapshots (Theil and Sen): up to a quarter of the snapshots may be far
+    off, such as one taken while the kernel moved sockets in its tables, without a change of the result.
     """
     slopes = [
         (later - earlier) / (to_s - from_s)
@@ -125,7 +125,7 @@ def growth_per_s(history: Sequence[tuple[float, int]]) -> float | None:
 
 
 def exhausts_in_s(left: int, growth: float | None) -> float | None:
-    """When `left` ports are gone at this growth per second; 0: they are; None: not as things go, or not known."""
+    """Return the seconds until `left` ports are used up; 0: already; None: never at this growth, or unknown."""
     if left <= 0:
         return 0.0
     return left / growth if growth is not None and growth > 0 else None

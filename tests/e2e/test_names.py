@@ -71,8 +71,13 @@ def test_a_family_without_a_source_is_left_out_and_said(loadgen: Loadgen, hosts:
     ("address", "args", "code", "says"),
     [
         ("no-such-name.test:80", (), 3, "no-such-name.test cannot be resolved: "),
-        ("trap.test:80", ("--allow", "10.0.0.0/8"), 2, "trap.test leads there: 169.254.169.254 is link-local"),
-        ("far.test:80", (), 2, "far.test leads there: 10.9.9.9 is private"),
+        (
+            "trap.test:80",
+            ("--allow", "10.0.0.0/8"),
+            2,
+            "trap.test resolves to a forbidden address: 169.254.169.254 is link-local",
+        ),
+        ("far.test:80", (), 2, "far.test resolves to a forbidden address: 10.9.9.9 is private"),
         ("far.test:80", ("--allow", "10.9.9.9/32"), 3, "far.test is 10.9.9.9: a loopback lab leads nowhere"),
         ("my_name:80", (), 2, "scenario.yaml:6:15: targets.0.address: write a host name of letters"),
         ('"><script>:80', (), 2, "scenario.yaml:6:15: targets.0.address: write a host name of letters"),

@@ -18,9 +18,9 @@ from loadgen.lab import namespace
 from loadgen.model import Endpoint
 from loadgen.watch import netns, owners
 from loadgen.watch import snapshot as look_module
-from loadgen.watch.filters import Ends, network
+from loadgen.watch.filters import GroupFilter, network
 from loadgen.watch.owners import Owner
-from loadgen.watch.snapshot import Filling, Watcher, as_json
+from loadgen.watch.snapshot import Usage, Watcher, as_json
 
 from .support import accept_all, child, in_child, listen, until
 from .test_namespace import become_ordinary
@@ -75,13 +75,13 @@ Connect = Callable[..., socket.socket]
 Make = Callable[..., Watcher]
 
 
-def only(watcher: Watcher) -> Filling:
-    (group,) = watcher.look().groups
+def only(watcher: Watcher) -> Usage:
+    (group,) = watcher.snapshot().groups
     return group
 
 
-def numbers(group: Filling) -> tuple[int, int, int, int]:
-    return group.in_use, group.time_wait, group.room.used, group.room.free
+def numbers(group: Usage) -> tuple[int, int, int, int]:
+    return group.in_use, group.time_wait, group.capacity.used, group.capacity.free
 
 
 def refused(connect: Connect, target: socket.socket, most: int) -> int:
@@ -107,12 +107,12 @@ def rest(clients: list[socket.socket], accepted: list[socket.socket]) -> None:
 
 def test_connections_of_one_destination(watcher: Make, connect: Connect, target: socket.socket) -> None:
     clients = [connect(target) for _ in range(5)]
-    look = watcher().look()
+    look = watcher().snapshot()
     (group,) = look.groups
     assert (group.source, group.destination, group.destination_port) == (HERE, HERE, 9000)
     assert group.states == {TcpState.ESTABLISHED: len(clients)}
     assert numbers(group) == (5, 0, 5, 15)
-    assert (group.room.usable, group.room.share) == (20, 0.25)
+    assert (group.capacity.usable, group.capacity.share) == (20, 0.25)
     assert group.owned
     assert group.owned.owners == (Owner(os.getpid(), owners.command_of(os.getpid()), 5),)
     assert (group.owned.unknown, group.owned.reason) == (0, "")
@@ -138,7 +138,7 @@ def test_what_is_free_is_what_connect_gets(
     rest(clients[:2], accepted)
     watching = watcher()
     until(lambda: only(watching).time_wait == 2)
-    look = watching.look()
+    look = watching.snapshot()
     (group,) = look.groups
     assert (look.reserved, look.listening, look.usable) == (2, 1, 16)
     assert look.bound
@@ -146,10 +146,10 @@ def test_what_is_free_is_what_connect_gets(
     assert [owner.pid for owner in look.bound.owned.owners] == [os.getpid()]
     assert numbers(group) == (4, 2, 6, 10)
     assert not group.reused
-    assert refused(connect, target, 20) == group.room.free
+    assert refused(connect, target, 20) == group.capacity.free
     full = only(watching)
     assert numbers(full) == (14, 2, 16, 0)
-    assert (full.room.share, full.exhausts_in_s) == (1.0, 0.0)
+    assert (full.capacity.share, full.exhausts_in_s) == (1.0, 0.0)
 
 
 def test_each_source_and_each_destination_has_room_of_its_own(
@@ -164,16 +164,16 @@ def test_each_source_and_each_destination_has_room_of_its_own(
     connect(other)
     for _ in range(4):
         connect(six)
-    found = {(one.source, one.destination_port): numbers(one) for one in watcher().look().groups}
+    found = {(one.source, one.destination_port): numbers(one) for one in watcher().snapshot().groups}
     assert list(found) == [("::1", 9000), (HERE, 9000), ("127.0.0.2", 9000), (HERE, 9001)]
     assert list(found.values()) == [(4, 0, 4, 16), (3, 0, 3, 17), (2, 0, 2, 18), (1, 0, 1, 19)]
 
-    def ports(ends: Ends) -> list[tuple[str, int]]:
-        return [(one.source, one.destination_port) for one in watcher(ends).look().groups]
+    def ports(ends: GroupFilter) -> list[tuple[str, int]]:
+        return [(one.source, one.destination_port) for one in watcher(ends).snapshot().groups]
 
-    assert ports(Ends(source=network("127.0.0.2"))) == [("127.0.0.2", 9000)]
-    assert ports(Ends(destination=network("127.0.0.0/8"), port=9001)) == [(HERE, 9001)]
-    assert ports(Ends(destination=network("::/0"))) == [("::1", 9000)]
+    assert ports(GroupFilter(source=network("127.0.0.2"))) == [("127.0.0.2", 9000)]
+    assert ports(GroupFilter(destination=network("127.0.0.0/8"), port=9001)) == [(HERE, 9001)]
+    assert ports(GroupFilter(destination=network("::/0"))) == [("::1", 9000)]
 
 
 def test_a_port_of_ones_own_choosing_is_used_not_blocked(
@@ -187,7 +187,7 @@ def test_a_port_of_ones_own_choosing_is_used_not_blocked(
         if connected:
             sock.connect(target.getsockname())
     named = only(watcher())
-    assert (numbers(named), named.room.usable) == ((1, 0, 1, 19), 20)
+    assert (numbers(named), named.capacity.usable) == ((1, 0, 1, 19), 20)
     elsewhere = keep.enter_context(socket.socket())
     elsewhere.bind((HERE, 39_000))
     elsewhere.connect(target.getsockname())
@@ -197,7 +197,7 @@ def test_a_port_of_ones_own_choosing_is_used_not_blocked(
 
 def test_growth_over_looks(watcher: Make, connect: Connect, target: socket.socket, clock: Clock) -> None:
     watching = watcher()
-    first = watching.look()
+    first = watching.snapshot()
     assert (first.t_s, first.groups, first.counters) == (0, (), {})
     for _ in range(4):
         connect(target)
@@ -207,7 +207,7 @@ def test_growth_over_looks(watcher: Make, connect: Connect, target: socket.socke
     for _ in range(4):
         connect(target)
     clock.now_s += 2
-    look = watching.look()
+    look = watching.snapshot()
     (group,) = look.groups
     assert (look.t_s, group.growth_per_s, group.exhausts_in_s) == (4.0, 2.0, 6.0)
     assert look.counters["Tcp.ActiveOpens"] == 4
@@ -226,12 +226,12 @@ def test_of_very_many_groups_the_fullest_are_followed(
     for source, connections in (("127.0.0.2", 3), ("127.0.0.3", 2)):
         for _ in range(connections):
             connect(target, source)
-    look = watching.look()
+    look = watching.snapshot()
     assert ([one.source for one in look.groups], look.group_count) == (["127.0.0.2"], 2)
     connect(target, "127.0.0.3")
     connect(target, "127.0.0.3")
     clock.now_s += 1
-    (group,) = watching.look().groups
+    (group,) = watching.snapshot().groups
     assert (group.source, group.growth_per_s) == ("127.0.0.3", None), (
         "it was not looked at before, so it may have grown"
     )
@@ -239,7 +239,7 @@ def test_of_very_many_groups_the_fullest_are_followed(
 
 def test_a_kernel_that_lists_no_bound_sockets(watcher: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look_module, "lists_bound", lambda: False)
-    look = watcher().look()
+    look = watcher().snapshot()
     assert (look.bound, look.usable) == (None, 20)
     assert "Linux 6.8 does" in look.bound_unknown
 
@@ -263,7 +263,7 @@ def test_what_costs_much_is_done_rarely(connect: Connect, target: socket.socket)
         assert sockets_of(only(watching)) == 2
 
 
-def sockets_of(group: Filling) -> int:
+def sockets_of(group: Usage) -> int:
     """How many its owners have."""
     assert group.owned
     return sum(owner.sockets for owner in group.owned.owners)
@@ -279,7 +279,7 @@ def test_time_wait_that_is_taken_over_does_not_exhaust(
     watcher: Make, connect: Connect, target: socket.socket, clock: Clock, keep: ExitStack
 ) -> None:
     watching = watcher()
-    watching.look()
+    watching.snapshot()
     clients = [connect(target) for _ in range(12)]
     accepted = [keep.enter_context(sock) for sock in accept_all(target, 12)]
     rest(clients[:10], accepted)
@@ -296,7 +296,7 @@ def test_time_wait_that_is_taken_over_does_not_exhaust(
 def test_what_came_in_is_seen_from_its_other_end(watcher: Make, connect: Connect, target: socket.socket) -> None:
     for source in (HERE, "127.0.0.2", "127.0.0.2"):
         connect(target, source)
-    found = watcher(inbound=True).look().inbound
+    found = watcher(inbound=True).snapshot().inbound
     assert [(one.source, one.destination, one.destination_port, one.in_use) for one in found] == [
         ("127.0.0.2", HERE, 9000, 2),
         (HERE, HERE, 9000, 1),
@@ -317,12 +317,12 @@ def test_one_process_of_several(watcher: Make, connect: Connect, target: socket.
 
     with ours, theirs, child(elsewhere) as pid:
         assert ours.recv(1) == b"\x03"
-        groups = {one.destination_port: one for one in watcher(pid=os.getpid()).look().groups}
+        groups = {one.destination_port: one for one in watcher(pid=os.getpid()).snapshot().groups}
         assert {port: numbers(one) for port, one in groups.items()} == {9000: (2, 0, 5, 15), 9001: (1, 0, 1, 19)}
         assert groups[9000].owned
         assert [(owner.pid, owner.sockets) for owner in groups[9000].owned.owners] == [(pid, 3), (os.getpid(), 2)]
     with pytest.raises(HostError, match=f"there is no process {pid}"):
-        watcher(pid=pid).look()
+        watcher(pid=pid).snapshot()
 
 
 def test_an_ordinary_user_sees_all_but_the_owners(connect: Connect, target: socket.socket) -> None:
@@ -332,7 +332,7 @@ def test_an_ordinary_user_sees_all_but_the_owners(connect: Connect, target: sock
     def as_nobody() -> Any:
         become_ordinary()
         with Watcher() as watching:
-            return as_json(watching.look(), 10)
+            return as_json(watching.snapshot(), 10)
 
     (group,) = in_child(as_nobody)["groups"]
     assert (group["in_use"], group["free"]) == (3, 17)
@@ -348,7 +348,7 @@ def test_owners_that_are_not_permitted_are_unknown(connect: Connect, target: soc
             os.close(sock.detach())
         become_ordinary()
         with Watcher() as watching:
-            return as_json(watching.look(), 10)
+            return as_json(watching.snapshot(), 10)
 
     (group,) = in_child(as_nobody)["groups"]
     assert group["owners"] == {"processes": [], "unknown": 3, "unknown_because": "not permitted"}
@@ -381,8 +381,8 @@ def test_the_namespace_of_another_process(elsewhere: int, connect: Connect, targ
         netns.enter(elsewhere)
         assert netns.same(elsewhere)
         with Watcher() as watching:
-            watching.look()
-            return as_json(watching.look(), 10)
+            watching.snapshot()
+            return as_json(watching.snapshot(), 10)
 
     seen = in_child(there)
     assert (seen["ports"]["low"], seen["ports"]["usable"]) == (50_000, 10)
@@ -407,7 +407,7 @@ def test_the_namespace_that_an_ordinary_user_made() -> None:
         become_ordinary()
         netns.enter(pid)
         with Watcher() as watching:
-            return watching.look().usable
+            return watching.snapshot().usable
 
     with ours, theirs, child(live) as pid:
         assert ours.recv(1) == b"x"

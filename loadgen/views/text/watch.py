@@ -18,8 +18,8 @@ from rich.text import Text
 from loadgen.format import visible
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.watch.conditions import endpoint_of
-from loadgen.watch.owners import Owned
-from loadgen.watch.snapshot import TOP, Filling, Look
+from loadgen.watch.owners import Ownership
+from loadgen.watch.snapshot import TOP, Snapshot, Usage
 
 #: Lines of the view that are no groups, most of the time.
 _OTHER_LINES: Final = 12
@@ -59,14 +59,14 @@ class _Column:
 
     title: str
     width: int
-    cell: Callable[[Filling], Text]
+    cell: Callable[[Usage], Text]
     right: bool = True
 
 
 class Screen(Protocol):
     """Where looks are shown."""
 
-    def show(self, look: Look) -> None:
+    def show(self, look: Snapshot) -> None:
         """The next one."""
 
     def __enter__(self) -> Screen: ...
@@ -80,7 +80,7 @@ class Blocks:
     def __init__(self, console: Console, top: int | None = None) -> None:
         self._console, self._top, self._first = console, top or TOP, True
 
-    def show(self, look: Look) -> None:
+    def show(self, look: Snapshot) -> None:
         """Print it, an empty line before all but the first."""
         if not self._first:
             self._console.print()
@@ -101,7 +101,7 @@ class Redrawn:
         self._console, self._top = console, top
         self._live = Live(console=console, auto_refresh=False)
 
-    def show(self, look: Look) -> None:
+    def show(self, look: Snapshot) -> None:
         """Redraw."""
         top = self._top or max(self._console.height - _OTHER_LINES, _TOP_MIN)
         self._live.update(render(look, self._console.width, top), refresh=True)
@@ -119,7 +119,7 @@ def screen_for(console: Console, top: int | None, *, once: bool) -> Screen:
     return Redrawn(console, top) if console.is_terminal and not once else Blocks(console, top)
 
 
-def render(look: Look, width: int, top: int) -> RenderableType:
+def render(look: Snapshot, width: int, top: int) -> RenderableType:
     """A look on so many columns, with so many groups at most."""
     parts: list[RenderableType] = [Text(_head(look)), Text(_sockets(look), style="dim")]
     parts.append(_table(look.groups[:top], width) if look.groups else Text("no outbound connections"))
@@ -131,7 +131,7 @@ def render(look: Look, width: int, top: int) -> RenderableType:
     return Group(*parts)
 
 
-def _head(look: Look) -> str:
+def _head(look: Snapshot) -> str:
     ports = look.ports
     taken = [f"{look.reserved:,} reserved"] if look.reserved else []
     taken += [f"{look.listening:,} of listeners"] if look.listening else []
@@ -142,12 +142,12 @@ def _head(look: Look) -> str:
     return f"{look.at[11:19]}  {usable}: {ports.low}-{ports.high}{less}"
 
 
-def _sockets(look: Look) -> str:
+def _sockets(look: Snapshot) -> str:
     said = ", ".join(f"{count:,} {_state(state)}" for state, count in look.states.items())
     return f"sockets: {said or 'none'}"
 
 
-def _table(groups: Sequence[Filling], width: int) -> Table:
+def _table(groups: Sequence[Usage], width: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     columns = [column for column in _COLUMNS if column.width <= width]
     for column in columns:
@@ -163,13 +163,13 @@ def _table(groups: Sequence[Filling], width: int) -> Table:
     return table
 
 
-def _used(one: Filling) -> Text:
-    share = one.room.share
+def _used(one: Usage) -> Text:
+    share = one.capacity.share
     style = "bold red" if share >= _FULL else "yellow" if share >= _TIGHT else ""
     return Text(f"{share * 100:.1f}%", style=style)
 
 
-def _growth(one: Filling) -> Text:
+def _growth(one: Usage) -> Text:
     if one.growth_per_s is None:
         return Text("")
     if abs(one.growth_per_s) >= 100:
@@ -177,7 +177,7 @@ def _growth(one: Filling) -> Text:
     return Text(f"{one.growth_per_s:+.3g}/s" if abs(one.growth_per_s) >= 0.05 else "0/s")
 
 
-def _exhausts(one: Filling) -> Text:
+def _exhausts(one: Usage) -> Text:
     if one.exhausts_in_s is None or one.exhausts_in_s > _HORIZON_S:
         return Text("")
     if not one.exhausts_in_s:
@@ -192,16 +192,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _time_wait(one: Filling) -> Text:
+def _time_wait(one: Usage) -> Text:
     """With a star where automatic choice takes them over."""
     return Text(f"{one.time_wait:,}{'*' if one.reused and one.time_wait else ''}")
 
 
-def _owners(one: Filling) -> Text:
+def _owners(one: Usage) -> Text:
     return Text("" if one.owned is None else owners_in_words(one.owned))
 
 
-def owners_in_words(owned: Owned) -> str:
+def owners_in_words(owned: Ownership) -> str:
     """`nginx[812] 27,411, 3 others 12, unknown 5 (not permitted)`."""
     shown, rest = owned.owners[:_OWNERS_SHOWN], owned.owners[_OWNERS_SHOWN:]
     said = [f"{visible(owner.command) or '?'}[{owner.pid}] {owner.sockets:,}" for owner in shown]
@@ -212,13 +212,13 @@ def owners_in_words(owned: Owned) -> str:
     return ", ".join(said)
 
 
-def _inbound(look: Look, place: int) -> str:
+def _inbound(look: Snapshot, place: int) -> str:
     one = look.inbound[place]
     address = f"[{one.destination}]" if ":" in one.destination else one.destination
     return f"  {one.source} to {address}:{one.destination_port}: {one.in_use:,} in use, {one.time_wait:,} in TIME-WAIT"
 
 
-def _notes(look: Look, groups: Sequence[Filling]) -> list[str]:
+def _notes(look: Snapshot, groups: Sequence[Usage]) -> list[str]:
     """What stands below the table."""
     notes = []
     if any(one.reused and one.time_wait for one in groups):
@@ -246,7 +246,7 @@ _COLUMNS: Final = (
     _Column("used", 0, _used),
     _Column("in use", 60, lambda one: Text(f"{one.in_use:,}")),
     _Column("TIME-WAIT", 70, _time_wait),
-    _Column("free", 0, lambda one: Text(f"{one.room.free:,}")),
+    _Column("free", 0, lambda one: Text(f"{one.capacity.free:,}")),
     _Column("growth", 80, _growth),
     _Column("exhausts", 50, _exhausts),
     _Column("from", 0, lambda one: Text(one.source), right=False),

@@ -15,16 +15,16 @@ from loadgen.kernel.sockdiag import TcpState
 from loadgen.model import PortRange
 from loadgen.watch import netns
 from loadgen.watch import snapshot as looks
-from loadgen.watch.owners import Owned
-from loadgen.watch.snapshot import Bound, Filling, Look
-from loadgen.watch.space import Reuse, Room
+from loadgen.watch.owners import Ownership
+from loadgen.watch.snapshot import Bound, Snapshot, Usage
+from loadgen.watch.space import Capacity, Reuse
 
 
-def look_with(used: int) -> Look:
+def look_with(used: int) -> Snapshot:
     """One group with so many of 100 ports."""
     states = {TcpState.ESTABLISHED: used}
-    group = Filling("127.0.0.1", "127.0.0.1", 9000, states, Room(used, 100), False, None, None, None)
-    return Look(
+    group = Usage("127.0.0.1", "127.0.0.1", 9000, states, Capacity(used, 100), False, None, None, None)
+    return Snapshot(
         at="2026-01-31T12:00:00.000Z",
         t_s=0.0,
         ports=PortRange(40_000, 40_099),
@@ -32,7 +32,7 @@ def look_with(used: int) -> Look:
         listening=0,
         usable=100,
         reuse=Reuse(2, timestamps=True),
-        bound=Bound(0, (), Owned()),
+        bound=Bound(0, (), Ownership()),
         bound_unknown="",
         groups=(group,),
         group_count=1,
@@ -46,7 +46,7 @@ def look_with(used: int) -> Look:
 class Watcher:
     """Sees what it is told to; the last of it for ever."""
 
-    def __init__(self, *sights: Look | BaseException) -> None:
+    def __init__(self, *sights: Snapshot | BaseException) -> None:
         self.sights = list(sights)
         self.made: dict[str, Any] = {}
         self.seen = 0
@@ -61,7 +61,7 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def look(self) -> Look:
+    def snapshot(self) -> Snapshot:
         sight = self.sights[min(self.seen, len(self.sights) - 1)]
         self.seen += 1
         if isinstance(sight, BaseException):
@@ -81,7 +81,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> Iterator[Calla
     monkeypatch.setattr(command, "sleep", slept.append)
     monkeypatch.setattr(command, "monotonic", lambda: sum(slept))
 
-    def run(*args: str, sees: tuple[Look | BaseException, ...] = (look_with(50),)) -> tuple[Result, Watcher]:
+    def run(*args: str, sees: tuple[Snapshot | BaseException, ...] = (look_with(50),)) -> tuple[Result, Watcher]:
         watcher = Watcher(*sees)
         monkeypatch.setattr(looks, "Watcher", watcher)
         return CliRunner().invoke(command.watch, args), watcher
@@ -105,7 +105,7 @@ def test_so_many_looks_are_so_many_lines(watch: Run, slept: list[float]) -> None
     result, watcher = watch("--count", "3", "--json", "--interval", "250ms")
     assert watcher.seen == 3
     assert [json.loads(line)["group_count"] for line in result.stdout.splitlines()] == [1, 1, 1]
-    assert slept == pytest.approx([0.25, 0.25]), "no pause after the last look"
+    assert slept == pytest.approx([0.25, 0.25]), "no pause after the last snapshot"
 
 
 def test_a_look_as_text(watch: Run) -> None:

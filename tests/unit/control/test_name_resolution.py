@@ -127,7 +127,9 @@ def test_without_names_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_address_that_is_forbidden_forbids_the_name_and_is_named() -> None:
     found = answers("127.0.0.1", "169.254.169.254")
-    with pytest.raises(UsageError, match=r"redis\.internal leads there: 169\.254\.169\.254 is link-local"):
+    with pytest.raises(
+        UsageError, match=r"redis\.internal resolves to a forbidden address: 169\.254\.169\.254 is link-local"
+    ):
         judge(named(), found, allowed=["10.0.0.0/8"], authorized=True)
 
 

@@ -295,7 +295,7 @@ def test_interruption_is_passed_on(pair: tuple[Reader, Kernel]) -> None:
     [
         (recorded("no-such-protocol"), r"dump .* ENOENT .* modprobe tcp_diag, udp_diag"),
         (recorded("no-such-family"), r"dump .* EINVAL .* sock_diag\(7\)"),
-        (message(ERROR, struct.pack("=i", -16) + bytes(16)), r"EBUSY .* give each one of its own"),
+        (message(ERROR, struct.pack("=i", -16) + bytes(16)), r"EBUSY .* use one socket per reader"),
     ],
 )
 def test_a_refusal_names_errno_and_remedy(pair: tuple[Reader, Kernel], answer: bytes, said: str) -> None:

@@ -9,20 +9,20 @@ import pytest
 
 from loadgen.errors import HostError
 from loadgen.watch.conditions import WatchCondition
-from loadgen.watch.owners import Owned
-from loadgen.watch.snapshot import Bound, Filling, Look
+from loadgen.watch.owners import Ownership
+from loadgen.watch.snapshot import Bound, Snapshot, Usage
 
-Make = Callable[..., Filling]
-MakeLook = Callable[..., Look]
+Make = Callable[..., Usage]
+MakeSnapshot = Callable[..., Snapshot]
 
 
 @pytest.fixture
-def busy(filling: Make, look: MakeLook) -> Look:
+def busy(usage: Make, snapshot: MakeSnapshot) -> Snapshot:
     """Two groups, each the worst in something."""
-    return look(
-        filling(95, time_wait=5, exhausts_in_s=41.0, source="127.0.0.2"),
-        filling(500, usable=1000, time_wait=300, exhausts_in_s=600.0, destination="::1"),
-        bound=Bound(3, (40_001,), Owned()),
+    return snapshot(
+        usage(95, time_wait=5, exhausts_in_s=41.0, source="127.0.0.2"),
+        usage(500, usable=1000, time_wait=300, exhausts_in_s=600.0, destination="::1"),
+        bound=Bound(3, (40_001,), Ownership()),
     )
 
 
@@ -40,7 +40,7 @@ def busy(filling: Make, look: MakeLook) -> Look:
         ("  in_use < 1k ", "200 in use, from 127.0.0.1 to [::1]:9000"),
     ],
 )
-def test_the_worst_group_is_named(busy: Look, text: str, found: str) -> None:
+def test_the_worst_group_is_named(busy: Snapshot, text: str, found: str) -> None:
     assert str(WatchCondition.parse(text).violation(busy)) == f"--fail-if {text.strip()}: {found}"
 
 
@@ -48,25 +48,25 @@ def test_the_worst_group_is_named(busy: Look, text: str, found: str) -> None:
     "text",
     ["used > 95%", "free < 5", "in_use > 200", "time_wait > 300", "exhausts_in < 41s", "bound > 3", "in_use > 1_000"],
 )
-def test_not_met(busy: Look, text: str) -> None:
+def test_not_met(busy: Snapshot, text: str) -> None:
     assert WatchCondition.parse(text).violation(busy) is None
 
 
-def test_without_connections_everything_is_free(look: MakeLook) -> None:
-    empty = look()
+def test_without_connections_everything_is_free(snapshot: MakeSnapshot) -> None:
+    empty = snapshot()
     for text in ("used > 0%", "in_use > 0", "time_wait > 0", "exhausts_in < 1h", "bound > 0", "free < 100"):
         assert WatchCondition.parse(text).violation(empty) is None
     assert str(WatchCondition.parse("free <= 100").violation(empty)) == "--fail-if free <= 100: 100 free"
 
 
-def test_what_does_not_grow_is_not_exhausted(filling: Make, look: MakeLook) -> None:
-    assert WatchCondition.parse("exhausts_in < 1h").violation(look(filling(99))) is None
-    assert WatchCondition.parse("exhausts_in < 1s").violation(look(filling(100, exhausts_in_s=0.0)))
+def test_what_does_not_grow_is_not_exhausted(usage: Make, snapshot: MakeSnapshot) -> None:
+    assert WatchCondition.parse("exhausts_in < 1h").violation(snapshot(usage(99))) is None
+    assert WatchCondition.parse("exhausts_in < 1s").violation(snapshot(usage(100, exhausts_in_s=0.0)))
 
 
-def test_unknown_bound_sockets_are_no_pass(look: MakeLook) -> None:
+def test_unknown_bound_sockets_are_no_pass(snapshot: MakeSnapshot) -> None:
     with pytest.raises(HostError, match=r"cannot say whether --fail-if bound is met: Linux 6\.8 does"):
-        WatchCondition.parse("bound > 0").violation(look(bound=None, bound_unknown="Linux 6.8 does"))
+        WatchCondition.parse("bound > 0").violation(snapshot(bound=None, bound_unknown="Linux 6.8 does"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from loadgen.watch.filters import Ends, destination, network
+from loadgen.watch.filters import GroupFilter, destination, network
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_a_source_has_no_port() -> None:
 
 def test_which_groups_are_meant() -> None:
     group = ("127.0.0.1", "10.1.2.3", 443)
-    assert Ends().include(*group)
-    assert Ends(network("127.0.0.0/8"), network("10.1.0.0/16"), 443).include(*group)
-    assert not Ends(source=network("127.0.0.2")).include(*group)
-    assert not Ends(destination=network("10.2.0.0/16")).include(*group)
-    assert not Ends(port=80).include(*group)
-    assert not Ends(source=network("::/0")).include(*group)
+    assert GroupFilter().include(*group)
+    assert GroupFilter(network("127.0.0.0/8"), network("10.1.0.0/16"), 443).include(*group)
+    assert not GroupFilter(source=network("127.0.0.2")).include(*group)
+    assert not GroupFilter(destination=network("10.2.0.0/16")).include(*group)
+    assert not GroupFilter(port=80).include(*group)
+    assert not GroupFilter(source=network("::/0")).include(*group)

@@ -15,7 +15,7 @@ import pytest
 from loadgen.errors import HostError
 from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState
 from loadgen.watch import owners
-from loadgen.watch.owners import Owned, Owner
+from loadgen.watch.owners import Owner, Ownership
 
 Clock = Callable[[], float]
 
@@ -61,7 +61,7 @@ def test_a_scan_finds_sockets_and_nothing_else(proc: Callable[..., Path]) -> Non
     links = ["/dev/null", "socket:[70]", "pipe:[70]", "socket:[71]"]
     root = proc({7: ("proxy", links), 30: ("idle", ["anon_inode:[eventpoll]"])})
     found = owners.scan(1, standing, root)
-    assert (found.inodes.tolist(), found.pids.tolist(), found.forbidden, found.whole) == ([70, 71], [7, 7], 0, True)
+    assert (found.inodes.tolist(), found.pids.tolist(), found.forbidden, found.complete) == ([70, 71], [7, 7], 0, True)
     assert owners.inodes_of(7, root).tolist() == [70, 71]
 
 
@@ -73,9 +73,9 @@ def test_of_a_socket_that_was_inherited_the_lowest_pid_is_the_owner(proc: Callab
 def test_a_scan_ends_in_time(proc: Callable[..., Path]) -> None:
     root = proc({pid: ("many", [f"socket:[{pid}]"]) for pid in range(1, 9)})
     found = owners.scan(3.5, ticking(), root)
-    assert not found.whole
+    assert not found.complete
     assert found.pids.tolist() == [1, 2, 3, 4]
-    assert found.why_unknown == "not looked at in time"
+    assert found.why_unknown == "not read in time"
 
 
 def test_processes_of_our_namespace_come_first(proc: Callable[..., Path]) -> None:
@@ -100,12 +100,12 @@ def test_who_has_the_sockets_of_each_group(proc: Callable[..., Path]) -> None:
         (0, 9001, TcpState.TIME_WAIT),
         (0, 9002, TcpState.FIN_WAIT1),
     )
-    holdings = owners.scan(1, standing, root)
-    assert owners.by_group(sockets, holdings, root) == {
-        ("127.0.0.1", "127.0.0.1", 9000): Owned((Owner(7, "proxy", 2), Owner(8, "cache", 1))),
-        ("127.0.0.1", "127.0.0.1", 9001): Owned((Owner(7, "proxy", 1),), 1, "no process found"),
+    socket_owners = owners.scan(1, standing, root)
+    assert owners.by_group(sockets, socket_owners, root) == {
+        ("127.0.0.1", "127.0.0.1", 9000): Ownership((Owner(7, "proxy", 2), Owner(8, "cache", 1))),
+        ("127.0.0.1", "127.0.0.1", 9001): Ownership((Owner(7, "proxy", 1),), 1, "no process found"),
     }
-    assert owners.of_all(sockets, holdings, root) == Owned(
+    assert owners.of_all(sockets, socket_owners, root) == Ownership(
         (Owner(7, "proxy", 3), Owner(8, "cache", 1)), 1, "no process found"
     )
 
@@ -124,8 +124,8 @@ def test_nothing_found_is_nothing_known(proc: Callable[..., Path]) -> None:
     root = proc({})
     sockets = table((70, 9000, TcpState.ESTABLISHED))
     (found,) = owners.by_group(sockets, owners.scan(1, standing, root), root).values()
-    assert found == Owned((), 1, "no process found")
-    assert owners.of_all(sockets[:0], owners.scan(1, standing, root), root) == Owned()
+    assert found == Ownership((), 1, "no process found")
+    assert owners.of_all(sockets[:0], owners.scan(1, standing, root), root) == Ownership()
     assert owners.command_of(7, root) == ""
 
 

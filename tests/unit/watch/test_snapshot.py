@@ -1,4 +1,4 @@
-"""A look as JSON: the keys of docs/watch.md, and nothing that JSON cannot hold."""
+"""A snapshot as JSON: the keys of docs/watch.md, and nothing that JSON cannot hold."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from loadgen.kernel.groups import SocketGroup
 from loadgen.kernel.sockdiag import TcpState
-from loadgen.watch.owners import Owned, Owner
-from loadgen.watch.snapshot import Bound, Filling, Look, as_json
+from loadgen.watch.owners import Owner, Ownership
+from loadgen.watch.snapshot import Bound, Snapshot, Usage, as_json
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "watch.md"
 
@@ -26,12 +26,12 @@ def keys(value: Any) -> set[str]:
     return {*value, *(key for found in inside for key in found)}
 
 
-def test_every_key_is_documented(filling: Callable[..., Filling], look: Callable[..., Look]) -> None:
-    seen = look(
-        filling(owned=Owned((Owner(7, "proxy", 40),), 10, "not permitted")),
-        filling(20, owned=None),
+def test_every_key_is_documented(usage: Callable[..., Usage], snapshot: Callable[..., Snapshot]) -> None:
+    seen = snapshot(
+        usage(owned=Ownership((Owner(7, "proxy", 40),), 10, "not permitted")),
+        usage(20, owned=None),
         inbound=(SocketGroup("10.0.0.9", "10.0.0.1", 80, {TcpState.ESTABLISHED: 4}, 4),),
-        bound=Bound(1, (40_001,), Owned((Owner(8, "stuck", 1),))),
+        bound=Bound(1, (40_001,), Ownership((Owner(8, "stuck", 1),))),
         counters={"Tcp.ActiveOpens": 3},
     )
     found = as_json(seen, 10)
@@ -44,9 +44,9 @@ def test_every_key_is_documented(filling: Callable[..., Filling], look: Callable
 
 
 def test_so_many_groups_and_why_something_is_not_known(
-    filling: Callable[..., Filling], look: Callable[..., Look]
+    usage: Callable[..., Usage], snapshot: Callable[..., Snapshot]
 ) -> None:
-    groups = [filling(50 - number) for number in range(5)]
-    found = as_json(look(*groups, bound=None, bound_unknown="Linux 6.8 does"), 2)
+    groups = [usage(50 - number) for number in range(5)]
+    found = as_json(snapshot(*groups, bound=None, bound_unknown="Linux 6.8 does"), 2)
     assert ([one["used"] for one in found["groups"]], found["group_count"]) == ([50, 49], 5)
     assert found["bound"] == {"unknown": "Linux 6.8 does"}

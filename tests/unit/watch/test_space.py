@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.model import PortRange
-from loadgen.watch.space import Reuse, Room, Space, exhausts_in_s, growth_per_s
+from loadgen.watch.space import Capacity, Reuse, Space, exhausts_in_s, growth_per_s
 
 #: Few enough ports that the sets meet.
 ports = st.sets(st.integers(40_000, 40_030))
@@ -18,7 +18,9 @@ def test_a_room_is_what_sets_say(low: int, more: int, reserved: set[int], held: 
     space = Space.of(PortRange(low, low + more), reserved, held)
     offered = set(range(low, low + more + 1)) - reserved
     taken = used & offered
-    room = space.room(sum(bool(space.offered[port]) for port in used), sum(bool(space.blocked[port]) for port in used))
+    room = space.capacity(
+        sum(bool(space.offered[port]) for port in used), sum(bool(space.blocked[port]) for port in used)
+    )
     assert space.usable == len(offered - held)
     assert room.used == len(taken)
     assert room.free == len(offered - held - used)
@@ -29,7 +31,7 @@ def test_a_room_is_what_sets_say(low: int, more: int, reserved: set[int], held: 
 
 def test_every_port_may_be_in_the_range() -> None:
     space = Space.of(PortRange(1, 65_535), (), (0, 65_535))
-    assert (space.usable, space.room(65_535, 1).free) == (65_534, 0)
+    assert (space.usable, space.capacity(65_535, 1).free) == (65_534, 0)
 
 
 slopes = st.integers(-1000, 1000)
@@ -68,7 +70,7 @@ def test_no_end_in_sight(left: int, growth: float | None, expected: float | None
 
 
 def test_nothing_usable_is_full() -> None:
-    assert Room(0, 0).share == 1
+    assert Capacity(0, 0).share == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A look as text: at any width, without colours where none are wanted, with names of others that stay text."""
+"""A snapshot as text: at any width, without colours where none are wanted, with names of others that stay text."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rich.console import Console
 from loadgen.kernel.groups import SocketGroup
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.views.text.watch import Blocks, Redrawn, duration, screen_for
-from loadgen.watch.owners import Owned, Owner
-from loadgen.watch.snapshot import Bound, Filling, Look
+from loadgen.watch.owners import Owner, Ownership
+from loadgen.watch.snapshot import Bound, Snapshot, Usage
 from loadgen.watch.space import Reuse
 
-Make = Callable[..., Filling]
-MakeLook = Callable[..., Look]
+Make = Callable[..., Usage]
+MakeSnapshot = Callable[..., Snapshot]
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 COLOUR = re.compile(r"(?:^|;)(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;|$)")
 
 
-def printed(*looks: Look, width: int = 140, top: int | None = None) -> str:
+def printed(*looks: Snapshot, width: int = 140, top: int | None = None) -> str:
     file = io.StringIO()
     with Blocks(Console(file=file, width=width), top) as screen:
         for one in looks:
@@ -31,7 +31,7 @@ def printed(*looks: Look, width: int = 140, top: int | None = None) -> str:
     return file.getvalue()
 
 
-def drawn(one: Look, width: int = 100, height: int = 30, **environment: str) -> str:
+def drawn(one: Snapshot, width: int = 100, height: int = 30, **environment: str) -> str:
     file = io.StringIO()
     console = Console(
         file=file,
@@ -47,15 +47,15 @@ def drawn(one: Look, width: int = 100, height: int = 30, **environment: str) -> 
 
 
 @pytest.fixture
-def busy(filling: Make, look: MakeLook) -> Look:
+def busy(usage: Make, snapshot: MakeSnapshot) -> Snapshot:
     """Everything there is to see."""
-    return look(
-        filling(95, time_wait=20, growth_per_s=3.25, exhausts_in_s=1.5, reused=True),
-        filling(72, growth_per_s=-1234.5, destination="2001:db8::1", owned=Owned((), 72, "not permitted")),
-        filling(100, exhausts_in_s=0.0, growth_per_s=0.01, source="10.0.0.1", owned=None),
+    return snapshot(
+        usage(95, time_wait=20, growth_per_s=3.25, exhausts_in_s=1.5, reused=True),
+        usage(72, growth_per_s=-1234.5, destination="2001:db8::1", owned=Ownership((), 72, "not permitted")),
+        usage(100, exhausts_in_s=0.0, growth_per_s=0.01, source="10.0.0.1", owned=None),
         reserved=5,
         listening=2,
-        bound=Bound(2, (40_001, 40_003), Owned((Owner(99, "python", 2),))),
+        bound=Bound(2, (40_001, 40_003), Ownership((Owner(99, "python", 2),))),
         group_count=7,
         inbound=(SocketGroup("10.0.0.9", "10.0.0.1", 80, {TcpState.ESTABLISHED: 4, TcpState.TIME_WAIT: 1}, 1),),
         states={TcpState.ESTABLISHED: 1234, TcpState.LISTEN: 2},
@@ -63,7 +63,7 @@ def busy(filling: Make, look: MakeLook) -> Look:
     )
 
 
-def test_a_block_has_it_all(busy: Look) -> None:
+def test_a_block_has_it_all(busy: Snapshot) -> None:
     lines = printed(busy).splitlines()
     assert lines[0] == (
         "12:00:00  100 usable ports for each source and destination: 40000-40099, "
@@ -90,14 +90,14 @@ def test_a_block_has_it_all(busy: Look) -> None:
     ]
 
 
-def test_the_rest_is_counted(busy: Look) -> None:
+def test_the_rest_is_counted(busy: Snapshot) -> None:
     text = printed(busy, top=1)
     assert "and 6 groups less full" in text
     assert "10.0.0.1 " not in text.partition("came in")[0]
 
 
 @pytest.mark.parametrize("width", [20, 40, 50, 60, 70, 80, 100, 200])
-def test_lines_keep_within_the_terminal_and_numbers_are_whole(busy: Look, width: int) -> None:
+def test_lines_keep_within_the_terminal_and_numbers_are_whole(busy: Snapshot, width: int) -> None:
     for text in (printed(busy, width=width), drawn(busy, width)):
         lines = CONTROL.sub("", text).splitlines()
         assert max(map(cell_len, lines)) <= width
@@ -105,15 +105,15 @@ def test_lines_keep_within_the_terminal_and_numbers_are_whole(busy: Look, width:
         assert "\u2026" not in text
 
 
-def test_a_terminal_shows_what_fits(filling: Make, look: MakeLook) -> None:
-    groups = [filling(90 - number, source=f"127.0.0.{number}") for number in range(40)]
-    rows = CONTROL.sub("", drawn(look(*groups), height=20)).splitlines()
+def test_a_terminal_shows_what_fits(usage: Make, snapshot: MakeSnapshot) -> None:
+    groups = [usage(90 - number, source=f"127.0.0.{number}") for number in range(40)]
+    rows = CONTROL.sub("", drawn(snapshot(*groups), height=20)).splitlines()
     assert sum("127.0.0.1:9000" in row for row in rows) == 8
     assert "and 32 groups less full" in "\n".join(rows)
     assert len(rows) <= 20
 
 
-def test_colours_and_none(busy: Look) -> None:
+def test_colours_and_none(busy: Snapshot) -> None:
     def coloured(text: str) -> list[str]:
         return [codes for codes, kind in CONTROL.findall(text) if kind == "m" and COLOUR.search(codes)]
 
@@ -124,14 +124,16 @@ def test_colours_and_none(busy: Look) -> None:
 
 
 @pytest.mark.parametrize("name", ["[red]x[/]", "[/]", "\\[b]", "a\x1b[2Jb"])
-def test_the_name_of_a_process_stays_text(filling: Make, look: MakeLook, name: str) -> None:
-    text = printed(look(filling(owned=Owned((Owner(1, name, 50),)))))
+def test_the_name_of_a_process_stays_text(usage: Make, snapshot: MakeSnapshot, name: str) -> None:
+    text = printed(snapshot(usage(owned=Ownership((Owner(1, name, 50),)))))
     assert name.replace("\x1b", "\\x1b") in text
     assert "\x1b" not in text
 
 
-def test_nothing_to_see(look: MakeLook) -> None:
-    text = printed(look(states={}), look(bound=None, bound_unknown="this kernel does not list them", interrupted=True))
+def test_nothing_to_see(snapshot: MakeSnapshot) -> None:
+    text = printed(
+        snapshot(states={}), snapshot(bound=None, bound_unknown="this kernel does not list them", interrupted=True)
+    )
     first, second = text.split("\n\n")
     assert "no outbound connections" in first
     assert "sockets: none" in first
@@ -139,9 +141,9 @@ def test_nothing_to_see(look: MakeLook) -> None:
     assert "the kernel moved sockets while it listed them" in second
 
 
-def test_very_many_of_everything(filling: Make, look: MakeLook) -> None:
-    many = Owned(tuple(Owner(pid, "worker", 10) for pid in range(1, 6)))
-    text = printed(look(filling(owned=many), bound=Bound(12, tuple(range(40_000, 40_012)), Owned())), width=160)
+def test_very_many_of_everything(usage: Make, snapshot: MakeSnapshot) -> None:
+    many = Ownership(tuple(Owner(pid, "worker", 10) for pid in range(1, 6)))
+    text = printed(snapshot(usage(owned=many), bound=Bound(12, tuple(range(40_000, 40_012)), Ownership())), width=160)
     assert "worker[1] 10, worker[2] 10, 3 others 30" in text
     assert "40007 and 4 more" in text
 
@@ -160,5 +162,5 @@ def test_a_table_is_for_a_terminal_and_for_more_than_one_look() -> None:
     assert isinstance(screen_for(Console(file=io.StringIO()), None, once=False), Blocks)
 
 
-def test_reuse_without_time_wait_needs_no_star(filling: Make, look: MakeLook) -> None:
-    assert "*" not in printed(look(filling(reused=True), reuse=Reuse(1, timestamps=True)))
+def test_reuse_without_time_wait_needs_no_star(usage: Make, snapshot: MakeSnapshot) -> None:
+    assert "*" not in printed(snapshot(usage(reused=True), reuse=Reuse(1, timestamps=True)))
