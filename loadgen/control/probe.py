@@ -23,10 +23,10 @@ from errno import EADDRNOTAVAIL, ETIMEDOUT, errorcode
 from typing import Any, Final
 
 from loadgen.clock import NS_PER_S, now_ns
-from loadgen.kernel.abi import LINGER_0
 from loadgen.model import Endpoint, Probe, ProbeKind
 from loadgen.processes.lifetime import die_with_parent
 from loadgen.processes.link import Link
+from loadgen.strategies.options import LINGER_0
 from loadgen.worker.strategies import TRIES, strategy_for
 
 CONNECT_TIMEOUT_S: Final = 2.0

@@ -6,6 +6,7 @@ The options at level SOL_IP are those of AF_INET6 sockets, too: at IPPROTO_IPV6 
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Final, NamedTuple
 
 # Python 3.11 has no name for these two.
@@ -13,6 +14,8 @@ from typing import Final, NamedTuple
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 #: ip(7), Linux 6.3: the range that the automatic port of this one socket may come from.
 IP_LOCAL_PORT_RANGE: Final = 51
+#: Value of SO_LINGER, struct linger of socket(7): close() resets the connection.
+LINGER_0: Final = struct.pack("ii", 1, 0)
 
 
 class SocketOption(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -17,10 +16,9 @@ from typing import Final
 
 from loadgen.sink.behaviour.connection import AcceptedConnection
 from loadgen.sink.behaviour.listener import Listener
+from loadgen.strategies.options import LINGER_0
 
 _EVENTS_MAX: Final = 256
-#: struct linger of socket(7): close() resets.
-_LINGER_0: Final = struct.pack("ii", 1, 0)
 #: Maximum stale timers in the heap, beside as many as there are connections.
 _STALE_MAX: Final = 1_024
 
@@ -116,5 +114,5 @@ class AcceptedConnections:
 
 def _reset_at_close(fd: int) -> None:
     sock = socket.socket(fileno=fd)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
     sock.detach()
