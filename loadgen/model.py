@@ -10,11 +10,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from errno import ENODEV
 from functools import cached_property
 from typing import Any, Final
+
+from msgspec import Struct
 
 from loadgen.strategies import Strategy as Strategy
 from loadgen.strategies import Transport as Transport
@@ -185,8 +187,7 @@ class SinkBehaviour:
     body_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True, rename={"behaviour": "manners"}):
     """One destination; `sink` says that loadgen itself is to listen there.
 
     backlog: argument of that sink's listen(); None: the maximum. accept_after_s: seconds from the start until it
@@ -414,54 +415,6 @@ class Plan:
     def sharded_spaces(self) -> int:
         """What the workers divide evenly between them, see `sharded_spaces_of`."""
         return sharded_spaces_of(self.strategy, self.pairs, self.transport)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for plan.json; `from_json` reads them back."""
-        data = asdict(self)
-        data["targets"] = [
-            {"manners" if key == "behaviour" else key: value for key, value in target.items()}
-            for target in data["targets"]
-        ]
-        return data
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Plan:
-        """The plan that `to_json` wrote. Raises: KeyError, TypeError, ValueError when it is not one."""
-        return cls(
-            **{
-                **data,
-                "sources": tuple(data["sources"]),
-                "targets": tuple(map(_target_from_json, data["targets"])),
-                "strategy": Strategy(data["strategy"]),
-                "ports": PortRange(**data["ports"]),
-                "skipped_ports": tuple(data["skipped_ports"]),
-                "stages": tuple(Stage(**stage) for stage in data["stages"]),
-                "close": CloseMode(data["close"]),
-                "routes": tuple(data["routes"]),
-                "descriptor_limit": data["descriptor_limit"],
-                "freebind": data["freebind"],
-                "engine": Engine(data["engine"]),
-                "transport": Transport(data["transport"]),
-                "traffic": Traffic(**data["traffic"]),
-                "tls": Tls(**{**data["tls"], "alpn": tuple(data["tls"]["alpn"])}) if data["tls"] else None,
-                "heartbeat": Heartbeat(**data["heartbeat"]) if data["heartbeat"] else None,
-                "churn": Churn(**data["churn"]) if data["churn"] else None,
-                "ceiling": Ceiling(**data["ceiling"]) if data["ceiling"] else None,
-                "expect": tuple(data["expect"]),
-                "headroom": tuple(Headroom(**line) for line in data["headroom"]),
-                "notes": tuple(data["notes"]),
-                "prediction": Prediction(**data["prediction"]) if data.get("prediction") else None,
-            }
-        )
-
-
-def _target_from_json(data: dict[str, Any]) -> Target:
-    behaviour = data["manners"]
-    return Target(
-        endpoint=Endpoint(**data["endpoint"]),
-        behaviour=SinkBehaviour(**{**behaviour, "speaks": Speaks(behaviour["speaks"])}),
-        **{key: value for key, value in data.items() if key not in ("endpoint", "manners")},
-    )
 
 
 def pairs_of(

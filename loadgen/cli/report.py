@@ -26,6 +26,7 @@ def report(run_directory: Path, as_json: bool) -> None:
     """
 
     from loadgen.results import run_directory as rundir
+    from loadgen.results.schema import files
     from loadgen.views.html import matrix as matrix_report
     from loadgen.views.text import matrix, matrix_table
     from loadgen.views.text import run as text
@@ -38,18 +39,28 @@ def report(run_directory: Path, as_json: bool) -> None:
         path = rundir.write_matrix_results(
             run_directory,
             summary=summary,
-            report=matrix_report.page(summary, whole.scenario_text),
-            table=matrix_table.table(summary),
+            report=matrix_report.page(files.plain(summary), whole.scenario_text),
+            table=matrix_table.table(files.plain(summary)),
         )
-        show(summary, lambda console: matrix.render(summary, console, report=str(path)), as_json=as_json)
+        plain = files.plain(summary)
+        show(plain, lambda console: matrix.render(plain, console, report=str(path)), as_json=as_json)
         return
     run = rundir.read(run_directory)
-    summary = run.summarised()
-    path = rundir.replace_derived(run_directory, summary=None if run.summary else summary, report=_page_of(run))
-    show(summary, lambda console: text.render(summary, console, report=str(path)), as_json=as_json)
+    of_run = run.summarised()
+    path = rundir.replace_derived(run_directory, summary=None if run.summary else of_run, report=_page_of(run))
+    plain = files.plain(of_run)
+    show(plain, lambda console: text.render(plain, console, report=str(path)), as_json=as_json)
 
 
 def _page_of(run: Run) -> str:
+    from loadgen.results.schema import files
     from loadgen.views.html import run as html
 
-    return html.render(run.summarised(), run.series, run.events, run.plan, run.host, run.scenario_text)
+    return html.render(
+        files.plain(run.summarised()),
+        files.plain(run.series),
+        files.plain(run.events),
+        files.plain(run.plan),
+        files.plain(run.host),
+        run.scenario_text,
+    )

@@ -28,9 +28,9 @@ def schema(what: str) -> None:
 
 def _made(what: str) -> dict[str, Any]:
     if what == "summary":
-        from loadgen.results.schema import json_schema
+        from loadgen.results.schema.json_schema import summary_schema
 
-        return json_schema()
+        return summary_schema()
     from loadgen.scenario import json_schema as of_scenario
 
     return of_scenario()

@@ -6,13 +6,15 @@ of a difference, beside the one somebody is looking for, is a caveat.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from loadgen.compare.differences import Part, between, host_of
-
-Json = Mapping[str, Any]
+from loadgen.compare.differences import Flat, Part, between, host_of
+from loadgen.model import Plan
+from loadgen.results.schema.host import Host
+from loadgen.results.schema.line import Line
+from loadgen.results.schema.run import RunSummary
 
 #: Ports that others had put into TIME-WAIT before a run began: this share of them is no accident.
 CONTAMINATED_SHARE: Final = 0.01
@@ -27,11 +29,11 @@ class Subject:
 
     #: Its directory, as it was given.
     name: str
-    summary: Json
-    plan: Json
-    host: Json
+    summary: RunSummary
+    plan: Plan
+    host: Host
     #: By dotted key; None where there is none that can be read.
-    scenario: Mapping[str, Any] | None = None
+    scenario: Flat | None = None
     #: Sockets in TIME-WAIT before the run had made any.
     time_wait_before: float = 0.0
 
@@ -44,11 +46,10 @@ class Side:
     runs: tuple[Subject, ...]
 
 
-def time_wait_before(first_line: Json) -> float:
+def time_wait_before(first_line: Line) -> float:
     """Of the first line of a series: sockets in TIME-WAIT, less those that have entered it since the start."""
-    kernel = first_line.get("kernel") or {}
-    there = (kernel.get("now") or {}).get("sockstat.tcp_tw", 0)
-    return float(max(there - (kernel.get("delta") or {}).get("TcpExt.TW", 0), 0))
+    kernel = first_line.kernel
+    return float(max(kernel.now.get("sockstat.tcp_tw", 0) - kernel.delta.get("TcpExt.TW", 0), 0))
 
 
 def refusals(base: Side, other: Side) -> list[str]:
@@ -56,7 +57,7 @@ def refusals(base: Side, other: Side) -> list[str]:
     found = [
         f"{run.name} opened nothing, so it has no figures{_because(run)}"
         for run in (*base.runs, *other.runs)
-        if not (run.summary.get("arrivals") or {}).get("started")
+        if not run.summary.arrivals.started
     ]
     for side in (base, other):
         told = next((run for run in side.runs if _told(run) != _told(side.runs[0])), None)
@@ -68,7 +69,7 @@ def refusals(base: Side, other: Side) -> list[str]:
         "connections",
         lambda run: "opened and closed all the time (churn)" if _churns(run) else "held open",
     )
-    found += _unlike(base, other, "transport", lambda run: str(run.plan.get("transport", "tcp")))
+    found += _unlike(base, other, "transport", lambda run: run.plan.transport.value)
     return found
 
 
@@ -81,17 +82,15 @@ def caveats(base: Side, other: Side) -> list[str]:
         if differ:
             found.append(f"the {name} differ: {'; '.join(differ)}")
     found += _unmeant_sysctls(base, other)
-    found += _unlike(base, other, "connections", lambda run: f"{run.plan.get('connections') or 0:,}")
+    found += _unlike(base, other, "connections", lambda run: f"{run.plan.connections:,}")
     found += _unlike(base, other, "what connections carry", _carried)
     for run in runs:
-        if run.summary.get("complete") is not True:
+        if not run.summary.complete:
             found.append(f"{run.name} is incomplete{_because(run)}")
-        generator = run.summary.get("generator") or {}
-        if generator.get("trustworthy") is False:
-            reasons = "; ".join(map(str, generator.get("reasons") or ())) or "its summary does not say why"
+        if not run.summary.generator.trustworthy:
+            reasons = "; ".join(run.summary.generator.reasons) or "its summary does not say why"
             found.append(f"{run.name} was limited by loadgen itself, so its figures may be about that: {reasons}")
-        ports = run.plan.get("capacity_per_pair") or 1
-        if run.time_wait_before > CONTAMINATED_SHARE * ports:
+        if run.time_wait_before > CONTAMINATED_SHARE * max(run.plan.capacity_per_pair, 1):
             found.append(
                 f"{run.name} began with {run.time_wait_before:,.0f} sockets in TIME-WAIT that were not its own; "
                 "give it a lab, or wait a minute before it"
@@ -111,7 +110,7 @@ def _unlike(base: Side, other: Side, what: str, find: Callable[[Subject], str | 
 def _unmeant_sysctls(base: Side, other: Side) -> list[str]:
     """Sysctls that differ between hosts, without a scenario that says so."""
     first, second = base.runs[0], other.runs[0]
-    if not first.host or not second.host:
+    if not first.host.sysctls or not second.host.sysctls:
         return []
     meant = {key.removeprefix("lab.") for run in (first, second) for key in run.scenario or {}}
     differ = between(Part.HOST, host_of(first.host), host_of(second.host))
@@ -132,22 +131,23 @@ def _of_host(key: str) -> Callable[[Subject], str | None]:
 
 def _told(run: Subject) -> object:
     """What a run was told: its scenario, or where that cannot be read its plan."""
+    plan = run.plan
     if run.scenario is None:
-        return {key: run.plan.get(key) for key in ("connections", "strategy", "targets", "sources", "hold_s", "churn")}
+        return plan.connections, plan.strategy, plan.targets, plan.sources, plan.hold_s, plan.churn
     return run.scenario
 
 
 def _churns(run: Subject) -> bool:
-    return bool(run.summary.get("churn") or run.plan.get("churn"))
+    return run.plan.churn is not None
 
 
 def _carried(run: Subject) -> str:
-    traffic = run.summary.get("traffic") or {}
-    return f"{traffic.get('protocol', 'nothing')}{' over TLS' if traffic.get('tls') else ''}"
+    traffic = run.summary.traffic
+    return f"{traffic.protocol}{' over TLS' if traffic.tls else ''}" if traffic else "nothing"
 
 
 def _because(run: Subject) -> str:
-    reason = run.summary.get("incomplete_because")
+    reason = run.summary.incomplete_because
     return f": {reason}" if reason else ""
 
 

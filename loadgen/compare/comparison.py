@@ -7,10 +7,10 @@ one between two cells of a matrix, see `spread.Spread.is_noise`. The first side 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from loadgen.compare import comparable, differences
 from loadgen.compare.comparable import Side
@@ -18,9 +18,8 @@ from loadgen.compare.differences import Difference, Part
 from loadgen.format import latency_text
 from loadgen.results.effects import amount
 from loadgen.results.measures import MEASURES, Better, Measure, Unit, kinds_of_failure
+from loadgen.results.schema.values import Settings
 from loadgen.results.spread import Spread, spread_of
-
-Json = Mapping[str, Any]
 
 SCHEMA: Final = "loadgen.compare/1"
 #: Figures that the verdict names; the others are counted.
@@ -106,7 +105,7 @@ class Row:
         before, after = (_said(one.median, self.measure.unit) for one in (self.base, self.other))
         return f"{self.measure.title} {after} instead of {before}{share}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """As it stands in a comparison."""
         return {
             "name": self.measure.name,
@@ -114,8 +113,8 @@ class Row:
             "unit": self.measure.unit.value,
             "better": self.measure.better.value,
             "aim": self.measure.aim,
-            "base": self.base.to_json() if self.base else None,
-            "other": self.other.to_json() if self.other else None,
+            "base": asdict(self.base) if self.base else None,
+            "other": asdict(self.other) if self.other else None,
             "change": self.change,
             "share": self.share,
             "judgement": self.judgement.value,
@@ -179,7 +178,7 @@ class Comparison:
             return f"{other} and {base} have the same figures."
         return f"{other} cannot be told from {base}: no figure differs beyond noise."
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """As it stands in JSON."""
         return {
             "base": self.base.label,
@@ -198,14 +197,14 @@ class Group:
     """What is compared with one base: of runs all there is, of matrices the cells with the same settings."""
 
     comparisons: tuple[Comparison, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
 
     @property
     def sides(self) -> tuple[Side, ...]:
         """The base, and those that are compared with it."""
         return (self.comparisons[0].base, *(one.other for one in self.comparisons))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """As it stands in JSON."""
         return {
             "settings": dict(self.settings),
@@ -241,7 +240,7 @@ class Result:
             f" {doubtful} of them with caveats." if doubtful else ""
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """The whole, loadgen.compare/1."""
         return {
             "schema": SCHEMA,

@@ -12,9 +12,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from loadgen.errors import ScenarioError
+from loadgen.model import Plan
+from loadgen.results.schema import files
+from loadgen.results.schema.host import Host
 from loadgen.scenario import yaml_document
 
-Json = Mapping[str, Any]
+#: Values by dotted key.
+Flat = Mapping[str, Any]
 
 _SET: Final = "# --set "
 _CONTINUED: Final = "#   "
@@ -45,12 +49,12 @@ class Difference:
     base: Any
     other: Any
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """As it stands in a comparison."""
         return {"part": self.part.value, "key": self.key, "base": self.base, "other": self.other}
 
 
-def between(part: Part, base: Json, other: Json) -> list[Difference]:
+def between(part: Part, base: Flat, other: Flat) -> list[Difference]:
     """What differs in two flat objects, in the order of the keys of the first."""
     keys = dict.fromkeys((*base, *other))
     return [
@@ -60,7 +64,7 @@ def between(part: Part, base: Json, other: Json) -> list[Difference]:
     ]
 
 
-def scenario_of(text: str) -> dict[str, Any]:
+def scenario_of(text: str) -> Flat:
     """A scenario as it was kept -> its leaves by dotted key, overrides applied.
 
     Raises: ScenarioError when it cannot be read.
@@ -75,7 +79,7 @@ def scenario_of(text: str) -> dict[str, Any]:
     return dict(leaves({key: value for key, value in document.data.items() if key not in _LEFT_OUT}))
 
 
-def readable_scenario(text: str) -> dict[str, Any] | None:
+def readable_scenario(text: str) -> Flat | None:
     """`scenario_of`, None where there is no scenario or none that this version of loadgen can read."""
     try:
         return scenario_of(text) if text else None
@@ -83,17 +87,17 @@ def readable_scenario(text: str) -> dict[str, Any] | None:
         return None
 
 
-def plan_of(plan: Json) -> dict[str, Any]:
+def plan_of(plan: Plan) -> Flat:
     """What the arithmetic made of a scenario, by dotted key."""
-    return dict(leaves({key: value for key, value in plan.items() if key not in _WORDS}))
+    return dict(leaves({key: value for key, value in files.plain(plan).items() if key not in _WORDS}))
 
 
-def host_of(host: Json) -> dict[str, Any]:
+def host_of(host: Host) -> Flat:
     """What a run ran on, by dotted key, without what never stays as it is."""
-    return {key: value for key, value in leaves(host) if key not in _PASSING}
+    return {key: value for key, value in leaves(files.plain(host)) if key not in _PASSING}
 
 
-def leaves(data: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(data: Flat, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every value that is no mapping, nor a list with mappings in it, by dotted key."""
     for key, value in data.items():
         name = f"{prefix}{key}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any, Final
+from typing import Final
 
 from loadgen.compare import comparable
 from loadgen.compare.comparable import Side, Subject
@@ -17,6 +16,7 @@ from loadgen.compare.differences import readable_scenario
 from loadgen.errors import UsageError
 from loadgen.results import run_directory
 from loadgen.results.run_directory import MatrixRun, Run
+from loadgen.results.schema.values import Settings
 
 #: More than these are told apart neither by colour nor by a reader.
 SIDES_MAX: Final = 6
@@ -61,32 +61,14 @@ def compared(given: Sequence[Given], *, anyway: bool = False) -> Result:
     Raises: UsageError when they cannot be compared, unless `anyway`, or are not what this version of loadgen writes.
     """
     names = {one.label: one.name for one in given}
-    with _ours(" or ".join(names.values())):
-        if given[0].matrix is not None:
-            return _of_matrices(given, names, anyway=anyway)
-        sides = [Side(one.label, tuple(map(subject, one.runs))) for one in given]
-        return Result(names, (Group(tuple(_pairs(sides, anyway=anyway))),))
+    if given[0].matrix is not None:
+        return _of_matrices(given, names, anyway=anyway)
+    sides = [Side(one.label, tuple(map(subject, one.runs))) for one in given]
+    return Result(names, (Group(tuple(_pairs(sides, anyway=anyway))),))
 
 
 def subject(run: Run) -> Subject:
-    """What is looked at of a run. Raises: UsageError when its files are not those of this version of loadgen."""
-    with _ours(str(run.path)):
-        return _subject(run)
-
-
-@contextmanager
-def _ours(name: str) -> Iterator[None]:
-    """Whatever odd JSON leads to in here is one message about the files of `name`. Raises: UsageError."""
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{name}: its files are not what this version of loadgen writes ({error!r}); where a summary.json "
-            "was edited, delete it: loadgen report RUN makes it again"
-        ) from error
-
-
-def _subject(run: Run) -> Subject:
+    """Return what is compared of a run. Raises: UsageError when its lines do not fit its plan."""
     return Subject(
         name=str(run.path),
         summary=run.summarised(),
@@ -145,11 +127,11 @@ def _of_matrices(given: Sequence[Given], names: Mapping[str, str], *, anyway: bo
     return Result(names, tuple(groups), tuple(left_out))
 
 
-def _cells(given: Given) -> dict[str, tuple[dict[str, Any], tuple[Subject, ...]]]:
+def _cells(given: Given) -> dict[str, tuple[Settings, tuple[Subject, ...]]]:
     """By settings, those that ran or were to."""
     assert given.matrix
     found = {}
-    for index, cell in enumerate(given.matrix.matrix["cells"]):
+    for index, cell in enumerate(given.matrix.matrix.cells):
         runs = tuple(subject(run) for (of, _), run in sorted(given.matrix.runs.items()) if of == index)
-        found[json.dumps(cell["settings"], sort_keys=True)] = (cell["settings"], runs)
+        found[json.dumps(cell.settings, sort_keys=True)] = (cell.settings, runs)
     return found

@@ -24,6 +24,8 @@ from loadgen.kernel import conntrack, snmp, snmp6, sockstat, softnet
 from loadgen.lab import namespace_fds
 from loadgen.lab.namespace_fds import NamespaceFds
 from loadgen.processes.fleet import GONE, Fleet
+from loadgen.results.schema import files
+from loadgen.results.schema.line import UNREAD, KernelLine
 
 #: Maximum share of one core for listing sockets. A run that opens 100,000 connections and holds them silently for 40 s
 #: then spends about a fiftieth of its CPU time on it.
@@ -93,15 +95,15 @@ class KernelSampler:
         self._host_before = softnet.read(proc_net)
         self._samples, self._cpu_s = 0, 0.0
 
-    def now(self, *, final: bool = False) -> dict[str, Any]:
-        """Return `kernel` of a series line, see docs/run-directory.md; {} once the namespace is gone.
+    def now(self, *, final: bool = False) -> KernelLine:
+        """Return `kernel` of a series line, see docs/run-directory.md; empty once the namespace is gone.
 
         final: include the CPU time of all processes of the run, this one among them; for the last line.
         """
         began_s = time.thread_time()
         samples = {name: side.now() for name, side in self._sides.items()}
         if not samples[""]:
-            return {}
+            return UNREAD
         on_host = softnet.delta(self._host_before, softnet.read(self._proc_net))
         samples[""]["delta"] |= {f"softnet.{name}": value for name, value in on_host.items()}
         if latest := self._listing.latest():
@@ -119,7 +121,7 @@ class KernelSampler:
         }
         if final:
             kernel["sampling"]["run_cpu_s"] = round(sum(map(_cpu_s, self._processes())), 2)
-        return kernel | {name: sample for name, sample in samples.items() if sample}
+        return files.convert(kernel | {name: sample for name, sample in samples.items() if sample}, KernelLine)
 
     def close(self) -> None:
         """Wait for the thread's current listing, end the thread, and release the namespaces."""

@@ -26,6 +26,10 @@ from loadgen.errors import ExitCode, HostError, InterruptedRunError, LoadgenErro
 from loadgen.model import Plan
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
+from loadgen.results.schema import files
+from loadgen.results.schema.event import Event
+from loadgen.results.schema.matrix import CellStatus, MatrixSummary
+from loadgen.results.schema.matrix_plan import CellPlan, MatrixPlan, ResolvedName
 from loadgen.results.settings import named, short_keys
 from loadgen.scenario import Cell, Scenario, about_cells
 
@@ -89,29 +93,21 @@ def resume(path: Path) -> Order:
 
 def _as_resolved(path: Path) -> name_resolution.ResolvedNames:
     """What names stood for when the matrix was begun: its runs to come are to go where the others went."""
-    written = run_directory.read_matrix(path).matrix.get("resolved", {})
-    try:
-        return {
-            name: name_resolution.ResolvedName(tuple(one["addresses"]), str(one["resolved_at"]))
-            for name, one in written.items()
-        }
-    except (AttributeError, LookupError, TypeError):
-        raise UsageError(
-            f"{path}: its matrix.json does not say what names stood for; run {path}/scenario.yaml anew"
-        ) from None
+    resolved = run_directory.read_matrix(path).matrix.resolved
+    return {name: name_resolution.ResolvedName(one.addresses, one.resolved_at) for name, one in resolved.items()}
 
 
 def _as_begun(path: Path) -> tuple[Scenario, tuple[Cell, ...], str, tuple[str, ...]]:
     """Scenario, cells, text and overrides as they were. Raises: as `resume` does."""
     found = run_directory.read_matrix(path)
     found.summarised()  # what cannot be summed up now cannot be when more has been added to it
-    overrides, kernel, begun = (found.matrix.get(key) for key in ("overrides", "kernel", "cells"))
-    if not isinstance(overrides, list) or not all(isinstance(one, str) for one in overrides):
+    overrides, kernel = found.matrix.overrides, found.matrix.kernel
+    if overrides is None:
         raise UsageError(f"{path}: its matrix.json does not say how it was begun; run {path}/scenario.yaml anew")
     text = found.scenario_text.removeprefix(with_overrides(overrides, ""))
     whole, cells = scenarios.parse_cells(text, str(path / "scenario.yaml"), overrides)
-    meant = {"repeat": whole.repeat, "cells": [{"settings": cell.settings} for cell in cells]}
-    if json.loads(json.dumps(meant)) != {"repeat": found.matrix.get("repeat"), "cells": begun}:
+    meant = tuple(CellPlan(settings=cell.settings) for cell in cells)
+    if (whole.repeat, files.plain(meant)) != (found.matrix.repeat, files.plain(found.matrix.cells)):
         raise UsageError(
             f"{path}: scenario.yaml now means other cells than matrix.json says were begun, and these cannot "
             f"stand side by side; put scenario.yaml back, or run it anew: loadgen run {path}/scenario.yaml"
@@ -194,26 +190,25 @@ class Matrix:
         writer = run_directory.MatrixWriter(self._options.results, self._scenario.name)
         writer.write_scenario(with_overrides(self._order.overrides, self._order.text))
         writer.write_matrix(
-            {
-                "scenario": self._scenario.name,
-                "started_at": writer.started_at,
-                "kernel": platform.release(),
-                "overrides": list(self._order.overrides),
-                "repeat": self._scenario.repeat,
-                "cells": [{"settings": cell.settings} for cell in self._cells],
-                "resolved": {name: asdict(answer) for name, answer in self._answers.items()},
-                "expect": [one.text for one in self._scenario.expect if about_cells(one)],
-            }
+            MatrixPlan(
+                scenario=self._scenario.name,
+                started_at=writer.started_at,
+                kernel=platform.release(),
+                overrides=tuple(self._order.overrides),
+                repeat=self._scenario.repeat,
+                cells=tuple(CellPlan(settings=cell.settings) for cell in self._cells),
+                resolved={name: ResolvedName(**asdict(answer)) for name, answer in self._answers.items()},
+                expect=tuple(one.text for one in self._scenario.expect if about_cells(one)),
+            )
         )
         return writer
 
     def _go_on(self, writer: run_directory.MatrixWriter) -> list[matrices.Place]:
         """The runs that are still to be made in a directory that was left; the clock goes on from there."""
         found = run_directory.read_matrix(writer.path)
-        summaries = {place: run.summary for place, run in found.runs.items()}
-        done = {place for place, summary in summaries.items() if summary.get("complete") is True}
+        done = {place for place, run in found.runs.items() if run.summary and run.summary.complete}
         todo = [place for place in self._order.places if place not in done]
-        last_s = max((float(event.get("t_s", 0.0)) for event in found.events), default=0.0)
+        last_s = max((event.t_s for event in found.events), default=0.0)
         self._start_ns = now_ns() - round(last_s * NS_PER_S)
         if todo or not matrices.has_ended(found.events):
             self._event(writer, matrices.RESUMED, f"resumed with {len(todo)} of {len(self._order.places)} runs to go")
@@ -275,8 +270,9 @@ class Matrix:
 
     def _event(self, writer: run_directory.MatrixWriter, event: str, text: str, *place: int) -> None:
         """place: the cell and the round it is about, if it is about one."""
-        line: dict[str, Any] = {"t_s": round((now_ns() - self._start_ns) / NS_PER_S, 6), "event": event, "text": text}
-        writer.append_event(line | dict(zip(("cell", "round"), place, strict=False)))
+        at_s = round((now_ns() - self._start_ns) / NS_PER_S, 6)
+        cell, number = place or (None, None)
+        writer.append_event(Event(event=event, text=text, t_s=at_s, cell=cell, round=number))
 
     def _conclude(self, writer: run_directory.MatrixWriter) -> Result:
         from loadgen.views.html import matrix as reports  # jinja2 is needed now and not before
@@ -287,23 +283,23 @@ class Matrix:
         run_directory.write_matrix_results(
             writer.path,
             summary=summary,
-            report=reports.page(summary, found.scenario_text),
-            table=matrix_table.table(summary),
+            report=reports.page(files.plain(summary), found.scenario_text),
+            table=matrix_table.table(files.plain(summary)),
         )
         return Result(writer.path, summary, self._exit_code(summary), self._failure)
 
-    def _exit_code(self, summary: dict[str, Any]) -> ExitCode:
+    def _exit_code(self, summary: MatrixSummary) -> ExitCode:
         if self._interrupted:
             return ExitCode.INTERRUPTED
         if self._failure:
             return self._failure.exit_code
-        if not all(one["passed"] for one in matrices.all_expectations(summary)):
+        if not all(one.passed for one in matrices.all_expectations(summary)):
             return ExitCode.EXPECTATION
-        statuses = {cell["status"] for cell in summary["cells"]}
-        if matrices.Status.INCOMPLETE in statuses:
+        statuses = {cell.status for cell in summary.cells}
+        if CellStatus.INCOMPLETE in statuses:
             return ExitCode.INCOMPLETE
         # Nothing at all could be tried here: that is no result, and must not look like one.
-        return ExitCode.HOST if statuses == {matrices.Status.SKIPPED} else ExitCode.FINE
+        return ExitCode.HOST if statuses == {CellStatus.SKIPPED} else ExitCode.FINE
 
 
 def _as_overrides(settings: dict[str, Any]) -> str:

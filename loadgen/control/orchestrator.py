@@ -33,7 +33,13 @@ from loadgen.processes.fleet import GONE, Fleet, Member, how_it_ended
 from loadgen.processes.shared_memory import Blocks
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
-from loadgen.results.block import Counter, block_dtype
+from loadgen.results.block import block_dtype
+from loadgen.results.schema import files
+from loadgen.results.schema.counters import POSITION
+from loadgen.results.schema.event import Event
+from loadgen.results.schema.line import UNREAD, WorkersAlive
+from loadgen.results.schema.run import RunSummary
+from loadgen.results.schema.sides import ProbeResult
 from loadgen.results.summary import broken_invariants
 from loadgen.scenario import Scenario
 from loadgen.sink.certificates import Certificates, issue
@@ -74,25 +80,31 @@ class Result:
     """A finished run: its directory, its summary as read back from there, and how to exit."""
 
     path: Path
-    summary: dict[str, Any]
+    record: files.Summary
     exit_code: ExitCode
     error: LoadgenError | None = None
 
     @property
+    def summary(self) -> dict[str, Any]:
+        """The summary as summary.json has it."""
+        plain: dict[str, Any] = files.plain(self.record)
+        return plain
+
+    @property
     def verdict(self) -> str:
         """What stopped the run or did not, in one sentence; of a matrix, what it came to."""
-        return str(self.summary["verdict"]["text"])
+        return self.record.verdict.text
 
     @property
     def problems(self) -> list[str]:
         """Why not all is well, in words: what cut the run short, each expectation that did not hold. Empty if it is."""
         reasons = [str(self.error)] if self.error else []
-        if not self.summary["complete"]:
-            reasons.append(f"incomplete: {self.summary['incomplete_because']}")
+        if not self.record.complete:
+            reasons.append(f"incomplete: {self.record.incomplete_because}")
         reasons += [
-            f"expected {row['expression']}, observed {fmt.scalar(row['observed'])}"
-            for row in matrices.all_expectations(self.summary)
-            if not row["passed"]
+            f"expected {row.expression}, observed {fmt.scalar(row.observed)}"
+            for row in matrices.all_expectations(self.record)
+            if not row.passed
         ]
         # Of a matrix of which not one cell could be tried here, the verdict says so.
         return reasons if reasons or self.exit_code is ExitCode.FINE else [self.verdict]
@@ -129,7 +141,7 @@ class Orchestrator:
         #: Closes the memory shared with workers and sinks: whoever makes many runs would be out of descriptors.
         self._shared = ExitStack()
         self._telemetry: KernelSampler | None = None
-        self._early_events: list[dict[str, Any]] = []
+        self._early_events: list[Event] = []
         self._losses: list[asyncio.Task[None]] = []
         self._start_ns = now_ns()
 
@@ -176,7 +188,7 @@ class Orchestrator:
     def _open_run_directory(self, plan: Plan, facts: HostFacts) -> run_directory.RunWriter:
         writer = run_directory.RunWriter(self._options.results, self._scenario.name, self._options.at)
         writer.write_scenario(self._text)
-        writer.write_plan(plan.to_json())
+        writer.write_plan(plan)
         writer.write_host({"started_at": writer.started_at, **facts.to_json()})
         self._writer = writer
         for note in plan.notes:
@@ -230,7 +242,7 @@ class Orchestrator:
         until = partial(self._until, fleet, watchers)
 
         def established() -> int:
-            return int(snapshots.counters()[:, Counter.ESTABLISHED].sum())
+            return int(snapshots.counters()[:, POSITION["established"]].sum())
 
         async def settle() -> None:
             await self._sinks.settle(established(), enough=lambda: self._interrupts > 1)
@@ -322,12 +334,21 @@ class Orchestrator:
                 answer = {"report": "failed", "text": "it gave no answer"}
             if answer["report"] == "failed":
                 text = f"probe {spec.name} could not run: {answer['text']}"
-                self._event("probe", text, name=spec.name, reason=answer["text"])
+                at_s = self._since_start_s(now_ns())
+                self._keep(Event(event="probe", text=text, t_s=at_s, name=spec.name, reason=answer["text"]))
                 continue
-            result = answer["result"]
-            text = f"probe {spec.name}: {result['established']:,} of {spec.count:,} succeeded{_failures(result)}"
-            self._event(
-                "probe", text, name=spec.name, result=result, target=str(probe.target), sources=answer["sources"]
+            result = files.convert(answer["result"], ProbeResult)
+            text = f"probe {spec.name}: {result.established or 0:,} of {spec.count:,} succeeded{_failures(result)}"
+            self._keep(
+                Event(
+                    event="probe",
+                    text=text,
+                    t_s=self._since_start_s(now_ns()),
+                    name=spec.name,
+                    result=result,
+                    target=str(probe.target),
+                    sources=answer["sources"],
+                )
             )
 
     async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
@@ -342,7 +363,7 @@ class Orchestrator:
         counters = snapshots.counters()
         now = now_ns()
         for member in fleet.alive(WORKER):
-            silent_s = (now - int(counters[member.index, Counter.HEARTBEAT_NS])) / NS_PER_S
+            silent_s = (now - int(counters[member.index, POSITION["heartbeat_ns"]])) / NS_PER_S
             if silent_s < STALLED_AFTER_S:
                 self._stalled.discard(member.index)
             elif member.index not in self._stalled:
@@ -370,19 +391,24 @@ class Orchestrator:
         line = snapshots.take(
             self._phase,
             now_ns(),
-            workers={"alive": len(fleet.alive(WORKER)), "stalled": len(self._stalled)},
+            workers=WorkersAlive(alive=len(fleet.alive(WORKER)), stalled=len(self._stalled)),
             sink=self._sinks.now(final=final),
-            kernel=self._telemetry.now(final=final) if self._telemetry else {},
+            kernel=self._telemetry.now(final=final) if self._telemetry else UNREAD,
         )
         self._save(lambda writer: writer.append_series(line))
-        self._observer(plan, line)
+        self._observer(plan, files.plain(line))
 
-    def _event(self, event: str, text: str, at_ns: int | None = None, **more: Any) -> None:
+    def _event(self, event: str, text: str, at_ns: int | None = None) -> None:
         """Write down what happened, and tell whoever watches; kept until there is a run directory."""
-        if event != "ended":
-            self._notice(text)
-        at_s = round(((at_ns or now_ns()) - self._start_ns) / NS_PER_S, 6)
-        self._early_events.append({"t_s": at_s, "event": event, "text": text, **more})
+        self._keep(Event(event=event, text=text, t_s=self._since_start_s(at_ns or now_ns())))
+
+    def _since_start_s(self, at_ns: int) -> float:
+        return round((at_ns - self._start_ns) / NS_PER_S, 6)
+
+    def _keep(self, event: Event) -> None:
+        if event.event != "ended":
+            self._notice(event.text)
+        self._early_events.append(event)
         if self._writer:
             events, self._early_events = self._early_events, []
             for line in events:
@@ -413,20 +439,27 @@ class Orchestrator:
         self._save(lambda writer: writer.write_summary(summary))
         self._save(
             lambda writer: writer.write_report(
-                html.render(summary, run.series, run.events, run.plan, run.host, run.scenario_text)
+                html.render(
+                    files.plain(summary),
+                    files.plain(run.series),
+                    files.plain(run.events),
+                    files.plain(run.plan),
+                    files.plain(run.host),
+                    run.scenario_text,
+                )
             )
         )
         writer.close()
         return Result(writer.path, summary, self._exit_code(summary), self._failure)
 
-    def _exit_code(self, summary: dict[str, Any]) -> ExitCode:
+    def _exit_code(self, summary: RunSummary) -> ExitCode:
         if self._interrupts:
             return ExitCode.INTERRUPTED
         if self._failure:
             return self._failure.exit_code
-        if not summary["complete"]:
+        if not summary.complete:
             return ExitCode.INCOMPLETE
-        if not all(expectation["passed"] for expectation in summary["expect"]):
+        if not all(expectation.passed for expectation in summary.expect):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
 
@@ -452,10 +485,10 @@ def _count_over(workers: Sequence[Member]) -> int:
     return sum(member.state in ("opened", GONE) for member in workers)
 
 
-def _failures(result: dict[str, Any]) -> str:
+def _failures(result: ProbeResult) -> str:
     """What a probe counted as failed, in words: "; bind EADDRINUSE 20 times"."""
     return "".join(
         f"; {syscall} {name} {count:,} times"
-        for syscall, numbers in result["errors"].items()
+        for syscall, numbers in (result.errors or {}).items()
         for name, count in numbers.items()
     )

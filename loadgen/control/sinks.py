@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from loadgen import protocols
 from loadgen.capacity import sink_endpoints
@@ -13,6 +13,8 @@ from loadgen.clock import NS_PER_S, now_ns
 from loadgen.model import CloseMode, Endpoint, Plan, SinkBehaviour, Speaks, Transport
 from loadgen.processes.fleet import GONE, Fleet
 from loadgen.processes.shared_memory import Blocks
+from loadgen.results.schema.line import SinkLine
+from loadgen.results.schema.sides import Datagrams, SinkSource
 from loadgen.sink import counts, sink
 from loadgen.sink.certificates import Certificates
 
@@ -116,20 +118,20 @@ class Sinks:
         """Make the sinks close all connections they hold."""
         self._fleet.tell(SINK, do="close")
 
-    def now(self, *, final: bool = False) -> dict[str, Any] | None:
-        """Return {accepted, open}; with `final` also the counts per source. None without sinks.
+    def now(self, *, final: bool = False) -> SinkLine | None:
+        """Return the counts so far; with `final` also the counts per source. None without sinks.
 
         Over UDP `open` is 0, `accepted` counts the endpoints that datagrams came from, and `datagrams` the datagrams.
         """
         if self._blocks is None:
             return None
         gone = [member.index for member in self._fleet.members if member.kind == SINK and member.state == GONE]
-        snapshot: dict[str, Any] = counts.totals(self._blocks, gone)
-        if self._plan.transport is Transport.UDP:
-            snapshot["datagrams"] = counts.datagrams(self._blocks)
-        if final:
-            snapshot["sources"] = counts.by_source(self._blocks)
-        return snapshot
+        datagrams = counts.datagrams(self._blocks) if self._plan.transport is Transport.UDP else None
+        return SinkLine(
+            **counts.totals(self._blocks, gone),
+            datagrams=Datagrams(**datagrams) if datagrams else None,
+            sources=tuple(SinkSource(**row) for row in counts.by_source(self._blocks)) if final else None,
+        )
 
     async def settle(self, established: int, enough: Callable[[], bool]) -> None:
         """Wait, after the clients have closed, until the running sinks have read the last end of file.
@@ -146,7 +148,7 @@ class Sinks:
                 return
             alive = [member.index for member in self._fleet.alive(SINK)]
             heartbeats = self._blocks.records["counters"][alive, counts.SinkCounter.HEARTBEAT_NS]
-            accepted = snapshot["accepted"] >= established or not self._accepts_all
-            if not snapshot["open"] and heartbeats.min() > begun and accepted:
+            accepted = snapshot.accepted >= established or not self._accepts_all
+            if not snapshot.open and heartbeats.min() > begun and accepted:
                 return
             await asyncio.sleep(_POLL_S)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,30 @@ from loadgen.model import Phase
 from loadgen.outcomes import describe
 from loadgen.processes.shared_memory import Blocks
 from loadgen.results import histogram
-from loadgen.results.block import MARKS, OTHER_KEY, Counter, Latency, PairColumn, consistent_counters
+from loadgen.results.block import MARKS, OTHER_KEY, TENTHS, Latency, PairColumn, consistent_counters
+from loadgen.results.schema.counters import POSITION, SERIES_COUNTERS
+from loadgen.results.schema.line import (
+    UNREAD,
+    ErrorTally,
+    KernelLine,
+    LatencyNs,
+    Line,
+    PairTally,
+    SinkLine,
+    WorkersAlive,
+)
 
-TENTHS = 10
+# Columns of the counters of all workers.
+_CPU_NS: Final = POSITION["cpu_ns"]
+_ESTABLISHED: Final = POSITION["established"]
+_ESTABLISHED_THEN: Final = POSITION["established_then"]
+_FIRST_DENIED_NS: Final = POSITION["first_denied_ns"]
+_FIRST_STARTED_NS: Final = POSITION["first_started_ns"]
+_LAST_ESTABLISHED_NS: Final = POSITION["last_established_ns"]
+_NOT_STARTED: Final = POSITION["not_started"]
+_OPEN: Final = POSITION["open"]
+_STARTED: Final = POSITION["started"]
+_STARTED_CPU_NS: Final = POSITION["started_cpu_ns"]
 
 
 def tenths_s(marks_ns: NDArray[np.int64], sizes: Sequence[int], start_ns: int) -> list[float]:
@@ -85,55 +106,67 @@ class Snapshots:
 
         Returns: how many connections it held.
         """
-        held = int(self.counters()[index, Counter.OPEN])
+        held = int(self.counters()[index, _OPEN])
         self._lost.append(index)
         return held
 
     def counters(self) -> NDArray[np.int64]:
-        """int64 (workers, len(Counter)), each row consistent in itself."""
+        """Return int64 (workers, counters in the order of WORKER_COUNTERS), each row consistent in itself."""
         counters = np.array([consistent_counters(record) for record in self._records])
         for index in self._lost:
-            counters[index, Counter.NOT_STARTED] = max(self._sizes[index] - counters[index, Counter.STARTED], 0)
-            counters[index, Counter.OPEN] = 0
+            counters[index, _NOT_STARTED] = max(self._sizes[index] - counters[index, _STARTED], 0)
+            counters[index, _OPEN] = 0
         return counters
 
-    def take(self, phase: Phase, at_ns: int, **more: Any) -> dict[str, Any]:
-        """The line for this instant; `more` adds what is known outside the blocks (sink, kernel, workers)."""
+    def take(
+        self,
+        phase: Phase,
+        at_ns: int,
+        *,
+        workers: WorkersAlive | None = None,
+        sink: SinkLine | None = None,
+        kernel: KernelLine = UNREAD,
+    ) -> Line:
+        """Return the line for this instant, with what is known outside the blocks."""
         counters = self.counters()
-        total = counters.sum(axis=0)
+        total = counters.sum(axis=0).tolist()
         latency = self._records["latency"].sum(axis=0)
         lag = self._records["lag"].sum(axis=0)
-        line = {
-            "t_s": round(max(at_ns - self._start_ns, 0) / NS_PER_S, 6),  # an interrupt may come before the start
-            "phase": phase.value,
-            "scheduled": sum(self._sizes) or int(total[Counter.STARTED]),  # a closed loop has no schedule
-            **{counter.name.lower(): int(total[counter]) for counter in Counter if counter < Counter.FIRST_STARTED_NS},
-            # Of workers that were not at their peak at the same time it is an upper bound.
-            "open_peak": int(total[Counter.OPEN_PEAK]),
-            "ramp_s": self._ramp_s(counters),
-            **self._sustained(counters, at_ns),
-            "tenths_s": tenths_s(self._records["marks_ns"], self._sizes, self._start_ns),
-            "cost_us": cost_us(self._records["marks_cpu_ns"], counters[:, Counter.STARTED_CPU_NS], self._sizes),
-            "errors": self._errors(),
-            "pairs": self._pairs().tolist(),
-            "latency_ns": {row.name.lower(): histogram.sparse(latency[row] - self._latency[row]) for row in Latency},
-            "lag_ns": histogram.sparse(lag - self._lag),
-            "cpu_s": round(int(total[Counter.CPU_NS]) / NS_PER_S, 3),
-            "worker_cpu_s": (counters[:, Counter.CPU_NS] / NS_PER_S).round(3).tolist(),
-            **more,
-        }
+        sustained_per_s, first_denied_s = self._sustained(counters, at_ns)
+        line = Line(
+            t_s=round(max(at_ns - self._start_ns, 0) / NS_PER_S, 6),  # an interrupt may come before the start
+            phase=phase,
+            scheduled=sum(self._sizes) or total[_STARTED],  # a closed loop has no schedule
+            ramp_s=self._ramp_s(counters),
+            sustained_per_s=sustained_per_s,
+            first_denied_s=first_denied_s,
+            tenths_s=tuple(tenths_s(self._records["marks_ns"], self._sizes, self._start_ns)),
+            cost_us=tuple(cost_us(self._records["marks_cpu_ns"], counters[:, _STARTED_CPU_NS], self._sizes)),
+            errors=self._errors(),
+            pairs=tuple(PairTally(*row) for row in self._pairs().tolist()),
+            latency_ns=LatencyNs(
+                **{row.name.lower(): histogram.sparse(latency[row] - self._latency[row]) for row in Latency}
+            ),
+            lag_ns=histogram.sparse(lag - self._lag),
+            cpu_s=round(total[_CPU_NS] / NS_PER_S, 3),
+            worker_cpu_s=tuple((counters[:, _CPU_NS] / NS_PER_S).round(3).tolist()),
+            workers=workers,
+            sink=sink,
+            kernel=kernel,
+            **{row.name: total[POSITION[row.name]] for row in SERIES_COUNTERS},
+        )
         self._latency, self._lag = latency, lag
         return line
 
     def _ramp_s(self, counters: NDArray[np.int64]) -> float:
         """Seconds from the first attempt of any worker to the last connection established by any."""
-        first = counters[:, Counter.FIRST_STARTED_NS]
-        last = int(counters[:, Counter.LAST_ESTABLISHED_NS].max())
+        first = counters[:, _FIRST_STARTED_NS]
+        last = int(counters[:, _LAST_ESTABLISHED_NS].max())
         if not last:
             return 0.0
         return round((last - int(first[first > 0].min())) / NS_PER_S, 6)
 
-    def _sustained(self, counters: NDArray[np.int64], at_ns: int) -> dict[str, float | None]:
+    def _sustained(self, counters: NDArray[np.int64], at_ns: int) -> tuple[float, float | None]:
         """What goes on after the ports ran out for the first time, and when that was.
 
         first_denied_s: seconds after the start, None if they never did. sustained_per_s: connections
@@ -142,18 +175,16 @@ class Snapshots:
         together, a pass over them at a time, so what counts is the time to the last connection: that is a
         whole number of rests. Only where there was no second pass yet it is the time to this instant.
         """
-        columns = (Counter.ESTABLISHED, Counter.ESTABLISHED_THEN, Counter.FIRST_STARTED_NS)
+        columns = (_ESTABLISHED, _ESTABLISHED_THEN, _FIRST_STARTED_NS)
         established, then, first_started_ns = (counters[:, column] for column in columns)
-        denied_ns, last_ns = counters[:, Counter.FIRST_DENIED_NS], counters[:, Counter.LAST_ESTABLISHED_NS]
+        denied_ns, last_ns = counters[:, _FIRST_DENIED_NS], counters[:, _LAST_ESTABLISHED_NS]
         after = np.where(denied_ns > 0, established - then, established)
         until_ns = np.where((denied_ns > 0) & (2 * after < then), at_ns, last_ns)
         took_s = (until_ns - np.where(denied_ns > 0, denied_ns, first_started_ns)) / NS_PER_S
         rates = np.divide(after, took_s, out=np.zeros(len(after)), where=(took_s > 0) & (after > 0))
         first_ns = int(denied_ns[denied_ns > 0].min()) if denied_ns.any() else None
-        return {
-            "sustained_per_s": round(float(rates.sum()), 3),
-            "first_denied_s": None if first_ns is None else round((first_ns - self._start_ns) / NS_PER_S, 6),
-        }
+        first_s = None if first_ns is None else round((first_ns - self._start_ns) / NS_PER_S, 6)
+        return round(float(rates.sum()), 3), first_s
 
     def _pairs(self) -> NDArray[np.int64]:
         """int64 (pairs, len(PairColumn)), all workers together."""
@@ -162,13 +193,13 @@ class Snapshots:
             pairs[:, PairColumn.OPEN] -= self._records[index]["pairs"][:, PairColumn.OPEN]
         return pairs
 
-    def _errors(self) -> list[list[Any]]:
-        """[syscall, errno, outcome, count] of every kind seen, most frequent first."""
+    def _errors(self) -> tuple[ErrorTally, ...]:
+        """Return every kind seen, the most frequent first."""
         kinds: Mapping[int, int] = self._tally()
-        return [
-            [*(describe(key) if key != OTHER_KEY else ("any", "OTHER", "other")), count]
+        return tuple(
+            ErrorTally(*(describe(key) if key != OTHER_KEY else ("any", "OTHER", "other")), count)
             for key, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-        ]
+        )
 
     def _tally(self) -> Tally[int]:
         kinds: Tally[int] = Tally()

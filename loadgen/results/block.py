@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.results import histogram
+from loadgen.results.schema.counters import WORKER_COUNTERS
 
 #: Distinct (syscall, errno) a worker can tell apart; the last slot takes all that come later.
 ERROR_KINDS: Final = 32
@@ -23,42 +24,8 @@ ERROR_KINDS: Final = 32
 OTHER_KEY: Final = 0
 #: A worker notes when each hundredth of its connections was established, and its CPU time by then.
 MARKS: Final = 100
-
-
-class Counter(IntEnum):
-    """Positions in the twice-kept counters. Instants are CLOCK_MONOTONIC nanoseconds, 0 for "not yet".
-
-    CLOSED: connections that ended as planned. BEATING: connections that beat, with the requests they sent,
-    the beats they missed. WRONG: replies that were wrong. ASKED, UNANSWERED: over UDP, requests that were sent, and
-    those of which no reply came in time. RESUMED: TLS sessions that were taken up again.
-    FIRST_DENIED_NS: when the ports first ran out for good, with ESTABLISHED_THEN connections established by
-    then. OPEN_PEAK: the most that were open.
-    """
-
-    STARTED = 0
-    ESTABLISHED = 1
-    FAILED = 2
-    IN_FLIGHT = 3
-    NOT_STARTED = 4
-    OPEN = 5
-    LOST = 6
-    RETRIED = 7
-    CLOSED = 8
-    BEATING = 9
-    BEATS = 10
-    MISSED = 11
-    WRONG = 12
-    RESUMED = 13
-    ASKED = 14
-    UNANSWERED = 15
-    FIRST_STARTED_NS = 16
-    LAST_ESTABLISHED_NS = 17
-    HEARTBEAT_NS = 18
-    CPU_NS = 19
-    STARTED_CPU_NS = 20
-    FIRST_DENIED_NS = 21
-    ESTABLISHED_THEN = 22
-    OPEN_PEAK = 23
+#: A series says when each tenth was.
+TENTHS: Final = 10
 
 
 class Latency(IntEnum):
@@ -90,7 +57,7 @@ def block_dtype(pairs: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("updates", "i8"),
-            ("counters", "i8", (2, len(Counter))),
+            ("counters", "i8", (2, len(WORKER_COUNTERS))),
             ("marks_ns", "i8", (MARKS,)),
             ("marks_cpu_ns", "i8", (MARKS,)),
             ("error_keys", "i8", (ERROR_KINDS,)),

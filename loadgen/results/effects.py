@@ -7,15 +7,17 @@ first; what cannot be told from noise is called noise and never a difference.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from loadgen.results.measures import measure
+from loadgen.model import Ceiling
+from loadgen.results.measures import Find, measure
+from loadgen.results.schema.matrix import CellChange, SettingEffect, Strongest
+from loadgen.results.schema.run import RunSummary
+from loadgen.results.schema.values import Setting, Settings
 from loadgen.results.settings import named, short_keys, value_text
-from loadgen.results.spread import NOISE_OF_ONE, Spread, number, predicted, spread_of
-
-Json = Mapping[str, Any]
+from loadgen.results.spread import NOISE_OF_ONE, Spread, predicted, spread_of
 
 #: Sentences of one effect that are told; the others are counted.
 TOLD_MAX: Final = 4
@@ -26,7 +28,7 @@ class _Figure:
     """A number that may tell two cells apart."""
 
     name: str
-    find: Callable[[Json], Any]
+    find: Find
     unit: str
 
 
@@ -42,39 +44,40 @@ FIGURES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ComparedCell:
     """What one value makes of one cell; `reference` is the cell that has the first value instead."""
 
     cell: int
     reference: int
     key: str
-    value: Any
-    instead_of: Any
+    value: Setting
+    instead_of: Setting
     noise: bool
     #: The difference as a share of the larger median, then as such: what makes one change stronger.
     strength: tuple[float, float]
     text: str
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def change(self) -> CellChange:
         """As it stands in summary.json, with the cell it belongs to around it."""
-        return {
-            "key": self.key,
-            "value": self.value,
-            "instead_of": self.instead_of,
-            "cell": self.reference,
-            "noise": self.noise,
-            "text": self.text,
-        }
+        return CellChange(
+            key=self.key,
+            value=self.value,
+            instead_of=self.instead_of,
+            cell=self.reference,
+            noise=self.noise,
+            text=self.text,
+        )
 
 
-def changes(settings: Sequence[Json], runs: Mapping[int, Sequence[Json]]) -> list[Change]:
+def changes(settings: Sequence[Settings], runs: Mapping[int, Sequence[RunSummary]]) -> list[ComparedCell]:
     """Every cell of `runs` beside each one that differs in a single key, which has its first value there.
 
     settings: of all cells, in their order. runs: the summaries of the cells that came to their end.
     """
     short = short_keys(settings)
     index_of = {_frozen(one): index for index, one in enumerate(settings)}
-    first: dict[str, Any] = {}
+    first: dict[str, Setting] = {}
     for one in settings:
         for key, value in one.items():
             first.setdefault(key, value)
@@ -88,51 +91,53 @@ def changes(settings: Sequence[Json], runs: Mapping[int, Sequence[Json]]) -> lis
             told = _told(head, runs[reference], runs[index])
             if told:
                 noise, strength, text = told
-                found.append(Change(index, reference, key, value, first[key], noise, strength, text))
+                found.append(ComparedCell(index, reference, key, value, first[key], noise, strength, text))
     return found
 
 
-def effects(settings: Sequence[Json], found: Sequence[Change]) -> list[dict[str, Any]]:
+def effects(settings: Sequence[Settings], found: Sequence[ComparedCell]) -> tuple[SettingEffect, ...]:
     """The changes by value: the strongest with what they hold under, and how many are noise.
 
     In the order of the keys, the first of which is what a matrix is written for; of one key the strongest first.
     """
     short = short_keys(settings)
     keys = list(short)
-    grouped: dict[str, list[Change]] = {}
+    grouped: dict[str, list[ComparedCell]] = {}
     for change in found:
         grouped.setdefault(_frozen({"key": change.key, "value": change.value}), []).append(change)
     told = []
     for group in grouped.values():
         real = sorted((one for one in group if not one.noise), key=lambda one: one.strength, reverse=True)
         noise = len(group) - len(real)
-        strongest = [_under(one, settings, short) for one in real[:TOLD_MAX]]
+        strongest = tuple(_under(one, settings, short) for one in real[:TOLD_MAX])
         change = group[0]
-        effect = {
-            "key": change.key,
-            "value": change.value,
-            "instead_of": change.instead_of,
-            "name": f"{short[change.key]}={value_text(change.value)} instead of {value_text(change.instead_of)}",
-            "combinations": len(group),
-            "noise": noise,
-            "strongest": strongest,
-            "more": len(real) - len(strongest),
-            "text": f"noise in {noise} of {len(group)} combinations",
-        }
+        effect = SettingEffect(
+            key=change.key,
+            value=change.value,
+            instead_of=change.instead_of,
+            name=f"{short[change.key]}={value_text(change.value)} instead of {value_text(change.instead_of)}",
+            combinations=len(group),
+            noise=noise,
+            strongest=strongest,
+            more=len(real) - len(strongest),
+            text=f"noise in {noise} of {len(group)} combinations",
+        )
         strength = real[0].strength if real else (0.0, 0.0)
         told.append((keys.index(change.key), [-part for part in strength], effect))
-    return [effect for *_, effect in sorted(told, key=lambda one: one[:2])]
+    return tuple(effect for *_, effect in sorted(told, key=lambda one: one[:2]))
 
 
-def _under(change: Change, settings: Sequence[Json], short: Mapping[str, str]) -> dict[str, Any]:
+def _under(change: ComparedCell, settings: Sequence[Settings], short: Mapping[str, str]) -> Strongest:
     under = {key: value for key, value in settings[change.cell].items() if key != change.key}
     text = f"{change.text}, with {named(under, short)}" if under else change.text
-    return {"cell": change.cell, "instead_of_cell": change.reference, "under": under, "text": text}
+    return Strongest(cell=change.cell, instead_of_cell=change.reference, under=under, text=text)
 
 
-def _told(head: str, before: Sequence[Json], after: Sequence[Json]) -> tuple[bool, tuple[float, float], str] | None:
+def _told(
+    head: str, before: Sequence[RunSummary], after: Sequence[RunSummary]
+) -> tuple[bool, tuple[float, float], str] | None:
     """Whether it is noise, how strong it is, and the sentence; None when the runs have no figure in common."""
-    churn = all(run.get("churn") for run in (*before, *after))
+    churn = all(run.churn for run in (*before, *after))
     best: tuple[tuple[float, float], _Figure, Spread, Spread] | None = None
     last: tuple[_Figure, Spread, Spread] | None = None
     for figure in (_SUSTAINED,) if churn else FIGURES:
@@ -157,14 +162,13 @@ def _told(head: str, before: Sequence[Json], after: Sequence[Json]) -> tuple[boo
     return True, (0.0, 0.0), f"{head} makes no difference beyond noise ({values}{cannot})"
 
 
-def _foretold(before: Sequence[Json], after: Sequence[Json]) -> str:
+def _foretold(before: Sequence[RunSummary], after: Sequence[RunSummary]) -> str:
     old, new = predicted(before), predicted(after)
     return f" (predicted {_ceiling(old)} and {_ceiling(new)})" if old and new else ""
 
 
-def _ceiling(prediction: Json) -> str:
-    per_s = number(prediction["per_s"])
-    return "unlimited" if per_s is None else f"{amount(per_s)}/s"
+def _ceiling(ceiling: Ceiling) -> str:
+    return "unlimited" if ceiling.per_s is None else f"{amount(ceiling.per_s)}/s"
 
 
 def amount(value: float) -> str:
@@ -172,5 +176,5 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"
 
 
-def _frozen(settings: Json) -> str:
+def _frozen(settings: Settings) -> str:
     return json.dumps(settings, sort_keys=True, default=str)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen.errors import UsageError
+from loadgen.model import Plan
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
 from loadgen.results.measures import rate_per_s
-from loadgen.results.spread import number
-
-Json = Mapping[str, Any]
+from loadgen.results.schema.matrix import MatrixSummary
+from loadgen.results.schema.matrix_plan import MatrixPlan
+from loadgen.results.schema.run import RunSummary
 
 SCHEMA: Final = "loadgen.runs/1"
 
@@ -32,11 +33,6 @@ _NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-(.+)-[0-9a-f]{4}")
 #: A run that has written nothing for so long, nor for three of its intervals, is no longer on its way.
 QUIET_S: Final = 10.0
 _QUIET_INTERVALS: Final = 3
-
-
-_EDITED: Final = (
-    "no summary.json of this version of loadgen: delete it, and loadgen report makes one of what else is there ({!r})"
-)
 
 
 class Kind(StrEnum):
@@ -106,9 +102,8 @@ def listed(path: Path) -> Listed:
     named = match[2] if match else None
     try:
         return _listed(path, named)
-    except (UsageError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        problem = str(error) if isinstance(error, UsageError) else _EDITED.format(error)
-        return Listed(path, path.name, named, _began(path), Kind.BROKEN, problem=problem)
+    except UsageError as error:
+        return Listed(path, path.name, named, _began(path), Kind.BROKEN, problem=str(error))
 
 
 def _directories(results: Path) -> Iterator[Path]:
@@ -145,58 +140,55 @@ def _began(path: Path) -> str:
 def _listed(path: Path, named: str | None) -> Listed:
     summary = run_directory.written_summary(path)
     if run_directory.is_matrix(path) and not matrices.has_ended(run_directory.written_events(path)):
-        summary = {}  # there may be one of the time before it was resumed
-    if not summary:
+        summary = None  # there may be one of the time before it was resumed
+    if summary is None:
         return _without_summary(path, named)
-    complete = summary["complete"] is True
-    several = "cells" in summary
-    kind = (Kind.MATRIX if several else Kind.RUN) if complete else Kind.UNFINISHED
-    figures = _of_matrix(summary) if several else _of_run(summary)
-    verdict = summary["verdict"]
-    expected = matrices.all_expectations(summary) if several else summary["expect"]
+    kind = Kind.UNFINISHED
+    if summary.complete:
+        kind = Kind.MATRIX if isinstance(summary, MatrixSummary) else Kind.RUN
+    established, rate = _of_matrix(summary) if isinstance(summary, MatrixSummary) else _of_run(summary)
+    expected = matrices.all_expectations(summary)
     return Listed(
         path=path,
         name=path.name,
-        scenario=_text(summary["scenario"]) or named,
-        started_at=_text(summary.get("started_at")) or _began(path),
+        scenario=summary.scenario or named,
+        started_at=summary.started_at or _began(path),
         kind=kind,
-        established=None if figures[0] is None else round(figures[0]),
-        rate_per_s=figures[1],
-        limit=_text(verdict["limit"]),
-        headline=_text(verdict["text"]),
-        expect_passed=all(row["passed"] is True for row in expected) if expected else None,
-        problem=None if complete else _text(summary["incomplete_because"]) or "the summary does not say why",
+        established=None if established is None else round(established),
+        rate_per_s=rate,
+        limit=summary.verdict.limit,
+        headline=summary.verdict.text or None,
+        expect_passed=all(row.passed for row in expected) if expected else None,
+        problem=None if summary.complete else summary.incomplete_because or "the summary does not say why",
     )
 
 
-def _of_run(summary: Json) -> tuple[float | None, float | None]:
-    return number(summary["outcomes"]["established"]), number(rate_per_s(summary))
+def _of_run(summary: RunSummary) -> tuple[float | None, float | None]:
+    return summary.outcomes.established, rate_per_s(summary)
 
 
-def _of_matrix(summary: Json) -> tuple[float | None, float | None]:
+def _of_matrix(summary: MatrixSummary) -> tuple[float | None, float | None]:
     """The medians of what is only repeated; cells that differ have no figures together."""
-    figures = summary["cells"][0]["figures"] if len(summary["cells"]) == 1 else None
+    figures = summary.cells[0].figures if len(summary.cells) == 1 else None
     if not figures:
         return None, None
-    return number(figures["established"]["median"]), number(figures["rate_per_s"]["median"])
+    established, rate = figures.established, figures.rate_per_s
+    return established.median if established else None, rate.median if rate else None
 
 
 def _without_summary(path: Path, named: str | None) -> Listed:
-    """A run that is on its way, or that nobody ended."""
+    """A run that is on its way, or that ended without a summary."""
     plan = run_directory.written_plan(path)
-    interval_s = number(plan.get("interval_s")) or 0.0
+    interval_s = plan.interval_s if isinstance(plan, Plan) else 0.0
     quiet_s = time.time() - run_directory.last_written_s(path)
     running = quiet_s <= max(QUIET_S, _QUIET_INTERVALS * interval_s)
     why = "it was cut off before it had a summary; loadgen report makes one of what is there"
+    scenario = plan.name if isinstance(plan, Plan) else plan.scenario if plan else None
     return Listed(
         path=path,
         name=path.name,
-        scenario=_text(plan.get("name")) or _text(plan.get("scenario")) or named,
-        started_at=_text(plan.get("started_at")) or _began(path),
+        scenario=scenario or named,
+        started_at=(plan.started_at if isinstance(plan, MatrixPlan) else "") or _began(path),
         kind=Kind.RUNNING if running else Kind.UNFINISHED,
         problem=None if running else why if plan else "it ended before there was a plan",
     )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -5,12 +5,15 @@ Pure. One list for whoever compares runs, so that two of them never mean differe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
-Json = Mapping[str, Any]
+from loadgen.results.block import TENTHS
+from loadgen.results.schema.run import Quantiles, RunSummary
+
+Find = Callable[[RunSummary], float | None]
 
 
 class Better(StrEnum):
@@ -43,56 +46,53 @@ class Measure:
     title: str
     unit: Unit
     better: Better
-    #: The figure in a summary; None, or LookupError, TypeError or AttributeError, where the run has none.
-    find: Callable[[Json], Any]
+    #: The figure of a run; None where it has none.
+    find: Find
     #: Whether runs are made for it: of all that differs it is named first.
     aim: bool = False
     #: Whether a few slow moments make it, so that of two equal runs one may have twice as much.
     tail: bool = False
 
 
-def at(*keys: str) -> Callable[[Json], Any]:
-    """What lies below these keys of a summary, None where one of them is missing."""
-
-    def find(run: Json) -> Any:
-        found: Any = run
-        for key in keys:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found
-
-    return find
-
-
-def rate_per_s(run: Json) -> Any:
+def rate_per_s(run: RunSummary) -> float:
     """Connections established per second: of churn the sustained rate, of others the mean over the ramp."""
-    churn = run.get("churn")
-    return churn["sustained_per_s"] if churn else run["rate_per_s"]["established_mean"]
+    return run.churn.sustained_per_s if run.churn else run.rate_per_s.established_mean
 
 
-def _moved(group: str, name: str) -> Callable[[Json], Any]:
-    """A counter or gauge of the kernel; the summary has only those that moved, so one that is not there is 0."""
-    return lambda run: run["kernel"][group].get(name, 0)
+def _added(name: str) -> Find:
+    """A counter of the kernel; the summary has only those that moved, so one that is not there is 0."""
+    return lambda run: run.kernel.delta.get(name, 0)
 
 
-def _cost_us(run: Json) -> float | None:
+def _time_wait_peak(run: RunSummary) -> int:
+    return run.kernel.peak.get("sockstat.tcp_tw", 0)
+
+
+def _cost_us(run: RunSummary) -> float | None:
     """CPU microseconds of the workers per connection, over all tenths: each has as many connections."""
-    tenths = run.get("cost_us")
-    return sum(tenths) / len(tenths) if tenths else None
+    return sum(run.cost_us) / len(run.cost_us) if run.cost_us else None
 
 
-def _last_cost_us(run: Json) -> Any:
-    return run["cost_us"][9]
+def _last_cost_us(run: RunSummary) -> float | None:
+    return run.cost_us[9] if len(run.cost_us) == TENTHS else None
 
 
-def _occupancy(run: Json) -> float | None:
-    """Of the pair of source and target that was fullest, the share of its four-tuples that was open at once."""
-    shares = [row["peak_open"] / row["capacity"] for row in run["sources"] if row["capacity"]]
+def _occupancy(run: RunSummary) -> float | None:
+    """The share of its four-tuples that the fullest pair of source and target had open at once."""
+    shares = [pair.peak_open / pair.capacity for pair in run.sources if pair.capacity]
     return max(shares, default=None)
 
 
-def _lag_us(run: Json) -> float:
-    """How long a worker's loop stood still, at the 99th percentile; the summary has it in ms."""
-    return float(run["generator"]["lag_ms_p99"]) * 1e3
+def _of_churn(name: str) -> Find:
+    return lambda run: getattr(run.churn, name) if run.churn else None
+
+
+def _of_traffic(name: str) -> Find:
+    return lambda run: getattr(run.traffic, name) if run.traffic else None
+
+
+def _of_heartbeat(name: str) -> Find:
+    return lambda run: getattr(run.heartbeat, name) if run.heartbeat else None
 
 
 def _latencies() -> Iterable[Measure]:
@@ -113,10 +113,10 @@ def _latencies() -> Iterable[Measure]:
             yield Measure(f"{kind}_{name}_us", title, Unit.US, Better.LOWER, find, aim, tail)
 
 
-def _percentile(kind: str, name: str) -> Callable[[Json], Any]:
-    def find(run: Json) -> Any:
-        row = run["latency_us"][kind]
-        return None if row.get("count") == 0 else row[name]
+def _percentile(kind: str, name: str) -> Find:
+    def find(run: RunSummary) -> float | None:
+        quantiles: Quantiles | None = getattr(run.latency_us, kind)
+        return getattr(quantiles, name) if quantiles and quantiles.count else None
 
     return find
 
@@ -125,31 +125,49 @@ _HIGHER, _LOWER, _NEITHER = Better.HIGHER, Better.LOWER, Better.NEITHER
 
 #: In the order in which a reader wants them.
 MEASURES: Final[tuple[Measure, ...]] = (
-    Measure("established", "established", Unit.COUNT, _HIGHER, at("outcomes", "established"), aim=True),
-    Measure("failed", "failed", Unit.COUNT, _LOWER, at("outcomes", "failed"), aim=True),
-    Measure("not_started", "not started", Unit.COUNT, _LOWER, at("arrivals", "not_started")),
-    Measure("lost", "lost while held", Unit.COUNT, _LOWER, at("open", "lost"), aim=True),
-    Measure("open_peak", "most open at once", Unit.COUNT, _NEITHER, at("open", "peak")),
-    Measure("retried", "ports passed over", Unit.COUNT, _NEITHER, at("outcomes", "retried")),
+    Measure("established", "established", Unit.COUNT, _HIGHER, lambda run: run.outcomes.established, aim=True),
+    Measure("failed", "failed", Unit.COUNT, _LOWER, lambda run: run.outcomes.failed, aim=True),
+    Measure("not_started", "not started", Unit.COUNT, _LOWER, lambda run: run.arrivals.not_started),
+    Measure("lost", "lost while held", Unit.COUNT, _LOWER, lambda run: run.open.lost, aim=True),
+    Measure("open_peak", "most open at once", Unit.COUNT, _NEITHER, lambda run: run.open.peak),
+    Measure("retried", "ports passed over", Unit.COUNT, _NEITHER, lambda run: run.outcomes.retried),
     Measure("rate_per_s", "rate", Unit.PER_S, _HIGHER, rate_per_s, aim=True),
-    Measure("mean_per_s", "mean rate of churn", Unit.PER_S, _HIGHER, at("churn", "mean_per_s")),
-    Measure("rate_peak_per_s", "peak rate", Unit.PER_S, _NEITHER, at("rate_per_s", "established_peak")),
-    Measure("ramp_s", "ramp", Unit.S, _LOWER, at("phases", "ramp_s")),
-    Measure("drain_s", "drain", Unit.S, _NEITHER, at("phases", "drain_s")),
+    Measure("mean_per_s", "mean rate of churn", Unit.PER_S, _HIGHER, _of_churn("mean_per_s")),
+    Measure("rate_peak_per_s", "peak rate", Unit.PER_S, _NEITHER, lambda run: run.rate_per_s.established_peak),
+    Measure("ramp_s", "ramp", Unit.S, _LOWER, lambda run: run.phases.ramp_s),
+    Measure("drain_s", "drain", Unit.S, _NEITHER, lambda run: run.phases.drain_s),
     *_latencies(),
-    Measure("replies", "right replies", Unit.COUNT, _HIGHER, at("traffic", "replies")),
-    Measure("wrong", "wrong replies", Unit.COUNT, _LOWER, at("traffic", "wrong")),
-    Measure("datagrams_lost", "requests lost (UDP)", Unit.COUNT, _LOWER, at("traffic", "lost")),
-    Measure("beats_missed", "heartbeats missed", Unit.COUNT, _LOWER, at("heartbeat", "missed")),
-    Measure("beats_wrong", "heartbeats wrong", Unit.COUNT, _LOWER, at("heartbeat", "wrong")),
+    Measure("replies", "right replies", Unit.COUNT, _HIGHER, _of_traffic("replies")),
+    Measure("wrong", "wrong replies", Unit.COUNT, _LOWER, _of_traffic("wrong")),
+    Measure(
+        "datagrams_lost",
+        "requests lost (UDP)",
+        Unit.COUNT,
+        _LOWER,
+        _of_traffic("lost"),
+    ),
+    Measure(
+        "beats_missed",
+        "heartbeats missed",
+        Unit.COUNT,
+        _LOWER,
+        _of_heartbeat("missed"),
+    ),
+    Measure(
+        "beats_wrong",
+        "heartbeats wrong",
+        Unit.COUNT,
+        _LOWER,
+        _of_heartbeat("wrong"),
+    ),
     Measure("cost_us", "CPU per connection", Unit.US, _LOWER, _cost_us, aim=True),
     Measure("cost_last_us", "CPU per connection, last tenth", Unit.US, _LOWER, _last_cost_us),
-    Measure("cost_last_to_first", "cost, last tenth to first", Unit.RATIO, _LOWER, at("cost_last_to_first")),
+    Measure("cost_last_to_first", "cost, last tenth to first", Unit.RATIO, _LOWER, lambda run: run.cost_last_to_first),
     Measure("occupancy", "occupancy of the fullest pair", Unit.SHARE, _NEITHER, _occupancy),
-    Measure("time_waits", "entered TIME-WAIT", Unit.COUNT, _NEITHER, _moved("delta", "TcpExt.TW")),
-    Measure("time_wait_peak", "TIME-WAIT at once", Unit.COUNT, _NEITHER, _moved("peak", "sockstat.tcp_tw")),
-    Measure("recycled", "TIME-WAIT recycled", Unit.COUNT, _NEITHER, _moved("delta", "TcpExt.TWRecycled")),
-    Measure("lag_p99_us", "worker lag p99", Unit.US, _LOWER, _lag_us, tail=True),
+    Measure("time_waits", "entered TIME-WAIT", Unit.COUNT, _NEITHER, _added("TcpExt.TW")),
+    Measure("time_wait_peak", "TIME-WAIT at once", Unit.COUNT, _NEITHER, _time_wait_peak),
+    Measure("recycled", "TIME-WAIT recycled", Unit.COUNT, _NEITHER, _added("TcpExt.TWRecycled")),
+    Measure("lag_p99_us", "worker lag p99", Unit.US, _LOWER, lambda run: run.generator.lag_ms_p99 * 1e3, tail=True),
 )
 
 _BY_NAME: Final = {one.name: one for one in MEASURES}
@@ -160,15 +178,15 @@ def measure(name: str) -> Measure:
     return _BY_NAME[name]
 
 
-def kinds_of_failure(runs: Iterable[Json]) -> list[Measure]:
+def kinds_of_failure(runs: Iterable[RunSummary]) -> list[Measure]:
     """One figure for each system call and errno that any of these runs failed with, 0 in those that did not.
 
     Named `failed.connect.ECONNREFUSED`. In the order in which they are first met.
     """
     found: dict[str, Measure] = {}
     for run in runs:
-        for row in run.get("errors") or ():
-            syscall, errno = str(row["syscall"]), str(row["errno"])
+        for error in run.errors:
+            syscall, errno = error.syscall, error.errno
             name = f"failed.{syscall}.{errno}"
             if name not in found:
                 title = f"{syscall} {errno}"
@@ -176,5 +194,5 @@ def kinds_of_failure(runs: Iterable[Json]) -> list[Measure]:
     return list(found.values())
 
 
-def _failures(syscall: str, errno: str) -> Callable[[Json], Any]:
-    return lambda run: sum(row["count"] for row in run["errors"] if (row["syscall"], row["errno"]) == (syscall, errno))
+def _failures(syscall: str, errno: str) -> Find:
+    return lambda run: sum(error.count for error in run.errors if (error.syscall, error.errno) == (syscall, errno))

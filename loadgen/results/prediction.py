@@ -1,11 +1,12 @@
-"""What the plan of a run said, beside what came of it. Pure."""
+"""What the plan of a run foretold, beside what came of it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from loadgen.model import Plan
+from loadgen.results.schema.carried import ChurnResult
+from loadgen.results.schema.run import PredictionResult, VerdictResult
 
 #: Limits that a plan knows of; everything else is up to the other side, the network, or whoever interrupts.
 PLANNED: Final = frozenset(
@@ -17,7 +18,7 @@ _ALIKE: Final = frozenset({"four-tuples", "port-held", "time-wait"})
 _EDGE: Final = 0.01
 
 
-def held(plan: Plan, verdict: Mapping[str, Any], churn: Mapping[str, Any] | None, *, complete: bool) -> dict[str, Any]:
+def held(plan: Plan, verdict: VerdictResult, churn: ChurnResult | None, *, complete: bool) -> PredictionResult:
     """The prediction of a plan held against the verdict of its run.
 
     churn: that part of the summary, where there is one.
@@ -26,31 +27,29 @@ def held(plan: Plan, verdict: Mapping[str, Any], churn: Mapping[str, Any] | None
     observed_limit, observed_at of the run, and as_predicted: None where the run was cut off, or there is nothing to
     compare. A plan that was possible came true when no limit was met that plans know of.
     """
-    said = plan.prediction
-    observed_limit, observed_at = str(verdict["limit"]), int(verdict["observed"])
+    foretold = plan.prediction
     ceiling = plan.ceiling.established if plan.ceiling and plan.ceiling.per_s is not None else None
-    at = said.at if said else None
-    if said and said.limit == "time-wait" and plan.churn:
+    at = foretold.at if foretold else None
+    if foretold and foretold.limit == "time-wait" and plan.churn:
         at = ceiling
-    return {
-        "limit": said.limit if said else None,
-        "at_connections": at,
-        "at_s": said.at_s if said else None,
-        "possible": said.possible if said else None,
-        "observed_limit": observed_limit,
-        "observed_at": observed_at,
-        "as_predicted": _came_true(plan, observed_limit, observed_at, churn) if complete and said else None,
-    }
+    return PredictionResult(
+        limit=foretold.limit if foretold else None,
+        at_connections=at,
+        at_s=foretold.at_s if foretold else None,
+        possible=foretold.possible if foretold else None,
+        observed_limit=verdict.limit,
+        observed_at=verdict.observed,
+        as_predicted=_came_true(plan, verdict.limit, verdict.observed, churn) if complete and foretold else None,
+    )
 
 
-def _came_true(plan: Plan, limit: str, observed: int, churn: Mapping[str, Any] | None) -> bool | None:
-    said = plan.prediction
-    assert said
-    if churn is not None and (said.limit == "time-wait" or said.possible):
-        came: bool | None = churn.get("as_predicted")
-        return came
-    if said.possible:
+def _came_true(plan: Plan, limit: str, observed: int, churn: ChurnResult | None) -> bool | None:
+    foretold = plan.prediction
+    assert foretold
+    if churn is not None and (foretold.limit == "time-wait" or foretold.possible):
+        return churn.as_predicted
+    if foretold.possible:
         return limit not in PLANNED
-    alike = limit == said.limit or {limit, said.limit} <= _ALIKE
-    edge = max(1, int(said.at * _EDGE))
-    return alike and said.at - edge <= observed <= said.at + max(said.slack, edge)
+    alike = limit == foretold.limit or {limit, foretold.limit} <= _ALIKE
+    edge = max(1, int(foretold.at * _EDGE))
+    return alike and foretold.at - edge <= observed <= foretold.at + max(foretold.slack, edge)

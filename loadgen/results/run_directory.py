@@ -4,7 +4,7 @@
         scenario.yaml    as it was given
         plan.json        what the arithmetic said
         host.json        kernel, sysctls, limits, versions
-        series.jsonl     one object per interval and per change of phase, see metrics/snapshot.py
+        series.jsonl     one object per interval and per change of phase, see `schema.line`
         events.jsonl     what happened, in words: {"t_s", "event", "text"}
         summary.json     the whole run in one object
         report.html      the same for people
@@ -28,20 +28,27 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from loadgen.clock import wall_clock
 from loadgen.errors import ResultsError, UsageError
 from loadgen.model import Plan
 from loadgen.results import matrix as matrices
-from loadgen.results.summary import EVENT_KEYS, SERIES_KEYS, summarise
+from loadgen.results.schema import files
+from loadgen.results.schema.event import Event
+from loadgen.results.schema.host import Host
+from loadgen.results.schema.line import Line
+from loadgen.results.schema.matrix import MatrixSummary
+from loadgen.results.schema.matrix_plan import MatrixPlan
+from loadgen.results.schema.run import RunSummary
+from loadgen.results.summary import summarise
 
 _SCENARIO: Final = "scenario.yaml"
 _PLAN: Final = "plan.json"
@@ -53,6 +60,8 @@ _REPORT: Final = "report.html"
 _MATRIX: Final = "matrix.json"
 _CELLS: Final = "cells"
 _TABLE: Final = "cells.csv"
+
+_Shape = TypeVar("_Shape")
 
 
 class RunWriter:
@@ -68,27 +77,27 @@ class RunWriter:
         """Keep the scenario as it was given."""
         self._write(_SCENARIO, text)
 
-    def write_plan(self, plan: dict[str, Any]) -> None:
+    def write_plan(self, plan: Plan) -> None:
         """Keep the plan."""
-        self._write(_PLAN, _pretty(plan))
+        self._write(_PLAN, files.pretty(plan))
 
-    def write_host(self, host: dict[str, Any]) -> None:
+    def write_host(self, host: Mapping[str, object]) -> None:
         """Keep what the host was like."""
-        self._write(_HOST, _pretty(host))
+        self._write(_HOST, files.pretty(host))
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
+    def write_summary(self, summary: RunSummary) -> None:
         """Keep the result."""
-        self._write(_SUMMARY, _pretty(summary))
+        self._write(_SUMMARY, files.pretty(summary))
 
     def write_report(self, html: str) -> None:
         """Keep the page for people."""
         self._write(_REPORT, html)
 
-    def append_series(self, line: dict[str, Any]) -> None:
+    def append_series(self, line: Line) -> None:
         """Add a line of numbers."""
         self._append(self._series, _SERIES, line)
 
-    def append_event(self, line: dict[str, Any]) -> None:
+    def append_event(self, line: Event) -> None:
         """Add a line of words."""
         self._append(self._events, _EVENTS, line)
 
@@ -103,9 +112,9 @@ class RunWriter:
         except OSError as error:
             raise _cannot_write(self.path / name, error) from error
 
-    def _append(self, fd: int, name: str, line: dict[str, Any]) -> None:
+    def _append(self, fd: int, name: str, line: Line | Event) -> None:
         try:
-            _write_all(fd, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+            _write_all(fd, files.line_of(line))
         except OSError as error:
             raise _cannot_write(self.path / name, error) from error
 
@@ -169,17 +178,17 @@ class MatrixWriter:
         """Keep the scenario as it was given."""
         _replace(self.path / _SCENARIO, text)
 
-    def write_matrix(self, matrix: dict[str, Any]) -> None:
+    def write_matrix(self, matrix: MatrixPlan) -> None:
         """Keep what the cells are to be, before the first of them runs."""
-        _replace(self.path / _MATRIX, _pretty(matrix))
+        _replace(self.path / _MATRIX, files.pretty(matrix))
 
-    def append_event(self, line: dict[str, Any]) -> None:
+    def append_event(self, line: Event) -> None:
         """Add a line of words."""
         path = self.path / _EVENTS
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             try:
-                _write_all(fd, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+                _write_all(fd, files.line_of(line))
             finally:
                 os.close(fd)
         except OSError as error:
@@ -224,57 +233,55 @@ def _end_last_line(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MatrixRun:
-    """The directory of a matrix read back: what was to be, what happened, and the runs that left something."""
+    """The directory of a matrix read back: its plan, what happened, and the runs that left something."""
 
     path: Path
     scenario_text: str
-    matrix: dict[str, Any]
-    events: list[dict[str, Any]]
+    matrix: MatrixPlan
+    events: tuple[Event, ...]
     #: By cell, from 0, and round, from 1.
     runs: dict[tuple[int, int], Run]
 
-    def summarised(self) -> dict[str, Any]:
-        """The summary, made from the cells: never read back, because folding them takes no time.
+    def summarised(self) -> MatrixSummary:
+        """Return the summary, made from the cells: never read back, because folding them takes no time.
 
         Raises: UsageError when a file is not one that this version of loadgen understands.
         """
         runs = {place: run.summarised() for place, run in self.runs.items()}
         try:
             return matrices.summarise(self.matrix, self.events, runs, run=self.path.name)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _not_ours(self.path, error) from error
+        except ValueError as error:  # an expression of `expect`
+            raise _not_ours(self.path / _MATRIX, "a matrix", error) from error
 
 
-def _not_ours(path: Path, error: Exception) -> UsageError:
-    return UsageError(f"{path / _MATRIX}: not a matrix of this version of loadgen ({error!r})")
+def _not_ours(path: Path, kind: str, error: Exception) -> UsageError:
+    return UsageError(f"{path}: not {kind} of this version of loadgen ({error})")
 
 
 def is_matrix(path: Path) -> bool:
-    """Whether this is the directory of a matrix."""
+    """Return whether this is the directory of a matrix."""
     return (path / _MATRIX).is_file()
 
 
 def read_matrix(path: Path) -> MatrixRun:
     """Read the directory of a matrix, whatever state it was left in. Raises: UsageError."""
-    matrix = _read_object(path / _MATRIX)
-    count = len(matrix["cells"]) if isinstance(matrix.get("cells"), list) else 0
-    try:
-        rounds = matrices.rounds_of(matrix)
-    except ValueError as error:
-        raise _not_ours(path, error) from error
-    paths = {(index, number): _run_path(path, index, number) for index in range(count) for number in rounds}
+    matrix = _read(path / _MATRIX, MatrixPlan, "a matrix")
+    if matrix is None:
+        raise UsageError(f"{path / _MATRIX}: empty; run {path / _SCENARIO} anew")
+    rounds = matrices.rounds_of(matrix)
+    paths = {(index, number): _run_path(path, index, number) for index in range(len(matrix.cells)) for number in rounds}
     return MatrixRun(
         path=path,
         scenario_text=_read_text(path / _SCENARIO),
         matrix=matrix,
-        events=_read_lines(path / _EVENTS),
+        events=_read_lines(path / _EVENTS, Event),
         runs={place: read(run) for place, run in paths.items() if (run / _PLAN).is_file()},
     )
 
 
-def write_matrix_results(path: Path, *, summary: dict[str, Any], report: str, table: str) -> Path:
+def write_matrix_results(path: Path, *, summary: MatrixSummary, report: str, table: str) -> Path:
     """Write what is derived from the cells of a matrix; the report's path. Raises: ResultsError."""
-    _replace(path / _SUMMARY, _pretty(summary))
+    _replace(path / _SUMMARY, files.pretty(summary))
     _replace(path / _TABLE, table)
     _replace(path / _REPORT, report)
     return path / _REPORT
@@ -282,34 +289,28 @@ def write_matrix_results(path: Path, *, summary: dict[str, Any], report: str, ta
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory read back; parts that were never written are empty."""
+    """A run directory read back; a file that was never written is empty or None."""
 
     path: Path
-    scenario_text: str = ""
-    plan: dict[str, Any] = field(default_factory=dict)
-    host: dict[str, Any] = field(default_factory=dict)
-    series: list[dict[str, Any]] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    summary: dict[str, Any] = field(default_factory=dict)
+    scenario_text: str
+    plan: Plan
+    host: Host
+    series: tuple[Line, ...]
+    events: tuple[Event, ...]
+    summary: RunSummary | None
 
-    def summarised(self) -> dict[str, Any]:
-        """The summary as written, or made now from the lines if the run never came to write it.
+    def summarised(self) -> RunSummary:
+        """Return the summary as written, or made now from the lines if the run never came to write it.
 
-        Raises: UsageError when the plan is not one that this version of loadgen understands.
+        Raises: UsageError when the lines do not fit the plan.
         """
         if self.summary:
             return self.summary
         try:
-            Plan.from_json(self.plan)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"{self.path / _PLAN}: not a plan of this version of loadgen ({error!r})") from error
-        _require_keys(self.path / _SERIES, self.series, SERIES_KEYS)
-        _require_keys(self.path / _EVENTS, self.events, EVENT_KEYS)
-        try:
             return summarise(self.plan, self.host, self.series, self.events, run=_name_of(self.path))
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, ValueError) as error:  # edited: pairs of another plan, an impossible expression
             raise UsageError(
-                f"{self.path}: {_SERIES}, {_EVENTS} or {_PLAN} is not what this version of loadgen writes ({error!r})"
+                f"{self.path}: {_SERIES}, {_EVENTS} or {_PLAN} is not what this version of loadgen writes ({error})"
             ) from error
 
 
@@ -321,38 +322,51 @@ def read(path: Path) -> Run:
 
     Raises: UsageError when there is no run there, or a file in it is not what loadgen writes.
     """
-    if not (path / _PLAN).is_file():
+    plan = _read(path / _PLAN, Plan, "a plan") if (path / _PLAN).is_file() else None
+    if plan is None:
         raise UsageError(
             f"{path} is no run directory (no {_PLAN} in it); "
             "give one of the directories that `loadgen run` makes under results/"
         )
+    summary = written_summary(path)
+    if isinstance(summary, MatrixSummary):
+        raise UsageError(f"{path / _SUMMARY}: the summary of a matrix beside the plan of a run; delete it")
     return Run(
         path=path,
         scenario_text=_read_text(path / _SCENARIO),
-        plan=_read_object(path / _PLAN),
-        host=_read_object(path / _HOST),
-        series=_read_lines(path / _SERIES),
-        events=_read_lines(path / _EVENTS),
-        summary=_read_object(path / _SUMMARY),
+        plan=plan,
+        host=_read(path / _HOST, Host, "a host") or Host(),
+        series=_read_lines(path / _SERIES, Line),
+        events=_read_lines(path / _EVENTS, Event),
+        summary=summary,
     )
 
 
-def written_summary(path: Path) -> dict[str, Any]:
-    """The summary of a run or a matrix as it was written, nothing else of it read; empty where there is none.
+def written_summary(path: Path) -> files.Summary | None:
+    """Read the summary of a run or a matrix as it was written, and nothing else of it; None where there is none.
 
     Raises: UsageError when it is not what loadgen writes.
     """
-    return _read_object(path / _SUMMARY)
+    text = _read_bytes(path / _SUMMARY)
+    try:
+        return files.read_summary(text) if text else None
+    except ValueError as error:
+        raise UsageError(
+            f"{path / _SUMMARY}: not a summary of this version of loadgen ({error}); "
+            "delete it, and loadgen report makes one from the other files"
+        ) from error
 
 
-def written_plan(path: Path) -> dict[str, Any]:
-    """Of a run its plan, of a matrix what its cells are to be; empty where neither was written. Raises: UsageError."""
-    return _read_object(path / (_MATRIX if is_matrix(path) else _PLAN))
+def written_plan(path: Path) -> Plan | MatrixPlan | None:
+    """Read the plan of a run or of a matrix; None where there is none. Raises: UsageError."""
+    if is_matrix(path):
+        return _read(path / _MATRIX, MatrixPlan, "a matrix")
+    return _read(path / _PLAN, Plan, "a plan")
 
 
-def written_events(path: Path) -> list[dict[str, Any]]:
-    """What happened to a run or a matrix until now. Raises: UsageError."""
-    return _read_lines(path / _EVENTS)
+def written_events(path: Path) -> tuple[Event, ...]:
+    """Read the events of a run or a matrix until now. Raises: UsageError."""
+    return _read_lines(path / _EVENTS, Event)
 
 
 def last_written_s(path: Path) -> float:
@@ -371,19 +385,13 @@ def _name_of(path: Path) -> str:
     return f"{whole.name}/{_CELLS}/{path.name}" if path.parent.name == _CELLS and is_matrix(whole) else path.name
 
 
-def _require_keys(path: Path, lines: list[dict[str, Any]], keys: frozenset[str]) -> None:
-    for number, line in enumerate(lines, start=1):
-        if missing := keys - line.keys():
-            raise UsageError(f"{path}:{number}: not a line of this version of loadgen (no {min(missing)!r})")
-
-
-def replace_derived(path: Path, *, summary: dict[str, Any] | None, report: str) -> Path:
+def replace_derived(path: Path, *, summary: files.Summary | None, report: str) -> Path:
     """Write a report, and a summary if one was missing, into an existing run directory; the report's path.
 
     Raises: ResultsError.
     """
     if summary is not None:
-        _replace(path / _SUMMARY, _pretty(summary))
+        _replace(path / _SUMMARY, files.pretty(summary))
     _replace(path / _REPORT, report)
     return path / _REPORT
 
@@ -422,43 +430,41 @@ def _cannot_write(path: Path, error: OSError) -> ResultsError:
     return ResultsError(f"cannot write {path}: {error.strerror}; {remedy}")
 
 
-def _pretty(data: dict[str, Any]) -> str:
-    return json.dumps(data, indent=2) + "\n"
+def _read_bytes(path: Path) -> bytes:
+    """Read a file, empty where there is none. Raises: UsageError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
+        return _read_bytes(path).decode()
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    if not text:
-        return {}
+def _read(path: Path, shape: type[_Shape], kind: str) -> _Shape | None:
+    """Read one JSON object; None where the file is not there or empty. Raises: UsageError."""
+    text = _read_bytes(path)
     try:
-        data = json.loads(text)
+        return files.read(text, shape) if text else None
     except ValueError as error:
-        raise UsageError(f"{path}: not JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: not a JSON object")
-    return data
+        raise _not_ours(path, kind, error) from error
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    lines = _read_text(path).splitlines()
+def _read_lines(path: Path, shape: type[_Shape]) -> tuple[_Shape, ...]:
+    """Read a file of JSON lines; its last line may be torn. Raises: UsageError."""
+    lines = _read_bytes(path).splitlines(keepends=True)
     result = []
     for number, text in enumerate(lines, start=1):
         try:
-            line = json.loads(text)
+            result.append(files.read(text, shape))
         except ValueError as error:
-            if number == len(lines):
+            if number == len(lines) and not text.endswith(b"\n"):
                 break
-            raise UsageError(f"{path}:{number}: not JSON: {error}") from error
-        if not isinstance(line, dict):
-            raise UsageError(f"{path}:{number}: not a JSON object")
-        result.append(line)
-    return result
+            raise UsageError(f"{path}:{number}: not a line of this version of loadgen ({error})") from error
+    return tuple(result)

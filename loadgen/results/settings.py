@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from loadgen.results.schema.values import Settings
 
 
-def short_keys(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def short_keys(settings: Sequence[Settings]) -> dict[str, str]:
     """For every key that is set somewhere its last word, or the whole key where two end alike."""
     keys = list(dict.fromkeys(key for one in settings for key in one))
     last = [key.rpartition(".")[2] for key in keys]
@@ -22,6 +23,6 @@ def value_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def named(settings: Mapping[str, Any], short: Mapping[str, str]) -> str:
+def named(settings: Settings, short: Mapping[str, str]) -> str:
     """All settings of one cell in one line."""
     return ", ".join(f"{short.get(key, key)} {value_text(value)}" for key, value in settings.items())

@@ -5,15 +5,14 @@ Pure. A number of one run says nothing about the next run; the median of several
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
-from loadgen.results.measures import measure
-
-Json = Mapping[str, Any]
+from loadgen.model import Ceiling
+from loadgen.results.measures import Find, measure
+from loadgen.results.schema.run import RunSummary
 
 #: Medians closer than this share of the larger one are called equal, even when the ranges are apart.
 NOISE: Final = 0.05
@@ -35,10 +34,6 @@ class Spread:
         """values: at least one finite number, none below 0."""
         return cls(float(median(values)), float(min(values)), float(max(values)), len(values))
 
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in summary.json."""
-        return {"median": self.median, "low": self.low, "high": self.high, "runs": self.runs}
-
     def share_of_difference(self, other: Spread) -> float:
         """The difference of the medians as a share of the larger one, 0 to 1; 0 when both are 0."""
         larger = max(abs(self.median), abs(other.median))
@@ -58,16 +53,6 @@ class Spread:
         return share < NOISE or not apart
 
 
-def number(value: object) -> float | None:
-    """A finite number, or None: true and false, text and NaN are no measurements."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # a whole number past 1.8e308
-        return None
-
-
 #: What is told of a cell.
 _FIGURES: Final = (
     "rate_per_s",
@@ -80,38 +65,24 @@ _FIGURES: Final = (
 )
 
 
-def spread_of(runs: Sequence[Json], find: Callable[[Json], Any]) -> Spread | None:
+def spread_of(runs: Sequence[RunSummary], find: Find) -> Spread | None:
     """One figure over runs; those that lack it do not count, and None is when all do."""
-    values = []
-    for run in runs:
-        try:
-            value = number(find(run))
-        except (ArithmeticError, LookupError, TypeError, AttributeError):
-            continue
-        if value is not None:
-            values.append(value)
+    values = [value for run in runs if (value := find(run)) is not None]
     return Spread.of(values) if values else None
 
 
-def figures(runs: Sequence[Json]) -> dict[str, Spread]:
+def figures(runs: Sequence[RunSummary]) -> dict[str, Spread]:
     """Every figure that at least one of these runs has."""
     found = {name: spread_of(runs, measure(name).find) for name in _FIGURES}
     return {name: spread for name, spread in found.items() if spread is not None}
 
 
-def predicted(runs: Sequence[Json]) -> dict[str, Any] | None:
-    """What the arithmetic foretold for these runs, the same for each; None for runs without churn.
-
-    `per_s` and `established` are None where nothing limits them.
-    """
-    for run in runs:
-        ceiling = (run.get("churn") or {}).get("ceiling")
-        if isinstance(ceiling, Mapping):
-            return {key: ceiling.get(key) for key in ("per_s", "established", "because")}
-    return None
+def predicted(runs: Sequence[RunSummary]) -> Ceiling | None:
+    """The ceiling that the arithmetic predicted for these runs, the same for each; None for runs without churn."""
+    return next((run.churn.ceiling for run in runs if run.churn and run.churn.ceiling), None)
 
 
-def as_predicted(runs: Sequence[Json]) -> bool | None:
+def as_predicted(runs: Sequence[RunSummary]) -> bool | None:
     """Whether the prediction held in most of the runs that say so; half of them against it are enough."""
-    said = [one for run in runs if isinstance(one := (run.get("churn") or {}).get("as_predicted"), bool)]
-    return sum(said) > len(said) / 2 if said else None
+    came_true = [run.churn.as_predicted for run in runs if run.churn and run.churn.as_predicted is not None]
+    return sum(came_true) > len(came_true) / 2 if came_true else None

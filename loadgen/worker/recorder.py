@@ -8,91 +8,62 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Callable
+from operator import attrgetter
 from time import thread_time_ns
 from typing import Any, Final
 
 import numpy as np
+from msgspec import field
 
 from loadgen.results import histogram
 from loadgen.results.block import ERROR_KINDS, MARKS, OTHER_KEY, Latency, PairColumn
+from loadgen.results.schema.counters import POSITION, WorkerCounters
 
 #: Latencies waiting to be sorted into histograms: numpy wants many at once, memory wants few.
 _PENDING: Final = 1024
 #: The most attempts in one batch.
 BATCH_MAX: Final = 256
 _NOT_SCHEDULED: Final = array("q", [-1]) * BATCH_MAX
+#: The counters of a recorder in the order of its block.
+_counts: Final[Callable[[WorkerCounters], tuple[int, ...]]] = attrgetter(*POSITION)
 
 
-class Recorder:
-    """The writing end of one block, used by the connector on every attempt.
+class Recorder(WorkerCounters, eq=False):
+    """The writing end of one block, used by the data plane on every attempt.
 
-    The public integers are the worker's own truth; `publish` copies them to the block. Attributes
-    are counts, except those ending in `_ns`.
+    The inherited counters are the worker's own truth; `publish` copies them to the block.
+
+    _block: the record of this worker. scheduled: the number of connections of which each hundredth is marked; None: no
+    hundredths.
     """
 
-    __slots__ = (
-        "_arrival",
-        "_block",
-        "_connect",
-        "_counters",
-        "_error_slots",
-        "_lateness",
-        "_marks",
-        "_pair_closed",
-        "_pending",
-        "_scheduled",
-        "_took",
-        "asked",
-        "beating",
-        "beats",
-        "closed",
-        "cpu_ns",
-        "established",
-        "established_then",
-        "failed",
-        "first_denied_ns",
-        "first_started_ns",
-        "heartbeat_ns",
-        "in_flight",
-        "last_established_ns",
-        "lost",
-        "missed",
-        "next_mark",
-        "not_started",
-        "open",
-        "open_peak",
-        "pair_established",
-        "pair_failed",
-        "resumed",
-        "retried",
-        "started",
-        "started_cpu_ns",
-        "unanswered",
-        "wrong",
-    )
+    _block: Any
+    scheduled: int | None
+    pair_established: list[int] = field(default_factory=list)
+    pair_failed: list[int] = field(default_factory=list)
+    next_mark: int = 0
+    _pair_closed: list[int] = field(default_factory=list)
+    #: The two copies of the counters in the block.
+    _counters: tuple[memoryview, ...] = ()
+    _error_slots: dict[int, int] = field(default_factory=dict)
+    _marks: int = 0
+    #: Latencies of attempts, ns, that are still to be sorted into their histograms, and how many there are.
+    _lateness: array[int] = _NOT_SCHEDULED
+    _connect: array[int] = _NOT_SCHEDULED
+    _arrival: array[int] = _NOT_SCHEDULED
+    _pending: int = 0
+    #: Times of exchanges and of handshakes that are still to be sorted into their histograms, ns.
+    _took: dict[Latency, list[int]] = field(default_factory=dict)
 
-    def __init__(self, block: Any, *, scheduled: int | None) -> None:
-        """scheduled: how many connections make the hundredths; None: there are no hundredths to mark."""
-        pairs = block["pairs"].shape[0]
-        self._block = block
+    def __post_init__(self) -> None:
+        pairs = self._block["pairs"].shape[0]
         # numpy calls an int64 "l" and array calls it "q"; assigning from one to the other wants one name.
-        self._counters = [memoryview(block["counters"][copy]).cast("B").cast("q") for copy in (0, 1)]
-        self._error_slots: dict[int, int] = {}
-        self._scheduled = scheduled
-        self._marks = 0
-        self.next_mark = self._mark_after(0)
+        self._counters = tuple(memoryview(self._block["counters"][copy]).cast("B").cast("q") for copy in (0, 1))
         self.pair_established, self.pair_failed, self._pair_closed = ([0] * pairs for _ in range(3))
-        self.started = self.established = self.failed = self.in_flight = self.not_started = 0
-        self.open = self.open_peak = self.lost = self.retried = self.closed = 0
-        self.first_started_ns = self.last_established_ns = self.heartbeat_ns = 0
-        self.first_denied_ns = self.established_then = 0
-        self.beating = self.beats = self.missed = self.wrong = self.resumed = 0
-        self.asked = self.unanswered = 0
-        self.cpu_ns = self.started_cpu_ns = 0
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
-        self._pending = 0
-        #: Times of exchanges and of handshakes that are still to be sorted into their histograms, ns.
-        self._took: dict[Latency, list[int]] = {Latency.EXCHANGE: [], Latency.HANDSHAKE: []}
+        self._took = {Latency.EXCHANGE: [], Latency.HANDSHAKE: []}
+        self.next_mark = self._mark_after(0)
 
     def begin_batch(self, attempts: int) -> tuple[array[int], array[int], array[int], int]:
         """Where the connector may write the latencies of so many attempts (at most BATCH_MAX).
@@ -187,35 +158,7 @@ class Recorder:
     def publish(self) -> None:
         """Show the counters to the orchestrator, all at once; a microsecond, so once per batch."""
         updates = int(self._block["updates"]) + 1
-        self._counters[updates & 1][:] = array(
-            "q",
-            (
-                self.started,
-                self.established,
-                self.failed,
-                self.in_flight,
-                self.not_started,
-                self.open,
-                self.lost,
-                self.retried,
-                self.closed,
-                self.beating,
-                self.beats,
-                self.missed,
-                self.wrong,
-                self.resumed,
-                self.asked,
-                self.unanswered,
-                self.first_started_ns,
-                self.last_established_ns,
-                self.heartbeat_ns,
-                self.cpu_ns,
-                self.started_cpu_ns,
-                self.first_denied_ns,
-                self.established_then,
-                self.open_peak,
-            ),
-        )
+        self._counters[updates & 1][:] = array("q", _counts(self))
         self._block["updates"] = updates
 
     def publish_all(self) -> None:
@@ -230,9 +173,9 @@ class Recorder:
 
     def _mark_after(self, marks: int) -> int:
         """How many connections make the next hundredth; out of reach when all are marked."""
-        if self._scheduled is None or marks == MARKS:
+        if self.scheduled is None or marks == MARKS:
             return sys.maxsize
-        return -(-self._scheduled * (marks + 1) // MARKS)
+        return -(-self.scheduled * (marks + 1) // MARKS)
 
     def _sort_took(self) -> None:
         for latency, took in self._took.items():

@@ -20,7 +20,8 @@ from loadgen.arrivals import due_ns
 from loadgen.clock import now_ns
 from loadgen.kernel import sockstat
 from loadgen.model import Churn, CloseMode, Endpoint, PortRange, Shard, Stage, Strategy, Target
-from loadgen.results.block import Counter, Latency
+from loadgen.results.block import Latency
+from loadgen.results.schema.counters import POSITION
 from loadgen.worker.shard import slice_of
 
 from .support import PROC_NET, Crew, accept_all, listen, make_plan, on_loop, reset, until
@@ -81,7 +82,7 @@ def test_three_workers_open_exactly_the_plan(
             line = crew.line()
             assert (line["scheduled"], line["started"], line["established"]) == (connections,) * 3
             assert (line["failed"], line["not_started"], line["errors"]) == (0, 0, [])
-            assert crew.blocks.records["counters"][:, :, Counter.ESTABLISHED].max(axis=1).tolist() == crew.sizes
+            assert crew.blocks.records["counters"][:, :, POSITION["established"]].max(axis=1).tolist() == crew.sizes
             by_pair = [row[0] for row in line["pairs"]]
             assert by_pair == [connections // pairs + (pair < connections % pairs) for pair in range(pairs)]
             per_target = [sum(by_pair[: len(sources)]), sum(by_pair[len(sources) :])]
@@ -417,7 +418,7 @@ def test_the_counts_of_a_killed_worker_are_kept(run: Run, listeners: MakeListene
             members = await crew.muster()
             crew.begin()
             async with asyncio.timeout(20):
-                while crew.blocks.records["counters"][0, :, Counter.ESTABLISHED].max() < 20:
+                while crew.blocks.records["counters"][0, :, POSITION["established"]].max() < 20:
                     await asyncio.sleep(0.005)
             os.kill(members[0].pid, signal.SIGKILL)
             await crew.report("opened")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired
+from typing import Literal
 
-from typing_extensions import TypedDict
+from loadgen.model import Ceiling
+from loadgen.results.schema.values import Amount, Count, Shape, TransportName
 
-from loadgen.results.schema.values import Amount, Count, TransportName, strict
 
-
-@strict
-class Traffic(TypedDict):
+class TrafficResult(Shape, frozen=True, kw_only=True):
     """What connections carried."""
 
     transport: TransportName
@@ -27,16 +25,15 @@ class Traffic(TypedDict):
     """right ones"""
     wrong: Count
     """replies that were not the right ones"""
-    sent: NotRequired[Count]
+    sent: Count | None = None
     """requests sent; only over UDP"""
-    answered: NotRequired[Count]
+    answered: Count | None = None
     """of these, answered in time; only over UDP"""
-    lost: NotRequired[Count]
+    lost: Count | None = None
     """of these, without an answer in time; only over UDP"""
 
 
-@strict
-class Heartbeat(TypedDict):
+class HeartbeatResult(Shape, frozen=True, kw_only=True):
     """Signs of life of connections that were held."""
 
     every_s: Amount
@@ -53,20 +50,7 @@ class Heartbeat(TypedDict):
     """replies that were not the right ones"""
 
 
-@strict
-class Ceiling(TypedDict):
-    """What a port's rest in TIME-WAIT leaves of churn."""
-
-    per_s: Amount | None
-    """connections per second that can go on for ever; null: no limit"""
-    established: Count | None
-    """the most in the duration; null: no limit"""
-    because: str
-    """the same in words"""
-
-
-@strict
-class Churn(TypedDict):
+class ChurnResult(Shape, frozen=True, kw_only=True):
     """Connections opened and closed all the time, and how that compares with what ports allow."""
 
     loop: Literal["closed", "open"]

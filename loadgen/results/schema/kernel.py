@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from collections.abc import Mapping
 
-from typing_extensions import TypedDict
-
-from loadgen.results.schema.values import Amount, Count, strict
+from loadgen.results.schema.values import Amount, Count, Shape
 
 
-@strict
-class States(TypedDict):
+class States(Shape, frozen=True, kw_only=True):
     """Sockets of TCP by state, when most were counted."""
 
     t_s: Amount
     """when that was, seconds from the start"""
-    counts: dict[str, Count]
+    counts: Mapping[str, Count]
     """sockets by state: established, time_wait, ..."""
 
 
-@strict
-class Sampling(TypedDict):
+class Sampling(Shape, frozen=True, kw_only=True):
     """What looking at the kernel cost."""
 
     samples: Count
@@ -37,31 +33,29 @@ class Sampling(TypedDict):
     """cpu_s / the time the run took"""
 
 
-@strict
-class SinkKernel(TypedDict):
+class SinkKernelCounts(Shape, frozen=True, kw_only=True):
     """The same in the namespace of the sinks, where that is another."""
 
-    delta: dict[str, int]
+    delta: Mapping[str, int]
     """what was added to each counter since the start"""
-    peak: dict[str, int]
+    peak: Mapping[str, int]
     """the highest of each gauge"""
     states: States | None
     """null: never counted"""
 
 
-@strict
-class Kernel(TypedDict):
+class KernelCounts(Shape, frozen=True, kw_only=True):
     """What the kernel counted inside the run's namespace; only what moved is there."""
 
-    delta: dict[str, int]
+    delta: Mapping[str, int]
     """what was added to each counter since the start, by name: TcpExt.TWRecycled, ..."""
-    peak: dict[str, int]
+    peak: Mapping[str, int]
     """the highest of each gauge, by name: sockstat.tcp_tw, ..."""
-    ramp_peak: dict[str, int]
+    ramp_peak: Mapping[str, int]
     """the highest of each gauge while connections were opened"""
     states: States | None
     """null: never counted"""
-    sink: NotRequired[SinkKernel]
+    sink: SinkKernelCounts | None = None
     """only where the sinks have a namespace of their own"""
     sampling: Sampling | None
     """null: no line says so"""

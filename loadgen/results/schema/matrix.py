@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from enum import StrEnum
 
-from typing_extensions import TypedDict
-
-from loadgen.results.schema.carried import Ceiling
-from loadgen.results.schema.run import Expected, RunSummary
-from loadgen.results.schema.values import Amount, Count, MatrixLimit, SchemaName, Time, strict
+from loadgen.model import Ceiling
+from loadgen.results.schema.run import ExpectationResult, RunSummary
+from loadgen.results.schema.values import Amount, Count, MatrixLimit, SchemaName, Setting, Settings, Shape, Time
 
 
-@strict
-class Figure(TypedDict):
+class CellStatus(StrEnum):
+    """How a cell ended. Only `done` says anything about its settings."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    INCOMPLETE = "incomplete"
+
+
+class CellFigure(Shape, frozen=True, kw_only=True):
     """One figure over the complete runs of a cell."""
 
     median: Amount
@@ -22,35 +27,33 @@ class Figure(TypedDict):
     """how many have it"""
 
 
-@strict
-class Figures(TypedDict):
+class CellFigures(Shape, frozen=True, kw_only=True):
     """The figures of a cell; one that no run has is left out."""
 
-    rate_per_s: NotRequired[Figure]
+    rate_per_s: CellFigure | None = None
     """connections established per second; of churn the sustained rate"""
-    established: NotRequired[Figure]
+    established: CellFigure | None = None
     """connections"""
-    failed: NotRequired[Figure]
+    failed: CellFigure | None = None
     """attempts"""
-    recycled: NotRequired[Figure]
+    recycled: CellFigure | None = None
     """sockets taken out of TIME-WAIT for another connection"""
-    time_wait_peak: NotRequired[Figure]
+    time_wait_peak: CellFigure | None = None
     """the most sockets in TIME-WAIT at once"""
-    connect_p50_us: NotRequired[Figure]
+    connect_p50_us: CellFigure | None = None
     """median time to connect, microseconds"""
-    connect_p99_us: NotRequired[Figure]
+    connect_p99_us: CellFigure | None = None
     """99th percentile of the time to connect, microseconds"""
 
 
-@strict
-class Change(TypedDict):
+class CellChange(Shape, frozen=True, kw_only=True):
     """A cell beside the one that differs in one key and has the first value of its list."""
 
     key: str
     """dotted path"""
-    value: Any
+    value: Setting
     """here"""
-    instead_of: Any
+    instead_of: Setting
     """there"""
     cell: Count
     """number of the other cell, from 0"""
@@ -60,53 +63,50 @@ class Change(TypedDict):
     """in words"""
 
 
-@strict
-class Cell(TypedDict):
+class CellResult(Shape, frozen=True, kw_only=True):
     """One combination of settings."""
 
-    settings: dict[str, Any]
+    settings: Settings
     """values by dotted path"""
-    status: Literal["done", "skipped", "incomplete"]
+    status: CellStatus
     """only done says anything about the settings"""
     reason: str | None
     """why it is not done"""
-    rounds: list[int]
+    rounds: tuple[int, ...]
     """numbers of its runs, from 1"""
-    runs: list[RunSummary]
+    runs: tuple[RunSummary, ...]
     """the summary of each of its runs"""
-    figures: Figures | None
+    figures: CellFigures | None
     """null without a complete run"""
     predicted: Ceiling | None
     """of churn: what the arithmetic foretold"""
     as_predicted: bool | None
     """of churn: whether that held in more than half of the runs"""
-    changes: list[Change]
+    changes: tuple[CellChange, ...]
     """beside each cell that differs in one key"""
 
 
-@strict
-class Strongest(TypedDict):
+class Strongest(Shape, frozen=True, kw_only=True):
     """Where a value makes a difference, and which."""
 
     cell: Count
     """number of the cell, from 0"""
     instead_of_cell: Count
     """number of the cell it is compared with"""
-    under: dict[str, Any]
+    under: Settings
     """the settings that both have"""
     text: str
     """in words"""
 
 
-@strict
-class Effect(TypedDict):
+class SettingEffect(Shape, frozen=True, kw_only=True):
     """What one value changes, the strongest first."""
 
     key: str
     """dotted path"""
-    value: Any
+    value: Setting
     """the one that is looked at"""
-    instead_of: Any
+    instead_of: Setting
     """the first value of the list"""
     name: str
     """KEY=VALUE instead of VALUE"""
@@ -114,7 +114,7 @@ class Effect(TypedDict):
     """in how many it was compared"""
     noise: Count
     """in how many of these it makes no difference beyond noise"""
-    strongest: list[Strongest]
+    strongest: tuple[Strongest, ...]
     """where it makes the most of one"""
     more: Count
     """how many sentences are left out"""
@@ -122,8 +122,7 @@ class Effect(TypedDict):
     """how much of it is noise, in words"""
 
 
-@strict
-class MatrixVerdict(TypedDict):
+class MatrixVerdict(Shape, frozen=True, kw_only=True):
     """What matters most between the cells."""
 
     limit: MatrixLimit
@@ -132,8 +131,7 @@ class MatrixVerdict(TypedDict):
     """one or two sentences for people"""
 
 
-@strict
-class MatrixSummary(TypedDict):
+class MatrixSummary(Shape, frozen=True, kw_only=True):
     """The runs of a matrix in one object."""
 
     schema: SchemaName
@@ -152,10 +150,10 @@ class MatrixSummary(TypedDict):
     """if not, why"""
     repeat: Count
     """rounds there were to be"""
-    cells: list[Cell]
+    cells: tuple[CellResult, ...]
     """in the order of the matrix, the first key changes slowest"""
-    effects: list[Effect]
+    effects: tuple[SettingEffect, ...]
     """what the values change, the strongest first"""
-    expect: list[Expected]
+    expect: tuple[ExpectationResult, ...]
     """what was expected of single cells: cells.N.PATH, the median of its runs"""
     verdict: MatrixVerdict

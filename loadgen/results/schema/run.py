@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from collections.abc import Mapping
 
-from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
-
-from loadgen.results.schema.carried import Churn, Heartbeat, Traffic
-from loadgen.results.schema.kernel import Kernel
-from loadgen.results.schema.sides import Pair, ProbeReason, ProbeResult, Sink
-from loadgen.results.schema.values import Amount, Count, Limit, OutcomeName, SchemaName, Time, strict
+from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
+from loadgen.results.schema.kernel import KernelCounts
+from loadgen.results.schema.sides import PairResult, ProbeResult, SinkResult
+from loadgen.results.schema.values import Amount, Count, Limit, OutcomeName, SchemaName, Shape, Time
 
 
-@strict
-class Arrivals(TypedDict):
+class Arrivals(Shape, frozen=True, kw_only=True):
     """Connections that were due: scheduled = started + not_started."""
 
     scheduled: Count
@@ -24,8 +21,7 @@ class Arrivals(TypedDict):
     """never begun: the window was full, the run was interrupted, or a worker was lost"""
 
 
-@strict
-class Outcomes(TypedDict):
+class Outcomes(Shape, frozen=True, kw_only=True):
     """How attempts ended: arrivals.started = established + failed + in_flight."""
 
     established: Count
@@ -38,8 +34,7 @@ class Outcomes(TypedDict):
     """source ports that another socket held and that were passed over"""
 
 
-@strict
-class ErrorCount(TypedDict):
+class ErrorCount(Shape, frozen=True, kw_only=True):
     """Failures and losses of one kind."""
 
     syscall: str
@@ -52,8 +47,7 @@ class ErrorCount(TypedDict):
     """attempts, or connections lost"""
 
 
-@strict
-class Open(TypedDict):
+class OpenCounts(Shape, frozen=True, kw_only=True):
     """Connections that were open."""
 
     peak: Count
@@ -64,8 +58,7 @@ class Open(TypedDict):
     """closed by the other side while they were held"""
 
 
-@strict
-class Rate(TypedDict):
+class RatePerS(Shape, frozen=True, kw_only=True):
     """Connections established per second while they were opened."""
 
     established_mean: Amount
@@ -74,22 +67,20 @@ class Rate(TypedDict):
     """in the best interval, 1/s"""
 
 
-@strict
-class Phases(TypedDict):
+class PhaseLengths(Shape, frozen=True, kw_only=True):
     """How long each phase took."""
 
-    ramp_s: NotRequired[Amount]
+    ramp_s: Amount | None = None
     """opening, seconds"""
-    hold_s: NotRequired[Amount]
+    hold_s: Amount | None = None
     """holding, seconds"""
-    churn_s: NotRequired[Amount]
+    churn_s: Amount | None = None
     """opening and closing all the time, seconds; there is no ramp and no hold then"""
     drain_s: Amount
     """closing, seconds"""
 
 
-@strict
-class Quantiles(TypedDict):
+class Quantiles(Shape, frozen=True, kw_only=True):
     """A latency, in microseconds."""
 
     p50: Amount
@@ -106,8 +97,7 @@ class Quantiles(TypedDict):
     """how many were measured"""
 
 
-@strict
-class Latency(TypedDict):
+class LatencyUs(Shape, frozen=True, kw_only=True):
     """How long things took, in microseconds."""
 
     lateness: Quantiles
@@ -116,19 +106,18 @@ class Latency(TypedDict):
     """established - started"""
     arrival: Quantiles
     """established - due"""
-    exchange: NotRequired[Quantiles]
+    exchange: Quantiles | None = None
     """reply read - request written; where there are any"""
-    handshake: NotRequired[Quantiles]
+    handshake: Quantiles | None = None
     """TLS secured - established; where there are any"""
 
 
-@strict
-class Generator(TypedDict):
+class GeneratorResult(Shape, frozen=True, kw_only=True):
     """Whether loadgen itself kept up."""
 
     trustworthy: bool
     """if not, its latencies are about itself"""
-    reasons: list[str]
+    reasons: tuple[str, ...]
     """why not"""
     lag_ms_p99: Amount
     """how long the event loop of a worker stood still, 99th percentile, milliseconds"""
@@ -138,8 +127,7 @@ class Generator(TypedDict):
     """CPU time of the workers, seconds"""
 
 
-@strict
-class Verdict(TypedDict):
+class VerdictResult(Shape, frozen=True, kw_only=True):
     """The one limit that stopped the run; docs/verdict.md has them all."""
 
     limit: Limit
@@ -150,14 +138,13 @@ class Verdict(TypedDict):
     """connections that the plan had room for; null: no limit was foreseen"""
     observed: Count
     """the most that were open at once; of churn, those established"""
-    evidence: list[str]
+    evidence: tuple[str, ...]
     """facts with their numbers"""
-    remedies: list[str]
+    remedies: tuple[str, ...]
     """what would help and by how much, best first"""
 
 
-@strict
-class Prediction(TypedDict):
+class PredictionResult(Shape, frozen=True, kw_only=True):
     """What the plan said beside what came of it."""
 
     limit: Limit | None
@@ -176,20 +163,18 @@ class Prediction(TypedDict):
     """whether it came true; null: cut off, or nothing to compare"""
 
 
-@strict
-class Expected(TypedDict):
+class ExpectationResult(Shape, frozen=True, kw_only=True):
     """One line of expect:."""
 
     expression: str
     """PATH OP VALUE"""
     passed: bool
     """whether it holds"""
-    observed: float | str | None
+    observed: int | float | str | None
     """the number at PATH, or the name where VALUE is one; null: there is none"""
 
 
-@strict
-class RunSummary(TypedDict):
+class RunSummary(Shape, frozen=True, kw_only=True):
     """The whole run in one object."""
 
     schema: SchemaName
@@ -208,33 +193,33 @@ class RunSummary(TypedDict):
     """if not, why"""
     arrivals: Arrivals
     outcomes: Outcomes
-    errors: list[ErrorCount]
+    errors: tuple[ErrorCount, ...]
     """failures and losses by system call and errno"""
-    open: Open
-    rate_per_s: Rate
-    traffic: Traffic | None
+    open: OpenCounts
+    rate_per_s: RatePerS
+    traffic: TrafficResult | None
     """null: the connections carried nothing"""
-    heartbeat: Heartbeat | None
+    heartbeat: HeartbeatResult | None
     """null: a run without one"""
-    churn: Churn | None
+    churn: ChurnResult | None
     """null: the connections were held"""
-    tenths_s: list[Amount]
+    tenths_s: tuple[Amount, ...]
     """how long each tenth of the connections took to open, seconds"""
-    cost_us: list[Amount]
+    cost_us: tuple[Amount, ...]
     """CPU time of the workers per connection, in each tenth of them, microseconds"""
     cost_last_to_first: Amount | None
     """the last of cost_us divided by the first; null: unknown"""
-    phases: Phases
-    latency_us: Latency
-    sources: list[Pair]
+    phases: PhaseLengths
+    latency_us: LatencyUs
+    sources: tuple[PairResult, ...]
     """for each source address and target"""
-    sink: Sink | None
+    sink: SinkResult | None
     """null: loadgen did not listen itself"""
-    probes: dict[str, ProbeResult | ProbeReason]
+    probes: Mapping[str, ProbeResult]
     """by name"""
-    kernel: Kernel
-    generator: Generator
-    verdict: Verdict
-    prediction: Prediction
-    expect: list[Expected]
+    kernel: KernelCounts
+    generator: GeneratorResult
+    verdict: VerdictResult
+    prediction: PredictionResult
+    expect: tuple[ExpectationResult, ...]
     """what the scenario expected"""

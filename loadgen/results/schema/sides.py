@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from collections.abc import Mapping
 
-from typing_extensions import TypedDict
-
-from loadgen.results.schema.values import Count, strict
+from loadgen.results.schema.values import Count, Shape
 
 
-@strict
-class Pair(TypedDict):
+class PairResult(Shape, frozen=True, kw_only=True):
     """Connections from one source address to one target."""
 
     source: str
@@ -27,8 +24,7 @@ class Pair(TypedDict):
     """attempts"""
 
 
-@strict
-class SinkSource(TypedDict):
+class SinkSource(Shape, frozen=True, kw_only=True):
     """What a sink saw of one source address."""
 
     source: str
@@ -39,8 +35,7 @@ class SinkSource(TypedDict):
     """distinct ports"""
 
 
-@strict
-class Datagrams(TypedDict):
+class Datagrams(Shape, frozen=True, kw_only=True):
     """Datagrams at a sink of UDP."""
 
     received: Count
@@ -51,8 +46,7 @@ class Datagrams(TypedDict):
     """of these, on purpose"""
 
 
-@strict
-class Sink(TypedDict):
+class SinkResult(Shape, frozen=True, kw_only=True):
     """What the listening side counted, probes included."""
 
     accepted: Count
@@ -67,29 +61,22 @@ class Sink(TypedDict):
     """in words"""
     source_ports: Count
     """distinct pairs of source address and port"""
-    sources: list[SinkSource]
+    sources: tuple[SinkSource, ...]
     """by source address"""
-    datagrams: NotRequired[Datagrams]
+    datagrams: Datagrams | None = None
     """only over UDP"""
 
 
-@strict
-class ProbeResult(TypedDict):
-    """What a probe saw."""
+class ProbeResult(Shape, frozen=True, kw_only=True):
+    """A probe's counts, or the reason why it could not run and no count."""
 
-    established: Count
-    """connections, or listeners, that could be had"""
-    failed: Count
-    """that could not"""
-    errors: dict[str, dict[str, Count]]
+    established: Count | None = None
+    """connections, or listeners, that it got"""
+    failed: Count | None = None
+    """attempts that failed"""
+    errors: Mapping[str, Mapping[str, Count]] | None = None
     """failures by system call and errno"""
-    source_ports: Count
+    source_ports: Count | None = None
     """distinct source ports of its connections"""
-
-
-@strict
-class ProbeReason(TypedDict):
-    """Why a probe could not run."""
-
-    reason: str
-    """in words"""
+    reason: str | None = None
+    """why it could not run"""

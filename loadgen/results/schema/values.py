@@ -1,25 +1,35 @@
-"""The kinds of number and text that a summary is made of."""
+"""The kinds of number and text that the files of a run directory are made of."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema, with_config
+from msgspec import Meta, Struct
 
 from loadgen.outcomes import Outcome
-from loadgen.results.summary import SCHEMA
 from loadgen.results.verdict import LIMITS
 
-#: For each shape: no key but those that are listed, and the text below a key describes it.
-strict: Final = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))
+#: Name and version of the shape of summary.json.
+SCHEMA: Final = "loadgen.summary/1"
 
-Count = Annotated[int, Field(ge=0)]
+
+class Shape(Struct, frozen=True, omit_defaults=True):
+    """A JSON object with known keys. A key whose default is None is left out of the file where there is no value.
+
+    The text below a field describes its key in the JSON Schema.
+    """
+
+
+Count = Annotated[int, Meta(ge=0)]
 #: A number that is not below 0: seconds, microseconds, or something per second, as the name of its key says.
-Amount = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-SchemaName = Annotated[str, WithJsonSchema({"const": SCHEMA})]
-Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-OutcomeName = Annotated[str, WithJsonSchema({"type": "string", "enum": [outcome.value for outcome in Outcome]})]
-Limit = Annotated[str, WithJsonSchema({"type": "string", "enum": list(LIMITS)})]
-MatrixLimit = Annotated[str, WithJsonSchema({"type": "string", "enum": [*LIMITS, "mixed"]})]
+Amount = Annotated[float, Meta(ge=0)]
+SchemaName = Annotated[str, Meta(extra_json_schema={"const": SCHEMA})]
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+OutcomeName = Annotated[str, Meta(extra_json_schema={"enum": [outcome.value for outcome in Outcome]})]
+Limit = Annotated[str, Meta(extra_json_schema={"enum": list(LIMITS)})]
+MatrixLimit = Annotated[str, Meta(extra_json_schema={"enum": [*LIMITS, "mixed"]})]
 TransportName = Literal["tcp", "udp"]
+#: Any value that YAML can hold, and values by dotted path: what sets the cells of a matrix apart.
+Setting = Any
+Settings = Mapping[str, Setting]

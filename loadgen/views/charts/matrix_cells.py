@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from loadgen import format as fmt
 from loadgen.results.measures import measure
+from loadgen.results.schema import files
+from loadgen.results.schema.run import RunSummary
 from loadgen.results.settings import value_text
-from loadgen.results.spread import spread_of
 
 Json = Mapping[str, Any]
 
@@ -31,8 +32,8 @@ def has_churn(cells: Sequence[Json]) -> bool:
 
 def values_of(runs: Iterable[Json], name: str) -> list[float]:
     """A figure of `metrics.measures` in each of these runs that has it."""
-    found = (spread_of([run], measure(name).find) for run in runs)
-    return [one.median for one in found if one is not None]
+    found = (measure(name).find(files.convert(run, RunSummary)) for run in runs)
+    return [value for value in found if value is not None]
 
 
 def complete_runs(cell: Json) -> list[Json]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from loadgen.errors import ExitCode, LoadgenError
 from loadgen.model import Endpoint, Plan
+from loadgen.results.schema import files
 from loadgen.views import summary_rows
 from loadgen.views.charts import run
 from loadgen.views.dashboard import figures, prometheus
@@ -155,4 +156,4 @@ class Beside:
 def _drawn(
     lines: list[dict[str, Any]], events: list[dict[str, Any]], ceiling_per_s: float | None, plan: Plan
 ) -> dict[str, Any]:
-    return run.everything(lines, events, ceiling_per_s, plan.to_json())
+    return run.everything(lines, events, ceiling_per_s, files.plain(plan))

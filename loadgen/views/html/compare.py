@@ -12,7 +12,7 @@ from loadgen.compare.comparison import Comparison, Group, Judgement, Result, Row
 from loadgen.compare.differences import Difference
 from loadgen.results.measures import rate_per_s
 from loadgen.results.settings import named, short_keys
-from loadgen.results.spread import NOISE, number
+from loadgen.results.spread import NOISE
 from loadgen.views.charts import compare
 from loadgen.views.charts.columns import Series
 from loadgen.views.charts.compare import Drawn
@@ -71,10 +71,7 @@ def _middle(side: Side) -> int:
     """Which of the runs has the middle rate; of an even number the slower of the two."""
 
     def rate(index: int) -> float:
-        try:
-            return number(rate_per_s(side.runs[index].summary)) or 0.0
-        except (LookupError, TypeError, AttributeError):
-            return 0.0
+        return rate_per_s(side.runs[index].summary)
 
     return sorted(range(len(side.runs)), key=rate)[(len(side.runs) - 1) // 2]
 

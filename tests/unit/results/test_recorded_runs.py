@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from loadgen import scenario
 from loadgen.cli import main
 from loadgen.results import run_directory
+from loadgen.results.schema import files
 
 RUNS: Final = Path(__file__).parents[2] / "data" / "runs"
 #: verdict.limit of each, and whether it is complete.
@@ -77,9 +78,9 @@ def test_a_recorded_run_is_the_kind_that_its_name_says(name: str) -> None:
 @pytest.mark.parametrize("name", SINGLE)
 def test_a_recorded_run_loads(name: str) -> None:
     run = run_directory.read(RUNS / name)
-    assert run.summary == summary_of(RUNS / name)
-    assert run.plan["name"] == name
-    assert run.host["loadgen"] == "0.1.0"
+    assert files.plain(run.summary) == summary_of(RUNS / name)
+    assert run.plan.name == name
+    assert run.host.loadgen == "0.1.0"
     assert len(run.series) >= 5
     assert len(run.events) == len((run.path / "events.jsonl").read_text().splitlines())
     assert scenario.parse(run.scenario_text, name).name == name
@@ -89,7 +90,7 @@ def test_a_recorded_run_loads(name: str) -> None:
 def test_a_recorded_matrix_loads(name: str) -> None:
     matrix = run_directory.read_matrix(RUNS / name)
     cells = scenario.parse_cells(matrix.scenario_text, name, ())[1]
-    assert [cell.settings for cell in cells] == [cell["settings"] for cell in matrix.matrix["cells"]]
+    assert [cell.settings for cell in cells] == [cell.settings for cell in matrix.matrix.cells]
     assert {(cell, number) for cell in range(len(cells)) for number in (1, 2)} == matrix.runs.keys()
     assert all(len(run.series) >= 5 for run in matrix.runs.values())
 
@@ -98,7 +99,7 @@ def test_a_recorded_matrix_loads(name: str) -> None:
 def test_a_recorded_run_folds_to_the_summary_it_had(copy: Path) -> None:
     """Out of scenario, plan, host, series and events alone, as after a kill of the orchestrator."""
     recorded = without_summaries(copy)
-    assert {copy: run_directory.read(copy).summarised()} == recorded
+    assert {copy: files.plain(run_directory.read(copy).summarised())} == recorded
 
 
 @pytest.mark.parametrize("copy", sorted(MATRICES), indirect=True)
@@ -106,8 +107,8 @@ def test_a_recorded_matrix_folds_to_the_summaries_it_had(copy: Path) -> None:
     """Its own, and that of every run of its cells."""
     recorded = without_summaries(copy)
     matrix = run_directory.read_matrix(copy)
-    folded = {run.path: run.summarised() for run in matrix.runs.values()}
-    assert {copy: matrix.summarised(), **folded} == recorded
+    folded = {run.path: files.plain(run.summarised()) for run in matrix.runs.values()}
+    assert {copy: files.plain(matrix.summarised()), **folded} == recorded
 
 
 @pytest.mark.parametrize("copy", sorted(RECORDED), indirect=True)

@@ -1,0 +1,63 @@
+"""JSON text <-> the types of a run directory: the one place where they are read and written.
+
+Reading is tolerant of versions: an unknown key is passed over, one that an older version did not write has its default
+in the type. Anything else is refused with the key that is wrong. Behind this module no reader asks whether a key
+is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from loadgen.results.schema.matrix import MatrixSummary
+from loadgen.results.schema.run import RunSummary
+
+#: JSON values as Python has them.
+Json = Mapping[str, Any]
+_Shape = TypeVar("_Shape")
+
+#: A summary that has `cells` is that of a matrix.
+Summary = RunSummary | MatrixSummary
+
+#: Deeper JSON than this is refused by the parser's own limit; no file of ours comes near it.
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def read(text: bytes, shape: type[_Shape]) -> _Shape:
+    """The JSON text as a value of that type. Raises: ValueError with the key that is wrong, or that it is no JSON."""
+    try:
+        return msgspec.json.decode(text, type=shape)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def read_summary(text: bytes) -> Summary:
+    """A summary.json, of a run or of a matrix. Raises: ValueError as `read`."""
+    keys = read(text, dict[str, msgspec.Raw])
+    return read(text, MatrixSummary) if "cells" in keys else read(text, RunSummary)
+
+
+def line_of(value: object) -> bytes:
+    """The value as one line of JSON, with its line feed."""
+    return _ENCODER.encode(value) + b"\n"
+
+
+def pretty(value: object) -> str:
+    """The value as JSON for people, two spaces deep."""
+    return msgspec.json.format(_ENCODER.encode(value), indent=2).decode() + "\n"
+
+
+def plain(value: object) -> Any:
+    """The value as plain dicts, lists, numbers and texts: what --json prints and expressions are checked on."""
+    return msgspec.json.decode(_ENCODER.encode(value))
+
+
+def convert(data: Json, shape: type[_Shape]) -> _Shape:
+    """The plain value as one of that type. Raises: ValueError with the key that is wrong."""
+    try:
+        return msgspec.convert(data, shape)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,54 @@
+"""host.json: the machine and the namespace a run was made on, as far as its file says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from loadgen.model import PortRange
+from loadgen.results.schema.values import Shape
+
+
+class Host(Shape, frozen=True, kw_only=True):
+    """The facts that `loadgen.kernel.host` read before the run. None or empty: the file does not say."""
+
+    started_at: str | None = None
+    """when the run directory was made, UTC"""
+    kernel: str = ""
+    """its release"""
+    machine: str = ""
+    """the architecture"""
+    cpu_model: str = ""
+    cpus: int | None = None
+    """processors that the run could use"""
+    memory_available_bytes: int | None = None
+    descriptors: int | None = None
+    """hard limit of open files of a process"""
+    files_free: int | None = None
+    """descriptors left of fs.file-max"""
+    port_range: PortRange | None = None
+    """net.ipv4.ip_local_port_range"""
+    reserved_ports: tuple[int, ...] = ()
+    unprivileged_port_start: int = 1024
+    privileged: bool | None = None
+    """root"""
+    listeners: tuple[int, ...] = ()
+    """TCP ports with a listener"""
+    datagram_ports: tuple[int, ...] = ()
+    """UDP ports with a socket; only where the run is over UDP"""
+    missing_sources: tuple[str, ...] = ()
+    """source addresses that are not on this host"""
+    default_sources: tuple[str, ...] = ()
+    """for each target, the source address that connect() alone takes"""
+    late_bind: bool = True
+    """the kernel has IP_BIND_ADDRESS_NO_PORT"""
+    port_range_option: bool = True
+    """the kernel has IP_LOCAL_PORT_RANGE"""
+    no_io_uring: str = ""
+    """why io_uring cannot be used; empty where it can, or where the run did not ask"""
+    sysctls: Mapping[str, str] = {}
+    """settings of the run's namespace by name"""
+    python: str = ""
+    loadgen: str = ""
+    libraries: Mapping[str, str] = {}
+    """versions"""
+    clock_resolution_ns: int | None = None

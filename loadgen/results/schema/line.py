@@ -1,0 +1,153 @@
+"""A line of series.jsonl: how a run stood at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from loadgen.model import Phase
+from loadgen.results.schema.counters import SeriesCounters
+from loadgen.results.schema.sides import Datagrams, SinkSource
+from loadgen.results.schema.values import Shape
+
+#: A histogram of nanoseconds as JSON has it: bucket -> count, see `loadgen.results.histogram`.
+Sparse = Mapping[str, int]
+
+
+#: The value of a key that is not in the file; one that is there is written again even when it is empty.
+_ABSENT: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+class ErrorTally(NamedTuple):
+    """Failures and losses of one kind so far."""
+
+    syscall: str
+    errno: str
+    outcome: str
+    times: int
+
+
+class PairTally(NamedTuple):
+    """Connections of one (source, target) so far."""
+
+    established: int
+    failed: int
+    open: int
+
+
+class LatencyNs(Struct, frozen=True, kw_only=True):
+    """Latencies measured since the line before, each as a histogram of nanoseconds."""
+
+    lateness: Sparse = {}
+    """started - due, loadgen's own delay"""
+    connect: Sparse = {}
+    """established - started, the delay of the network and of the target"""
+    arrival: Sparse = {}
+    """established - due, what a user would have waited: free of coordinated omission"""
+    exchange: Sparse = {}
+    """reply read - request written"""
+    handshake: Sparse = {}
+    """TLS secured - established"""
+
+
+class WorkersAlive(Struct, frozen=True, kw_only=True):
+    """Worker processes."""
+
+    alive: int
+    stalled: int
+
+
+class SinkLine(Shape, frozen=True, kw_only=True):
+    """What the sinks have counted so far."""
+
+    accepted: int
+    """connections; over UDP endpoints that datagrams came from"""
+    open: int
+    """connections open now"""
+    sources: tuple[SinkSource, ...] | None = None
+    """by source address; only in the last line"""
+    datagrams: Datagrams | None = None
+    """only over UDP"""
+
+
+class SamplingLine(Shape, frozen=True, kw_only=True):
+    """What looking at the kernel cost so far."""
+
+    samples: int
+    """lines"""
+    listings: int
+    """of sockets by state"""
+    cpu_s: float
+    """CPU time of both, seconds"""
+    run_cpu_s: float | None = None
+    """CPU time of all processes of the run, seconds; only in the last line"""
+
+
+class SinkKernelLine(Shape, frozen=True, kw_only=True):
+    """What the kernel counted in the namespace of the sinks."""
+
+    now: Mapping[str, int] = _ABSENT
+    """gauges: sockstat.tcp_tw, conntrack.count, ..."""
+    delta: Mapping[str, int] = _ABSENT
+    """what was added to each counter since the start, only those that moved"""
+    states: Mapping[str, int] | None = None
+    """sockets by state, when they were last listed"""
+    states_age_s: float | None = None
+    """seconds since they were listed"""
+
+
+class KernelLine(SinkKernelLine, frozen=True, kw_only=True):
+    """What the kernel counted in the namespace of the load; empty when it could not be read any more."""
+
+    sampling: SamplingLine | None = None
+    sink: SinkKernelLine | None = None
+    """only where the sinks have a namespace of their own"""
+
+    def __bool__(self) -> bool:
+        """False for a line that has no sample of the kernel."""
+        return bool(self.now or self.delta)
+
+
+#: The kernel of a line whose namespace could not be read.
+UNREAD: Final = KernelLine()
+
+
+class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # the recorder counts in the same fields
+    """One instant of a run, all workers together.
+
+    Counts are totals so far; a histogram has what is new since the line before.
+    """
+
+    t_s: float
+    """seconds after the start"""
+    phase: Phase
+    scheduled: int = 0
+    """attempts planned; in a closed loop, which has no schedule, those started"""
+    ramp_s: float = 0.0
+    """from the first attempt to the last connection established, seconds"""
+    sustained_per_s: float = 0.0
+    """connections established per second after the ports first ran out; of all of the time where they never did"""
+    first_denied_s: float | None = None
+    """when the ports first ran out for good, seconds after the start; null: never"""
+    tenths_s: tuple[float, ...] = ()
+    """when each tenth of the connections was established, seconds after the start, as far as reached"""
+    cost_us: tuple[float, ...] = ()
+    """CPU time per connection in each tenth, microseconds, as far as reached"""
+    errors: tuple[ErrorTally, ...] = ()
+    """every kind seen, the most frequent first"""
+    pairs: tuple[PairTally, ...]
+    """for each (source, target) of the plan, in its order"""
+    latency_ns: LatencyNs
+    lag_ns: Sparse
+    """how late the event loops of the workers were, since the line before"""
+    cpu_s: float = 0.0
+    """CPU time of the workers, seconds"""
+    worker_cpu_s: tuple[float, ...] = ()
+    """the same for each worker"""
+    workers: WorkersAlive | None = None
+    sink: SinkLine | None = None
+    """null: loadgen does not listen itself"""
+    kernel: KernelLine = UNREAD

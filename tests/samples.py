@@ -1,0 +1,81 @@
+"""Values of the run directory's types, made from the recorded runs in tests/data/runs with some keys changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from loadgen.model import Plan
+from loadgen.results.schema import files
+from loadgen.results.schema.event import Event
+from loadgen.results.schema.host import Host
+from loadgen.results.schema.line import Line
+from loadgen.results.schema.matrix import MatrixSummary
+from loadgen.results.schema.run import RunSummary
+
+RUNS: Final = Path(__file__).parent / "data" / "runs"
+
+_Shape = TypeVar("_Shape")
+#: Values by dotted path, such as {"verdict.limit": "none", "sources.0.failed": 3}.
+Changes = Mapping[str, Any]
+
+
+@cache
+def _text(name: str, file: str) -> str:
+    return (RUNS / name / file).read_text()
+
+
+def changed(data: Any, changes: Changes) -> Any:
+    """Set each dotted path in plain JSON data, in place; a number is a place in a list. Raises: KeyError, IndexError."""
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        inner = data
+        for key in parents:
+            inner = inner[int(key)] if isinstance(inner, list) else inner[key]
+        if isinstance(inner, list):
+            inner[int(last)] = value
+        else:
+            inner[last] = value
+    return data
+
+
+def _of(name: str, file: str, shape: type[_Shape], changes: Changes) -> _Shape:
+    return files.convert(changed(json.loads(_text(name, file)), changes), shape)
+
+
+def summary(changes: Changes = {}, name: str = "hold") -> RunSummary:  # noqa: B006  # never written to
+    """The summary of a recorded run."""
+    return _of(name, "summary.json", RunSummary, changes)
+
+
+def matrix_summary(changes: Changes = {}) -> MatrixSummary:  # noqa: B006
+    """The summary of the recorded matrix."""
+    return _of("matrix", "summary.json", MatrixSummary, changes)
+
+
+def plan(changes: Changes = {}, name: str = "hold") -> Plan:  # noqa: B006
+    """The plan of a recorded run."""
+    return _of(name, "plan.json", Plan, changes)
+
+
+def host(changes: Changes = {}, name: str = "hold") -> Host:  # noqa: B006
+    """The host of a recorded run."""
+    return _of(name, "host.json", Host, changes)
+
+
+def series(name: str = "hold") -> tuple[Line, ...]:
+    """The lines of a recorded run."""
+    return tuple(files.read(text.encode(), Line) for text in _text(name, "series.jsonl").splitlines())
+
+
+def line(changes: Changes = {}, name: str = "hold", number: int = -1) -> Line:  # noqa: B006
+    """One line of a recorded run, the last if none is named."""
+    return files.convert(changed(json.loads(_text(name, "series.jsonl").splitlines()[number]), changes), Line)
+
+
+def events(name: str = "hold") -> tuple[Event, ...]:
+    """The events of a recorded run."""
+    return tuple(files.read(text.encode(), Event) for text in _text(name, "events.jsonl").splitlines())
