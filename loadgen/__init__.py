@@ -22,7 +22,7 @@ __all__ = ["LoadgenError", "Result", "Scenario", "look", "run", "run_async"]
 
 
 def __getattr__(name: str) -> Any:
-    """What is offered is imported when it is asked for: workers and `loadgen --help` pay for none of it (PEP 562)."""
+    """Import a public name when it is first used, so that workers and `loadgen --help` do not pay for it (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from loadgen import api

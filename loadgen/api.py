@@ -1,4 +1,4 @@
-"""loadgen as a library: a scenario goes in, what came of it comes back.
+"""loadgen as a library: a scenario goes in, a result comes back.
 
 Nothing is printed here, no signal handler is installed and the process is never ended. What loadgen cannot do is a
 `LoadgenError`, as on the command line; what the load met is in the result, whatever it was.
@@ -113,7 +113,7 @@ def run(scenario: Scenario, **how: Unpack[How]) -> Result:
 
 
 async def run_async(scenario: Scenario, **how: Unpack[How]) -> Result:
-    """As `run`, on the event loop that runs already, asyncio's or uvloop's. Cancelled, it closes all that is open."""
+    """Run a scenario as `run` does, on the event loop that runs already, asyncio's or uvloop's. Cancelled, it closes all that is open."""
     options = Options(
         results=Path(how.get("results", "results")),
         allow=tuple(how.get("allow", ())),
@@ -151,7 +151,7 @@ def look(destination: str = "", *, source: str = "", pid: int = 0) -> Snapshot:
 
 
 class _Callbacks:
-    """What a run tells whoever watches, handed on."""
+    """Hands lines and notices of a run to the caller's functions."""
 
     def __init__(
         self, on_line: Callable[[dict[str, Any]], None] | None, on_notice: Callable[[str], None] | None

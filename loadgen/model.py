@@ -25,7 +25,7 @@ from loadgen.strategies import Transport as Transport
 class CloseMode(StrEnum):
     """How a connection ends, which decides who keeps TIME-WAIT (RFC 9293 3.6).
 
-    fin: we close first and keep it. rst: we reset (SO_LINGER 0) and nobody keeps it. target: the other
+    fin: we close first and keep it. rst: we reset (SO_LINGER 0) and neither side keeps it. target: the other
     side closes first and keeps it, on its own four-tuples.
     """
 
@@ -50,14 +50,14 @@ DIRECT_DESCRIPTORS_MAX: Final = 32_768
 
 
 class Engine(StrEnum):
-    """What opens and watches the connections: a call for each step, or batches of steps by io_uring(7)."""
+    """The engine that opens and watches connections: a system call for each step, or batches by io_uring(7)."""
 
     EPOLL = "epoll"
     IO_URING = "io_uring"
 
 
 class Speaks(StrEnum):
-    """What a sink of ours makes of what it receives.
+    """The answer of a sink of ours to the bytes it receives.
 
     echo: sends it back. http: answers each request, HTTP/1.1. nothing: reads it and never answers.
     """
@@ -68,7 +68,7 @@ class Speaks(StrEnum):
 
 
 class ProbeKind(StrEnum):
-    """What a probe tries: to connect, to listen, or to listen again where a server has just been."""
+    """The attempt that a probe makes: connect, listen, or listen again on the port of a server that has just ended."""
 
     CONNECT = "connect"
     LISTEN = "listen"
@@ -83,7 +83,7 @@ class ProbeWhen(StrEnum):
 
 
 class Phase(StrEnum):
-    """What a run is doing: opening, holding, opening and closing all the time, closing, or finished."""
+    """Phase of a run: opening, holding, opening and closing all the time, closing, or finished."""
 
     RAMP = "ramp"
     HOLD = "hold"
@@ -115,7 +115,7 @@ class Endpoint:
 
     @property
     def sockaddr(self) -> Sockaddr:
-        """What socket.bind() and socket.connect() take.
+        """The address in the form that socket.bind() and socket.connect() take.
 
         Of a link-local address (fe80::1%eth0) with the number that its zone has in this namespace: of two values
         Python makes scope 0, whatever the text says. Raises: OSError ENODEV when there is no such interface.
@@ -207,7 +207,7 @@ class Target(Struct, frozen=True, rename={"behaviour": "manners"}):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A small experiment by somebody else, beside the load or after it; see `loadgen.control.probe`.
+    """A small experiment by another process, beside the load or after it; see `loadgen.control.probe`.
 
     sink: the probe listens at its target itself, for as long as it lasts.
     ports: what the strategy may use, or the one port to listen on.
@@ -229,7 +229,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What a connection carries: the name of a protocol in `loadgen.protocols`, and its options as plain values.
+    """The traffic of a connection: the name of a protocol in `loadgen.protocols`, and its options as plain values.
 
     "tcp" carries nothing. With any other a connection that is held makes one exchange as soon as it is open, or one
     at every heartbeat; and in churn as many as `Churn.exchanges` before it is closed.
@@ -239,7 +239,7 @@ class Traffic:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Whether anything is sent at all."""
+        """True when anything is sent."""
         return self.protocol != "tcp"
 
 
@@ -282,7 +282,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What a port's rest in TIME-WAIT leaves of churn; made by `loadgen.capacity.time_wait`.
+    """The churn that TIME-WAIT allows; made by `loadgen.capacity.time_wait`.
 
     per_s: connections per second that can go on for ever, all spaces of ports together; None: no limit.
     established: the most in the duration of the plan, first use of every port included; None: no limit.
@@ -308,7 +308,7 @@ class Headroom:
 class Prediction:
     """The limit that a plan meets first, or would; made by `loadgen.capacity`.
 
-    limit: as a run's verdict names it. resource: the line of the plan. at: so many connections can be had.
+    limit: as a run's verdict names it. resource: the line of the plan. at: connections that fit.
     at_s: when the next one is due; None where there is no schedule, or the limit is not met.
     possible: whether what is asked for stays below it. slack: how many more than `at` a run may find.
     """
@@ -330,7 +330,7 @@ class Plan:
     connections: how many to open; in churn, how many may be open at a time.
     capacity_per_pair: the most connections of one (source, target), all workers together.
     in_flight_max: attempts one worker may have unanswered at once.
-    sinks: sink processes, 0 when every target is somebody else's.
+    sinks: sink processes, 0 when loadgen listens at no target itself.
     routes: where connect() alone chooses, the source address it takes for each target; else empty.
     descriptor_limit: what the workers' limit of open files is lowered to; None: left as it is.
     freebind: whether sources may be on no interface of this host (IP_FREEBIND), as long as they are routed to it.
@@ -382,7 +382,7 @@ class Plan:
 
     @property
     def weighted(self) -> bool:
-        """Whether some targets are to have a larger share than others."""
+        """True when the targets have different weights."""
         return len({target.weight for target in self.targets}) > 1
 
     @property
@@ -393,7 +393,7 @@ class Plan:
 
     @property
     def scheduled(self) -> int | None:
-        """How many attempts are planned; None in a closed loop, where nobody knows before."""
+        """Attempts planned; None in a closed loop, which has no schedule."""
         return self.churn.arrivals if self.churn else self.connections
 
     @property
@@ -403,7 +403,7 @@ class Plan:
 
     @property
     def shares_ports(self) -> bool:
-        """Whether a source port serves several targets at once."""
+        """True when one source port can carry connections to several targets at once."""
         return self.strategy.over(self.transport).shares_ports
 
     @property
@@ -413,7 +413,7 @@ class Plan:
 
     @property
     def sharded_spaces(self) -> int:
-        """What the workers divide evenly between them, see `sharded_spaces_of`."""
+        """The spaces that the workers divide evenly between them, see `sharded_spaces_of`."""
         return sharded_spaces_of(self.strategy, self.pairs, self.transport)
 
 

@@ -1,7 +1,7 @@
-"""Whether runs can be compared at all, and what has to be said along with it when they can.
+"""The conditions of a comparison: reasons to refuse it, and caveats.
 
-Pure. What makes the figures of two sides mean different things refuses a comparison; what may be the reason
-of a difference, beside the one somebody is looking for, is a caveat.
+Pure. A comparison is refused when the figures of the two sides mean different things. A caveat is another possible
+reason for a difference than the one under test.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VERSIONS: Final = ("loadgen", "python", "libraries.numpy", "libraries.uvloop")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is looked at of one run."""
+    """One run as a comparison reads it."""
 
     #: Its directory, as it was given.
     name: str
@@ -60,7 +60,7 @@ def refusals(base: Side, other: Side) -> list[str]:
         if not run.summary.arrivals.started
     ]
     for side in (base, other):
-        told = next((run for run in side.runs if _told(run) != _told(side.runs[0])), None)
+        told = next((run for run in side.runs if _settings(run) != _settings(side.runs[0])), None)
         if told is not None:
             found.append(f"{told.name} and {side.runs[0].name} are no repetitions: their scenarios differ")
     found += _unlike(
@@ -74,7 +74,7 @@ def refusals(base: Side, other: Side) -> list[str]:
 
 
 def caveats(base: Side, other: Side) -> list[str]:
-    """What may be the reason of a difference without anybody having meant it."""
+    """Return the possible reasons for a difference that the scenarios do not name."""
     runs = (*base.runs, *other.runs)
     found: list[str] = []
     for name, keys in (("hosts", _HARDWARE), ("kernels", ("kernel",)), ("versions", _VERSIONS)):
@@ -129,8 +129,8 @@ def _of_host(key: str) -> Callable[[Subject], str | None]:
     return find
 
 
-def _told(run: Subject) -> object:
-    """What a run was told: its scenario, or where that cannot be read its plan."""
+def _settings(run: Subject) -> object:
+    """Return the settings of a run: its scenario, or where that cannot be read its plan."""
     plan = run.plan
     if run.scenario is None:
         return plan.connections, plan.strategy, plan.targets, plan.sources, plan.hold_s, plan.churn

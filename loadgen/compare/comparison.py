@@ -30,11 +30,11 @@ TAIL_NOISE_OF_ONE: Final = 0.75
 
 
 class Judgement(StrEnum):
-    """What became of a figure. `better`, `worse` and `changed` are beyond noise."""
+    """Result for one figure. `better`, `worse` and `changed` are beyond noise."""
 
     BETTER = "better"
     WORSE = "worse"
-    #: Of a figure of which nobody can say which way is better.
+    #: A figure with no better direction.
     CHANGED = "changed"
     #: The numbers differ, and could do so without any reason.
     NOISE = "within noise"
@@ -45,7 +45,7 @@ class Judgement(StrEnum):
 
     @property
     def mirrored(self) -> Judgement:
-        """What it is from the other side."""
+        """The judgement with base and other exchanged."""
         return {Judgement.BETTER: Judgement.WORSE, Judgement.WORSE: Judgement.BETTER}.get(self, self)
 
 
@@ -66,7 +66,7 @@ class Row:
 
     @property
     def judgement(self) -> Judgement:
-        """Whether the other side's figure is better than the base's."""
+        """The judgement of the other side's figure against the base's."""
         base, other, better = self.base, self.other, self.measure.better
         if base is None or other is None:
             return Judgement.UNKNOWN
@@ -80,7 +80,7 @@ class Row:
         return Judgement.BETTER if rises == (better is Better.HIGHER) else Judgement.WORSE
 
     def _is_stall(self, base: Spread, other: Spread) -> bool:
-        """Whether a few slow moments in a single run could be all there is to it."""
+        """Return whether a few slow moments in a single run could explain the difference."""
         alone = min(base.runs, other.runs) == 1
         return self.measure.tail and alone and base.share_of_difference(other) < TAIL_NOISE_OF_ONE
 
@@ -98,7 +98,7 @@ class Row:
 
     @property
     def told(self) -> str:
-        """As it stands in a sentence: rate 12,000/s instead of 8,000/s (+50 %)."""
+        """The row in a sentence: rate 12,000/s instead of 8,000/s (+50 %)."""
         if self.base is None or self.other is None:
             return f"{self.measure.title} not on both sides"
         share = "" if self.share is None else f" ({100 * self.share:+.0f} %)"
@@ -106,7 +106,7 @@ class Row:
         return f"{self.measure.title} {after} instead of {before}{share}"
 
     def to_json(self) -> Mapping[str, object]:
-        """As it stands in a comparison."""
+        """The row as JSON."""
         return {
             "name": self.measure.name,
             "title": self.measure.title,
@@ -134,7 +134,7 @@ class Comparison:
 
     @cached_property
     def single(self) -> bool:
-        """Whether a side has one run only, so that nothing but a large difference counts."""
+        """True when a side has one run only, so that only a large difference counts."""
         return min(len(self.base.runs), len(self.other.runs)) == 1
 
     def found(self, judgement: Judgement) -> list[Row]:
@@ -179,7 +179,7 @@ class Comparison:
         return f"{other} cannot be told from {base}: no figure differs beyond noise."
 
     def to_json(self) -> Mapping[str, object]:
-        """As it stands in JSON."""
+        """The comparison as JSON."""
         return {
             "base": self.base.label,
             "other": self.other.label,
@@ -194,7 +194,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What is compared with one base: of runs all there is, of matrices the cells with the same settings."""
+    """Comparisons with one base: all runs, or of matrices the cells with the same settings."""
 
     comparisons: tuple[Comparison, ...]
     settings: Settings = field(default_factory=dict)
@@ -205,7 +205,7 @@ class Group:
         return (self.comparisons[0].base, *(one.other for one in self.comparisons))
 
     def to_json(self) -> Mapping[str, object]:
-        """As it stands in JSON."""
+        """The comparison as JSON."""
         return {
             "settings": dict(self.settings),
             "sides": [{"label": side.label, "runs": [run.name for run in side.runs]} for side in self.sides],

@@ -1,4 +1,4 @@
-"""What two runs were told, and what they ran on, key by key: only what differs.
+"""Differences between the scenarios, plans and hosts of two runs, key by key.
 
 Pure. A scenario is compared as it was kept, with its `--set` options applied, so what is not written in
 it is not there; the plan beside it has what the arithmetic made of it on that host.
@@ -26,7 +26,7 @@ _CONTINUED: Final = "#   "
 _LEFT_OUT: Final = ("matrix", "repeat", "description", "expect")
 #: In the plan, but words about it, or the scenario once more.
 _WORDS: Final = ("name", "notes", "headroom", "expect", "prediction", "ceiling")
-#: What no two runs have alike.
+#: Keys that differ between any two runs.
 _PASSING: Final = frozenset(
     {"started_at", "memory_available_bytes", "files_free", "sysctls.net.netfilter.nf_conntrack_count"}
 )
@@ -50,12 +50,12 @@ class Difference:
     other: Any
 
     def to_json(self) -> Mapping[str, object]:
-        """As it stands in a comparison."""
+        """The difference as JSON."""
         return {"part": self.part.value, "key": self.key, "base": self.base, "other": self.other}
 
 
 def between(part: Part, base: Flat, other: Flat) -> list[Difference]:
-    """What differs in two flat objects, in the order of the keys of the first."""
+    """Return the differences of two flat objects, in the order of the keys of the first."""
     keys = dict.fromkeys((*base, *other))
     return [
         Difference(part, key, base.get(key), other.get(key))
@@ -88,12 +88,12 @@ def readable_scenario(text: str) -> Flat | None:
 
 
 def plan_of(plan: Plan) -> Flat:
-    """What the arithmetic made of a scenario, by dotted key."""
+    """Return the values of a plan by dotted key, without the sentences in it."""
     return dict(leaves({key: value for key, value in files.plain(plan).items() if key not in _WORDS}))
 
 
 def host_of(host: Host) -> Flat:
-    """What a run ran on, by dotted key, without what never stays as it is."""
+    """Return the values of a host by dotted key, without those that always change."""
     return {key: value for key, value in leaves(files.plain(host)) if key not in _PASSING}
 
 

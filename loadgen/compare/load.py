@@ -1,4 +1,4 @@
-"""What stands on each side of a comparison: runs that repeat one thing, or a matrix, read from their directories."""
+"""The sides of a comparison read from their directories: repetitions of one run, or a matrix."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a setting changed, in sentences: every cell beside the one that differs from it in one value.
+"""The effect of each setting of a matrix in sentences: every cell beside the one that differs in one value.
 
-Pure. A value is compared with the first one of its list, because that is the one somebody wrote down
-first; what cannot be told from noise is called noise and never a difference.
+Pure. A value is compared with the first of its list, which is the reference. A difference that could be noise is
+called noise and never a difference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from loadgen.results.schema.values import Setting, Settings
 from loadgen.results.settings import named, short_keys, value_text
 from loadgen.results.spread import NOISE_OF_ONE, Spread, predicted, spread_of
 
-#: Sentences of one effect that are told; the others are counted.
+#: Maximum sentences shown for one effect; further ones are counted.
 TOLD_MAX: Final = 4
 
 
@@ -34,7 +34,7 @@ class _Figure:
 
 _RATE: Final = _Figure("the rate", measure("rate_per_s").find, "/s")
 _SUSTAINED: Final = replace(_RATE, name="the sustained rate")
-#: What is looked at of runs without churn; the rate last, because that is what noise is told by.
+#: Figures compared between runs without churn; the rate last, because a sentence about noise quotes the last.
 FIGURES: Final = (
     _Figure("connections established", measure("established").find, ""),
     _Figure("the cost of a connection in the last tenth", measure("cost_last_us").find, " us"),
@@ -45,7 +45,7 @@ FIGURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ComparedCell:
-    """What one value makes of one cell; `reference` is the cell that has the first value instead."""
+    """A cell beside the cell that has the first value of one key instead (`reference`)."""
 
     cell: int
     reference: int
@@ -59,7 +59,7 @@ class ComparedCell:
 
     @property
     def change(self) -> CellChange:
-        """As it stands in summary.json, with the cell it belongs to around it."""
+        """The change as summary.json has it, inside its cell."""
         return CellChange(
             key=self.key,
             value=self.value,
@@ -136,7 +136,7 @@ def _under(change: ComparedCell, settings: Sequence[Settings], short: Mapping[st
 def _told(
     head: str, before: Sequence[RunSummary], after: Sequence[RunSummary]
 ) -> tuple[bool, tuple[float, float], str] | None:
-    """Whether it is noise, how strong it is, and the sentence; None when the runs have no figure in common."""
+    """Return (noise, strength, sentence) of the strongest difference; None when the runs have no figure in common."""
     churn = all(run.churn for run in (*before, *after))
     best: tuple[tuple[float, float], _Figure, Spread, Spread] | None = None
     last: tuple[_Figure, Spread, Spread] | None = None

@@ -80,7 +80,7 @@ def high_ns(index: int) -> int:
 
 
 def value_ns(index: int) -> float:
-    """What a bucket is reported as: the middle between its smallest and its largest value.
+    """The value a bucket is reported as: the middle between its smallest and its largest value.
 
     Raises: IndexError unless 0 <= index < BUCKETS.
     """
@@ -124,7 +124,7 @@ def accumulate(counts: NDArray[np.int64], mapping: Mapping[str, int]) -> None:
     """Add what `sparse` wrote to `counts`, in place; nothing is added when something is wrong.
 
     Raises: ValueError for a bucket that does not exist or a count that is no whole number >= 0: the
-        mapping may come from a file that somebody edited or that another version wrote.
+        mapping may come from an edited file or from another version.
     """
     for index, count in mapping.items():
         if not (index.isascii() and index.isdecimal() and int(index) < BUCKETS):

@@ -1,8 +1,7 @@
-"""The runs that lie in a directory of results, newest first, without reading what they measured.
+"""List the runs in a directory of results, newest first, without reading their series.
 
-summary.json is enough for a line about a run that has ended, so a thousand of them are listed in a second
-or two. Whatever lies there is listed: a run that is still on its way, one that was killed, one whose files
-somebody has spoilt; a directory that never was a run is passed over.
+summary.json is enough for the line of a run that has ended, so a thousand of them take a second or two. Runs that
+are still going, that were killed, or whose files were damaged are listed as well; other directories are passed over.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from loadgen.results.schema.run import RunSummary
 
 SCHEMA: Final = "loadgen.runs/1"
 
-#: What the directory of a run is called, unless somebody renamed it: UTC time, scenario, four digits.
+#: Name of a run directory that was not renamed: UTC time, scenario, four hex digits.
 _NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-(.+)-[0-9a-f]{4}")
 #: A run that has written nothing for so long, nor for three of its intervals, is no longer on its way.
 QUIET_S: Final = 10.0
 _QUIET_INTERVALS: Final = 3
 
 
-class Kind(StrEnum):
-    """What became of it. Only of `run` and `matrix` are the figures those of the whole."""
+class RunKind(StrEnum):
+    """How a run ended. Only `run` and `matrix` have the figures of a complete run."""
 
     RUN = "run"
     MATRIX = "matrix"
@@ -48,7 +47,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedRun:
     """One line of the list. What is not known is None."""
 
     path: Path
@@ -57,7 +56,7 @@ class Listed:
     scenario: str | None
     #: ISO 8601, UTC; out of the name or the age of the directory where the run left nothing else.
     started_at: str
-    kind: Kind
+    kind: RunKind
     #: Of a matrix with one cell the median of its runs, of others None.
     established: int | None = None
     #: The mean over the ramp, for churn the sustained rate.
@@ -71,7 +70,7 @@ class Listed:
     problem: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As `loadgen runs --json` has it."""
+        """The object that `loadgen runs --json` prints."""
         return {
             "path": str(self.path),
             "name": self.name,
@@ -87,7 +86,7 @@ class Listed:
         }
 
 
-def list_runs(results: Path, limit: int | None = None, *, scenario: str | None = None) -> list[Listed]:
+def list_runs(results: Path, limit: int | None = None, *, scenario: str | None = None) -> list[ListedRun]:
     """The runs and matrices in a directory, newest first, at most `limit`, of one scenario or of all.
 
     Empty where the directory is not there, as before the first run. Raises: UsageError when it cannot be read.
@@ -96,14 +95,14 @@ def list_runs(results: Path, limit: int | None = None, *, scenario: str | None =
     return list(islice((one for one in found if scenario in (None, one.scenario)), limit))
 
 
-def listed(path: Path) -> Listed:
+def listed(path: Path) -> ListedRun:
     """The line about one directory, whatever state it is in."""
     match = _NAME.fullmatch(path.name)
     named = match[2] if match else None
     try:
         return _listed(path, named)
     except UsageError as error:
-        return Listed(path, path.name, named, _began(path), Kind.BROKEN, problem=str(error))
+        return ListedRun(path, path.name, named, _began(path), RunKind.BROKEN, problem=str(error))
 
 
 def _directories(results: Path) -> Iterator[Path]:
@@ -137,18 +136,18 @@ def _began(path: Path) -> str:
     return datetime.fromtimestamp(changed_s, UTC).isoformat(timespec="seconds")
 
 
-def _listed(path: Path, named: str | None) -> Listed:
+def _listed(path: Path, named: str | None) -> ListedRun:
     summary = run_directory.written_summary(path)
     if run_directory.is_matrix(path) and not matrices.has_ended(run_directory.written_events(path)):
         summary = None  # there may be one of the time before it was resumed
     if summary is None:
         return _without_summary(path, named)
-    kind = Kind.UNFINISHED
+    kind = RunKind.UNFINISHED
     if summary.complete:
-        kind = Kind.MATRIX if isinstance(summary, MatrixSummary) else Kind.RUN
+        kind = RunKind.MATRIX if isinstance(summary, MatrixSummary) else RunKind.RUN
     established, rate = _of_matrix(summary) if isinstance(summary, MatrixSummary) else _of_run(summary)
     expected = matrices.all_expectations(summary)
-    return Listed(
+    return ListedRun(
         path=path,
         name=path.name,
         scenario=summary.scenario or named,
@@ -176,7 +175,7 @@ def _of_matrix(summary: MatrixSummary) -> tuple[float | None, float | None]:
     return established.median if established else None, rate.median if rate else None
 
 
-def _without_summary(path: Path, named: str | None) -> Listed:
+def _without_summary(path: Path, named: str | None) -> ListedRun:
     """A run that is on its way, or that ended without a summary."""
     plan = run_directory.written_plan(path)
     interval_s = plan.interval_s if isinstance(plan, Plan) else 0.0
@@ -184,11 +183,11 @@ def _without_summary(path: Path, named: str | None) -> Listed:
     running = quiet_s <= max(QUIET_S, _QUIET_INTERVALS * interval_s)
     why = "it was cut off before it had a summary; loadgen report makes one of what is there"
     scenario = plan.name if isinstance(plan, Plan) else plan.scenario if plan else None
-    return Listed(
+    return ListedRun(
         path=path,
         name=path.name,
         scenario=scenario or named,
         started_at=(plan.started_at if isinstance(plan, MatrixPlan) else "") or _began(path),
-        kind=Kind.RUNNING if running else Kind.UNFINISHED,
+        kind=RunKind.RUNNING if running else RunKind.UNFINISHED,
         problem=None if running else why if plan else "it ended before there was a plan",
     )

@@ -49,7 +49,7 @@ def rounds_of(matrix: MatrixPlan) -> range:
 def summarise(
     matrix: MatrixPlan, events: Sequence[Event], runs: Mapping[Place, RunSummary], *, run: str
 ) -> MatrixSummary:
-    """What a matrix came to.
+    """Return the summary of a matrix.
 
     matrix: matrix.json. events: the lines of its events.jsonl. runs: the summaries of the runs that
     left something; one that did not was refused, as an event then says, or never ended.
@@ -91,17 +91,17 @@ def summarise(
 
 
 def has_ended(events: Sequence[Event]) -> bool:
-    """Whether a matrix came to its end, or to another one since it was resumed."""
+    """Return whether a matrix came to its end; if it was resumed, to the end of that."""
     return any(event.event == "ended" for event in _since(events))
 
 
 def _since(events: Sequence[Event]) -> Sequence[Event]:
-    """What happened since it was last resumed; how it had ended before is not held against it."""
+    """Return the events since the matrix was last resumed; how it ended before that no longer counts."""
     return events[max((n for n, event in enumerate(events) if event.event == RESUMED), default=0) :]
 
 
 def all_expectations(summary: files.Summary) -> list[ExpectationResult]:
-    """Those of the matrix, and those of each of its runs; of a single run, its own."""
+    """Return the expectations of a matrix and of each of its runs; of a single run, its own."""
     cells = summary.cells if isinstance(summary, MatrixSummary) else ()
     return [*summary.expect, *(one for cell in cells for run in cell.runs for one in run.expect)]
 
@@ -231,7 +231,7 @@ def _verdict(cells: Sequence[CellResult], strongest: Sequence[SettingEffect]) ->
 
 
 def _of_one(cell: CellResult) -> str:
-    """What the rounds of a scenario without a matrix say together."""
+    """Return the sentence about the rounds of a scenario without a matrix."""
     rate = cell.figures.rate_per_s if cell.figures else None
     if not rate or rate.runs < 2:
         return ""

@@ -1,6 +1,6 @@
 """The figures by which one run is told from another: where each stands in a summary, and which way is better.
 
-Pure. One list for whoever compares runs, so that two of them never mean different numbers by one name.
+Pure. One list for every comparison of runs, so that one name never means two numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Find = Callable[[RunSummary], float | None]
 
 
 class Better(StrEnum):
-    """Which way a figure should move. Of some nobody can say: they tell what happened, not how well."""
+    """Direction in which a figure should move. NEITHER: it says what happened, not how well."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -25,7 +25,7 @@ class Better(StrEnum):
 
 
 class Unit(StrEnum):
-    """What a figure counts; the last word of its name where it has one."""
+    """Unit of a figure; the last word of its name where it has one."""
 
     COUNT = "count"
     PER_S = "per_s"

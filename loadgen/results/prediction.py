@@ -1,4 +1,4 @@
-"""What the plan of a run foretold, beside what came of it. Pure."""
+"""The prediction of a plan beside the verdict of its run. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from loadgen.model import Plan
 from loadgen.results.schema.carried import ChurnResult
 from loadgen.results.schema.run import PredictionResult, VerdictResult
 
-#: Limits that a plan knows of; everything else is up to the other side, the network, or whoever interrupts.
+#: Limits that a plan can foresee; the others depend on the target, on the network or on an interrupt.
 PLANNED: Final = frozenset(
     {"four-tuples", "source-ports", "port-held", "time-wait", "source-address", "descriptors", "memory", "conntrack"}
 )

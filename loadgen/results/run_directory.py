@@ -21,7 +21,7 @@ and the directory of a matrix
         summary.json, report.html, cells.csv     made from the cells
 
 Lines are written as the run goes and each with one system call, so a run that is killed leaves all
-but at most its last line; `summarise` makes the summary from the lines, whoever asks for it.
+but at most its last line; `summarise` makes the summary from the lines, for the run itself and for `loadgen report`.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class RunWriter:
 def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
     """A new run directory, and when that was. Raises: ResultsError."""
     started = wall_clock()
-    # The name is a slug already; a second look costs nothing and keeps ../ out whoever calls.
+    # The name is a slug already; checking again costs nothing and keeps ../ out for every caller.
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "run"
     path = at or results / f"{started:%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(2)}"
     try:
@@ -139,11 +139,11 @@ def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
 class MatrixWriter:
     """Writes the directory of a matrix, except for the runs in it. Raises ResultsError as RunWriter does.
 
-    It holds the directory from its making to its `close`: nobody else can write there meanwhile.
+    It holds a lock on the directory until `close`: no other loadgen can write there meanwhile.
     """
 
     def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
-        """Make the directory under `results`, or go on in `at`. Raises: UsageError when somebody else is at it."""
+        """Make the directory under `results`, or go on in `at`. Raises: UsageError when another loadgen holds it."""
         if at is None:
             self.path, self.started_at = _make(results, name)
             self._lock = _hold(self.path)
@@ -380,7 +380,7 @@ def last_written_s(path: Path) -> float:
 
 
 def _name_of(path: Path) -> str:
-    """What the run is called: its directory, and for a cell the matrix it belongs to as well."""
+    """Return the name of a run: that of its directory, for a cell with the matrix it belongs to."""
     whole = path.parent.parent
     return f"{whole.name}/{_CELLS}/{path.name}" if path.parent.name == _CELLS and is_matrix(whole) else path.name
 

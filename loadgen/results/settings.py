@@ -1,4 +1,4 @@
-"""What sets the cells of a matrix apart, in words: `strategy late, tcp_tw_reuse 1`.
+"""The settings of a cell in words: `strategy late, tcp_tw_reuse 1`.
 
 A value is whatever YAML can hold; one that is no text is written as JSON.
 """

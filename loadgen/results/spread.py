@@ -40,7 +40,7 @@ class Spread:
         return abs(self.median - other.median) / larger if larger else 0.0
 
     def is_noise(self, other: Spread) -> bool:
-        """Whether these two cannot be told apart: the medians are too close, or the ranges are.
+        """Return whether the difference may be noise: the medians are too close, or the ranges are.
 
         Ranges of a few runs keep clear of each other by chance once in a while, and a matrix compares many. So
         what lies between them has to be more than the wider of them, or one has to begin at twice the other's end.
@@ -83,6 +83,6 @@ def predicted(runs: Sequence[RunSummary]) -> Ceiling | None:
 
 
 def as_predicted(runs: Sequence[RunSummary]) -> bool | None:
-    """Whether the prediction held in most of the runs that say so; half of them against it are enough."""
+    """Return whether the prediction held in more than half of the runs that have one; None where none has."""
     came_true = [run.churn.as_predicted for run in runs if run.churn and run.churn.as_predicted is not None]
     return sum(came_true) > len(came_true) / 2 if came_true else None

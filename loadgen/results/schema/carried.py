@@ -9,7 +9,7 @@ from loadgen.results.schema.values import Amount, Count, Shape, TransportName
 
 
 class TrafficResult(Shape, frozen=True, kw_only=True):
-    """What connections carried."""
+    """Traffic of the connections."""
 
     transport: TransportName
     """what carried it"""

@@ -25,7 +25,7 @@ class CounterUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CounterRow:
-    """What is known of a counter beside its value.
+    """A counter without its value.
 
     name: as in the recorder and in a line. doc: one line for readers. unit: of the value. metric: its name for
     Prometheus without the prefix `loadgen_`, "" for none; one that ends in `_total` only grows.

@@ -17,7 +17,7 @@ class States(Shape, frozen=True, kw_only=True):
 
 
 class Sampling(Shape, frozen=True, kw_only=True):
-    """What looking at the kernel cost."""
+    """Cost of sampling the kernel."""
 
     samples: Count
     """lines of the series"""
@@ -45,7 +45,7 @@ class SinkKernelCounts(Shape, frozen=True, kw_only=True):
 
 
 class KernelCounts(Shape, frozen=True, kw_only=True):
-    """What the kernel counted inside the run's namespace; only what moved is there."""
+    """Kernel counters of the run's namespace; only those that moved."""
 
     delta: Mapping[str, int]
     """what was added to each counter since the start, by name: TcpExt.TWRecycled, ..."""

@@ -61,7 +61,7 @@ class WorkersAlive(Struct, frozen=True, kw_only=True):
 
 
 class SinkLine(Shape, frozen=True, kw_only=True):
-    """What the sinks have counted so far."""
+    """Counts of the sinks so far."""
 
     accepted: int
     """connections; over UDP endpoints that datagrams came from"""
@@ -74,7 +74,7 @@ class SinkLine(Shape, frozen=True, kw_only=True):
 
 
 class SamplingLine(Shape, frozen=True, kw_only=True):
-    """What looking at the kernel cost so far."""
+    """Cost of sampling the kernel so far."""
 
     samples: int
     """lines"""
@@ -87,7 +87,7 @@ class SamplingLine(Shape, frozen=True, kw_only=True):
 
 
 class SinkKernelLine(Shape, frozen=True, kw_only=True):
-    """What the kernel counted in the namespace of the sinks."""
+    """Kernel counters in the namespace of the sinks."""
 
     now: Mapping[str, int] = _ABSENT
     """gauges: sockstat.tcp_tw, conntrack.count, ..."""
@@ -100,7 +100,7 @@ class SinkKernelLine(Shape, frozen=True, kw_only=True):
 
 
 class KernelLine(SinkKernelLine, frozen=True, kw_only=True):
-    """What the kernel counted in the namespace of the load; empty when it could not be read any more."""
+    """Kernel counters in the namespace of the load; empty when it could not be read any more."""
 
     sampling: SamplingLine | None = None
     sink: SinkKernelLine | None = None

@@ -100,7 +100,7 @@ class Strongest(Shape, frozen=True, kw_only=True):
 
 
 class SettingEffect(Shape, frozen=True, kw_only=True):
-    """What one value changes, the strongest first."""
+    """The effect of one value, the strongest difference first."""
 
     key: str
     """dotted path"""
@@ -123,7 +123,7 @@ class SettingEffect(Shape, frozen=True, kw_only=True):
 
 
 class MatrixVerdict(Shape, frozen=True, kw_only=True):
-    """What matters most between the cells."""
+    """The most important difference between the cells."""
 
     limit: MatrixLimit
     """the limit that all cells met, or mixed"""

@@ -113,10 +113,10 @@ class LatencyUs(Shape, frozen=True, kw_only=True):
 
 
 class GeneratorResult(Shape, frozen=True, kw_only=True):
-    """Whether loadgen itself kept up."""
+    """Figures of loadgen itself: whether it kept up with the schedule."""
 
     trustworthy: bool
-    """if not, its latencies are about itself"""
+    """false: its latencies measure loadgen rather than the target"""
     reasons: tuple[str, ...]
     """why not"""
     lag_ms_p99: Amount
@@ -145,7 +145,7 @@ class VerdictResult(Shape, frozen=True, kw_only=True):
 
 
 class PredictionResult(Shape, frozen=True, kw_only=True):
-    """What the plan said beside what came of it."""
+    """The prediction of the plan beside the observation."""
 
     limit: Limit | None
     """the limit that the plan meets first, or would; null of a plan that made no prediction"""
@@ -222,4 +222,4 @@ class RunSummary(Shape, frozen=True, kw_only=True):
     verdict: VerdictResult
     prediction: PredictionResult
     expect: tuple[ExpectationResult, ...]
-    """what the scenario expected"""
+    """conditions of the scenario, each with its result"""

@@ -25,7 +25,7 @@ class PairResult(Shape, frozen=True, kw_only=True):
 
 
 class SinkSource(Shape, frozen=True, kw_only=True):
-    """What a sink saw of one source address."""
+    """Counts of a sink for one source address."""
 
     source: str
     """address; others: all of those beyond the rows of the table"""
@@ -47,7 +47,7 @@ class Datagrams(Shape, frozen=True, kw_only=True):
 
 
 class SinkResult(Shape, frozen=True, kw_only=True):
-    """What the listening side counted, probes included."""
+    """Counts of the listening side, probes included."""
 
     accepted: Count
     """connections; over UDP endpoints that datagrams came from"""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from loadgen import format as fmt
-from loadgen.results.listing import Kind, Listed
+from loadgen.results.listing import ListedRun, RunKind
 from loadgen.views.text import run
 
 if TYPE_CHECKING:
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 #: 2026-11-22 13:13
 _TIME_WIDTH: Final = 16
-_BAD: Final = (Kind.UNFINISHED, Kind.BROKEN)
+_BAD: Final = (RunKind.UNFINISHED, RunKind.BROKEN)
 _INDENT: Final = " " * (_TIME_WIDTH + 2)
 
 
-def render(runs: Sequence[Listed], results: Path, console: Console, *, scenario: str | None = None) -> None:
+def render(runs: Sequence[ListedRun], results: Path, console: Console, *, scenario: str | None = None) -> None:
     """Print the list to a console, as wide as that is but between 60 and 100 columns."""
     run.show(lines(runs, results, run.width_of(console), scenario=scenario), console)
 
 
-def lines(runs: Sequence[Listed], results: Path, width: int, *, scenario: str | None = None) -> list[run.Line]:
+def lines(runs: Sequence[ListedRun], results: Path, width: int, *, scenario: str | None = None) -> list[run.Line]:
     """The list as lines; names of directories stay in one piece, however long they are."""
     if not runs:
         of = "" if scenario is None else f" of scenario {fmt.on_one_line(scenario)}"
@@ -33,7 +33,7 @@ def lines(runs: Sequence[Listed], results: Path, width: int, *, scenario: str | 
     return [line for one in runs for line in _entry(one, width)]
 
 
-def _entry(one: Listed, width: int) -> list[run.Line]:
+def _entry(one: ListedRun, width: int) -> list[run.Line]:
     time = one.started_at[:_TIME_WIDTH].replace("T", " ")
     found: list[run.Line] = [("verdict", _head(one, time))]
     if (figures := _figures(one)) is not None:
@@ -46,12 +46,12 @@ def _entry(one: Listed, width: int) -> list[run.Line]:
     return found
 
 
-def _head(one: Listed, time: str) -> str:
-    kind = "" if one.kind is Kind.RUN else f"  {one.kind.value.upper() if one.kind in _BAD else one.kind.value}"
+def _head(one: ListedRun, time: str) -> str:
+    kind = "" if one.kind is RunKind.RUN else f"  {one.kind.value.upper() if one.kind in _BAD else one.kind.value}"
     return f"{time:<{_TIME_WIDTH}}  {fmt.on_one_line(str(one.path))}{kind}"
 
 
-def _figures(one: Listed) -> str | None:
+def _figures(one: ListedRun) -> str | None:
     """Established, rate, limit and expectations, as far as they are known."""
     said = []
     if one.established is not None:

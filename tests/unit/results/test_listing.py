@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loadgen.errors import UsageError
 from loadgen.results import listing
-from loadgen.results.listing import Kind, list_runs, listed
+from loadgen.results.listing import RunKind, list_runs, listed
 
 SUMMARY: dict[str, Any] = {
     "scenario": "small",
@@ -113,32 +113,32 @@ def test_of_churn_the_rate_is_the_sustained_one(tmp_path: Path) -> None:
 def test_a_run_that_was_interrupted_says_why(tmp_path: Path) -> None:
     path = make(tmp_path, "a", plan={}, summary={**SUMMARY, "complete": False, "incomplete_because": "Ctrl-C"})
     one = listed(path)
-    assert (one.kind, one.problem, one.established) == (Kind.UNFINISHED, "Ctrl-C", 200)
+    assert (one.kind, one.problem, one.established) == (RunKind.UNFINISHED, "Ctrl-C", 200)
 
 
 @pytest.mark.parametrize(
     ("age_s", "interval_s", "kind"),
     [
-        (0.0, 0.5, Kind.RUNNING),
-        (listing.QUIET_S / 2, 0.5, Kind.RUNNING),
-        (600.0, 0.5, Kind.UNFINISHED),
-        (120.0, 60.0, Kind.RUNNING),
-        (600.0, 60.0, Kind.UNFINISHED),
+        (0.0, 0.5, RunKind.RUNNING),
+        (listing.QUIET_S / 2, 0.5, RunKind.RUNNING),
+        (600.0, 0.5, RunKind.UNFINISHED),
+        (120.0, 60.0, RunKind.RUNNING),
+        (600.0, 60.0, RunKind.UNFINISHED),
     ],
 )
 def test_without_a_summary_it_runs_as_long_as_it_writes(
-    tmp_path: Path, age_s: float, interval_s: float, kind: Kind
+    tmp_path: Path, age_s: float, interval_s: float, kind: RunKind
 ) -> None:
     path = make(tmp_path, "a", age_s=age_s, plan={"name": "small", "interval_s": interval_s}, series="{}", events="")
     one = listed(path)
     assert (one.kind, one.scenario) == (kind, "small")
-    assert (one.problem is None) is (kind is Kind.RUNNING)
+    assert (one.problem is None) is (kind is RunKind.RUNNING)
 
 
 def test_a_run_that_the_host_refused_had_no_plan(tmp_path: Path) -> None:
     make(tmp_path, "20260131T120000Z-mine-00aa", events="")
     (one,) = list_runs(tmp_path)
-    assert (one.kind, one.scenario, one.started_at) == (Kind.UNFINISHED, "mine", "2026-01-31T12:00:00+00:00")
+    assert (one.kind, one.scenario, one.started_at) == (RunKind.UNFINISHED, "mine", "2026-01-31T12:00:00+00:00")
     assert one.problem == "it ended before there was a plan"
 
 
@@ -149,20 +149,20 @@ RESUMED = '{"t_s": 0, "event": "resumed", "text": ""}\n'
 def test_a_matrix(tmp_path: Path) -> None:
     plan = {"scenario": "small", "started_at": "x", "cells": [{}]}
     one = listed(make(tmp_path, "a", matrix=plan, events=ENDED, summary=MATRIX))
-    assert (one.kind, one.established, one.rate_per_s, one.expect_passed) == (Kind.MATRIX, 150, 99.5, False)
+    assert (one.kind, one.established, one.rate_per_s, one.expect_passed) == (RunKind.MATRIX, 150, 99.5, False)
     two = listed(make(tmp_path, "b", matrix=plan, events=ENDED, summary={**MATRIX, "cells": [CELL, CELL]}))
     assert (two.established, two.rate_per_s) == (None, None), "cells that differ have no figures together"
     skipped: dict[str, Any] = {"settings": {}, "figures": None, "runs": []}
     three = listed(make(tmp_path, "c", matrix=plan, events=ENDED, summary={**MATRIX, "cells": [skipped]}))
-    assert (three.kind, three.established, three.expect_passed) == (Kind.MATRIX, None, None)
+    assert (three.kind, three.established, three.expect_passed) == (RunKind.MATRIX, None, None)
 
 
 def test_a_matrix_that_is_resumed_is_on_its_way_whatever_was_summed_up_before(tmp_path: Path) -> None:
     plan = {"scenario": "small", "started_at": "x", "cells": [{}]}
     path = make(tmp_path, "a", matrix=plan, events=ENDED + RESUMED, summary=MATRIX)
-    assert (listed(path).kind, listed(path).scenario) == (Kind.UNFINISHED, "small")
+    assert (listed(path).kind, listed(path).scenario) == (RunKind.UNFINISHED, "small")
     make(path / "cells", "0", age_s=0.0, plan={}, series="{}")
-    assert listed(path).kind is Kind.RUNNING
+    assert listed(path).kind is RunKind.RUNNING
 
 
 @pytest.mark.parametrize(
@@ -183,9 +183,9 @@ def test_what_somebody_has_spoilt_is_listed_with_the_reason(tmp_path: Path, file
     make(tmp_path, "20260131T120000Z-small-00aa", **files)
     make(tmp_path, "20260130T120000Z-small-00aa", plan={}, summary=SUMMARY)
     broken, whole = list_runs(tmp_path)
-    assert (broken.kind, broken.scenario, broken.started_at[:10]) == (Kind.BROKEN, "small", "2026-01-31")
+    assert (broken.kind, broken.scenario, broken.started_at[:10]) == (RunKind.BROKEN, "small", "2026-01-31")
     assert broken.problem
-    assert whole.kind is Kind.RUN
+    assert whole.kind is RunKind.RUN
 
 
 json_values = st.recursive(

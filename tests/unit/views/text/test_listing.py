@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.results.listing import Kind, Listed
+from loadgen.results.listing import RunKind, ListedRun
 from loadgen.views.text import listing
 
 RESULTS = Path("results")
-RUN = Listed(
+RUN = ListedRun(
     path=RESULTS / "20260131T120000Z-small-00aa",
     name="20260131T120000Z-small-00aa",
     scenario="small",
     started_at="2026-01-31T12:00:00+00:00",
-    kind=Kind.RUN,
+    kind=RunKind.RUN,
     established=28232,
     rate_per_s=1234.5,
     limit="four-tuples",
@@ -25,7 +25,7 @@ RUN = Listed(
 )
 
 
-def plain(*runs: Listed, width: int = 80) -> list[str]:
+def plain(*runs: ListedRun, width: int = 80) -> list[str]:
     return [line for _, line in listing.lines(runs, RESULTS, width)]
 
 
@@ -45,18 +45,18 @@ def test_no_limit_and_expectations_that_failed() -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (Kind.MATRIX, "  matrix"),
-        (Kind.RUNNING, "  running"),
-        (Kind.UNFINISHED, "  UNFINISHED"),
-        (Kind.BROKEN, "  BROKEN"),
+        (RunKind.MATRIX, "  matrix"),
+        (RunKind.RUNNING, "  running"),
+        (RunKind.UNFINISHED, "  UNFINISHED"),
+        (RunKind.BROKEN, "  BROKEN"),
     ],
 )
-def test_what_is_no_plain_run_says_so(kind: Kind, said: str) -> None:
+def test_what_is_no_plain_run_says_so(kind: RunKind, said: str) -> None:
     assert plain(replace(RUN, kind=kind))[0].endswith(f"00aa{said}")
 
 
 def test_the_reason_stands_instead_of_the_headline() -> None:
-    one = Listed(RUN.path, RUN.name, None, RUN.started_at, Kind.BROKEN, problem="summary.json: not JSON\n\x1b[31m")
+    one = ListedRun(RUN.path, RUN.name, None, RUN.started_at, RunKind.BROKEN, problem="summary.json: not JSON\n\x1b[31m")
     assert plain(one)[1:] == ["                  summary.json: not JSON \\x1b[31m"]
     assert [tone for tone, _ in listing.lines([one], RESULTS, 80)] == ["verdict", "bad"]
 
