@@ -113,7 +113,9 @@ def run(scenario: Scenario, **how: Unpack[How]) -> Result:
 
 
 async def run_async(scenario: Scenario, **how: Unpack[How]) -> Result:
-    """Run a scenario as `run` does, on the event loop that runs already, asyncio's or uvloop's. Cancelled, it closes all that is open."""
+    """Run a scenario as `run` does, on the event loop that runs already, asyncio's or uvloop's.
+
+    Cancelled, it closes all that is open."""
     options = Options(
         results=Path(how.get("results", "results")),
         allow=tuple(how.get("allow", ())),
