@@ -26,6 +26,7 @@ from loadgen.processes.fleet import Fleet, Member, how_it_ended
 from loadgen.processes.shared_memory import Blocks
 from loadgen.protocols import Exchange
 from loadgen.results.block import block_dtype
+from loadgen.results.schema.line import Line
 from loadgen.worker.backoff import Exhaustion
 from loadgen.worker.epoll.connector import Connector
 from loadgen.worker.recorder import BATCH_MAX, Recorder
@@ -354,13 +355,13 @@ class Crew:
         self.fleet.tell("worker", do="drain")
         await self.report("drained")
 
-    def line(self) -> dict[str, Any]:
+    def line(self) -> Line:
         """All blocks added up, with what must always be true of them."""
         snapshots = Snapshots(self.blocks, self.sizes, start_ns=self.start_ns)
         for member, _, _ in self.lost:
             snapshots.lose(member.index)
         line = snapshots.take(Phase.RAMP, now_ns())
-        assert line["started"] == line["established"] + line["failed"] + line["in_flight"]
+        assert line.started == line.established + line.failed + line.in_flight
         return line
 
     def _on_lost(self, member: Member) -> None:

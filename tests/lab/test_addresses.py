@@ -15,7 +15,6 @@ from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.errors import HostError, UsageError
 from loadgen.kernel import host, route, sysctl
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
-from loadgen.results.block import PairColumn
 
 from .support import Crew, add_address, add_route, listen, make_plan, on_loop, until
 
@@ -278,7 +277,7 @@ def test_a_name_without_an_address_stops_everything(tmp_path: Path) -> None:
 
 
 def counts(crew: Crew) -> list[int]:
-    return [pair[PairColumn.ESTABLISHED] for pair in crew.line()["pairs"]]
+    return [pair.established for pair in crew.line().pairs]
 
 
 @pytest.mark.lab(RANGE)

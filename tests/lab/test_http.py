@@ -806,9 +806,9 @@ def test_two_workers_hold_and_close() -> None:
             await crew.muster()
             await crew.go()
             line = crew.line()
-            assert (line["established"], line["open"], line["wrong"], len(served.requests)) == (30, 30, 0, 30)
+            assert (line.established, line.open, line.wrong, len(served.requests)) == (30, 30, 0, 30)
             await crew.drain()
-            assert (crew.line()["closed"], crew.line()["lost"]) == (30, 0)
+            assert (crew.line().closed, crew.line().lost) == (30, 0)
 
     on_loop(body, uvloop.new_event_loop)
 
@@ -824,7 +824,7 @@ def test_a_worker_beats() -> None:
             await come_true(lambda: len(served.requests) >= 12)
             await crew.drain()
             line = crew.line()
-            assert (line["beating"], line["wrong"], line["lost"], line["closed"]) == (4, 0, 0, 4)
+            assert (line.beating, line.wrong, line.lost, line.closed) == (4, 0, 0, 4)
 
     on_loop(body, uvloop.new_event_loop)
 
@@ -840,9 +840,9 @@ def test_a_worker_in_churn_keeps_on(close: CloseMode) -> None:
             await crew.go()
             await crew.drain()
             line = crew.line()
-            assert line["closed"] == line["established"] >= 10
-            assert (line["lost"], line["wrong"], line["open_peak"]) == (0, 0, 5)
+            assert line.closed == line.established >= 10
+            assert (line.lost, line.wrong, line.open_peak) == (0, 0, 5)
             # Up to five are under way at the end of the duration, and make no second request then.
-            assert 2 * line["closed"] - 5 <= len(served.requests) <= 2 * line["closed"]
+            assert 2 * line.closed - 5 <= len(served.requests) <= 2 * line.closed
 
     on_loop(body, uvloop.new_event_loop)

@@ -241,9 +241,9 @@ def test_a_killed_worker_is_noticed_within_a_second(run: Run) -> None:
             assert at - begun < 1
             assert str(member) == f"worker 1 (pid {members[1].pid})"
             line = crew.line()
-            assert (line["established"], line["open"]) == (30, 20)
+            assert (line.established, line.open) == (30, 20)
             await crew.drain()
-            assert crew.line()["open"] == 0
+            assert crew.line().open == 0
         assert len(crew.lost) == 1
 
     with listen(HERE):
@@ -292,7 +292,7 @@ def test_more_workers_than_connections_start_all_the_same(run: Run) -> None:
         async with Crew(make_plan(workers=30, connections=2)) as crew:
             await crew.muster()
             await crew.go()
-            assert crew.line()["established"] == 2
+            assert crew.line().established == 2
             await crew.drain()
 
     with listen(HERE):
@@ -310,7 +310,7 @@ def test_sixty_workers_start_in_one_go(run: Run) -> None:
             assert len({member.pid for member in members}) == 60
             await crew.go()
             line = crew.line()
-            assert (line["established"], line["errors"]) == (600, [])
+            assert (line.established, line.errors) == (600, ())
             await crew.drain()
 
     with listen(HERE):
@@ -326,7 +326,7 @@ def test_a_worker_is_small_and_a_held_connection_hardly_anything() -> None:
             (member,) = await crew.muster()
             before = private_bytes(member.pid)
             await crew.go()
-            assert crew.line()["open"] == 4000
+            assert crew.line().open == 4000
             return before, private_bytes(member.pid)
 
     with listen(HERE, 65535):
@@ -370,7 +370,7 @@ def test_everybody_goes_with_a_killed_orchestrator(user: str, where: str, keep: 
             await crew.go()
             os.kill(members[2].pid, signal.SIGSTOP)
             pids = [crew.fleet.zygote.pid, *(member.pid for member in crew.fleet.members)]
-            os.write(writing, json.dumps({"pids": pids, "established": crew.line()["established"]}).encode())
+            os.write(writing, json.dumps({"pids": pids, "established": crew.line().established}).encode())
             await asyncio.sleep(3600)
 
     def body() -> None:

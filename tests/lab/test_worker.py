@@ -80,10 +80,10 @@ def test_three_workers_open_exactly_the_plan(
             await crew.muster()
             await crew.go()
             line = crew.line()
-            assert (line["scheduled"], line["started"], line["established"]) == (connections,) * 3
-            assert (line["failed"], line["not_started"], line["errors"]) == (0, 0, [])
+            assert (line.scheduled, line.started, line.established) == (connections,) * 3
+            assert (line.failed, line.not_started, line.errors) == (0, 0, ())
             assert crew.blocks.records["counters"][:, :, POSITION["established"]].max(axis=1).tolist() == crew.sizes
-            by_pair = [row[0] for row in line["pairs"]]
+            by_pair = [pair.established for pair in line.pairs]
             assert by_pair == [connections // pairs + (pair < connections % pairs) for pair in range(pairs)]
             per_target = [sum(by_pair[: len(sources)]), sum(by_pair[len(sources) :])]
             found = seen_by(made, per_target)
@@ -130,8 +130,8 @@ def test_a_drained_run_leaves_nothing_open(close: CloseMode, run: Run, listeners
             ends = accept_all(listener, 40)
             await crew.drain()
             line = crew.line()
-            assert (line["open"], line["lost"], line["established"]) == (0, 0, 40)
-            assert [row[2] for row in line["pairs"]] == [0]
+            assert (line.open, line.lost, line.established) == (0, 0, 40)
+            assert [pair.open for pair in line.pairs] == [0]
             for end in ends:
                 end.close()
             until(lambda: sockstat.read(PROC_NET)["tcp_tw"] == (40 if close is CloseMode.FIN else 0))
@@ -154,7 +154,7 @@ def test_a_run_that_leaves_the_close_to_the_target_waits_for_it(run: Run, listen
                 end.close()
             await crew.report("drained")
             line = crew.line()
-            assert (line["open"], line["lost"], line["closed"], line["errors"]) == (0, 0, 40, [])
+            assert (line.open, line.lost, line.closed, line.errors) == (0, 0, 40, ())
 
     run(body)
 
@@ -173,7 +173,7 @@ def test_a_schedule_loses_no_port_that_was_made_ready_early(
             await crew.muster()
             await crew.go()
             line = crew.line()
-            assert (line["established"], line["failed"], line["not_started"]) == (40, 0, 0)
+            assert (line.established, line.failed, line.not_started) == (40, 0, 0)
             await crew.drain()
 
     run(body)
@@ -194,15 +194,15 @@ def test_churn_goes_through_every_port_once_and_then_asks_in_vain(
             await crew.muster()
             await crew.go()
             line = crew.line()
-            assert (line["established"], line["closed"], line["open"], line["lost"]) == (40, 40, 0, 0)
-            assert line["failed"] > 0
-            assert [name for _, name, _, _ in line["errors"]] == ["EADDRNOTAVAIL"]
-            assert line["scheduled"] == line["started"] + line["not_started"]
-            assert line["scheduled"] == 300 or not stages
-            assert line["sustained_per_s"] == 0.0
-            assert line["open_peak"] == 4 or (stages and 1 <= line["open_peak"] <= 4)
+            assert (line.established, line.closed, line.open, line.lost) == (40, 40, 0, 0)
+            assert line.failed > 0
+            assert [error.errno for error in line.errors] == ["EADDRNOTAVAIL"]
+            assert line.scheduled == line.started + line.not_started
+            assert line.scheduled == 300 or not stages
+            assert line.sustained_per_s == 0.0
+            assert line.open_peak == 4 or (stages and 1 <= line.open_peak <= 4)
             await crew.drain()
-            assert crew.line()["closed"] == 40
+            assert crew.line().closed == 40
 
     run(body)
 
@@ -217,14 +217,14 @@ def test_a_closed_loop_ends_when_its_time_is_up(run: Run, listeners: MakeListene
         async with Crew(plan) as crew:
             await crew.muster()
             crew.begin()
-            until(lambda: crew.line()["open"] == 3)
+            until(lambda: crew.line().open == 3)
             until(lambda: now_ns() > crew.start_ns + 300_000_000)
             ends = accept_all(listener, 3)
             for end in ends:
                 end.close()
             await crew.report("opened")
             line = crew.line()
-            assert (line["established"], line["closed"], line["lost"]) == (3, 3, 0)
+            assert (line.established, line.closed, line.lost) == (3, 3, 0)
             await crew.drain()
 
     run(body)
@@ -244,11 +244,11 @@ def test_connections_ended_by_the_target_are_lost(run: Run, listeners: MakeListe
             for end in ends[10:15]:
                 reset(end)
             async with asyncio.timeout(20):
-                while crew.line()["lost"] < 15:
+                while crew.line().lost < 15:
                     await asyncio.sleep(0.01)
             line = crew.line()
-            assert (line["established"], line["open"], line["lost"]) == (40, 25, 15)
-            assert line["errors"] == [["recv", "EOF", "lost", 10], ["recv", "ECONNRESET", "lost", 5]]
+            assert (line.established, line.open, line.lost) == (40, 25, 15)
+            assert line.errors == (("recv", "EOF", "lost", 10), ("recv", "ECONNRESET", "lost", 5))
             for end in ends[15:]:
                 end.close()
 
@@ -264,8 +264,8 @@ def test_what_the_plan_has_too_much_of_fails_and_is_counted(run: Run, listeners:
             await crew.muster()
             await crew.go()
             line = crew.line()
-            assert (line["established"], line["failed"], line["in_flight"]) == (40, 10, 0)
-            assert line["errors"] == [["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 10]]
+            assert (line.established, line.failed, line.in_flight) == (40, 10, 0)
+            assert line.errors == (("connect", "EADDRNOTAVAIL", "no-free-four-tuple", 10),)
 
     run(body)
 
@@ -313,14 +313,14 @@ def test_no_attempt_starts_before_it_is_due(stages: tuple[Stage, ...], run: Run)
                     while len(came) < count:
                         await asyncio.sleep(0.01)
                 line = crew.line()
-                assert (line["established"], line["not_started"], line["errors"]) == (count, 0, [])
+                assert (line.established, line.not_started, line.errors) == (count, 0, ())
                 assert all(np.array(came) >= due + crew.start_ns)
                 latency = crew.blocks.records["latency"].sum(axis=0)
                 assert [int(latency[row].sum()) for row in Latency] == [count] * 3 + [0, 0]
                 # A tenth is read off the workers' marks, each a hundredth of a worker's own connections.
                 tenths = (count * np.arange(1, 11) / 10).astype(int) - 1 - plan.workers
-                assert len(line["tenths_s"]) == 10
-                assert all(np.array(line["tenths_s"]) * 1e9 >= due[tenths] - 1000)
+                assert len(line.tenths_s) == 10
+                assert all(np.array(line.tenths_s) * 1e9 >= due[tenths] - 1000)
         finally:
             loop.remove_reader(listener.fileno())
             for end in ends:
@@ -340,9 +340,9 @@ def test_without_a_schedule_the_window_is_always_full(run: Run, listeners: MakeL
             await crew.muster()
             await crew.go()
             line = crew.line()
-            assert (line["started"], line["not_started"], line["in_flight"]) == (12, 0, 0)
-            assert line["established"] >= 1
-            assert line["errors"] == [["wait", "ETIMEDOUT", "timed-out", 12 - line["established"]]]
+            assert (line.started, line.not_started, line.in_flight) == (12, 0, 0)
+            assert line.established >= 1
+            assert line.errors == (("wait", "ETIMEDOUT", "timed-out", 12 - line.established),)
 
     run(body)
 
@@ -359,11 +359,11 @@ def test_arrivals_that_find_the_window_full_are_not_started(run: Run, listeners:
             await crew.muster()
             await crew.go()
             line = crew.line()
-            assert line["scheduled"] == 40 == line["started"] + line["not_started"]
-            assert line["in_flight"] == 0
-            assert 4 <= line["started"] < 12
-            assert line["not_started"] > 28
-            assert [kind[:2] for kind in line["errors"]] == [["wait", "ETIMEDOUT"]]
+            assert line.scheduled == 40 == line.started + line.not_started
+            assert line.in_flight == 0
+            assert 4 <= line.started < 12
+            assert line.not_started > 28
+            assert [error[:2] for error in line.errors] == [("wait", "ETIMEDOUT")]
 
     run(body)
 
@@ -379,7 +379,7 @@ def test_a_run_that_ends_early_counts_what_never_started(run: Run, listeners: Ma
             crew.begin()
             await crew.drain()
             line = crew.line()
-            assert (line["started"], line["not_started"], line["open"]) == (0, 40, 0)
+            assert (line.started, line.not_started, line.open) == (0, 40, 0)
 
     run(body)
 
@@ -393,13 +393,13 @@ def test_attempts_under_way_at_the_end_stay_in_flight(run: Run, listeners: MakeL
             await crew.muster()
             crew.begin()
             async with asyncio.timeout(20):
-                while crew.line()["started"] < 10:
+                while crew.line().started < 10:
                     await asyncio.sleep(0.01)
             await crew.drain()
             line = crew.line()
-            assert line["in_flight"] == 10 - line["established"]
-            assert line["in_flight"] >= 8
-            assert (line["failed"], line["open"]) == (0, 0)
+            assert line.in_flight == 10 - line.established
+            assert line.in_flight >= 8
+            assert (line.failed, line.open) == (0, 0)
 
     run(body)
 
@@ -424,9 +424,9 @@ def test_the_counts_of_a_killed_worker_are_kept(run: Run, listeners: MakeListene
             await crew.report("opened")
             assert await crew.fleet.wait(lambda: bool(crew.lost), 20)
             line = crew.line()
-            assert line["scheduled"] == 300 == line["started"] + line["not_started"]
-            assert 220 <= line["established"] < 300
-            assert line["open"] == 200
-            assert line["errors"] == []
+            assert line.scheduled == 300 == line.started + line.not_started
+            assert 220 <= line.established < 300
+            assert line.open == 200
+            assert line.errors == ()
 
     run(body)
