@@ -40,8 +40,6 @@ _BATCHES, _TRIES = 1000, 5
 class Bare(Recorder):
     """A recorder that counts and keeps no latency."""
 
-    __slots__ = ()
-
     def end_batch(self, started: int, pending: int, at_ns: int, *, scheduled: bool) -> None:  # noqa: ARG002
         """As Recorder, but the position is left at 0: the next batch overwrites this one, and nothing is to sort."""
         self.started += started

@@ -7,7 +7,8 @@ from bench.cases import METRICS
 from bench.recording import Arm, Bare, recorder_us
 from loadgen.errors import LoadgenError
 from loadgen.model import PortRange
-from loadgen.results.block import Counter, Latency, block_dtype, consistent_counters
+from loadgen.results.block import Latency, block_dtype, consistent_counters
+from loadgen.results.schema.counters import POSITION
 from loadgen.worker.recorder import Recorder
 
 
@@ -23,7 +24,7 @@ def use(kind: type[Recorder]) -> tuple[list[int], int]:
         recorder.end_batch(10, first + 10, 5_000, scheduled=False)
     recorder.publish_all()
     counters = consistent_counters(block)
-    assert (counters[Counter.ESTABLISHED], counters[Counter.OPEN_PEAK]) == (20, 20)
+    assert (counters[POSITION["established"]], counters[POSITION["open_peak"]]) == (20, 20)
     assert (block["marks_ns"] > 0).all()
     return counters.tolist(), int(block["latency"][Latency.CONNECT].sum())
 
