@@ -14,6 +14,7 @@ from loadgen.results.schema.event import Event
 from loadgen.results.schema.host import Host
 from loadgen.results.schema.line import Line
 from loadgen.results.schema.matrix import MatrixSummary
+from loadgen.results.schema.matrix_plan import MatrixPlan
 from loadgen.results.schema.run import RunSummary
 
 RUNS: Final = Path(__file__).parent / "data" / "runs"
@@ -29,7 +30,7 @@ def _text(name: str, file: str) -> str:
 
 
 def changed(data: Any, changes: Changes) -> Any:
-    """Set each dotted path in plain JSON data, in place; a number is a place in a list. Raises: KeyError, IndexError."""
+    """Set each dotted path in plain JSON data, in place; a number is a position. Raises: KeyError, IndexError."""
     for path, value in changes.items():
         *parents, last = path.split(".")
         inner = data
@@ -56,6 +57,11 @@ def matrix_summary(changes: Changes = {}) -> MatrixSummary:  # noqa: B006
     return _of("matrix", "summary.json", MatrixSummary, changes)
 
 
+def matrix_plan(changes: Changes = {}) -> MatrixPlan:  # noqa: B006
+    """The cells of the recorded matrix."""
+    return _of("matrix", "matrix.json", MatrixPlan, changes)
+
+
 def plan(changes: Changes = {}, name: str = "hold") -> Plan:  # noqa: B006
     """The plan of a recorded run."""
     return _of(name, "plan.json", Plan, changes)
@@ -79,3 +85,12 @@ def line(changes: Changes = {}, name: str = "hold", number: int = -1) -> Line:  
 def events(name: str = "hold") -> tuple[Event, ...]:
     """The events of a recorded run."""
     return tuple(files.read(text.encode(), Event) for text in _text(name, "events.jsonl").splitlines())
+
+
+def write(path: Path, files_changed: Mapping[str, Changes | str] = {}, name: str = "hold") -> Path:
+    """Make a run directory with some of the files of a recorded run, each with its changes; a text stands as it is."""
+    path.mkdir(parents=True, exist_ok=True)
+    for file, changes in files_changed.items():
+        whole = changes if isinstance(changes, str) else json.dumps(changed(json.loads(_text(name, file)), changes))
+        (path / file).write_text(whole)
+    return path

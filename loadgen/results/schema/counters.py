@@ -38,7 +38,7 @@ class CounterRow:
 
 
 def _counter(doc: str, unit: CounterUnit = CounterUnit.COUNT, *, metric: str = "") -> Meta:
-    return Meta(description=doc, extra={"unit": unit, "metric": metric})
+    return Meta(ge=0, description=doc, extra={"unit": unit, "metric": metric})
 
 
 class SeriesCounters(Struct, kw_only=True):

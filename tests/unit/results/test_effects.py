@@ -11,21 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.results import effects
+from loadgen.results.schema.matrix import CellChange
+from loadgen.results.schema.run import RunSummary
+from tests import samples
 
 REUSE, CLOSE = "lab.sysctls.net.ipv4.tcp_tw_reuse", "close"
 
 
-def churn(*rates: float, per_s: float | None = 100.0) -> list[dict[str, Any]]:
+def churn(*rates: float, per_s: float | None = 100.0) -> list[RunSummary]:
     """Runs of one cell."""
-    ceiling = {"per_s": per_s, "established": None, "because": "x"}
-    return [{"churn": {"sustained_per_s": rate, "ceiling": ceiling, "as_predicted": True}} for rate in rates]
+    changes = {"churn.ceiling.per_s": per_s, "churn.ceiling.established": None}
+    return [samples.summary({**changes, "churn.sustained_per_s": rate}, "churn") for rate in rates]
 
 
-def held(*rates: float, **changes: Any) -> list[dict[str, Any]]:
-    return [{"outcomes": {"established": 10}, "rate_per_s": {"established_mean": rate}, **changes} for rate in rates]
+def held(*rates: float, **changes: Any) -> list[RunSummary]:
+    return [samples.summary({"rate_per_s.established_mean": rate, **changes}) for rate in rates]
 
 
-def told(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> effects.Change:
+def told(before: Sequence[RunSummary], after: Sequence[RunSummary]) -> effects.ComparedCell:
     (change,) = effects.changes([{REUSE: 0}, {REUSE: 1}], {0: before, 1: after})
     return change
 
@@ -57,22 +60,15 @@ def told(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> e
         ),
     ],
 )
-def test_the_sentence(before: list[dict[str, Any]], after: list[dict[str, Any]], text: str) -> None:
+def test_the_sentence(before: list[RunSummary], after: list[RunSummary], text: str) -> None:
     change = told(before, after)
     assert change.text == f"tcp_tw_reuse=1 instead of 0 {text}"
     assert change.noise is ("no difference" in text)
-    assert change.to_json() | {"text": ""} == {
-        "key": REUSE,
-        "value": 1,
-        "instead_of": 0,
-        "cell": 0,
-        "noise": change.noise,
-        "text": "",
-    }
+    assert change.change == CellChange(key=REUSE, value=1, instead_of=0, cell=0, noise=change.noise, text=change.text)
 
 
-def test_runs_that_have_nothing_in_common_are_not_compared() -> None:
-    assert effects.changes([{REUSE: 0}, {REUSE: 1}], {0: [{}], 1: churn(1.0)}) == []
+def test_a_run_that_churned_is_compared_with_one_that_held_by_what_both_have() -> None:
+    assert "lifts connections established from 150 to 300" in told(held(100.0), churn(100.0)).text
 
 
 def test_a_cell_that_did_not_come_to_its_end_is_left_out_on_either_side() -> None:
@@ -102,13 +98,13 @@ def test_the_digest_tells_the_strongest_with_what_they_hold_under() -> None:
     runs = {index: churn(10.0, 10.0) for index in range(len(settings))}
     runs |= {2 * n + 1: churn(100.0 * (n + 1), 100.0 * (n + 1)) for n in range(5)}
     *others, first = effects.effects(settings, effects.changes(settings, runs))
-    assert (first["key"], first["value"], first["instead_of"]) == (REUSE, 1, 0)
-    assert (first["combinations"], first["noise"], first["more"]) == (7, 2, 1)
-    assert first["text"] == "noise in 2 of 7 combinations"
-    assert [one["under"] for one in first["strongest"]] == [{CLOSE: close} for close in "edcb"]
-    assert first["strongest"][0]["text"].endswith("from 10/s to 500/s (predicted 100/s and 100/s), with close e")
-    assert {one["key"] for one in others} == {CLOSE}
-    assert effects.effects(settings, []) == []
+    assert (first.key, first.value, first.instead_of) == (REUSE, 1, 0)
+    assert (first.combinations, first.noise, first.more) == (7, 2, 1)
+    assert first.text == "noise in 2 of 7 combinations"
+    assert [one.under for one in first.strongest] == [{CLOSE: close} for close in "edcb"]
+    assert first.strongest[0].text.endswith("from 10/s to 500/s (predicted 100/s and 100/s), with close e")
+    assert {one.key for one in others} == {CLOSE}
+    assert effects.effects(settings, []) == ()
 
 
 def test_effects_come_in_the_order_of_the_keys() -> None:
@@ -116,8 +112,8 @@ def test_effects_come_in_the_order_of_the_keys() -> None:
     settings = [{CLOSE: close, REUSE: value} for close in ("fin", "rst") for value in (0, 1)]
     runs = {0: churn(10.0, 10.0), 1: churn(90.0, 90.0), 2: churn(10.0, 10.0), 3: churn(90.0, 90.0)}
     found = effects.effects(settings, effects.changes(settings, runs))
-    assert [(one["key"], len(one["strongest"])) for one in found] == [(CLOSE, 0), (REUSE, 2)]
-    assert found[0]["name"] == "close=rst instead of fin"
+    assert [(one.key, len(one.strongest)) for one in found] == [(CLOSE, 0), (REUSE, 2)]
+    assert found[0].name == "close=rst instead of fin"
 
 
 @pytest.mark.parametrize(

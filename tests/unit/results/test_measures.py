@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from loadgen.results.measures import MEASURES, Better, Unit, kinds_of_failure, measure, rate_per_s
 from loadgen.results.spread import spread_of
+from tests import samples
 
-RUN: dict[str, Any] = {
-    "arrivals": {"scheduled": 10, "started": 9, "not_started": 1},
-    "outcomes": {"established": 7, "failed": 2, "in_flight": 0, "retried": 3},
-    "errors": [
-        {"syscall": "connect", "errno": "ECONNREFUSED", "outcome": "refused", "count": 1},
-        {"syscall": "bind", "errno": "EADDRINUSE", "outcome": "port_taken", "count": 1},
-    ],
-    "open": {"peak": 6, "end_of_hold": 5, "lost": 4},
-    "rate_per_s": {"established_mean": 100.0, "established_peak": 200.0},
-    "traffic": None,
-    "heartbeat": None,
-    "churn": None,
-    "cost_us": [10.0] * 5 + [20.0] * 5,
-    "cost_last_to_first": 2.0,
-    "phases": {"ramp_s": 1.5, "hold_s": 2.0, "drain_s": 0.5},
-    "latency_us": {
-        "lateness": {"p50": 0.0, "p90": 0.0, "p99": 0.0, "p999": 0.0, "max": 0.0, "count": 0},
-        "connect": {"p50": 20.0, "p90": 30.0, "p99": 90.0, "p999": 95.0, "max": 99.0, "count": 7},
-    },
-    "sources": [
-        {"source": "127.0.1.1", "target": "127.0.0.1:9000", "capacity": 10, "peak_open": 2},
-        {"source": "127.0.1.2", "target": "127.0.0.1:9000", "capacity": 8, "peak_open": 4},
-    ],
-    "kernel": {"delta": {"TcpExt.TW": 11}, "peak": {"sockstat.tcp_tw": 12}},
-    "generator": {"lag_ms_p99": 1.5},
-}
+#: With numbers that are all different, so that no figure stands for another.
+RUN: Final = samples.summary(
+    {
+        "arrivals": {"scheduled": 10, "started": 9, "not_started": 1},
+        "outcomes": {"established": 7, "failed": 2, "in_flight": 0, "retried": 3},
+        "errors": [
+            {"syscall": "connect", "errno": "ECONNREFUSED", "outcome": "refused", "count": 1},
+            {"syscall": "bind", "errno": "EADDRINUSE", "outcome": "port-taken", "count": 1},
+        ],
+        "open": {"peak": 6, "end_of_hold": 5, "lost": 4},
+        "rate_per_s": {"established_mean": 100.0, "established_peak": 200.0},
+        "cost_us": [10.0] * 5 + [20.0] * 5,
+        "cost_last_to_first": 2.0,
+        "phases": {"ramp_s": 1.5, "hold_s": 2.0, "drain_s": 0.5},
+        "latency_us.lateness.count": 0,
+        "latency_us.arrival.count": 0,
+        "latency_us.connect": {"p50": 20.0, "p90": 30.0, "p99": 90.0, "p999": 95.0, "max": 99.0, "count": 7},
+        "sources": [
+            {"source": "127.0.1.1", "target": "a:1", "capacity": 10, "peak_open": 2, "established": 2, "failed": 0},
+            {"source": "127.0.1.2", "target": "a:1", "capacity": 8, "peak_open": 4, "established": 4, "failed": 0},
+        ],
+        "kernel.delta": {"TcpExt.TW": 11},
+        "kernel.peak": {"sockstat.tcp_tw": 12},
+        "generator.lag_ms_p99": 1.5,
+    }
+)
 EXPECTED = {
     "established": 7,
     "failed": 2,
@@ -69,12 +70,25 @@ def test_every_figure_of_a_run_and_no_other() -> None:
 
 
 def test_of_churn_the_rate_is_the_sustained_one() -> None:
-    run = {**RUN, "churn": {"sustained_per_s": 40.0, "mean_per_s": 50.0}}
+    run = samples.summary({"churn.sustained_per_s": 40.0, "churn.mean_per_s": 50.0}, "churn")
     assert (rate_per_s(RUN), rate_per_s(run), measure("mean_per_s").find(run)) == (100.0, 40.0, 50.0)
 
 
-def test_of_an_empty_summary_there_is_nothing() -> None:
-    assert [one.name for one in MEASURES if spread_of([{}], one.find)] == []
+@pytest.mark.parametrize(
+    ("name", "changes", "figures"),
+    [
+        ("tls", {"traffic.replies": 8, "traffic.wrong": 7}, {"replies": 8, "wrong": 7}),
+        ("udp", {"traffic.lost": 6}, {"datagrams_lost": 6}),
+        (
+            "http",
+            {"heartbeat": {"every_s": 1.0, "connections": 9, "sent": 8, "answered": 5, "missed": 2, "wrong": 1}},
+            {"beats_missed": 2, "beats_wrong": 1},
+        ),
+    ],
+)
+def test_figures_of_what_connections_carried(name: str, changes: dict[str, Any], figures: dict[str, int]) -> None:
+    run = samples.summary(changes, name)
+    assert {figure: measure(figure).find(run) for figure in figures} == figures
 
 
 def test_names_are_there_once_and_end_with_their_unit() -> None:
@@ -89,7 +103,8 @@ def test_names_are_there_once_and_end_with_their_unit() -> None:
 
 
 def test_a_kind_of_failure_that_one_run_lacks_is_0_there() -> None:
-    other = {"errors": [{"syscall": "connect", "errno": "ETIMEDOUT", "outcome": "timeout", "count": 5}]}
+    error = {"syscall": "connect", "errno": "ETIMEDOUT", "outcome": "timed-out", "count": 5}
+    other = samples.summary({"errors": [error]})
     found = kinds_of_failure([RUN, other])
     assert [one.name for one in found] == [
         "failed.connect.ECONNREFUSED",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, PortRange, Prediction, Strategy, Target
 from loadgen.results import prediction
+from loadgen.results.schema.carried import ChurnResult
+from loadgen.results.schema.run import PredictionResult, VerdictResult
 from loadgen.results.verdict import LIMITS
+from tests import samples
 
 PLAN = Plan(
     name="p",
@@ -32,22 +34,23 @@ PLAN = Plan(
 WALL = Prediction("four-tuples", "four-tuples", 100, 1.5, False, slack=1)
 
 
-def held(said: Prediction | None, limit: str, observed: int, **more: Any) -> dict[str, Any]:
-    options = {"complete": True, "churn": None, **more}
-    verdict = {"limit": limit, "observed": observed}
-    return prediction.held(replace(PLAN, prediction=said), verdict, options["churn"], complete=options["complete"])
+def held(
+    foretold: Prediction | None, limit: str, observed: int, *, churn: ChurnResult | None = None, complete: bool = True
+) -> PredictionResult:
+    verdict = VerdictResult(limit=limit, text="", predicted=None, observed=observed, evidence=(), remedies=())
+    return prediction.held(replace(PLAN, prediction=foretold), verdict, churn, complete=complete)
 
 
 def test_both_sides_stand_beside_each_other() -> None:
-    assert held(WALL, "four-tuples", 100) == {
-        "limit": "four-tuples",
-        "at_connections": 100,
-        "at_s": 1.5,
-        "possible": False,
-        "observed_limit": "four-tuples",
-        "observed_at": 100,
-        "as_predicted": True,
-    }
+    assert held(WALL, "four-tuples", 100) == PredictionResult(
+        limit="four-tuples",
+        at_connections=100,
+        at_s=1.5,
+        possible=False,
+        observed_limit="four-tuples",
+        observed_at=100,
+        as_predicted=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,34 +67,33 @@ def test_both_sides_stand_beside_each_other() -> None:
     ],
 )
 def test_a_wall_is_where_it_was_said_to_be_or_not(limit: str, observed: int, true: bool) -> None:
-    assert held(WALL, limit, observed)["as_predicted"] is true
+    assert held(WALL, limit, observed).as_predicted is true
 
 
 def test_what_is_kept_back_may_be_found_after_all() -> None:
     said = Prediction("descriptors", "descriptors per worker", 236, None, False, slack=64)
-    assert held(said, "descriptors", 285)["as_predicted"] is True
-    assert held(said, "descriptors", 301)["as_predicted"] is False
+    assert held(said, "descriptors", 285).as_predicted is True
+    assert held(said, "descriptors", 301).as_predicted is False
 
 
 @pytest.mark.parametrize(("limit", "true"), [("none", True), ("refused", True), ("generator", True), ("memory", False)])
 def test_a_possible_plan_came_true_when_no_limit_was_met_that_plans_know_of(limit: str, true: bool) -> None:
-    assert held(replace(WALL, possible=True), limit, 80)["as_predicted"] is true
+    assert held(replace(WALL, possible=True), limit, 80).as_predicted is true
 
 
 def test_without_an_end_or_a_prediction_nothing_is_judged() -> None:
-    assert held(WALL, "four-tuples", 100, complete=False)["as_predicted"] is None
-    assert held(None, "four-tuples", 100)["as_predicted"] is None
-    assert held(None, "four-tuples", 100)["limit"] is None
+    assert held(WALL, "four-tuples", 100, complete=False).as_predicted is None
+    assert held(None, "four-tuples", 100).as_predicted is None
+    assert held(None, "four-tuples", 100).limit is None
 
 
-def test_churn_is_judged_by_its_ceiling() -> None:
-    said = Prediction("time-wait", "ports in TIME-WAIT", 100, None, True)
-    plan = replace(PLAN, prediction=said, churn=Churn(1.0), ceiling=Ceiling(100.0, 400, "because"))
-    for came_true in (True, False):
-        found = prediction.held(
-            plan, {"limit": "time-wait", "observed": 390}, {"as_predicted": came_true}, complete=True
-        )
-        assert (found["at_connections"], found["as_predicted"]) == (400, came_true)
+@pytest.mark.parametrize("came_true", [True, False])
+def test_churn_is_judged_by_its_ceiling(came_true: bool) -> None:
+    foretold = Prediction("time-wait", "ports in TIME-WAIT", 100, None, True)
+    plan = replace(PLAN, prediction=foretold, churn=Churn(1.0), ceiling=Ceiling(100.0, 400, "because"))
+    run = samples.summary({"churn.as_predicted": came_true, "verdict.observed": 390}, "churn")
+    found = prediction.held(plan, run.verdict, run.churn, complete=True)
+    assert (found.at_connections, found.as_predicted) == (400, came_true)
 
 
 def test_the_limits_of_plans_are_limits_of_verdicts() -> None:

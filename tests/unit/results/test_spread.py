@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen.model import Ceiling
 from loadgen.results import spread
+from loadgen.results.schema import files
+from loadgen.results.schema.run import RunSummary
 from loadgen.results.spread import Spread
+from tests import samples
 
 values = st.lists(st.floats(0, 1e9), min_size=1, max_size=20)
 
@@ -53,47 +57,40 @@ def test_what_is_noise(one: tuple[float, ...], two: tuple[float, ...], noise: bo
     assert Spread.of(one).is_noise(Spread.of(two)) is noise
 
 
-RUN: dict[str, Any] = {
-    "rate_per_s": {"established_mean": 10.0},
-    "outcomes": {"established": 5, "failed": 1},
-    "kernel": {"delta": {}, "peak": {}},
-    "latency_us": {"connect": {"p50": 20.0, "p99": 90.0}},
-}
+HELD: Final = samples.summary()
+CEILING: Final = Ceiling(per_s=100.0, established=None, because="ports")
 
 
-def churn(**changes: Any) -> dict[str, Any]:
-    ceiling = {"per_s": 100.0, "established": None, "because": "ports"}
-    return {**RUN, "churn": {"sustained_per_s": 99.0, "ceiling": ceiling, "as_predicted": True, **changes}}
+def churn(**changes: Any) -> RunSummary:
+    """A run that churned, with these values of its churn."""
+    paths = {f"churn.{key}": value for key, value in changes.items()}
+    return samples.summary({"churn.ceiling": files.plain(CEILING), **paths}, "churn")
 
 
 def test_the_figures_of_runs_that_held_and_of_runs_that_churned() -> None:
-    found = spread.figures([RUN, {**RUN, "churn": None}])
+    run = samples.summary({"rate_per_s.established_mean": 10.0, "kernel.delta": {}, "kernel.peak": {}})
+    found = spread.figures([run, run])
     assert found["rate_per_s"] == Spread(10.0, 10.0, 10.0, 2)
     assert (found["recycled"].median, found["time_wait_peak"].median) == (0.0, 0.0)
-    kernel = {"delta": {"TcpExt.TWRecycled": 7}, "peak": {"sockstat.tcp_tw": 9}}
-    found = spread.figures([churn() | {"kernel": kernel}])
+    kernel = {"kernel.delta": {"TcpExt.TWRecycled": 7}, "kernel.peak": {"sockstat.tcp_tw": 9}}
+    found = spread.figures([samples.summary({**kernel, "churn.sustained_per_s": 99.0}, "churn")])
     assert [found[name].median for name in ("rate_per_s", "recycled", "time_wait_peak")] == [99.0, 7.0, 9.0]
 
 
-@pytest.mark.parametrize("value", [None, True, "5", float("nan"), float("inf")])
-def test_what_is_no_number_does_not_count(value: object) -> None:
-    assert spread.number(value) is None
-    assert "rate_per_s" not in spread.figures([churn(sustained_per_s=value)])
-    assert spread.figures([churn(sustained_per_s=value), churn()])["rate_per_s"].runs == 1
-
-
-def test_summaries_of_strangers_have_no_figures() -> None:
-    assert spread.figures([{}, {"churn": 5}, {"kernel": []}]) == {}
+def test_a_figure_that_nothing_was_measured_of_is_left_out() -> None:
+    nothing = samples.summary({"latency_us.connect.count": 0})
+    assert "connect_p50_us" not in spread.figures([nothing])
+    assert spread.figures([nothing, HELD])["connect_p50_us"].runs == 1
 
 
 def test_a_prediction_without_a_limit_keeps_its_reason() -> None:
-    assert spread.predicted([RUN]) is None
-    assert spread.predicted([RUN, churn()]) == {"per_s": 100.0, "established": None, "because": "ports"}
+    assert spread.predicted([HELD]) is None
+    assert spread.predicted([HELD, churn()]) == CEILING
 
 
 @pytest.mark.parametrize(
-    ("said", "most"),
+    ("judged", "most"),
     [([], None), ([None], None), ([True], True), ([True, False], False), ([True, True, False], True), ([False], False)],
 )
-def test_most_runs_decide_whether_it_was_as_predicted(said: list[bool | None], most: bool | None) -> None:
-    assert spread.as_predicted([RUN, *(churn(as_predicted=one) for one in said)]) is most
+def test_most_runs_decide_whether_it_was_as_predicted(judged: list[bool | None], most: bool | None) -> None:
+    assert spread.as_predicted([HELD, *(churn(as_predicted=one) for one in judged)]) is most

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.results.listing import RunKind, ListedRun
+from loadgen.results.listing import ListedRun, RunKind
 from loadgen.views.text import listing
 
 RESULTS = Path("results")
@@ -56,7 +56,9 @@ def test_what_is_no_plain_run_says_so(kind: RunKind, said: str) -> None:
 
 
 def test_the_reason_stands_instead_of_the_headline() -> None:
-    one = ListedRun(RUN.path, RUN.name, None, RUN.started_at, RunKind.BROKEN, problem="summary.json: not JSON\n\x1b[31m")
+    one = ListedRun(
+        RUN.path, RUN.name, None, RUN.started_at, RunKind.BROKEN, problem="summary.json: not JSON\n\x1b[31m"
+    )
     assert plain(one)[1:] == ["                  summary.json: not JSON \\x1b[31m"]
     assert [tone for tone, _ in listing.lines([one], RESULTS, 80)] == ["verdict", "bad"]
 
