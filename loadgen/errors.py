@@ -14,7 +14,14 @@ A refused connection, a port in use, a timeout: these are not exceptions. Counti
 `loadgen.outcomes`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from typing import Final
+
+#: Mistakes of a scenario that are shown in full; further ones are counted.
+MISTAKES_MAX: Final = 20
 
 
 class ExitCode(IntEnum):
@@ -42,16 +49,35 @@ class UsageError(LoadgenError):
 
 
 class ScenarioError(UsageError):
-    """A scenario is invalid.
+    """A scenario is invalid, in one place or in several.
 
     The message begins with `file`, `line` and `column` (both from 1; 0 without a place), so that an editor can jump
-    there.
+    there; `others` are the mistakes after the first. The text has a line for each, at most MISTAKES_MAX.
     """
 
-    def __init__(self, message: str, *, file: str = "", line: int = 0, column: int = 0) -> None:
+    def __init__(
+        self, message: str, *, file: str = "", line: int = 0, column: int = 0, others: Sequence[ScenarioError] = ()
+    ) -> None:
         place = f"{file or 'scenario'}:{line}:{column}: " if line else f"{file}: " if file else ""
-        super().__init__(place + message)
+        lines = [place + message, *(str(other) for other in others)]
+        hidden = len(lines) - MISTAKES_MAX
+        more = [f"and {hidden:,} more mistake{'s' if hidden > 1 else ''}"] if hidden > 0 else []
+        super().__init__("\n".join(lines[:MISTAKES_MAX] + more))
         self.message, self.file, self.line, self.column = message, file, line, column
+        self.others = tuple(others)
+
+    @classmethod
+    def of(cls, mistakes: Iterable[ScenarioError]) -> ScenarioError:
+        """Return one error for one or more, in their order, each once."""
+        first, *others = dict.fromkeys((error.message, error.file, error.line, error.column) for error in mistakes)
+        made = [cls(message, file=file, line=line, column=column) for message, file, line, column in others]
+        message, file, line, column = first
+        return cls(message, file=file, line=line, column=column, others=made)
+
+    @property
+    def mistakes(self) -> tuple[ScenarioError, ...]:
+        """Each mistake as an error of its own, this one first."""
+        return (type(self)(self.message, file=self.file, line=self.line, column=self.column), *self.others)
 
 
 class HostError(LoadgenError):

@@ -106,7 +106,7 @@ def behaviour_of(flags: Mapping[str, object]) -> SinkBehaviour:
     """
     from pydantic import ValidationError
 
-    from loadgen.scenario.messages import first_problem
+    from loadgen.scenario.messages import first_mistake
     from loadgen.scenario.sinks import SinkSpec
 
     if not flags:
@@ -114,7 +114,7 @@ def behaviour_of(flags: Mapping[str, object]) -> SinkBehaviour:
     try:
         return SinkSpec.model_validate(flags).behaviour
     except ValidationError as error:
-        key, message = first_problem(error, ("targets", "sink"))
+        key, message = first_mistake(error, ("targets", "sink"))
         raise UsageError(f"--{key.replace('_', '-')}: {message}") from None
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -34,6 +34,10 @@ VETH_NETWORKS: Final = ("198.18.0.0/15", "2001:2::/48", "fd00::/8")
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}"
 
 
+#: The mistakes that a check of several keys finds, each made by `wrong_at`.
+Mistakes: TypeAlias = Iterable[PydanticCustomError]
+
+
 def within(low: str, high: str) -> Callable[[float], float]:
     """A check that a duration lies between two others, both included."""
 
@@ -48,8 +52,15 @@ def within(low: str, high: str) -> Callable[[float], float]:
 def wrong_at(
     path: tuple[str | int, ...], message: str, kind: Literal["wrong_value", "wrong_key"] = "wrong_value"
 ) -> PydanticCustomError:
-    """What a check of several keys raises, to point at one of them; `path` starts at the model."""
+    """Return the error of a check of several keys that points at one of them; `path` starts at the model."""
     return PydanticCustomError(kind, "{message}", {"message": message, "path": path})
+
+
+def refuse(mistakes: Mistakes) -> None:
+    """Raise all mistakes that `wrong_at` made as one error; return if there are none."""
+    contexts = [(mistake.context or {}) | {"kind": mistake.type} for mistake in mistakes]
+    if contexts:
+        raise PydanticCustomError("wrong_values", "{message}", {**contexts[0], "mistakes": contexts})
 
 
 def items(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:

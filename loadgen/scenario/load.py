@@ -1,14 +1,14 @@
 """Scenario text -> Scenario, and the cells of its matrix.
 
-`loadgen.scenario.yaml_document` reads the text and remembers where everything stands. Whatever is wrong becomes one
-ScenarioError: the first problem in the order of the file, with its line, its column and what to write
-instead.
+`loadgen.scenario.yaml_document` reads the text and remembers where everything stands. All mistakes become one
+ScenarioError, in the order of the file, each with its line, its column and what to write instead. Two kinds of check
+come after the others, because they need them: those of several keys together, and those of the cells of a matrix.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,46 +69,59 @@ def parse_cells(
     """
     document = yaml_document.read(text, file)
     whole = validated(document, overrides)
+    mistakes = list(_mistakes_of_matrix(document, whole))
+    if mistakes:
+        raise ScenarioError.of(mistakes)
     matrix = document.data.get("matrix", {})
-    _check_matrix(document, whole)
     choices = [[(key, index) for index in range(len(values))] for key, values in matrix.items()]
+    combinations = list(itertools.product(*choices)) if choices or whole.repeat > 1 else []
     cells = []
-    for choice in itertools.product(*choices) if choices or whole.repeat > 1 else ():
-        changed = document.copy()
-        for key, index in choice:
-            place, key_place = document.place(("matrix", key, index)), document.key_place(("matrix", key))
-            changed.put(key, matrix[key][index], place, key_place)
-        scenario = validated(changed, ())
-        plain = tuple(one for one in scenario.expect if not about_cells(one))
-        settings = {key: matrix[key][index] for key, index in choice}
-        cells.append(Cell(settings, scenario.model_copy(update={"matrix": {}, "expect": plain, "repeat": 1})))
-    _check_expectations(document, whole, len(cells))
+    for choice in combinations:
+        try:
+            cells.append(_cell(document, choice))
+        except ScenarioError as error:
+            mistakes += error.mistakes
+    mistakes += _mistakes_of_expectations(document, whole, len(combinations))
+    if mistakes:
+        raise ScenarioError.of(sorted(mistakes, key=lambda mistake: (mistake.file, mistake.line, mistake.column)))
     return whole, tuple(cells)
 
 
-def _check_matrix(document: Document, whole: Scenario) -> None:
-    """What concerns a matrix as a whole. Raises: ScenarioError."""
+def _cell(document: Document, choice: Sequence[tuple[str, int]]) -> Cell:
+    """Return the cell with these keys of the matrix, each at this index of its list. Raises: ScenarioError."""
+    matrix, changed = document.data["matrix"] if choice else {}, document.copy()
+    for key, index in choice:
+        place, key_place = document.place(("matrix", key, index)), document.key_place(("matrix", key))
+        changed.put(key, matrix[key][index], place, key_place)
+    scenario = validated(changed, ())
+    plain = tuple(expectation for expectation in scenario.expect if not about_cells(expectation))
+    settings = {key: matrix[key][index] for key, index in choice}
+    return Cell(settings, scenario.model_copy(update={"matrix": {}, "expect": plain, "repeat": 1}))
+
+
+def _mistakes_of_matrix(document: Document, whole: Scenario) -> Iterator[ScenarioError]:
+    """Yield the mistakes of a matrix as a whole, before any cell is made."""
     several = "matrix" if whole.matrix else "repeat" if whole.repeat > 1 else None
     if several and whole.lab is None:
         message = f"{several}: every run has a namespace of its own; add lab: {{}}"
-        raise document.key_place((several,)).error(message)
+        yield document.key_place((several,)).error(message)
     if several and whole.lab and whole.lab.fallback is not Fallback.NONE:
         message = f"lab.fallback: {several} is not for the host itself, where one run disturbs the next; write none"
-        raise document.place(("lab", "fallback")).error(message)
+        yield document.place(("lab", "fallback")).error(message)
     paths = {key: yaml_document.split_key(key) for key in whole.matrix}
     for outer, inner in itertools.permutations(paths, 2):
         if paths[inner][: len(paths[outer])] == paths[outer]:
             message = f"matrix: {shown(inner)} would be replaced together with {shown(outer)}; delete one of the two"
-            raise document.key_place(("matrix", inner)).error(message)
+            yield document.key_place(("matrix", inner)).error(message)
 
 
-def _check_expectations(document: Document, whole: Scenario, cells: int) -> None:
-    """That each cell that is expected something of will be there. Raises: ScenarioError."""
+def _mistakes_of_expectations(document: Document, whole: Scenario, cells: int) -> Iterator[ScenarioError]:
+    """Yield a mistake for each expectation about a cell that will not be there."""
     for index, expectation in enumerate(whole.expect):
         number = [*expectation.path.split("."), ""][1]
         if about_cells(expectation) and not (number.isdecimal() and int(number) < cells):
             valid = f"cells.0 to cells.{cells - 1}" if cells else "no cells, because there is no matrix"
-            raise document.place(("expect", index)).error(f"expect.{index}: there are {valid}; change the path")
+            yield document.place(("expect", index)).error(f"expect.{index}: there are {valid}; change the path")
 
 
 def about_cells(expectation: Expectation) -> bool:

@@ -1,10 +1,10 @@
-"""What pydantic finds wrong -> what a person reads: where it stands, and what to write instead."""
+"""Messages for the mistakes that pydantic finds: each with its place in the file, and what to write instead."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from loadgen.errors import ScenarioError
 from loadgen.scenario import units, yaml_document
 from loadgen.scenario.fields import Model
-from loadgen.scenario.nearest import nearest
+from loadgen.scenario.nearest import closest, nearest
 from loadgen.scenario.scenario import Scenario
 from loadgen.scenario.sections import Arrival, ChurnSpec, HeartbeatSpec, Lab, ProbeSpec, Sources, StageSpec, TargetSpec
 from loadgen.scenario.sinks import SinkSpec
@@ -41,38 +41,67 @@ MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
 
 
 def validated(document: Document, overrides: Sequence[str]) -> Scenario:
-    """The scenario in a document, after KEY=VALUE overrides. Raises: ScenarioError for the first problem."""
+    """Return the scenario in a document, after KEY=VALUE overrides. Raises: ScenarioError for all of its mistakes."""
+    mistakes: list[ScenarioError] = []
     for setting in overrides:
-        document.override(setting)
+        try:
+            document.override(setting)
+        except ScenarioError as error:
+            mistakes.append(error)
     try:
-        return Scenario.model_validate(document.data)
+        scenario = Scenario.model_validate(document.data)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-    # A key that is missing comes last: it is often there, under a name with a slip in it.
-    missing = [detail["type"] == "missing" for detail in details]
-    problems = [_problem(document, detail) for detail in details]
-    order = [(late, problem.line, problem.column) for late, problem in zip(missing, problems, strict=True)]
-    raise problems[order.index(min(order))]
+        mistakes += _mistakes(document, error, complete=not mistakes)
+    else:
+        if not mistakes:
+            return scenario
+    raise ScenarioError.of(mistakes)
 
 
-def first_problem(error: ValidationError, above: tuple[str, ...]) -> tuple[str, str]:
-    """The key and the words of the first problem in a part of a scenario, one that would stand below `above`."""
-    detail = error.errors(include_url=False)[0]
+def first_mistake(error: ValidationError, above: tuple[str, ...]) -> tuple[str, str]:
+    """Return key and message of the first mistake in a part of a scenario, one that would stand below `above`."""
+    path, _, message = next(_parts(error.errors(include_url=False)[0], above))
+    return str(path[-1]), message
+
+
+def _mistakes(document: Document, error: ValidationError, *, complete: bool) -> list[ScenarioError]:
+    """Return the mistakes in the order of the file; those that lack a key come last.
+
+    complete: False where an override could not be applied, so that a key that is missing may be one that was given.
+    """
+    details = error.errors(include_url=False)
+    meant = {_key_meant(detail) for detail in details}
+    mistakes = []
+    for detail in details:
+        missing = detail["type"] == "missing"
+        if missing and (not complete or tuple(detail["loc"]) in meant):  # it is there, under a name with a slip in it
+            continue
+        for path, kind, message in _parts(detail):
+            place = document.key_place(path) if kind in ("extra_forbidden", "wrong_key") else document.place(path)
+            name = ".".join(str(step) for step in (path[:-1] if kind in ("extra_forbidden", "missing") else path))
+            text = f"{yaml_document.printable(name)}: {message}" if name else message
+            mistakes.append((missing, place, place.error(text)))
+    return [mistake for _, _, mistake in sorted(mistakes, key=lambda row: row[:2])]
+
+
+def _key_meant(detail: ErrorDetails) -> tuple[str | int, ...] | None:
+    """Return the path of the key that an unknown one was probably meant to be."""
+    if detail["type"] != "extra_forbidden":
+        return None
+    *above, key = detail["loc"]
+    close = closest(key, list(fields_of(above)))
+    return (*above, close) if close else None
+
+
+def _parts(detail: ErrorDetails, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """Yield path, kind and message of each mistake in what pydantic reports as one; see `fields.refuse`."""
     context = detail.get("ctx", {})
-    path = (*above, *detail["loc"], *context.get("path", ()))
-    return str(path[-1]), _message(detail, path, context)
-
-
-def _problem(document: Document, detail: ErrorDetails) -> ScenarioError:
-    context = detail.get("ctx", {})
-    path = (*detail["loc"], *context.get("path", ()))
-    unknown = detail["type"] == "extra_forbidden"
-    at_key = unknown or detail["type"] == "wrong_key"
-    place = document.key_place(path) if at_key else document.place(path)
-    parent = unknown or detail["type"] == "missing"
-    words = ".".join(str(step) for step in (path[:-1] if parent else path))
-    message = _message(detail, path, context)
-    return place.error(f"{yaml_document.printable(words)}: {message}" if words else message)
+    path = (*above, *detail["loc"])
+    for mistake in context.get("mistakes", ()):
+        yield (*path, *mistake["path"]), mistake["kind"], mistake["message"]
+    if "mistakes" not in context:
+        path = (*path, *context.get("path", ()))
+        yield path, detail["type"], _message(detail, path, context)
 
 
 def _message(detail: ErrorDetails, path: tuple[str | int, ...], context: Mapping[str, Any]) -> str:

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 _LENGTH_MAX = 64
 
 
+def closest(word: object, valid: Sequence[str]) -> str | None:
+    """Return the valid word that resembles an unknown one; None if none does."""
+    if not isinstance(word, str) or len(word) > _LENGTH_MAX:
+        return None
+    return next(iter(difflib.get_close_matches(word, valid, 1)), None)
+
+
 def nearest(word: object, valid: Sequence[str]) -> str:
     """Return the remedy for an unknown word: the valid word that resembles it, or all of them."""
-    close = difflib.get_close_matches(word, valid, 1) if isinstance(word, str) and len(word) <= _LENGTH_MAX else []
-    return f'did you mean "{close[0]}"?' if close else f"write one of {', '.join(valid) or 'none'}"
+    close = closest(word, valid)
+    return f'did you mean "{close}"?' if close else f"write one of {', '.join(valid) or 'none'}"

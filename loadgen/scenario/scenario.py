@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -50,10 +51,12 @@ from loadgen.scenario.fields import (
     TARGETS_MAX,
     VETH_NETWORKS,
     Duration,
+    Mistakes,
     Model,
     at_most,
     items,
     name_text,
+    refuse,
     within,
     wrong_at,
 )
@@ -69,6 +72,23 @@ _NOT_VETH: Final = f"a veth lab takes addresses of {', '.join(VETH_NETWORKS)}; w
 
 def _within(block: Block, networks: Sequence[str]) -> bool:
     return any(block.within(ipaddress.ip_network(network)) for network in networks)
+
+
+def _mistakes_of_matrix(matrix: Mapping[str, object]) -> Mistakes:
+    """Each key has a list of different values, and there are not too many combinations."""
+    lists = []
+    for key, values in matrix.items():
+        if key.partition(".")[0] in ("matrix", "repeat"):
+            yield wrong_at((key,), "a matrix cannot change itself; name another key", "wrong_key")
+        if not isinstance(values, list) or not values:
+            yield wrong_at((key,), "write a list of values to try, for example [1, 2]")
+            continue
+        lists.append(values)
+        for index, value in enumerate(values):
+            if any(json.dumps(value) == json.dumps(other) for other in values[:index]):
+                yield wrong_at((key, index), f"{shown(value)} is in this list already; delete one of the two")
+    if (count := math.prod(map(len, lists))) > CELLS_MAX:
+        yield wrong_at((), f"these are {count:,} combinations; write at most {CELLS_MAX}")
 
 
 class Scenario(Model):
@@ -171,146 +191,147 @@ class Scenario(Model):
     @field_validator("matrix", mode="before")
     @classmethod
     def _lists_of_values(cls, value: object) -> object:
-        for key, values in value.items() if isinstance(value, dict) else ():
-            if key.partition(".")[0] in ("matrix", "repeat"):
-                raise wrong_at((key,), "a matrix cannot change itself; name another key", "wrong_key")
-            if not isinstance(values, list) or not values:
-                raise wrong_at((key,), "write a list of values to try, for example [1, 2]")
-            for index, one in enumerate(values):
-                if any(json.dumps(one) == json.dumps(other) for other in values[:index]):
-                    raise wrong_at((key, index), f"{shown(one)} is in this list already; delete one of the two")
-        if isinstance(value, dict) and math.prod(map(len, value.values())) > CELLS_MAX:
-            count = math.prod(map(len, value.values()))
-            raise wrong_at((), f"these are {count:,} combinations; write at most {CELLS_MAX}")
+        if isinstance(value, dict):
+            refuse(_mistakes_of_matrix(value))
         return value
 
     @model_validator(mode="after")
-    def _ends_can_meet(self) -> Scenario:
+    def _keys_agree(self) -> Scenario:
+        refuse(
+            itertools.chain(
+                self._mistakes_of_targets(),
+                self._mistakes_of_probes(),
+                self._mistakes_of_datagrams(),
+                self._mistakes_of_engine(),
+                self._mistakes_of_churn() if self.churn else self._mistakes_of_hold(),
+                self._mistakes_of_cable(),
+                self._mistakes_of_fallback(),
+            )
+        )
+        return self
+
+    def _mistakes_of_targets(self) -> Mistakes:
+        """Each port of each target once, not too many of them, and of a family that a source has."""
         seen: dict[tuple[str, int], int] = {}
         versions = {block.version for block in self.sources.blocks}
         for index, target in enumerate(self.targets):
-            place, there = ("targets", index, "address"), target.destination
-            host, version = there.name or there.address, 6 if ":" in there.address else 4
-            for port in range(there.ports.low, there.ports.high + 1):
+            place, destination = ("targets", index, "address"), target.destination
+            host, version = destination.name or destination.address, 6 if ":" in destination.address else 4
+            for port in range(destination.ports.low, destination.ports.high + 1):
                 if (first := seen.setdefault((host, port), index)) != index:
-                    one = replace(there, ports=PortRange(port, port))
-                    raise wrong_at(place, f"{one} is targets.{first} already; delete one of the two")
+                    end = replace(destination, ports=PortRange(port, port))
+                    yield wrong_at(place, f"{end} is targets.{first} already; delete one of the two")
+                    break
                 if len(seen) > TARGETS_MAX:
-                    raise wrong_at(place, f"these are too many ports; write at most {TARGETS_MAX:,} in all targets")
-            if there.address and not self.sources.interfaces and version not in versions:
-                message = f"no source address is IPv{version}; add one to sources.addresses"
-                raise wrong_at(place, message)
-        self._probes_are_sound()
-        self._datagrams_are_sound()
-        self._engine_is_sound()
-        self._churn_is_sound()
-        self._cable_is_sound()
-        if self.lab and self.lab.fallback is Fallback.HOST:
-            ends = [
-                *self.sources.blocks,
-                *(units.block(address) for _, address in self._literal_targets),
-            ]
-            if self.sources.interfaces or not all(block.within(LOOPBACK) for block in ends):
-                message = "host needs every source and target in 127.0.0.0/8; change them, or write none"
-                raise wrong_at(("lab", "fallback"), message)
-        return self
+                    yield wrong_at(place, f"these are too many ports; write at most {TARGETS_MAX:,} in all targets")
+                    return
+            if destination.address and not self.sources.interfaces and version not in versions:
+                yield wrong_at(place, f"no source address is IPv{version}; add one to sources.addresses")
 
-    def _datagrams_are_sound(self) -> None:
-        """That nothing is asked of UDP which only TCP has."""
+    def _mistakes_of_fallback(self) -> Mistakes:
+        """Where a lab may fall back to the host, every end is a loopback address."""
+        if not self.lab or self.lab.fallback is not Fallback.HOST:
+            return
+        ends = [*self.sources.blocks, *(units.block(address) for _, address in self._literal_targets)]
+        if self.sources.interfaces or not all(block.within(LOOPBACK) for block in ends):
+            message = "host needs every source and target in 127.0.0.0/8; change them, or write none"
+            yield wrong_at(("lab", "fallback"), message)
+
+    def _mistakes_of_datagrams(self) -> Mistakes:
+        """UDP has not everything that TCP has."""
         if self.transport is Transport.TCP:
             return
         row = self.sources.strategy.row
         if row.udp is None:
             *others, last = (strategy.value for strategy, row in TABLE.items() if row.udp)
-            raise wrong_at(("sources", "strategy"), f"{row.udp_refusal}; write {', '.join(others)} or {last}")
+            yield wrong_at(("sources", "strategy"), f"{row.udp_refusal}; write {', '.join(others)} or {last}")
         if self.tls:
-            raise wrong_at(("tls",), "TLS goes over TCP; leave tls out, or write transport: tcp", "wrong_key")
+            yield wrong_at(("tls",), "TLS goes over TCP; leave tls out, or write transport: tcp", "wrong_key")
         if self.close is not CloseMode.FIN:
-            raise wrong_at(("close",), "UDP has no way to close but one; leave close out", "wrong_key")
+            yield wrong_at(("close",), "UDP has no way to close but one; leave close out", "wrong_key")
         if self.probes:
-            raise wrong_at(("probes",), "probes make connections of TCP; leave them out", "wrong_key")
+            yield wrong_at(("probes",), "probes make connections of TCP; leave them out", "wrong_key")
         if self.traffic and protocols.own_connector(self.traffic.protocol):
-            raise wrong_at(("protocol",), f"{self.traffic.protocol} goes over TCP; leave transport out")
+            yield wrong_at(("protocol",), f"{self.traffic.protocol} goes over TCP; leave transport out")
         size = self.traffic.options.get("size", 0) if self.traffic.protocol == "echo" else 0
         if size > DATAGRAM_BYTES_MAX:
-            raise wrong_at(("protocol", "size"), f"a datagram has room for {DATAGRAM_BYTES_MAX:,} bytes; write less")
+            yield wrong_at(("protocol", "size"), f"a datagram has room for {DATAGRAM_BYTES_MAX:,} bytes; write less")
         for index, spec in enumerate(self.targets):
             for key in ("backlog", "accept", "accept_after_s"):
                 if key in spec.model_fields_set:
                     where = ("targets", index, key.removesuffix("_s"))
-                    raise wrong_at(where, "UDP accepts nothing; leave it out", "wrong_key")
-            behaviour = spec.targets(("::1",))[0].behaviour  # the same at whatever address
+                    yield wrong_at(where, "UDP accepts nothing; leave it out", "wrong_key")
+            behaviour = spec.targets(("::1",))[0].behaviour  # the same at any address
             plain = replace(behaviour, speaks=Speaks.ECHO, drop=0.0) == SinkBehaviour()
             if not plain or behaviour.speaks is Speaks.HTTP:
                 message = "a sink of UDP sends back what it gets, or nothing, or drops a share; leave the rest out"
-                raise wrong_at(("targets", index), message)
+                yield wrong_at(("targets", index), message)
 
-    def _engine_is_sound(self) -> None:
+    def _mistakes_of_engine(self) -> Mistakes:
+        """io_uring holds connections, and does nothing else with them."""
         if self.engine is Engine.EPOLL:
             return
-        for key, said in (
-            ("churn", self.churn is not None),
-            ("heartbeat", self.heartbeat is not None),
-            ("protocol", bool(self.protocol)),
-            ("tls", self.tls is not None),
-            ("transport", self.transport is not Transport.TCP),
-        ):
-            if said:
-                message = f"engine io_uring holds connections that carry nothing; leave {key} out, or write epoll"
-                raise wrong_at(("engine",), message)
+        written = {
+            "churn": self.churn is not None,
+            "heartbeat": self.heartbeat is not None,
+            "protocol": bool(self.protocol),
+            "tls": self.tls is not None,
+            "transport": self.transport is not Transport.TCP,
+        }
+        if keys := " and ".join(key for key, is_written in written.items() if is_written):
+            message = f"engine io_uring holds connections that carry nothing; leave {keys} out, or write epoll"
+            yield wrong_at(("engine",), message)
 
-    def _churn_is_sound(self) -> None:
-        if self.churn is None:
-            if self.connections is None:
-                message = "connections is missing; add connections: 100000, or churn: {duration: 10s}"
-                raise wrong_at(("connections",), message)
-            if self.close is CloseMode.TARGET and not all(target.sink for target in self.targets):
-                message = "only a sink of ours closes held connections when told to; write sink: true at every target"
-                raise wrong_at(("close",), message)
-            return
-        for key, said, instead in (
+    def _mistakes_of_hold(self) -> Mistakes:
+        """Connections that are held have a number, and a side that can close them."""
+        if self.connections is None:
+            message = "connections is missing; add connections: 100000, or churn: {duration: 10s}"
+            yield wrong_at(("connections",), message)
+        if self.close is CloseMode.TARGET and not all(target.sink for target in self.targets):
+            message = "only a sink of ours closes held connections when told to; write sink: true at every target"
+            yield wrong_at(("close",), message)
+
+    def _mistakes_of_churn(self) -> Mistakes:
+        """Connections in churn are not held."""
+        assert self.churn
+        for key, is_written, instead in (
             ("connections", self.connections is not None, "churn.concurrency says how many are open at a time"),
             ("hold", "hold_s" in self.model_fields_set, "churn.duration says how long it goes on"),
             ("heartbeat", self.heartbeat is not None, "protocol has each of them send something"),
         ):
-            if said:
-                raise wrong_at((key,), f"{key} is for connections that are held; {instead}", "wrong_key")
+            if is_written:
+                yield wrong_at((key,), f"{key} is for connections that are held; {instead}", "wrong_key")
         if self.churn.exchanges > 1 and not self.protocol:
             message = "tcp has no exchanges; add protocol: echo, or another, or leave exchanges out"
-            raise wrong_at(("churn", "exchanges"), message, "wrong_key")
+            yield wrong_at(("churn", "exchanges"), message, "wrong_key")
         for index, probe in enumerate(self.probes):
             if probe.when is ProbeWhen.HOLD:
-                raise wrong_at(("probes", index, "when"), "churn holds nothing; write after")
+                yield wrong_at(("probes", index, "when"), "churn holds nothing; write after")
         if self.arrival:
             count = due_within(self.arrival.stages, self.churn.duration_s)
             if not 1 <= count <= CONNECTIONS_MAX:
                 message = f"{count:,} connections are due in that time; write a duration for 1 to {CONNECTIONS_MAX:,}"
-                raise wrong_at(("churn", "duration"), message)
+                yield wrong_at(("churn", "duration"), message)
 
-    def _cable_is_sound(self) -> None:
-        """That both ends of a veth lab have addresses of their own, and nothing is expected of anybody else."""
+    def _mistakes_of_cable(self) -> Mistakes:
+        """Both ends of a veth lab have addresses of their own, and sinks of loadgen listen at the other."""
         if self.lab is None or not self.has_cable:
             return
         if self.sources.interfaces:
             message = "a veth lab has no interface that you know; write addresses of 198.18.0.0/15"
-            raise wrong_at(("sources", "addresses"), message)
-        for block in self.sources.blocks:
-            if not _within(block, VETH_NETWORKS):
-                raise wrong_at(("sources", "addresses"), _NOT_VETH)
+            yield wrong_at(("sources", "addresses"), message)
+        if not all(_within(block, VETH_NETWORKS) for block in self.sources.blocks):
+            yield wrong_at(("sources", "addresses"), _NOT_VETH)
         for index, address in self._literal_targets:
-            if not _within(units.block(address), VETH_NETWORKS):
-                raise wrong_at(("targets", index, "address"), _NOT_VETH)
+            if reason := self.misfit(address):
+                yield wrong_at(("targets", index, "address"), reason)
         for index, target in enumerate(self.targets):
             if not target.sink:
-                message = "nobody else lives at the other end of a veth lab; write sink: true"
-                raise wrong_at(("targets", index), message)
-        for index, address in self._literal_targets:
-            if self.misfit(address):
-                raise wrong_at(("targets", index, "address"), self.misfit(address))
-        for key, said in (("fallback", self.lab.fallback is not Fallback.NONE), ("probes", bool(self.probes))):
-            if said:
-                where = ("lab", key) if key == "fallback" else (key,)
-                raise wrong_at(where, f"{key} goes with topology loopback only; leave it out", "wrong_key")
+                yield wrong_at(("targets", index), "nothing else listens in a veth lab; write sink: true")
+        if self.lab.fallback is not Fallback.NONE:
+            yield wrong_at(("lab", "fallback"), "fallback goes with topology loopback only; leave it out", "wrong_key")
+        if self.probes:
+            yield wrong_at(("probes",), "probes goes with topology loopback only; leave it out", "wrong_key")
 
     @property
     def has_cable(self) -> bool:
@@ -386,20 +407,21 @@ class Scenario(Model):
         """Whether `expect` names a failure, so that running into a wall is what the scenario is for."""
         return any(expectation.names_a_failure for expectation in self.expect)
 
-    def _probes_are_sound(self) -> None:
+    def _mistakes_of_probes(self) -> Mistakes:
+        """Probes run in labs, under names of their own, with both ends of one family."""
         if self.probes and (self.lab is None or self.lab.fallback is Fallback.HOST):
-            message = "probes are for labs, where they are in nobody's way; add lab: {}, without fallback: host"
-            raise wrong_at(("probes",), message, "wrong_key")
+            message = "probes are for labs, where they disturb no other process; add lab: {}, without fallback: host"
+            yield wrong_at(("probes",), message, "wrong_key")
         seen: dict[str, int] = {}
         for index, probe in enumerate(self.probes):
             if (first := seen.setdefault(probe.name, index)) != index:
-                raise wrong_at(("probes", index, "name"), f"probes.{first} has that name already; choose another")
+                yield wrong_at(("probes", index, "name"), f"probes.{first} has that name already; choose another")
             first_address = self.targets[0].destination.address
             target = str(probe.target or self.targets[0].destination)
             address = probe.target.address if probe.target else first_address
             if probe.source and address and (":" in probe.source) != (":" in address):
                 message = f"{probe.source} and the target {target} are not of one family; change one"
-                raise wrong_at(("probes", index, "source"), message)
+                yield wrong_at(("probes", index, "source"), message)
 
     def probe(self, spec: ProbeSpec, port_range: PortRange) -> Probe:
         """A probe with its defaults filled in: the first target, the whole of ip_local_port_range.

@@ -6,7 +6,7 @@ Names in YAML are the words of the field (`hold: 30s`), names in Python carry th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Final, cast
@@ -32,6 +32,7 @@ from loadgen.scenario.fields import (
     WEIGHT_MAX,
     Addresses,
     Duration,
+    Mistakes,
     Model,
     Ports,
     Rate,
@@ -40,6 +41,7 @@ from loadgen.scenario.fields import (
     destination_text,
     endpoint_text,
     items,
+    refuse,
     within,
     wrong_at,
 )
@@ -75,13 +77,18 @@ class Lab(Model):
     @field_validator("sysctls", mode="before")
     @classmethod
     def _only_namespaced(cls, value: object) -> object:
-        for key, setting in value.items() if isinstance(value, dict) else ():
-            if not re.fullmatch(_SYSCTL, key):
-                message = "only settings of a network namespace can be set; write net.ipv4.NAME or the like"
-                raise wrong_at((key,), message, "wrong_key")
-            if isinstance(setting, bool) or not isinstance(setting, (str, int)) or "\n" in str(setting):
-                raise wrong_at((key,), 'write a number or one line of text, for example "1024 65535"')
+        if isinstance(value, dict):
+            refuse(_mistakes_of_sysctls(value))
         return value
+
+
+def _mistakes_of_sysctls(sysctls: Mapping[str, object]) -> Mistakes:
+    for key, setting in sysctls.items():
+        if not re.fullmatch(_SYSCTL, key):
+            message = "only settings of a network namespace can be set; write net.ipv4.NAME or the like"
+            yield wrong_at((key,), message, "wrong_key")
+        elif isinstance(setting, bool) or not isinstance(setting, (str, int)) or "\n" in str(setting):
+            yield wrong_at((key,), 'write a number or one line of text, for example "1024 65535"')
 
 
 _PROBE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -131,14 +138,17 @@ class Sources(Model):
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Sources:
+        refuse(self._mistakes())
+        return self
+
+    def _mistakes(self) -> Mistakes:
         try:
             check_count(sum(block.count for block in self.blocks))
         except ValueError as error:
-            raise wrong_at(("addresses",), str(error)) from None
+            yield wrong_at(("addresses",), str(error))
         if self.freebind and not self.strategy.row.binds_address:
             message = f"freebind is for strategies that bind an address, and {self.strategy} does not; leave it out"
-            raise wrong_at(("freebind",), message, "wrong_key")
-        return self
+            yield wrong_at(("freebind",), message, "wrong_key")
 
 
 class TargetSpec(Model):
@@ -194,20 +204,23 @@ class TargetSpec(Model):
 
     @model_validator(mode="after")
     def _only_of_a_sink(self) -> TargetSpec:
-        for key, said in (
+        refuse(self._mistakes())
+        return self
+
+    def _mistakes(self) -> Mistakes:
+        for key, is_written in (
             ("backlog", self.backlog is not None),
             ("accept", not self.accept),
             ("accept_after", bool(self.accept_after_s)),
         ):
-            if said and not self.sink:
-                raise wrong_at((key,), f"{key} is about a sink of ours; write sink: true, or leave it out", "wrong_key")
+            if is_written and not self.sink:
+                yield wrong_at((key,), f"{key} is about a sink of ours; write sink: true, or leave it out", "wrong_key")
         if self.accept_after_s and not self.accept:
-            raise wrong_at(("accept_after",), "accept: false never begins; write one of the two", "wrong_key")
+            yield wrong_at(("accept_after",), "accept: false never begins; write one of the two", "wrong_key")
         if self.sink_spec and self.sink_spec.model_fields_set and not self.accept:
-            raise wrong_at(
+            yield wrong_at(
                 ("accept",), "a sink that never accepts has no other behaviour; write sink: true", "wrong_key"
             )
-        return self
 
 
 class ProbeSpec(Model):
@@ -241,25 +254,30 @@ class ProbeSpec(Model):
 
     @model_validator(mode="after")
     def _says_what_it_takes(self) -> ProbeSpec:
-        connects = self.kind is ProbeKind.CONNECT
-        if not connects:
-            if self.ports is None or len(self.ports) > 1:
-                raise wrong_at(("ports",), f"a probe of kind {self.kind} listens on one port; write ports: 9100")
-            for key in ("count", "strategy", "source", "sink"):
-                if key in self.model_fields_set:
-                    raise wrong_at((key,), f"a probe of kind {self.kind} has no {key}; leave it out", "wrong_key")
-        elif self.reuseaddr:
-            raise wrong_at(("reuseaddr",), "reuseaddr is about listeners; leave it out", "wrong_key")
-        elif not self.strategy.row.binds_address and (self.source or self.ports):
-            key = "source" if self.source else "ports"
-            raise wrong_at(
-                (key,), f"strategy {self.strategy} chooses by itself; leave {key} out, or write late", "wrong_key"
-            )
-        elif self.strategy.row.binds_address and self.source is None:
-            raise wrong_at(("strategy",), f"strategy {self.strategy} binds an address; add source: 127.0.0.2")
-        elif self.ports and not self.strategy.row.slices_ports:
-            raise wrong_at(("ports",), f"strategy {self.strategy} cannot keep to ports; leave them out", "wrong_key")
+        refuse(self._mistakes_of_connect() if self.kind is ProbeKind.CONNECT else self._mistakes_of_listen())
         return self
+
+    def _mistakes_of_listen(self) -> Mistakes:
+        if self.ports is None or len(self.ports) > 1:
+            yield wrong_at(("ports",), f"a probe of kind {self.kind} listens on one port; write ports: 9100")
+        for key in ("count", "strategy", "source", "sink"):
+            if key in self.model_fields_set:
+                yield wrong_at((key,), f"a probe of kind {self.kind} has no {key}; leave it out", "wrong_key")
+
+    def _mistakes_of_connect(self) -> Mistakes:
+        row = self.strategy.row
+        if self.reuseaddr:
+            yield wrong_at(("reuseaddr",), "reuseaddr is about listeners; leave it out", "wrong_key")
+        if not row.binds_address:
+            for key, value in (("source", self.source), ("ports", self.ports)):
+                if value:
+                    message = f"strategy {self.strategy} chooses by itself; leave {key} out, or write late"
+                    yield wrong_at((key,), message, "wrong_key")
+            return
+        if self.source is None:
+            yield wrong_at(("strategy",), f"strategy {self.strategy} binds an address; add source: 127.0.0.2")
+        if self.ports and not row.slices_ports:
+            yield wrong_at(("ports",), f"strategy {self.strategy} cannot keep to ports; leave them out", "wrong_key")
 
 
 class StageSpec(Model):
@@ -306,16 +324,19 @@ class Arrival(Model):
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Arrival:
+        refuse(self._mistakes())
+        return self
+
+    def _mistakes(self) -> Mistakes:
         if (self.rate_per_s is None) == (self.written is None):
-            raise wrong_at((), "write either rate (and ramp) or stages")
-        if self.written is not None and self.ramp_s:
-            raise wrong_at(("ramp",), "ramp goes with rate; write a first stage instead")
+            yield wrong_at((), "write either rate (and ramp) or stages")
+        elif self.written is not None and self.ramp_s:
+            yield wrong_at(("ramp",), "ramp goes with rate; write a first stage instead")
         if self.rate_per_s == 0:
-            raise wrong_at(("rate",), "write a rate above 0/s, or nothing ever arrives")
+            yield wrong_at(("rate",), "write a rate above 0/s, or nothing ever arrives")
         if self.written and self.written[-1].rate_end_per_s == 0:
             message = "the last rate must be above 0/s, because it stays until every connection is due"
-            raise wrong_at(("stages", len(self.written) - 1, "to"), message)
-        return self
+            yield wrong_at(("stages", len(self.written) - 1, "to"), message)
 
 
 class HeartbeatSpec(Model):

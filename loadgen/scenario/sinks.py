@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictI
 
 from loadgen.model import SinkBehaviour, Speaks
 from loadgen.scenario import units
-from loadgen.scenario.fields import Duration, Model, Rate, within, wrong_at
+from loadgen.scenario.fields import Duration, Mistakes, Model, Rate, refuse, within, wrong_at
 
 _BODY_MAX: Final = 16 * 1024 * 1024
 #: Answers that have no body (RFC 9110 15.3.5, 15.4.5).
@@ -72,14 +72,18 @@ class SinkSpec(Model):
         )
 
     @property
-    def _said(self) -> list[str]:
+    def _written(self) -> list[str]:
         """The keys that were written, by their names in the file."""
         fields = type(self).model_fields
         return [fields[name].alias or name for name in fields if name in self.model_fields_set]
 
     @model_validator(mode="after")
     def _can_be_meant(self) -> SinkSpec:
-        for key in self._said:
+        refuse(self._mistakes())
+        return self
+
+    def _mistakes(self) -> Mistakes:
+        for key in self._written:
             if self.reset and key != "reset":
                 message = f"reset: true resets every connection at once; leave {key} out"
             elif self.speaks is not Speaks.HTTP and key in _HTTP_ONLY:
@@ -90,10 +94,9 @@ class SinkSpec(Model):
                 message = f"read: 0/s never reads, and so never gets to that; leave {key} out"
             else:
                 continue
-            raise wrong_at((key,), message, "wrong_key")
+            yield wrong_at((key,), message, "wrong_key")
         if self.body and self.status in _WITHOUT_BODY:
-            raise wrong_at(("body",), f"an answer with status {self.status} has no body; leave body out", "wrong_key")
-        return self
+            yield wrong_at(("body",), f"an answer with status {self.status} has no body; leave body out", "wrong_key")
 
 
 def _mapping(value: object) -> object:

@@ -221,6 +221,16 @@ def test_results_that_cannot_be_written_are_said_before_any_load(
     assert "choose a directory you may write to with --out" in message
 
 
+def test_all_mistakes_of_a_scenario_are_shown_at_once(loadgen: Loadgen, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(MINIMAL.replace("connections: 1", "connections: some") + "holt: 1s\nclose: rts\n")
+    done = loadgen("run", path, "--set", "timeout=soon")
+    assert (done.code, done.out) == (2, "")
+    first, *lines = done.err.splitlines()
+    assert first.startswith("loadgen: --set timeout=soon: timeout: write 30s")
+    assert [line.partition(": ")[0] for line in lines] == [f"{path}:4:14", f"{path}:5:1", f"{path}:6:8"]
+
+
 def test_a_results_directory_that_is_a_file(loadgen: Loadgen) -> None:
     (loadgen.home / "file").write_text("")
     done = loadgen("run", loadgen.scenario(), "--out", "file")

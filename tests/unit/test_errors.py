@@ -63,6 +63,16 @@ def test_a_scenario_error_begins_with_its_place(place: dict[str, object], text: 
     assert error.message == "wrong"
 
 
+def test_a_scenario_error_of_several_mistakes_has_a_line_for_each() -> None:
+    first, second = (ScenarioError("wrong", file="s.yaml", line=line, column=1) for line in (3, 7))
+    error = ScenarioError.of([first, second, first])
+    assert str(error) == "s.yaml:3:1: wrong\ns.yaml:7:1: wrong"
+    assert (error.message, error.file, error.line, error.column) == ("wrong", "s.yaml", 3, 1)
+    assert [str(mistake) for mistake in error.mistakes] == [str(first), str(second)]
+    assert str(ScenarioError.of(error.mistakes)) == str(error)
+    assert str(ScenarioError.of([first])) == str(first)
+
+
 def test_a_capacity_error_has_its_numbers_and_its_remedy() -> None:
     error = CapacityError("four-tuples", needed=60_000, available=28_232, remedy="add 2 source addresses")
     assert str(error) == "four-tuples: need 60,000, have 28,232; add 2 source addresses"

@@ -86,7 +86,6 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/results/schema/values.py": "tests/unit/results/schema/test_schema.py",
     "loadgen/scenario/fields.py": "tests/unit/scenario/test_scenario.py",
     "loadgen/scenario/load.py": "tests/unit/scenario/test_scenario.py",
-    "loadgen/scenario/messages.py": "tests/unit/scenario/test_scenario.py",
     "loadgen/scenario/sections.py": "tests/unit/scenario/test_scenario.py",
     "loadgen/sink/sink.py": "tests/lab/test_sink.py",
     "loadgen/sink/udp.py": "tests/lab/test_udp.py",
