@@ -1,4 +1,4 @@
-"""docs/tutorial.md, followed to the letter: its commands in order, in one shell, in a directory and a namespace of their own."""
+"""docs/tutorial.md to the letter: its commands in order, in one shell, in a directory and a namespace of their own."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def set_up_checkout(home: Path) -> None:
         os.utime(home / name, (0, 0))
     (home / ".venv" / ".run").touch()
     for block in re.findall(r"^```yaml\n(.*?)^```", TUTORIAL.read_text(), re.MULTILINE | re.DOTALL):
-        name = re.match(r"# (\S+\.yaml)\n", block)
-        assert name, "the first line of each file is its name"
-        (home / name[1]).write_text(block)
+        title = re.match(r"# (\S+\.yaml)\n", block)
+        assert title, "the first line of each file is its name"
+        (home / title[1]).write_text(block)
 
 
 @pytest.mark.timeout(TIME_LIMIT_S + 20)
