@@ -23,12 +23,12 @@ from loadgen.scenario.yaml_document import Document, shown
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario in a file. Raises: ScenarioError, also if the file cannot be read."""
+    """Read the scenario in a file. Raises: ScenarioError, also if the file cannot be read."""
     return parse(read_bytes(path), yaml_document.printable(str(path)), overrides)
 
 
 def read_bytes(path: Path) -> bytes:
-    """A scenario file as it stands, up to just more than its limit. Raises: ScenarioError."""
+    """Return the bytes of a scenario file, at most one more than its limit. Raises: ScenarioError."""
     file = yaml_document.printable(str(path))
     try:
         with path.open("rb") as stream:
@@ -43,16 +43,16 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse(text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario in a text, after `overrides` (KEY=VALUE, a dotted path and a YAML value each).
+    """Read the scenario in a text, after `overrides` (KEY=VALUE, a dotted path and a YAML value each).
 
-    file: what to call the text in messages. Raises: ScenarioError, for a cell of its matrix as well.
+    file: name of the text in messages. Raises: ScenarioError, for a cell of its matrix as well.
     """
     return parse_cells(text, file, overrides)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One combination of a matrix: the values it gives to keys, and the scenario that comes of them."""
+    """One combination of a matrix: the values of its keys, and the scenario with them."""
 
     settings: dict[str, Any]
     scenario: Scenario
@@ -61,11 +61,11 @@ class Cell:
 def parse_cells(
     text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()
 ) -> tuple[Scenario, tuple[Cell, ...]]:
-    """The scenario in a text as `parse` gives it, and the cells of its matrix, none if it has no matrix.
+    """Read the scenario in a text as `parse` does, and the cells of its matrix; none if it has no matrix.
 
-    The first key of the matrix changes slowest; what is only repeated is a matrix of one cell. Of
-    `expect`, a cell has what is about one run, not what begins with "cells.". Raises: ScenarioError;
-    what a value of the matrix makes wrong is shown where that value stands.
+    The first key of the matrix changes slowest; a scenario that is only repeated is a matrix of one cell. A cell has
+    the expectations that are about one run, not those that begin with "cells.". Raises: ScenarioError; a mistake
+    made by a value of the matrix is shown where that value stands.
     """
     document = yaml_document.read(text, file)
     whole = validated(document, overrides)
@@ -125,5 +125,5 @@ def _mistakes_of_expectations(document: Document, whole: Scenario, cells: int) -
 
 
 def about_cells(expectation: Expectation) -> bool:
-    """Whether it is about the summary of a whole matrix: cells.INDEX.PATH."""
+    """Return True if it is about a cell in the summary of a matrix: cells.INDEX.PATH."""
     return expectation.path.split(".")[0] == "cells"

@@ -105,7 +105,7 @@ def _parts(detail: ErrorDetails, above: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def _message(detail: ErrorDetails, path: tuple[str | int, ...], context: Mapping[str, Any]) -> str:
-    """One problem in the words of the scenario file: what to write, and what was written."""
+    """Return the message of one mistake: what to write, and what was written."""
     kind, value = detail["type"], detail["input"]
     got = f"; got {shown(value)}" if isinstance(value, (str, int, float)) else ""
     if kind in ("wrong_value", "wrong_key"):
@@ -135,13 +135,13 @@ def _message(detail: ErrorDetails, path: tuple[str | int, ...], context: Mapping
 
 
 def fields_of(path: Sequence[str | int]) -> dict[str, FieldInfo]:
-    """The keys that may stand in the mapping at `path`."""
+    """Return the valid keys of the mapping at `path`."""
     fields = MODELS[tuple(step for step in path if isinstance(step, str))].model_fields
     return {field.alias or name: field for name, field in fields.items()}
 
 
 def _example(path: tuple[str | int, ...]) -> str:
-    """What could stand at `path`, in YAML."""
+    """Return an example of a value at `path`, in YAML."""
     if path and isinstance(path[-1], str):
         return json.dumps((fields_of(path[:-1])[path[-1]].examples or [""])[0])
     items = (fields_of(path[:-2])[str(path[-2])].examples or [[""]])[0]
