@@ -1,4 +1,4 @@
-"""What a scenario will take of this host, and whether it fits: Scenario + HostFacts -> Assessment, and its Plan.
+"""What a scenario will take of this host, and whether it fits: ScenarioSpec + HostFacts -> Assessment, and its Plan.
 
 Pure arithmetic. Every resource is judged, so that the first that is met is known; a plan that cannot work is refused
 before the first socket, with the number that is short and the change that mends it.
@@ -39,7 +39,7 @@ from loadgen.model import (
     pairs_of,
     sharded_spaces_of,
 )
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 
 #: Resources that a report shows beside the plan; the others matter only where they are short.
 _HEADROOM: Final = (
@@ -52,7 +52,7 @@ _HEADROOM: Final = (
 
 
 def make_plan(
-    scenario: Scenario,
+    scenario: ScenarioSpec,
     sources: Sequence[str],
     facts: HostFacts,
     allowances: Allowances,
@@ -67,7 +67,7 @@ def make_plan(
 
 
 def assess(
-    scenario: Scenario,
+    scenario: ScenarioSpec,
     sources: Sequence[str],
     facts: HostFacts,
     allowances: Allowances,
@@ -152,7 +152,7 @@ def assess(
     return replace(found, plan=replace(found.plan, prediction=found.prediction))
 
 
-def _of_four_tuples(scenario: Scenario, plan: Plan, facts: HostFacts, limits: HostLimits) -> tuple[Resource, ...]:
+def _of_four_tuples(scenario: ScenarioSpec, plan: Plan, facts: HostFacts, limits: HostLimits) -> tuple[Resource, ...]:
     """The wall, and the nearer one where others have a part of the ports."""
     shares, transport = plan.shares_ports, plan.transport
     limit = "four-tuples" if shares and transport is Transport.TCP else "source-ports"
@@ -171,7 +171,7 @@ def _of_four_tuples(scenario: Scenario, plan: Plan, facts: HostFacts, limits: Ho
 
 
 def _crew(
-    scenario: Scenario,
+    scenario: ScenarioSpec,
     strategy: Strategy,
     sharded: int,
     usable: int,
@@ -202,12 +202,12 @@ def _crew(
     )
 
 
-def _heartbeat(scenario: Scenario) -> Heartbeat | None:
+def _heartbeat(scenario: ScenarioSpec) -> Heartbeat | None:
     spec = scenario.heartbeat
     return Heartbeat(float(spec.every_s), spec.share) if spec else None
 
 
-def _churn(scenario: Scenario) -> Churn | None:
+def _churn(scenario: ScenarioSpec) -> Churn | None:
     spec = scenario.churn
     if spec is None:
         return None

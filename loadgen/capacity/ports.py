@@ -11,7 +11,7 @@ from loadgen.errors import HostError, UsageError
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import InUse
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 from loadgen.strategies import TABLE, PortScope
 from loadgen.strategies.options import NO_PORT, PORT_RANGE, SocketOption
 
@@ -40,7 +40,7 @@ def lacking_option(strategy: Strategy, facts: HostFacts) -> SocketOption | None:
     return next((option for option in reversed(strategy.row.tcp.options) if not there.get(option, True)), None)
 
 
-def ports_of(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
+def ports_of(scenario: ScenarioSpec, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
     """The range to take ports from.
 
     Raises: UsageError where the strategy cannot keep to what is asked; HostError where this host does not allow it.
@@ -111,7 +111,7 @@ def counted(usable: int, spaces: int, strategy: Strategy, transport: Transport) 
             return f"{usable:,} for all sources and targets together"
 
 
-def more_four_tuples(scenario: Scenario, strategy: Strategy, short: int, usable: int, ports: PortRange) -> str:
+def more_four_tuples(scenario: ScenarioSpec, strategy: Strategy, short: int, usable: int, ports: PortRange) -> str:
     """The ways past the wall, the one that needs nothing from the host first."""
     per_source = usable * (len(scenario.every_target) if strategy.over(scenario.transport).shares_ports else 1)
     ways = [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"] if usable else []

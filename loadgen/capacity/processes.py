@@ -11,7 +11,7 @@ from loadgen.arrivals import shard_sizes
 from loadgen.capacity.resources import Shortage
 from loadgen.kernel.host import HostFacts
 from loadgen.model import DIRECT_DESCRIPTORS_MAX, Endpoint, Strategy, Target, Transport
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 
 #: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
 RESERVED_DESCRIPTORS: Final = 64
@@ -30,7 +30,7 @@ def direct_descriptors(limit: int) -> int:
 
 
 def workers_of(
-    scenario: Scenario, strategy: Strategy, spaces: int, usable: int, descriptors: int, facts: HostFacts
+    scenario: ScenarioSpec, strategy: Strategy, spaces: int, usable: int, descriptors: int, facts: HostFacts
 ) -> tuple[int, dict[str, Shortage]]:
     """Enough that no worker runs out of descriptors, and one per core if there is something to share.
 
@@ -65,7 +65,7 @@ def workers_of(
 
 
 def sinks_of(
-    scenario: Scenario, targets: Sequence[Target], share: Fraction, descriptors: int
+    scenario: ScenarioSpec, targets: Sequence[Target], share: Fraction, descriptors: int
 ) -> tuple[int, dict[str, Shortage]]:
     """As `workers_of`, without cores: enough processes that the unlucky one, too, can hold its share.
 
@@ -109,7 +109,7 @@ def unlucky(held: int, sinks: int) -> float:
     return held / sinks + (_SINK_DEVIATIONS * math.sqrt(held / sinks) if sinks > 1 else 0)
 
 
-def sinks_for_cores(scenario: Scenario, least: int, share: Fraction, facts: HostFacts) -> int:
+def sinks_for_cores(scenario: ScenarioSpec, least: int, share: Fraction, facts: HostFacts) -> int:
     """Sinks as `sinks_of` has them, and more where cores would be idle; none where none listens."""
     if not least or scenario.sinks:
         return least

@@ -17,7 +17,7 @@ from loadgen.control.prepare import Environment, prepare
 from loadgen.errors import ExitCode, HostError, IncompleteError, InterruptedRunError, UsageError
 from loadgen.model import Plan
 from loadgen.processes.fleet import Fleet
-from loadgen.scenario import Cell, Scenario
+from loadgen.scenario import Cell, ScenarioSpec
 
 SCHEMA: Final = "loadgen.plan/1"
 #: Maximum routes listed in the report.
@@ -39,7 +39,7 @@ class Planner:
     """Plans a scenario or the cells of its matrix. Create it on a running event loop and call `execute` once."""
 
     def __init__(
-        self, scenario: Scenario, cells: Sequence[Cell], permissions: Permissions, *, only: int | None = None
+        self, scenario: ScenarioSpec, cells: Sequence[Cell], permissions: Permissions, *, only: int | None = None
     ) -> None:
         """only: plan this cell alone. Raises: UsageError if there is no such cell."""
         if only is not None and only not in range(len(cells)):
@@ -85,7 +85,7 @@ class Planner:
             "cells": cells,
         }
 
-    async def _report(self, scenario: Scenario) -> Report:
+    async def _report(self, scenario: ScenarioSpec) -> Report:
         def enough() -> bool:
             return self._interrupted
 

@@ -26,7 +26,7 @@ from loadgen.model import Plan
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
 from loadgen.results.settings import named, short_keys
-from loadgen.scenario import Cell, Scenario, about_cells
+from loadgen.scenario import Cell, ScenarioSpec, about_cells
 
 
 class CellView(Protocol):
@@ -43,7 +43,7 @@ class CellView(Protocol):
 class Order:
     """A matrix to run: a new one, or one to continue."""
 
-    scenario: Scenario
+    scenario: ScenarioSpec
     cells: tuple[Cell, ...]
     #: The scenario as given, without the overrides that stand above it in scenario.yaml.
     text: str
@@ -100,7 +100,7 @@ def _as_resolved(path: Path) -> name_resolution.ResolvedNames:
         ) from None
 
 
-def _as_begun(path: Path) -> tuple[Scenario, tuple[Cell, ...], str, tuple[str, ...]]:
+def _as_begun(path: Path) -> tuple[ScenarioSpec, tuple[Cell, ...], str, tuple[str, ...]]:
     """Return scenario, cells, text and overrides as they were. Raises: as `resume` does."""
     written = run_directory.read_matrix(path)
     written.summarised()  # raises now rather than after more runs

@@ -34,7 +34,7 @@ from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
 from loadgen.results.block import Counter, block_dtype
 from loadgen.results.summary import broken_invariants
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 from loadgen.sink.certificates import Certificates, issue
 from loadgen.worker.shard import sizes_of
 
@@ -106,7 +106,7 @@ class Orchestrator:
 
     def __init__(
         self,
-        scenario: Scenario,
+        scenario: ScenarioSpec,
         scenario_text: str,
         options: Options,
         *,

@@ -19,14 +19,14 @@ The reference for users is docs/scenario.md.
 """
 
 from loadgen.scenario.load import Cell, about_cells, load, parse, parse_cells, read_bytes
-from loadgen.scenario.scenario import Scenario
+from loadgen.scenario.scenario import ScenarioSpec
 from loadgen.scenario.schema import json_schema
 from loadgen.scenario.sections import Fallback
 
 __all__ = [
     "Cell",
     "Fallback",
-    "Scenario",
+    "ScenarioSpec",
     "about_cells",
     "json_schema",
     "load",

@@ -15,7 +15,7 @@ from loadgen.errors import ScenarioError
 from loadgen.scenario import units, yaml_document
 from loadgen.scenario.fields import Model
 from loadgen.scenario.nearest import closest, nearest
-from loadgen.scenario.scenario import Scenario
+from loadgen.scenario.scenario import ScenarioSpec
 from loadgen.scenario.sections import Arrival, ChurnSpec, HeartbeatSpec, Lab, ProbeSpec, Sources, StageSpec, TargetSpec
 from loadgen.scenario.sinks import SinkSpec
 from loadgen.scenario.traffic import TlsSpec
@@ -26,7 +26,7 @@ _QUOTED: Final = re.compile(r"'([^']*)'")
 
 #: The model of the mapping at each path; indexes are left out.
 MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
-    (): Scenario,
+    (): ScenarioSpec,
     ("lab",): Lab,
     ("sources",): Sources,
     ("targets",): TargetSpec,
@@ -40,7 +40,7 @@ MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
 }
 
 
-def validated(document: Document, overrides: Sequence[str]) -> Scenario:
+def validated(document: Document, overrides: Sequence[str]) -> ScenarioSpec:
     """Return the scenario in a document, after KEY=VALUE overrides. Raises: ScenarioError for all of its mistakes."""
     mistakes: list[ScenarioError] = []
     for setting in overrides:
@@ -49,7 +49,7 @@ def validated(document: Document, overrides: Sequence[str]) -> Scenario:
         except ScenarioError as error:
             mistakes.append(error)
     try:
-        scenario = Scenario.model_validate(document.data)
+        scenario = ScenarioSpec.model_validate(document.data)
     except ValidationError as error:
         mistakes += _mistakes(document, error, complete=not mistakes)
     else:

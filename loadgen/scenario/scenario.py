@@ -91,7 +91,7 @@ def _mistakes_of_matrix(matrix: Mapping[str, object]) -> Mistakes:
         yield wrong_at((), f"these are {count:,} combinations; write at most {CELLS_MAX}")
 
 
-class Scenario(Model):
+class ScenarioSpec(Model):
     """One experiment: connections from sources to targets, at a rate, held for a time; or churn."""
 
     name: Annotated[str, AfterValidator(name_text), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})] = Field(
@@ -196,7 +196,7 @@ class Scenario(Model):
         return value
 
     @model_validator(mode="after")
-    def _keys_agree(self) -> Scenario:
+    def _keys_agree(self) -> ScenarioSpec:
         refuse(
             itertools.chain(
                 self._mistakes_of_targets(),
@@ -348,7 +348,7 @@ class Scenario(Model):
         """Host names among the targets, each once, in order."""
         return tuple(dict.fromkeys(name for target in self.targets if (name := target.destination.name)))
 
-    def resolved(self, answers: Mapping[str, Sequence[str]]) -> Scenario:
+    def resolved(self, answers: Mapping[str, Sequence[str]]) -> ScenarioSpec:
         """Return the scenario with the addresses of each of its `names`, in this order."""
         resolved = self.model_copy()
         resolved._addresses = {name: tuple(addresses) for name, addresses in answers.items()}

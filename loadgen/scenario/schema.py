@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from loadgen.scenario.scenario import Scenario
+from loadgen.scenario.scenario import ScenarioSpec
 
 #: YAML 1.2 has no underscores in numbers: an editor reads 100_000 as a text, loadgen as a number.
 _GROUPED: Final = r"^[0-9]+(_[0-9]+)+$"
@@ -12,7 +12,7 @@ _GROUPED: Final = r"^[0-9]+(_[0-9]+)+$"
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a scenario file; stricter rules are in the models."""
-    schema = _with_groups(_without_null(Scenario.model_json_schema()))
+    schema = _with_groups(_without_null(ScenarioSpec.model_json_schema()))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "loadgen scenario"}
 
 

@@ -22,7 +22,7 @@ from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import HostLimit, HostLimits, InUse
 from loadgen.model import Endpoint, Plan, PortRange, Shard, Strategy, Transport
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 from loadgen.worker.shard import slice_of
 
 LAB, HOST = Allowances(in_lab=True), Allowances(in_lab=False)
@@ -73,7 +73,7 @@ connections: 1
 
 
 @cache
-def _scenario(text: str) -> Scenario:
+def _scenario(text: str) -> ScenarioSpec:
     return scenarios.parse(text)
 
 

@@ -14,13 +14,13 @@ import pytest
 from loadgen import scenario as scenarios
 from loadgen.control.name_resolution import ResolvedName, judge, look_up, pin
 from loadgen.errors import ExitCode, HostError, InterruptedRunError, UsageError
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 
 AT = "2026-01-31T12:00:00Z"
 Found = Mapping[str, list[tuple[Any, ...]] | OSError]
 
 
-def named(address: str = "redis.internal:6379", sources: str = "127.0.0.2, '::1'", more: str = "") -> Scenario:
+def named(address: str = "redis.internal:6379", sources: str = "127.0.0.2, '::1'", more: str = "") -> ScenarioSpec:
     return scenarios.parse(
         f"""
 name: named

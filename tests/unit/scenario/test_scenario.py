@@ -1,4 +1,4 @@
-"""From scenario text to Scenario: every key, every mistake with its place and its remedy."""
+"""From scenario text to ScenarioSpec: every key, every mistake with its place and its remedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from loadgen.model import (
     Topology,
     Transport,
 )
-from loadgen.scenario import Fallback, Scenario, parse
+from loadgen.scenario import Fallback, ScenarioSpec, parse
 from loadgen.scenario.expect import Expectation
 
 from .support import EVERYTHING, PROBED, SMALLEST, refusal
@@ -181,7 +181,7 @@ transport: udp
 """
 
 
-def udp_changed(old: str, new: str) -> Scenario:
+def udp_changed(old: str, new: str) -> ScenarioSpec:
     assert old in UDP
     return parse(UDP.replace(old, new, 1), "s.yaml", ())
 

@@ -15,7 +15,7 @@ from ruamel.yaml.nodes import ScalarNode
 
 from loadgen import scenario
 from loadgen.errors import ScenarioError
-from loadgen.scenario import Scenario, messages, parse, yaml_document
+from loadgen.scenario import ScenarioSpec, messages, parse, yaml_document
 
 from .support import SMALLEST as SMALLEST_TEXT
 
@@ -151,7 +151,7 @@ def test_every_example_and_default_of_the_schema_is_valid(model: type[Any]) -> N
     """An editor offers these, so they must be accepted, each in an otherwise valid scenario."""
     for name, field in model.model_fields.items():
         for example in field.examples or ():
-            if model is Scenario:
+            if model is ScenarioSpec:
                 key = field.alias or name
                 smallest = SMALLEST_TEXT.replace("connections: 100\n", "") if key == "churn" else SMALLEST_TEXT
                 assert parse(smallest, overrides=["lab={}", f"{key}={json.dumps(example)}"])
