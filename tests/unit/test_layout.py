@@ -61,8 +61,6 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/facts/handshake.py": "tests/lab/test_facts.py",
     "loadgen/facts/latebind.py": "tests/lab/test_facts.py",
     "loadgen/facts/limits.py": "tests/lab/test_facts.py",
-    "loadgen/facts/runner.py": "tests/lab/test_facts.py",
-    "loadgen/facts/table.py": "tests/unit/facts/test_base.py",
     "loadgen/facts/timewait.py": "tests/lab/test_facts.py",
     "loadgen/facts/udp.py": "tests/lab/test_facts.py",
     "loadgen/format.py": "tests/unit/views/test_views.py",
