@@ -72,7 +72,7 @@ def test_a_reply_is_right_wrong_or_to_be_continued(options: dict[str, Any], rece
         ({"expect": ""}, "expect 1 to"),
         ({"expect_length": 0}, "expect_length from 1"),
         ({"expect_length": SIZE_MAX + 1}, "expect_length from 1"),
-        ({"expect_regex": "("}, "no regular expression"),
+        ({"expect_regex": "("}, "not a regular expression"),
         ({"send": r"\q", "expect": "a"}, "for a backslash"),
         ({"send": "x" * (SIZE_MAX + 1), "expect": "a"}, "at most 1,048,576 bytes"),
         ({"send_file": "/nowhere/at/all", "expect": "a"}, "cannot be read .No such file"),
