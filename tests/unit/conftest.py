@@ -24,6 +24,7 @@ def usage() -> Callable[..., Usage]:
             "destination": "127.0.0.1",
             "destination_port": 9000,
             "states": {TcpState.ESTABLISHED: used - time_wait} | ({TcpState.TIME_WAIT: time_wait} if time_wait else {}),
+            "source_ports": used,
             "capacity": Capacity(used, usable),
             "reused": False,
             "growth_per_s": None,
