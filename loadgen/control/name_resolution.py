@@ -144,8 +144,8 @@ def _require_distinct(scenario: ScenarioSpec) -> None:
     targets = scenario.every_target
     if len(targets) > TARGETS_MAX:
         raise HostError(f"the names among the targets make them {len(targets):,}; write at most {TARGETS_MAX:,}")
-    seen: dict[object, str] = {}
+    name_of: dict[object, str] = {}
     for target in targets:
         name = target.host or target.endpoint.address
-        if (other := seen.setdefault(target.endpoint, name)) != name:
+        if (other := name_of.setdefault(target.endpoint, name)) != name:
             raise HostError(f"{name} and {other} both lead to {target.endpoint}; delete one of the two targets")

@@ -72,12 +72,12 @@ def _syn_again() -> str:
     sock = bench.make()
     sock.setblocking(False)
     sock.connect_ex(TARGET)
-    seen: list[int] = []
-    while len(seen) < 3 and (not seen or seen[-1] < 3):
-        if not until(lambda: counters()["TcpExt.TCPSynRetrans"] - before > len(seen), 4):
+    retries_s: list[int] = []
+    while len(retries_s) < 3 and (not retries_s or retries_s[-1] < 3):
+        if not until(lambda: counters()["TcpExt.TCPSynRetrans"] - before > len(retries_s), 4):
             break
-        seen.append(round((now_ns() - started_ns) / NS_PER_S))
-    return f"again after {', '.join(map(str, seen))} s"
+        retries_s.append(round((now_ns() - started_ns) / NS_PER_S))
+    return f"again after {', '.join(map(str, retries_s))} s"
 
 
 @fact(

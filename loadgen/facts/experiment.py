@@ -136,11 +136,11 @@ class Bench:
 
         Raises: CannotRunError if one of them cannot listen.
         """
-        made = [self.listen(address) for address in addresses]
-        for address, attempt in zip(addresses, made, strict=True):
+        attempts = [self.listen(address) for address in addresses]
+        for address, attempt in zip(addresses, attempts, strict=True):
             if not attempt.ok:
                 raise CannotRunError(f"no listener on {address[0]}, port {address[1]}: {attempt}")
-        return [attempt.sock for attempt in made]
+        return [attempt.sock for attempt in attempts]
 
     def connect(
         self, to: Address, *options: Option, bind: Address | None = None, timeout_s: float = _TIMEOUT_S

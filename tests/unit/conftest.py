@@ -38,7 +38,7 @@ def usage() -> Callable[..., Usage]:
 
 @pytest.fixture
 def snapshot() -> Callable[..., Snapshot]:
-    """Make a snapshot at these groups."""
+    """Make a snapshot of these groups."""
 
     def make(*groups: Usage, **changes: Any) -> Snapshot:
         values: dict[str, Any] = {
