@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from loadgen.capacity.limits import LIMITS
 from loadgen.model import Plan
 
-#: Limits that a plan knows of; everything else is up to the other side, the network, or whoever interrupts.
-PLANNED: Final = frozenset(
-    {"four-tuples", "source-ports", "port-held", "time-wait", "source-address", "descriptors", "memory", "conntrack"}
-)
-#: What a run may call each other where others have a part of the ports: how full a space was decides.
-_ALIKE: Final = frozenset({"four-tuples", "port-held", "time-wait"})
+#: Limits of a space whose four-tuples are used up, by the run or by others.
+_ALIKE: Final = frozenset(name for name, row in LIMITS.items() if row.uses_ports) - {"source-ports"}
 #: Edges that no arithmetic has: a connection lost in the ramp, a worker that was denied before the others.
 _EDGE: Final = 0.01
 
@@ -50,7 +47,8 @@ def _came_true(plan: Plan, limit: str, observed: int, churn: Mapping[str, Any] |
         came: bool | None = churn.get("as_predicted")
         return came
     if said.possible:
-        return limit not in PLANNED
+        return not LIMITS[limit].planned
+    # A run may call these each other where others have a part of the ports: how full a space was decides.
     alike = limit == said.limit or {limit, said.limit} <= _ALIKE
     edge = max(1, int(said.at * _EDGE))
     return alike and said.at - edge <= observed <= said.at + max(said.slack, edge)

@@ -111,6 +111,10 @@ def test_a_test_named_instead_exists(place: str) -> None:
 
 def test_every_unit_test_has_a_module() -> None:
     """A test file that mirrors nothing is in the wrong place."""
-    about_everything = {UNIT / "test_docs.py", UNIT / "test_plain_english.py", UNIT / "results" / "test_recorded_runs.py"}
+    about_everything = {
+        UNIT / "test_docs.py",
+        UNIT / "test_plain_english.py",
+        UNIT / "results" / "test_recorded_runs.py",
+    }
     mine = {Path(__file__), *about_everything}
     assert set(UNIT.rglob("test_*.py")) - mine <= set(MIRROR.values())

@@ -9,7 +9,16 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 from loadgen.results.schema.carried import Churn, Heartbeat, Traffic
 from loadgen.results.schema.kernel import Kernel
 from loadgen.results.schema.sides import Pair, ProbeReason, ProbeResult, Sink
-from loadgen.results.schema.values import Amount, Count, Limit, OutcomeName, SchemaName, Time, strict
+from loadgen.results.schema.values import (
+    Amount,
+    Count,
+    Limit,
+    OutcomeName,
+    SchemaName,
+    SettingValue,
+    Time,
+    strict,
+)
 
 
 @strict
@@ -139,6 +148,24 @@ class Generator(TypedDict):
 
 
 @strict
+class RemedyValue(TypedDict):
+    """A change that would move the limit, ready to be made."""
+
+    text: str
+    """the same in words, as in remedies"""
+    set: dict[str, SettingValue]
+    """keys of the scenario and their new values, as --set takes them; empty: nothing there"""
+    sysctls: dict[str, str]
+    """settings of the run's namespace; in a lab they go under lab.sysctls"""
+    command: str
+    """a shell command for the host, empty where there is none; a lab does without"""
+    needs: dict[str, SettingValue]
+    """keys of the scenario to set first, without which the change has no effect; empty: an alternative to the others"""
+    gain: Count | None
+    """connections that the change adds to the plan's capacity; null: it cannot be put as a sum"""
+
+
+@strict
 class Verdict(TypedDict):
     """The one limit that stopped the run; docs/verdict.md has them all."""
 
@@ -154,6 +181,8 @@ class Verdict(TypedDict):
     """facts with their numbers"""
     remedies: list[str]
     """what would help and by how much, best first"""
+    remedies_detail: NotRequired[list[RemedyValue]]
+    """the same as values; not in summaries of loadgen 0.1.0"""
 
 
 @strict

@@ -6,9 +6,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 
+from loadgen.capacity.limits import LIMITS
 from loadgen.outcomes import Outcome
 from loadgen.results.summary import SCHEMA
-from loadgen.results.verdict import LIMITS
 
 #: For each shape: no key but those that are listed, and the text below a key describes it.
 strict: Final = with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -23,3 +23,5 @@ OutcomeName = Annotated[str, WithJsonSchema({"type": "string", "enum": [outcome.
 Limit = Annotated[str, WithJsonSchema({"type": "string", "enum": list(LIMITS)})]
 MatrixLimit = Annotated[str, WithJsonSchema({"type": "string", "enum": [*LIMITS, "mixed"]})]
 TransportName = Literal["tcp", "udp"]
+#: A value of a scenario's key, as --set takes it.
+SettingValue = bool | int | str | list[str]

@@ -6,7 +6,7 @@ import pytest
 
 from loadgen.control.dry_run import Permissions, Planner, _routes, exit_code
 from loadgen.errors import ExitCode, UsageError
-from loadgen.scenario import Scenario, parse
+from loadgen.scenario import ScenarioSpec, parse
 
 SCENARIO = """\
 name: x
@@ -36,6 +36,6 @@ def test_the_exit_code_tells_if_the_plan_is_possible(possible: bool, code: ExitC
 
 
 def test_a_cell_that_does_not_exist_is_a_usage_error() -> None:
-    scenario: Scenario = parse(SCENARIO)
+    scenario: ScenarioSpec = parse(SCENARIO)
     with pytest.raises(UsageError, match="--cell 3: there are no cells, because there is no matrix"):
         Planner(scenario, (), Permissions(), only=3)
