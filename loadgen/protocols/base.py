@@ -28,10 +28,10 @@ class Exchange(Protocol):
 
 
 class OwnConnector(Protocol):
-    """A protocol that makes its connections itself, instead of an Exchange: options, and the name of its connector.
+    """A protocol whose connections are driven by other code than an Exchange: options, and the name of a function.
 
-    connector: "module:function", called in each worker while its event loop runs, as function(plan, source_ports,
-    recorder, open_max=..., **further arguments of every Connector). It returns a Connector.
+    connector: "module:function". It is called in each worker, where its event loop runs, as a
+    `loadgen.worker.connector.MakeConnector`: function(plan, settings, source_ports, recorder), and returns a Connector.
     """
 
     connector: ClassVar[str]

@@ -89,10 +89,8 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/views/text/matrix_table.py": "tests/unit/control/test_matrix.py",
     "loadgen/views/text/run.py": "tests/unit/views/test_views.py",
     "loadgen/watch/netns.py": "tests/lab/test_watch.py",
-    "loadgen/worker/epoll/heartbeat.py": "tests/lab/test_heartbeat.py",
-    "loadgen/worker/epoll/udp.py": "tests/lab/test_udp.py",
     "loadgen/worker/io_uring/connector.py": "tests/lab/test_io_uring.py",
-    "loadgen/worker/shard.py": "tests/unit/worker/test_worker.py",
+    "loadgen/worker/worker.py": "tests/lab/test_worker.py",
 }
 
 
