@@ -27,8 +27,9 @@ from loadgen.errors import LoadgenError
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.processes.lifetime import raise_descriptor_limit
 from loadgen.results.block import Latency, block_dtype
-from loadgen.worker.epoll.connector import Connector
+from loadgen.worker.epoll.connector import EpollConnector
 from loadgen.worker.recorder import Recorder
+from loadgen.worker.settings import Settings, hold
 from loadgen.worker.strategies import strategy_for
 
 #: A worker's batch, and how many of them it makes in a tenth of a second, after which it publishes everything.
@@ -64,17 +65,18 @@ class Arm:
         self.block = np.zeros(1, dtype=block_dtype(len(pairs)))[0]
         self.recorder = kind(self.block, scheduled=connections)
         self.cpu_ns = self._batches = 0
-        self.connector = Connector(
-            pairs,
-            strategy_for(Strategy(case.strategy), case.sources, ports),
-            self.recorder,
+        settings = Settings(
+            pairs=pairs,
             first_pair=0,
             self_connect=[False] * len(pairs),
             close=CloseMode.RST,
             timeout_s=case.give_up_s,
             in_flight_max=_BATCH,
             descriptors=case.connections + 1000,  # all arms share the numbers, with what this process has open
+            schedule=hold(),
         )
+        ports_of_arm = strategy_for(Strategy(case.strategy), case.sources, ports)
+        self.connector = EpollConnector(settings, ports_of_arm, self.recorder)
 
     def open_batch(self) -> None:
         """One turn of this arm."""
@@ -127,7 +129,7 @@ def run_recording(case: Case) -> Recording:
 def recorder_us(recorder: type[Recorder]) -> float:
     """CPU time that a connection costs in the recorder, in microseconds; the least of some tries.
 
-    The calls are those of Connector.open_batch for a batch as the worker makes it; storing the connect time is the
+    The calls are those of EpollConnector.open_batch for a batch as the worker makes it; storing the connect time is the
     connector's and not counted. Deterministic but for the machine; a tenth of a second.
     """
     tries = []

@@ -39,7 +39,7 @@ class Scenario:
 
     text: str
     overrides: tuple[str, ...]
-    whole: scenarios.Scenario
+    whole: scenarios.ScenarioSpec
     cells: tuple[scenarios.Cell, ...]
 
     @classmethod

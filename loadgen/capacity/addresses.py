@@ -8,7 +8,7 @@ from typing import Final
 
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Endpoint, Target
+from loadgen.model import Endpoint, Strategy, Target
 
 _LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 
@@ -19,16 +19,19 @@ def absent(facts: HostFacts, *, freebind: bool) -> HostError | None:
     if not missing:
         return None
     more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-    length = 128 if ":" in missing[0] else 32
+    command = command_for(missing[0], freebind=freebind)
     if freebind:
         return HostError(
             f"source address {missing[0]}{more} is not routed to this host; "
-            f"add it, or a prefix around it, with: ip route add local {missing[0]}/{length} dev lo"
+            f"add it, or a prefix around it, with: {command}"
         )
-    return HostError(
-        f"source address {missing[0]}{more} is not on this host; "
-        f"add it with: ip address add {missing[0]}/{length} dev lo"
-    )
+    return HostError(f"source address {missing[0]}{more} is not on this host; add it with: {command}")
+
+
+def command_for(address: str, *, freebind: bool) -> str:
+    """Return the command that puts a source address on this host, or with freebind routes it here."""
+    prefix = f"{address}/{128 if ':' in address else 32} dev lo"
+    return f"ip route add local {prefix}" if freebind else f"ip address add {prefix}"
 
 
 def require_families(sources: Sequence[str], targets: Sequence[Target]) -> None:
@@ -40,7 +43,9 @@ def require_families(sources: Sequence[str], targets: Sequence[Target]) -> None:
             raise HostError(f"no source address is IPv{version}, as {target.endpoint} is; add one to sources.addresses")
 
 
-def require_kernel_source(sources: Sequence[str], targets: Sequence[Target], facts: HostFacts) -> None:
+def require_source_of_route(
+    strategy: Strategy, sources: Sequence[str], targets: Sequence[Target], facts: HostFacts
+) -> None:
     """connect() alone takes the source address of the route, so a scenario can only agree with it.
 
     Raises: UsageError where it does not; HostError without a route.
@@ -51,7 +56,7 @@ def require_kernel_source(sources: Sequence[str], targets: Sequence[Target], fac
     chosen = sorted(set(facts.default_sources))
     if sorted(sources) != chosen:
         raise UsageError(
-            "strategy kernel leaves the source address to the route, which gives "
+            f"strategy {strategy} leaves the source address to the route, which gives "
             f"{', '.join(chosen)} for {targets[0].endpoint}; write `addresses: [{', '.join(chosen)}]`, "
             "or use late-range to choose sources yourself"
         )

@@ -6,23 +6,29 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadgen.capacity.demands import second_of
-from loadgen.capacity.resources import Resource
-from loadgen.errors import HostError
+from loadgen.capacity.limits import EVERY_LIMIT, LIMITS
+from loadgen.capacity.remedies import Remedy, Situation
+from loadgen.capacity.resources import TIME_WAIT_PORTS, Resource, Shortage
+from loadgen.errors import CapacityError, HostError
+from loadgen.kernel.host import HostFacts
 from loadgen.model import Plan, Prediction
 
 #: Names of resources that are one thing.
 _SINGULAR: Final = ("memory", "connection tracking")
+#: Remedies that a refusal names.
+_ADVICE_MAX: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """What a scenario takes of this host.
 
-    plan: also where it cannot work. resources: all of them, in a fixed order. absent: what to say where source
-    addresses are not there. excused: whether a run may meet a limit that it survives.
+    plan: also where it cannot work. facts: of this host. resources: all of them, in a fixed order. absent: the error
+    where source addresses are not there. excused: whether a run may meet a limit that it survives.
     """
 
     plan: Plan
+    facts: HostFacts
     resources: tuple[Resource, ...]
     absent: HostError | None
     excused: bool
@@ -49,8 +55,38 @@ class Assessment:
             return self.absent
         for resource in self.in_order:
             if resource.shortage and not (resource.shortage.excusable and self.excused):
-                return resource.shortage.error
+                return self._error(resource, resource.shortage)
         return None
+
+    def _error(self, resource: Resource, shortage: Shortage) -> CapacityError:
+        """The shortage as the error of a run, with the remedies that gain what is short, else with the best."""
+        found, short = self.remedies_of(resource), self._short(resource)
+        best = [remedy for remedy in found if (remedy.gain or 0) >= max(short, 1)] or found
+        advice = ", or ".join(remedy.sentence for remedy in best[:_ADVICE_MAX])
+        return CapacityError(
+            shortage.resource, needed=shortage.needed, available=shortage.available, remedy=advice or "ask for less"
+        )
+
+    @property
+    def remedies(self) -> list[Remedy]:
+        """What would move the limit that is met first, best first."""
+        if self.absent:
+            return LIMITS["source-address"].remedies(Situation(self.plan, self.facts, self.plan.connections))
+        return self.remedies_of(self.first)
+
+    def remedies_of(self, resource: Resource) -> list[Remedy]:
+        """What would move the limit of one resource, best first."""
+        target = str(self.plan.targets[0].endpoint)
+        situation = Situation(
+            self.plan, self.facts, self._short(resource), resource=resource.name, note=resource.note, target=target
+        )
+        return EVERY_LIMIT[resource.limit].remedies(situation)
+
+    def _short(self, resource: Resource) -> int:
+        """Connections beyond the last that a resource allows; in churn that TIME-WAIT ends, of all that are due."""
+        churn = self.plan.churn
+        arrivals = churn.arrivals if churn and resource.name == TIME_WAIT_PORTS else None
+        return max((arrivals or self.plan.connections) - (resource.at or 0), 0)
 
     def insist(self) -> Plan:
         """The plan of a run. Raises: HostError, CapacityError where there is a `refusal`."""
@@ -72,7 +108,7 @@ class Assessment:
         first, plan = self.first, self.plan
         if self.absent:
             return f"impossible: {self.absent}"
-        if first.name == "ports in TIME-WAIT":
+        if first.name == TIME_WAIT_PORTS:
             return self._churn_verdict()
         asked, name = f"{plan.connections:,}", first.name.removesuffix(", bytes")
         at_a_time = " at a time" if plan.churn else ""
@@ -82,7 +118,7 @@ class Assessment:
                 f"(you ask for {asked})"
             )
         if not first.at and first.shortage:
-            return f"impossible: {first.shortage.error}"
+            return f"impossible: {self._error(first, first.shortage)}"
         at_s = self.prediction.at_s
         when = f", in second {at_s:,.1f}" if at_s is not None else ""
         ends = "ends" if name in _SINGULAR else "end"

@@ -13,7 +13,19 @@ from numpy.typing import NDArray
 
 from loadgen.arrivals import due_ns_of, shard_sizes
 from loadgen.capacity.processes import RESERVED_DESCRIPTORS, held_by_sinks, unlucky
-from loadgen.capacity.resources import Resource, Shortage, most
+from loadgen.capacity.resources import (
+    HOST_DESCRIPTORS,
+    LINK_DESCRIPTORS,
+    MEMORY,
+    PROCESS_DESCRIPTORS,
+    SINK_DESCRIPTORS,
+    TIME_WAIT_PORTS,
+    WORKER_DESCRIPTORS,
+    WORKER_PORTS,
+    Resource,
+    Shortage,
+    most,
+)
 from loadgen.capacity.time_wait import TIME_WAIT_S, rest_s
 from loadgen.clock import NS_PER_S
 from loadgen.kernel.host import HostFacts
@@ -36,7 +48,7 @@ _ARRIVALS_MAX: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class ProcessCounts:
     """The processes of a plan and what they may open.
 
     per_worker, per_sink: descriptors for connections. fixed_workers, fixed_sinks: whether the scenario says how many.
@@ -59,66 +71,61 @@ class Crew:
         return connections + int(accepted * self.share)
 
 
-def of_descriptors(plan: Plan, crew: Crew, facts: HostFacts) -> Iterator[Resource]:
+def of_descriptors(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[Resource]:
     """Of each process, and of the whole host."""
-    connections, short = plan.connections, crew.short
+    connections, short = plan.connections, counts.short
     if facts.descriptors <= RESERVED_DESCRIPTORS:
         shortage = Shortage(
             "descriptors of one process",
             RESERVED_DESCRIPTORS + 1,
             facts.descriptors,
-            "raise the hard limit of open files (ulimit -Hn)",
         )
-        yield Resource(
-            "descriptors per process", "descriptors", shortage.needed, shortage.available, 0, shortage=shortage
-        )
-    sizes = shard_sizes(connections, plan.sharded_spaces, crew.workers)
+        yield Resource(PROCESS_DESCRIPTORS, "descriptors", shortage.needed, shortage.available, 0, shortage=shortage)
+    sizes = shard_sizes(connections, plan.sharded_spaces, counts.workers)
     yield Resource(
-        "descriptors per worker",
+        WORKER_DESCRIPTORS,
         "descriptors",
         max(sizes),
-        crew.per_worker,
-        sum(min(size, max(crew.per_worker, 0)) for size in sizes) if "workers" in short else None,
-        f"{crew.workers} workers" + ("" if crew.fixed_workers else ", and more where more are needed"),
+        counts.per_worker,
+        sum(min(size, max(counts.per_worker, 0)) for size in sizes) if "workers" in short else None,
+        f"{counts.workers} workers" + ("" if counts.fixed_workers else ", and more where more are needed"),
         short.get("workers"),
-        RESERVED_DESCRIPTORS * crew.workers,
+        RESERVED_DESCRIPTORS * counts.workers,
     )
-    if crew.sinks:
+    if counts.sinks:
         yield Resource(
-            "descriptors per sink",
+            SINK_DESCRIPTORS,
             "descriptors",
-            -(-held_by_sinks(connections, crew.share, plan.transport) // crew.sinks),
-            max(crew.per_sink, 0),
-            0 if "sink" in short else _most_of_sinks(plan, crew) if "sinks" in short else None,
-            f"{crew.sinks} sinks" + ("" if crew.fixed_sinks else ", and more where more are needed"),
+            -(-held_by_sinks(connections, counts.share, plan.transport) // counts.sinks),
+            max(counts.per_sink, 0),
+            0 if "sink" in short else _most_of_sinks(plan, counts) if "sinks" in short else None,
+            f"{counts.sinks} sinks" + ("" if counts.fixed_sinks else ", and more where more are needed"),
             short.get("sink") or short.get("sinks"),
         )
-    ends = crew.ends(connections, plan.transport)
+    ends = counts.ends(connections, plan.transport)
     shortage = Shortage(
         "descriptors of the whole host (fs.file-max)",
         ends,
         facts.files_free,
-        "raise fs.file-max, or open fewer connections",
     )
     yield Resource(
-        "descriptors of the host",
+        HOST_DESCRIPTORS,
         "descriptors",
         ends,
         facts.files_free,
-        most(lambda count: crew.ends(count, plan.transport), facts.files_free),
+        most(lambda count: counts.ends(count, plan.transport), facts.files_free),
         "fs.file-max",
         shortage if ends > facts.files_free else None,
     )
-    links = crew.workers + crew.sinks + RESERVED_DESCRIPTORS
+    links = counts.workers + counts.sinks + RESERVED_DESCRIPTORS
     shortage = Shortage(
         "descriptors of the orchestrator, one for each process",
         links,
         facts.descriptors,
-        "raise the hard limit of open files (ulimit -Hn)",
     )
     too_many = links > facts.descriptors
     yield Resource(
-        "descriptors of loadgen",
+        LINK_DESCRIPTORS,
         "descriptors",
         links,
         facts.descriptors,
@@ -128,43 +135,40 @@ def of_descriptors(plan: Plan, crew: Crew, facts: HostFacts) -> Iterator[Resourc
     )
 
 
-def _most_of_sinks(plan: Plan, crew: Crew) -> int:
+def _most_of_sinks(plan: Plan, counts: ProcessCounts) -> int:
     def unluckiest(count: int) -> int:
-        return math.ceil(unlucky(held_by_sinks(count, crew.share, plan.transport), crew.sinks))
+        return math.ceil(unlucky(held_by_sinks(count, counts.share, plan.transport), counts.sinks))
 
-    return most(unluckiest, crew.per_sink)
+    return most(unluckiest, counts.per_sink)
 
 
-def of_ports_for_workers(plan: Plan, crew: Crew) -> Iterator[Resource]:
+def of_ports_for_workers(plan: Plan, counts: ProcessCounts) -> Iterator[Resource]:
     """Where each worker has a slice of the ports, there cannot be more workers than ports."""
-    if shortage := crew.short.get("ports"):
-        at = 0 if crew.fixed_workers else shortage.available * max(crew.per_worker, 0)
-        yield Resource(
-            "source ports for workers", "source-ports", shortage.needed, plan.capacity_per_pair, at, shortage=shortage
-        )
+    if shortage := counts.short.get("ports"):
+        at = 0 if counts.fixed_workers else shortage.available * max(counts.per_worker, 0)
+        yield Resource(WORKER_PORTS, "source-ports", shortage.needed, plan.capacity_per_pair, at, shortage=shortage)
 
 
-def of_memory(plan: Plan, crew: Crew, facts: HostFacts, limits: HostLimits) -> Iterator[Resource]:
+def of_memory(plan: Plan, counts: ProcessCounts, facts: HostFacts, limits: HostLimits) -> Iterator[Resource]:
     """Of the machine, and what TCP keeps to itself."""
     per_end = KERNEL_BYTES_PER_END + USER_BYTES_PER_END + (_TLS_BYTES_PER_END if plan.tls else 0)
-    processes = (crew.workers + crew.sinks) * PROCESS_BYTES
+    processes = (counts.workers + counts.sinks) * PROCESS_BYTES
 
     def cost(connections: int) -> int:
-        return crew.ends(connections, plan.transport) * per_end + processes
+        return counts.ends(connections, plan.transport) * per_end + processes
 
     memory, available = cost(plan.connections), facts.memory_available_bytes
-    remedy = "open fewer connections, or give the machine more memory"
     yield Resource(
-        "memory, bytes",
+        MEMORY,
         "memory",
         memory,
         available,
         most(cost, available),
         "kernel and processes, both ends",
-        Shortage("bytes of memory", memory, available, remedy) if memory > available else None,
+        Shortage("bytes of memory", memory, available) if memory > available else None,
     )
     if limits.tcp_memory and plan.transport is Transport.TCP:
-        under_way = min(plan.connections, crew.workers * plan.in_flight_max) if plan.traffic or plan.tls else 0
+        under_way = min(plan.connections, counts.workers * plan.in_flight_max) if plan.traffic or plan.tls else 0
         yield Resource(
             "tcp_mem, pages",
             "memory",
@@ -174,28 +178,28 @@ def of_memory(plan: Plan, crew: Crew, facts: HostFacts, limits: HostLimits) -> I
         )
 
 
-def of_processes(crew: Crew, limits: HostLimits) -> Iterator[Resource]:
+def of_processes(counts: ProcessCounts, limits: HostLimits) -> Iterator[Resource]:
     """Workers, sinks and the process they are forked from."""
     room = limits.processes
     if room is None:
         return
-    needed = crew.workers + crew.sinks + 1
-    shortage = Shortage("processes", needed, room.free, f"raise {room.name}, or use fewer workers and sinks")
+    needed = counts.workers + counts.sinks + 1
+    shortage = Shortage("processes", needed, room.free)
     short = needed > room.free
     yield Resource(
         "processes", "processes", needed, room.free, 0 if short else None, room.name, shortage if short else None
     )
 
 
-def of_tables(plan: Plan, crew: Crew, facts: HostFacts) -> Iterator[Resource]:
+def of_tables(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[Resource]:
     """Connection tracking, accept queues, sockets in TIME-WAIT."""
     count, size = (_setting(facts, f"net.netfilter.nf_conntrack_{key}") for key in ("count", "max"))
     if count and size:  # nothing is tracked where there is no entry
         free = max(size - count, 0)
         yield Resource("connection tracking", "conntrack", plan.connections, free, free, "nf_conntrack_max")
     somaxconn = _setting(facts, "net.core.somaxconn")
-    if crew.sinks and somaxconn and plan.transport is Transport.TCP:
-        yield _accept_queues(plan, crew, somaxconn)
+    if counts.sinks and somaxconn and plan.transport is Transport.TCP:
+        yield _accept_queues(plan, counts, somaxconn)
     buckets = _setting(facts, "net.ipv4.tcp_max_tw_buckets")
     if buckets and plan.close is CloseMode.FIN and plan.transport is Transport.TCP:
         yield Resource(
@@ -207,16 +211,16 @@ def of_tables(plan: Plan, crew: Crew, facts: HostFacts) -> Iterator[Resource]:
         )
 
 
-def _accept_queues(plan: Plan, crew: Crew, somaxconn: int) -> Resource:
+def _accept_queues(plan: Plan, counts: ProcessCounts, somaxconn: int) -> Resource:
     """How many connections wait to be accepted, at worst, beside what listen(2) lets wait: its backlog and one more."""
     sinks = [target for target in plan.targets if target.sink]
-    room = sum((min(target.backlog or somaxconn, somaxconn) + 1) * crew.sinks for target in sinks)
+    room = sum((min(target.backlog or somaxconn, somaxconn) + 1) * counts.sinks for target in sinks)
     if len(sinks) == len(plan.targets) and all(target.accept_after_s is None for target in sinks):
         note = "they are never accepted"
         return Resource("accept queues", "backlog", plan.connections, room, room, note, slack=room)
     fastest = max((max(stage.rate_start_per_s, stage.rate_end_per_s) for stage in plan.stages), default=None)
     if fastest is None:
-        waiting, note = crew.workers * plan.in_flight_max, "all attempts that may be in flight"
+        waiting, note = counts.workers * plan.in_flight_max, "all attempts that may be in flight"
     else:
         waiting, note = math.ceil(fastest * _SINK_PAUSE_S), f"what arrives in {_SINK_PAUSE_S * 1000:g} ms"
     note += f"; net.core.somaxconn {somaxconn:,}"
@@ -238,7 +242,7 @@ def of_time_wait(plan: Plan, facts: HostFacts) -> Iterator[Resource]:
         return
     ports, note = plan.capacity, plan.ceiling.because
     if plan.churn.arrivals is None:
-        yield Resource("ports in TIME-WAIT", "time-wait", None, ports, ports, note)
+        yield Resource(TIME_WAIT_PORTS, "time-wait", None, ports, ports, note)
         return
     due_ns, resting_s = _due_ns(plan), rest_s(plan, facts.sysctls)[0]
     # An attempt is denied when as many before it as there are ports are less than a rest ago.
@@ -246,7 +250,7 @@ def of_time_wait(plan: Plan, facts: HostFacts) -> Iterator[Resource]:
         due_ns[ports:] - due_ns[: due_ns.size - ports] < resting_s * NS_PER_S if 0 < ports < due_ns.size else None
     )
     at = ports + int(too_soon.argmax()) if too_soon is not None and too_soon.any() else ports
-    yield Resource("ports in TIME-WAIT", "time-wait", _most_within(due_ns, resting_s), ports, at, note)
+    yield Resource(TIME_WAIT_PORTS, "time-wait", _most_within(due_ns, resting_s), ports, at, note)
 
 
 def _most_within(due_ns: NDArray[np.int64], window_s: float) -> int:

@@ -1,4 +1,4 @@
-"""What a scenario will take of this host, and whether it fits: Scenario + HostFacts -> Assessment, and its Plan.
+"""What a scenario will take of this host, and whether it fits: ScenarioSpec + HostFacts -> Assessment, and its Plan.
 
 Pure arithmetic. Every resource is judged, so that the first that is met is known; a plan that cannot work is refused
 before the first socket, with the number that is short and the change that mends it.
@@ -20,9 +20,17 @@ from loadgen.arrivals import due_within
 from loadgen.capacity import addresses, demands, ports, processes
 from loadgen.capacity.allowances import Allowances
 from loadgen.capacity.assessment import Assessment
-from loadgen.capacity.demands import Crew
+from loadgen.capacity.demands import ProcessCounts
+from loadgen.capacity.limits import LIMIT_OF_OUTCOME
 from loadgen.capacity.processes import RESERVED_DESCRIPTORS
-from loadgen.capacity.resources import Resource, Shortage
+from loadgen.capacity.resources import (
+    HOST_DESCRIPTORS,
+    MEMORY,
+    SINK_DESCRIPTORS,
+    WORKER_DESCRIPTORS,
+    Resource,
+    Shortage,
+)
 from loadgen.capacity.time_wait import ceiling
 from loadgen.errors import HostError
 from loadgen.kernel.host import HostFacts
@@ -35,24 +43,23 @@ from loadgen.model import (
     Heartbeat,
     Plan,
     Strategy,
-    Transport,
-    pairs_of,
     sharded_spaces_of,
 )
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
+from loadgen.strategies import PortScope
 
 #: Resources that a report shows beside the plan; the others matter only where they are short.
 _HEADROOM: Final = (
     "four-tuples",
-    "descriptors per worker",
-    "descriptors per sink",
-    "descriptors of the host",
-    "memory, bytes",
+    WORKER_DESCRIPTORS,
+    SINK_DESCRIPTORS,
+    HOST_DESCRIPTORS,
+    MEMORY,
 )
 
 
 def make_plan(
-    scenario: Scenario,
+    scenario: ScenarioSpec,
     sources: Sequence[str],
     facts: HostFacts,
     allowances: Allowances,
@@ -67,7 +74,7 @@ def make_plan(
 
 
 def assess(
-    scenario: Scenario,
+    scenario: ScenarioSpec,
     sources: Sequence[str],
     facts: HostFacts,
     allowances: Allowances,
@@ -90,19 +97,17 @@ def assess(
     addresses.require_families(sources, targets)
     routes: tuple[str, ...] = ()
     if not strategy.row.binds_address:
-        addresses.require_kernel_source(sources, targets, facts)
+        addresses.require_source_of_route(strategy, sources, targets, facts)
         routes = facts.default_sources
     port_range = ports.ports_of(scenario, strategy, facts, allowances)
-    skipped = ports.skipped_of(port_range, strategy, transport, targets, facts)
-    usable = max(len(port_range) - len(skipped) - ports.lost_to_parity(port_range, strategy, transport), 0)
-    if allowances.extend_sources and not routes and usable:
-        per_source = usable * (len(targets) if strategy.over(transport).shares_ports else 1)
+    supply = ports.supply_of(strategy, transport, port_range, sources, targets, routes, facts)
+    if allowances.extend_sources and not routes and supply.usable:
+        per_source = supply.usable * (len(targets) if supply.scope is PortScope.PAIR else 1)
         sources = addresses.extended(sources, math.ceil(scenario.most_open / per_source), notes)
-    every_pair = pairs_of(sources, targets, routes)
-    sharded = sharded_spaces_of(strategy, every_pair, transport)
-    crew = _crew(scenario, strategy, sharded, usable, every_pair, facts, notes)
-    if strategy.over(transport).shares_ports:
-        notes += processes.first_filled(scenario.most_open, every_pair, targets, usable)
+        supply = ports.supply_of(strategy, transport, port_range, sources, targets, routes, facts)
+    counts = _process_counts(scenario, strategy, supply, facts, notes)
+    if supply.scope is PortScope.PAIR:
+        notes += processes.first_filled(scenario.most_open, supply.pairs, targets, supply.usable)
     plan = Plan(
         name=scenario.name,
         connections=scenario.most_open,
@@ -110,16 +115,16 @@ def assess(
         targets=targets,
         strategy=strategy,
         ports=port_range,
-        skipped_ports=skipped,
-        capacity_per_pair=usable,
+        skipped_ports=supply.skipped,
+        capacity_per_pair=supply.usable,
         stages=scenario.arrival.stages if scenario.arrival else (),
         hold_s=scenario.hold_s,
         close=scenario.close,
         timeout_s=scenario.timeout_s,
         in_flight_max=scenario.in_flight,
         interval_s=scenario.interval_s,
-        workers=crew.workers,
-        sinks=crew.sinks,
+        workers=counts.workers,
+        sinks=counts.sinks,
         routes=routes,
         descriptor_limit=scenario.descriptors,
         freebind=scenario.sources.freebind,
@@ -136,31 +141,28 @@ def assess(
         plan = replace(plan, ceiling=ceiling(plan, plan.churn, facts.sysctls))
     resources = (
         *demands.of_time_wait(plan, facts),
-        *_of_four_tuples(scenario, plan, facts, limits),
-        *demands.of_descriptors(plan, crew, facts),
-        *demands.of_ports_for_workers(plan, crew),
-        *demands.of_memory(plan, crew, facts, limits),
-        *demands.of_processes(crew, limits),
-        *demands.of_tables(plan, crew, facts),
+        *_of_four_tuples(plan, supply, facts, limits),
+        *demands.of_descriptors(plan, counts, facts),
+        *demands.of_ports_for_workers(plan, counts),
+        *demands.of_memory(plan, counts, facts, limits),
+        *demands.of_processes(counts, limits),
+        *demands.of_tables(plan, counts, facts),
     )
     headroom = tuple(
         Headroom(one.name, one.needed or 0, one.available, one.note) for one in resources if one.name in _HEADROOM
     )
     excused = scenario.expects_failure or allowances.force
     absent = addresses.absent(facts, freebind=scenario.sources.freebind)
-    found = Assessment(replace(plan, headroom=headroom), resources, absent, excused)
+    found = Assessment(replace(plan, headroom=headroom), facts, resources, absent, excused)
     return replace(found, plan=replace(found.plan, prediction=found.prediction))
 
 
-def _of_four_tuples(scenario: Scenario, plan: Plan, facts: HostFacts, limits: HostLimits) -> tuple[Resource, ...]:
+def _of_four_tuples(plan: Plan, supply: ports.PortSupply, facts: HostFacts, limits: HostLimits) -> tuple[Resource, ...]:
     """The wall, and the nearer one where others have a part of the ports."""
-    shares, transport = plan.shares_ports, plan.transport
-    limit = "four-tuples" if shares and transport is Transport.TCP else "source-ports"
-    needed, room, usable = plan.connections, plan.capacity, plan.capacity_per_pair
-    remedy = ports.more_four_tuples(scenario, plan.strategy, needed - room, usable, plan.ports)
-    shortage = Shortage("four-tuples", needed, room, remedy, excusable=True) if needed > room else None
-    note = ports.counted(usable, plan.spaces, plan.strategy, transport)
-    wall = Resource("four-tuples", limit, needed, room, room, note, shortage, slack=1)
+    limit = LIMIT_OF_OUTCOME[plan.strategy.over(plan.transport).outcome]
+    needed, room = plan.connections, supply.capacity
+    shortage = Shortage("four-tuples", needed, room, excusable=True) if needed > room else None
+    wall = Resource("four-tuples", limit, needed, room, room, supply.counted, shortage, slack=1)
     taken, resting = ports.held_by_others(plan, limits.in_use, facts.sysctls)
     if not taken:
         return (wall,)
@@ -170,27 +172,22 @@ def _of_four_tuples(scenario: Scenario, plan: Plan, facts: HostFacts, limits: Ho
     return Resource("four-tuples left by others", limit, needed, left, left, note, slack=taken), wall
 
 
-def _crew(
-    scenario: Scenario,
-    strategy: Strategy,
-    sharded: int,
-    usable: int,
-    pairs: Sequence[processes.Pair],
-    facts: HostFacts,
-    notes: list[str],
-) -> Crew:
+def _process_counts(
+    scenario: ScenarioSpec, strategy: Strategy, supply: ports.PortSupply, facts: HostFacts, notes: list[str]
+) -> ProcessCounts:
     """How many processes, and what each may open. Raises: HostError where io_uring is asked for and is not there."""
-    of_worker = min(facts.descriptors, scenario.descriptors or facts.descriptors) - RESERVED_DESCRIPTORS
     if scenario.engine is Engine.IO_URING:
         if facts.no_io_uring:
             raise HostError(f"engine io_uring cannot be used: {facts.no_io_uring}; write `engine: epoll`")
-        of_worker = processes.direct_descriptors(of_worker)
         notes.append("engine io_uring sends 64 connect() at a time, so a connect time is up to 64 times that of one")
-    targets = scenario.every_target
+    targets, pairs, usable = scenario.every_target, supply.pairs, supply.usable
+    sharded = sharded_spaces_of(strategy, pairs, scenario.transport)
+    limit = min(facts.descriptors, scenario.descriptors or facts.descriptors)
+    of_worker = processes.descriptors_per_worker(scenario.engine, limit)
     share, of_sink = processes.share_of_sinks(pairs, targets), facts.descriptors - RESERVED_DESCRIPTORS
     workers, short = processes.workers_of(scenario, strategy, sharded, usable, of_worker, facts)
     sinks, short_of_sinks = processes.sinks_of(scenario, targets, share, of_sink)
-    return Crew(
+    return ProcessCounts(
         workers=workers,
         sinks=processes.sinks_for_cores(scenario, sinks, share, facts),
         per_worker=of_worker,
@@ -202,12 +199,12 @@ def _crew(
     )
 
 
-def _heartbeat(scenario: Scenario) -> Heartbeat | None:
+def _heartbeat(scenario: ScenarioSpec) -> Heartbeat | None:
     spec = scenario.heartbeat
     return Heartbeat(float(spec.every_s), spec.share) if spec else None
 
 
-def _churn(scenario: Scenario) -> Churn | None:
+def _churn(scenario: ScenarioSpec) -> Churn | None:
     spec = scenario.churn
     if spec is None:
         return None

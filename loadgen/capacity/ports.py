@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from loadgen.capacity.allowances import Allowances
 from loadgen.capacity.time_wait import rest_s
 from loadgen.errors import HostError, UsageError
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import InUse
-from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
-from loadgen.scenario import Scenario
+from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport, pairs_of
+from loadgen.scenario import ScenarioSpec
 from loadgen.strategies import TABLE, PortScope
 from loadgen.strategies.options import NO_PORT, PORT_RANGE, SocketOption
 
@@ -40,7 +40,7 @@ def lacking_option(strategy: Strategy, facts: HostFacts) -> SocketOption | None:
     return next((option for option in reversed(strategy.row.tcp.options) if not there.get(option, True)), None)
 
 
-def ports_of(scenario: Scenario, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
+def ports_of(scenario: ScenarioSpec, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
     """The range to take ports from.
 
     Raises: UsageError where the strategy cannot keep to what is asked; HostError where this host does not allow it.
@@ -100,26 +100,54 @@ def lost_to_parity(ports: PortRange, strategy: Strategy, transport: Transport) -
     return len(ports) % 2 if searches and len(ports) > 1 else 0
 
 
-def counted(usable: int, spaces: int, strategy: Strategy, transport: Transport) -> str:
-    """How the four-tuples were counted."""
-    match strategy.over(transport).scope:
-        case PortScope.PAIR:
-            return f"{usable:,} for each of {spaces} pairs of source and target"
-        case PortScope.SOURCE:
-            return f"{usable:,} for each of {spaces} sources, all targets together"
-        case PortScope.HOST:
-            return f"{usable:,} for all sources and targets together"
+@dataclass(frozen=True, slots=True)
+class PortSupply:
+    """The source ports that a strategy can use, and how many times.
+
+    skipped: ports of the range that no connection can get. usable: ports of each space, see
+    `strategies.PortScope`. pairs: (source, target) of one family.
+    """
+
+    scope: PortScope
+    skipped: tuple[int, ...]
+    usable: int
+    pairs: tuple[tuple[str, Endpoint], ...]
+
+    @property
+    def spaces(self) -> int:
+        """How many times the ports can be used."""
+        return self.scope.spaces(self.pairs)
+
+    @property
+    def capacity(self) -> int:
+        """The most connections that can be open at once."""
+        return self.usable * self.spaces
+
+    @property
+    def counted(self) -> str:
+        """The capacity as a product, in words."""
+        match self.scope:
+            case PortScope.PAIR:
+                return f"{self.usable:,} for each of {self.spaces} pairs of source and target"
+            case PortScope.SOURCE:
+                return f"{self.usable:,} for each of {self.spaces} sources, all targets together"
+            case PortScope.HOST:
+                return f"{self.usable:,} for all sources and targets together"
 
 
-def more_four_tuples(scenario: Scenario, strategy: Strategy, short: int, usable: int, ports: PortRange) -> str:
-    """The ways past the wall, the one that needs nothing from the host first."""
-    per_source = usable * (len(scenario.every_target) if strategy.over(scenario.transport).shares_ports else 1)
-    ways = [f"add {-(-short // per_source):,} source addresses ({per_source:,} connections each)"] if usable else []
-    if scenario.sources.ports:
-        ways.append(f"widen `ports` beyond {ports}, or leave it out")
-    elif len(ports) < 64_512:
-        ways.append(f"widen ip_local_port_range to 1024-65535 (+{64_512 - len(ports):,} for each source and target)")
-    return ", or ".join(ways)
+def supply_of(
+    strategy: Strategy,
+    transport: Transport,
+    ports: PortRange,
+    sources: Sequence[str],
+    targets: Sequence[Target],
+    routes: Sequence[str],
+    facts: HostFacts,
+) -> PortSupply:
+    """Return what a strategy can use of a range; `routes` as in `Plan`. Every capacity is this arithmetic."""
+    skipped = skipped_of(ports, strategy, transport, targets, facts)
+    usable = max(len(ports) - len(skipped) - lost_to_parity(ports, strategy, transport), 0)
+    return PortSupply(strategy.over(transport).scope, skipped, usable, pairs_of(sources, targets, routes))
 
 
 def held_by_others(plan: Plan, in_use: Sequence[InUse], sysctls: dict[str, str]) -> tuple[int, int]:

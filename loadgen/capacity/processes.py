@@ -1,4 +1,4 @@
-"""Processes of a plan: so many workers and sinks that nobody runs out of descriptors, and the cores are used."""
+"""Processes of a plan: enough workers and sinks that none runs out of descriptors, and the cores are used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final
 from loadgen.arrivals import shard_sizes
 from loadgen.capacity.resources import Shortage
 from loadgen.kernel.host import HostFacts
-from loadgen.model import DIRECT_DESCRIPTORS_MAX, Endpoint, Strategy, Target, Transport
-from loadgen.scenario import Scenario
+from loadgen.model import DIRECT_DESCRIPTORS_MAX, Endpoint, Engine, Strategy, Target, Transport
+from loadgen.scenario import ScenarioSpec
 
 #: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
 RESERVED_DESCRIPTORS: Final = 64
@@ -23,14 +23,26 @@ _SINK_DEVIATIONS: Final = 6.0
 Pair = tuple[str, Endpoint]
 
 
-def direct_descriptors(limit: int) -> int:
-    """Connections of one worker by io_uring. A table of direct descriptors is as large as the limit at most and takes
-    one descriptor itself; the connector leaves half of the limit for everything else."""
-    return min(limit, DIRECT_DESCRIPTORS_MAX) * (limit // 2)
+def descriptors_per_worker(engine: Engine, limit: int) -> int:
+    """Return the connections that one worker can have with a limit of open files.
+
+    By io_uring: a table of direct descriptors is as large as the limit at most and takes one descriptor itself; the
+    connector leaves half of the limit for everything else.
+    """
+    own = limit - RESERVED_DESCRIPTORS
+    return own if engine is Engine.EPOLL else min(own, DIRECT_DESCRIPTORS_MAX) * (own // 2)
+
+
+def workers_needed(connections: int, spaces: int, descriptors: int) -> int:
+    """Return the least number of workers of which none runs out of descriptors; `descriptors` is above 0."""
+    least = max(1, -(-connections // descriptors))
+    while max(shard_sizes(connections, spaces, least)) > descriptors:
+        least += 1
+    return least
 
 
 def workers_of(
-    scenario: Scenario, strategy: Strategy, spaces: int, usable: int, descriptors: int, facts: HostFacts
+    scenario: ScenarioSpec, strategy: Strategy, spaces: int, usable: int, descriptors: int, facts: HostFacts
 ) -> tuple[int, dict[str, Shortage]]:
     """Enough that no worker runs out of descriptors, and one per core if there is something to share.
 
@@ -39,22 +51,17 @@ def workers_of(
     connections, short = scenario.most_open, dict[str, Shortage]()
     if descriptors < 1:  # told as "descriptors of one process", and there is nothing to divide by
         return scenario.workers or 1, short
-    least = max(1, -(-connections // descriptors))
-    while max(shard_sizes(connections, spaces, least)) > descriptors:
-        least += 1
+    least = workers_needed(connections, spaces, descriptors)
     if scenario.workers and scenario.workers < least:
         short["workers"] = Shortage(
             f"descriptors of {scenario.workers} workers",
             needed=connections,
             available=scenario.workers * descriptors,
-            remedy=f"say `workers: {least}` or leave it out, or raise the hard limit of open files (ulimit -Hn)"
-            + (", or `descriptors`" if scenario.descriptors else ""),
             excusable=True,
         )
     least = scenario.workers or least
     if strategy.row.slices_ports and least > usable:
-        remedy = f"use at most {usable:,} workers, or a wider range"
-        short["ports"] = Shortage("source ports, one per worker at least", least, usable, remedy)
+        short["ports"] = Shortage("source ports, one per worker at least", least, usable)
     if scenario.workers:
         return scenario.workers, short
     if scenario.churn:  # each connection costs the other side as much as us, so half of the cores are its
@@ -65,7 +72,7 @@ def workers_of(
 
 
 def sinks_of(
-    scenario: Scenario, targets: Sequence[Target], share: Fraction, descriptors: int
+    scenario: ScenarioSpec, targets: Sequence[Target], share: Fraction, descriptors: int
 ) -> tuple[int, dict[str, Shortage]]:
     """As `workers_of`, without cores: enough processes that the unlucky one, too, can hold its share.
 
@@ -80,23 +87,27 @@ def sinks_of(
             "descriptors of one sink",
             needed=RESERVED_DESCRIPTORS + listeners + 1,
             available=RESERVED_DESCRIPTORS + descriptors,
-            remedy="name fewer targets, or raise the hard limit of open files (ulimit -Hn)",
         )
         return scenario.sinks or 1, {"sink": shortage}
     descriptors -= listeners
     held = held_by_sinks(scenario.most_open, share, scenario.transport)
-    least = 1
-    while unlucky(held, least) > descriptors:
-        least += 1
+    least = sinks_needed(held, descriptors)
     if scenario.sinks and scenario.sinks < least:
         shortage = Shortage(
             f"descriptors of {scenario.sinks} sinks",
             needed=math.ceil(unlucky(held, scenario.sinks)) * scenario.sinks,
             available=scenario.sinks * descriptors,
-            remedy=f"say `sinks: {least}` or leave it out",
         )
         return scenario.sinks, {"sinks": shortage}
     return scenario.sinks or least, {}
+
+
+def sinks_needed(held: int, descriptors: int) -> int:
+    """Return the least number of sinks of which none runs out of descriptors; `descriptors` is above 0."""
+    least = 1
+    while unlucky(held, least) > descriptors:
+        least += 1
+    return least
 
 
 def held_by_sinks(connections: int, share: Fraction, transport: Transport) -> int:
@@ -109,7 +120,7 @@ def unlucky(held: int, sinks: int) -> float:
     return held / sinks + (_SINK_DEVIATIONS * math.sqrt(held / sinks) if sinks > 1 else 0)
 
 
-def sinks_for_cores(scenario: Scenario, least: int, share: Fraction, facts: HostFacts) -> int:
+def sinks_for_cores(scenario: ScenarioSpec, least: int, share: Fraction, facts: HostFacts) -> int:
     """Sinks as `sinks_of` has them, and more where cores would be idle; none where none listens."""
     if not least or scenario.sinks:
         return least

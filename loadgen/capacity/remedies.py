@@ -1,319 +1,599 @@
-"""What would move a limit, best first, each with what it would gain. Pure arithmetic and words.
+"""Changes that would move a limit, as values: settings of the scenario, sysctls, a command, and the gain.
 
-A gain is a difference of two capacities as the plan counts them: connections with the change less
-connections without. So "+56,464" can be checked with `loadgen plan`, and is no promise beyond that.
+A gain is a difference of two capacities: the plan with the change made, less the plan without, by the arithmetic of
+`loadgen.capacity.ports`. So it is what `loadgen plan --set ...` says, and no promise beyond that.
+
+`loadgen.capacity.limits` says which of these functions belong to which limit.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
+from loadgen.arrivals import shard_sizes
+from loadgen.capacity import ports
+from loadgen.capacity.addresses import command_for
+from loadgen.capacity.processes import (
+    RESERVED_DESCRIPTORS,
+    descriptors_per_worker,
+    held_by_sinks,
+    share_of_sinks,
+    sinks_needed,
+    workers_needed,
+)
+from loadgen.capacity.resources import HOST_DESCRIPTORS, MEMORY, SINK_DESCRIPTORS, WORKER_DESCRIPTORS, WORKER_PORTS
 from loadgen.capacity.time_wait import ceiling
 from loadgen.format import rate_text
-from loadgen.model import CloseMode, Plan, PortRange, Strategy, Transport
+from loadgen.kernel.host import HostFacts
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
+from loadgen.strategies import TABLE, TimeWaitReuse
 
-_UNPRIVILEGED_START: Final = 1024
-
-
-class Remedy(NamedTuple):
-    """A change in words, and the connections it adds to the plan's capacity; 0 where it is no sum."""
-
-    text: str
-    gain: int = 0
+#: Networks whose addresses a scenario may use without asking: loopback, and RFC 2544's for benchmarks.
+_FREE_NETWORKS: Final = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("198.18.0.0/15"))
+_RANGE: Final = "net.ipv4.ip_local_port_range"
+_REUSE_DELAY: Final = "net.ipv4.tcp_tw_reuse_delay"
+_ADDRESS_BITS: Final = {4: 32, 6: 128}
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What there is to change, and how much is asked for.
+class Remedy:
+    """One change and its gain.
 
-    short: connections that were wanted and not open. errnos: names of all that was seen.
+    set: keys of the scenario and their values, as `--set` takes them. sysctls: settings of the run's namespace, in a
+    lab under `lab.sysctls`. command: a shell command for the host; a lab does without. needs: keys of the scenario
+    that have to be set first, without which the change has no effect; empty: an alternative to the others.
+    gain: connections that it adds to the plan's capacity; None: it cannot be put as a sum.
+    """
+
+    text: str
+    set: Mapping[str, Any] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    gain: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The change, and the gain where there is one."""
+        return f"{self.text}: +{self.gain:,}" if self.gain else self.text
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as summary.json has them."""
+        return {
+            "text": self.sentence,
+            "set": dict(self.set),
+            "sysctls": dict(self.sysctls),
+            "command": self.command,
+            "needs": dict(self.needs),
+            "gain": self.gain,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A plan, its host, and what is missing.
+
+    short: connections that were wanted and cannot be, or were not, open.
+    resource, note: the line of the plan that is short, and what it says beside its numbers; "": a run met the limit.
+    errnos: names of all errors that a run saw. target: the target that failed, in words.
+    time_wait: sockets in TIME-WAIT while connections were opened.
     """
 
     plan: Plan
-    host: Mapping[str, Any]
+    facts: HostFacts
     short: int
-    errnos: frozenset[str]
-    target: str
-    time_wait: int
+    resource: str = ""
+    note: str = ""
+    errnos: frozenset[str] = frozenset()
+    target: str = ""
+    time_wait: int = 0
 
     def sysctl(self, name: str) -> str:
-        """A setting of the run's namespace, "" where it is unknown."""
-        return str(self.host.get("sysctls", {}).get(name, ""))
+        """Return a setting of the run's namespace, "" where it is unknown."""
+        return self.facts.sysctls.get(name, "")
 
+    def supply(
+        self,
+        *,
+        strategy: Strategy | None = None,
+        sources: Sequence[str] = (),
+        targets: Sequence[Target] = (),
+        port_range: PortRange | None = None,
+    ) -> ports.PortSupply:
+        """Return the ports of the plan with some of it changed.
 
-def ranked(limit: str, change: Change) -> list[Remedy]:
-    """The remedies of a limit. What gains all that was short comes first; the cheaper to do before the dearer."""
-    found = _MAKERS.get(limit, _nothing)(change)
-    return sorted(found, key=lambda remedy: 0 < remedy.gain < change.short)
-
-
-def _nothing(_: Change) -> list[Remedy]:
-    return []
-
-
-def _capacity(change: Change) -> list[Remedy]:
-    ways = (_share_ports, _more_sources, _wider_range, _more_targets, _flat_cost)
-    return [remedy for way in ways for remedy in way(change)]
-
-
-def _share_ports(change: Change) -> list[Remedy]:
-    plan = change.plan
-    gain = plan.capacity_per_pair * (len(plan.pairs) - plan.spaces)
-    if plan.shares_ports or not gain:
-        return []
-    names = plan.strategy is Strategy.EXCLUSIVE or plan.transport is Transport.UDP
-    name = "explicit" if names else _late(change)
-    return [Remedy(f"use {name}: each port serves every target: +{gain:,}", gain)]
-
-
-def _more_sources(change: Change) -> list[Remedy]:
-    plan = change.plan
-    per_source = plan.capacity_per_pair * (len(plan.targets) if plan.shares_ports else 1)
-    if not per_source:
-        return []
-    count = max(1, math.ceil(change.short / per_source))
-    gain = count * per_source
-    addresses = "1 source address" if count == 1 else f"{count:,} source addresses"
-    how = f"use {_late(change)} and add" if plan.strategy is Strategy.KERNEL else "add"
-    return [Remedy(f"{how} {addresses}: +{gain:,}", gain)]
-
-
-def _wider_range(change: Change) -> list[Remedy]:
-    plan, host = change.plan, change.host
-    start = _UNPRIVILEGED_START
-    if plan.strategy.row.names_ports:
-        start = max(start, int(host.get("unprivileged_port_start", start)))
-    wide = PortRange(start, 65535)
-    others = "datagram_ports" if plan.transport is Transport.UDP else "listeners"
-    closed = set(host.get(others, ())) | {target.endpoint.port for target in plan.targets if target.sink}
-    if not plan.strategy.row.names_ports:
-        closed |= set(host.get("reserved_ports", ()))
-    usable = len(wide) - sum(port in wide for port in closed)
-    gain = (usable - plan.capacity_per_pair) * plan.spaces
-    if gain <= 0 or wide.low > plan.ports.low:
-        return []
-    what = "`ports`" if plan.strategy.row.names_ports else "ip_local_port_range"
-    if plan.strategy is Strategy.LATE_RANGE and host.get("port_range", asdict(plan.ports)) != asdict(plan.ports):
-        what += " and `ports`"
-    return [Remedy(f"widen {what} to {wide}: +{gain:,}", gain)]
-
-
-def _more_targets(change: Change) -> list[Remedy]:
-    plan = change.plan
-    gain = plan.capacity_per_pair * len(set(plan.sources))
-    if not plan.shares_ports or not gain:
-        return []
-    return [Remedy(f"add 1 target, another address or port: +{gain:,}", gain)]
-
-
-def _flat_cost(change: Change) -> list[Remedy]:
-    if change.plan.strategy not in (Strategy.KERNEL, Strategy.LATE) or not change.host.get("port_range_option", True):
-        return []
-    if change.plan.transport is Transport.UDP:  # where the search begins anywhere, and knows no parity
-        return []
-    return [
-        Remedy(
-            "use late-range: the same capacity, connect cost flat instead of up to a hundredfold past half of the range"
+        strategy: instead of the plan's. sources, targets: beside the plan's. port_range: instead of the ports and of
+        ip_local_port_range.
+        """
+        plan, used = self.plan, strategy or self.plan.strategy
+        return ports.supply_of(
+            used,
+            plan.transport,
+            port_range or plan.ports,
+            (*plan.sources, *sources),
+            (*plan.targets, *targets),
+            () if used.row.binds_address else (*plan.routes, *(plan.routes[:1] * len(targets))),
+            replace(self.facts, port_range=port_range) if port_range else self.facts,
         )
-    ]
 
-
-def _late(change: Change) -> str:
-    return "late-range" if change.host.get("port_range_option", True) else "late"
-
-
-def _port_held(change: Change) -> list[Remedy]:
-    ports = change.plan.ports
-    protocol = "u" if change.plan.transport is Transport.UDP else "t"
-    found = [Remedy(f"see who holds them: ss -{protocol}anp 'sport >= {ports.low} and sport <= {ports.high}'")]
-    if change.plan.strategy.row.names_ports:
-        found.append(Remedy("move `ports` to where nobody listens, and outside ip_local_port_range"))
-    else:
-        found.append(
-            Remedy("keep bound ports out of the range: a port somebody bound is closed to automatic choice everywhere")
+    def changed(self, change: Mapping[str, Any]) -> Plan:
+        """Return the plan with other values of `close` and `sources.strategy`."""
+        plan = self.plan
+        strategy = Strategy(change.get("sources.strategy", plan.strategy))
+        return replace(
+            plan,
+            close=CloseMode(change.get("close", plan.close)),
+            strategy=strategy,
+            capacity_per_pair=self.supply(strategy=strategy).usable,
+            routes=() if strategy.row.binds_address else plan.routes,
         )
-    return found + _more_sources(change)
 
 
-def _faster_churn(change: Change) -> list[Remedy]:
-    """What would lift the ceiling that TIME-WAIT puts on churn, each with the ceiling it would put instead."""
-    plan, sysctls = change.plan, dict(change.host.get("sysctls", {}))
-    assert plan.churn
-    now = ceiling(plan, plan.churn, sysctls)
-    if now.per_s is None:
-        return []
-    reuse = {**sysctls, "net.ipv4.tcp_tw_reuse": "1", "net.ipv4.tcp_timestamps": "1"}
-    sooner = {**reuse, "net.ipv4.tcp_tw_reuse_delay": "100"}
-    ways: list[tuple[str, Plan, Mapping[str, str]]] = [
-        ("set net.ipv4.tcp_timestamps=1 and net.ipv4.tcp_tw_reuse=1", plan, reuse),
-        ("set net.ipv4.tcp_tw_reuse_delay=100 (Linux 6.14)", plan, sooner),
-        ("have the other side close first (`close: target`)", replace(plan, close=CloseMode.TARGET), sysctls),
-        ("use `close: rst`", replace(plan, close=CloseMode.RST), sysctls),
-        (f"use {_late(change)}", replace(plan, strategy=Strategy(_late(change))), reuse),
-        ("use explicit, with timestamps", replace(plan, strategy=Strategy.EXPLICIT), reuse),
-    ]
-    found = []
-    best = now.per_s
-    for text, changed, settings in ways:
-        per_s = ceiling(changed, plan.churn, settings).per_s
-        if per_s is None or per_s > best:
-            best = per_s or best
-            found.append(Remedy(f"{text}: {_ceiling_text(now.per_s)} becomes {_ceiling_text(per_s)}"))
-    per_s = ceiling(plan, plan.churn, sysctls, times=2).per_s
-    found.append(
-        Remedy(f"use twice as many source addresses: {_ceiling_text(now.per_s)} becomes {_ceiling_text(per_s)}")
+RemedyMaker = Callable[[Situation], Iterator[Remedy]]
+
+
+def facts_of(host: Mapping[str, Any], plan: Plan) -> HostFacts:
+    """Return the facts of host.json; what it does not say stands in no plan's way."""
+    port_range = host.get("port_range") or {"low": plan.ports.low, "high": plan.ports.high}
+    return HostFacts(
+        kernel=str(host.get("kernel", "")),
+        machine=str(host.get("machine", "")),
+        cpus=int(host.get("cpus") or 1),
+        memory_available_bytes=int(host.get("memory_available_bytes") or 0),
+        descriptors=int(host.get("descriptors") or 0),
+        files_free=int(host.get("files_free") or 0),
+        port_range=PortRange(int(port_range["low"]), int(port_range["high"])),
+        reserved_ports=tuple(host.get("reserved_ports", ())),
+        unprivileged_port_start=int(host.get("unprivileged_port_start", 1024)),
+        privileged=bool(host.get("privileged")),
+        listeners=tuple(host.get("listeners", ())),
+        missing_sources=tuple(host.get("missing_sources", ())),
+        default_sources=tuple(host.get("default_sources", ())),
+        late_bind=bool(host.get("late_bind", True)),
+        port_range_option=bool(host.get("port_range_option", True)),
+        sysctls=dict(host.get("sysctls", {})),
+        datagram_ports=tuple(host.get("datagram_ports", ())),
     )
-    return found
+
+
+# --- Strategies to change to ----------------------------------------------------------------------
+
+
+def _available(situation: Situation) -> Iterator[Strategy]:
+    """Yield the strategies that the transport offers and this kernel has, in the order of the table."""
+    for name, row in TABLE.items():
+        offered = situation.plan.transport is Transport.TCP or row.udp is not None
+        if offered and ports.lacking_option(name, situation.facts) is None:
+            yield name
+
+
+def sharing(situation: Situation) -> Strategy | None:
+    """Return a strategy whose ports serve every target, of the plan's kind where there is one."""
+    transport, names = situation.plan.transport, situation.plan.strategy.row.names_ports
+    found = [name for name in _available(situation) if name.over(transport).shares_ports]
+    return next((name for name in found if name.row.names_ports == names), found[0] if found else None)
+
+
+def binding(situation: Situation) -> Strategy | None:
+    """Return a strategy that lets the scenario choose source addresses."""
+    return next((name for name in _available(situation) if name.row.binds_address), None)
+
+
+def _blocking(situation: Situation, strategy: Strategy) -> str:
+    """A remark on a strategy that closes ports to other processes, where the plan's does not."""
+    opens = strategy.row.names_ports and not situation.plan.strategy.row.names_ports
+    return " (outside a lab with --allow-port-blocking)" if opens else ""
+
+
+# --- Four-tuples and source ports -----------------------------------------------------------------
+
+
+def more_ports(situation: Situation) -> Iterator[Remedy]:
+    """More connections from the ports there are, or more ports."""
+    if situation.resource == WORKER_PORTS:  # a plan with more workers than ports
+        usable = situation.plan.capacity_per_pair
+        yield Remedy(f"use at most {usable:,} workers", set={"workers": usable} if usable else {})
+        yield from wider_range(situation)
+        return
+    plan = situation.plan
+    ways = [better_strategy, more_sources, wider_ports, wider_range, more_targets]
+    if plan.strategy.row.binds_address and plan.strategy.over(plan.transport).shares_ports:
+        ways.append(ways.pop(0))  # it gains little or nothing, and no other needs it
+    for way in ways:
+        yield from way(situation)
+
+
+def better_strategy(situation: Situation) -> Iterator[Remedy]:
+    """Share ports between targets, or do without the long search for a free one."""
+    plan = situation.plan
+    rules = plan.strategy.over(plan.transport)
+    other = sharing(situation)
+    if other is None or other is plan.strategy:
+        return
+    gain, flat = situation.supply(strategy=other).capacity - plan.capacity, other.over(plan.transport).cliff_at is None
+    change = {"sources.strategy": other.value}
+    if not rules.shares_ports and gain > 0:
+        text = f"use {other}{_blocking(situation, other)}: each port serves every target"
+        yield Remedy(text, set=change, gain=gain)
+    elif rules.cliff_at is not None and flat and gain >= 0:
+        capacity = "" if gain else " the same capacity,"
+        text = f"use {other}:{capacity} connect cost flat instead of up to a hundredfold near the end of the range"
+        yield Remedy(text, set=change, gain=gain or None)
+
+
+def more_sources(situation: Situation) -> Iterator[Remedy]:
+    """Add source addresses; connect() alone takes the address of the route, so it needs another strategy first."""
+    plan = situation.plan
+    used = plan.strategy if plan.strategy.row.binds_address else binding(situation)
+    if used is None:
+        return
+    needs = {} if used is plan.strategy else {"sources.strategy": used.value}
+    last = _last_of_most_useful_family(plan)
+    before, more = situation.supply(strategy=used).capacity, tuple(_following(last, plan, 1))
+    each = situation.supply(strategy=used, sources=more).capacity - before
+    if each <= 0:
+        return
+    count = max(1, math.ceil((plan.capacity + situation.short - before) / each))
+    gain = before + count * each - plan.capacity
+    how = f"use {used} and add" if needs else "add"
+    text = f"{how} 1 source address" if count == 1 else f"{how} {count:,} source addresses"
+    added = tuple(_following(last, plan, count))
+    if _is_free(last) and len(added) == count:
+        yield Remedy(text, set=_addresses(plan, added), needs=needs, gain=gain)
+    else:
+        command = f"ip address add ADDRESS/{_ADDRESS_BITS[last.version]} dev INTERFACE"
+        yield Remedy(text, command=command, needs=needs, gain=gain)
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _last_of_most_useful_family(plan: Plan) -> _Address:
+    """Return the highest source address, of the family that most targets have."""
+    families = [target.endpoint.family for target in plan.targets]
+    sources = [source for source in plan.sources if Endpoint(source, 0).family in families]
+    family = max((Endpoint(source, 0).family for source in sources or plan.sources), key=families.count)
+    return max(ipaddress.ip_address(source) for source in plan.sources if Endpoint(source, 0).family == family)
+
+
+def _following(last: _Address, plan: Plan, count: int) -> Iterator[str]:
+    """Yield the addresses after one, none of them a target's; fewer where the address space ends."""
+    taken = {target.endpoint.address for target in plan.targets}
+    number, end = int(last), (1 << _ADDRESS_BITS[last.version]) - 1
+    while count and number < end:
+        number += 1
+        address = str(type(last)(number))
+        if address not in taken:
+            count -= 1
+            yield address
+
+
+def _is_free(address: _Address) -> bool:
+    return any(address in network for network in _FREE_NETWORKS)
+
+
+def _addresses(plan: Plan, added: Sequence[str]) -> dict[str, Any]:
+    """The setting of `sources.addresses` with more of them, neighbours as ranges."""
+    ranges: list[list[_Address]] = []
+    for address in sorted((ipaddress.ip_address(text) for text in (*plan.sources, *added)), key=_version_and_number):
+        if ranges and ranges[-1][1].version == address.version and int(ranges[-1][1]) + 1 == int(address):
+            ranges[-1][1] = address
+        else:
+            ranges.append([address, address])
+    texts = [str(low) if low == high else f"{low}-{high}" for low, high in ranges]
+    return {"sources.addresses": texts}
+
+
+def _version_and_number(address: _Address) -> tuple[int, int]:
+    return address.version, int(address)
+
+
+def widest_range(unprivileged_port_start: int) -> PortRange:
+    """Return the widest range that ip_local_port_range can be set to, well-known ports left out."""
+    return PortRange(max(unprivileged_port_start, 1024), 65_535)
+
+
+def wider_ports(situation: Situation) -> Iterator[Remedy]:
+    """Widen `ports` to the whole of ip_local_port_range."""
+    plan, automatic = situation.plan, situation.facts.port_range
+    if not plan.strategy.row.narrows_range or plan.ports == automatic:
+        return
+    gain = situation.supply(port_range=automatic).capacity - plan.capacity
+    if gain > 0:
+        yield Remedy(f"widen `ports` to {automatic}, or leave it out", set={"sources.ports": str(automatic)}, gain=gain)
+
+
+def wider_range(situation: Situation) -> Iterator[Remedy]:
+    """Widen ip_local_port_range, or `ports`, or both."""
+    plan, automatic = situation.plan, situation.facts.port_range
+    names, wide = plan.strategy.row.names_ports, widest_range(situation.facts.unprivileged_port_start)
+    gain = situation.supply(port_range=wide).capacity - plan.capacity
+    if gain <= 0 or wide.low > plan.ports.low:
+        return
+    own = names or (plan.strategy.row.narrows_range and plan.ports != automatic)
+    change = {"sources.ports": str(wide)} if own else {}
+    sysctls = {} if names or automatic == wide else {_RANGE: f"{wide.low} {wide.high}"}
+    whats = [*(["ip_local_port_range"] if sysctls else []), *(["`ports`"] if change else [])]
+    apart = names and not (plan.ports.low <= automatic.high and automatic.low <= plan.ports.high)
+    remark = " (outside a lab with --allow-port-blocking)" if apart else ""
+    text = f"widen {' and '.join(whats)} to {wide}{remark}"
+    yield Remedy(text, set=change, sysctls=sysctls, command=_sysctl_command(sysctls), gain=gain)
+
+
+def _sysctl_command(sysctls: Mapping[str, str]) -> str:
+    return "; ".join(f'sysctl -w {name}="{value}"' for name, value in sysctls.items())
+
+
+def more_targets(situation: Situation) -> Iterator[Remedy]:
+    """Add a target, where a port serves each of them."""
+    plan = situation.plan
+    first = plan.targets[0].endpoint
+    used = {target.endpoint.port for target in plan.targets}
+    port = next(port for port in range(1, 65_536) if port not in used)
+    another = Target(Endpoint(first.address, port), sink=False)
+    gain = situation.supply(targets=[another]).capacity - plan.capacity
+    if gain > 0:
+        yield Remedy("add 1 target, another address or port", gain=gain)
+
+
+# --- Ports that others have -----------------------------------------------------------------------
+
+
+def free_held_ports(situation: Situation) -> Iterator[Remedy]:
+    """Find who holds the ports, or move away from them."""
+    used, protocol = situation.plan.ports, "u" if situation.plan.transport is Transport.UDP else "t"
+    command = f"ss -{protocol}anp 'sport >= {used.low} and sport <= {used.high}'"
+    yield Remedy(f"see who holds them: {command}", command=command)
+    if situation.plan.strategy.row.names_ports:
+        yield Remedy("move `ports` to where nothing listens, and outside ip_local_port_range")
+    else:
+        yield Remedy("keep bound ports out of the range: a bound port is closed to automatic choice on every address")
+    yield from more_sources(situation)
+
+
+def end_time_wait(situation: Situation) -> Iterator[Remedy]:
+    """Leave nothing in TIME-WAIT, take ports out of it, or wait for its end."""
+    if situation.plan.churn:
+        yield from faster_churn(situation, situation.plan.churn)
+        return
+    plan, row = situation.plan, situation.plan.strategy.row
+    if plan.close is CloseMode.FIN:
+        most = min(situation.time_wait, situation.short)
+        text = f"use `close: rst`, which leaves nothing in TIME-WAIT: up to {most:,} more in the next run"
+        yield Remedy(text, set={"close": CloseMode.RST.value})
+    if row.time_wait in (TimeWaitReuse.NEVER, TimeWaitReuse.AUTOBIND_REUSE):
+        if other := sharing(situation):
+            text = f"use {other}{_blocking(situation, other)}: {plan.strategy} never takes a port out of TIME-WAIT"
+            yield Remedy(text, set={"sources.strategy": other.value})
+    elif situation.sysctl("net.ipv4.tcp_timestamps") == "0":
+        yield _sysctl("net.ipv4.tcp_timestamps", "1", "without it no four-tuple leaves TIME-WAIT early")
+    elif row.time_wait is TimeWaitReuse.TW_REUSE and situation.sysctl("net.ipv4.tcp_tw_reuse") != "1":
+        yield _sysctl("net.ipv4.tcp_tw_reuse", "1", "a four-tuple in TIME-WAIT can be had again after 1 s")
+    yield Remedy("wait 60 s, the length of TIME-WAIT, before the next run", command="sleep 60")
+    yield from more_sources(situation)
+
+
+def _sysctl(name: str, value: str, because: str) -> Remedy:
+    sysctls = {name: value}
+    return Remedy(f"set {name}={value}: {because}", sysctls=sysctls, command=_sysctl_command(sysctls))
+
+
+def faster_churn(situation: Situation, churn: Churn) -> Iterator[Remedy]:
+    """Lift the ceiling that TIME-WAIT puts on churn; each with the ceiling it would put instead."""
+    plan, sysctls = situation.plan, situation.facts.sysctls
+    now = ceiling(plan, churn, sysctls)
+    if now.per_s is None:
+        return
+    best = now.per_s
+    for change, wanted in _churn_changes(situation):
+        missing = {name: value for name, value in wanted.items() if sysctls.get(name) != value}
+        after = ceiling(situation.changed(change), churn, {**sysctls, **missing})
+        if after.per_s is not None and after.per_s <= best:
+            continue
+        best = after.per_s or best
+        text, command = _change_text(change, missing), _sysctl_command(missing)
+        yield _lifted(Remedy(text, set=change, sysctls=missing, command=command), now, after)
+    if plan.strategy.row.binds_address:
+        last = _last_of_most_useful_family(plan)
+        added = tuple(_following(last, plan, len(plan.sources)))
+        change = _addresses(plan, added) if _is_free(last) and len(added) == len(plan.sources) else {}
+        twice = ceiling(plan, churn, sysctls, times=2)
+        yield _lifted(Remedy("use twice as many source addresses", set=change), now, twice)
+
+
+def _churn_changes(situation: Situation) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """Yield settings of the scenario and sysctls that may let a port serve again sooner, the cheaper first."""
+    timestamps = {"net.ipv4.tcp_timestamps": "1"}
+    reuse = {**timestamps, "net.ipv4.tcp_tw_reuse": "1"}
+    yield {}, reuse
+    if situation.sysctl(_REUSE_DELAY):  # Linux 6.14
+        yield {}, {**reuse, _REUSE_DELAY: "100"}
+    for close in (CloseMode.TARGET, CloseMode.RST):
+        yield {"close": close.value}, {}
+    for rule, sysctls in ((TimeWaitReuse.TW_REUSE, reuse), (TimeWaitReuse.AT_ONCE, timestamps)):
+        for name in _available(situation):
+            if name.row.time_wait is rule and name.row.binds_address:
+                yield {"sources.strategy": name.value}, sysctls
+                break
+
+
+def _lifted(remedy: Remedy, now: Ceiling, after: Ceiling) -> Remedy:
+    """The remedy with both ceilings in its text, and with the connections that it gains where both are known."""
+    gain = None
+    if now.established is not None and after.established is not None:
+        gain = max(after.established - now.established, 0) or None
+    text = f"{remedy.text}: {_ceiling_text(now.per_s)} becomes {_ceiling_text(after.per_s)}"
+    return replace(remedy, text=text, gain=gain)
+
+
+def _change_text(change: Mapping[str, Any], sysctls: Mapping[str, str]) -> str:
+    texts = [f"use `{key.rpartition('.')[2]}: {value}`" for key, value in change.items()]
+    if sysctls:
+        texts.append("set " + " and ".join(f"{name}={value}" for name, value in sysctls.items()))
+    return ", and ".join(texts)
 
 
 def _ceiling_text(per_s: float | None) -> str:
     return "no ceiling" if per_s is None else rate_text(per_s)
 
 
-def _time_wait(change: Change) -> list[Remedy]:
-    if change.plan.churn:
-        return _faster_churn(change)
-    plan, gain = change.plan, min(change.time_wait, change.short)
-    found = []
-    if plan.close is CloseMode.FIN:
-        found.append(
-            Remedy(f"use `close: rst`, which leaves nothing in TIME-WAIT: up to +{gain:,} in the next run", gain)
+# --- Other resources of this host -----------------------------------------------------------------
+
+
+def more_descriptors(situation: Situation) -> Iterator[Remedy]:
+    """More processes to share them, or a higher limit; which limit is short decides."""
+    plan, facts, resource = situation.plan, situation.facts, situation.resource
+    if resource == HOST_DESCRIPTORS or "ENFILE" in situation.errnos:
+        now = situation.sysctl("fs.file-max")
+        yield Remedy(f"raise fs.file-max, now {now or 'too low'}", command="sysctl -w fs.file-max=NUMBER")
+    if resource == HOST_DESCRIPTORS:
+        yield Remedy("open fewer connections")
+        return
+    if resource == SINK_DESCRIPTORS:
+        yield from _per_sink(situation)
+    elif resource in ("", WORKER_DESCRIPTORS):
+        yield from _per_worker(situation)
+    if not (plan.descriptor_limit and plan.descriptor_limit < facts.descriptors):
+        now = f", now {facts.descriptors:,}" if facts.descriptors else ""
+        yield Remedy(f"raise the hard limit of open files (ulimit -Hn{now})", command="ulimit -Hn NUMBER")
+
+
+def _per_sink(situation: Situation) -> Iterator[Remedy]:
+    plan = situation.plan
+    room = situation.facts.descriptors - RESERVED_DESCRIPTORS - sum(target.sink for target in plan.targets)
+    if room < 1:
+        yield Remedy("name fewer targets")
+        return
+    held = held_by_sinks(plan.connections, share_of_sinks(plan.pairs, plan.targets), plan.transport)
+    needed = sinks_needed(held, room)
+    yield Remedy(f"use `sinks: {needed}`, or leave it out", set={"sinks": needed})
+
+
+def _per_worker(situation: Situation) -> Iterator[Remedy]:
+    plan, facts = situation.plan, situation.facts
+    lowered = plan.descriptor_limit
+    if lowered and lowered < facts.descriptors:
+        more = facts.descriptors - lowered
+        yield Remedy(
+            f"leave `descriptors: {lowered}` out of the scenario: {more:,} more in each worker",
+            set={"descriptors": facts.descriptors},
         )
-    if not plan.shares_ports:
-        name = _late(change)
-        found.append(Remedy(f"use {name} or explicit: {plan.strategy} never takes a port out of TIME-WAIT"))
-    elif change.sysctl("net.ipv4.tcp_timestamps") == "0":
-        found.append(Remedy("set net.ipv4.tcp_timestamps=1: without it no four-tuple leaves TIME-WAIT early"))
-    elif not plan.strategy.row.names_ports and change.sysctl("net.ipv4.tcp_tw_reuse") != "1":
-        found.append(Remedy("set net.ipv4.tcp_tw_reuse=1: a four-tuple in TIME-WAIT can be had again after 1 s"))
-    return [*found, Remedy("wait 60 s, the length of TIME-WAIT, before the next run"), *_more_sources(change)]
+    each = descriptors_per_worker(plan.engine, lowered or facts.descriptors)
+    needed = workers_needed(plan.connections, plan.sharded_spaces, each) if each > 0 else 0
+    if needed > plan.workers:
+        sizes = shard_sizes(plan.connections, plan.sharded_spaces, plan.workers)
+        gain = sum(max(size - each, 0) for size in sizes)
+        yield Remedy(f"use `workers: {needed}`, or leave it out", set={"workers": needed}, gain=gain)
 
 
-def _descriptors(change: Change) -> list[Remedy]:
-    found = []
-    lowered, limit = change.plan.descriptor_limit, change.host.get("descriptors")
-    if lowered and limit and lowered < limit:
-        found.append(Remedy(f"leave `descriptors: {lowered}` out of the scenario: +{limit - lowered:,} in each worker"))
+def add_source_address(situation: Situation) -> Iterator[Remedy]:
+    """Put the address on an interface, or with freebind a route to it."""
+    missing = (situation.facts.missing_sources or situation.plan.sources)[0]
+    command = command_for(missing, freebind=situation.plan.freebind)
+    yield Remedy(f"add the address: {command}", command=command)
+
+
+def more_memory(situation: Situation) -> Iterator[Remedy]:
+    """Of the machine, of the control group, or of TCP."""
+    yield Remedy("open fewer connections")
+    if situation.resource == MEMORY:
+        yield Remedy("give the machine, or the control group, more memory")
     else:
-        found += [Remedy(f"use `workers: {change.plan.workers + 1}`: +{limit:,} descriptors")] if limit else []
-        found.append(Remedy(f"raise the hard limit of open files (ulimit -Hn{f', now {limit:,}' if limit else ''})"))
-    if "ENFILE" in change.errnos:
-        found.insert(0, Remedy(f"raise fs.file-max, now {change.sysctl('fs.file-max') or 'too low'}"))
-    return found
+        yield Remedy("raise net.ipv4.tcp_mem, or the memory limit of the control group")
 
 
-def _source_address(change: Change) -> list[Remedy]:
-    missing = (change.host.get("missing_sources") or change.plan.sources)[0]
-    return [Remedy(f"add the address: ip address add {missing}/{128 if ':' in missing else 32} dev lo")]
+def more_tracking(situation: Situation) -> Iterator[Remedy]:
+    """Enlarge the table, or leave the load out of it."""
+    size = situation.sysctl("net.netfilter.nf_conntrack_max")
+    now = f", now {int(size):,}" if size.isdecimal() else ""
+    yield Remedy(
+        f"raise net.netfilter.nf_conntrack_max{now}", command="sysctl -w net.netfilter.nf_conntrack_max=NUMBER"
+    )
+    yield Remedy("leave the load untracked (nft: a `notrack` rule in a raw chain)")
 
 
-def _backlog(change: Change) -> list[Remedy]:
-    somaxconn = change.sysctl("net.core.somaxconn")
+def fewer_processes(situation: Situation) -> Iterator[Remedy]:
+    """Fewer workers and sinks, or a higher limit."""
+    yield Remedy(f"raise {situation.note}")
+    yield Remedy("use fewer workers and sinks")
+
+
+# --- The other side, the network, and loadgen itself ----------------------------------------------
+
+
+def faster_accept(situation: Situation) -> Iterator[Remedy]:
+    """A target that accepts as fast as connections come."""
+    somaxconn = situation.sysctl("net.core.somaxconn")
     cap = f", which net.core.somaxconn caps (here {int(somaxconn):,})" if somaxconn.isdecimal() else ""
-    return [
-        Remedy("make the target accept faster, or with more processes"),
-        Remedy(f"raise the target's listen backlog{cap}"),
-        Remedy("lower the arrival rate, or `in_flight`, to what the target accepts"),
-    ]
+    yield Remedy("make the target accept faster, or with more processes")
+    yield Remedy(f"raise the target's listen backlog{cap}")
+    yield Remedy("lower the arrival rate, or `in_flight`, to what the target accepts")
 
 
-def _blackhole(change: Change) -> list[Remedy]:
-    return [
-        Remedy("see whether SYNs arrive and answers leave (tcpdump at the target): a firewall may drop them"),
-        Remedy(f"see that {change.target} has a way back to every source address (ip route get, there)"),
-        Remedy(f"raise `timeout` above {change.plan.timeout_s:g} s if the target is only slow"),
-    ]
+def find_silence(situation: Situation) -> Iterator[Remedy]:
+    """Find where packets are lost."""
+    yield Remedy("see whether SYNs arrive and answers leave (tcpdump at the target): a firewall may drop them")
+    yield Remedy(f"see that {situation.target} has a way back to every source address (ip route get, there)")
+    yield Remedy(f"raise `timeout` above {situation.plan.timeout_s:g} s if the target is only slow")
 
 
-def _refused(change: Change) -> list[Remedy]:
-    found = [Remedy(f"start the server at {change.target}; a refusal means that nothing listens there")]
-    if not any(target.sink for target in change.plan.targets):
-        found.append(Remedy("or write `sink: true` at the target, and loadgen listens there itself"))
-    return found
+def start_server(situation: Situation) -> Iterator[Remedy]:
+    """A listener at the target."""
+    yield Remedy(f"start the server at {situation.target}; a refusal means that nothing listens there")
+    if not any(target.sink for target in situation.plan.targets):
+        yield Remedy("or write `sink: true` at the target, and loadgen listens there itself")
 
 
-def _self_connect(change: Change) -> list[Remedy]:
-    return [
-        Remedy(f"start the server at {change.target}"),
-        Remedy(f"keep target ports outside {change.plan.ports}, where source ports are taken from"),
-    ]
+def leave_target_ports(situation: Situation) -> Iterator[Remedy]:
+    """No source port that is a target's."""
+    yield Remedy(f"start the server at {situation.target}")
+    yield Remedy(f"keep target ports outside {situation.plan.ports}, where source ports are taken from")
 
 
-def _lost(change: Change) -> list[Remedy]:
+def look_at_losses(situation: Situation) -> Iterator[Remedy]:
+    """By the way in which connections ended."""
+    if "EOF" in situation.errnos:
+        yield Remedy("look at the target's idle time-out, its limit of connections and its log")
+    if "ECONNRESET" in situation.errnos:
+        yield Remedy("look for a crash of the target, or a firewall that forgets idle connections")
+    if "ECONNREFUSED" in situation.errnos:
+        yield Remedy(f"start the server at {situation.target}; nothing has that port there")
+
+
+def mend_tls(situation: Situation) -> Iterator[Remedy]:
+    """By the reasons that handshakes failed for."""
+    errnos = situation.errnos
     found = []
-    if "EOF" in change.errnos:
-        found.append(Remedy("look at the target's idle time-out, its limit of connections and its log"))
-    if "ECONNRESET" in change.errnos:
-        found.append(Remedy("look for a crash of the target, or a firewall that forgets idle connections"))
-    if "ECONNREFUSED" in change.errnos:
-        found.append(Remedy(f"start the server at {change.target}; nothing has that port there"))
-    return found
-
-
-def _tls(change: Change) -> list[Remedy]:
-    found = []
-    if "CERTIFICATE_UNKNOWN_ISSUER" in change.errnos:
+    if "CERTIFICATE_UNKNOWN_ISSUER" in errnos:
         found.append(Remedy("name the file of the target's authority in `tls.ca`"))
-    if "CERTIFICATE_WRONG_NAME" in change.errnos:
-        found.append(Remedy("name whom the certificate is for in `tls.server_name`"))
-    if any(errno.startswith("CERTIFICATE") for errno in change.errnos):
-        found.append(Remedy("or take every certificate with `tls.verify` false"))
-    if "NOT_TLS" in change.errnos:
-        found.append(Remedy(f"leave out `tls`, or name the port on which {change.target} speaks it"))
-    return found or [Remedy(f"compare what both sides offer: openssl s_client -connect {change.target}")]
+    if "CERTIFICATE_WRONG_NAME" in errnos:
+        found.append(Remedy("give the name that the certificate is for in `tls.server_name`"))
+    if any(name.startswith("CERTIFICATE") for name in errnos):
+        found.append(Remedy("or take every certificate with `tls.verify` false", set={"tls.verify": False}))
+    if "NOT_TLS" in errnos:
+        found.append(Remedy(f"leave out `tls`, or name the port on which {situation.target} speaks it"))
+    command = f"openssl s_client -connect {situation.target}"
+    yield from found or [Remedy(f"compare what both sides offer: {command}", command=command)]
 
 
-def _unanswered(change: Change) -> list[Remedy]:
-    return [
-        Remedy("look for the target's limit of connections: those beyond it may be kept waiting (a proxy's maxconn)"),
-        Remedy(f"raise `timeout` above {change.plan.timeout_s:g} s, or `heartbeat.every`, if the target is only slow"),
-    ]
+def wait_for_answers(situation: Situation) -> Iterator[Remedy]:
+    """A target that answers."""
+    timeout_s = situation.plan.timeout_s
+    yield Remedy("look for the target's limit of connections: those beyond it may be kept waiting (a proxy's maxconn)")
+    yield Remedy(f"raise `timeout` above {timeout_s:g} s, or `heartbeat.every`, if the target is only slow")
 
 
-def _conntrack(change: Change) -> list[Remedy]:
-    size = change.sysctl("net.netfilter.nf_conntrack_max")
-    return [
-        Remedy(f"raise net.netfilter.nf_conntrack_max{f', now {int(size):,}' if size.isdecimal() else ''}"),
-        Remedy("leave the load untracked (nft: a `notrack` rule in a raw chain)"),
-    ]
+def wider_window(situation: Situation) -> Iterator[Remedy]:
+    """More attempts at a time, or fewer arrivals."""
+    yield Remedy(f"raise `{'churn.concurrency' if situation.plan.churn else 'in_flight'}`")
+    yield Remedy("lower the rate")
+    yield Remedy("find out why the target answers late")
 
 
-def _in_flight(change: Change) -> list[Remedy]:
-    key = "churn.concurrency" if change.plan.churn else "in_flight"
-    return [Remedy(f"raise `{key}`"), Remedy("lower the rate"), Remedy("find out why the target answers late")]
-
-
-def _say(*texts: str) -> Callable[[Change], list[Remedy]]:
-    return lambda _: [Remedy(text) for text in texts]
-
-
-_MAKERS: Final[Mapping[str, Callable[[Change], list[Remedy]]]] = {
-    "four-tuples": _capacity,
-    "source-ports": _capacity,
-    "port-held": _port_held,
-    "time-wait": _time_wait,
-    "source-address": _source_address,
-    "descriptors": _descriptors,
-    "backlog": _backlog,
-    "blackhole": _blackhole,
-    "refused": _refused,
-    "self-connect": _self_connect,
-    "lost": _lost,
-    "tls": _tls,
-    "unanswered": _unanswered,
-    "wrong-reply": _say(
-        "look at what the target answers, and at its log: it may be a limit of connections, or a login it wants",
-        "or mend what `protocol` expects",
-    ),
-    "conntrack": _conntrack,
-    "memory": _say("open fewer connections", "raise net.ipv4.tcp_mem, or the memory limit of the control group"),
-    "unreachable": _say("see which way packets take: ip route get TARGET from SOURCE"),
-    "forbidden": _say("look for a rule that forbids it: nft list ruleset, eBPF at the control group, SELinux"),
-    "reset": _say("look at the target's log: it takes connections and drops them at once"),
-    "in-flight": _in_flight,
-    "generator": _say("lower the rate", "run on a machine with more cores, or with less else to do"),
-    "incomplete": _say("look at events.jsonl for the process that was lost, then run again"),
-}
+def sentences(*texts: str) -> RemedyMaker:
+    """Return a maker of remedies that are only text."""
+    return lambda _: (Remedy(text) for text in texts)

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from loadgen.errors import CapacityError
+#: Names of lines that the remedies tell apart.
+PROCESS_DESCRIPTORS: Final = "descriptors per process"
+WORKER_DESCRIPTORS: Final = "descriptors per worker"
+SINK_DESCRIPTORS: Final = "descriptors per sink"
+HOST_DESCRIPTORS: Final = "descriptors of the host"
+LINK_DESCRIPTORS: Final = "descriptors of loadgen"
+WORKER_PORTS: Final = "source ports for workers"
+MEMORY: Final = "memory, bytes"
+TIME_WAIT_PORTS: Final = "ports in TIME-WAIT"
 
 #: More connections than any plan can have; where the search for the last that fits may stop.
 _BEYOND: Final = 1 << 32
@@ -14,7 +22,7 @@ _BEYOND: Final = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Why a plan is refused: the resource by name, its numbers, and the change that mends it.
+    """Why a plan is refused: the resource by name, and its numbers.
 
     excusable: whether a run can be made all the same, because attempts beyond it fail and nothing else happens.
     """
@@ -22,20 +30,14 @@ class Shortage:
     resource: str
     needed: int
     available: int
-    remedy: str
     excusable: bool = False
-
-    @property
-    def error(self) -> CapacityError:
-        """The same as the error of a run."""
-        return CapacityError(self.resource, needed=self.needed, available=self.available, remedy=self.remedy)
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One line of an assessment.
 
-    limit: what a run that met it would have as its verdict (a key of metrics.verdict.LIMITS).
+    limit: what a run that met it would have as its verdict (a key of `limits.EVERY_LIMIT`).
     needed: None where nobody can know before. at: so many connections can be had, the next one not; None: it ends
     nothing, or more processes make up for it. shortage: why a run is refused. slack: how many more than `at` there may
     be, where the arithmetic keeps something back.

@@ -79,7 +79,7 @@ def compare(
         from loadgen.results.schema import files as contract
         from loadgen.views.html import compare as compare_html
 
-        series = {str(run.path): contract.plain(run.series) for one in given for run in one.runs}
+        series = {str(run.path): contract.plain(run.series) for side in given for run in side.runs}
         files.write(html, compare_html.page(result, series))
     show(
         result.to_json() if as_json else None,

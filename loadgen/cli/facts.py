@@ -36,7 +36,7 @@ def facts(as_json: bool, only: tuple[str, ...], as_list: bool) -> None:
     findings = kernel_facts.run_all(only)
     result = kernel_facts.to_json(findings, started_at=started_at)
     show(result, lambda console: kernel_facts.render(findings, console), as_json=as_json)
-    missed = [finding for finding in findings if finding.verdict is kernel_facts.Verdict.NOT_RUN]
+    missed = [finding for finding in findings if finding.verdict is kernel_facts.FactVerdict.NOT_RUN]
     for finding in missed:
         complain(f"fact {finding.fact.number} could not be run: {finding.reason}")
     if missed:

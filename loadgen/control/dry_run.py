@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loadgen.capacity import Assessment, Resource
-from loadgen.capacity.remedies import Change, ranked
 from loadgen.control import name_resolution
 from loadgen.control.prepare import Environment, prepare
 from loadgen.errors import ExitCode, HostError, IncompleteError, InterruptedRunError, UsageError
 from loadgen.model import Plan
 from loadgen.processes.fleet import Fleet
-from loadgen.scenario import Cell, Scenario
+from loadgen.scenario import Cell, ScenarioSpec
 
 SCHEMA: Final = "loadgen.plan/1"
 #: Maximum routes listed in the report.
@@ -39,7 +38,7 @@ class Planner:
     """Plans a scenario or the cells of its matrix. Create it on a running event loop and call `execute` once."""
 
     def __init__(
-        self, scenario: Scenario, cells: Sequence[Cell], permissions: Permissions, *, only: int | None = None
+        self, scenario: ScenarioSpec, cells: Sequence[Cell], permissions: Permissions, *, only: int | None = None
     ) -> None:
         """only: plan this cell alone. Raises: UsageError if there is no such cell."""
         if only is not None and only not in range(len(cells)):
@@ -85,7 +84,7 @@ class Planner:
             "cells": cells,
         }
 
-    async def _report(self, scenario: Scenario) -> Report:
+    async def _report(self, scenario: ScenarioSpec) -> Report:
         def enough() -> bool:
             return self._interrupted
 
@@ -108,7 +107,7 @@ class Planner:
         head = {**_head(environment, self._soft_descriptors), "routes": _routes(addresses, list(map(str, routes)))}
         if isinstance(assessment, HostError):  # no assessment is possible
             return {**head, "possible": False, "verdict": f"impossible: {assessment}", "refused": str(assessment)}
-        return {**head, **report_of(assessment, environment)}
+        return {**head, **report_of(assessment)}
 
     async def _assess(self, fleet: Fleet, environment: Environment) -> Assessment | HostError:
         """Return the assessment, or the error that prevents one: a missing feature or route, a port in use."""
@@ -158,7 +157,7 @@ def _head(environment: Environment, soft_descriptors: int) -> Report:
     }
 
 
-def report_of(assessment: Assessment, environment: Environment) -> Report:
+def report_of(assessment: Assessment) -> Report:
     """Return the part of a report that comes from the assessment."""
     plan, prediction = assessment.plan, assessment.prediction
     return {
@@ -169,7 +168,7 @@ def report_of(assessment: Assessment, environment: Environment) -> Report:
         "at_s": prediction.at_s,
         "refused": str(assessment.refusal) if assessment.refusal else None,
         "resources": [_resource(resource) for resource in assessment.in_order],
-        "remedies": [] if assessment.absent else _remedies(assessment, environment),
+        "remedies": [] if assessment.absent else _remedies(assessment),
         "notes": list(plan.notes),
         "plan": _plan_facts(plan),
     }
@@ -207,26 +206,12 @@ def _plan_facts(plan: Plan) -> Report:
     }
 
 
-def _remedies(assessment: Assessment, environment: Environment) -> list[Report]:
-    """Return remedies for the first limit, best first, each with the connections it would allow."""
-    plan, first = assessment.plan, assessment.first
-    at = first.at or 0
-    change = Change(
-        plan,
-        environment.facts.to_json(),
-        short=max(plan.connections - at, 0),
-        errnos=frozenset(),
-        target=str(plan.targets[0].endpoint),
-        time_wait=0,
-    )
-    lines: list[Report] = []
-    if first.shortage and first.limit not in ("four-tuples", "source-ports"):
-        lines.append({"text": first.shortage.remedy, "allows": None})
-    lines += [
-        {"text": remedy.text, "allows": at + remedy.gain if remedy.gain else None}
-        for remedy in ranked(first.limit, change)
+def _remedies(assessment: Assessment) -> list[Report]:
+    """Return the remedies for the first limit, best first, each with the connections it would allow."""
+    at = assessment.first.at or 0
+    return [
+        {"text": remedy.sentence, "allows": at + remedy.gain if remedy.gain else None} for remedy in assessment.remedies
     ]
-    return lines
 
 
 def _routes(addresses: Sequence[str], routes: Sequence[str]) -> list[Report]:

@@ -1,10 +1,9 @@
 """The cells of a matrix, round by round, one run after the other, each in a namespace of its own.
 
-A run of a cell is an ordinary run in an ordinary run directory, cells/<n>/, so whatever looks at runs
-can look at it. Rounds are interleaved, all cells once and then all cells again, so that what drifts on
-the host meanwhile falls on every cell alike. What is written here on top says which cells there are to
-be, which could not run here, and why it all ended; the summary is folded from that and the runs, also
-when the matrix was killed. From the same files `resume` goes on with what is left.
+A run of a cell is an ordinary run in an ordinary run directory, cells/<n>/, which every view can show. Rounds are
+interleaved, all cells once and then all cells again, so that drift of the host affects every cell alike. The matrix
+itself records its cells, those that cannot run on this host, and how it ended; the summary is folded from that and the
+runs, also after a kill. From the same files `resume` continues with the runs that are left.
 """
 
 from __future__ import annotations
@@ -31,31 +30,31 @@ from loadgen.results.schema.event import Event
 from loadgen.results.schema.matrix import CellStatus, MatrixSummary
 from loadgen.results.schema.matrix_plan import CellPlan, MatrixPlan, ResolvedName
 from loadgen.results.settings import named, short_keys
-from loadgen.scenario import Cell, Scenario, about_cells
+from loadgen.scenario import Cell, ScenarioSpec, about_cells
 
 
-class View(Protocol):
-    """What a cell tells the person watching."""
+class CellView(Protocol):
+    """The display of one run while it lasts."""
 
     def update(self, plan: Plan, line: dict[str, Any]) -> None:
-        """A new line of the series."""
+        """Show a new line of the series."""
 
     def notice(self, text: str) -> None:
-        """Something happened that is worth a sentence."""
+        """Show a sentence about an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a matrix is to do: as somebody asked for it now, or as it was begun before."""
+    """A matrix to run: a new one, or one to continue."""
 
-    scenario: Scenario
+    scenario: ScenarioSpec
     cells: tuple[Cell, ...]
     #: The scenario as given, without the overrides that stand above it in scenario.yaml.
     text: str
     overrides: tuple[str, ...] = ()
-    #: The directory to go on in, held by this writer; None to make one.
+    #: The directory of a matrix to continue, locked by this writer; None: a new one.
     writer: run_directory.MatrixWriter | None = None
-    #: What names among the targets stood for when it was begun; what is not here is looked up.
+    #: Addresses of the names among the targets when it was begun; other names are looked up.
     answers: name_resolution.ResolvedNames = field(default_factory=dict)
 
     @property
@@ -66,13 +65,13 @@ class Order:
 
 
 def with_overrides(overrides: Sequence[str], text: str) -> str:
-    """A scenario as it is kept: the overrides above it, as comments."""
+    """Return a scenario as it is written to the run directory: the overrides above it, as comments."""
     lines = ("\n#   ".join(override.splitlines()) for override in overrides)
     return "".join(f"# --set {line}\n" for line in lines) + text
 
 
 def resume(path: Path) -> Order:
-    """The matrix in a directory, to go on with. The directory is held from now on.
+    """Return the matrix in a directory, to be continued. The directory is locked from now on.
 
     Raises: UsageError when there is none that can be gone on with; HostError on another kernel.
     """
@@ -92,22 +91,22 @@ def resume(path: Path) -> Order:
 
 
 def _as_resolved(path: Path) -> name_resolution.ResolvedNames:
-    """What names stood for when the matrix was begun: its runs to come are to go where the others went."""
+    """Return the addresses of names when the matrix was begun: the runs that are left go to the same targets."""
     resolved = run_directory.read_matrix(path).matrix.resolved
     return {name: name_resolution.ResolvedName(one.addresses, one.resolved_at) for name, one in resolved.items()}
 
 
-def _as_begun(path: Path) -> tuple[Scenario, tuple[Cell, ...], str, tuple[str, ...]]:
-    """Scenario, cells, text and overrides as they were. Raises: as `resume` does."""
-    found = run_directory.read_matrix(path)
-    found.summarised()  # what cannot be summed up now cannot be when more has been added to it
-    overrides, kernel = found.matrix.overrides, found.matrix.kernel
+def _as_begun(path: Path) -> tuple[ScenarioSpec, tuple[Cell, ...], str, tuple[str, ...]]:
+    """Return scenario, cells, text and overrides as they were. Raises: as `resume` does."""
+    written = run_directory.read_matrix(path)
+    written.summarised()  # raises now rather than after more runs
+    overrides, kernel = written.matrix.overrides, written.matrix.kernel
     if overrides is None:
         raise UsageError(f"{path}: its matrix.json does not say how it was begun; run {path}/scenario.yaml anew")
-    text = found.scenario_text.removeprefix(with_overrides(overrides, ""))
+    text = written.scenario_text.removeprefix(with_overrides(overrides, ""))
     whole, cells = scenarios.parse_cells(text, str(path / "scenario.yaml"), overrides)
     meant = tuple(CellPlan(settings=cell.settings) for cell in cells)
-    if (whole.repeat, files.plain(meant)) != (found.matrix.repeat, files.plain(found.matrix.cells)):
+    if (whole.repeat, files.plain(meant)) != (written.matrix.repeat, files.plain(written.matrix.cells)):
         raise UsageError(
             f"{path}: scenario.yaml now means other cells than matrix.json says were begun, and these cannot "
             f"stand side by side; put scenario.yaml back, or run it anew: loadgen run {path}/scenario.yaml"
@@ -121,17 +120,17 @@ def _as_begun(path: Path) -> tuple[Scenario, tuple[Cell, ...], str, tuple[str, .
 
 
 class Matrix:
-    """One matrix. Create it and `execute` it on a running event loop, once."""
+    """One matrix. Create it, then await `execute` once."""
 
     def __init__(
         self,
         order: Order,
         options: Options,
         *,
-        view: Callable[[], AbstractContextManager[View]],
+        view: Callable[[], AbstractContextManager[CellView]],
         say: Callable[[str], None],
     ) -> None:
-        """view: made anew for each run. say: called with what goes on between the runs."""
+        """view: called for each run. say: called with a sentence on what happens between the runs."""
         self._order, self._scenario, self._cells, self._options = order, order.scenario, order.cells, options
         self._view, self._say = view, say
         self._answers: name_resolution.ResolvedNames = {}
@@ -143,13 +142,13 @@ class Matrix:
         self._ended: list[tuple[float, float]] = []
 
     def interrupt(self) -> None:
-        """As for a run: once drains the run of a cell, twice stops it; either way no further one begins."""
+        """Once: drain the present run. Twice: stop it. No further run begins."""
         self._interrupted = True
         if self._running:
             self._running.interrupt()
 
     async def execute(self) -> Result:
-        """Make all runs that are not there yet, sum up what they came to.
+        """Make all runs that are left, and summarise the matrix.
 
         Raises: LoadgenError when the directory cannot be written, or when a rule of where to send
             forbids a target, which it would do for every cell alike.
@@ -169,14 +168,14 @@ class Matrix:
                     break
                 if index in self._skipped:
                     continue
-                said = self._named(index, number)
+                title = self._named(index, number)
                 ahead = [self._nominal_s(cell) for cell, _ in todo[position:] if cell not in self._skipped]
                 left = left_s(self._ended, ahead)
                 self._say(
-                    f"run {places.index((index, number)) + 1} of {len(places)}, {said}"
+                    f"run {places.index((index, number)) + 1} of {len(places)}, {title}"
                     + ("" if left is None else f"; {left_text(left)}")
                 )
-                await self._run(writer, index, number, said)
+                await self._run(writer, index, number, title)
             if self._interrupted:
                 self._event(writer, "interrupted", "interrupted; the runs that had ended are kept")
             elif todo and not isinstance(self._failure, ResultsError):
@@ -186,7 +185,7 @@ class Matrix:
             writer.close()
 
     def _begin(self) -> run_directory.MatrixWriter:
-        """A new directory that says what is to come."""
+        """Make the directory of a new matrix."""
         writer = run_directory.MatrixWriter(self._options.results, self._scenario.name)
         writer.write_scenario(with_overrides(self._order.overrides, self._order.text))
         writer.write_matrix(
@@ -198,46 +197,46 @@ class Matrix:
                 repeat=self._scenario.repeat,
                 cells=tuple(CellPlan(settings=cell.settings) for cell in self._cells),
                 resolved={name: ResolvedName(**asdict(answer)) for name, answer in self._answers.items()},
-                expect=tuple(one.text for one in self._scenario.expect if about_cells(one)),
+                expect=tuple(row.text for row in self._scenario.expect if about_cells(row)),
             )
         )
         return writer
 
     def _go_on(self, writer: run_directory.MatrixWriter) -> list[matrices.Place]:
-        """The runs that are still to be made in a directory that was left; the clock goes on from there."""
-        found = run_directory.read_matrix(writer.path)
-        done = {place for place, run in found.runs.items() if run.summary and run.summary.complete}
+        """Return the runs that are left in a directory; the clock continues from its last event."""
+        written = run_directory.read_matrix(writer.path)
+        done = {place for place, run in written.runs.items() if run.summary and run.summary.complete}
         todo = [place for place in self._order.places if place not in done]
-        last_s = max((event.t_s for event in found.events), default=0.0)
+        last_s = max((event.t_s for event in written.events), default=0.0)
         self._start_ns = now_ns() - round(last_s * NS_PER_S)
-        if todo or not matrices.has_ended(found.events):
+        if todo or not matrices.has_ended(written.events):
             self._event(writer, matrices.RESUMED, f"resumed with {len(todo)} of {len(self._order.places)} runs to go")
         if todo:
             self._say(f"{len(done)} of {len(self._order.places)} runs are there already")
         else:
             self._say("nothing is left to do: every run has ended; the results are made again")
-            if not matrices.has_ended(found.events):
+            if not matrices.has_ended(written.events):
                 self._event(writer, "ended", "the matrix came to its end")
         return todo
 
     def _named(self, index: int, number: int) -> str:
-        """A run in words: its cell, its round where there are several, and its settings."""
+        """Return the title of a run: its cell, its round where there are several, and its settings."""
         settings = [cell.settings for cell in self._cells]
         name = f"cell {index}" + (f", round {number}" if self._scenario.repeat > 1 else "")
         return f"{name}: {named(settings[index], short_keys(settings))}" if settings[index] else name
 
     def _nominal_s(self, index: int) -> float:
-        """What a run of this cell would take if nothing but its load took time."""
+        """Return the seconds that the load of this cell takes by itself."""
         scenario = self._cells[index].scenario
         return scenario.churn.duration_s if scenario.churn else scenario.hold_s
 
-    async def _run(self, writer: run_directory.MatrixWriter, index: int, number: int, said: str) -> None:
+    async def _run(self, writer: run_directory.MatrixWriter, index: int, number: int, title: str) -> None:
         cell, begun_ns = self._cells[index], now_ns()
         options = replace(self._options, at=writer.run(index, number))
         text = _as_overrides(cell.settings) + with_overrides(self._order.overrides, self._order.text)
         try:
             writer.set_aside(index, number)
-            self._event(writer, "cell-started", said, index, number)
+            self._event(writer, "cell-started", title, index, number)
             with self._view() as view:
                 self._running = Orchestrator(
                     cell.scenario, text, options, observer=view.update, notice=view.notice, answers=self._answers
@@ -248,7 +247,7 @@ class Matrix:
         except InterruptedRunError as error:
             self._event(writer, "cell-incomplete", str(error), index, number)
         except HostError as error:
-            if number == 1:  # what this host refuses once it refuses in every round
+            if number == 1:  # the host refuses it in every round
                 self._skipped.add(index)
             self._say(f"cell {index} {'skipped' if number == 1 else f'round {number} incomplete'}: {error}")
             self._event(writer, "cell-skipped" if number == 1 else "cell-incomplete", str(error), index, number)
@@ -264,26 +263,26 @@ class Matrix:
             self._running = None
 
     def _fail(self, error: LoadgenError) -> None:
-        """Remember the first failure of ours; a lost worker is an incomplete run and no more."""
+        """Keep the first failure of loadgen itself; a lost worker only makes its run incomplete."""
         if error.exit_code is not ExitCode.INCOMPLETE:
             self._failure = self._failure or error
 
     def _event(self, writer: run_directory.MatrixWriter, event: str, text: str, *place: int) -> None:
-        """place: the cell and the round it is about, if it is about one."""
+        """Record an event. place: its cell and round, if it has one."""
         at_s = round((now_ns() - self._start_ns) / NS_PER_S, 6)
         cell, number = place or (None, None)
         writer.append_event(Event(event=event, text=text, t_s=at_s, cell=cell, round=number))
 
     def _conclude(self, writer: run_directory.MatrixWriter) -> Result:
-        from loadgen.views.html import matrix as reports  # jinja2 is needed now and not before
+        from loadgen.views.html import matrix as reports  # a slow import, needed only now
         from loadgen.views.text import matrix_table
 
-        found = run_directory.read_matrix(writer.path)
-        summary = found.summarised()
+        written = run_directory.read_matrix(writer.path)
+        summary = written.summarised()
         run_directory.write_matrix_results(
             writer.path,
             summary=summary,
-            report=reports.page(files.plain(summary), found.scenario_text),
+            report=reports.page(files.plain(summary), written.scenario_text),
             table=matrix_table.table(files.plain(summary)),
         )
         return Result(writer.path, summary, self._exit_code(summary), self._failure)
@@ -293,16 +292,16 @@ class Matrix:
             return ExitCode.INTERRUPTED
         if self._failure:
             return self._failure.exit_code
-        if not all(one.passed for one in matrices.all_expectations(summary)):
+        if not all(row.passed for row in matrices.all_expectations(summary)):
             return ExitCode.EXPECTATION
         statuses = {cell.status for cell in summary.cells}
         if CellStatus.INCOMPLETE in statuses:
             return ExitCode.INCOMPLETE
-        # Nothing at all could be tried here: that is no result, and must not look like one.
+        # No cell could run on this host: that is no result, and must not pass for one.
         return ExitCode.HOST if statuses == {CellStatus.SKIPPED} else ExitCode.FINE
 
 
 def _as_overrides(settings: dict[str, Any]) -> str:
-    """The settings as the options that would make the same run of the same file."""
+    """Return the settings as the options that make the same run of the same file."""
     plain = {key: isinstance(value, str) and value.isprintable() for key, value in settings.items()}
     return "".join(f"# --set {key}={value if plain[key] else json.dumps(value)}\n" for key, value in settings.items())

@@ -17,7 +17,7 @@ from typing import Any, Final
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import allowlist
 from loadgen.errors import HostError, InterruptedRunError, UsageError
-from loadgen.scenario import Scenario, units
+from loadgen.scenario import ScenarioSpec, units
 from loadgen.scenario.fields import TARGETS_MAX
 
 #: Longer than a working resolver takes; its own time-out per server is 5 s (resolv.conf(5)).
@@ -94,7 +94,7 @@ def _unresolved(name: str, reason: str) -> HostError:
     )
 
 
-def judge(scenario: Scenario, answers: ResolvedNames, *, allowed: Sequence[str], authorized: bool) -> Scenario:
+def judge(scenario: ScenarioSpec, answers: ResolvedNames, *, allowed: Sequence[str], authorized: bool) -> ScenarioSpec:
     """Return the scenario with the addresses of its names, after checking that load may go to every target.
 
     allowed, authorized: see `allowlist.check`. Raises: UsageError, see there; HostError for too many targets.
@@ -110,7 +110,7 @@ def judge(scenario: Scenario, answers: ResolvedNames, *, allowed: Sequence[str],
     return resolved
 
 
-def pin(scenario: Scenario, answers: ResolvedNames, sources: Sequence[str]) -> tuple[Scenario, tuple[str, ...]]:
+def pin(scenario: ScenarioSpec, answers: ResolvedNames, sources: Sequence[str]) -> tuple[ScenarioSpec, tuple[str, ...]]:
     """Return the scenario with those addresses of its names that fit these sources and its lab.
 
     Returns: the scenario, and notes on each name: its addresses, the time of the look-up, addresses left out.
@@ -139,13 +139,13 @@ def pin(scenario: Scenario, answers: ResolvedNames, sources: Sequence[str]) -> t
     return pinned, tuple(notes)
 
 
-def _require_distinct(scenario: Scenario) -> None:
+def _require_distinct(scenario: ScenarioSpec) -> None:
     """Check that all targets are distinct, and not too many. Raises: HostError."""
     targets = scenario.every_target
     if len(targets) > TARGETS_MAX:
         raise HostError(f"the names among the targets make them {len(targets):,}; write at most {TARGETS_MAX:,}")
-    seen: dict[object, str] = {}
+    name_of: dict[object, str] = {}
     for target in targets:
         name = target.host or target.endpoint.address
-        if (other := seen.setdefault(target.endpoint, name)) != name:
+        if (other := name_of.setdefault(target.endpoint, name)) != name:
             raise HostError(f"{name} and {other} both lead to {target.endpoint}; delete one of the two targets")

@@ -1,12 +1,11 @@
 """The control plane: scenario -> lab -> plan -> processes -> run directory.
 
-One orchestrator on one event loop. It starts sinks and workers, waits until all are ready, gives
-them one common instant to start at, and from then on only looks: it adds the workers' blocks up
-once per interval, writes the line down, and notices who is gone. When every arrival is answered it
-lets the connections be held, then has them closed.
+One orchestrator on one event loop. It starts sinks and workers, waits until all are ready, and gives them one common
+instant to start at. From then on it observes: once per interval it adds the workers' blocks up and writes a line of the
+series, and it notices lost processes. When every arrival is answered it holds the connections, then has them closed.
 
-It prints nothing and installs no signal handler; whoever calls it may call `interrupt`, once to
-drain early, twice to stop at once.
+It prints nothing and installs no signal handler; the caller may call `interrupt`, once to drain early, twice to stop at
+once.
 """
 
 from __future__ import annotations
@@ -41,43 +40,43 @@ from loadgen.results.schema.line import UNREAD, WorkersAlive
 from loadgen.results.schema.run import RunSummary
 from loadgen.results.schema.sides import ProbeResult
 from loadgen.results.summary import broken_invariants
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 from loadgen.sink.certificates import Certificates, issue
 from loadgen.worker.shard import sizes_of
 
 WORKER: Final = "worker"
 
-#: Time for the "start" messages to reach everybody before the common instant.
+#: Time for the "start" messages to reach all processes before the common instant.
 _START_DELAY_NS: Final = 20_000_000
 _READY_TIMEOUT_S: Final = 60.0
-#: A worker shows a sign of life ten times a second. After the first of these it is called stalled,
-#: after the second the run goes on without it.
+#: A worker updates its heartbeat ten times a second. Without one for the first of these times it counts as stalled,
+#: after the second the run continues without it.
 _STALL_CHECK_S: Final = 0.5
 STALLED_AFTER_S: Final = 2.0
 GIVEN_UP_AFTER_S: Final = 30.0
-#: Closing takes some ten microseconds per connection.
+#: Closing takes about ten microseconds per connection.
 _DRAIN_TIMEOUT_S: Final = 120.0
-#: A probe gives up on its own before that.
+#: A probe gives up by itself before this.
 _PROBE_TIMEOUT_S: Final = 45.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line adds to a scenario; none of it can come from the scenario itself."""
+    """Options of the command line for a run; a scenario cannot set them."""
 
     results: Path = Path("results")
     allow: tuple[str, ...] = ()
     authorized: bool = False
     port_blocking: bool = False
-    #: Run into a wall that the plan sees coming, on purpose.
+    #: Run although the plan predicts that a limit is met.
     force: bool = False
-    #: The run directory itself, where it is not to be a new one under `results`: a cell of a matrix.
+    #: The run directory itself, for a cell of a matrix; None: a new one under `results`.
     at: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished run: its directory, its summary as read back from there, and how to exit."""
+    """A finished run: its directory, its summary as read back from there, and the exit code."""
 
     path: Path
     record: files.Summary
@@ -92,12 +91,12 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """What stopped the run or did not, in one sentence; of a matrix, what it came to."""
+        """The verdict in one sentence: the limit that stopped the run; of a matrix, its main result."""
         return self.record.verdict.text
 
     @property
     def problems(self) -> list[str]:
-        """Why not all is well, in words: what cut the run short, each expectation that did not hold. Empty if it is."""
+        """A sentence on each problem: what cut the run short, each expectation that failed. Empty if there is none."""
         reasons = [str(self.error)] if self.error else []
         if not self.record.complete:
             reasons.append(f"incomplete: {self.record.incomplete_because}")
@@ -106,7 +105,7 @@ class Result:
             for row in matrices.all_expectations(self.record)
             if not row.passed
         ]
-        # Of a matrix of which not one cell could be tried here, the verdict says so.
+        # If every cell of a matrix was skipped, the verdict says so.
         return reasons if reasons or self.exit_code is ExitCode.FINE else [self.verdict]
 
 
@@ -115,11 +114,11 @@ Observer = Callable[[Plan, dict[str, Any]], None]
 
 
 class Orchestrator:
-    """One run of one scenario. Create it and `execute` it on a running event loop, once."""
+    """One run of one scenario. Create it, then await `execute` once."""
 
     def __init__(
         self,
-        scenario: Scenario,
+        scenario: ScenarioSpec,
         scenario_text: str,
         options: Options,
         *,
@@ -127,7 +126,7 @@ class Orchestrator:
         notice: Callable[[str], None],
         answers: name_resolution.ResolvedNames | None = None,
     ) -> None:
-        """answers: what the names among the targets stand for; None: to be looked up."""
+        """answers: the addresses of the names among the targets; None: they are looked up."""
         self._answers = answers
         self._scenario, self._text, self._options = scenario, scenario_text, options
         self._observer, self._notice = observer, notice
@@ -138,7 +137,7 @@ class Orchestrator:
         self._snapshots: Snapshots | None = None
         self._writer: run_directory.RunWriter | None = None
         self._fleet: Fleet | None = None
-        #: Closes the memory shared with workers and sinks: whoever makes many runs would be out of descriptors.
+        #: Closes the memory shared with workers and sinks: many runs in one process would exhaust its descriptors.
         self._shared = ExitStack()
         self._telemetry: KernelSampler | None = None
         self._early_events: list[Event] = []
@@ -156,10 +155,9 @@ class Orchestrator:
             self._fleet.notify()
 
     async def execute(self) -> Result:
-        """Run to the end and return what came of it.
+        """Run to the end and return the result.
 
-        Raises: LoadgenError for whatever stops the run before any load. What goes wrong later is in
-            the result, because by then there is something to show.
+        Raises: LoadgenError for an error before any load. Later errors are in the result, beside what was measured.
         """
         if self._answers is None:
             self._answers = await name_resolution.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
@@ -261,7 +259,7 @@ class Orchestrator:
             await self._probe(fleet, ProbeWhen.HOLD)
             if self._interrupts < 2:
                 fleet.tell(WORKER, do="drain")
-                if plan.close is CloseMode.TARGET:  # not before every worker takes an end for what it is
+                if plan.close is CloseMode.TARGET:  # not before every worker expects it
                     await fleet.wait(lambda: fleet.all_of(WORKER, {"closing", "drained"}), _DRAIN_TIMEOUT_S)
                     self._sinks.close_first()
                 await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
@@ -278,20 +276,19 @@ class Orchestrator:
         self._event("ended", "the run came to its end")
 
     async def _open(self, fleet: Fleet, until: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
-        """Have every worker open what it has to, and return when all are done, or nothing is to be hoped for.
+        """Start the workers, and return when all are done or none can make progress.
 
-        All at the same instant where a schedule or a closed loop is theirs together. Else as many as there
-        are cores, and the next whenever one is done: more at a time would only wait for each other, and find
-        the caches full of another's connections.
+        All start at the same instant if they share a schedule or a closed loop. Else as many as there are cores, and
+        the next whenever one is done: more at a time would only compete for the cores and their caches.
         """
         workers = fleet.alive(WORKER)
-        begun = 0
-        while begun < len(workers) and not self._interrupts:
+        started = 0
+        while started < len(workers) and not self._interrupts:
             over = _count_over(workers)
-            for member in workers[begun : over + self._at_once]:
+            for member in workers[started : over + self._at_once]:
                 if member.state != GONE:
                     member.link.send(do="start", at_ns=self._start_ns)
-                begun += 1
+                started += 1
             await until(lambda over=over: _count_over(workers) > over)  # type: ignore[misc]
             if _count_over(workers) == over:  # cut short
                 break
@@ -313,11 +310,11 @@ class Orchestrator:
 
         await fleet.wait(over, timeout_s)
         for watcher in watchers:
-            if watcher.done():  # only an exception ends one, and it is a bug of ours
+            if watcher.done():  # only an exception ends one, and it is a bug in loadgen
                 watcher.result()
 
     async def _probe(self, fleet: Fleet, when: ProbeWhen) -> None:
-        """Have the probes of this moment run, one after the other, and write down what each saw."""
+        """Run the probes of this moment, one after the other, and record the result of each."""
 
         def over() -> bool:
             return bool(self._interrupts or self._failure)
@@ -352,7 +349,7 @@ class Orchestrator:
             )
 
     async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
-        """Do it once per interval, on the interval's own beat so that a slow disk shifts nothing."""
+        """Call `do` once per interval, at multiples of the interval, so that a slow disk shifts nothing."""
         beat = self._start_ns
         while True:
             beat += int(interval_s * NS_PER_S)
@@ -374,7 +371,7 @@ class Orchestrator:
                 fleet.give_up(member)
 
     def _on_lost(self, member: Member) -> None:
-        """A process is gone: count what it held as gone now, and say so once it is known how it ended."""
+        """Count what a lost process held as lost now, and report the loss once its exit code is known."""
         when = f"in phase {self._phase}" if self._snapshots else "before the start"
         if member.kind == WORKER and self._snapshots and (held := self._snapshots.lose(member.index)):
             when += f" while it held {held:,} connections"
@@ -399,7 +396,7 @@ class Orchestrator:
         self._observer(plan, files.plain(line))
 
     def _event(self, event: str, text: str, at_ns: int | None = None) -> None:
-        """Write down what happened, and tell whoever watches; kept until there is a run directory."""
+        """Record an event and pass it to `notice`; events are kept until there is a run directory."""
         self._keep(Event(event=event, text=text, t_s=self._since_start_s(at_ns or now_ns())))
 
     def _since_start_s(self, at_ns: int) -> float:
@@ -415,7 +412,7 @@ class Orchestrator:
                 self._save(partial(run_directory.RunWriter.append_event, line=line))
 
     def _save(self, write: Callable[[run_directory.RunWriter], None]) -> None:
-        """Write to the run directory; when that fails, remember why and bring the run to its end."""
+        """Write to the run directory; if that fails, keep the error and end the run."""
         if self._writer is None or self._failure:
             return
         try:
@@ -426,13 +423,13 @@ class Orchestrator:
                 self._fleet.notify()
 
     def _conclude(self, writer: run_directory.RunWriter) -> Result:
-        """Read back what was written, and sum it up."""
-        from loadgen.views.html import run as html  # jinja2 is needed now and not before
+        """Read back the run directory, and write summary and report."""
+        from loadgen.views.html import run as html  # a slow import, needed only now
 
         run = run_directory.read(writer.path)
         try:
             summary = run.summarised()
-        except UsageError as error:  # of what somebody else has written that is said; this we wrote just now
+        except UsageError as error:  # it is about files of the user; these are our own
             raise LoadgenError(f"a bug in loadgen: {error}") from error
         if problems := broken_invariants(summary):
             self._failure = self._failure or LoadgenError(f"a bug in loadgen: {'; '.join(problems)}")
@@ -465,10 +462,10 @@ class Orchestrator:
 
 
 def _certified(plan: Plan) -> tuple[Plan, Certificates | None]:
-    """Certificates for the sinks that speak TLS, and the plan in which they are trusted.
+    """Return the plan, and certificates for the sinks that speak TLS.
 
-    They are, where the scenario names no authority and every target is a sink of ours. The key stays out of the plan,
-    which is written down.
+    The plan trusts them if the scenario names no authority and every target is a sink of loadgen. It has no private
+    key, because it is written to disk.
     """
     if not any(target.sink and target.behaviour.tls for target in plan.targets):
         return plan, None
@@ -486,7 +483,7 @@ def _count_over(workers: Sequence[Member]) -> int:
 
 
 def _failures(result: ProbeResult) -> str:
-    """What a probe counted as failed, in words: "; bind EADDRINUSE 20 times"."""
+    """Return the failures of a probe as a phrase: "; bind EADDRINUSE 20 times"."""
     return "".join(
         f"; {syscall} {name} {count:,} times"
         for syscall, numbers in (result.errors or {}).items()

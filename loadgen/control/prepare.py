@@ -18,7 +18,7 @@ from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import HostLimits
 from loadgen.model import Engine, Plan
 from loadgen.processes.fleet import Fleet
-from loadgen.scenario import Fallback, Scenario
+from loadgen.scenario import Fallback, ScenarioSpec
 from loadgen.worker.io_uring import ring as uring
 
 #: Connecting the namespaces takes 0.2 s, 1 s for 65,536 addresses, and 3 s if no two of them are adjacent.
@@ -33,7 +33,7 @@ class Environment:
     in_lab: True in a namespace of its own. notes: remarks for the reader of the plan.
     """
 
-    scenario: Scenario
+    scenario: ScenarioSpec
     sources: tuple[str, ...]
     facts: HostFacts
     limits: HostLimits
@@ -61,7 +61,7 @@ class Environment:
 
 async def prepare(
     fleet: Fleet,
-    scenario: Scenario,
+    scenario: ScenarioSpec,
     answers: name_resolution.ResolvedNames,
     *,
     notice: Callable[[str], None],

@@ -141,14 +141,14 @@ class Sinks:
 
         established: connections of all workers. enough: return early once this returns True.
         """
-        begun = now_ns()
-        while now_ns() < begun + _SETTLE_S * NS_PER_S and not enough() and self._fleet.alive(SINK):
+        begun_ns = now_ns()
+        while now_ns() < begun_ns + _SETTLE_S * NS_PER_S and not enough() and self._fleet.alive(SINK):
             snapshot = self.now()
             if snapshot is None or self._blocks is None:
                 return
             alive = [member.index for member in self._fleet.alive(SINK)]
             heartbeats = self._blocks.records["counters"][alive, counts.SinkCounter.HEARTBEAT_NS]
             accepted = snapshot.accepted >= established or not self._accepts_all
-            if not snapshot.open and heartbeats.min() > begun and accepted:
+            if not snapshot.open and heartbeats.min() > begun_ns and accepted:
                 return
             await asyncio.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""Section 8: which source addresses work, and what has to be done for the others.
+"""Section 8: source addresses that work, and requirements of the others.
 
 Sources: ip(7), IP_FREEBIND; ip-route(8), type local; ipv6(7); inet_addr_valid_or_nonlocal().
 """
@@ -13,8 +13,8 @@ from loadgen.facts.experiment import FREEBIND6, NO_PORT, TARGET, Address, Bench,
     "8.1",
     "all of 127.0.0.0/8 is usable as source and as destination without having been added",
     expected="from 127.1.2.3 to 127.9.8.7: ok; unbound: from 127.0.0.1",
-    meaning="Sixteen million sources for tests on one host, nothing to set up; but they have to be bound, because "
-    "connect() alone always comes from 127.0.0.1.",
+    meaning="Sixteen million sources for tests on one host, without any set-up; but bind them, because connect() alone "
+    "always uses 127.0.0.1.",
 )
 def _loopback() -> str:
     bench = Bench()
@@ -29,7 +29,7 @@ def _loopback() -> str:
     "8.2",
     "a local route makes a whole IPv4 network usable (AnyIP)",
     expected="without: bind EADDRNOTAVAIL; with: ok",
-    meaning="`ip route add local 10.9.0.0/16 dev lo` is 65,536 source addresses in one command.",
+    meaning="`ip route add local 10.9.0.0/16 dev lo` adds 65,536 source addresses with one command.",
 )
 def _anyip() -> str:
     bench = Bench()
@@ -44,11 +44,11 @@ def _anyip() -> str:
 
 @fact(
     "8.3",
-    "a source address that is not this host's fails in bind()",
+    "a source address that is not on this host fails in bind()",
     expected="early: bind EADDRNOTAVAIL; late: bind EADDRNOTAVAIL",
     meaning="The same errno from connect() means something else: no four-tuple is free (1.1, 2.6).",
 )
-def _not_ours() -> str:
+def _not_local() -> str:
     bench = Bench()
     bench.listeners(TARGET)
     early = bench.connect(TARGET, bind=("192.0.2.1", 0))
@@ -57,7 +57,7 @@ def _not_ours() -> str:
 
 @fact(
     "8.4",
-    "in IPv6 a local route is not enough for a source: it takes IPV6_FREEBIND",
+    "in IPv6 a local route is not enough for a source address: it takes IPV6_FREEBIND",
     expected="without: bind EADDRNOTAVAIL; with: ok",
     since="4.15",
     meaning="Large IPv6 source pools need the option on each socket, or net.ipv6.ip_nonlocal_bind=1.",

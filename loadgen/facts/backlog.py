@@ -1,4 +1,4 @@
-"""Section 6: a listener that does not accept, and what its clients notice.
+"""Section 6: a listener that does not accept, and the effect on its clients.
 
 Sources: listen(2); tcp_v4_syn_recv_sock(), tcp_check_req() and tcp_conn_request() in net/ipv4;
 ip-sysctl.rst (tcp_syn_linear_timeouts, tcp_abort_on_overflow).
@@ -12,9 +12,9 @@ from typing import Final
 
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.facts.base import CannotRunError, fact
-from loadgen.facts.experiment import TARGET, Bench, Option, Tried, answer, counters, rows, until
+from loadgen.facts.experiment import TARGET, Attempt, Bench, Option, answer, counters, rows, until
 
-#: tcp(7): a connection is only made out when data has come.
+#: tcp(7): the server completes a connection only when data has arrived.
 _DEFER_ACCEPT: Option = (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
 #: include/net/tcp_states.h
 _STATES: Final = {1: "ESTABLISHED", 3: "SYN_RECV"}
@@ -24,7 +24,7 @@ _STATES: Final = {1: "ESTABLISHED", 3: "SYN_RECV"}
     "6.1",
     "the accept queue holds one more than the backlog; the next connect() waits",
     expected="backlog 4: 5 connected, the next waits",
-    meaning="A server that is too slow shows as connect() that takes seconds, not as an error.",
+    meaning="A server that is too slow shows as connect() calls of seconds, not as an error.",
 )
 def _queue() -> str:
     bench = Bench()
@@ -33,11 +33,11 @@ def _queue() -> str:
 
 
 def _connected(bench: Bench) -> str:
-    """How many connect at once, and what the first one that does not is doing."""
+    """Connect until a call fails; return the number of connections and the state of the next."""
     for done in range(20):
-        tried = bench.connect(TARGET, patience_s=0.5)
-        if not tried.ok:
-            return f"{done} connected, the next {'waits' if tried.answer == 'connect timeout' else tried}"
+        attempt = bench.connect(TARGET, timeout_s=0.5)
+        if not attempt.ok:
+            return f"{done} connected, the next {'waits' if attempt.answer == 'connect timeout' else attempt}"
     return "20 connected"
 
 
@@ -45,7 +45,7 @@ def _connected(bench: Bench) -> str:
     "6.2",
     "net.core.somaxconn silently cuts the backlog of listen()",
     expected="listen(100) with somaxconn 2: 3 connected, the next waits",
-    meaning="Raise the setting of the target's host, or the argument means nothing.",
+    meaning="Raise the setting on the target's host, or the argument of listen() has no effect.",
     sysctls={"net.core.somaxconn": "2"},
 )
 def _somaxconn() -> str:
@@ -56,11 +56,11 @@ def _somaxconn() -> str:
 
 @fact(
     "6.3",
-    "a SYN without answer is sent again every second at first",
+    "a SYN without an answer is sent again every second at first",
     expected="again after 1, 2, 3 s",
     since="6.5",
-    meaning="Latency histograms of an overloaded server peak at 1, 2, 3, 4 s; older kernels double the pause: 1, 3, "
-    "7 s.",
+    meaning="Latency histograms of an overloaded server have peaks at 1, 2, 3, 4 s; older kernels double the pause: 1, "
+    "3, 7 s.",
 )
 def _syn_again() -> str:
     bench = Bench()
@@ -72,19 +72,19 @@ def _syn_again() -> str:
     sock = bench.make()
     sock.setblocking(False)
     sock.connect_ex(TARGET)
-    seen: list[int] = []
-    while len(seen) < 3 and (not seen or seen[-1] < 3):
-        if not until(lambda: counters()["TcpExt.TCPSynRetrans"] - before > len(seen), 4):
+    retries_s: list[int] = []
+    while len(retries_s) < 3 and (not retries_s or retries_s[-1] < 3):
+        if not until(lambda: counters()["TcpExt.TCPSynRetrans"] - before > len(retries_s), 4):
             break
-        seen.append(round((now_ns() - started_ns) / NS_PER_S))
-    return f"again after {', '.join(map(str, seen))} s"
+        retries_s.append(round((now_ns() - started_ns) / NS_PER_S))
+    return f"again after {', '.join(map(str, retries_s))} s"
 
 
 @fact(
     "6.4",
-    "tcp_syn_retries bounds the wait, which ends in ETIMEDOUT",
+    "tcp_syn_retries limits the wait, which ends in ETIMEDOUT",
     expected="tcp_syn_retries 1: connect ETIMEDOUT after 3 s",
-    meaning="The default of 6 means over two minutes; a timeout of one's own is needed.",
+    meaning="The default of 6 means over two minutes; use a timeout of your own.",
     sysctls={"net.ipv4.tcp_syn_retries": "1"},
 )
 def _syn_retries() -> str:
@@ -92,52 +92,52 @@ def _syn_retries() -> str:
     bench.listen(TARGET, backlog=0)
     bench.connect(TARGET)
     started_ns = now_ns()
-    tried = bench.connect(TARGET, patience_s=8)
-    return f"tcp_syn_retries 1: {tried} after {round((now_ns() - started_ns) / NS_PER_S)} s"
+    attempt = bench.connect(TARGET, timeout_s=8)
+    return f"tcp_syn_retries 1: {attempt} after {round((now_ns() - started_ns) / NS_PER_S)} s"
 
 
-def _overflow_at_the_last_ack(bench: Bench) -> Tried:
-    """A client for whom the queue fills up between its SYN and its data.
+def _overflow_at_the_last_ack(bench: Bench) -> Attempt:
+    """Return a client whose accept queue fills up between its SYN and its data, after it has sent the data.
 
-    With TCP_DEFER_ACCEPT the server makes the connection out of the client's first data, so the
-    order in which clients send decides who finds the queue full. Every connect() has succeeded by then.
+    With TCP_DEFER_ACCEPT the server completes the connection with the client's first data, so the order in which
+    clients send decides which one finds the queue full. Every connect() has succeeded by then.
     """
-    bench.listen(TARGET, _DEFER_ACCEPT, backlog=2)  # room for three, and for two that have sent nothing yet
+    bench.listen(TARGET, _DEFER_ACCEPT, backlog=2)  # room for three connections, and for two that have sent no data
     for _ in range(2):
         bench.connect(TARGET).sock.send(b"x")
     third, fourth = bench.connect(TARGET), bench.connect(TARGET)
     if not (third.ok and fourth.ok):
         raise CannotRunError(f"no connections to experiment with: {third}, {fourth}")
     third.sock.send(b"x")
-    return Tried(fourth.sock, answer("send", lambda: fourth.sock.send(b"x")))
+    return Attempt(fourth.sock, answer("send", lambda: fourth.sock.send(b"x")))
 
 
 @fact(
     "6.5",
-    "a connection may stand on the client's side only",
+    "a connection may exist on the client's side only",
     expected="client: send ok, ESTABLISHED; server: SYN_RECV",
-    meaning="The queue filled up after the SYN; ask for an answer of the server before you call a connection good.",
+    meaning="The queue filled up after the SYN; wait for an answer of the server before relying on a connection.",
 )
 def _half_open() -> str:
-    tried = _overflow_at_the_last_ack(Bench())
-    time.sleep(0.1)  # a reset would be here at once
-    port = tried.port
+    attempt = _overflow_at_the_last_ack(Bench())
+    time.sleep(0.1)  # a reset would have arrived by now
+    port = attempt.port
     states = {
         "client": [_STATES.get(row.state, str(row.state)) for row in rows() if row.local_port == port],
         "server": [_STATES.get(row.state, str(row.state)) for row in rows() if row.remote_port == port],
     }
-    client, server = (" ".join(found) or "nothing" for found in states.values())
-    return f"client: send {tried}, {client}; server: {server}"
+    client, server = (" ".join(names) or "nothing" for names in states.values())
+    return f"client: send {attempt}, {client}; server: {server}"
 
 
 @fact(
     "6.6",
     "tcp_abort_on_overflow=1 resets it instead",
     expected="send ok, then recv ECONNRESET",
-    meaning="The client learns at once, as a connection that is lost right after it was made.",
+    meaning="The client notices at once: the connection is lost right after it was made.",
     sysctls={"net.ipv4.tcp_abort_on_overflow": "1"},
 )
 def _abort() -> str:
-    tried = _overflow_at_the_last_ack(Bench())
-    tried.sock.settimeout(1)
-    return f"send {tried}, then {answer('recv', lambda: tried.sock.recv(1))}"
+    attempt = _overflow_at_the_last_ack(Bench())
+    attempt.sock.settimeout(1)
+    return f"send {attempt}, then {answer('recv', lambda: attempt.sock.recv(1))}"

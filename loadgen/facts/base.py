@@ -1,8 +1,8 @@
-"""A fact and a finding: what a kernel is expected to do, and what this one did.
+"""Facts and findings: the expected behaviour of a kernel, and the behaviour seen on this one.
 
-A fact is a number, a sentence, and a function that provokes the behaviour and says in a few words
-what it saw. The words are compared with those expected: equal is "holds", anything else "differs".
-Neither is a failure. A fact only fails to say anything when its experiment could not be made.
+A fact is a number, a sentence, and a function that provokes the behaviour and describes in a few words what it saw. The
+description is compared with the expected one: equal is "holds", anything else "differs". Neither is a failure; a fact
+fails only if its experiment could not be made.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Final
 from loadgen.errors import UsageError
 
 
-class Verdict(StrEnum):
-    """How what was seen compares with what was expected."""
+class FactVerdict(StrEnum):
+    """Result of the comparison between expected and seen."""
 
     HOLDS = "holds"
     DIFFERS = "differs"
@@ -26,12 +26,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing a kernel does, with the experiment that shows it.
+    """One behaviour of a kernel, with the experiment that shows it.
 
     number: "section.fact", both counted from 1; stable, so that it can be quoted.
-    expected: what `run` answers on a kernel that does it.
-    since: the first kernel known to, "6.18"; "" when no kernel in use is known to differ.
-    meaning: one sentence for whoever opens connections.
+    expected: the result of `run` on a kernel that behaves so.
+    since: the first kernel known to, "6.18"; "" if no kernel in use is known to differ.
+    meaning: one sentence of advice for programs that open connections.
     sysctls: set in the fact's own network namespace before `run`.
     """
 
@@ -45,30 +45,30 @@ class Fact:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Sorts 2.10 behind 2.9."""
+        """Sort key that puts 2.10 after 2.9."""
         return tuple(int(part) for part in self.number.split("."))
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What came of one fact. `reason` says why it was not run, or what explains the difference."""
+class FactFinding:
+    """The result of one fact. reason: why it was not run, or an explanation of the difference."""
 
     fact: Fact
     seen: str
-    verdict: Verdict
+    verdict: FactVerdict
     reason: str
     seconds: float
 
 
 class SeenError(Exception):
-    """Ends an experiment early: the message is what was seen, such as an option the kernel lacks."""
+    """Ends an experiment early; the message is its result, such as an option that the kernel lacks."""
 
 
 class CannotRunError(Exception):
-    """Ends an experiment that this host does not allow; the message says what is missing."""
+    """Ends an experiment that this host does not permit; the message tells what is missing."""
 
 
-#: The range of most experiments: a hundred ports, far from those that anything listens on.
+#: The setting that most experiments narrow to a hundred ports, far from those of listeners.
 PORT_RANGE: Final = "net.ipv4.ip_local_port_range"
 _FACTS: dict[str, Fact] = {}
 
@@ -76,7 +76,7 @@ Experiment = Callable[[], str]
 
 
 def ports(count: int, first: int = 40000) -> dict[str, str]:
-    """The setting that leaves automatic choice `count` ports."""
+    """Return the setting that leaves `count` ports to automatic choice."""
     return {PORT_RANGE: f"{first} {first + count - 1}"}
 
 
@@ -89,7 +89,7 @@ def fact(
     since: str = "",
     sysctls: Mapping[str, str] | None = None,
 ) -> Callable[[Experiment], Experiment]:
-    """Register the decorated experiment. Without `sysctls` there are a hundred ports, from 40000 on.
+    """Register the decorated experiment. Default `sysctls`: a hundred ports, from 40000 on.
 
     Raises: ValueError for a number that another fact has.
     """
@@ -105,14 +105,14 @@ def fact(
 
 
 def registered() -> list[Fact]:
-    """The facts of the modules imported so far, in numeric order."""
+    """Return the facts of the modules imported so far, in numeric order."""
     return sorted(_FACTS.values(), key=lambda fact: fact.order)
 
 
 def select(facts: list[Fact], selection: tuple[str, ...]) -> list[Fact]:
-    """The facts that have one of these numbers or are of one of these sections; all without a selection.
+    """Return the facts with one of these numbers, or of one of these sections; without a selection all.
 
-    Raises: UsageError for a number that matches none.
+    Raises: UsageError for a number that matches no fact.
     """
     for number in selection:
         if not any(_matches(fact, number) for fact in facts):
@@ -121,5 +121,5 @@ def select(facts: list[Fact], selection: tuple[str, ...]) -> list[Fact]:
 
 
 def _matches(fact: Fact, number: str) -> bool:
-    # By parts, not by characters: "1" means 1.1 and 1.2, but neither 10.1 nor 11.2.
+    # Compare parts, not characters: "1" means 1.1 and 1.2, but neither 10.1 nor 11.2.
     return fact.number == number or fact.number.startswith(number.removesuffix(".") + ".")

@@ -1,4 +1,4 @@
-"""Section 2: bind() before connect(), and who may share a port.
+"""Section 2: bind() before connect(), and sharing of ports.
 
 Sources: socket(7), SO_REUSEADDR and SO_REUSEPORT; Documentation/networking/ip-sysctl.rst,
 ip_autobind_reuse; inet_csk_get_port() and inet_csk_find_open_port() in net/ipv4/inet_connection_sock.c.
@@ -16,9 +16,9 @@ from loadgen.facts.experiment import (
     REUSEPORT,
     TARGET,
     Address,
+    Attempt,
     Bench,
     Option,
-    Tried,
     set_option,
 )
 from loadgen.processes.lifetime import die_with_parent
@@ -31,8 +31,8 @@ PORT: Address = (LOCAL, 40000)
     "2.1",
     "bind(address, 0) takes one range for all destinations together",
     expected="100, then bind EADDRINUSE; another destination: 0, then bind EADDRINUSE",
-    meaning="bind() picks the port before the destination is known, so the port is spent for all of them: this is "
-    "the EADDRINUSE of clients that only wanted to fix their source address.",
+    meaning="bind() picks the port before the destination is known, so the port is used up for all destinations: this "
+    "is the EADDRINUSE of clients that only wanted to fix their source address.",
 )
 def _early_choice() -> str:
     bench = Bench()
@@ -45,7 +45,7 @@ def _early_choice() -> str:
     "2.2",
     "another source address has a range of its own",
     expected="100 from 127.0.0.1, 100 from 127.0.0.2",
-    meaning="Each added source address is worth a whole range, also for clients that bind early.",
+    meaning="Each added source address adds a whole range, also for clients that bind early.",
 )
 def _per_source() -> str:
     bench = Bench()
@@ -59,18 +59,18 @@ def _per_source() -> str:
     "neither SO_REUSEADDR nor SO_REUSEPORT adds a port to bind(address, 0)",
     expected="SO_REUSEADDR: 100, then bind EADDRINUSE; SO_REUSEPORT: 100, then bind EADDRINUSE",
     since="4.11",
-    meaning="The advice of 2014 to set SO_REUSEADDR and bind to port 0 gains nothing any more; sharing takes a port "
-    "number of your own choosing.",
+    meaning="The advice of 2014 to set SO_REUSEADDR and bind to port 0 no longer gains anything; sharing takes an "
+    "explicit port number.",
 )
 def _flags_any_port() -> str:
     bench = Bench()
     bench.listeners(TARGET, OTHER)
-    said = []
+    results = []
     for kind, option, source in (("SO_REUSEADDR", REUSEADDR, LOCAL), ("SO_REUSEPORT", REUSEPORT, "127.0.0.2")):
         first = bench.fill(TARGET, option, bind=(source, 0), most=100)
         second = bench.fill(OTHER, option, bind=(source, 0))
-        said.append(f"{kind}: {len(first) + len(second)}, then {second.answer}")
-    return "; ".join(said)
+        results.append(f"{kind}: {len(first) + len(second)}, then {second.answer}")
+    return "; ".join(results)
 
 
 @fact(
@@ -78,22 +78,22 @@ def _flags_any_port() -> str:
     "ip_autobind_reuse=1 shares ports blindly, and reaches a quarter of the second destination's",
     expected="25 of 100 after 500 tries, the others connect EADDRNOTAVAIL",
     since="5.7",
-    meaning="The setting brings back sharing for bind(address, 0) with SO_REUSEADDR, but not capacity to plan with.",
+    meaning="The setting brings back sharing for bind(address, 0) with SO_REUSEADDR, but not a capacity to plan with.",
     sysctls={**ports(100), "net.ipv4.ip_autobind_reuse": "1"},
 )
 def _autobind_reuse() -> str:
-    # When all ports are taken, the search takes the first that does not conflict at bind() time,
-    # among the odd ports of the lower half; whether the four-tuple is free shows in connect().
+    # When all ports are in use, the search takes the first that does not conflict at bind() time, among the odd ports
+    # of the lower half; only connect() shows if the four-tuple is free.
     bench = Bench()
     bench.listeners(TARGET, OTHER)
     bench.fill(TARGET, REUSEADDR, bind=ANY_PORT, most=100)
     opened, failures = 0, set[str]()
     for _ in range(500):
-        tried = bench.connect(OTHER, REUSEADDR, bind=ANY_PORT)
-        opened += tried.ok
-        if not tried.ok:
-            failures.add(tried.answer)
-            tried.sock.close()
+        attempt = bench.connect(OTHER, REUSEADDR, bind=ANY_PORT)
+        opened += attempt.ok
+        if not attempt.ok:
+            failures.add(attempt.answer)
+            attempt.sock.close()
     return f"{opened} of 100 after 500 tries, the others {' and '.join(sorted(failures))}"
 
 
@@ -102,13 +102,13 @@ def _autobind_reuse() -> str:
     "an explicit port carries one connection to each destination, if its sockets share it by a flag",
     expected="SO_REUSEADDR: 40 of 40; SO_REUSEPORT: 40 of 40; neither: 20 of 40, bind EADDRINUSE",
     since="3.9",
-    meaning="Whoever chooses the ports, as strategy `explicit` does, gets the full number of four-tuples; without a "
-    "flag (`exclusive`) it is one socket per port.",
+    meaning="A program that chooses its ports, as strategy `explicit` does, gets the full number of four-tuples; "
+    "without a flag (`exclusive`) it is one socket per port.",
 )
 def _shared() -> str:
     bench = Bench()
     bench.listeners(TARGET, OTHER)
-    said = []
+    results = []
     for kind, options, first in (
         ("SO_REUSEADDR", (REUSEADDR,), 40000),
         ("SO_REUSEPORT", (REUSEPORT,), 40020),
@@ -117,19 +117,19 @@ def _shared() -> str:
         opened, failures = 0, set[str]()
         for target in (TARGET, OTHER):
             for port in range(first, first + 20):
-                tried = bench.connect(target, *options, bind=(LOCAL, port))
-                opened += tried.ok
-                failures |= set() if tried.ok else {tried.answer}
-        said.append(", ".join([f"{kind}: {opened} of 40", *sorted(failures)]))
-    return "; ".join(said)
+                attempt = bench.connect(target, *options, bind=(LOCAL, port))
+                opened += attempt.ok
+                failures |= set() if attempt.ok else {attempt.answer}
+        results.append(", ".join([f"{kind}: {opened} of 40", *sorted(failures)]))
+    return "; ".join(results)
 
 
 @fact(
     "2.6",
-    "a four-tuple that is taken fails in connect(), not in bind()",
+    "a four-tuple in use fails in connect(), not in bind()",
     expected="connect EADDRNOTAVAIL",
-    meaning="The same errno from bind() means that the source address is not yours (8.3): record the call with the "
-    "errno.",
+    meaning="The same errno from bind() means that the source address is not on this host (8.3): record the call with "
+    "the errno.",
 )
 def _same_four_tuple() -> str:
     bench = Bench()
@@ -142,7 +142,7 @@ def _same_four_tuple() -> str:
     "2.7",
     "the flag must be on both sockets, but may be set on the first one later",
     expected="first without: bind EADDRINUSE; set on it while connected: ok",
-    meaning="One client without SO_REUSEADDR keeps a port from all the others.",
+    meaning="One client without SO_REUSEADDR blocks a port for all others.",
 )
 def _on_both() -> str:
     bench = Bench()
@@ -157,12 +157,12 @@ def _on_both() -> str:
     "2.8",
     "SO_REUSEADDR and SO_REUSEPORT do not match each other; a socket with both matches either",
     expected="one each: bind EADDRINUSE; both and SO_REUSEADDR: ok; both and SO_REUSEPORT: ok",
-    meaning="Set both, and the port can be shared with whatever else shares.",
+    meaning="Set both, and the port can be shared with any socket that shares.",
 )
 def _mixed_flags() -> str:
     bench = Bench()
     bench.listeners(TARGET, OTHER)
-    said = []
+    results = []
     cases: tuple[tuple[str, int, tuple[Option, ...], Option], ...] = (
         ("one each", 40000, (REUSEADDR,), REUSEPORT),
         ("both and SO_REUSEADDR", 40001, (REUSEADDR, REUSEPORT), REUSEADDR),
@@ -170,15 +170,15 @@ def _mixed_flags() -> str:
     )
     for kind, port, first, second in cases:
         bench.connect(TARGET, *first, bind=(LOCAL, port))
-        said.append(f"{kind}: {bench.connect(OTHER, second, bind=(LOCAL, port))}")
-    return "; ".join(said)
+        results.append(f"{kind}: {bench.connect(OTHER, second, bind=(LOCAL, port))}")
+    return "; ".join(results)
 
 
 @fact(
     "2.9",
     "a listener keeps clients off its port on its own address, SO_REUSEADDR or not",
     expected="same address: bind EADDRINUSE; 0.0.0.0: bind EADDRINUSE; other address: ok",
-    meaning="Leave the ports of local servers out of the ports you choose from.",
+    meaning="Leave the ports of local servers out of the ports to choose from.",
 )
 def _listener_in_the_way() -> str:
     bench = Bench()
@@ -189,31 +189,31 @@ def _listener_in_the_way() -> str:
 
 @fact(
     "2.10",
-    "SO_REUSEPORT shares within one user, SO_REUSEADDR between all",
+    "SO_REUSEPORT shares within one user, SO_REUSEADDR between all users",
     expected="SO_REUSEPORT: bind EADDRINUSE; SO_REUSEADDR: ok",
-    meaning="Load from two accounts on one host needs SO_REUSEADDR, or ports apart.",
+    meaning="Load from two accounts on one host needs SO_REUSEADDR, or disjoint ports.",
 )
 def _another_user() -> str:
     bench = Bench()
     bench.listeners(TARGET, OTHER)
-    said = []
+    results = []
     for kind, port, option in (("SO_REUSEPORT", 40000, REUSEPORT), ("SO_REUSEADDR", 40001, REUSEADDR)):
         bench.connect(TARGET, option, bind=(LOCAL, port))
-        said.append(f"{kind}: {_as_another_user(bench, option, port)}")
-    return "; ".join(said)
+        results.append(f"{kind}: {_as_another_user(bench, option, port)}")
+    return "; ".join(results)
 
 
-def _as_another_user(bench: Bench, option: Option, port: int) -> Tried:
+def _as_another_user(bench: Bench, option: Option, port: int) -> Attempt:
     own = os.geteuid()
     try:
-        os.seteuid(65534)  # a socket belongs to the effective user that makes it
+        os.seteuid(65534)  # a socket belongs to the effective user that creates it
     except OSError as error:
         raise CannotRunError("needs a second user id; run as root") from error
     try:
         return bench.connect(OTHER, option, bind=(LOCAL, port))
     finally:
         os.seteuid(own)
-        die_with_parent(os.getppid())  # the change of user has cleared it
+        die_with_parent(os.getppid())  # the change of user has cleared the request
 
 
 @fact(

@@ -1,8 +1,7 @@
-"""Section 4: a bound port is closed to everybody's automatic choice.
+"""Section 4: a bound port is blocked for the automatic choice of all other sockets.
 
-The kernel keeps one record for each port in use, whatever the address and the family. As long as it
-was made by connect() alone, other connections may choose the port, too; one bind() with a port number
-(or with port 0) changes that for all.
+The kernel keeps one record for each port in use, whatever the address and the family. While it was made by connect()
+alone, other connections may choose the port, too; one bind() with a port number (or with port 0) changes that for all.
 
 Sources: struct inet_bind_bucket, fastreuse, in include/net/inet_hashtables.h; __inet_hash_connect();
 d57f4b874946 "tcp: Update bind bucket state on port release" (Linux 6.18).
@@ -21,7 +20,8 @@ PORT: Address = (LOCAL, 40000)
     "4.1",
     "one source that has bound the whole range leaves no port to automatic choice, from any address",
     expected="connect alone: connect EADDRNOTAVAIL; late from 127.0.0.2: connect EADDRNOTAVAIL",
-    meaning="A load test with early or explicit binds inside the range cuts every other client of the host off.",
+    meaning="A load test with early or explicit binds inside the range prevents every other client of the host from "
+    "connecting.",
     sysctls=ports(4),
 )
 def _starved() -> str:
@@ -34,10 +34,10 @@ def _starved() -> str:
 
 @fact(
     "4.2",
-    "one idle bound socket closes its port, and so does a listener, on whatever address",
+    "one idle bound socket blocks its port, and so does a listener, on any address",
     expected="ports 40002, 40003, then connect EADDRNOTAVAIL",
-    meaning="Each server inside the range costs every client of the host one port per destination; an idle socket "
-    "does, too, and ss does not show it (10.4).",
+    meaning="Each server inside the range costs every client of the host one port per destination; so does an idle "
+    "socket, which ss does not show (10.4).",
     sysctls=ports(4),
 )
 def _one_socket() -> str:
@@ -53,7 +53,7 @@ def _one_socket() -> str:
     "automatic choices share a port with each other: connect() alone, late, and late from elsewhere",
     expected="alone: ok; late: ok; from 127.0.0.2: ok",
     since="4.2",
-    meaning="Late binding takes nothing away from others, which is why it is loadgen's default.",
+    meaning="Late binding blocks no port for others, which is why it is loadgen's default.",
     sysctls=ports(1),
 )
 def _shared() -> str:
@@ -66,10 +66,10 @@ def _shared() -> str:
 
 @fact(
     "4.4",
-    "when the last bound socket goes, the port opens again, though connections stay on it",
+    "when the last bound socket is closed, the port opens again, though connections stay on it",
     expected="two bound: connect EADDRNOTAVAIL; one: connect EADDRNOTAVAIL; none: ok",
     since="6.18",
-    meaning="Before, a port once bound stays closed until every connection on it has ended.",
+    meaning="On older kernels a port once bound stays blocked until every connection on it has ended.",
     sysctls=ports(1),
 )
 def _released() -> str:
@@ -77,20 +77,20 @@ def _released() -> str:
     bench.listeners(TARGET, OTHER, THIRD, (LOCAL, 9003))
     bench.connect(TARGET, REUSEADDR)
     bound = [bench.connect(target, REUSEADDR, bind=PORT) for target in (OTHER, THIRD)]
-    if not all(tried.ok for tried in bound):
+    if not all(attempt.ok for attempt in bound):
         raise CannotRunError(f"the port could not be bound: {bound[0]}, {bound[1]}")
-    said = [f"two bound: {bench.connect((LOCAL, 9003))}"]
-    for left, tried in zip(("one", "none"), bound, strict=True):
-        reset(tried.sock)
-        said.append(f"{left}: {bench.connect(OTHER)}")
-    return "; ".join(said)
+    results = [f"two bound: {bench.connect((LOCAL, 9003))}"]
+    for left, attempt in zip(("one", "none"), bound, strict=True):
+        reset(attempt.sock)
+        results.append(f"{left}: {bench.connect(OTHER)}")
+    return "; ".join(results)
 
 
 @fact(
     "4.5",
-    "a bound socket in TIME-WAIT still closes its port",
+    "a bound socket in TIME-WAIT still blocks its port",
     expected="connect EADDRNOTAVAIL",
-    meaning="After a run with explicit ports inside the range they stay closed to others for 60 s; closing with RST "
+    meaning="After a run with explicit ports inside the range they stay blocked for others for 60 s; closing with RST "
     "avoids it.",
     sysctls=ports(1),
 )
@@ -103,7 +103,7 @@ def _time_wait() -> str:
 
 @fact(
     "4.6",
-    "IPv4 and IPv6 share the record of a port: binding ::1 closes it to IPv4's automatic choice",
+    "IPv4 and IPv6 share the record of a port: binding ::1 blocks it for IPv4's automatic choice",
     expected="IPv4 connect: connect EADDRNOTAVAIL; IPv4 bind(address, 0): 4",
     meaning="An IPv6 load with early binds starves IPv4 clients.",
     sysctls=ports(4),
@@ -121,7 +121,7 @@ def _both_families() -> str:
 
 @fact(
     "4.7",
-    "automatic connections of both families leave each other alone",
+    "automatic connections of both families do not affect each other",
     expected="IPv4: 4; IPv6: 4",
     meaning="A dual-stack target has twice the capacity.",
     sysctls=ports(4),

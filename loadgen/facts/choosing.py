@@ -1,4 +1,4 @@
-"""Section 1: connect() alone, where the kernel chooses the source port when it knows the destination.
+"""Section 1: connect() alone: the kernel chooses the source port when it knows the destination.
 
 Sources: ip(7), ip_local_port_range; __inet_hash_connect() in net/ipv4/inet_hashtables.c.
 """
@@ -14,7 +14,7 @@ from loadgen.kernel import sysctl
     "1.1",
     "connect() alone opens as many connections to one destination as the range has ports",
     expected="100, then connect EADDRNOTAVAIL",
-    meaning="One source and one destination hold 28,232 connections with the default range, and no setting of the "
+    meaning="One source and one destination hold 28,232 connections with the default range, and no option of the "
     "socket makes them more.",
 )
 def _one_range() -> str:
@@ -62,14 +62,14 @@ def _parity() -> str:
 )
 def _self_connect() -> str:
     bench = Bench()
-    inside = bench.connect((LOCAL, 40000))  # the only port there is, so the choice is sure to fall on it
+    inside = bench.connect((LOCAL, 40000))  # the only port in the range, so it is certain to be chosen
     itself = inside.ok and inside.sock.getsockname() == inside.sock.getpeername()
     return f"inside: {'its own peer' if itself else inside}; outside: {bench.connect(TARGET)}"
 
 
 @fact(
     "1.5",
-    "an unanswered connect() holds its four-tuple, and exhaustion is told at once",
+    "an unanswered connect() holds its four-tuple, and exhaustion is reported at once",
     expected="4 waiting, then connect EADDRNOTAVAIL at once",
     meaning="Connections that a silent target leaves waiting use up ports like open ones; a non-blocking connect() "
     "returns the error itself, never through SO_ERROR.",
@@ -78,7 +78,7 @@ def _self_connect() -> str:
 def _waiting() -> str:
     bench = Bench()
     bench.listen(TARGET, backlog=0)
-    filler = bench.connect(TARGET, bind=(LOCAL, 30000))  # takes the one place in the queue: nobody else is answered
+    filler = bench.connect(TARGET, bind=(LOCAL, 30000))  # takes the only place in the queue, so no other is answered
     waiting = 0
     for _ in range(10):
         sock = bench.make()
@@ -92,32 +92,32 @@ def _waiting() -> str:
 
 @fact(
     "1.6",
-    "a failed connect() gives up the port the kernel chose, though the socket still names it",
+    "a failed connect() releases the port the kernel chose, though getsockname() still returns it",
     expected="chosen: named, and free to others; explicit: held",
     meaning="After a refused connection a second connect() on that socket may get another port; close it and make a "
-    "new one. A port of your own choosing stays yours.",
+    "new one. A port that the program chose stays bound.",
 )
 def _released() -> str:
     bench = Bench()
-    said = []
+    results = []
     for kind, bind in (("chosen", (LOCAL, 0)), ("explicit", (LOCAL, 40007))):
         failed = bench.connect(TARGET, bind=bind)
         if failed.answer != "connect ECONNREFUSED":
-            raise CannotRunError(f"nobody listens, and still: {failed}")
+            raise CannotRunError(f"there is no listener, but: {failed}")
         named = failed.port
         if not named:
-            said.append(f"{kind}: not named")
+            results.append(f"{kind}: not named")
         else:
-            said.append(f"{kind}: {'named, and free to others' if bench.bind((LOCAL, named)).ok else 'held'}")
-    return "; ".join(said)
+            results.append(f"{kind}: {'named, and free to others' if bench.bind((LOCAL, named)).ok else 'held'}")
+    return "; ".join(results)
 
 
 @fact(
     "1.7",
-    "automatic choice leaves reserved ports out, in connect() and in bind()",
+    "automatic choice skips reserved ports, in connect() and in bind()",
     expected="connect: 94; bind: 94",
-    meaning="ip_local_reserved_ports keeps the ports of your servers out of everybody's automatic choice; count them "
-    "off the capacity.",
+    meaning="ip_local_reserved_ports protects the ports of servers from automatic choice; subtract them from the "
+    "capacity.",
     sysctls={**ports(100), "net.ipv4.ip_local_reserved_ports": "40010-40014,40050"},
 )
 def _reserved() -> str:
@@ -130,7 +130,7 @@ def _reserved() -> str:
     "1.8",
     "an explicit bind() may take any port: outside the range, or reserved",
     expected="outside: ok; reserved: ok",
-    meaning="Choosing ports yourself opens all 65,535 of them, whatever the range says.",
+    meaning="A program that chooses its ports can use all 65,535 of them, whatever the range.",
     sysctls={**ports(100), "net.ipv4.ip_local_reserved_ports": "40010"},
 )
 def _any_port() -> str:
@@ -157,13 +157,13 @@ def _default_range() -> str:
     "a range with an odd number of ports may leave one unused",
     expected="connect: 2 of 3; bind: 2 of 3",
     since="4.6",
-    meaning="Give a range two ends of different parity, as 1024 to 65535 has; otherwise the last port is found by "
-    "chance, and of three it never is.",
+    meaning="Give a range two ends of different parity, like 1024 to 65535; otherwise the last port is found by chance "
+    "only, and with three ports never.",
     sysctls=ports(3),
 )
 def _odd_range() -> str:
-    # Both searches walk an even number of ports, "remaining &= ~1U". Which port they miss depends on
-    # where they begin, so in a longer range the odd one out is sometimes found.
+    # Both searches walk an even number of ports, "remaining &= ~1U". The port they miss depends on where they begin, so
+    # in a longer range it is sometimes found.
     bench = Bench()
     bench.listeners(TARGET)
     connect, bind = bench.fill(TARGET), bench.fill(TARGET, bind=("127.0.0.2", 0))

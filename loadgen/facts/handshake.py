@@ -1,4 +1,4 @@
-"""Section 9: what a non-blocking connect() tells, and how; the ground under loadgen's data plane.
+"""Section 9: results of a non-blocking connect(), and how they are reported; the basis of loadgen's data plane.
 
 Sources: connect(2), epoll(7), epoll_ctl(2), socket(7) SO_ERROR; tcp_poll() in net/ipv4/tcp.c.
 """
@@ -9,7 +9,7 @@ import select
 import socket
 
 from loadgen.facts.base import fact
-from loadgen.facts.experiment import LINGER_0, TARGET, Bench, name, set_option
+from loadgen.facts.experiment import RESET, TARGET, Bench, name, set_option
 
 _EVENTS = {
     "IN": select.EPOLLIN,
@@ -22,11 +22,11 @@ _ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP
 
 
 def _events(sock: socket.socket, interest: int = _ALL, wait_s: float = 1.0) -> str:
-    """What epoll says of a socket: "OUT+HUP" for EPOLLOUT|EPOLLHUP, or "nothing"."""
+    """Return the events that epoll reports for a socket: "OUT+HUP" for EPOLLOUT|EPOLLHUP, or "nothing"."""
     with select.epoll() as epoll:
         epoll.register(sock, interest)
-        found = epoll.poll(wait_s)
-    bits = found[0][1] if found else 0
+        events = epoll.poll(wait_s)
+    bits = events[0][1] if events else 0
     return "+".join(label for label, bit in _EVENTS.items() if bits & bit) or "nothing"
 
 
@@ -37,9 +37,9 @@ def _error(sock: socket.socket) -> str:
 
 @fact(
     "9.1",
-    "on loopback a second connect() answers at once that the first has succeeded",
+    "on loopback a second connect() reports at once that the first has succeeded",
     expected="EINPROGRESS, then 0, then EISCONN",
-    meaning="A batch of connections can be finished without a single wait; loadgen does.",
+    meaning="A batch of connections can be completed without waiting; loadgen does so.",
 )
 def _twice() -> str:
     bench = Bench()
@@ -52,9 +52,9 @@ def _twice() -> str:
 
 @fact(
     "9.2",
-    "before connect() epoll calls a socket writable and hung up",
+    "before connect() epoll reports a socket as writable and hung up",
     expected="OUT+HUP",
-    meaning="Connect first and register then, or the first event is a false one.",
+    meaning="Connect first and register afterwards, or the first event is a false one.",
 )
 def _before_connect() -> str:
     return _events(Bench().make())
@@ -62,10 +62,9 @@ def _before_connect() -> str:
 
 @fact(
     "9.3",
-    "success is EPOLLOUT alone; failure comes with error and hang-up, and SO_ERROR tells why, once",
+    "success is EPOLLOUT alone; failure comes with error and hang-up, and SO_ERROR returns the reason, once",
     expected="connected: OUT; refused: OUT+ERR+HUP, ECONNREFUSED, then 0",
-    meaning="Success needs no further call; the reason of a failure must be read once and kept, because reading "
-    "clears it.",
+    meaning="Success needs no further call; read the reason of a failure once and keep it, because reading clears it.",
 )
 def _outcome() -> str:
     bench = Bench()
@@ -82,7 +81,7 @@ def _outcome() -> str:
 
 @fact(
     "9.4",
-    "an epoll descriptor can itself be watched",
+    "an epoll descriptor can itself be watched by epoll",
     expected="64 connections: 1 event outside, 64 inside",
     meaning="An event loop watches one descriptor and wakes once per batch, not once per connection.",
 )
@@ -102,18 +101,18 @@ def _nested() -> str:
 
 @fact(
     "9.5",
-    "a connection that is lost while held shows how",
+    "a connection that is lost while held reports how",
     expected="closed: IN+RDHUP; reset: IN+ERR+HUP+RDHUP",
-    meaning="Without reading a byte a generator can count which connections the target ended, and how.",
+    meaning="Without reading a byte a generator can count the connections that the target closed or reset.",
 )
 def _lost() -> str:
     bench = Bench()
     (listener,) = bench.listeners(TARGET)
-    said = []
+    results = []
     for kind in ("closed", "reset"):
         client, server = bench.pair(listener)
         if kind == "reset":
-            set_option(server.sock, LINGER_0)
+            set_option(server.sock, RESET)
         server.sock.close()
-        said.append(f"{kind}: {_events(client.sock, select.EPOLLIN | select.EPOLLRDHUP)}")
-    return "; ".join(said)
+        results.append(f"{kind}: {_events(client.sock, select.EPOLLIN | select.EPOLLRDHUP)}")
+    return "; ".join(results)

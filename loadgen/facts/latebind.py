@@ -1,4 +1,4 @@
-"""Section 3: the source address first, the port when the destination is known; and a range per socket.
+"""Section 3: bind() of the address only, with the port chosen once the destination is known; and a range per socket.
 
 Sources: ip(7), IP_BIND_ADDRESS_NO_PORT and IP_LOCAL_PORT_RANGE; inet_sk_get_local_port_range() and
 __inet_hash_connect(), net/ipv4.
@@ -28,7 +28,7 @@ ADDRESS_ONLY: Address = (LOCAL, 0)
     "IP_BIND_ADDRESS_NO_PORT leaves the port to connect()",
     expected="port 0 after bind, one of the range after connect",
     since="4.2",
-    meaning="The source address is fixed and no port is spent yet; this is what strategy `late` does.",
+    meaning="The source address is fixed and no port is used up yet; strategy `late` does this.",
 )
 def _no_port_yet() -> str:
     bench = Bench()
@@ -46,7 +46,7 @@ def _no_port_yet() -> str:
     "a late bind has one range per source and destination",
     expected="100, then connect EADDRNOTAVAIL; other destination: 100; other source: 100",
     since="4.2",
-    meaning="Same capacity as connect() alone, multiplied by the source addresses; no bind() fails for want of a port.",
+    meaning="The same capacity as connect() alone, for each source address; no bind() fails for lack of a port.",
 )
 def _late_capacity() -> str:
     bench = Bench()
@@ -62,7 +62,7 @@ def _late_capacity() -> str:
     "IP_LOCAL_PORT_RANGE narrows the range of one socket, bound or not",
     expected="connect alone: 10; late bind: 10, then connect EADDRNOTAVAIL",
     since="6.3",
-    meaning="Processes can share a range without meeting; needs no privilege (7.5).",
+    meaning="Processes can divide a range between them; needs no privilege (7.5).",
 )
 def _narrowed() -> str:
     bench = Bench()
@@ -78,7 +78,7 @@ def _narrowed() -> str:
     "a bound outside ip_local_port_range is silently ignored; only a reversed range is refused",
     expected="30000-30009: all 100 ports; 39990-40009: 10; 40009-40000: setsockopt EINVAL",
     since="6.3",
-    meaning="setsockopt() succeeds and the ports are others; check the range first, as loadgen's plan does.",
+    meaning="setsockopt() succeeds, but other ports are used; check the range first, as loadgen's plan does.",
 )
 def _outside() -> str:
     bench = Bench()
@@ -95,8 +95,8 @@ def _outside() -> str:
     "a range of one port is allowed, and is that port",
     expected="port 40042, then connect EADDRNOTAVAIL",
     since="6.3",
-    meaning="An exact source port without an explicit bind(), so that it stays open to everybody else's choice; "
-    "strategy `late-range` hands out its ports this way.",
+    meaning="An exact source port without an explicit bind(), so that it stays open to automatic choice; strategy "
+    "`late-range` assigns its ports this way.",
 )
 def _one_port() -> str:
     bench = Bench()
@@ -107,10 +107,10 @@ def _one_port() -> str:
 
 @fact(
     "3.6",
-    "after connect() found no port, the same socket may try another range",
+    "after connect() found no port, the same socket can try another range",
     expected="connect EADDRNOTAVAIL, then ok on port 40001",
     since="6.3",
-    meaning="A port that turns out to be taken costs two more calls, not a socket.",
+    meaning="A port that turns out to be in use costs two more calls, not a socket.",
 )
 def _second_try() -> str:
     bench = Bench()
@@ -124,10 +124,10 @@ def _second_try() -> str:
 
 @fact(
     "3.7",
-    "disjoint ranges do not disturb each other",
+    "disjoint ranges do not interfere with each other",
     expected="50 and 50, no port twice",
     since="6.3",
-    meaning="Each worker gets a slice of its own, and no lock is needed between them.",
+    meaning="Each worker gets a slice of its own, and no lock between them is needed.",
 )
 def _disjoint() -> str:
     bench = Bench()
@@ -136,23 +136,23 @@ def _disjoint() -> str:
     opened: tuple[list[int], list[int]] = ([], [])
     for _ in range(60):
         for mine, slice_ in zip(opened, slices, strict=True):
-            tried = bench.connect(TARGET, NO_PORT, slice_, bind=ADDRESS_ONLY)
-            if tried.ok:
-                mine.append(tried.port)
+            attempt = bench.connect(TARGET, NO_PORT, slice_, bind=ADDRESS_ONLY)
+            if attempt.ok:
+                mine.append(attempt.port)
     twice = len(opened[0] + opened[1]) - len({*opened[0], *opened[1]})
     return f"{len(opened[0])} and {len(opened[1])}, {twice or 'no'} port{'s' * (twice > 1)} twice"
 
 
 @fact(
     "3.8",
-    "with IP_LOCAL_PORT_RANGE there is no parity: one pass over all ports",
+    "with IP_LOCAL_PORT_RANGE parity plays no role: one pass over all ports",
     expected="first half: even and odd",
     since="6.8",
     meaning="No search through a full half, so the cost of connect() stays flat; worth setting even to the whole "
     "range.",
 )
 def _no_parity() -> str:
-    # 207184853dbd; the search begins behind the last port found and takes every port in turn.
+    # 207184853dbd; the search begins after the last port found and takes every port in turn.
     bench = Bench()
     bench.listeners(TARGET)
     return f"first half: {bench.fill(TARGET, port_range(40000, 40099), most=50).parity}"
@@ -163,7 +163,7 @@ def _no_parity() -> str:
     "IPv6 sockets take both options at level SOL_IP",
     expected="10, then connect EADDRNOTAVAIL",
     since="6.3",
-    meaning="Everything above is true of IPv6 as well.",
+    meaning="All facts of this section are true of IPv6 as well.",
 )
 def _ipv6() -> str:
     require_ipv6()
@@ -178,7 +178,7 @@ def _ipv6() -> str:
     "reserved ports are left out of a narrowed range, too",
     expected="5 of 10",
     since="6.3",
-    meaning="Count the reserved ports off the slice they lie in.",
+    meaning="Subtract the reserved ports from the slice that contains them.",
     sysctls={**ports(100), "net.ipv4.ip_local_reserved_ports": "40020-40024"},
 )
 def _reserved() -> str:
@@ -189,7 +189,7 @@ def _reserved() -> str:
 
 @fact(
     "3.11",
-    "a narrowed range is used whole, also with an odd number of ports",
+    "a narrowed range is used completely, also with an odd number of ports",
     expected="3 of 3",
     since="6.8",
     meaning="Slices may have any size; without the option one port of an odd number can stay unused (1.10).",

@@ -1,4 +1,4 @@
-"""Section 7: descriptors, privileged ports, the range itself, and what needs no privilege.
+"""Section 7: descriptors, privileged ports, the range itself, and options that need no privilege.
 
 Sources: socket(2), accept(2), getrlimit(2); ip-sysctl.rst (ip_local_port_range,
 ip_unprivileged_port_start); capabilities(7), capset(2).
@@ -32,7 +32,7 @@ _UNPRIVILEGED_START = "net.ipv4.ip_unprivileged_port_start"
 
 
 def _leave_descriptors(count: int) -> None:
-    """Lower the limit so that `count` more can be opened. EMFILE is about numbers: the lowest free one is taken."""
+    """Lower the limit so that `count` more descriptors can be opened; the limit is on numbers, lowest free first."""
     probe = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(probe) + 1, hard))
@@ -44,7 +44,7 @@ def _leave_descriptors(count: int) -> None:
     "7.1",
     "out of descriptors, socket() fails with EMFILE, and connect() never does",
     expected="4 connected, then socket EMFILE",
-    meaning="RLIMIT_NOFILE is a limit of each process: more connections than that take more workers.",
+    meaning="RLIMIT_NOFILE is a limit of each process: more connections take more workers.",
 )
 def _descriptors() -> str:
     bench = Bench()
@@ -52,11 +52,11 @@ def _descriptors() -> str:
     _leave_descriptors(4)
     for done in range(10):
         try:
-            tried = bench.connect(TARGET)
+            attempt = bench.connect(TARGET)
         except OSError as error:
             return f"{done} connected, then socket {name(error.errno)}"
-        if not tried.ok:
-            return f"{done} connected, then {tried}"
+        if not attempt.ok:
+            return f"{done} connected, then {attempt}"
     return "10 connected"
 
 
@@ -64,7 +64,7 @@ def _descriptors() -> str:
     "7.2",
     "a server out of descriptors fails in accept(); its client is connected and waits",
     expected="client: ok; accept EMFILE; once there is one again: ok",
-    meaning="The connection stays in the queue; the client cannot tell such a server from a slow one.",
+    meaning="The connection stays in the queue; the client cannot distinguish such a server from a slow one.",
 )
 def _accept() -> str:
     bench = Bench()
@@ -91,16 +91,16 @@ def _write(setting: str, value: str) -> str:
     "the range must not reach below ip_unprivileged_port_start",
     expected="1023 65535: EINVAL; 1024 65535: ok",
     since="4.11",
-    meaning="64,512 ports per source and destination are the most that automatic choice can give by default.",
+    meaning="64,512 ports per source and destination are the maximum of automatic choice by default.",
 )
 def _low_end() -> str:
     return f"1023 65535: {_write(PORT_RANGE, '1023 65535')}; 1024 65535: {_write(PORT_RANGE, '1024 65535')}"
 
 
 def _drop_privileges() -> None:
-    """Give up all effective capabilities of this process.
+    """Drop all effective capabilities of this process.
 
-    Raises: CannotRunError when the kernel refuses.
+    Raises: CannotRunError if the kernel refuses.
     Source: capset(2), version 3 of its header: two words each of effective, permitted, inheritable.
     """
     libc = ctypes.CDLL(None, use_errno=True)
@@ -108,12 +108,12 @@ def _drop_privileges() -> None:
     nothing = ctypes.create_string_buffer(struct.pack("6I", *[0] * 6))
     if libc.capset(header, nothing):
         raise CannotRunError(f"capset: {name(ctypes.get_errno())}")
-    die_with_parent(os.getppid())  # the change of credentials has cleared it
+    die_with_parent(os.getppid())  # the change of credentials has cleared the request
 
 
 @fact(
     "7.4",
-    "without privilege, ports below ip_unprivileged_port_start are closed to bind()",
+    "without privilege, bind() refuses ports below ip_unprivileged_port_start",
     expected="port 79: bind EACCES; port 80: ok",
     since="4.11",
     meaning="Explicit ports below 1024 need root, CAP_NET_BIND_SERVICE, or a lower setting (here 80).",
@@ -130,7 +130,7 @@ def _privileged_port() -> str:
     "no privilege is needed for SO_REUSEADDR, SO_REUSEPORT, IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE, IP_FREEBIND",
     expected="all ok",
     since="6.3",
-    meaning="Every strategy runs as an ordinary user.",
+    meaning="Every strategy works for an ordinary user.",
 )
 def _ordinary_user() -> str:
     bench = Bench()

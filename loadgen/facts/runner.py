@@ -1,10 +1,10 @@
 """Run experiments, each in a process and a network namespace of its own.
 
-A fact may fill a port range, lower its descriptor limit or drop its capabilities; none of that
-reaches the next one, because its process ends and its namespace with it. A fact that crashes or
-hangs is reported as not run, and the others go on.
+A fact may fill a port range, lower its descriptor limit or drop its capabilities without affecting the next one,
+because its process and its namespace end with it. A fact that crashes or hangs is reported as not run, and the others
+continue.
 
-The processes are forked from the calling one, which should have no other threads at that moment.
+The processes are forked from the calling process, which should have no other threads at that moment.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any, Final, NoReturn
 
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError, LabForbiddenError
-from loadgen.facts.base import CannotRunError, Fact, Finding, SeenError, Verdict
+from loadgen.facts.base import CannotRunError, Fact, FactFinding, FactVerdict, SeenError
 from loadgen.kernel import sysctl
 from loadgen.lab import namespace
 from loadgen.processes.lifetime import die_with_parent
 
 TIME_LIMIT_S: Final = 10.0
-#: A message has to fit a pipe (64 KiB), so that a child never waits for its reader.
+#: A message has to fit a pipe (64 KiB), so that a child never waits for the parent to read.
 _TEXT_MAX: Final = 2000
 
 Enter = Callable[[Mapping[str, str]], None]
@@ -46,22 +46,22 @@ class _Child:
 
 def run_facts(
     facts: Sequence[Fact],
-    on_finding: Callable[[Finding], None] = lambda _: None,
+    on_finding: Callable[[FactFinding], None] = lambda _: None,
     *,
     jobs: int | None = None,
     time_limit_s: float = TIME_LIMIT_S,
     enter: Enter = namespace.enter,
-) -> list[Finding]:
-    """Run these facts, `jobs` at once (by default one per core); the findings in numeric order.
+) -> list[FactFinding]:
+    """Run these facts, `jobs` at a time (default: one per core), and return the findings in numeric order.
 
-    on_finding: called in this process with each finding, in the order in which they come in.
-    enter: moves the calling process into a fresh namespace.
+    on_finding: called in this process with each finding, in the order of completion.
+    enter: moves the calling process into a new namespace.
 
-    Raises: LabForbiddenError when the first answer is that no namespace can be made here.
+    Raises: LabForbiddenError if the first result is that no namespace can be made here.
     """
     at_once = jobs or len(os.sched_getaffinity(0))
     waiting, running = deque(facts), dict[int, _Child]()
-    findings: list[Finding] = []
+    findings: list[FactFinding] = []
     poll = select.poll()
     try:
         while waiting or running:
@@ -91,19 +91,19 @@ def _start(fact: Fact, time_limit_s: float, enter: Enter) -> tuple[int, _Child]:
 
 
 def _ended(poll: select.poll, running: dict[int, _Child]) -> list[int]:
-    """The pipes of children that have said all they will, or have had their time; waits for one."""
+    """Wait; return the pipes of children that have finished or exceeded their time limit."""
     wait_ns = min(child.deadline_ns for child in running.values()) - now_ns()
     ended = []
     for fd, _ in poll.poll(max(0, wait_ns // 1_000_000 + 1)):
-        said = os.read(fd, 1 << 16)
-        running[fd].answer += said
-        if not said:
+        data = os.read(fd, 1 << 16)
+        running[fd].answer += data
+        if not data:
             ended.append(fd)
     now = now_ns()
     return ended + [fd for fd, child in running.items() if child.deadline_ns <= now and fd not in ended]
 
 
-def _finish(fd: int, child: _Child, time_limit_s: float, *, anything_ran: bool) -> Finding:
+def _finish(fd: int, child: _Child, time_limit_s: float, *, anything_ran: bool) -> FactFinding:
     late = child.deadline_ns <= now_ns()
     status = _reap(fd, child)
     seconds = (now_ns() - child.started_ns) / NS_PER_S
@@ -116,22 +116,22 @@ def _finish(fd: int, child: _Child, time_limit_s: float, *, anything_ran: bool) 
         raise LabForbiddenError(answer["forbidden"])
     if "seen" not in answer:
         reason = answer.get("not run") or answer["forbidden"]
-        return Finding(child.fact, "", Verdict.NOT_RUN, reason, seconds)
+        return FactFinding(child.fact, "", FactVerdict.NOT_RUN, reason, seconds)
     seen = answer["seen"]
     if seen == child.fact.expected:
-        return Finding(child.fact, seen, Verdict.HOLDS, "", seconds)
-    return Finding(child.fact, seen, Verdict.DIFFERS, older_than(child.fact.since), seconds)
+        return FactFinding(child.fact, seen, FactVerdict.HOLDS, "", seconds)
+    return FactFinding(child.fact, seen, FactVerdict.DIFFERS, older_than(child.fact.since), seconds)
 
 
 def _reap(fd: int, child: _Child) -> int:
-    """Close its pipe and see it off; returns its exit code, or the negated signal that ended it."""
+    """Close the child's pipe and kill it if it runs; return its exit code, or the negated signal that ended it."""
     os.close(fd)
-    os.kill(child.pid, signal.SIGKILL)  # ours until it is waited for, and nothing to one that has ended
+    os.kill(child.pid, signal.SIGKILL)  # the pid stays valid until waitpid(); no effect on a process that has ended
     return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
 
 
 def older_than(since: str, release: str | None = None) -> str:
-    """Why a fact known from Linux `since` may not hold here; "" when this kernel is as new as that."""
+    """Return why a fact known from Linux `since` may not hold here; "" if this kernel is at least as new."""
     release = release or platform.release()
     if since and _version(release) < _version(since):
         return f"Linux {release} is older than {since}"
@@ -145,7 +145,7 @@ def _version(text: str) -> tuple[int, ...]:
 def _become_child(fact: Fact, parent: int, writer: int, enter: Enter) -> NoReturn:
     code = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is for the parent to report
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports Ctrl-C
         answer = _answer(fact, parent, enter)
         os.write(writer, json.dumps(answer).encode())
         code = 0
@@ -157,7 +157,7 @@ def _answer(fact: Fact, parent: int, enter: Enter) -> dict[str, str]:
     try:
         die_with_parent(parent)
         enter({})
-        die_with_parent(parent)  # a user namespace is a change of credentials, which forgets the first
+        die_with_parent(parent)  # entering a user namespace changes credentials, which clears the first request
         _set(fact.sysctls)
         return {"seen": fact.run()[:_TEXT_MAX]}
     except SeenError as error:
@@ -171,7 +171,7 @@ def _answer(fact: Fact, parent: int, enter: Enter) -> dict[str, str]:
 
 
 def _set(sysctls: Mapping[str, str]) -> None:
-    """Set them all. A setting or value that this kernel does not know is an answer, not a failure."""
+    """Set these sysctls. A setting or value that this kernel does not know is a result, not a failure."""
     for name, value in sysctls.items():
         if sysctl.read(name) is None:
             raise SeenError(f"no {name}")
@@ -184,7 +184,7 @@ def _set(sysctls: Mapping[str, str]) -> None:
 
 
 def _place(error: BaseException) -> str:
-    """Where in its experiment it happened: "buckets.py:48: "."""
+    """Return the place in the experiment where an error was raised: "buckets.py:48: "."""
     trace: Any = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""Findings and facts as JSON, as a table for a terminal, and as the table of docs/facts.md."""
+"""Render findings and facts: as JSON, as a table for a terminal, and as the table of docs/facts.md."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from loadgen.facts.base import Fact, Finding, Verdict
+from loadgen.facts.base import Fact, FactFinding, FactVerdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA: Final = "loadgen.facts/1"
 WIDTH_MIN, WIDTH_MAX = 60, 100
-#: Below this there is no room for columns, and each fact becomes a small paragraph.
+#: Minimum width for columns; below it each fact becomes a small paragraph.
 _COLUMNS_FROM: Final = 80
-_STYLES: Final = {Verdict.HOLDS: "green", Verdict.DIFFERS: "bold red", Verdict.NOT_RUN: "bold yellow"}
+_STYLES: Final = {FactVerdict.HOLDS: "green", FactVerdict.DIFFERS: "bold red", FactVerdict.NOT_RUN: "bold yellow"}
 
 
-def summary(findings: Iterable[Finding]) -> dict[str, int]:
-    """How many of each verdict."""
+def summary(findings: Iterable[FactFinding]) -> dict[str, int]:
+    """Return the number of findings with each verdict."""
     count = Counter(finding.verdict for finding in findings)
     return {
-        "holds": count[Verdict.HOLDS],
-        "differs": count[Verdict.DIFFERS],
-        "not_run": count[Verdict.NOT_RUN],
+        "holds": count[FactVerdict.HOLDS],
+        "differs": count[FactVerdict.DIFFERS],
+        "not_run": count[FactVerdict.NOT_RUN],
     }
 
 
-def to_json(findings: Sequence[Finding], *, started_at: datetime) -> dict[str, Any]:
-    """The findings as plain values: {"schema": "loadgen.facts/1", "kernel", "started_at", "facts", "summary"}."""
+def to_json(findings: Sequence[FactFinding], *, started_at: datetime) -> dict[str, Any]:
+    """Return the findings as plain values: {"schema", "kernel", "started_at", "facts", "summary"}."""
     return {
         "schema": SCHEMA,
         "kernel": platform.release(),
@@ -53,25 +53,27 @@ def to_json(findings: Sequence[Finding], *, started_at: datetime) -> dict[str, A
     }
 
 
-def render(findings: Sequence[Finding], console: Console) -> None:
-    """Print the table, as wide as the console is but between 60 and 100 columns, and one line of summary."""
+def render(findings: Sequence[FactFinding], console: Console) -> None:
+    """Print the table, as wide as the console but between 60 and 100 columns, and one line of summary."""
     from rich.text import Text
 
     width = max(WIDTH_MIN, min(console.width, WIDTH_MAX))
     body = _columns(findings) if width >= _COLUMNS_FROM else _paragraphs(findings)
     console.print(body, width=width)
-    tone = next((_STYLES[v] for v in (Verdict.NOT_RUN, Verdict.DIFFERS) if any(f.verdict is v for f in findings)), "")
+    tone = next(
+        (_STYLES[v] for v in (FactVerdict.NOT_RUN, FactVerdict.DIFFERS) if any(f.verdict is v for f in findings)), ""
+    )
     console.print(Text(summary_line(findings), style=tone or "bold"), width=width)
 
 
-def summary_line(findings: Sequence[Finding]) -> str:
-    """ "Linux 6.18.44: of 60 facts 58 hold, 2 differ"."""
+def summary_line(findings: Sequence[FactFinding]) -> str:
+    """Return one line, "Linux 6.18.44: of 60 facts 58 hold, 2 differ"."""
     counts = summary(findings)
     line = f"Linux {platform.release()}: of {len(findings)} facts {counts['holds']} hold, {counts['differs']} differ"
     return line + (f", {counts['not_run']} could not be run" if counts["not_run"] else "")
 
 
-def _columns(findings: Sequence[Finding]) -> Any:
+def _columns(findings: Sequence[FactFinding]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
@@ -79,7 +81,7 @@ def _columns(findings: Sequence[Finding]) -> Any:
     table.add_column("", no_wrap=True)
     table.add_column("fact", ratio=9, overflow="fold")
     table.add_column("expected", ratio=8, overflow="fold")
-    if all(finding.verdict is Verdict.HOLDS for finding in findings):
+    if all(finding.verdict is FactVerdict.HOLDS for finding in findings):
         table.add_column("seen", no_wrap=True)
     else:
         table.add_column("seen", ratio=8, overflow="fold")
@@ -91,14 +93,14 @@ def _columns(findings: Sequence[Finding]) -> Any:
             finding.fact.number,
             Text(finding.fact.title),
             Text(finding.fact.expected),
-            Text(_seen(finding), style="dim" if finding.verdict is Verdict.HOLDS else style),
+            Text(_seen(finding), style="dim" if finding.verdict is FactVerdict.HOLDS else style),
             Text(str(finding.verdict), style=style),
             finding.fact.since or "any",
         )
     return table
 
 
-def _paragraphs(findings: Sequence[Finding]) -> Any:
+def _paragraphs(findings: Sequence[FactFinding]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
@@ -109,23 +111,23 @@ def _paragraphs(findings: Sequence[Finding]) -> Any:
     for finding in findings:
         style = _STYLES[finding.verdict]
         since = f" (since {finding.fact.since})" if finding.fact.since else ""
-        said = Text(f"{finding.fact.title}{since}: {finding.fact.expected}")
-        if finding.verdict is not Verdict.HOLDS:
-            said.append(f"\nseen: {_seen(finding)}", style=style)
-        table.add_row(finding.fact.number, Text(str(finding.verdict), style=style), said)
+        text = Text(f"{finding.fact.title}{since}: {finding.fact.expected}")
+        if finding.verdict is not FactVerdict.HOLDS:
+            text.append(f"\nseen: {_seen(finding)}", style=style)
+        table.add_row(finding.fact.number, Text(str(finding.verdict), style=style), text)
     return table
 
 
-def _seen(finding: Finding) -> str:
-    if finding.verdict is Verdict.HOLDS:
-        return "the same"  # twice the same sentence on a line hides the one that is different
+def _seen(finding: FactFinding) -> str:
+    if finding.verdict is FactVerdict.HOLDS:
+        return "the same"  # the same sentence twice on a line would hide the lines that differ
     if not finding.seen:
         return finding.reason
     return f"{finding.seen} ({finding.reason})" if finding.reason else finding.seen
 
 
 def render_list(facts: Sequence[Fact], console: Console) -> None:
-    """Print the facts without running them: number, title, and since which kernel."""
+    """Print the facts without running them: number, title, and the first kernel."""
     from rich.table import Table
     from rich.text import Text
 
@@ -139,6 +141,6 @@ def render_list(facts: Sequence[Fact], console: Console) -> None:
 
 
 def markdown_row(fact: Fact) -> str:
-    """The row of docs/facts.md for one fact."""
+    """Return the row of docs/facts.md for one fact."""
     cells = (fact.number, fact.title, fact.expected, fact.since or "any", fact.meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,7 +1,7 @@
-"""Section 5: who keeps TIME-WAIT, for how long, and who may have its four-tuple back.
+"""Section 5: which side keeps TIME-WAIT, for how long, and when its four-tuple can be reused.
 
 Sources: tcp(7), ip-sysctl.rst (tcp_tw_reuse, tcp_tw_reuse_delay, tcp_max_tw_buckets); tcp_twsk_unique()
-in net/ipv4/tcp_ipv4.c, which asks for the sysctl only when the kernel chooses the port; RFC 9293 3.3.2.
+in net/ipv4/tcp_ipv4.c, which checks the sysctl only when the kernel chooses the port; RFC 9293 3.3.2.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import time
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.facts.base import CannotRunError, fact, ports
 from loadgen.facts.experiment import (
-    LINGER_0,
     LOCAL,
     NO_PORT,
+    RESET,
     REUSEADDR,
     REUSEPORT,
     TARGET,
     Address,
+    Attempt,
     Bench,
     Option,
-    Row,
-    Tried,
+    ProcTcpRow,
     add_address,
     close_in_turn,
     counters,
@@ -45,7 +45,7 @@ PORT: Address = (LOCAL, 40000)
     "5.1",
     "the side that closes first keeps TIME-WAIT",
     expected="client first: client; server first: server",
-    meaning="When the server closes first, the client's ports are free at once, and the server pays.",
+    meaning="When the server closes first, the client's ports are free at once, and the server keeps TIME-WAIT.",
 )
 def _who_keeps_it() -> str:
     bench = Bench()
@@ -58,18 +58,18 @@ def _keeper(bench: Bench, listener: socket.socket, first: str) -> str:
     port = client.port
     close_in_turn(*((client.sock, server.sock) if first == "client" else (server.sock, client.sock)))
 
-    def kept() -> list[Row]:
+    def kept() -> list[ProcTcpRow]:
         return [row for row in time_waits() if port in (row.local_port, row.remote_port)]
 
     until(lambda: bool(kept()))
-    return " and ".join("client" if row.local_port == port else "server" for row in kept()) or "nobody"
+    return " and ".join("client" if row.local_port == port else "server" for row in kept()) or "neither"
 
 
 @fact(
     "5.2",
     "TIME-WAIT lasts 60 s, and tcp_fin_timeout does not shorten it",
     expected="60 s",
-    meaning="The usual advice to lower tcp_fin_timeout gains nothing for ports; it is about orphans in FIN-WAIT-2.",
+    meaning="The usual advice to lower tcp_fin_timeout gains no ports; the setting concerns orphans in FIN-WAIT-2.",
     sysctls={**ports(4), "net.ipv4.tcp_fin_timeout": "2"},
 )
 def _duration() -> str:
@@ -77,14 +77,14 @@ def _duration() -> str:
     (listener,) = bench.listeners(TARGET)
     bench.time_wait(listener)
     left_s = [row.timer_s for row in time_waits()]
-    return f"{math.ceil(left_s[0] / 2) * 2} s" if left_s else "no TIME-WAIT"  # what is left, to the next even second
+    return f"{math.ceil(left_s[0] / 2) * 2} s" if left_s else "no TIME-WAIT"  # time left, up to the next even second
 
 
 @fact(
     "5.3",
     "a close with RST (SO_LINGER 0) leaves none",
     expected="0 of 4, and the ports are free at once",
-    meaning="`close: rst` keeps a churn going at any rate; the other side sees ECONNRESET instead of an end.",
+    meaning="`close: rst` sustains churn at any rate; the other side sees ECONNRESET instead of end of file.",
     sysctls={**ports(4), _REUSE: "0"},
 )
 def _reset() -> str:
@@ -92,7 +92,7 @@ def _reset() -> str:
     (listener,) = bench.listeners(TARGET)
     for _ in range(4):
         client, server = bench.pair(listener)
-        set_option(client.sock, LINGER_0)
+        set_option(client.sock, RESET)
         client.sock.close()
         server.sock.close()
     left = time_wait_count()
@@ -101,12 +101,12 @@ def _reset() -> str:
 
 
 def _later() -> None:
-    """Sleep until a four-tuple may be reused: a second; before Linux 6.14 up to two, by a clock of whole seconds."""
+    """Sleep until a four-tuple may be reused: a second; before Linux 6.14 up to two, on a clock of whole seconds."""
     time.sleep(2.2 if sysctl.read(_DELAY) is None else 1.2)
 
 
 def _reused(*options: Option, bind: Address | None = None, target_port: int = 9000) -> str:
-    """A four-tuple in TIME-WAIT, asked for at once and a little later: "connect EADDRNOTAVAIL, later ok"."""
+    """Reuse a four-tuple in TIME-WAIT at once and a little later; return "connect EADDRNOTAVAIL, later ok"."""
     bench = Bench()
     target = TARGET
     for target in ((LOCAL, port) for port in range(target_port, target_port + 5)):
@@ -115,7 +115,7 @@ def _reused(*options: Option, bind: Address | None = None, target_port: int = 90
         bench.time_wait(listener, *options, bind=bind)
         at_once = bench.connect(target, *options, bind=bind)
         if now_ns() - started_ns < NS_PER_S // 2:
-            break  # otherwise the machine was busy, and "at once" was not: with another target once more
+            break  # otherwise the machine was too busy for "at once": repeat with another target
     else:
         raise CannotRunError("the machine is too busy to try a four-tuple within a second")
     if at_once.ok:
@@ -153,8 +153,7 @@ def _reuse() -> str:
     "tcp_tw_reuse=2, the default, does so for loopback addresses only",
     expected="127.0.0.1: free after a second; 10.9.0.1 on lo: not",
     since="4.19",
-    meaning="A test on 127.0.0.1 reuses ports where the real network will not; it is the address that counts, not "
-    "the route.",
+    meaning="A test on 127.0.0.1 reuses ports where the real network will not; the address decides, not the route.",
     sysctls={**ports(1), _REUSE: "2"},
 )
 def _loopback_only() -> str:
@@ -174,10 +173,10 @@ def _loopback_only() -> str:
 
 @fact(
     "5.7",
-    "tcp_tw_reuse_delay sets how long a four-tuple rests",
+    "tcp_tw_reuse_delay sets the time until a four-tuple can be reused",
     expected="300 ms: free after 300 ms",
     since="6.14",
-    meaning="The ceiling of a churn is the size of the range divided by the delay.",
+    meaning="The maximum churn rate is the size of the range divided by the delay.",
     sysctls={**ports(1), _REUSE: "1", _DELAY: "300"},
 )
 def _delay() -> str:
@@ -188,15 +187,15 @@ def _delay() -> str:
     if not until(lambda: bench.connect(TARGET).ok):
         return "300 ms: not free after 3 s"
     took_ms = (now_ns() - started_ns) * 1000 / NS_PER_S
-    # The clock behind it has ticks of a millisecond, and the machine may be busy.
+    # The kernel's clock here has ticks of a millisecond, and the machine may be busy.
     return f"300 ms: free after {'300' if 295 <= took_ms < 900 else f'{took_ms:.0f}'} ms"
 
 
 @fact(
     "5.8",
-    "an explicit port with SO_REUSEADDR or SO_REUSEPORT is free at once, whatever tcp_tw_reuse says",
+    "an explicit port with SO_REUSEADDR or SO_REUSEPORT is free at once, whatever the value of tcp_tw_reuse",
     expected="SO_REUSEADDR: ok at once; SO_REUSEPORT: ok at once",
-    meaning="tcp_tw_reuse and its delay have no effect on ports you choose: measure them with automatic ones.",
+    meaning="tcp_tw_reuse and its delay have no effect on explicit ports: measure them with automatic ones.",
     sysctls={**ports(1), _REUSE: "0"},
 )
 def _explicit_shared() -> str:
@@ -208,7 +207,7 @@ def _explicit_shared() -> str:
     "5.9",
     "a port bound without flags, or by bind(address, 0), is blocked, also with tcp_tw_reuse=1",
     expected="explicit, no flag: bind EADDRINUSE; port 0: bind EADDRINUSE; port 0, SO_REUSEADDR: bind EADDRINUSE",
-    meaning="Early binding cannot use tcp_tw_reuse at all: such a port rests for the whole minute.",
+    meaning="Early binding cannot use tcp_tw_reuse at all: such a port is blocked for the whole minute.",
     sysctls={**ports(2), _REUSE: "1"},
 )
 def _early_bind() -> str:
@@ -227,9 +226,9 @@ def _early_bind() -> str:
 
 @fact(
     "5.10",
-    "without TCP timestamps nothing is reused",
+    "without TCP timestamps no four-tuple is reused",
     expected="automatic: connect EADDRNOTAVAIL; explicit: connect EADDRNOTAVAIL",
-    meaning="tcp_timestamps=0 on either end makes every four-tuple rest for 60 s.",
+    meaning="tcp_timestamps=0 on either end blocks every four-tuple for 60 s.",
     sysctls={**ports(1), _REUSE: "1", _TIMESTAMPS: "0"},
 )
 def _no_timestamps() -> str:
@@ -265,7 +264,7 @@ def _server_first() -> str:
     "5.12",
     "beyond tcp_max_tw_buckets no TIME-WAIT is kept, and the ports are free at once",
     expected="4 kept, TCPTimeWaitOverflow +4, 4 ports free",
-    meaning="A full table looks like fast churn; TCPTimeWaitOverflow says that it is not.",
+    meaning="A full table looks like fast churn; TCPTimeWaitOverflow shows that it is not.",
     sysctls={**ports(8), _REUSE: "0", "net.ipv4.tcp_max_tw_buckets": "4"},
 )
 def _overflow() -> str:
@@ -283,15 +282,15 @@ def _overflow() -> str:
 
 @fact(
     "5.13",
-    "a server restarts over its own TIME-WAIT if it had SO_REUSEADDR before, too",
+    "a server restarts over its own TIME-WAIT only if its first socket had SO_REUSEADDR, too",
     expected="both: ok; only the new one: bind EADDRINUSE",
-    meaning="Accepted sockets inherit the flag of their listener; setting it for the restart only is too late.",
+    meaning="Accepted sockets inherit the flag of their listener; setting it only for the restart is too late.",
 )
 def _restart() -> str:
     return f"both: {_restarted(9000, REUSEADDR)}; only the new one: {_restarted(9001)}"
 
 
-def _restarted(port: int, *old: Option) -> Tried:
+def _restarted(port: int, *old: Option) -> Attempt:
     bench = Bench()
     address = (LOCAL, port)
     listener = bench.bind(address, *old).sock
@@ -308,10 +307,10 @@ def _restarted(port: int, *old: Option) -> Tried:
     "tcp_tw_reuse is 2 by default, and tcp_tw_recycle is gone",
     expected="tcp_tw_reuse 2, no tcp_tw_recycle",
     since="4.19",
-    meaning="Much of what is written about TIME-WAIT speaks of defaults and settings that no longer exist.",
+    meaning="Many texts on TIME-WAIT describe defaults and settings that no longer exist.",
     sysctls={},
 )
 def _defaults() -> str:
     recycle = sysctl.read("net.ipv4.tcp_tw_recycle")
-    said = "no tcp_tw_recycle" if recycle is None else f"tcp_tw_recycle {recycle}"
-    return f"tcp_tw_reuse {sysctl.read(_REUSE)}, {said}"
+    recycle_state = "no tcp_tw_recycle" if recycle is None else f"tcp_tw_recycle {recycle}"
+    return f"tcp_tw_reuse {sysctl.read(_REUSE)}, {recycle_state}"

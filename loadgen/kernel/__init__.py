@@ -1,1 +1,1 @@
-"""What the kernel says of itself: one module for each file under /proc, and for netlink's list of sockets."""
+"""Facts that the kernel reports: one module for each file under /proc, and for netlink's sockets and routes."""

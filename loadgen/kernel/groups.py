@@ -71,8 +71,10 @@ def group(sockets: Sockets, limit: int | None = None) -> list[SocketGroup]:
     text = _AddressText()
     chosen = zip(*(column[examples[by_use]].tolist() for column in columns), strict=True)
     return [
-        SocketGroup(text[source_high, source_low], text[high, low], port, *more)
-        for (source_high, source_low, high, low, port), *more in zip(chosen, states, source_ports, strict=True)
+        SocketGroup(text[source_high, source_low], text[high, low], port, states_of_group, ports)
+        for (source_high, source_low, high, low, port), states_of_group, ports in zip(
+            chosen, states, source_ports, strict=True
+        )
     ]
 
 

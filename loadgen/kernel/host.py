@@ -124,21 +124,21 @@ def interface_addresses(names: Sequence[str]) -> tuple[str, ...]:
     """
     from pyroute2 import IPRoute  # takes a third of a second to import, and is needed only here
 
-    found: list[str] = []
+    addresses: list[str] = []
     with IPRoute() as netlink:
         for name in names:
             indexes = netlink.link_lookup(ifname=name)
             if not indexes:
                 raise HostError(f"there is no interface {name!r} here; `ip link` lists those that are")
-            addresses = [
+            addresses_of_name = [
                 message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
                 for message in netlink.get_addr(index=indexes[0])
                 if message["scope"] != _SCOPE_LINK
             ]
-            if not addresses:
+            if not addresses_of_name:
                 raise HostError(f"interface {name!r} has no address; ip address add ADDRESS dev {name}")
-            found += addresses
-    return tuple(found)
+            addresses += addresses_of_name
+    return tuple(addresses)
 
 
 #: rtnetlink(7), RT_SCOPE_LINK: fe80:: addresses, which mean nothing without their interface.

@@ -1,7 +1,7 @@
-"""What connections carry, one small module for each protocol, and how others add their own.
+"""Application protocols: one small module each, and an interface for protocols of other packages.
 
-A protocol is a frozen dataclass: its fields are the options that a scenario may give, and it has two methods. It
-never sees a socket, so that batches of connections, TLS and tests can all be made with the same few lines.
+A protocol is a frozen dataclass: its fields are the options of a scenario, and it has two methods. It never sees a
+socket, so the same few lines serve batches of connections, TLS and tests.
 
     @dataclass(frozen=True)
     class Ping:
@@ -13,9 +13,9 @@ never sees a socket, so that batches of connections, TLS and tests can all be ma
         def reply(self, request: bytes, received: bytes) -> bool | None:
             return received.startswith(b"+PONG") if b"\\r\\n" in received else None
 
-One whose connections are better made by somebody else's library has no methods but a connector, see `OwnConnector`.
+A protocol that leaves its connections to a library has a connector instead of methods, see `OwnConnector`.
 
-A package that has such a class names it in its entry points, group "loadgen.protocols"; see docs/protocols.md.
+A package registers its class in its entry points, group "loadgen.protocols"; see docs/protocols.md.
 """
 
 from loadgen.protocols.base import Exchange, OwnConnector, Portable, find, make, names, own_connector

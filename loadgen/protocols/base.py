@@ -1,4 +1,4 @@
-"""What every protocol offers, and where they are found: ours, and those that other packages have installed."""
+"""The interface of a protocol, and the look-up of protocols by name: built-in ones, and those of other packages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from loadgen.model import Traffic
 
-#: Where a package names its protocols: `redis-ping = "my_package:Ping"`.
+#: Entry point group in which a package registers its protocols: `redis-ping = "my_package:Ping"`.
 GROUP: Final = "loadgen.protocols"
-_OURS: Final = {
+_BUILT_IN: Final = {
     "echo": "loadgen.protocols.echo:Echo",
     "http": "loadgen.protocols.http:Http",
     "payload": "loadgen.protocols.payload:Payload",
@@ -18,20 +18,20 @@ _OURS: Final = {
 
 
 class Exchange(Protocol):
-    """One request and its reply, as often as the connection makes them. Frozen, and the same for all connections."""
+    """A request and its reply, repeated on every connection. Frozen; one object serves all connections."""
 
     def request(self, number: int) -> bytes:
-        """What to send; empty where the other side speaks first. number: how many this worker has asked for before."""
+        """Return the bytes to send; b"" if the other side speaks first. number: count of this worker's requests."""
 
     def reply(self, request: bytes, received: bytes) -> bool | None:
-        """Whether what was received so far answers the request: yes, no, or None as long as more has to come."""
+        """Return True for the right reply, False for a wrong one, None while it is incomplete."""
 
 
 class OwnConnector(Protocol):
-    """What a protocol is instead of an Exchange when its connections are not ours to drive: options, and a name.
+    """A protocol whose connections are driven by other code than an Exchange: options, and the name of a function.
 
-    connector: "module:function". It is called in each worker, where its event loop runs, as
-    function(plan, source_ports, recorder, open_max=..., **what every Connector is made from), and returns a Connector.
+    connector: "module:function". It is called in each worker, where its event loop runs, as a
+    `loadgen.worker.connector.MakeConnector`: function(plan, settings, source_ports, recorder), and returns a Connector.
     """
 
     connector: ClassVar[str]
@@ -39,22 +39,22 @@ class OwnConnector(Protocol):
 
 @runtime_checkable
 class Portable(Protocol):
-    """A protocol whose options name something of the place where it was made, such as a file."""
+    """A protocol with options that depend on the place where it was made, such as the name of a file."""
 
     def carried(self) -> dict[str, Any]:
-        """The options, as plain values, under which another process makes the same without it."""
+        """Return options, as plain values, that make the same protocol in another process or on another host."""
 
 
 def names() -> list[str]:
-    """Every protocol that a scenario can name, sorted; "tcp" carries nothing."""
-    return sorted({"tcp", *_OURS, *(point.name for point in entry_points(group=GROUP))})
+    """Return the names of all protocols, sorted; "tcp" sends no data."""
+    return sorted({"tcp", *_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
 
 def find(name: str) -> type[Exchange]:
-    """The class of a protocol. Raises: LookupError when there is none of that name, else what its import raises."""
-    if name in _OURS:
-        found: type[Exchange] = resolve_name(_OURS[name])
-        return found
+    """Return the class of a protocol. Raises: LookupError for an unknown name; any error of its import."""
+    if name in _BUILT_IN:
+        built_in: type[Exchange] = resolve_name(_BUILT_IN[name])
+        return built_in
     points: list[EntryPoint] = list(entry_points(group=GROUP, name=name))
     if not points:
         raise LookupError(name)
@@ -63,14 +63,14 @@ def find(name: str) -> type[Exchange]:
 
 
 def own_connector(name: str) -> str:
-    """What makes the connector of a protocol that brings its own; "": it is an Exchange. Raises: as `find`."""
+    """Return the connector of a protocol with a connector of its own, "" for an Exchange. Raises: see `find`."""
     return str(getattr(find(name), "connector", ""))
 
 
 def make(traffic: Traffic) -> Exchange | None:
-    """What these connections say; None for "tcp", and where a connector of its own knows.
+    """Return the exchange of these connections; None for "tcp" and for a protocol with a connector of its own.
 
-    Raises: as `find`, and what the protocol says of its options.
+    Raises: see `find`; any error of the protocol about its options.
     """
     if not traffic or own_connector(traffic.protocol):
         return None

@@ -1,7 +1,7 @@
-"""HTTP requests and what is expected of the replies. Only the options: `loadgen.worker.http` makes the connections.
+"""HTTP requests and their expected replies; options only. `loadgen.worker.http` makes the connections.
 
-HTTP is left to a library (aiohttp), which wants an event loop and a socket of its own. So this is no Exchange; it
-names what makes its connector instead, see `loadgen.protocols.base.own_connector`.
+A library (aiohttp) does the work, which needs an event loop and its own sockets. So this protocol is not an Exchange
+but has a connector of its own, see `loadgen.protocols.base.OwnConnector`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-#: RFC 9110 5.6.2: what a method and the name of a header may be made of.
+#: RFC 9110 5.6.2: characters of a method and of a header name.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: RFC 9112 3.2: a request target ends at the first space, and no control character is allowed in it.
 _PATH: Final = re.compile(r"/[!-~]*")
@@ -20,11 +20,11 @@ _VALUE: Final = re.compile(r"[\t -~]*")
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """One request, the same every time, and how to tell the right reply.
+    """One constant request, and the criteria of the right reply.
 
-    method, path: as they are sent; the path may have a query. headers: beside those that HTTP itself needs, or instead
-    of them. body: sent as UTF-8. status: the right one, or several. expect: text that the body has to contain.
-    max_body: bytes; a longer body is wrong, and what is more of it is read and thrown away.
+    method, path: sent as they are; the path may have a query. headers: added to those that HTTP needs, or replacing
+    them. body: sent as UTF-8. status: the right one, or several. expect: text that the body has to contain.
+    max_body: bytes; a longer body is wrong, and the excess is read and discarded.
     """
 
     connector: ClassVar[str] = "loadgen.worker.http:connector_of"
@@ -52,9 +52,9 @@ class Http:
 
     @property
     def statuses(self) -> tuple[int, ...]:
-        """The right ones."""
+        """The right status codes."""
         return (self.status,) if isinstance(self.status, int) else tuple(self.status)
 
     def right(self, status: int, body: bytes | bytearray) -> bool:
-        """Whether this answers the request; the body as far as it was read, one byte more than `max_body` at least."""
+        """Return True for the right reply. body: as far as it was read, which is at least `max_body` + 1 bytes."""
         return status in self.statuses and len(body) <= self.max_body and self.expect.encode() in body

@@ -1,4 +1,4 @@
-"""Bytes that a scenario writes down, and how to know the reply: for text protocols without a module of their own."""
+"""Payload: bytes and the expected reply given in the scenario, for text protocols without a module of their own."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-#: The most that is sent, and the longest reply that can be expected.
+#: Maximum size of the request, and of the expected reply.
 SIZE_MAX: Final = 1 << 20
 _SIMPLE: Final = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|([rnt0\\])|(.?))", re.DOTALL)
 
 
 def unescaped(text: str) -> bytes:
-    r"""Text as bytes (UTF-8), with \r \n \t \0 \\ and \xNN as in C. Raises: ValueError for any other backslash."""
-    found, end = bytearray(), 0
+    r"""Return text as UTF-8 bytes, with \r \n \t \0 \\ and \xNN as in C. Raises: ValueError for other escapes."""
+    result, end = bytearray(), 0
     for escape in _ESCAPE.finditer(text):
-        found += text[end : escape.start()].encode()
+        result += text[end : escape.start()].encode()
         digits, simple, unknown = escape.groups()
         if unknown is not None:
             raise ValueError(rf"write \r, \n, \t, \0, \xNN, or \\ for a backslash, instead of \{unknown}")
-        found += bytes.fromhex(digits) if digits else _SIMPLE[simple]
+        result += bytes.fromhex(digits) if digits else _SIMPLE[simple]
         end = escape.end()
-    return bytes(found + text[end:].encode())
+    return bytes(result + text[end:].encode())
 
 
 def escaped(data: bytes) -> str:
-    """Bytes as the plain text of which `unescaped` makes them."""
+    """Return the text from which `unescaped` makes these bytes."""
     return data.decode("latin-1").encode("unicode_escape").decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    r"""One request, always the same, and what the reply has to be.
+    r"""One constant request, and the criterion of the right reply.
 
-    send: text with \r \n \t \0 \xNN; send_file: or the file that has it, up to 1 MiB; neither: the other side
+    send: text with \r \n \t \0 \xNN; or send_file: a file with the bytes, up to 1 MiB; neither: the other side
     speaks first.
-    expect: how the reply begins, text as in `send`; expect_regex: or a regular expression of Python that is found
-    in it; expect_length: or how many bytes it has. Exactly one of them.
+    expect: beginning of the reply, text as in `send`; or expect_regex: Python regular expression found in the reply;
+    or expect_length: its number of bytes. Exactly one of the three.
 
-    The file is read when this is made. Raises: ValueError when that cannot be done, or the options do not agree.
+    The file is read by the constructor. Raises: ValueError if it cannot be read, or the options contradict each other.
     """
 
     send: str | None = None
@@ -55,31 +55,31 @@ class Payload:
     def __post_init__(self) -> None:
         if self.send is not None and self.send_file is not None:
             raise ValueError("write either send or send_file")
-        if sum(way is not None for way in (self.expect, self.expect_regex, self.expect_length)) != 1:
+        if sum(option is not None for option in (self.expect, self.expect_regex, self.expect_length)) != 1:
             raise ValueError("write exactly one of expect, expect_regex and expect_length")
         sent = _of_file(self.send_file) if self.send_file is not None else unescaped(self.send or "")
         if len(sent) > SIZE_MAX:
             raise ValueError(f"send at most {SIZE_MAX:,} bytes, these are {len(sent):,}")
         object.__setattr__(self, "_sent", sent)
-        object.__setattr__(self, "_reply", self._way())
+        object.__setattr__(self, "_reply", self._criterion())
 
     def request(self, number: int) -> bytes:  # noqa: ARG002  # always the same
-        """What there is to send."""
+        """Return the request."""
         return self._sent
 
     def reply(self, request: bytes, received: bytes) -> bool | None:  # noqa: ARG002  # known from the start
-        """Whether it begins so, has that in it, or is long enough."""
+        """Return True for the right reply, False for a wrong one, None while it is incomplete."""
         answer: bool | None = self._reply(received)
         return answer
 
     def carried(self) -> dict[str, Any]:
-        """The options with the bytes of the file in place of its name."""
-        options = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+        """Return the options with the bytes of the file in place of its name."""
+        options = {option.name: getattr(self, option.name) for option in fields(self) if option.init}
         if self.send_file is not None:
             options |= {"send": escaped(self._sent), "send_file": None}
         return {name: option for name, option in options.items() if option is not None}
 
-    def _way(self) -> Any:
+    def _criterion(self) -> Any:
         if self.expect is not None:
             expected = unescaped(self.expect)
             if not 1 <= len(expected) <= SIZE_MAX:
@@ -89,7 +89,7 @@ class Payload:
             try:
                 return partial(_has, re.compile(self.expect_regex.encode()))
             except re.error as error:
-                raise ValueError(f"expect_regex is no regular expression: {error}") from None
+                raise ValueError(f"expect_regex is not a regular expression: {error}") from None
         assert self.expect_length is not None
         if not 1 <= self.expect_length <= SIZE_MAX:
             raise ValueError(f"write an expect_length from 1 to {SIZE_MAX:,}")
@@ -111,7 +111,7 @@ def _reaches(expected: int, received: bytes) -> bool | None:
 
 
 def _of_file(name: str) -> bytes:
-    """Up to one byte more than is allowed. Raises: ValueError in one sentence."""
+    """Read a file, up to one byte more than is permitted. Raises: ValueError with the reason."""
     try:
         with Path(name).open("rb") as file:
             return file.read(SIZE_MAX + 1)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from loadgen.capacity.limits import LIMITS
 from loadgen.model import Plan
 from loadgen.results.schema.carried import ChurnResult
 from loadgen.results.schema.run import PredictionResult, VerdictResult
 
-#: Limits that a plan can foresee; the others depend on the target, on the network or on an interrupt.
-PLANNED: Final = frozenset(
-    {"four-tuples", "source-ports", "port-held", "time-wait", "source-address", "descriptors", "memory", "conntrack"}
-)
-#: What a run may call each other where others have a part of the ports: how full a space was decides.
-_ALIKE: Final = frozenset({"four-tuples", "port-held", "time-wait"})
+#: Limits of a space whose four-tuples are used up, by the run or by others.
+_ALIKE: Final = frozenset(name for name, row in LIMITS.items() if row.uses_ports) - {"source-ports"}
 #: Edges that no arithmetic has: a connection lost in the ramp, a worker that was denied before the others.
 _EDGE: Final = 0.01
 
@@ -49,7 +46,8 @@ def _came_true(plan: Plan, limit: str, observed: int, churn: ChurnResult | None)
     if churn is not None and (foretold.limit == "time-wait" or foretold.possible):
         return churn.as_predicted
     if foretold.possible:
-        return limit not in PLANNED
+        return not LIMITS[limit].planned
+    # A run may call these each other where others have a part of the ports: how full a space was decides.
     alike = limit == foretold.limit or {limit, foretold.limit} <= _ALIKE
     edge = max(1, int(foretold.at * _EDGE))
     return alike and foretold.at - edge <= observed <= foretold.at + max(foretold.slack, edge)

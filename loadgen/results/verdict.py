@@ -22,81 +22,23 @@ Which limit, when several left a trace:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from loadgen.capacity.remedies import Change, ranked
+from loadgen.capacity.limits import LIMIT_OF_OUTCOME, LIMITS
+from loadgen.capacity.remedies import Situation, facts_of
 from loadgen.format import rate_text
-from loadgen.model import Plan, Strategy, Transport
+from loadgen.model import Plan, Transport
 from loadgen.outcomes import Outcome
+from loadgen.strategies import PortScope
 
-#: Every limit there is, and what a reader is told; in order of nearness, which decides a tie.
-LIMITS: Final = {
-    "four-tuples": "no free four-tuple was left",
-    "source-ports": "no free source port was left to bind",
-    "port-held": "source ports that the plan counts on are held by others",
-    "time-wait": "the source ports that were missing are in TIME-WAIT",
-    "source-address": "a source address is not on this host",
-    "descriptors": "no file descriptor was left",
-    "memory": "the kernel had no memory for more sockets",
-    "forbidden": "the kernel forbade it",
-    "conntrack": "the connection tracking table is nearly full",
-    "self-connect": "connections met themselves, because nothing listens at {target}",
-    "backlog": "{target} did not accept fast enough and its queue overflowed",
-    "blackhole": "{target} did not answer",
-    "refused": "{target} refused",
-    "reset": "{target} reset the connection",
-    "unreachable": "{target} cannot be reached",
-    "lost": "{target} closed connections while they were held",
-    "tls": "TLS with {target} came to nothing",
-    "unanswered": "{target} left open connections without an answer",
-    "wrong-reply": "{target} gave replies that are not the right ones",
-    "other": "attempts failed for a reason loadgen has no name for",
-    "in-flight": "{not_started:,} connections never started: the window of {window:,} attempts in each worker was full",
-    "interrupted": "the run was interrupted{not_started_too}",
-    "incomplete": "the run was cut off{not_started_too}: {because}",
-    "generator": "loadgen itself was the bottleneck: {doubt}",
-    "none": "no limit was met",
-}
-
-_OF_OUTCOME: Final = {
-    Outcome.NO_FREE_FOUR_TUPLE: "four-tuples",
-    Outcome.NO_FREE_PORT: "source-ports",
-    Outcome.NO_SUCH_SOURCE: "source-address",
-    Outcome.NO_DESCRIPTOR: "descriptors",
-    Outcome.NO_MEMORY: "memory",
-    Outcome.TIMED_OUT: "blackhole",
-    Outcome.REFUSED: "refused",
-    Outcome.RESET: "reset",
-    Outcome.UNREACHABLE: "unreachable",
-    Outcome.FORBIDDEN: "forbidden",
-    Outcome.SELF_CONNECT: "self-connect",
-    Outcome.LOST: "lost",
-    Outcome.CERTIFICATE: "tls",
-    Outcome.TLS: "tls",
-}
 #: System calls on connections that were open: what fails in them was lost, and no attempt.
 _ON_OPEN: Final = frozenset({"recv", "send", "tls"})
-_RESOURCES: Final = ("four-tuples", "source-ports", "source-address", "descriptors", "memory")
-_EXHAUSTED: Final = frozenset({"four-tuples", "source-ports", "port-held", "time-wait"})
 
-#: Kernel counters that speak of a limit; a limit without a row here moves none, as running out of ports.
-_COUNTERS: Final[Mapping[str, Sequence[str]]] = {
-    "time-wait": ("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow"),
-    "backlog": (
-        *("TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDoCookies", "TcpExt.TCPSynRetrans"),
-        "softnet.dropped",
-    ),
-    "blackhole": ("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails", "softnet.dropped"),
-    "conntrack": ("conntrack.drop", "conntrack.early_drop", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
-    "refused": ("Tcp.AttemptFails",),
-    "reset": ("Tcp.EstabResets", "Tcp.AttemptFails", "TcpExt.ListenOverflows"),
-    "lost": ("Tcp.EstabResets", "Tcp.OutRsts", "TcpExt.ListenOverflows", "Udp.NoPorts", "Udp.RcvbufErrors"),
-    "memory": ("TcpExt.TCPMemoryPressures", "TcpExt.TCPAbortOnMemory", "TcpExt.PruneCalled"),
-}
-
+#: Limits that an errno of an attempt without a port points at.
+_WALLS: Final = frozenset({LIMIT_OF_OUTCOME[Outcome.NO_FREE_FOUR_TUPLE], LIMIT_OF_OUTCOME[Outcome.NO_FREE_PORT]})
 #: A space of four-tuples this full is the wall; the few others that are missing are told in a note.
 _NEARLY_FULL: Final = 0.9
 #: So many heartbeats without an answer in time are more than a moment's delay here or there.
@@ -110,18 +52,20 @@ def decide(summary: Mapping[str, Any], plan: Plan, host: Mapping[str, Any]) -> d
     """The verdict of a summary that has everything but its verdict; `host` is host.json, or empty.
 
     Returns: limit (a key of LIMITS), text (for a person), predicted (connections the plan had room for),
-    observed (the most that were open at once), evidence (facts with their numbers), remedies (best first).
+    observed (the most that were open at once), evidence (facts with their numbers), remedies (sentences, best first),
+    remedies_detail (the same as values, see `loadgen.capacity.remedies.Remedy`).
     """
     run = _Run(summary, plan, host)
     limit = _limit(run)
-    lines = [remedy.text for remedy in ranked(limit, run.change)]
+    remedies = LIMITS[limit].remedies(run.situation)
     return {
         "limit": limit,
         "text": _text(run, limit),
         "predicted": run.predicted,
         "observed": run.observed,
         "evidence": _evidence(run, limit),
-        "remedies": lines,
+        "remedies": [remedy.sentence for remedy in remedies],
+        "remedies_detail": [remedy.to_json() for remedy in remedies],
     }
 
 
@@ -159,7 +103,7 @@ class _Run:
         """Connections by the limit that their (system call, errno) speaks of."""
         counts: Counter[str] = Counter()
         for error in self.summary["errors"]:
-            counts[_OF_OUTCOME.get(error["outcome"], "other")] += error["count"]
+            counts[_pointed_at(error)] += error["count"]
         # Patience runs out in two places: waiting for a connection, and for an answer on one that is open.
         lost = sum(error["count"] for error in self.summary["errors"] if error["syscall"] in _ON_OPEN)
         unanswered = min(max(self.summary["open"]["lost"] - lost, 0), counts["blackhole"])
@@ -190,10 +134,10 @@ class _Run:
     def spaces(self) -> list[tuple[str, int, int, int]]:
         """(name, open at most, capacity, failed) of each space of ports: a pair, or a source that shares none."""
         found: dict[str, tuple[int, int, int]] = {}
+        scope = self.plan.strategy.over(self.plan.transport).scope
+        names = {PortScope.PAIR: "{source} -> {target}", PortScope.SOURCE: "{source}", PortScope.HOST: "this host"}
         for row in self.summary.get("sources", ()):
-            name = f"{row['source']} -> {row['target']}" if self.plan.shares_ports else row["source"]
-            if self.plan.transport is Transport.UDP and self.plan.strategy is Strategy.KERNEL:
-                name = "this host"
+            name = names[scope].format(**row)
             opened, _, failed = found.get(name, (0, 0, 0))
             found[name] = (opened + row["peak_open"], row["capacity"], failed + row["failed"])
         return [(name, *numbers) for name, numbers in found.items()]
@@ -252,16 +196,30 @@ class _Run:
         return names.pop() if len(names) == 1 else "the targets"
 
     @property
-    def change(self) -> Change:
-        short = max((self.plan.scheduled or 0) - self.observed, 0)
-        errnos = frozenset(error["errno"] for error in self.summary["errors"])
-        return Change(self.plan, self.host, short=short, errnos=errnos, target=self.target, time_wait=self.time_wait)
+    def situation(self) -> Situation:
+        """What the remedies have to know."""
+        return Situation(
+            self.plan,
+            facts_of(self.host, self.plan),
+            short=max((self.plan.scheduled or 0) - self.observed, 0),
+            errnos=frozenset(error["errno"] for error in self.summary["errors"]),
+            target=self.target,
+            time_wait=self.time_wait,
+        )
+
+
+def _pointed_at(error: Mapping[str, Any]) -> str:
+    """The limit that the outcome of an error points at, before the rules look closer."""
+    try:
+        return LIMIT_OF_OUTCOME[Outcome(error["outcome"])]
+    except ValueError:  # of a newer version
+        return "other"
 
 
 def _limit(run: _Run) -> str:
     counts = Counter(run.counts)
     if run.plan.churn and run.summary["churn"]["as_predicted"] and run.plan.ceiling and not run.plan.ceiling.per_s:
-        for name in ("four-tuples", "source-ports"):  # every port was in use for a moment; that is no limit
+        for name in _WALLS:  # every port was in use for a moment; that is no limit
             counts.pop(name, None)
     if counts["self-connect"]:
         # The same closed port, met by connects that did not happen to be given its number.
@@ -270,7 +228,7 @@ def _limit(run: _Run) -> str:
         cut = "interrupted" if "interrupt" in (run.summary.get("incomplete_because") or "") else "incomplete"
         counts[cut] += run.not_started + run.summary["outcomes"]["in_flight"]
     elif run.not_started:
-        spent = [name for name in _RESOURCES if counts[name]]
+        spent = [name for name, row in LIMITS.items() if row.of_this_host and counts[name]]
         cause = (
             max(spent, key=lambda name: counts[name]) if spent else "blackhole" if counts["blackhole"] else "in-flight"
         )
@@ -278,8 +236,8 @@ def _limit(run: _Run) -> str:
     order = [name for name in LIMITS if name in counts]
     worst = max(order, key=lambda name: counts[name], default="none")  # the first of equals
     match worst:
-        case "four-tuples" | "source-ports":
-            return _why_no_port(run, worst)
+        case wall if wall in _WALLS:
+            return _why_no_port(run, wall)
         case "blackhole":
             return _why_silent(run)
         case "forbidden":
@@ -300,7 +258,7 @@ def _why_no_port(run: _Run, wall: str) -> str:
     opened, capacity = max(failing, key=lambda space: space[0] / space[1])
     waiting = run.waiting // len(failing)
     # loadgen names each port once, so one that is in use before all of them are is somebody else's.
-    full = 1.0 if wall == "source-ports" and run.plan.strategy.row.names_ports else _NEARLY_FULL
+    full = 1.0 if wall == LIMIT_OF_OUTCOME[Outcome.NO_FREE_PORT] and run.plan.strategy.row.names_ports else _NEARLY_FULL
     if opened + waiting >= full * capacity:
         return _why_silent(run) if waiting > opened else wall
     missing = capacity - opened - waiting
@@ -317,7 +275,7 @@ def _why_silent(run: _Run) -> str:
 
 def _text(run: _Run, limit: str) -> str:
     doubts = run.summary["generator"].get("reasons") or ["it did not keep up"]
-    reason = LIMITS[limit].format(
+    reason = LIMITS[limit].sentence.format(
         target=run.target,
         not_started=run.not_started,
         window=run.plan.in_flight_max,
@@ -335,7 +293,7 @@ def _text(run: _Run, limit: str) -> str:
         reason += f" ({run.summary['traffic']['wrong']:,} wrong, {run.summary['traffic']['replies']:,} right)"
     if limit == "unanswered" and not run.counts["unanswered"]:
         reason += f" ({run.missed:,} heartbeats were missed, {run.summary['heartbeat']['answered']:,} answered)"
-    own = [error for error in run.summary["errors"] if _OF_OUTCOME.get(error["outcome"], "other") in _behind(limit)]
+    own = [error for error in run.summary["errors"] if _pointed_at(error) in LIMITS[limit].explains]
     if own:
         worst = max(own, key=lambda error: error["count"])
         reason += f" ({worst['syscall']} {worst['errno']} {_times(worst['count'])})"
@@ -377,19 +335,11 @@ def _churn_note(run: _Run) -> str:
 def _note(run: _Run, limit: str) -> str:
     """Why an exhausted run has less than the arithmetic promised."""
     short = (run.predicted or 0) - run.observed - run.waiting
-    if limit not in _EXHAUSTED or short <= 0 or run.summary["open"]["lost"]:
+    if not LIMITS[limit].uses_ports or short <= 0 or run.summary["open"]["lost"]:
         return ""
     where = "in TIME-WAIT" if limit == "time-wait" else "held by others"
     ports = "port is" if short == 1 else "ports are"
     return f" {run.predicted:,} predicted, {run.observed:,} observed: {short:,} {ports} {where}."
-
-
-def _behind(limit: str) -> frozenset[str]:
-    """The limits that errors speak of by themselves, before the rules looked closer."""
-    if limit in _EXHAUSTED:
-        return frozenset({"four-tuples", "source-ports"})
-    same = {"backlog": {"blackhole"}, "conntrack": {"blackhole", "forbidden"}, "unanswered": {"blackhole"}}
-    return frozenset(same.get(limit, {limit}))
 
 
 def _evidence(run: _Run, limit: str) -> list[str]:
@@ -406,7 +356,7 @@ def _evidence(run: _Run, limit: str) -> list[str]:
         found.append(f"{run.summary['traffic']['wrong']:,} replies were wrong")
     if run.missed and limit in ("wrong-reply", "lost", "unanswered"):
         found.append(f"{run.missed:,} heartbeats were missed")
-    if limit in _EXHAUSTED:
+    if LIMITS[limit].uses_ports:
         unit = "four-tuples" if run.plan.shares_ports else "source ports"
         failing = [] if run.plan.churn else [space for space in run.spaces if space[3]]
         found += [f"{name}: {opened:,} of {capacity:,} {unit} in use" for name, opened, capacity, _ in failing[:_LINES]]
@@ -423,7 +373,7 @@ def _evidence(run: _Run, limit: str) -> list[str]:
         found.append(f"about {run.tracked[0]:,} of {run.tracked[1]:,} entries of nf_conntrack in use")
     if limit == "backlog" and run.late_s:
         found.append(f"connect took {run.late_s:.2f} s at the 99th percentile, where a repeated SYN puts it")
-    for name in _COUNTERS.get(limit, ()):
+    for name in LIMITS[limit].counters:
         if run.delta.get(name):
             found.append(f"{name} {run.delta[name]:+,}{' on the whole host' if name.startswith('softnet.') else ''}")
     if run.not_started:

@@ -1,25 +1,32 @@
-"""What the user wants, checked, with units, and nothing about this host.
+"""The scenario: the user's intent, checked, with units, and nothing about this host.
 
-The only package that knows the scenario file. The models say what is allowed, so they are the schema
-too. The reference for people is docs/scenario.md.
+The only package that knows the scenario file. The models define what is valid, so the JSON Schema is made from them.
+The reference for users is docs/scenario.md.
 
-    values     durations, rates, addresses, and how a check says what is wrong
-    parts      lab, sources, targets, probes, arrival, churn
-    whole      the scenario, and what its parts must agree on
-    complaint  what is wrong, in words, with its place in the file
-    reading    text -> scenario, and the cells of a matrix
-    schema     the same for editors
+    units          text -> durations, rates, addresses, ports
+    fields         the same as fields of models, and errors that point at one key
+    sections       lab, sources, targets, probes, arrival, churn
+    sinks          `sink` of a target
+    traffic        `protocol` and `tls`
+    condition      the grammar of conditions, NAME OP VALUE
+    expect         `expect`: conditions on the summary of a run
+    scenario       the scenario as a whole, and the checks of several keys together
+    yaml_document  YAML text -> plain data with the place of each value
+    messages       mistakes, each with its place and remedy
+    nearest        the valid word that an unknown one resembles
+    load           text -> scenario, and the cells of a matrix
+    schema         the JSON Schema, for editors
 """
 
 from loadgen.scenario.load import Cell, about_cells, load, parse, parse_cells, read_bytes
-from loadgen.scenario.scenario import Scenario
+from loadgen.scenario.scenario import ScenarioSpec
 from loadgen.scenario.schema import json_schema
 from loadgen.scenario.sections import Fallback
 
 __all__ = [
     "Cell",
     "Fallback",
-    "Scenario",
+    "ScenarioSpec",
     "about_cells",
     "json_schema",
     "load",

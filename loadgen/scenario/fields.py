@@ -1,7 +1,7 @@
-"""The kinds of value that a scenario is made of, each with its check and its words when the check fails.
+"""Types of the fields of a scenario, each with its check and its message when the check fails.
 
 `loadgen.scenario.units` reads `30s` and `10.0.0.0/24`; here they become fields of pydantic models. A check
-raises ValueError with what to write instead, or `wrong_at` to point at one key among several.
+raises ValueError with the remedy; a check of several keys yields an error of `wrong_at` for each mistake.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REPEAT_MAX: Final = 100
 #: 65,535 less the headers of IPv4 and UDP (RFC 768, RFC 791).
 DATAGRAM_BYTES_MAX: Final = 65_507
 LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
-#: What may stand on either end of a virtual cable: benchmarking networks (RFC 2544, RFC 5180), unique local ones.
+#: Networks for the ends of a virtual cable: for benchmarks (RFC 2544, RFC 5180), and unique local ones.
 VETH_NETWORKS: Final = ("198.18.0.0/15", "2001:2::/48", "fd00::/8")
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}"
 
@@ -39,7 +39,7 @@ Mistakes: TypeAlias = Iterable[PydanticCustomError]
 
 
 def within(low: str, high: str) -> Callable[[float], float]:
-    """A check that a duration lies between two others, both included."""
+    """Return a check that a duration lies between two others, both included."""
 
     def check(value_s: float) -> float:
         if not units.duration_s(low) <= value_s <= units.duration_s(high):
@@ -64,7 +64,7 @@ def refuse(mistakes: Mistakes) -> None:
 
 
 def items(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """A check that a list has 1 to `most` items; after the items, which pydantic's own check is not."""
+    """Return a check that a list has 1 to `most` items; it runs after the checks of the items, unlike pydantic's."""
 
     def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
         if not 1 <= len(items) <= most:
@@ -75,7 +75,7 @@ def items(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
 
 
 def at_most(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """A check that a list has no more than `most` items."""
+    """Return a check that a list has at most `most` items."""
 
     def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(items) > most:
@@ -86,33 +86,33 @@ def at_most(most: int) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
 
 
 def address_text(text: str) -> str:
-    """An address, CIDR, range or interface name as it was written, if it is one that can be used."""
+    """Check an address, CIDR, range or interface name, and return it as it was written."""
     if not units.is_interface(text):
-        found = units.block(text)
-        check_count(found.count)
-        units.check_usable(found)
+        addresses = units.block(text)
+        check_count(addresses.count)
+        units.check_usable(addresses)
     return text
 
 
 def check_count(count: int) -> None:
-    """That so many addresses are not too many."""
+    """Check the number of addresses. Raises: ValueError if it is above ADDRESSES_MAX."""
     if count > ADDRESSES_MAX:
         many = f"{count:,}" if count < 10**12 else "very many"
         raise ValueError(f"write at most {ADDRESSES_MAX:,} addresses in all, these are {many}")
 
 
 def endpoint_text(text: str) -> str:
-    """An address and port in the one usual spelling."""
+    """Return an address and port in canonical form."""
     return str(units.endpoint(text))
 
 
 def destination_text(text: str) -> str:
-    """An address or host name with its port or ports, in the one usual spelling."""
+    """Return an address or host name with its port or ports in canonical form."""
     return str(units.destination(text))
 
 
 def name_text(text: str) -> str:
-    """A name that can be part of a file name."""
+    """Check that a name can be part of a file name, and return it."""
     if not re.fullmatch(NAME, text):
         raise ValueError("write 1 to 64 letters, digits, dots, underscores, hyphens or spaces, a letter or digit first")
     return text
@@ -141,6 +141,6 @@ Addresses = Annotated[
 
 
 class Model(BaseModel):
-    """Frozen, no unknown keys; defaults are written as in YAML and go through the same checks."""
+    """Base of all sections: frozen, no unknown keys; defaults are written as in YAML and checked like values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

@@ -1,4 +1,4 @@
-"""Scenario text -> Scenario, and the cells of its matrix.
+"""Scenario text -> ScenarioSpec, and the cells of its matrix.
 
 `loadgen.scenario.yaml_document` reads the text and remembers where everything stands. All mistakes become one
 ScenarioError, in the order of the file, each with its line, its column and what to write instead. Two kinds of check
@@ -17,18 +17,18 @@ from loadgen.errors import ScenarioError
 from loadgen.scenario import yaml_document
 from loadgen.scenario.expect import Expectation
 from loadgen.scenario.messages import validated
-from loadgen.scenario.scenario import Scenario
+from loadgen.scenario.scenario import ScenarioSpec
 from loadgen.scenario.sections import Fallback
 from loadgen.scenario.yaml_document import Document, shown
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario in a file. Raises: ScenarioError, also if the file cannot be read."""
+def load(path: Path, overrides: Sequence[str] = ()) -> ScenarioSpec:
+    """Read the scenario in a file. Raises: ScenarioError, also if the file cannot be read."""
     return parse(read_bytes(path), yaml_document.printable(str(path)), overrides)
 
 
 def read_bytes(path: Path) -> bytes:
-    """A scenario file as it stands, up to just more than its limit. Raises: ScenarioError."""
+    """Return the bytes of a scenario file, at most one more than its limit. Raises: ScenarioError."""
     file = yaml_document.printable(str(path))
     try:
         with path.open("rb") as stream:
@@ -42,30 +42,30 @@ def read_bytes(path: Path) -> bytes:
         raise ScenarioError(f"cannot be read ({reason}); check path and permissions", file=file) from None
 
 
-def parse(text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario in a text, after `overrides` (KEY=VALUE, a dotted path and a YAML value each).
+def parse(text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()) -> ScenarioSpec:
+    """Read the scenario in a text, after `overrides` (KEY=VALUE, a dotted path and a YAML value each).
 
-    file: what to call the text in messages. Raises: ScenarioError, for a cell of its matrix as well.
+    file: name of the text in messages. Raises: ScenarioError, for a cell of its matrix as well.
     """
     return parse_cells(text, file, overrides)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One combination of a matrix: the values it gives to keys, and the scenario that comes of them."""
+    """One combination of a matrix: the values of its keys, and the scenario with them."""
 
     settings: dict[str, Any]
-    scenario: Scenario
+    scenario: ScenarioSpec
 
 
 def parse_cells(
     text: str | bytes, file: str = "scenario", overrides: Sequence[str] = ()
-) -> tuple[Scenario, tuple[Cell, ...]]:
-    """The scenario in a text as `parse` gives it, and the cells of its matrix, none if it has no matrix.
+) -> tuple[ScenarioSpec, tuple[Cell, ...]]:
+    """Read the scenario in a text as `parse` does, and the cells of its matrix; none if it has no matrix.
 
-    The first key of the matrix changes slowest; what is only repeated is a matrix of one cell. Of
-    `expect`, a cell has what is about one run, not what begins with "cells.". Raises: ScenarioError;
-    what a value of the matrix makes wrong is shown where that value stands.
+    The first key of the matrix changes slowest; a scenario that is only repeated is a matrix of one cell. A cell has
+    the expectations that are about one run, not those that begin with "cells.". Raises: ScenarioError; a mistake
+    made by a value of the matrix is shown where that value stands.
     """
     document = yaml_document.read(text, file)
     whole = validated(document, overrides)
@@ -99,7 +99,7 @@ def _cell(document: Document, choice: Sequence[tuple[str, int]]) -> Cell:
     return Cell(settings, scenario.model_copy(update={"matrix": {}, "expect": plain, "repeat": 1}))
 
 
-def _mistakes_of_matrix(document: Document, whole: Scenario) -> Iterator[ScenarioError]:
+def _mistakes_of_matrix(document: Document, whole: ScenarioSpec) -> Iterator[ScenarioError]:
     """Yield the mistakes of a matrix as a whole, before any cell is made."""
     several = "matrix" if whole.matrix else "repeat" if whole.repeat > 1 else None
     if several and whole.lab is None:
@@ -115,7 +115,7 @@ def _mistakes_of_matrix(document: Document, whole: Scenario) -> Iterator[Scenari
             yield document.key_place(("matrix", inner)).error(message)
 
 
-def _mistakes_of_expectations(document: Document, whole: Scenario, cells: int) -> Iterator[ScenarioError]:
+def _mistakes_of_expectations(document: Document, whole: ScenarioSpec, cells: int) -> Iterator[ScenarioError]:
     """Yield a mistake for each expectation about a cell that will not be there."""
     for index, expectation in enumerate(whole.expect):
         number = [*expectation.path.split("."), ""][1]
@@ -125,5 +125,5 @@ def _mistakes_of_expectations(document: Document, whole: Scenario, cells: int) -
 
 
 def about_cells(expectation: Expectation) -> bool:
-    """Whether it is about the summary of a whole matrix: cells.INDEX.PATH."""
+    """Return True if it is about a cell in the summary of a matrix: cells.INDEX.PATH."""
     return expectation.path.split(".")[0] == "cells"

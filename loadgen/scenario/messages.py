@@ -15,7 +15,7 @@ from loadgen.errors import ScenarioError
 from loadgen.scenario import units, yaml_document
 from loadgen.scenario.fields import Model
 from loadgen.scenario.nearest import closest, nearest
-from loadgen.scenario.scenario import Scenario
+from loadgen.scenario.scenario import ScenarioSpec
 from loadgen.scenario.sections import Arrival, ChurnSpec, HeartbeatSpec, Lab, ProbeSpec, Sources, StageSpec, TargetSpec
 from loadgen.scenario.sinks import SinkSpec
 from loadgen.scenario.traffic import TlsSpec
@@ -26,7 +26,7 @@ _QUOTED: Final = re.compile(r"'([^']*)'")
 
 #: The model of the mapping at each path; indexes are left out.
 MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
-    (): Scenario,
+    (): ScenarioSpec,
     ("lab",): Lab,
     ("sources",): Sources,
     ("targets",): TargetSpec,
@@ -40,7 +40,7 @@ MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
 }
 
 
-def validated(document: Document, overrides: Sequence[str]) -> Scenario:
+def validated(document: Document, overrides: Sequence[str]) -> ScenarioSpec:
     """Return the scenario in a document, after KEY=VALUE overrides. Raises: ScenarioError for all of its mistakes."""
     mistakes: list[ScenarioError] = []
     for setting in overrides:
@@ -49,7 +49,7 @@ def validated(document: Document, overrides: Sequence[str]) -> Scenario:
         except ScenarioError as error:
             mistakes.append(error)
     try:
-        scenario = Scenario.model_validate(document.data)
+        scenario = ScenarioSpec.model_validate(document.data)
     except ValidationError as error:
         mistakes += _mistakes(document, error, complete=not mistakes)
     else:
@@ -105,7 +105,7 @@ def _parts(detail: ErrorDetails, above: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def _message(detail: ErrorDetails, path: tuple[str | int, ...], context: Mapping[str, Any]) -> str:
-    """One problem in the words of the scenario file: what to write, and what was written."""
+    """Return the message of one mistake: what to write, and what was written."""
     kind, value = detail["type"], detail["input"]
     got = f"; got {shown(value)}" if isinstance(value, (str, int, float)) else ""
     if kind in ("wrong_value", "wrong_key"):
@@ -135,13 +135,13 @@ def _message(detail: ErrorDetails, path: tuple[str | int, ...], context: Mapping
 
 
 def fields_of(path: Sequence[str | int]) -> dict[str, FieldInfo]:
-    """The keys that may stand in the mapping at `path`."""
+    """Return the valid keys of the mapping at `path`."""
     fields = MODELS[tuple(step for step in path if isinstance(step, str))].model_fields
     return {field.alias or name: field for name, field in fields.items()}
 
 
 def _example(path: tuple[str | int, ...]) -> str:
-    """What could stand at `path`, in YAML."""
+    """Return an example of a value at `path`, in YAML."""
     if path and isinstance(path[-1], str):
         return json.dumps((fields_of(path[:-1])[path[-1]].examples or [""])[0])
     items = (fields_of(path[:-2])[str(path[-2])].examples or [[""]])[0]

@@ -1,4 +1,4 @@
-"""A whole scenario: what its parts must agree on."""
+"""The scenario as a whole, and the checks of several keys together."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def _mistakes_of_matrix(matrix: Mapping[str, object]) -> Mistakes:
         yield wrong_at((), f"these are {count:,} combinations; write at most {CELLS_MAX}")
 
 
-class Scenario(Model):
-    """One experiment: so many connections, from here, to there, this fast, held this long; or churn."""
+class ScenarioSpec(Model):
+    """One experiment: connections from sources to targets, at a rate, held for a time; or churn."""
 
     name: Annotated[str, AfterValidator(name_text), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})] = Field(
         description="names the run directory", examples=["hold-100k"]
@@ -107,7 +107,7 @@ class Scenario(Model):
         None, ge=1, le=CONNECTIONS_MAX, description="connections to open, all sources together", examples=[100_000]
     )
     churn: ChurnSpec | None = Field(
-        None, description="instead of connections: open and close all the time", examples=[{"duration": "10s"}]
+        None, description="instead of connections: open and close for a duration", examples=[{"duration": "10s"}]
     )
     arrival: Arrival | None = Field(
         None, description="left out: as fast as possible", examples=[{"rate": "20000/s", "ramp": "5s"}]
@@ -149,7 +149,7 @@ class Scenario(Model):
     )
     close: CloseMode = Field(
         CloseMode.FIN,
-        description="fin: we close first and keep TIME-WAIT; rst: nobody keeps it; target: the other side does",
+        description="fin: loadgen closes first and keeps TIME-WAIT; rst: no side keeps it; target: the other side does",
     )
     in_flight: StrictInt = Field(
         256, ge=1, le=65_536, description="attempts one worker may have unanswered", examples=[256]
@@ -172,7 +172,7 @@ class Scenario(Model):
         examples=[1024],
     )
     probes: Annotated[tuple[ProbeSpec, ...], AfterValidator(at_most(PROBES_MAX))] = Field(
-        (), description="experiments beside the load", examples=[[{"name": "somebody-else", "when": "hold"}]]
+        (), description="experiments beside the load", examples=[[{"name": "other-process", "when": "hold"}]]
     )
     expect: tuple[
         Annotated[Expectation, PlainValidator(Expectation.parse), WithJsonSchema({"type": "string"})], ...
@@ -196,7 +196,7 @@ class Scenario(Model):
         return value
 
     @model_validator(mode="after")
-    def _keys_agree(self) -> Scenario:
+    def _keys_agree(self) -> ScenarioSpec:
         refuse(
             itertools.chain(
                 self._mistakes_of_targets(),
@@ -335,30 +335,30 @@ class Scenario(Model):
 
     @property
     def has_cable(self) -> bool:
-        """Whether load and sinks are to live in two namespaces with a cable between them."""
+        """True if load and sinks are in two namespaces with a virtual cable between them."""
         return self.lab is not None and self.lab.topology is Topology.VETH
 
     @property
     def _literal_targets(self) -> list[tuple[int, str]]:
-        """Of each target that is not given by name, its place in the list and its address."""
+        """Index and address of each target that is not given by name."""
         return [(index, at) for index, target in enumerate(self.targets) if (at := target.destination.address)]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The host names among the targets, each once, in order."""
+        """Host names among the targets, each once, in order."""
         return tuple(dict.fromkeys(name for target in self.targets if (name := target.destination.name)))
 
-    def resolved(self, answers: Mapping[str, Sequence[str]]) -> Scenario:
-        """The same scenario, once its names have addresses: so many for each of `names`, in this order."""
-        known = self.model_copy()
-        known._addresses = {name: tuple(addresses) for name, addresses in answers.items()}
-        return known
+    def resolved(self, answers: Mapping[str, Sequence[str]]) -> ScenarioSpec:
+        """Return the scenario with the addresses of each of its `names`, in this order."""
+        resolved = self.model_copy()
+        resolved._addresses = {name: tuple(addresses) for name, addresses in answers.items()}
+        return resolved
 
     @property
     def every_target(self) -> tuple[Target, ...]:
-        """Every address and port that connections go to, in the order of `targets`; of names as `resolved` has them.
+        """Every address and port to connect to, in the order of `targets`.
 
-        Raises: KeyError for a name that nobody has resolved.
+        Raises: KeyError for a name before `resolved` gave it addresses.
         """
         return tuple(
             target
@@ -369,7 +369,7 @@ class Scenario(Model):
         )
 
     def misfit(self, address: str) -> str:
-        """Why nothing at this address can be a target in the lab of this scenario; empty where there is no reason."""
+        """Return why this address cannot be that of a target in the scenario's lab; "" if it can."""
         block = units.block(address)
         if self.has_cable:
             if not _within(block, VETH_NETWORKS):
@@ -389,22 +389,22 @@ class Scenario(Model):
 
     @property
     def lab_networks(self) -> tuple[str, ...]:
-        """Networks (CIDR) that lead nowhere but into the lab."""
+        """Networks (CIDR) that are reachable in the lab only."""
         return VETH_NETWORKS if self.has_cable else ()
 
     @property
     def traffic(self) -> Traffic:
-        """What each connection carries; a heartbeat needs something to send."""
+        """Traffic of each connection; that of a heartbeat is echo unless `protocol` says otherwise."""
         return Traffic("echo") if self.heartbeat and not self.protocol else self.protocol
 
     @property
     def most_open(self) -> int:
-        """How many connections may be open at a time."""
+        """Maximum of concurrent connections."""
         return self.churn.concurrency if self.churn else self.connections or 0
 
     @property
     def expects_failure(self) -> bool:
-        """Whether `expect` names a failure, so that running into a wall is what the scenario is for."""
+        """True if `expect` names a failure, so that the scenario runs into a limit on purpose."""
         return any(expectation.names_a_failure for expectation in self.expect)
 
     def _mistakes_of_probes(self) -> Mistakes:
@@ -424,9 +424,9 @@ class Scenario(Model):
                 yield wrong_at(("probes", index, "source"), message)
 
     def probe(self, spec: ProbeSpec, port_range: PortRange) -> Probe:
-        """A probe with its defaults filled in: the first target, the whole of ip_local_port_range.
+        """Return a probe with its defaults: the first target, the whole of ip_local_port_range.
 
-        Of a target that is given by name, the first address of the family of the probe's source.
+        For a target that is given by name it is the first address of the family of the probe's source.
         """
         ends = [target.endpoint for target in self.every_target]
         first = next((end for end in ends if not spec.source or (":" in spec.source) == (":" in end.address)), ends[0])

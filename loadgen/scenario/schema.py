@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from loadgen.scenario.scenario import Scenario
+from loadgen.scenario.scenario import ScenarioSpec
 
-#: YAML 1.2 has no underscores in numbers, so that an editor takes 100_000, which loadgen reads as a number, for a text.
+#: YAML 1.2 has no underscores in numbers: an editor reads 100_000 as a text, loadgen as a number.
 _GROUPED: Final = r"^[0-9]+(_[0-9]+)+$"
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a scenario file, for editors; stricter rules live in the models."""
-    schema = _with_groups(_without_null(Scenario.model_json_schema()))
+    """Return the JSON Schema (2020-12) of a scenario file; stricter rules are in the models."""
+    schema = _with_groups(_without_null(ScenarioSpec.model_json_schema()))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "loadgen scenario"}
 
 
 def _without_null(node: Any) -> Any:
-    """Pydantic's schema for `X | None` without the null, which a scenario never has: keys are left out."""
+    """Remove the null from pydantic's schema for `X | None`: in a scenario the key is left out."""
     if isinstance(node, list):
         return [_without_null(item) for item in node]
     if not isinstance(node, dict):
@@ -32,7 +32,7 @@ def _without_null(node: Any) -> Any:
 
 
 def _with_groups(node: Any) -> Any:
-    """The same with 100_000 wherever a number may stand. Limits are for numbers, and the pattern is for texts."""
+    """Permit 100_000 for each integer. Limits apply to numbers, and the pattern to texts."""
     if isinstance(node, list):
         return [_with_groups(item) for item in node]
     if not isinstance(node, dict):

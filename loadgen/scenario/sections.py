@@ -1,6 +1,6 @@
-"""The parts of a scenario: lab, sources, targets, probes, arrival, churn; each says what is allowed in it.
+"""The sections of a scenario: lab, sources, targets, probes, arrival, churn; each defines what is valid in it.
 
-Names in YAML are the words of the field (`hold: 30s`), names in Python carry the unit (`hold_s`).
+Names in YAML are plain (`hold: 30s`), names in Python end in the unit (`hold_s`).
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ _SYSCTL: Final = r"net(\.[A-Za-z0-9_-]+)+"
 
 
 class Fallback(StrEnum):
-    """What to do where namespaces are forbidden: `none` gives up, `host` uses the host's own loopback."""
+    """Behaviour where namespaces are forbidden: `none` gives up, `host` uses the host's own loopback."""
 
     NONE = "none"
     HOST = "host"
 
 
 class Lab(Model):
-    """A throwaway network namespace to run in; nothing of it is left afterwards."""
+    """A throwaway network namespace to run in."""
 
     topology: Topology = Field(
         Topology.LOOPBACK, description="loopback: one namespace; veth: two, with a virtual cable between them"
@@ -107,7 +107,7 @@ def _one_address(text: str) -> str:
 
 
 class Sources(Model):
-    """Where connections come from, and who chooses their source ports."""
+    """Source addresses, and the strategy that chooses source ports."""
 
     addresses: Addresses = Field(
         description=f"addresses, CIDR, ranges a-b or interface names; {ADDRESSES_MAX:,} addresses at most",
@@ -118,17 +118,17 @@ class Sources(Model):
         None, description="source ports; left out: ip_local_port_range", examples=["1024-65535"]
     )
     freebind: StrictBool = Field(
-        False, description="whether addresses need only be routed to this host, and be on none of its interfaces"
+        False, description="whether addresses may be on no interface of this host, as long as they are routed to it"
     )
 
     @property
     def interfaces(self) -> tuple[str, ...]:
-        """The interface names, in order; whoever runs on the host finds their addresses."""
+        """Interface names, in order; their addresses are looked up on the host, not here."""
         return tuple(dict.fromkeys(text for text in self.addresses if units.is_interface(text)))
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """The literal addresses, not expanded; they may overlap."""
+        """Literal addresses, not expanded; they may overlap."""
         return tuple(units.block(text) for text in self.addresses if not units.is_interface(text))
 
     @cached_property
@@ -159,34 +159,38 @@ class TargetSpec(Model):
         examples=["127.0.0.1:9000", "[::1]:9000-9009", "redis.internal:6379"],
     )
     weight: StrictInt = Field(
-        1, ge=1, le=WEIGHT_MAX, description="its share of the connections, beside the weights of the others"
+        1, ge=1, le=WEIGHT_MAX, description="share of the connections, relative to the weights of the other targets"
     )
     sink_spec: SinkField = Field(
         cast(Any, False),
         alias="sink",
-        description="whether loadgen itself listens there, or how it treats those who connect",
+        description="whether loadgen itself listens there, or how that sink behaves toward its clients",
         examples=[True, {"speaks": "http", "delay": "50ms"}],
     )
     backlog: StrictInt | None = Field(
-        None, ge=1, le=65_535, description="what the sink gives to listen(); left out: the most", examples=[128]
+        None,
+        ge=1,
+        le=65_535,
+        description="backlog that the sink passes to listen(); left out: the maximum",
+        examples=[128],
     )
-    accept: StrictBool = Field(True, description="whether the sink accepts what it listens for")
+    accept: StrictBool = Field(True, description="whether the sink accepts connections")
     accept_after_s: Annotated[Duration, AfterValidator(within("0s", "1h"))] = Field(
         cast(Any, "0s"), alias="accept_after", description="duration until the sink begins to accept", examples=["2s"]
     )
 
     @property
     def sink(self) -> bool:
-        """Whether loadgen itself listens there."""
+        """True if loadgen itself listens there."""
         return self.sink_spec is not None
 
     @cached_property
     def destination(self) -> Destination:
-        """The host and its ports."""
+        """Host and ports."""
         return units.destination(self.address)
 
     def targets(self, addresses: Sequence[str]) -> tuple[model.Target, ...]:
-        """The same as the plan knows it, at each of these addresses and each of its ports."""
+        """Return the targets of the plan: one at each of these addresses and each port."""
         ports, name = self.destination.ports, self.destination.name
         return tuple(
             model.Target(
@@ -224,13 +228,13 @@ class TargetSpec(Model):
 
 
 class ProbeSpec(Model):
-    """A small experiment by somebody else in the same lab, while the load is held or after it."""
+    """A small experiment by another process in the same lab, while the load is held or after it."""
 
     name: Annotated[
         str, AfterValidator(_probe_name), WithJsonSchema({"type": "string", "pattern": f"^{_PROBE_NAME}$"})
-    ] = Field(description="names its result, probes.NAME", examples=["somebody-else"])
+    ] = Field(description="names its result, probes.NAME", examples=["other-process"])
     when: ProbeWhen = Field(description="hold: just before the load is closed; after: once it is", examples=["hold"])
-    kind: ProbeKind = Field(ProbeKind.CONNECT, description="what it tries")
+    kind: ProbeKind = Field(ProbeKind.CONNECT, description="what the probe does")
     count: StrictInt = Field(1, ge=1, le=1_000, description="connections to try", examples=[20])
     strategy: Strategy = Field(Strategy.KERNEL, description="who chooses the source port, and when")
     source: Annotated[str, AfterValidator(_one_address)] | None = Field(
@@ -249,7 +253,7 @@ class ProbeSpec(Model):
 
     @property
     def target(self) -> Endpoint | None:
-        """Where it goes, if it says so."""
+        """Its target, if it has one of its own."""
         return units.endpoint(self.address) if self.address else None
 
     @model_validator(mode="after")
@@ -281,7 +285,7 @@ class ProbeSpec(Model):
 
 
 class StageSpec(Model):
-    """A stretch of the arrival schedule; the rate goes in a straight line."""
+    """A stage of the arrival schedule, with a linear change of rate."""
 
     rate_start_per_s: Rate | None = Field(
         None,
@@ -296,13 +300,13 @@ class StageSpec(Model):
 
 
 class Arrival(Model):
-    """When connections are due: a rate with a ramp before it, or a list of stages."""
+    """The arrival schedule: a rate with a ramp before it, or a list of stages."""
 
     rate_per_s: Rate | None = Field(
         None, alias="rate", description="connections due per s, min or h", examples=["20000/s"]
     )
     ramp_s: Annotated[Duration, AfterValidator(within("0s", "8760h"))] = Field(
-        cast(Any, "0s"), alias="ramp", description="duration of the climb from 0 to the rate", examples=["5s"]
+        cast(Any, "0s"), alias="ramp", description="duration of the rise from 0 to the rate", examples=["5s"]
     )
     written: Annotated[tuple[StageSpec, ...], AfterValidator(items(STAGES_MAX))] | None = Field(
         None, alias="stages", examples=[[{"to": "20000/s", "over": "30s"}]]
@@ -310,7 +314,7 @@ class Arrival(Model):
 
     @property
     def stages(self) -> tuple[model.Stage, ...]:
-        """The schedule; its last stage stays at the last rate until every connection is due."""
+        """The schedule; its last stage keeps the last rate until every connection is due."""
         if self.rate_per_s is not None:
             climb = (model.Stage(0.0, self.rate_per_s, self.ramp_s),) if self.ramp_s else ()
             return (*climb, model.Stage(self.rate_per_s, self.rate_per_s, None))
@@ -340,27 +344,34 @@ class Arrival(Model):
 
 
 class HeartbeatSpec(Model):
-    """Held connections that show they are alive by an exchange now and then."""
+    """Heartbeats: exchanges on held connections, at an interval."""
 
     every_s: Annotated[Duration, AfterValidator(within("100ms", "1h"))] = Field(
-        alias="every", description="how often each of them sends", examples=["1s"]
+        alias="every", description="interval of each connection", examples=["1s"]
     )
     share: Annotated[
         float,
         BeforeValidator(units.share),
         WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$"}),
-    ] = Field(cast(Any, "100%"), description="of the held connections", examples=["1%"])
+    ] = Field(cast(Any, "100%"), description="share of the held connections", examples=["1%"])
 
 
 class ChurnSpec(Model):
-    """Connections that are closed as soon as they have done their work, and replaced, for a duration."""
+    """Churn: connections that are closed as soon as their exchanges are made, and replaced, for a duration."""
 
     duration_s: Annotated[Duration, AfterValidator(within("100ms", "8760h"))] = Field(
-        alias="duration", description="how long to go on", examples=["10s"]
+        alias="duration", description="how long connections are opened and closed", examples=["10s"]
     )
     concurrency: StrictInt = Field(
-        64, ge=1, le=CONNECTIONS_MAX, description="connections open at a time, at most; without arrival: all the time"
+        64,
+        ge=1,
+        le=CONNECTIONS_MAX,
+        description="maximum of concurrent connections; without arrival: kept all the time",
     )
     exchanges: StrictInt = Field(
-        1, ge=1, le=1_000_000, description="how many each makes before the close, where protocol has any", examples=[10]
+        1,
+        ge=1,
+        le=1_000_000,
+        description="exchanges of each connection before it is closed, where protocol has any",
+        examples=[10],
     )

@@ -1,4 +1,4 @@
-"""`sink` of a target: whether loadgen listens there, and how that sink treats those who connect."""
+"""`sink` of a target: whether loadgen listens there, and how that sink behaves toward its clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BODY_MAX: Final = 16 * 1024 * 1024
 #: Answers that have no body (RFC 9110 15.3.5, 15.4.5).
 _WITHOUT_BODY: Final = (204, 304)
 _HTTP_ONLY: Final = ("status", "body")
-#: What a sink that never reads cannot do.
+#: Keys that mean nothing for a sink that never reads.
 _HEARS: Final = ("speaks", "tls", "delay", "close_after_requests", "status", "body")
 
 
@@ -25,7 +25,7 @@ def _readable(per_s: float) -> float:
 
 
 class SinkSpec(Model):
-    """How a sink of ours treats those who connect to it."""
+    """Behaviour of a sink of loadgen toward its clients."""
 
     speaks: Speaks = Field(
         Speaks.ECHO, description="echo: sends back what it reads; http: answers requests; nothing: reads, never answers"
@@ -50,14 +50,19 @@ class SinkSpec(Model):
         None, ge=1, le=1_000_000_000, description="requests after which it closes; without http a read is one"
     )
     read_per_s: Annotated[Rate, AfterValidator(_readable)] | None = Field(
-        None, alias="read", description="bytes that it reads of each connection; 0/s: none, ever", examples=["1000/s"]
+        None,
+        alias="read",
+        description="bytes that it reads from each connection; 0/s: it never reads",
+        examples=["1000/s"],
     )
-    status: StrictInt = Field(200, ge=200, le=599, description="of its answers in HTTP", examples=[503])
-    body: StrictInt = Field(0, ge=0, le=_BODY_MAX, description="bytes in its answers in HTTP", examples=[1024])
+    status: StrictInt = Field(200, ge=200, le=599, description="status code of its HTTP answers", examples=[503])
+    body: StrictInt = Field(
+        0, ge=0, le=_BODY_MAX, description="size of the body of its HTTP answers, in bytes", examples=[1024]
+    )
 
     @property
     def behaviour(self) -> SinkBehaviour:
-        """The same as the plan knows it."""
+        """The behaviour as the plan has it."""
         return SinkBehaviour(
             speaks=self.speaks,
             tls=self.tls,
@@ -73,7 +78,7 @@ class SinkSpec(Model):
 
     @property
     def _written(self) -> list[str]:
-        """The keys that were written, by their names in the file."""
+        """Keys present in the file, by their names there."""
         fields = type(self).model_fields
         return [fields[name].alias or name for name in fields if name in self.model_fields_set]
 

@@ -1,4 +1,4 @@
-"""`protocol` and `tls` of a scenario: what connections carry, checked by the protocol's own class, and by OpenSSL."""
+"""`protocol` and `tls` of a scenario, checked by the protocol's own class and by OpenSSL."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pydantic import AfterValidator, Field, PlainValidator, StrictBool, TypeAdap
 
 from loadgen import protocols
 from loadgen.model import Tls, Traffic
-from loadgen.scenario.fields import Model, at_most, wrong_at
+from loadgen.scenario.fields import Model, at_most, refuse, wrong_at
 from loadgen.scenario.nearest import nearest
 
-#: A bundle of every authority there is takes a fifth of it.
+#: A bundle of all public authorities takes a fifth of it.
 _CA_BYTES_MAX: Final = 1 << 20
 _ALPN_MAX: Final = 16
 
 
 def _traffic(value: object) -> Traffic:
-    """`echo`, or `{name: echo, size: 64}`. Raises: ValueError and PydanticCustomError with what to write."""
+    """Read `echo` or `{name: echo, size: 64}`. Raises: ValueError and PydanticCustomError with the remedy."""
     written = {"name": value} if isinstance(value, str) else value
     if not isinstance(written, dict) or not isinstance(written.get("name"), str):
         raise ValueError("write the name of a protocol, or a mapping with it, for example {name: echo, size: 64}")
@@ -33,10 +33,12 @@ def _traffic(value: object) -> Traffic:
             )
         return Traffic()
     protocol = _found(name, place)
-    known = [one.name for one in fields(protocol) if one.init]
-    for key in options:
-        if key not in known:
-            raise wrong_at((key,), f"{name} has no such option; {nearest(key, known)}", "wrong_key")
+    known = [field.name for field in fields(protocol) if field.init]
+    refuse(
+        wrong_at((key,), f"{name} has no such option; {nearest(key, known)}", "wrong_key")
+        for key in options
+        if key not in known
+    )
     try:
         made = TypeAdapter(protocol).validate_json(json.dumps(options), strict=True)  # of JSON, a list may be a tuple
     except ValidationError as error:
@@ -49,12 +51,12 @@ def _traffic(value: object) -> Traffic:
 
 
 def _found(name: str, place: tuple[str, ...]) -> Any:
-    """The class of a protocol. Raises: PydanticCustomError where there is none, or it is not as it has to be."""
+    """Return the class of a protocol. Raises: PydanticCustomError if there is none, or it is not a protocol."""
     try:
         protocol = protocols.find(name)
     except LookupError:
         raise wrong_at(place, f"unknown protocol; {nearest(name, protocols.names())}") from None
-    except Exception as error:  # whatever somebody else's module raises when it is imported
+    except Exception as error:  # anything that a foreign module raises when it is imported
         raise wrong_at(place, f"{name} cannot be loaded ({_in_a_line(error)}); mend or reinstall its package") from None
     exchange = all(callable(getattr(protocol, method, None)) for method in ("request", "reply"))
     if not isinstance(protocol, type) or not is_dataclass(protocol) or not (exchange or hasattr(protocol, "connector")):
@@ -63,10 +65,10 @@ def _found(name: str, place: tuple[str, ...]) -> Any:
 
 
 def _try(name: str, made: protocols.Exchange, place: tuple[str, ...]) -> None:
-    """See whether it makes requests, before any load. Raises: PydanticCustomError where it does not."""
+    """Check before any load that it makes requests. Raises: PydanticCustomError if it does not."""
     try:
         request: object = made.request(0)
-    except Exception as error:  # whatever somebody else's protocol raises
+    except Exception as error:  # anything that a foreign protocol raises
         raise wrong_at(place, f"{name} makes no request ({_in_a_line(error)}); mend its package") from None
     if not isinstance(request, bytes):
         raise wrong_at(place, f"{name} makes a request of type {type(request).__name__}, not bytes; mend its package")
@@ -110,8 +112,8 @@ def _alpn_name(text: str) -> str:
 
 
 def _authorities(name: str) -> str:
-    """The PEM text of a file of certificates. Raises: ValueError when it is none that OpenSSL takes."""
-    import ssl  # 20 ms that a scenario without TLS does not need
+    """Return the PEM text of a file of certificates. Raises: ValueError if OpenSSL refuses it."""
+    import ssl  # takes 20 ms, which a scenario without TLS does not need
 
     try:
         with Path(name).open("rb") as file:
@@ -136,7 +138,7 @@ class TlsSpec(Model):
 
     server_name: Annotated[str, AfterValidator(_server_name)] | None = Field(
         None,
-        description="for SNI and the check of the certificate; left out: the target's host name, else its address",
+        description="name for SNI and the check of the certificate; left out: the target's host name, else its address",
         examples=["api.example.com"],
     )
     alpn: Annotated[tuple[Annotated[str, AfterValidator(_alpn_name)], ...], AfterValidator(at_most(_ALPN_MAX))] = Field(
@@ -147,10 +149,10 @@ class TlsSpec(Model):
         description="file of certificates to trust, PEM; left out: the system's, or for sinks of ours the run's own",
         examples=["ca.pem"],
     )
-    verify: StrictBool = Field(True, description="whether the certificate has to be good")
+    verify: StrictBool = Field(True, description="whether the certificate is checked")
     resume: StrictBool = Field(False, description="whether to offer the session of an earlier connection")
 
     @property
     def tls(self) -> Tls:
-        """The same as the plan knows it."""
+        """TLS as the plan has it."""
         return Tls(self.server_name or "", self.alpn, self.ca or "", self.verify, self.resume)

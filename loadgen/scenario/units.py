@@ -1,8 +1,7 @@
-"""Text a person writes -> numbers with units: durations, rates, addresses, ports.
+"""Text -> numbers with units: durations, rates, addresses, ports.
 
-One function per notation, each pure, each strict: what could be read in two ways (a bare number as a
-duration, 010.0.0.1 as an address) is refused. They raise ValueError, whose message says what to write
-instead and leaves out what was written; the caller knows that and where it stands.
+One function per notation, each pure and strict: a text with two readings (a bare number as a duration, 010.0.0.1 as
+an address) is refused. They raise ValueError with the remedy; the caller adds the text and its place.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Final
 from loadgen.model import Endpoint, PortRange, canonical_address
 
 RATE_PER_S_MAX: Final = 10_000_000
-#: Longer text is no quantity, and float() need not look at it.
+#: Longer text is no quantity, and is not given to float().
 _TEXT_MAX: Final = 100
 
 _DURATION_UNITS_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -33,14 +32,14 @@ _INTERFACE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,14}")
 _ADDRESS_PORT: Final = re.compile(r"(?:\[([^\]]*)\]|([^:]*)):([^:\]]*)")
 #: RFC 1123 2.1: letters, digits and hyphens, a hyphen neither first nor last; at most 63 of them (RFC 1035 2.3.4).
 _LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-#: RFC 1035 2.3.4, less the two octets that a text has not.
+#: RFC 1035 2.3.4: 255 octets, less the two that are not in the text.
 _NAME_MAX: Final = 253
-#: What a resolver takes for the end of an address in one of its old spellings (inet_aton(3)): 127.1, 0x7f000001.
+#: The last part of an address in one of the old spellings that resolvers accept (inet_aton(3)): 127.1, 0x7f000001.
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-#: RFC 4291 2.5.6. On every link there is one such network, so that an address says nothing without its link.
+#: RFC 4291 2.5.6. Every link has this network, so that an address means nothing without its link.
 LINK_LOCAL: Final = ipaddress.ip_network("fe80::/10")
 
-#: What cannot be one end of a TCP connection, and who says so.
+#: Networks whose addresses cannot be an end of a TCP connection, and the reason.
 _UNUSABLE: Final = tuple(
     (ipaddress.ip_network(network), reason)
     for network, reason in (
@@ -54,7 +53,7 @@ _UNUSABLE: Final = tuple(
 
 
 def duration_s(value: object) -> float:
-    """`1m30s`, `500ms`, `1.5s` -> seconds. Units h, m, s, ms, each at most once and in this order.
+    """Convert `1m30s`, `500ms` or `1.5s` to seconds. Units h, m, s, ms, each at most once and in this order.
 
     Raises: ValueError for anything else, a bare number too: it could be seconds or milliseconds.
     """
@@ -66,9 +65,9 @@ def duration_s(value: object) -> float:
 
 
 def rate_per_s(value: object) -> float:
-    """`20000/s`, `600/min`, `3600/h` -> arrivals per second; 0 is a rate.
+    """Convert `20000/s`, `600/min` or `3600/h` to arrivals per second; 0 is a rate.
 
-    Raises: ValueError for anything else, and for what nobody means: below 1/h, above 10,000,000/s.
+    Raises: ValueError for anything else, and for a rate below 1/h or above 10,000,000/s.
     """
     match = _RATE.fullmatch(value) if isinstance(value, str) and len(value) <= _TEXT_MAX else None
     if not match:
@@ -81,7 +80,7 @@ def rate_per_s(value: object) -> float:
 
 
 def whole_number(value: object) -> int | None:
-    """The whole number somebody meant by `100k`, `1.5M`, "20" or 1e5; None if there is none to see."""
+    """Return the whole number meant by `100k`, `1.5M`, "20" or 1e5; None if there is none."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return int(value) if float(value).is_integer() else None
     if not isinstance(value, str) or len(value) > 15:
@@ -93,7 +92,7 @@ def whole_number(value: object) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The addresses of one version (4 or 6) from `first` to `last`, both included, as integers.
+    """A range of addresses of one version (4 or 6), `first` to `last`, both included, as integers.
 
     zone: the interface that a link-local address belongs to (RFC 4007 11); "" for every other.
     """
@@ -108,28 +107,28 @@ class Block:
 
     @property
     def count(self) -> int:
-        """How many addresses; arithmetic only, so ::/0 costs nothing."""
+        """Number of addresses; arithmetic only, so that ::/0 costs nothing."""
         return self.last - self.first + 1
 
     def addresses(self) -> Iterator[str]:
-        """Every address in order, in its usual spelling."""
+        """Return every address in order, in its canonical form."""
         make, zone = IPv4Address if self.version == 4 else IPv6Address, f"%{self.zone}" if self.zone else ""
         return (f"{make(number)}{zone}" for number in range(self.first, self.last + 1))
 
     def within(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-        """Whether every address lies in `network`."""
+        """Return True if every address lies in `network`."""
         first, last = int(network.network_address), int(network.broadcast_address)
         return self.version == network.version and first <= self.first and self.last <= last
 
     def meets(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-        """Whether any address lies in `network`."""
+        """Return True if any address lies in `network`."""
         first, last = int(network.network_address), int(network.broadcast_address)
         return self.version == network.version and self.first <= last and first <= self.last
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a target is: at a literal address, or at a host name that has to be resolved; and at which ports.
+    """The end of a target: a literal address, or a host name that has to be resolved, and its ports.
 
     Exactly one of `address` and `name` is not "".
     """
@@ -144,20 +143,20 @@ class Destination:
 
 
 def share(text: object) -> float:
-    """`1%` -> 0.01; above 0% and up to 100%. Raises: ValueError with what to write."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?%", text) if isinstance(text, str) else None
-    if not found or not 0 < float(found[1]) <= 100:
+    """Convert `1%` to 0.01; above 0% and up to 100%. Raises: ValueError with the remedy."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?%", text) if isinstance(text, str) else None
+    if not match or not 0 < float(match[1]) <= 100:
         raise ValueError("write a share above 0% and up to 100%, for example 1%")
-    return float(found[1]) / 100
+    return float(match[1]) / 100
 
 
 def is_interface(text: str) -> bool:
-    """Whether text reads as the name of a network interface (`eth0`) rather than as an address."""
+    """Return True if the text is the name of a network interface (`eth0`) rather than an address."""
     return _INTERFACE.fullmatch(text) is not None
 
 
 def block(text: str) -> Block:
-    """An address, a CIDR or a range -> the block of addresses it means; nothing is expanded here.
+    """Convert an address, a CIDR or a range to its block of addresses; nothing is expanded.
 
     A CIDR is every host in it: for IPv4 up to /30 without network and broadcast address (RFC 1122
     3.2.1.3; a /31 has neither, RFC 3021). A range is `a-b` or, for IPv4, `127.0.0.2-9`.
@@ -169,31 +168,29 @@ def block(text: str) -> Block:
         literal, _, zone = text.partition("%")
         if not is_interface(zone):
             raise ValueError("write one address, then % and the name of an interface (its zone), fe80::1%eth0")
-        one = _address(literal)
-        if one not in LINK_LOCAL:
+        address = _address(literal)
+        if address not in LINK_LOCAL:
             raise ValueError("write the address without a zone (%...); only link-local ones (fe80::/10) have one")
-        found = Block(one.version, int(one), int(one), zone)
-    elif "/" in text:
-        found = _cidr(*text.split("/", 1))
-    elif "-" in text:
-        found = _range(*text.split("-", 1))
-    else:
-        one = _address(text)
-        found = Block(one.version, int(one), int(one))
-    return found
+        return Block(address.version, int(address), int(address), zone)
+    if "/" in text:
+        return _cidr(*text.split("/", 1))
+    if "-" in text:
+        return _range(*text.split("-", 1))
+    address = _address(text)
+    return Block(address.version, int(address), int(address))
 
 
-def check_usable(found: Block) -> None:
-    """Raises: ValueError if an address of the block cannot be an end of a TCP connection."""
+def check_usable(addresses: Block) -> None:
+    """Check that each address can be an end of a TCP connection. Raises: ValueError with the remedy."""
     for network, reason in _UNUSABLE:
-        if found.meets(network):
+        if addresses.meets(network):
             raise ValueError(f"use other addresses, {network} is {reason}")
-    if found.meets(LINK_LOCAL) and not found.zone:
+    if addresses.meets(LINK_LOCAL) and not addresses.zone:
         raise ValueError("write a link-local address (fe80::/10) alone, with the interface it belongs to, fe80::1%eth0")
 
 
 def endpoint(text: str) -> Endpoint:
-    """`127.0.0.1:9000` or `[::1]:9000` -> one endpoint. Raises: ValueError, for a name or several ports too."""
+    """Convert `127.0.0.1:9000` or `[::1]:9000` to an endpoint. Raises: ValueError, for a name or several ports too."""
     host, port = _host_and_port(text)
     if _reads_as_name(host):
         raise ValueError("give a literal address, for example 127.0.0.1:9000; names are not resolved here")
@@ -201,7 +198,7 @@ def endpoint(text: str) -> Endpoint:
 
 
 def destination(text: str) -> Destination:
-    """An address or host name and a port or range of ports -> where a target is. Raises: ValueError.
+    """Convert an address or host name with a port or range of ports. Raises: ValueError with the remedy.
 
     `127.0.0.1:9000`, `[::1]:9000-9009`, `[fe80::1%eth0]:9000`, `redis.internal:6379`.
     """
@@ -212,9 +209,9 @@ def destination(text: str) -> Destination:
 
 
 def host_name(text: str) -> str:
-    """A host name as RFC 1123 2.1 has it, in lower case. Raises: ValueError for anything else.
+    """Check a host name by RFC 1123 2.1, and return it in lower case. Raises: ValueError with the remedy.
 
-    One that ends in a number is refused: a resolver may take it for an address, as it does 127.1 and 0x7f000001.
+    A name that ends in a number is refused: resolvers read 127.1 and 0x7f000001 as addresses.
     """
     labels = text.removesuffix(".").split(".")
     if len(text) > _NAME_MAX:
@@ -230,7 +227,7 @@ def host_name(text: str) -> str:
 
 
 def port_range(value: object) -> PortRange:
-    """`1024-65535`, or one port as text or number -> the range. Raises: ValueError."""
+    """Convert `1024-65535`, or one port as text or number. Raises: ValueError with the remedy."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -243,7 +240,7 @@ def port_range(value: object) -> PortRange:
 
 
 def _host_and_port(text: str) -> tuple[str, str]:
-    """What stands before the port, and the port. Brackets are gone, after a look at whether they belong there."""
+    """Split host and port; brackets are checked and removed."""
     match = _ADDRESS_PORT.fullmatch(text)
     if not match:
         if "://" in text:
@@ -258,19 +255,19 @@ def _host_and_port(text: str) -> tuple[str, str]:
 
 
 def _reads_as_name(host: str) -> bool:
-    """Whether this is meant as a host name rather than an address; whether it is one, `host_name` says."""
+    """Return True if the text is meant as a host name rather than an address; `host_name` checks it."""
     return ":" not in host and any(map(str.isalpha, host))
 
 
 def _one_address(text: str) -> str:
-    """One address that can be an end of a connection, in its usual spelling."""
-    found = block(text) if "%" in text else block(str(_address(text)))
-    check_usable(found)
-    return next(found.addresses())
+    """Return a single address that can be an end of a connection, in its canonical form."""
+    addresses = block(text) if "%" in text else block(str(_address(text)))
+    check_usable(addresses)
+    return next(addresses.addresses())
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:
-    """A literal address without a zone, IPv4-mapped unmapped."""
+    """Convert a literal address without a zone; an IPv4-mapped one becomes IPv4."""
     if "%" in text:
         raise ValueError("write an address with a zone (%...) alone, not in a CIDR or range")
     try:
@@ -298,7 +295,7 @@ def _cidr(base: str, prefix: str) -> Block:
     network = ipaddress.ip_network(f"{address}/{length}", strict=False)
     if network.network_address != address:
         raise ValueError(f"write {network}; the address has bits set after its prefix")
-    # Network and broadcast address are no hosts.
+    # Network and broadcast address are not hosts.
     edge = 1 if network.version == 4 and length <= 30 else 0
     return Block(network.version, int(network.network_address) + edge, int(network.broadcast_address) - edge)
 

@@ -55,7 +55,7 @@ _NOT_FINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 _UNQUOTED_IPV6: Final = re.compile(r"\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]:[0-9]+")
 
-#: What ruamel.yaml says (a part of it), and what to do about it.
+#: A part of a message of ruamel.yaml, and the remedy.
 _REMEDIES: Final = (
     ("mapping values are not allowed", 'line keys up in one column, and quote text that holds ": "'),
     ("cannot start any token", "put text that begins with this character in quotes"),
@@ -67,7 +67,7 @@ _REMEDIES: Final = (
 
 
 def shown(value: object, length_max: int = 60) -> str:
-    """A value as it may stand in a message: quoted if text, on one line, printable, not too long."""
+    """Return a value for a message: quoted if text, on one line, printable, not too long."""
     text = value if isinstance(value, str) else str(value)
     if len(text) > length_max:
         text = text[: length_max - 3] + "..."
@@ -76,7 +76,7 @@ def shown(value: object, length_max: int = 60) -> str:
 
 
 def printable(text: str) -> str:
-    """Text whose unprintable characters are written as escapes, so that it cannot steer a terminal."""
+    """Replace unprintable characters with escapes, so that the text cannot control a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -89,7 +89,7 @@ class Place:
     column: int = 0
 
     def error(self, message: str) -> ScenarioError:
-        """The error that points here."""
+        """Return an error that points here."""
         return ScenarioError(message, file=self.file, line=self.line, column=self.column)
 
 
@@ -102,13 +102,13 @@ class Document:
     keys: dict[Path, Place] = field(default_factory=dict)
 
     def place(self, path: Path) -> Place:
-        """Where the value at `path` was written; the nearest thing around it if it was not written."""
+        """Return the place of the value at `path`; of the mapping or list around it if there is none."""
         while path not in self.values:
             path = path[:-1]
         return self.values[path]
 
     def key_place(self, path: Path) -> Place:
-        """Where the key that ends `path` was written."""
+        """Return the place of the last key of `path`."""
         return self.keys.get(path) or self.place(path)
 
     def override(self, setting: str) -> None:
@@ -159,23 +159,23 @@ class Document:
         self._forget(path, place, at_key)
 
     def copy(self) -> Document:
-        """Another one that can be changed without this one noticing."""
+        """Return a copy that can be changed independently."""
         return Document(copy.deepcopy(self.data), dict(self.values), dict(self.keys))
 
     def _forget(self, path: Path, place: Place, key_place: Place) -> None:
-        """Let `place` stand for the value at `path` and everything in it, `key_place` for its key."""
+        """Make `place` the place of the value at `path` and of everything in it, `key_place` that of its key."""
         for places, instead in ((self.values, place), (self.keys, key_place)):
             for old in [old for old in places if old[: len(path)] == path]:
                 del places[old]
             places[path] = instead
 
 
-#: What follows these is one key, however many dots are in it: names of sysctls, and paths of a matrix.
+#: The rest of a path after these is one key, dots included: the name of a sysctl, a path of a matrix.
 _WHOLE: Final = ("lab.sysctls.", "matrix.")
 
 
 def split_key(name: str) -> list[str]:
-    """The steps of a dotted path; one of them is empty where two dots meet."""
+    """Return the steps of a dotted path; one of them is empty where two dots meet."""
     for head in _WHOLE:
         if name.startswith(head):
             return [*head.split(".")[:-1], name[len(head) :]]
@@ -189,7 +189,7 @@ def _index(word: str, length: int, name: str, place: Place) -> int:
 
 
 def read(text: str | bytes, file: str) -> Document:
-    """The data of one YAML text and where everything in it stands.
+    """Read one YAML text.
 
     Raises: ScenarioError for anything outside the subset described at the top of this module.
     """
@@ -218,7 +218,7 @@ def _decode(data: bytes, file: str) -> str:
 
 
 def _place_in(text: str, index: int, file: str) -> Place:
-    """The place of `text[index]`; an index past the end means the end."""
+    """Return the place of `text[index]`; an index past the end means the end."""
     before = text[:index]
     return Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
@@ -236,7 +236,7 @@ class _Builder:
         self._events: Iterator[Any] = YAML(typ="safe", pure=True).parse(self._text)
 
     def only_value(self) -> Any:
-        """The value of the one document in the text."""
+        """Return the value of the only document in the text."""
         self._next()  # the start of the stream
         if isinstance(self._next(), yaml_events.StreamEndEvent):
             raise Place(self.file, 1, 1).error('nothing is written here; begin with "name: ..."')
@@ -247,11 +247,11 @@ class _Builder:
         return value
 
     def _check_characters(self) -> None:
-        if found := _FORBIDDEN.search(self._text):
-            raise _place_in(self._text, found.start(), self.file).error(_forbidden(found[0]))
+        if match := _FORBIDDEN.search(self._text):
+            raise _place_in(self._text, match.start(), self.file).error(_forbidden(match[0]))
         # A directive could switch to YAML 1.1, where `yes` is true and 1:30 is a number.
-        if found := re.search(r"^%", self._text, re.MULTILINE):
-            raise _place_in(self._text, found.start(), self.file).error("a YAML directive; delete the line")
+        if match := re.search(r"^%", self._text, re.MULTILINE):
+            raise _place_in(self._text, match.start(), self.file).error("a YAML directive; delete the line")
 
     def _place(self, event: Any) -> Place:
         return Place(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
@@ -264,15 +264,15 @@ class _Builder:
             place = Place(self.file, mark.line + 1, mark.column + 1) if mark else Place(self.file, 1, 1)
             raise place.error(self._explain(error, place.line)) from None
         except Exception as error:
-            # On text made to hurt, ruamel.yaml lets ValueError, OverflowError and others escape. None
-            # of them is a fault of loadgen, and all of them mean that this text cannot be read.
+            # On hostile text ruamel.yaml raises ValueError, OverflowError and others. None of them is a
+            # bug in loadgen; the text cannot be read.
             raise Place(self.file, 1, 1).error(f"not readable as YAML: {shown(str(error))}; simplify it") from None
 
     def _explain(self, error: MarkedYAMLError, line: int) -> str:
         problem = printable(" ".join(f"{error.problem or error.context}".split()))
         lines = self._text.split("\n")
-        if 1 <= line <= len(lines) and (found := _UNQUOTED_IPV6.search(lines[line - 1])):
-            return f'put an IPv6 address and its port in quotes: "{found[0][:60]}"'
+        if 1 <= line <= len(lines) and (match := _UNQUOTED_IPV6.search(lines[line - 1])):
+            return f'put an IPv6 address and its port in quotes: "{match[0][:60]}"'
         remedy = next((remedy for part, remedy in _REMEDIES if part in problem), "check indentation and brackets")
         return f"not valid YAML, {problem}; {remedy}"
 
@@ -303,7 +303,7 @@ class _Builder:
             plain = isinstance(event, yaml_events.ScalarEvent) and event.implicit[0]
             if plain and event.value == "<<":
                 raise place.error("merge keys (<<) are not read; write the keys out")
-            # Through _value(), so that anchors, tags and the limits are looked at in keys too.
+            # Through _value(), which checks anchors, tags and the limits of keys too.
             if isinstance(event, yaml_events.ScalarEvent) and plain and event.value in _CONSTANTS:
                 key: Any = None
             else:
@@ -320,9 +320,9 @@ class _Builder:
 
     def _scalar(self, path: Path, event: Any, place: Place) -> Any:
         text: str = event.value
-        # Looked at again, because "\u202e" in double quotes only becomes the character now.
-        if found := _FORBIDDEN.search(text):
-            raise place.error(_forbidden(found[0]))
+        # Checked again, because "\u202e" in double quotes has become the character only now.
+        if match := _FORBIDDEN.search(text):
+            raise place.error(_forbidden(match[0]))
         if not event.implicit[0]:  # in quotes, or a block
             return text
         if text in _CONSTANTS:

@@ -46,35 +46,20 @@ _GAUGE: Final = "Tcp.CurrEstab"
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Usage of one group: a source address, a destination address and a destination port.
+class Usage(SocketGroup):
+    """A group of sockets and its capacity.
 
-    states: its four-tuples. capacity: see `space`.
-    reused: True if automatic choice takes over four-tuples in TIME-WAIT.
+    capacity: see `space`. reused: True if automatic choice takes over four-tuples in TIME-WAIT.
     growth_per_s: of the used ports, or if `reused`, of those not in TIME-WAIT; None until it is known.
     exhausts_in_s: at the current growth; 0: no port is left; None: never, or unknown.
     owned: owners of the sockets at a recent scan; None: not scanned yet.
     """
 
-    source: str
-    destination: str
-    destination_port: int
-    states: dict[TcpState, int]
     capacity: Capacity
     reused: bool
     growth_per_s: float | None
     exhausts_in_s: float | None
     owned: Ownership | None
-
-    @property
-    def time_wait(self) -> int:
-        """Sockets in TIME-WAIT: closed, but still holding their four-tuple."""
-        return self.states.get(TcpState.TIME_WAIT, 0)
-
-    @property
-    def in_use(self) -> int:
-        """Sockets in any other state."""
-        return sum(self.states.values()) - self.time_wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +195,7 @@ class Watcher:
             sockets.destination,
             sockets.destination_port,
             sockets.states,
+            sockets.source_ports,
             capacity,
             reused,
             growth,

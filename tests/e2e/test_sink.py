@@ -130,12 +130,8 @@ def test_a_sink_with_a_certificate_of_the_users(loadgen: Loadgen, namespace: Nam
     ("flags", "code", "words"),
     [
         (["--speaks", "htp"], 2, '--speaks: unknown word "htp"; did you mean "http"?'),
-        (["--delay", "5"], 2, "--delay: write 30s, 2m or 500ms"),
-        (["--reset", "--drop", "10%"], 2, "--drop: reset: true resets every connection at once"),
         (["--body", "10"], 2, "--body: body is about answers in HTTP; write speaks: http"),
         (["--ca-out", "x.pem"], 2, "--ca-out goes with --tls"),
-        (["--tls", "--key", "README.md"], 2, "--key goes with --certificate"),
-        (["--tls", "--certificate", "README.md", "--key", "README.md"], 2, "are not a certificate and its key in PEM"),
         (["--tls", "--ca-out", "/proc/x.pem"], 3, "/proc/x.pem cannot be written"),
     ],
 )

@@ -20,20 +20,37 @@ from typing import Any, TypeVar
 
 from loadgen.clock import now_ns
 from loadgen.control.snapshots import Snapshots
-from loadgen.model import CloseMode, Endpoint, Heartbeat, Phase, Plan, PortRange, Shard, Strategy, Target, Transport
+from loadgen.model import (
+    CloseMode,
+    Endpoint,
+    Engine,
+    Heartbeat,
+    Phase,
+    Plan,
+    PortRange,
+    Shard,
+    Strategy,
+    Target,
+    Transport,
+)
 from loadgen.outcomes import describe
 from loadgen.processes.fleet import Fleet, Member, how_it_ended
 from loadgen.processes.shared_memory import Blocks
 from loadgen.protocols import Exchange
 from loadgen.results.block import block_dtype
 from loadgen.results.schema.line import Line
-from loadgen.worker.backoff import Exhaustion
-from loadgen.worker.epoll.connector import Connector
+from loadgen.worker.connector import Connector
+from loadgen.worker.epoll.connector import EpollConnector
+from loadgen.worker.epoll.exchange import Exchanges
+from loadgen.worker.freebind import Freebind
+from loadgen.worker.io_uring.connector import UringConnector
+from loadgen.worker.lifecycle import Lifecycle
 from loadgen.worker.recorder import BATCH_MAX, Recorder
+from loadgen.worker.settings import Settings, Then, hold
+from loadgen.worker.settings import churn as churning
 from loadgen.worker.shard import sizes_of
-from loadgen.worker.strategies import strategy_for
+from loadgen.worker.strategies import setup_of, strategy_for
 from loadgen.worker.tls import Client
-from loadgen.worker.worker import KINDS
 
 T = TypeVar("T")
 
@@ -199,33 +216,47 @@ class Load:
         open_max: int = 1000,
         heartbeat: Heartbeat | None = None,
         transport: Transport = Transport.TCP,
+        engine: Engine = Engine.EPOLL,
+        descriptors: int = 8192,
+        order: Iterator[int] | None = None,
+        freebind: bool = False,
     ) -> None:
         self.pairs = pairs
         self._blocks = Blocks.create("test", block_dtype(len(pairs)), 1)
         self.block: Any = self._blocks.records[0]
         self.recorder = Recorder(self.block, scheduled=1)
         sources = [source for source, _ in pairs]
-        self.ports = strategy_for(strategy, sources, ports, frozenset(skipped), churn=churn, transport=transport)
-        settings: dict[str, Any] = {
-            "first_pair": 0,
-            "self_connect": [self_connect] * len(pairs),
-            "close": close,
-            "timeout_s": timeout_s,
-            "in_flight_max": in_flight_max,
-            "descriptors": 8192,
-            "transport": transport,
-        }
-        churner, beater, talker = KINDS[transport]
+        schedule = hold(heartbeat)
         if churn:
-            settings["exhausted"] = Exhaustion(len(pairs), churn_ports=1)
-            settings |= {"exchanges": exchanges, "open_max": open_max}
-        if heartbeat:
-            settings["heartbeat"] = heartbeat
-        if churn or heartbeat or exchange or client:
-            settings |= {"exchange": exchange, "client": client}
-        says = talker if exchange or client else Connector
-        kind = churner if churn else beater if heartbeat else says
-        self.connector = kind(pairs, self.ports, self.recorder, **settings)
+            schedule = churning(close, exchanges=exchanges, open_max=open_max, searched_ports=1, transport=transport)
+        self.settings = Settings(
+            pairs=pairs,
+            first_pair=0,
+            order=order,
+            self_connect=[self_connect] * len(pairs),
+            close=close,
+            timeout_s=timeout_s,
+            in_flight_max=in_flight_max,
+            descriptors=descriptors,
+            transport=transport,
+            schedule=schedule,
+        )
+        self.connector: Connector
+        if engine is Engine.IO_URING:
+            setup = setup_of(strategy, sources, ports, frozenset(skipped), freebind=freebind)
+            self.connector = UringConnector(self.settings, setup, self.recorder)
+            return
+        self.ports = strategy_for(strategy, sources, ports, frozenset(skipped), churn=churn, transport=transport)
+        if freebind:
+            self.ports = Freebind(self.ports, sources)
+        self.connector = epoll = EpollConnector(self.settings, self.ports, self.recorder)
+        if exchange or client or schedule.then is Then.AWAIT_CLOSE:
+            epoll.driver = Exchanges(epoll, exchange, client)
+
+    @property
+    def lifecycle(self) -> Lifecycle[Any]:
+        """The books of the connector."""
+        return self.connector.lifecycle
 
     def open(self, count: int = 1) -> None:
         """Make `count` attempts and wait until each is answered."""
@@ -237,7 +268,7 @@ class Load:
         goal = self.recorder.started + count
 
         def begun() -> bool:
-            if not self.connector.rest_ns():
+            if not self.lifecycle.cooldown_until_ns(now_ns()):
                 self.connector.open_batch((0,) * min(BATCH_MAX, goal - self.recorder.started))
             return self.recorder.started == goal
 
@@ -276,12 +307,18 @@ class Load:
 
     def close(self) -> None:
         """Close whatever is open or on its way; harmless when repeated."""
+        if self._blocks.fd >= 0:
+            self.close_connections()
+            if isinstance(self.connector, UringConnector):
+                self.connector.close()
+            os.close(self._blocks.fd)
+            self._blocks.fd = -1
+
+    def close_connections(self) -> None:
+        """Close whatever is open or on its way, as a worker drains."""
         self.connector.abandon()
         while self.connector.close_batch(1000):
             pass
-        if self._blocks.fd >= 0:
-            os.close(self._blocks.fd)
-            self._blocks.fd = -1
 
 
 def make_plan(**changes: Any) -> Plan:

@@ -82,6 +82,15 @@ def test_what_did_not_hold_is_said(tmp_path: Path) -> None:
     assert result.problems == ["expected outcomes.failed == 0, observed 2"]
 
 
+def test_a_run_that_opened_nothing_is_a_problem(tmp_path: Path) -> None:
+    """Whether anything was expected of it or not; and it ends without the hold."""
+    nothing = {"targets": [{"address": "127.0.0.1:9"}], "expect": [], "hold": "10m"}
+    result = run(Scenario.of(SMALL | nothing), results=tmp_path)
+    assert result.exit_code is ExitCode.EXPECTATION
+    assert result.problems == ["expected outcomes.established > 0, observed 0"]
+    assert result.summary["verdict"]["limit"] == "refused"
+
+
 def test_a_scenario_is_a_file_a_text_or_a_dictionary(tmp_path: Path) -> None:
     text = Scenario.of(SMALL).text
     path = tmp_path / "small.yaml"

@@ -167,8 +167,8 @@ def test_what_does_not_fit_into_the_table_of_time_wait_is_free_at_once(churn: Ch
 
 def test_so_many_are_open_at_a_time_and_no_more(churn: Churn) -> None:
     load = churn(close=CloseMode.TARGET, open_max=3)
-    load.connector.open_batch((0,) * load.connector.room)
-    assert (load.connector.room, load.recorder.open) == (0, 3)
+    load.connector.open_batch((0,) * load.lifecycle.room)
+    assert (load.lifecycle.room, load.recorder.open) == (0, 3)
 
 
 # --- Requests and replies -------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_a_connection_without_an_end_is_lost_when_the_time_is_up(close: CloseMod
     load.connector.expire(now_ns() + 5_000_000_000)
     load.check()
     assert load.errors == {("wait", "ETIMEDOUT"): 2}
-    assert load.connector.room == 1000
+    assert load.lifecycle.room == 1000
 
 
 def test_what_is_open_when_the_run_ends_is_closed(churn: Churn) -> None:

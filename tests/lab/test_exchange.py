@@ -18,7 +18,6 @@ from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy, T
 from loadgen.protocols.echo import Echo
 from loadgen.protocols.payload import Payload
 from loadgen.results.block import Latency
-from loadgen.worker.epoll.heartbeat import Beater
 from loadgen.worker.tls import Client
 
 from .support import PROC_NET, Load, accept_all, listen, reset
@@ -152,8 +151,8 @@ def test_with_tcp_a_connection_is_held_once_it_is_secured(
 ) -> None:
     holding, serving = load(client=trusting()), server()
     holding.open(5)
-    assert (holding.connector.idle, holding.connector.room) == (False, 995)
-    settle(holding, serving, lambda: holding.connector.idle)
+    assert (holding.lifecycle.idle, holding.lifecycle.room) == (False, 995)
+    settle(holding, serving, lambda: holding.lifecycle.idle)
     assert (count(holding, Latency.HANDSHAKE), count(holding, Latency.EXCHANGE)) == (5, 0)
     assert (holding.recorder.open, holding.recorder.lost, holding.recorder.resumed) == (5, 0, 0)
 
@@ -163,20 +162,20 @@ def test_an_exchange_goes_through_it(
 ) -> None:
     holding, serving = load(client=trusting(), exchange=Echo(16)), server()
     holding.open(3)
-    settle(holding, serving, lambda: holding.connector.idle)
+    settle(holding, serving, lambda: holding.lifecycle.idle)
     assert (count(holding, Latency.HANDSHAKE), count(holding, Latency.EXCHANGE)) == (3, 3)
     assert serving.heard == [Echo(16).request(number) for number in range(3)]
 
 
 def test_heartbeats_go_through_it(load: Open, server: Callable[..., Server], trusting: Callable[..., Client]) -> None:
     holding = load(client=trusting(), exchange=Echo(100), heartbeat=Heartbeat(1.0, 1.0))
-    serving, beater = server(), holding.connector
-    assert isinstance(beater, Beater)
+    serving, beats = server(), holding.connector.heartbeat
+    assert beats is not None
     holding.open(4)
-    settle(holding, serving, lambda: beater.idle)
-    beater.begin(0)
+    settle(holding, serving, lambda: holding.lifecycle.idle)
+    beats.begin(0)
     for second in (1, 2):
-        beater.beat(second * NS_PER_S)
+        beats.beat(second * NS_PER_S)
         settle(holding, serving, lambda second=second: count(holding, Latency.EXCHANGE) == 4 * second)  # type: ignore[misc]
     assert (holding.recorder.beats, holding.recorder.missed, holding.recorder.wrong) == (8, 0, 0)
 
@@ -189,7 +188,7 @@ def test_a_big_request_and_its_reply_are_sent_bit_by_bit(
     holding, serving = load(client=trusting(), exchange=Payload(send=text, expect_length=100_000)), server()
     holding.open()
     settle(holding, serving, lambda: sum(map(len, serving.heard)) == 500_000)
-    settle(holding, serving, lambda: holding.connector.idle)
+    settle(holding, serving, lambda: holding.lifecycle.idle)
     assert (count(holding, Latency.EXCHANGE), holding.recorder.lost) == (1, 0)
 
 
@@ -253,7 +252,7 @@ def test_a_certificate_that_is_not_good_loses_the_connection_and_the_server_hear
 ) -> None:
     holding, serving = load(client=trusting(**more)), server(*names, **dates)
     holding.open(2)
-    settle(holding, serving, lambda: holding.connector.idle and len(serving.ends) == 2)
+    settle(holding, serving, lambda: holding.lifecycle.idle and len(serving.ends) == 2)
     assert holding.errors == {("tls", reason): 2}
     assert (count(holding, Latency.HANDSHAKE), holding.recorder.lost) == (0, 2)
     assert all("ALERT" in end for end in serving.ends)
@@ -267,7 +266,7 @@ def test_who_does_not_speak_tls_is_told_from_who_does_it_wrongly(
     holding.open()
     (peer,) = accept_all(listener, 1)
     peer.sendall(answer)
-    holding.settle(lambda: holding.connector.idle)
+    holding.settle(lambda: holding.lifecycle.idle)
     assert holding.errors == {("tls", "NOT_TLS"): 1}
     peer.close()
 
@@ -289,7 +288,7 @@ def test_an_end_during_the_handshake_is_a_loss_whoever_was_to_close(
     (peer,) = accept_all(listener, 1)
     assert peer.recv(65536)  # unread data would turn any close into a reset
     end(peer)
-    opening.settle(lambda: opening.connector.idle)
+    opening.settle(lambda: opening.lifecycle.idle)
     assert (opening.errors, opening.recorder.closed) == ({("recv", number): 1}, 0)
 
 
@@ -299,7 +298,7 @@ def test_a_handshake_is_bounded_by_the_timeout(load: Open, trusting: Callable[..
     holding.connector.expire(now_ns())
     assert holding.recorder.lost == 0
     holding.connector.expire(now_ns() + 5 * NS_PER_S)
-    assert (holding.errors, holding.connector.idle) == ({("wait", "ETIMEDOUT"): 2}, True)
+    assert (holding.errors, holding.lifecycle.idle) == ({("wait", "ETIMEDOUT"): 2}, True)
 
 
 def test_a_farewell_goes_before_the_fin_and_not_before_a_reset(
@@ -309,7 +308,7 @@ def test_a_farewell_goes_before_the_fin_and_not_before_a_reset(
     for close, says_it in ((CloseMode.FIN, True), (CloseMode.RST, False)):
         holding = load(client=trusting(), close=close)
         holding.open()
-        settle(holding, serving, lambda holding=holding: holding.connector.idle)  # type: ignore[misc]
+        settle(holding, serving, lambda holding=holding: holding.lifecycle.idle)  # type: ignore[misc]
         holding.connector.drain_events()
         assert not holding.connector.close_batch(8192)
         settle(holding, serving, lambda: not serving.open)
@@ -341,7 +340,7 @@ def test_who_says_farewell_to_a_held_connection_has_left_it(
 ) -> None:
     holding, serving = load(client=trusting()), server()
     holding.open()
-    settle(holding, serving, lambda: holding.connector.idle)
+    settle(holding, serving, lambda: holding.lifecycle.idle)
     with pytest.raises((ssl.SSLWantReadError, ssl.SSLError)):
         serving.open[0].unwrap()
     holding.settle(lambda: holding.recorder.lost == 1)
@@ -357,10 +356,10 @@ def test_a_held_connection_makes_one_exchange(load: Open, listener: socket.socke
     (peer,) = accept_all(listener, 1)
     assert peer.recv(100) == b"PING\r\n"
     for piece in (b"+PO", b"NG", b"\r\n"):
-        assert not holding.connector.idle
+        assert not holding.lifecycle.idle
         peer.sendall(piece)
         holding.connector.drain_events()
-    holding.settle(lambda: holding.connector.idle)
+    holding.settle(lambda: holding.lifecycle.idle)
     assert (count(holding, Latency.EXCHANGE), holding.recorder.open) == (1, 1)
     peer.close()
 
@@ -370,7 +369,7 @@ def test_a_wrong_reply_ends_a_first_exchange(load: Open, listener: socket.socket
     holding.open()
     (peer,) = accept_all(listener, 1)
     peer.sendall(b"554 no\r\n")
-    holding.settle(lambda: holding.connector.idle)
+    holding.settle(lambda: holding.lifecycle.idle)
     assert (holding.recorder.wrong, holding.recorder.closed, holding.errors) == (1, 1, {})
     peer.close()
 
@@ -384,7 +383,7 @@ def test_an_end_before_the_reply_is_a_loss(
     (peer,) = accept_all(listener, 1)
     assert peer.recv(100)
     end(peer)
-    holding.settle(lambda: holding.connector.idle)
+    holding.settle(lambda: holding.lifecycle.idle)
     assert (holding.errors, holding.recorder.closed) == ({("recv", number): 1}, 0)
 
 
@@ -406,6 +405,6 @@ def test_a_slow_reader_gets_all_of_a_big_request(load: Open, listener: socket.so
     holding.settle(read)
     assert got == b"0123456789" * 100_000
     peer.sendall(b"ok")
-    holding.settle(lambda: holding.connector.idle)
+    holding.settle(lambda: holding.lifecycle.idle)
     assert (count(holding, Latency.EXCHANGE), holding.recorder.lost) == (1, 0)
     peer.close()

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from loadgen import facts
-from loadgen.facts import Verdict
+from loadgen.facts import FactVerdict
 
 #: The kernel that the expectations were written for.
 _WRITTEN_FOR = (6, 18)
@@ -26,9 +26,9 @@ def test_every_fact_runs_and_holds_on_a_recent_kernel() -> None:
     took_s = time.monotonic() - started
     assert [finding.fact.number for finding in findings] == [fact.number for fact in facts.all_facts()]
     may_miss = set() if _is_real_root() else _FOR_ROOT
-    assert {f.fact.number: f.reason for f in findings if f.verdict is Verdict.NOT_RUN}.keys() <= may_miss
+    assert {f.fact.number: f.reason for f in findings if f.verdict is FactVerdict.NOT_RUN}.keys() <= may_miss
     if _kernel() >= _WRITTEN_FOR:
-        assert {f.fact.number: f.seen for f in findings if f.verdict is Verdict.DIFFERS} == {}
+        assert {f.fact.number: f.seen for f in findings if f.verdict is FactVerdict.DIFFERS} == {}
     assert took_s < 60
 
 
@@ -46,7 +46,7 @@ def test_an_experiment_leaves_no_trace_in_its_caller() -> None:
     """Each has a namespace and a process of its own: limits, privileges and sockets end with it."""
     before = (os.readlink("/proc/self/ns/net"), os.listdir("/proc/self/fd"), os.getresuid())
     findings = facts.run_all(["7"])
-    assert {finding.verdict for finding in findings} == {Verdict.HOLDS}
+    assert {finding.verdict for finding in findings} == {FactVerdict.HOLDS}
     assert before == (os.readlink("/proc/self/ns/net"), os.listdir("/proc/self/fd"), os.getresuid())
 
 

@@ -11,12 +11,12 @@ from loadgen.clock import NS_PER_S
 from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy
 from loadgen.protocols.echo import Echo
 from loadgen.results.block import Latency
-from loadgen.worker.epoll.heartbeat import Beater
+from loadgen.worker.heartbeat import Beats
 
 from .support import Load, accept_all, listen, reset, until
 
 TARGET = Endpoint("127.0.0.1", 9000)
-Held = tuple[Load, Beater, list[socket.socket]]
+Held = tuple[Load, Beats[int], list[socket.socket]]
 
 pytestmark = pytest.mark.lab("40000 40099")
 
@@ -40,10 +40,10 @@ def held(load: Callable[..., Load]) -> Iterator[Callable[..., Held]]:
             ends.extend(accept_all(listener, count))
             for end in ends:
                 end.setblocking(False)
-            beater = holding.connector
-            assert isinstance(beater, Beater)
-            beater.begin(0)
-            return holding, beater, ends
+            beats = holding.connector.heartbeat
+            assert beats is not None
+            beats.begin(0)
+            return holding, beats, ends
 
         yield make
         for end in ends:
@@ -70,10 +70,10 @@ def answered(holding: Load) -> int:
 
 
 def test_each_connection_beats_once_in_a_round_and_at_a_moment_of_its_own(held: Callable[..., Held]) -> None:
-    holding, beater, ends = held(10)
+    holding, beats, ends = held(10)
     sent = []
     for tenth in range(1, 21):
-        beater.beat(tenth * NS_PER_S // 10)
+        beats.beat(tenth * NS_PER_S // 10)
         sent.append(until(lambda: echo(ends)))
         until(lambda tenth=tenth: answered(holding) == tenth)  # type: ignore[misc]
     assert sent == [1] * 20
@@ -83,39 +83,39 @@ def test_each_connection_beats_once_in_a_round_and_at_a_moment_of_its_own(held: 
 
 @pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.25, 10), (1.0, 40)])
 def test_a_share_of_what_is_held_beats(held: Callable[..., Held], share: float, count: int) -> None:
-    holding, beater, ends = held(40, share=share)
-    beater.beat(NS_PER_S)
+    holding, beats, ends = held(40, share=share)
+    beats.beat(NS_PER_S)
     assert holding.recorder.beats == count
     assert until(lambda: echo(ends)) == count
 
 
 def test_without_connections_there_is_no_beat(held: Callable[..., Held]) -> None:
-    holding, beater, _ = held(0)
-    beater.beat(NS_PER_S)
+    holding, beats, _ = held(0)
+    beats.beat(NS_PER_S)
     assert (holding.recorder.beating, holding.recorder.beats) == (0, 0)
 
 
 def test_an_answer_that_has_not_come_by_the_next_beat_is_missed_and_waited_for(held: Callable[..., Held]) -> None:
-    holding, beater, ends = held(3)
+    holding, beats, ends = held(3)
     for second in (1, 2, 3):
-        beater.beat(second * NS_PER_S)
+        beats.beat(second * NS_PER_S)
     assert (holding.recorder.beats, holding.recorder.missed) == (3, 6)
     assert until(lambda: echo(ends)) == 3
     until(lambda: answered(holding) == 3)
-    beater.beat(4 * NS_PER_S)
+    beats.beat(4 * NS_PER_S)
     assert (holding.recorder.beats, holding.recorder.missed) == (6, 6)
 
 
 def test_rounds_that_were_slept_through_are_missed_and_not_made_up_for(held: Callable[..., Held]) -> None:
-    holding, beater, ends = held(2)
-    beater.beat(10 * NS_PER_S)
+    holding, beats, ends = held(2)
+    beats.beat(10 * NS_PER_S)
     assert (holding.recorder.beats, holding.recorder.missed) == (2, 18)
     assert until(lambda: echo(ends)) == 2
 
 
 def test_an_answer_may_come_in_pieces(held: Callable[..., Held]) -> None:
-    holding, beater, (end,) = held(1, size=64)
-    beater.beat(NS_PER_S)
+    holding, beats, (end,) = held(1, size=64)
+    beats.beat(NS_PER_S)
     request = end.recv(100)
     assert len(request) == 64
     end.sendall(request[:10])
@@ -126,8 +126,8 @@ def test_an_answer_may_come_in_pieces(held: Callable[..., Held]) -> None:
 
 
 def test_a_wrong_answer_is_counted(held: Callable[..., Held]) -> None:
-    holding, beater, ends = held(1)
-    beater.beat(NS_PER_S)
+    holding, beats, ends = held(1)
+    beats.beat(NS_PER_S)
     assert until(lambda: echo(ends, lambda data: data[::-1])) == 1
     until(lambda: answered(holding) or holding.recorder.wrong)
     assert (holding.recorder.wrong, answered(holding), holding.recorder.lost) == (1, 0, 0)
@@ -144,9 +144,9 @@ def test_data_that_nobody_asked_for_is_no_answer(held: Callable[..., Held]) -> N
 def test_a_connection_that_ends_is_lost_and_beats_no_more(
     held: Callable[..., Held], ending: Callable[[socket.socket], None]
 ) -> None:
-    holding, beater, ends = held(2)
+    holding, beats, ends = held(2)
     ending(ends.pop())
     holding.settle(lambda: holding.recorder.lost == 1)
-    beater.beat(NS_PER_S)
+    beats.beat(NS_PER_S)
     assert holding.recorder.beats == 1
     holding.check()

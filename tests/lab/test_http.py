@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -18,8 +17,8 @@ from loadgen.model import Churn, CloseMode, Endpoint, Heartbeat, PortRange, Stra
 from loadgen.protocols.http import Http
 from loadgen.results.block import Latency
 from loadgen.sink.certificates import Certificates, issue
-from loadgen.worker.backoff import Exhaustion
-from loadgen.worker.http import HttpBeater, HttpChurner, HttpConnector
+from loadgen.worker.epoll.connector import EpollConnector
+from loadgen.worker.http import HttpDriver
 
 from .support import LINGER_0, PATIENCE_S, PROC_NET, Crew, Load, listen, make_plan, on_loop
 
@@ -133,30 +132,25 @@ class HttpLoad(Load):
         host: str = "",
         self_connect: bool = False,
     ) -> None:
-        super().__init__(strategy, PAIRS, ports, churn=exchanges > 0)
-        settings: dict[str, Any] = {
-            "first_pair": 0,
-            "self_connect": [self_connect],
-            "close": close,
-            "timeout_s": timeout_s,
-            "in_flight_max": 1000,
-            "descriptors": 8192,
-            "http": http or Http(),
-            "hosts": {TARGET: host},
-            "tls": tls,
-        }
-        kind: Callable[..., HttpConnector] = HttpConnector
-        if exchanges:
-            settings["exhausted"] = Exhaustion(1, churn_ports=1)
-            kind = partial(HttpChurner, exchanges=exchanges, open_max=open_max)
-        elif heartbeat:
-            kind = partial(HttpBeater, heartbeat=heartbeat)
-        self.connector: HttpConnector = kind(PAIRS, self.ports, self.recorder, **settings)
+        super().__init__(
+            strategy,
+            PAIRS,
+            ports,
+            close=close,
+            timeout_s=timeout_s,
+            heartbeat=heartbeat,
+            churn=exchanges > 0,
+            exchanges=exchanges,
+            open_max=open_max,
+            self_connect=self_connect,
+        )
+        self.connector = epoll = EpollConnector(self.settings, self.ports, self.recorder)
+        epoll.driver = HttpDriver(epoll, http or Http(), {TARGET: host}, tls)
 
     async def opened(self, count: int = 1) -> HttpLoad:
         """Make `count` attempts, and wait until each is answered and no connection is pending."""
         self.start(count)
-        await self.settled(lambda: self.connector.idle)
+        await self.settled(lambda: self.lifecycle.idle)
         return self
 
     async def settled(self, done: Callable[[], Any]) -> None:
@@ -351,13 +345,13 @@ def test_a_reply_that_does_not_come_in_time_loses_the_connection(run: Run, reply
         async with site(reply) as served, loading(timeout_s=5.0) as load:
             load.start(2)
             await load.settled(lambda: len(served.requests) == 2)
-            assert not load.connector.idle
+            assert not load.lifecycle.idle
             load.connector.expire(now_ns())
             await load.settled(lambda: True)
             assert load.recorder.lost == 0
             load.connector.expire(now_ns() + 5 * NS_PER_S)
             await load.settled(lambda: load.recorder.lost == 2)
-            assert (load.errors, load.connector.idle) == ({("wait", "ETIMEDOUT"): 2}, True)
+            assert (load.errors, load.lifecycle.idle) == ({("wait", "ETIMEDOUT"): 2}, True)
 
     run(body)
 
@@ -366,7 +360,7 @@ def test_with_close_target_the_end_that_the_server_makes_is_as_planned(run: Run)
     async def body() -> None:
         async with site() as served, loading(close=CloseMode.TARGET) as load:
             await load.opened(3)
-            load.connector.expect_end()
+            load.lifecycle.ending = True
             for writer in served.streams[:2]:
                 writer.close()
             await load.settled(lambda: load.recorder.open == 1)
@@ -468,7 +462,7 @@ def test_a_target_that_does_not_answer_times_out(run: Run) -> None:
                 load.start(4)
                 await load.settled(lambda: load.recorder.in_flight == 2)
                 load.connector.expire(now_ns() + 5 * NS_PER_S)
-                await load.settled(lambda: load.connector.idle)
+                await load.settled(lambda: load.lifecycle.idle)
                 assert load.errors == {("wait", "ETIMEDOUT"): 4}
                 assert (load.recorder.failed, load.recorder.lost) == (2, 2)
 
@@ -482,12 +476,12 @@ def test_a_beat_is_a_request(run: Run) -> None:
     async def body() -> None:
         async with site() as served, loading(heartbeat=Heartbeat(every_s=1.0, share=0.5)) as load:
             await load.opened(10)
-            beater = load.connector
-            assert isinstance(beater, HttpBeater)
-            beater.begin(0)
+            beats = load.connector.heartbeat
+            assert beats is not None
+            beats.begin(0)
             assert (served.requests, load.recorder.beating) == ([], 5)
             for second in (1, 2, 3):
-                beater.beat(second * NS_PER_S)
+                beats.beat(second * NS_PER_S)
                 await load.settled(lambda second=second: load.exchanges == 5 * second)  # type: ignore[misc]
             now = load.recorder
             assert (now.beats, now.missed, now.wrong, now.open) == (15, 0, 0, 10)
@@ -500,11 +494,11 @@ def test_a_beat_that_is_not_answered_is_missed_and_waited_for(run: Run) -> None:
     async def body() -> None:
         async with site(b"") as served, loading(heartbeat=Heartbeat(every_s=1.0, share=1.0)) as load:
             await load.opened(3)
-            beater = load.connector
-            assert isinstance(beater, HttpBeater)
-            beater.begin(0)
+            beats = load.connector.heartbeat
+            assert beats is not None
+            beats.begin(0)
             for second in (1, 2, 3):
-                beater.beat(second * NS_PER_S)
+                beats.beat(second * NS_PER_S)
             await load.settled(lambda: len(served.requests) == 3)
             now = load.recorder
             assert (now.beats, now.missed) == (3, 6)
@@ -512,7 +506,7 @@ def test_a_beat_that_is_not_answered_is_missed_and_waited_for(run: Run) -> None:
                 writer.write(OK.replace(b"200", b"500"))
             await load.settled(lambda: now.wrong == 3)
             served.reply = OK
-            beater.beat(4 * NS_PER_S)
+            beats.beat(4 * NS_PER_S)
             await load.settled(lambda: load.exchanges == 3)
             assert (now.beats, now.missed, now.lost) == (6, 6, 0)
 
@@ -523,13 +517,13 @@ def test_a_connection_that_the_server_ends_between_beats_is_lost_at_once(run: Ru
     async def body() -> None:
         async with site() as served, loading(heartbeat=Heartbeat(every_s=1.0, share=1.0)) as load:
             await load.opened(2)
-            beater = load.connector
-            assert isinstance(beater, HttpBeater)
-            beater.begin(0)
+            beats = load.connector.heartbeat
+            assert beats is not None
+            beats.begin(0)
             await come_true(lambda: len(served.streams) == 2)
             served.streams[0].close()
             await load.settled(lambda: load.recorder.lost == 1)
-            beater.beat(NS_PER_S)
+            beats.beat(NS_PER_S)
             await load.settled(lambda: load.exchanges == 1)
             served.streams[1].close()
             await load.settled(lambda: load.recorder.lost == 2)
@@ -590,7 +584,7 @@ def test_with_target_and_a_server_that_does_not_close_the_timeout_does(run: Run)
             await load.settled(lambda: load.exchanges == 2)
             assert load.recorder.open == 2
             load.connector.expire(now_ns() + 5 * NS_PER_S)
-            await load.settled(lambda: load.connector.idle)
+            await load.settled(lambda: load.lifecycle.idle)
             assert load.errors == {("wait", "ETIMEDOUT"): 2}
 
     run(body)
@@ -612,7 +606,7 @@ def test_room_is_what_may_be_open(run: Run) -> None:
     async def body() -> None:
         async with site(b""), loading(exchanges=1, open_max=7) as load:
             load.start(5)
-            assert load.connector.room == 2
+            assert load.lifecycle.room == 2
 
     run(body)
 
@@ -760,7 +754,7 @@ def test_a_target_without_tls_is_none(run: Run, certificates: Certificates) -> N
                     with accepted:
                         accepted.send(b"220 mail.example ESMTP\r\n")
                         await asyncio.get_running_loop().sock_recv(accepted, 65536)
-                await load.settled(lambda: load.connector.idle)
+                await load.settled(lambda: load.lifecycle.idle)
                 assert load.errors == {("tls", "NOT_TLS"): 2}
 
     run(body)
@@ -784,7 +778,7 @@ def test_a_handshake_that_is_not_answered_or_cut_off(
                         accepted.close()
                     else:
                         load.connector.expire(now_ns() + 5 * NS_PER_S)
-                    await load.settled(lambda: load.connector.idle)
+                    await load.settled(lambda: load.lifecycle.idle)
                 assert load.errors == {("recv", "EOF") if answer is None else ("wait", "ETIMEDOUT"): 1}
 
     run(body)

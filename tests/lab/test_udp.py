@@ -258,9 +258,10 @@ def test_no_route_is_told_by_connect(udp: MakeLoad) -> None:
 
 def test_an_empty_datagram_is_no_end(udp: MakeLoad, keep: ExitStack) -> None:
     holding = udp(Strategy.LATE_RANGE)
-    seen: list[bytes] = []
+    seen: list[bytes | int | None] = []
     connector: Any = holding.connector
-    connector._received = lambda _fd, data: seen.append(data)
+    receive = connector.receive
+    connector.receive = lambda fd, event: seen.append(receive(fd, event))
     holding.open(1)
     target = datagram_socket(keep, *TARGETS[0].sockaddr)
     for data in (b"", b"one", b"two"):
@@ -284,12 +285,13 @@ def beating(udp: MakeLoad) -> Load:
 def test_a_reply_that_has_not_come_by_the_next_beat_is_lost(beating: Load, peer: Callable[..., Peer]) -> None:
     """Every second datagram is dropped on purpose: of three rounds of four, two are answered each time."""
     there = peer(TARGETS[0], SinkBehaviour(drop=0.5))
-    beater: Any = beating.connector
+    beats = beating.connector.heartbeat
+    assert beats is not None
     begun = now_ns()
-    beater.begin(begun)
+    beats.begin(begun)
     minute = 60_000_000_000
     for rounds in (1, 2, 3):
-        beater.beat(begun + rounds * minute)
+        beats.beat(begun + rounds * minute)
         there.receive(4 * rounds)
         beating.settle(lambda rounds=rounds: replies(beating) == 2 * rounds)  # type: ignore[misc]
         now = beating.recorder
@@ -301,11 +303,12 @@ def test_a_reply_that_has_not_come_by_the_next_beat_is_lost(beating: Load, peer:
 
 def test_a_reply_that_comes_too_late_is_wrong_and_the_right_one_counts(beating: Load, keep: ExitStack) -> None:
     target = datagram_socket(keep, *TARGETS[0].sockaddr)
-    beater: Any = beating.connector
+    beats = beating.connector.heartbeat
+    assert beats is not None
     begun = now_ns()
-    beater.begin(begun)
+    beats.begin(begun)
     for rounds in (1, 2):
-        beater.beat(begun + rounds * 60_000_000_000)
+        beats.beat(begun + rounds * 60_000_000_000)
     requests = [target.recvfrom(100) for _ in range(8)]
     for data, client in requests:  # the first four of them late by a beat
         target.sendto(data, client)

@@ -24,6 +24,7 @@ def usage() -> Callable[..., Usage]:
             "destination": "127.0.0.1",
             "destination_port": 9000,
             "states": {TcpState.ESTABLISHED: used - time_wait} | ({TcpState.TIME_WAIT: time_wait} if time_wait else {}),
+            "source_ports": used,
             "capacity": Capacity(used, usable),
             "reused": False,
             "growth_per_s": None,
@@ -37,7 +38,7 @@ def usage() -> Callable[..., Usage]:
 
 @pytest.fixture
 def snapshot() -> Callable[..., Snapshot]:
-    """Make a snapshot at these groups."""
+    """Make a snapshot of these groups."""
 
     def make(*groups: Usage, **changes: Any) -> Snapshot:
         values: dict[str, Any] = {

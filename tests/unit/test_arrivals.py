@@ -1,4 +1,4 @@
-"""Schedules against an exact reference, and shards against the whole."""
+"""Schedules compared with an exact reference, and shards with the whole."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ workers = st.integers(1, 70)
 
 
 def root(number: Fraction) -> Fraction:
-    """The square root, exact to some 30 digits."""
+    """Return the square root, exact to some 30 digits."""
     scale = 10**40
     return Fraction(isqrt(number.numerator * scale**2 // number.denominator), scale)
 
 
 def exact_due_s(schedule: list[Stage], count: int) -> list[Fraction]:
-    """Due times from the schoolbook formula in rational numbers; fewer when the stages end before."""
+    """Return due times by the textbook formula in rational numbers; fewer if the stages end before."""
     due: list[Fraction] = []
     area, start = Fraction(0), Fraction(0)
     for stage in schedule:
@@ -96,14 +96,14 @@ def test_due_times_one_can_check_by_hand(schedule: list[Stage], seconds: list[fl
 
 
 @given(st.integers(1, 2000), st.integers(1, 60))
-def test_a_rate_worked_out_from_count_and_duration_is_enough(count: int, duration_s: int) -> None:
+def test_a_rate_computed_from_count_and_duration_suffices(count: int, duration_s: int) -> None:
     """100 connections in 3 s are 33.3.../s; the rounding of that number costs no connection."""
     due = due_ns([Stage(count / duration_s, count / duration_s, duration_s)], count)
     assert due[-1] == duration_s * 10**9
 
 
-def test_a_million_arrivals_are_as_fast_as_asked() -> None:
-    """Between any two seconds there are as many as the rate says, one more or less."""
+def test_a_million_arrivals_keep_the_rate() -> None:
+    """In every second the number of arrivals is the rate, plus or minus one."""
     due = due_ns([Stage(0, 20_000, 10), Stage(20_000, 20_000, None)], 1_000_000)
     per_second = np.bincount((due - 1) // 10**9)
     assert abs(per_second[:10] - (np.arange(10) * 2000 + 1000)).max() <= 1
@@ -111,7 +111,7 @@ def test_a_million_arrivals_are_as_fast_as_asked() -> None:
     assert due[-1] == 55 * 10**9
 
 
-def test_nothing_is_due_of_nothing() -> None:
+def test_an_empty_schedule() -> None:
     assert due_ns([], 0).size == 0
     assert due_ns([Stage(1, 1, None)], 0).size == 0
 
@@ -134,14 +134,14 @@ def test_nothing_is_due_of_nothing() -> None:
         ([Stage(1e-12, 1e-12, None)], "centuries"),
     ],
 )
-def test_a_schedule_that_cannot_be_meant(schedule: list[Stage], reason: str) -> None:
+def test_an_invalid_schedule(schedule: list[Stage], reason: str) -> None:
     with pytest.raises(ScenarioError, match=reason):
         due_ns(schedule, 9)
 
 
 @given(st.integers(0, 3000), st.integers(1, 50), workers)
 def test_round_robin_gives_every_pair_its_connections(connections: int, pairs: int, count: int) -> None:
-    """To the single connection, and no worker more of a pair than its share of the ports."""
+    """Exactly, and no worker gets more connections of a pair than its share of the ports."""
     each, extra = divmod(connections, pairs)
     total = np.zeros(pairs, dtype=np.int64)
     sizes = shard_sizes(connections, pairs, count)
@@ -157,13 +157,13 @@ def test_round_robin_gives_every_pair_its_connections(connections: int, pairs: i
 
 @given(st.integers(0, 10**6), st.integers(1, 70_000), workers)
 def test_no_worker_has_much_more_than_another(connections: int, pairs: int, count: int) -> None:
-    """Whatever the number of pairs: twice the mean at the very most, so that adding workers always helps."""
+    """At most twice the mean for any number of pairs, so that adding workers always helps."""
     sizes = shard_sizes(connections, pairs, count)
     assert max(sizes) <= 2 * -(-connections // count)
 
 
 @pytest.mark.parametrize("numbers", [(-1, 1, 1), (1, 0, 1), (1, 1, 0)])
-def test_nothing_to_spread_over(numbers: tuple[int, int, int]) -> None:
+def test_invalid_numbers_of_connections_pairs_and_workers(numbers: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="cannot spread"):
         shard_sizes(*numbers)
 
@@ -213,9 +213,7 @@ def test_more_workers_than_ports() -> None:
     length_s=st.floats(0.1, 3),
     duration_s=st.floats(0.1, 8),
 )
-def test_as_many_are_due_within_a_time_as_the_schedule_puts_there(
-    rates: list[int], length_s: float, duration_s: float
-) -> None:
+def test_due_within_counts_the_due_times(rates: list[int], length_s: float, duration_s: float) -> None:
     stages = [Stage(0.0 if n == 0 else float(rates[n - 1]), float(r), length_s) for n, r in enumerate(rates)]
     stages.append(Stage(float(rates[-1]), float(rates[-1]), None))
     count = due_within(stages, duration_s)
@@ -251,9 +249,7 @@ def test_without_weights_every_moment_of_a_worker_is_even(pairs: int, connection
 
 
 @given(st.integers(1, 12), st.integers(0, 120), st.integers(1, 8))
-def test_without_weights_no_moment_of_all_workers_is_more_uneven_than_they_are_many(
-    pairs: int, connections: int, count: int
-) -> None:
+def test_without_weights_unevenness_is_at_most_the_number_of_workers(pairs: int, connections: int, count: int) -> None:
     """In the order in which the schedule deals attempts to workers."""
     sizes = shard_sizes(connections, pairs, count)
     dealt = sorted(
@@ -273,7 +269,7 @@ def test_one_weight_for_all_is_the_plain_round_robin(pairs: int, weight: int, st
 
 
 @given(weights, st.integers(1, 400))
-def test_any_prefix_is_near_the_shares(given_weights: list[int], turns: int) -> None:
+def test_any_number_of_turns_is_near_the_shares(given_weights: list[int], turns: int) -> None:
     classes = len(set(given_weights))
     most = 1 + ceil(log2(classes)) / 2 if classes > 1 else 1
     taken = [0] * len(given_weights)
@@ -284,7 +280,7 @@ def test_any_prefix_is_near_the_shares(given_weights: list[int], turns: int) -> 
 
 
 @given(weights, st.integers(0, 400), st.integers(0, 200))
-def test_pairs_of_one_weight_are_even_in_any_stretch(given_weights: list[int], start: int, turns: int) -> None:
+def test_pairs_of_one_weight_are_even_over_any_turns(given_weights: list[int], start: int, turns: int) -> None:
     taken: dict[int, list[int]] = {weight: [] for weight in given_weights}
     counts = Counter(pairs_of(given_weights, turns, start))
     for pair, weight in enumerate(given_weights):
@@ -293,7 +289,7 @@ def test_pairs_of_one_weight_are_even_in_any_stretch(given_weights: list[int], s
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=8))
-def test_after_a_whole_round_everybody_has_had_exactly_its_weight(given_weights: list[int]) -> None:
+def test_after_a_period_every_pair_has_had_exactly_its_weight(given_weights: list[int]) -> None:
     whole = sum(given_weights)
     assert whole % Turns(given_weights).period == 0
     counts = Counter(pairs_of(given_weights, whole))
@@ -306,7 +302,7 @@ def test_turns_one_can_check_by_hand() -> None:
 
 
 @given(weights, st.integers(0, 500), st.integers(1, 8))
-def test_all_workers_together_are_one_stretch_of_turns(given_weights: list[int], connections: int, count: int) -> None:
+def test_the_turns_of_all_workers_are_consecutive(given_weights: list[int], connections: int, count: int) -> None:
     sizes = [connections // count + (index < connections % count) for index in range(count)]
     turns = Turns(given_weights)
     together = [
@@ -317,6 +313,6 @@ def test_all_workers_together_are_one_stretch_of_turns(given_weights: list[int],
     assert together == pairs_of(given_weights, connections)
 
 
-def test_without_a_schedule_workers_begin_apart() -> None:
+def test_in_a_closed_loop_workers_begin_at_equal_distances() -> None:
     turns = Turns([1, 5, 2])
     assert [first_turn([0] * 4, turns, index) for index in range(4)] == [0, 2, 4, 6]

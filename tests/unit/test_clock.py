@@ -1,4 +1,4 @@
-"""The one clock and the alarm that rings by it. Waits have an end and are normally over at once."""
+"""The clock and its alarm. Waits are limited and normally end at once."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def test_the_clock_is_the_one_of_the_whole_machine() -> None:
     assert NS_PER_S == 1000 * 1000 * NS_PER_US == 10**9
 
 
-def test_wall_time_knows_that_it_is_utc() -> None:
+def test_wall_time_is_utc() -> None:
     assert wall_clock().utcoffset() == timedelta(0)
 
 
-def test_an_alarm_that_was_never_set_is_quiet(alarm: Alarm) -> None:
+def test_an_alarm_that_was_never_set_does_not_expire(alarm: Alarm) -> None:
     assert not rings(alarm)
     alarm.clear()
     assert not rings(alarm)
 
 
 @pytest.mark.parametrize("at_ns", [-1, 0, 1, NS_PER_S])
-def test_an_instant_that_has_passed_rings_at_once(alarm: Alarm, at_ns: int) -> None:
+def test_a_time_that_has_passed_expires_at_once(alarm: Alarm, at_ns: int) -> None:
     """0 too, though to timerfd_settime(2) it means "never"."""
     alarm.set(at_ns)
     assert rings(alarm)
@@ -54,7 +54,7 @@ def test_an_instant_that_has_passed_rings_at_once(alarm: Alarm, at_ns: int) -> N
     assert not rings(alarm)
 
 
-def test_it_rings_at_its_instant_and_not_before(alarm: Alarm) -> None:
+def test_it_expires_at_its_time_and_not_before(alarm: Alarm) -> None:
     at_ns = now_ns() + 3_000_000
     alarm.set(at_ns)
     assert rings(alarm, within_ms=5000)
@@ -71,7 +71,7 @@ def test_a_later_setting_replaces_an_earlier_one(alarm: Alarm) -> None:
     assert rings(alarm)
 
 
-def test_it_keeps_quiet_until_it_is_set_again(alarm: Alarm) -> None:
+def test_it_does_not_expire_again_until_it_is_set(alarm: Alarm) -> None:
     for _ in range(3):
         alarm.set(now_ns())
         assert rings(alarm, within_ms=5000)

@@ -1,4 +1,4 @@
-"""The failures and their exit codes: what the text says is what the classes are."""
+"""The failures and their exit codes are those of the module's documentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def classes() -> dict[str, type[LoadgenError]]:
     }
 
 
-def test_the_tree_in_the_text_is_the_tree_of_the_classes() -> None:
+def test_the_documented_tree_is_the_tree_of_the_classes() -> None:
     """Name, parent and exit code of every failure, and of no other."""
     drawn: dict[str, tuple[str | None, int]] = {}
     above: list[tuple[int, str]] = []

@@ -1,4 +1,4 @@
-"""What (syscall, errno) means: the whole table, and the key that carries it through shared memory."""
+"""The whole table of outcomes, and the key of an error in shared memory."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def test_a_listed_pair_has_its_outcome(syscall: Syscall, name: str, outcome: str
 
 
 @pytest.mark.parametrize("name", ANYWHERE)
-def test_a_shortage_or_a_ban_means_the_same_in_every_call(name: str) -> None:
+def test_a_shortage_or_a_ban_has_one_outcome_in_every_call(name: str) -> None:
     assert {outcome_of(syscall, getattr(errno, name)) for syscall in CALLS} == {ANYWHERE[name]}
 
 
-def test_the_same_number_from_bind_and_from_connect_are_two_things() -> None:
+def test_one_errno_from_bind_and_connect_has_two_outcomes() -> None:
     for number in (errno.EADDRNOTAVAIL, errno.EADDRINUSE):
         assert outcome_of(Syscall.BIND, number) is not outcome_of(Syscall.CONNECT, number)
 
 
-def test_moments_that_are_no_errors_have_names() -> None:
+def test_errno_zero_has_a_name() -> None:
     assert describe(error_key(Syscall.RECV, 0)) == ("recv", "EOF", "lost")
     assert describe(error_key(Syscall.GETSOCKNAME, 0)) == ("getsockname", "SELF", "self-connect")
 
 
-def test_in_udp_connect_says_in_its_own_way_that_no_port_is_free() -> None:
+def test_over_udp_eagain_means_no_free_port() -> None:
     assert outcome_of(Syscall.CONNECT, errno.EAGAIN) is Outcome.NO_FREE_PORT
     assert outcome_of(Syscall.SEND, errno.EAGAIN) is Outcome.LOST
 
@@ -80,7 +80,7 @@ def test_every_outcome_of_a_failure_can_be_reached() -> None:
     st.sampled_from([one for one in Syscall if one is not Syscall.TLS]),  # which has reasons of its own
     st.sampled_from(sorted(errno.errorcode)) | st.integers(1, 0xFFFF),
 )
-def test_a_key_says_again_what_it_was_made_of(syscall: Syscall, number: int) -> None:
+def test_a_key_is_reversible(syscall: Syscall, number: int) -> None:
     key = error_key(syscall, number)
     kind = describe(key)
     assert key > 0
@@ -97,13 +97,13 @@ def test_different_failures_have_different_keys(one: tuple[Syscall, int], other:
 
 
 @pytest.mark.parametrize("key", [0, 1, errno.EMFILE, 99 << 16])
-def test_a_key_of_no_system_call_is_refused(key: int) -> None:
+def test_a_key_without_a_system_call_is_an_error(key: int) -> None:
     with pytest.raises(ValueError, match="is not a valid Syscall"):
         describe(key)
 
 
-def test_tls_has_reasons_of_its_own_instead_of_errnos() -> None:
-    """What is wrong with a certificate is one outcome, everything else another; unknown numbers stay numbers."""
+def test_tls_has_reasons_instead_of_errnos() -> None:
+    """Certificate errors have one outcome, all others another; unknown numbers stay numbers."""
     assert describe(error_key(Syscall.TLS, TlsReason.CERTIFICATE_EXPIRED)) == (
         "tls",
         "CERTIFICATE_EXPIRED",

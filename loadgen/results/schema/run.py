@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
 from loadgen.results.schema.kernel import KernelCounts
 from loadgen.results.schema.sides import PairResult, ProbeResult, SinkResult
-from loadgen.results.schema.values import Amount, Count, Limit, OutcomeName, SchemaName, Shape, Time
+from loadgen.results.schema.values import Amount, Count, Limit, OutcomeName, SchemaName, SettingValue, Shape, Time
 
 
 class Arrivals(Shape, frozen=True, kw_only=True):
@@ -127,6 +127,23 @@ class GeneratorResult(Shape, frozen=True, kw_only=True):
     """CPU time of the workers, seconds"""
 
 
+class RemedyResult(Shape, frozen=True, kw_only=True):
+    """A change that would move the limit, ready to be made."""
+
+    text: str
+    """the same in words, as in remedies"""
+    set: Mapping[str, SettingValue]
+    """keys of the scenario and their new values, as --set takes them; empty: nothing there"""
+    sysctls: Mapping[str, str]
+    """settings of the run's namespace; in a lab they go under lab.sysctls"""
+    command: str
+    """a shell command for the host, empty where there is none; a lab does without"""
+    needs: Mapping[str, SettingValue]
+    """keys of the scenario to set first, without which the change has no effect; empty: an alternative to the others"""
+    gain: Count | None
+    """connections that the change adds to the plan's capacity; null: it cannot be put as a sum"""
+
+
 class VerdictResult(Shape, frozen=True, kw_only=True):
     """The one limit that stopped the run; docs/verdict.md has them all."""
 
@@ -142,6 +159,8 @@ class VerdictResult(Shape, frozen=True, kw_only=True):
     """facts with their numbers"""
     remedies: tuple[str, ...]
     """what would help and by how much, best first"""
+    remedies_detail: tuple[RemedyResult, ...] | None = None
+    """the same as values; not in summaries of loadgen 0.1.0"""
 
 
 class PredictionResult(Shape, frozen=True, kw_only=True):

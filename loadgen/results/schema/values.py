@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
+from loadgen.capacity.limits import LIMITS
 from loadgen.outcomes import Outcome
-from loadgen.results.verdict import LIMITS
 
 #: Name and version of the shape of summary.json.
 SCHEMA: Final = "loadgen.summary/1"
@@ -33,3 +33,5 @@ TransportName = Literal["tcp", "udp"]
 #: Any value that YAML can hold, and values by dotted path: what sets the cells of a matrix apart.
 Setting = Any
 Settings = Mapping[str, Setting]
+#: A value of a scenario's key, as --set takes it.
+SettingValue = bool | int | str | tuple[str, ...]

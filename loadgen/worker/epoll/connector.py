@@ -1,29 +1,22 @@
-"""The data plane: open connections in batches, watch them all with one epoll object, close them.
+"""Open connections in batches with epoll(7), watch them all with one epoll object, close them.
 
-No task, no transport, no exception and no log line per connection: a held connection is a plain
-socket object of some 100 bytes, its places in three preallocated arrays, and one entry in the
-kernel's epoll set.
+No task, no transport, no exception and no log line per connection: a held connection is a plain socket object of some
+100 bytes, its places in preallocated arrays, and one entry in the kernel's epoll set. What connections do between
+established and closed, if anything, is up to a driver.
 
-Some facts about a non-blocking connect(), each held by a test in tests/lab:
+Some facts about a non-blocking connect(), each held by a test in tests/lab; for UDP see `transport`:
 
-- On loopback and across a veth pair the whole handshake runs inside connect(): the SYN, the answer
-  and the ACK are handled before the call returns EINPROGRESS. A second connect() right after the
-  first then answers 0, and the connection is established without epoll_ctl(), epoll_wait() and
-  getsockopt(). Where the network is slower it answers EALREADY, for the price of one short call.
+- On loopback and across a veth pair the whole handshake runs inside connect(): the SYN, the answer and the ACK are
+  handled before the call returns EINPROGRESS. A second connect() right after the first then returns 0, and the
+  connection is established without epoll_ctl(), epoll_wait() and getsockopt(). Where the network is slower it returns
+  EALREADY, for the price of one short call.
 - Before connect() epoll calls a TCP socket writable and hung up. So: connect first, then register.
 - A failure shows as EPOLLERR and its reason is SO_ERROR, which reading clears. So: read it once.
-- An epoll object is itself pollable. So an event loop can watch this one descriptor and wake up
-  once per batch of events instead of once per connection.
+- An epoll object is itself pollable. So an event loop can watch this one descriptor and wake up once per batch of
+  events instead of once per connection.
 - A range without a free port makes connect() fail at once with EADDRNOTAVAIL; it never shows later.
-- connect() to a closed port inside the range the source port is picked from can connect the socket
-  to itself (RFC 9293 3.5, simultaneous open). Such a pair is checked with getsockname().
-
-In UDP (`Transport.UDP`) connect() only remembers the target, and succeeds at once whether anybody is there or not:
-
-- No free port is EAGAIN from connect().
-- There is no end of file: an empty datagram is data. Whether the other side is gone shows only after
-  something was sent, as ECONNREFUSED from the next call (an ICMP port unreachable, udp(7)).
-- Closing sends nothing and leaves nothing; the port is free at once.
+- connect() to a closed port inside the range the source port is picked from can connect the socket to itself
+  (RFC 9293 3.5, simultaneous open). Such a pair is checked with getsockname().
 """
 
 from __future__ import annotations
@@ -31,171 +24,159 @@ from __future__ import annotations
 import socket
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
-from errno import EADDRNOTAVAIL, EAGAIN, EALREADY, EINPROGRESS, ENOBUFS, ENOMEM, ETIMEDOUT
+from collections.abc import Sequence
+from errno import EALREADY, EINPROGRESS, ENOBUFS, ENOMEM, ETIMEDOUT
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
-from typing import Final, NamedTuple
+from typing import Any, Final, Protocol
 
 from loadgen.clock import now_ns
-from loadgen.model import CloseMode, Endpoint, Transport
+from loadgen.model import CloseMode
 from loadgen.outcomes import Syscall, error_key
 from loadgen.worker import socket_pool
-from loadgen.worker.backoff import Exhaustion
+from loadgen.worker.epoll.transport import RULES
+from loadgen.worker.heartbeat import Beats
+from loadgen.worker.lifecycle import Lifecycle, State
 from loadgen.worker.recorder import Recorder
-from loadgen.worker.socket_pool import DENIALS, Prepared, Ready
+from loadgen.worker.settings import Settings, Then
+from loadgen.worker.socket_pool import Prepared, SocketPool
 from loadgen.worker.strategies import NEW_SOCKET, TRIES, SourcePorts
 
-#: What a held connection is watched for: data (to be thrown away), end of file, reset.
+#: Events a held connection is watched for: data (to be thrown away), end of file, reset.
 _HELD: Final = EPOLLIN | EPOLLRDHUP
-#: Why a held connection may be over; anything else is only data.
+#: Events after which a held connection may be over; anything else is only data.
 _GONE: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 #: struct linger {on, 0 s}: close() sends RST and leaves no TIME-WAIT (socket(7)).
-_LINGER_0: Final = struct.pack("ii", 1, 0)
-_EVENTS_MAX: Final = 512
+LINGER_0: Final = struct.pack("ii", 1, 0)
+#: Events handled before others have their turn.
+EVENTS_MAX: Final = 512
 _READ_SIZE: Final = 65536
 
-
-class Unanswered(NamedTuple):
-    """An attempt whose connect() has not been answered yet; instants in CLOCK_MONOTONIC ns."""
-
-    sock: socket.SocketType
-    pair: int
-    port: int
-    due_ns: int
-    started_ns: int
+#: A connection that was just established: socket, pair, and port if loadgen chose it.
+Opened = tuple[socket.SocketType, int, int]
 
 
-class Connector:
-    """All connections of one worker.
+class Driver(Protocol):
+    """What connections do between established and closed.
 
-    pairs: (source, target) of every four-tuple space, in the order the recorder counts them.
-    first_pair: where the round robin over the pairs begins. order: another order of the pairs instead, without end.
-    self_connect: for each pair, whether a connection could meet itself and must be checked.
-    in_flight_max: attempts that may wait for an answer at once.
-    descriptors: no descriptor number reaches this; sizes the arrays.
-    exhausted: what is known of pairs without a free port; left out: nothing, and none will come back.
-    transport: what the sockets are of.
+    heartbeat: of held connections; None: they have none. events_max: events handled before others have their turn.
     """
 
-    def __init__(
-        self,
-        pairs: Sequence[tuple[str, Endpoint]],
-        ports: SourcePorts,
-        recorder: Recorder,
-        *,
-        first_pair: int,
-        self_connect: Sequence[bool],
-        close: CloseMode,
-        timeout_s: float,
-        in_flight_max: int,
-        descriptors: int,
-        exhausted: Exhaustion | None = None,
-        transport: Transport = Transport.TCP,
-        order: Iterator[int] | None = None,
-    ) -> None:
-        self._targets = [target.sockaddr for _, target in pairs]
-        self._families = [target.family for _, target in pairs]
-        self._ports, self._recorder, self._self_connect = ports, recorder, self_connect
-        self._datagrams = transport is Transport.UDP
-        self._kind = socket_pool.DATAGRAM if self._datagrams else socket_pool.STREAM
-        #: What connect() answers when the port is taken, or all are.
-        self._denial = EAGAIN if self._datagrams else EADDRNOTAVAIL
-        self._reset = close is CloseMode.RST
-        self._timeout_ns = int(timeout_s * 1e9)
-        self._in_flight_max = in_flight_max
-        self._events_max = _EVENTS_MAX
+    heartbeat: Beats[Any] | None
+    events_max: int
+
+    def opened(self, opened: Sequence[Opened]) -> None:
+        """Take over connections that were established at once; no descriptor is watched yet."""
+
+    def opened_late(self, fd: int, opened: Opened) -> None:
+        """Take over a connection that had to wait for its answer; its descriptor is watched for that still."""
+
+    def event(self, fd: int, event: int) -> None:
+        """Handle an event of a descriptor that is not an unanswered attempt."""
+
+    def over(self, fd: int, sock: socket.SocketType, *, planned: bool) -> None:
+        """Forget a connection that the connector holds, and closes next."""
+
+    def expire(self, now: int) -> None:
+        """End connections that have waited longer than the scenario's timeout."""
+
+    def close_batch(self, count: int) -> bool:
+        """Close up to `count` connections; return True while some are left."""
+
+    def give_up(self) -> None:
+        """Count connections as lost (`wait ETIMEDOUT`): the target should have closed them by now."""
+
+
+class EpollConnector:
+    """All connections of one worker.
+
+    driver: what they do once established, set before the first attempt; None: they are held, or in churn closed at
+    once.
+    """
+
+    def __init__(self, settings: Settings, ports: SourcePorts, recorder: Recorder) -> None:
+        self._targets = [target.sockaddr for _, target in settings.pairs]
+        self._families = [target.family for _, target in settings.pairs]
+        self._ports, self._self_connect = ports, settings.self_connect
+        self._closes_at_once = settings.schedule.then is Then.CLOSE
+        self._reset = settings.close is CloseMode.RST
         self._epoll = epoll()
-        self._unanswered: dict[int, Unanswered] = {}
-        self._abandoned = 0
-        # Indexed by descriptor: the held connection, the pair it belongs to, and its port if we chose it.
+        # Indexed by descriptor: the state, the connection, its pair, its port if loadgen chose it, and while it is
+        # not answered when it was due. Only what epoll watches has a state here.
+        descriptors = settings.descriptors
+        self._state = bytearray(descriptors)
         self._sockets: list[socket.SocketType | None] = [None] * descriptors
         self._pair_of = array("i", [0]) * descriptors
         self._port_of = array("H", [0]) * descriptors
-        self._exhausted = exhausted or Exhaustion(len(pairs))
-        self._ready = Ready(self._families, ports, self._exhausted, first_pair=first_pair, kind=self._kind, order=order)
-        self._close_from = 0
-        #: Since when, and after how many connections, some pair has no port.
-        self._denied_since: tuple[int, int] | None = None
-        self._ending = False
-        #: Whether the end of a connection makes room for another; in TIME-WAIT it does not.
-        self._frees = True
+        self._due_ns = array("q", [0]) * descriptors
+        self.settings, self.recorder = settings, recorder
+        self.rules = RULES[settings.transport]
+        self.lifecycle: Lifecycle[Any] = Lifecycle(settings, recorder)
+        self._pool = SocketPool(self._families, ports, self._turns, kind=self.rules.kind)
+        self.driver: Driver | None = None
+
+    def _turns(self, count: int) -> list[int]:
+        return self.lifecycle.turns(count, now_ns())
+
+    # --- The face of every connector ------------------------------------------------------------------
 
     def fileno(self) -> int:
-        """The epoll object, for an event loop to watch."""
+        """Return the epoll object, for an event loop to watch."""
         return self._epoll.fileno()
 
     @property
-    def _in_flight(self) -> int:
-        return len(self._unanswered) + self._abandoned
-
-    @property
-    def room(self) -> int:
-        """How many more attempts may be started before some are answered."""
-        return self._in_flight_max - len(self._unanswered)
-
-    @property
-    def spent(self) -> bool:
-        """Whether no pair has a port left, by the kernel's own repeated word."""
-        return self._exhausted.spent
-
-    @property
-    def idle(self) -> bool:
-        """Whether every attempt is answered."""
-        return not self._in_flight
-
-    def rest_ns(self) -> int:
-        """The instant before which no pair is worth another attempt; 0: some pair is, now."""
-        exhausted = self._exhausted
-        if not exhausted.active:
-            return 0
-        until = exhausted.next_try_ns()
-        return until if until > now_ns() else 0
+    def heartbeat(self) -> Beats[Any] | None:
+        """The heartbeat of held connections; None: they have none."""
+        return None if self.driver is None else self.driver.heartbeat
 
     def prepare(self, count: int) -> None:
-        """Make sockets ready for the next attempts, as far as the strategy can."""
-        self._ready.make(count)
+        """Prepare the next attempts, as far as the strategy can."""
+        self._pool.fill(count)
 
     def open_batch(self, due_ns: Sequence[int]) -> int:
-        """Start one attempt for each due time (0: no schedule), round robin over the pairs.
+        """Start one attempt for each due time (0: no schedule), in the order of the pairs.
 
-        Everything that can go wrong with an attempt is counted in the recorder. The caller sees to
-        it that the batch is not larger than `room`, nor than BATCH_MAX.
+        Everything that can go wrong with an attempt is counted in the recorder. The batch must not be larger than
+        `lifecycle.room`, nor than BATCH_MAX.
 
-        Returns: how many were started; fewer than asked for when the other pairs have no ports left.
+        Returns: number of attempts started; fewer than asked for when the other pairs have no ports left.
         """
-        recorder, targets, self_connect, denial = self._recorder, self._targets, self._self_connect, self._denial
-        self._ready.make(len(due_ns))
+        recorder, targets, self_connect, no_port = self.recorder, self._targets, self._self_connect, self.rules.no_port
+        lifecycle, pair_established = self.lifecycle, self.recorder.pair_established
+        self._pool.fill(len(due_ns))
         lateness_ns, connect_ns, arrival_ns, n = recorder.begin_batch(len(due_ns))
         first, established_ns, until_mark = n, 0, recorder.next_mark - recorder.established + n
-        opened: list[tuple[socket.SocketType, int, int]] = []
-        waiting: list[Unanswered] = []
-        exhausted, begun_ns, started, taken = self._exhausted, now_ns(), 0, 0
+        opened: list[Opened] = []
+        waiting: list[tuple[socket.SocketType, int, int, int, int]] = []
+        backoff, begun_ns, started, taken, failed = lifecycle.backoff, now_ns(), 0, 0, recorder.failed
         needless: list[Prepared] = []
-        for sock, pair, port in self._ready.waiting:
+        for sock, pair, port in self._pool.ready:
             if started == len(due_ns):
                 break
             taken += 1
-            if exhausted.active and not exhausted.may_try(pair, begun_ns):
+            if backoff.active and not backoff.may_try(pair, begun_ns):
                 needless.append((sock, pair, port))
                 continue
             due = due_ns[started]
             started += 1
             if sock is None:
-                self._count_failure(pair, port)
+                lifecycle.start()
+                lifecycle.fail(pair, port, now_ns())
                 continue
             target = targets[pair]
             started_ns = now_ns()
             number = sock.connect_ex(target)
             if number == EINPROGRESS:
                 number = sock.connect_ex(target)
-            elif number == denial and port:
+            elif number == no_port and port:
                 number, sock, port = self._try_other_ports(sock, pair, port)
             if number == EALREADY:
-                waiting.append(Unanswered(sock, pair, port, due, started_ns))
+                waiting.append((sock, pair, port, due, started_ns))
             elif number:
-                self._failed(pair, Syscall.CONNECT, number, sock, port)
+                lifecycle.start()
+                self._fail(sock, pair, port, Syscall.CONNECT, number)
             elif self_connect[pair] and sock.getsockname()[:2] == target[:2]:
-                self._met_itself(sock, pair, port)
+                lifecycle.start()
+                self._fail_self_connect(sock, pair, port)
             else:
                 established_ns = now_ns()
                 connect_ns[n] = established_ns - started_ns
@@ -203,243 +184,298 @@ class Connector:
                     lateness_ns[n] = started_ns - due
                     arrival_ns[n] = established_ns - due
                 n += 1
+                pair_established[pair] += 1
                 opened.append((sock, pair, port))
-                if exhausted.active:
-                    exhausted.granted(pair)
+                if backoff.active:
+                    backoff.granted(pair)
                 if n >= until_mark:
                     until_mark = recorder.mark(n - first, established_ns) + first
-        del self._ready.waiting[:taken]  # more may have been made ready than are due now
-        self._ready.give_back(needless)
-        recorder.end_batch(started, n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
-        if not recorder.first_denied_ns:
-            self._watch_for_exhaustion()
-        self._hold(opened)
-        for late in waiting:
-            self._wait_for(late)
-        recorder.in_flight = self._in_flight
+        del self._pool.ready[:taken]  # more may have been prepared than are due now
+        self._pool.give_back(needless)
+        failed = recorder.failed - failed
+        lifecycle.end_batch(started - failed, n - first, n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
+        lifecycle.watch_ports(now_ns())
+        if self.driver is not None:
+            self.driver.opened(opened)
+        elif self._closes_at_once:
+            self._close_at_once(opened)
+        else:
+            self.watch(opened)
+        for sock, pair, port, due, started_ns in waiting:
+            self._wait_for_answer(sock, pair, port, due, started_ns)
         recorder.retried = self._ports.retried
-        recorder.publish()
+        lifecycle.publish()
         return started
 
-    def _watch_for_exhaustion(self) -> None:
-        """Note when ports ran out: not for the moment in which all were in use, but for some denials in a row."""
-        exhausted, recorder = self._exhausted, self._recorder
-        if not exhausted.active:
-            self._denied_since = None
-        elif self._denied_since is None:
-            self._denied_since = (now_ns(), recorder.established)
-        elif exhausted.lasting:
-            recorder.first_denied_ns, recorder.established_then = self._denied_since
+    def drain_events(self) -> None:
+        """Handle what the kernel has to report, without waiting: answers to attempts, held connections lost."""
+        driver = self.driver
+        events = self._epoll.poll(0, EVENTS_MAX if driver is None else driver.events_max)
+        if not events:
+            return
+        state, handle = self._state, self._on_event if driver is None else driver.event
+        now = now_ns()
+        for fd, event in events:
+            if state[fd] == State.CONNECTING:
+                self._answered(fd, now)
+            else:
+                handle(fd, event)
+        self.lifecycle.publish()
 
-    def _hold(self, opened: Sequence[tuple[socket.SocketType, int, int]]) -> None:
-        """Watch these from now on. One that cannot be watched (ENOSPC, fs.epoll.max_user_watches) is lost at once."""
+    def expire(self, now: int) -> None:
+        """Give up attempts that have waited longer than the scenario's timeout."""
+        expired = self.lifecycle.expired_attempts(now)
+        for fd in expired:
+            self._fail_late(fd, Syscall.WAIT, ETIMEDOUT)
+        if self.driver is not None:
+            self.driver.expire(now)
+        if expired:
+            self.lifecycle.publish()
+
+    def close_batch(self, count: int) -> bool:
+        """Close up to `count` connections; return True while some are left."""
+        left = self.close_held(count) if self.driver is None else self.driver.close_batch(count)
+        self.recorder.publish()
+        return left
+
+    def give_up(self) -> None:
+        """Count connections as lost (`wait ETIMEDOUT`): the target should have closed them by now."""
+        if self.driver is None:
+            self.give_up_held()
+        else:
+            self.driver.give_up()
+
+    def abandon(self) -> None:
+        """Close prepared sockets and unanswered attempts. The latter stay counted as in flight."""
+        self._pool.clear()
+        for fd in self.lifecycle.waiting:
+            self._release(fd)[0].close()
+        self.lifecycle.abandon()
+
+    # --- For drivers ------------------------------------------------------------------------------------
+
+    def held(self) -> list[int]:
+        """Return the descriptors of all held connections."""
+        return [fd for fd, state in enumerate(self._state) if state == State.HELD]
+
+    def close_held(self, count: int) -> bool:
+        """Close up to `count` held connections; return True while some are left."""
+        state = self._state
+        fds: list[int] = []
+        fd = 0
+        while len(fds) < count and (fd := state.find(State.HELD, fd)) >= 0:
+            fds.append(fd)
+            fd += 1
+        self.close(fds)
+        return fd >= 0
+
+    def give_up_held(self) -> None:
+        """Count all held connections as lost."""
+        for fd in self.held():
+            self.lose(fd, error_key(Syscall.WAIT, ETIMEDOUT))
+
+    def socket_of(self, fd: int) -> socket.SocketType | None:
+        """Return the socket of a held connection, None when it is over."""
+        return self._sockets[fd]
+
+    def pair_of(self, fd: int) -> int:
+        """Return the pair of a held connection."""
+        return self._pair_of[fd]
+
+    def watch(self, opened: Sequence[Opened]) -> None:
+        """Hold these and watch them. One that cannot be watched (ENOSPC, fs.epoll.max_user_watches) is lost at once."""
         register, sockets, pair_of, port_of = self._epoll.register, self._sockets, self._pair_of, self._port_of
-        pair_established = self._recorder.pair_established
+        state, held = self._state, State.HELD
         for sock, pair, port in opened:
-            pair_established[pair] += 1
             fd = sock.fileno()
             sockets[fd] = sock
             pair_of[fd] = pair
             port_of[fd] = port
+            state[fd] = held
             try:
                 register(fd, _HELD)
             except OSError as error:
-                self._lose(fd, error_key(Syscall.REGISTER, error.errno or 0))
+                self.lose(fd, error_key(Syscall.REGISTER, error.errno or 0))
 
-    def _hold_late(self, fd: int, sock: socket.SocketType, pair: int, port: int) -> None:
-        """As `_hold`, for one that is watched and counted already because it had to wait for its answer."""
+    def watch_late(self, fd: int, opened: Opened) -> None:
+        """Hold a connection that is watched already because it had to wait for its answer."""
         self._epoll.modify(fd, _HELD)
-        self._sockets[fd] = sock
-        self._pair_of[fd] = pair
-        self._port_of[fd] = port
+        self._sockets[fd], self._pair_of[fd], self._port_of[fd] = opened
+        self._state[fd] = State.HELD
 
-    def _wait_for(self, attempt: Unanswered) -> None:
-        """connect() is not answered yet: let epoll tell when it is."""
-        fd = attempt.sock.fileno()
+    def watch_readable(self, fd: int) -> None:
+        """Report events of a descriptor that is not a connection to the driver."""
+        self._epoll.register(fd, EPOLLIN)
+
+    def watch_writable(self, fd: int, *, writable: bool) -> None:
+        """Also report when there is room in the socket's buffer, or no longer."""
+        self._epoll.modify(fd, _HELD | EPOLLOUT if writable else _HELD)
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching a descriptor, which stays open."""
+        self._epoll.unregister(fd)
+
+    def receive(self, fd: int, event: int) -> bytes | int | None:
+        """Read from a held connection.
+
+        Returns: the data (in UDP one datagram, perhaps empty); or the errno it has ended with, 0 for an end of file;
+        or None when there is nothing to read, or it was closed since the kernel reported the event.
+        """
+        sock = self._sockets[fd]
+        if sock is None:
+            return None
+        datagrams = self.rules.datagrams
         try:
-            self._epoll.register(fd, EPOLLOUT)
+            data = sock.recv(_READ_SIZE)
+        except BlockingIOError:
+            # In UDP send() may have taken the error away.
+            return 0 if event & _GONE and not datagrams else None
         except OSError as error:
-            self._failed(attempt.pair, Syscall.REGISTER, error.errno or 0, attempt.sock, attempt.port)
+            return error.errno or 0
+        return data if data or datagrams else 0
+
+    def end(self, fd: int, number: int, *, planned: bool) -> None:
+        """Close a held connection that the target has ended. number: as `receive` returned it."""
+        if planned and not number:
+            self.close((fd,))
         else:
-            self._unanswered[fd] = attempt
+            self.lose(fd, error_key(Syscall.RECV, number))
+
+    def close(self, fds: Sequence[int]) -> None:
+        """Close held connections as planned."""
+        opened = [self._release(fd) for fd in fds]
+        if self.driver is not None:
+            for fd, (sock, _, _) in zip(fds, opened, strict=True):
+                self.driver.over(fd, sock, planned=True)
+        self.lifecycle.close([pair for _, pair, _ in opened])
+        self._close_sockets(opened)
+        self._release_ports(opened)
+
+    def lose(self, fd: int, key: int) -> None:
+        """Close a held connection whose end was not planned; `key` is the `error_key` of the reason."""
+        sock, pair, port = self._release(fd)
+        if self.driver is not None:
+            self.driver.over(fd, sock, planned=False)
+        self.lifecycle.lose(pair, key)
+        sock.close()
+        self.release_port(pair, port)
+
+    def release_port(self, pair: int, port: int) -> None:
+        """Give a port back, if loadgen chose it."""
+        if port:
+            self._ports.release(pair, port)
+
+    # --- Attempts ---------------------------------------------------------------------------------------
 
     def _try_other_ports(self, sock: socket.SocketType, pair: int, port: int) -> tuple[int, socket.SocketType, int]:
-        """connect() found our port taken: the answer of connect() with the next ones, the last socket and its port.
+        """Try the next ports after connect() found the first one taken.
 
-        Those that were denied are given back; without one that is free the port is 0.
+        Returns: the last answer of connect(), the last socket and its port; ports that were denied are given back,
+        and without a free one the port is 0.
         """
-        target = self._targets[pair]
+        target, no_port = self._targets[pair], self.rules.no_port
         tried = [port]
         while len(tried) < TRIES:
             following = self._ports.another(sock, pair)
             if following == NEW_SOCKET:
                 sock.close()
                 try:
-                    sock = socket_pool.Socket(self._families[pair], self._kind)
+                    sock = socket_pool.Socket(self._families[pair], self.rules.kind)
                     following = self._ports.prepare(sock, pair)
-                except OSError:  # what is wrong will show, with its call, in the attempts that follow
+                except OSError:  # the attempts that follow will show the reason, with its call
                     break
             if following <= 0:
                 break
             number = sock.connect_ex(target)
             if number == EINPROGRESS:
                 number = sock.connect_ex(target)
-            if number != self._denial:
+            if number != no_port:
                 self._ports.denied(pair, tried)
                 return number, sock, following
             tried.append(following)
         self._ports.denied(pair, tried)
-        return self._denial, sock, 0
+        return no_port, sock, 0
 
-    def drain_events(self) -> None:
-        """Take what the kernel has to say, without waiting: answers to attempts, held connections lost."""
-        events = self._epoll.poll(0, self._events_max)
-        if not events:
+    def _wait_for_answer(self, sock: socket.SocketType, pair: int, port: int, due_ns: int, started_ns: int) -> None:
+        """Let epoll report when connect() is answered."""
+        fd = sock.fileno()
+        try:
+            self._epoll.register(fd, EPOLLOUT)
+        except OSError as error:
+            self._fail(sock, pair, port, Syscall.REGISTER, error.errno or 0)
             return
-        unanswered = self._unanswered
-        now = now_ns()
-        for fd, event in events:
-            attempt = unanswered.pop(fd, None)
-            if attempt is None:
-                self._held_event(fd, event)
-                continue
-            self._answered(fd, attempt, now)
-        self._recorder.in_flight = self._in_flight
-        self._recorder.publish()
+        self._sockets[fd], self._pair_of[fd], self._port_of[fd], self._due_ns[fd] = sock, pair, port, due_ns
+        self._state[fd] = State.CONNECTING
+        self.lifecycle.waiting[fd] = started_ns
 
-    def expire(self, now: int) -> None:
-        """Give up attempts that have waited longer than the scenario's timeout (oldest are first)."""
-        expired = []
-        for fd, attempt in self._unanswered.items():
-            if now - attempt.started_ns < self._timeout_ns:
-                break
-            expired.append(fd)
-        for fd in expired:
-            attempt = self._unanswered.pop(fd)
-            self._failed(attempt.pair, Syscall.WAIT, ETIMEDOUT, attempt.sock, attempt.port)
-        if expired:
-            self._recorder.in_flight = self._in_flight
-            self._recorder.publish()
-
-    def close_batch(self, count: int) -> bool:
-        """Close up to `count` held connections; True while some are left."""
-        sockets = self._sockets
-        closing: list[socket.SocketType] = []
-        fd, end = self._close_from, len(sockets)
-        while len(closing) < count and fd < end:
-            if (sock := sockets[fd]) is not None:
-                self._recorder.record_closed(self._forget(fd))
-                closing.append(sock)
-            fd += 1
-        self._close_from = fd
-        self._close_all(closing)
-        self._recorder.publish()
-        return fd < end
-
-    def _close_all(self, closing: Sequence[socket.SocketType]) -> None:
-        if self._reset:  # only now: on an open socket it would be a call more in the ramp, which is what is timed
-            for sock in closing:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
-        for sock in closing:
-            sock.close()
-
-    def expect_end(self) -> None:
-        """From now on a held connection that the other side closes has ended as planned."""
-        self._ending = True
-
-    def give_up(self) -> None:
-        """Held connections that the other side should have closed by now: lost, for want of an answer."""
-        for fd, sock in enumerate(self._sockets):
-            if sock is not None:
-                self._lose(fd, error_key(Syscall.WAIT, ETIMEDOUT))
-
-    def abandon(self) -> None:
-        """Close what has not become a connection: sockets made ready, and attempts still unanswered.
-
-        The latter stay counted as in flight; nobody knows better.
-        """
-        self._ready.clear()
-        for attempt in self._unanswered.values():
-            attempt.sock.close()
-        self._abandoned += len(self._unanswered)
-        self._unanswered.clear()
-
-    def _answered(self, fd: int, attempt: Unanswered, now: int) -> None:
-        """An attempt that had to wait has its answer: hold the connection, or count why there is none."""
-        sock, pair, port, due_ns, started_ns = attempt
+    def _answered(self, fd: int, now: int) -> None:
+        """Hold a connection whose connect() is answered, or count why there is none."""
+        sock, pair = self._sockets[fd], self._pair_of[fd]
+        assert sock is not None
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
-            self._failed(pair, Syscall.CONNECT, number, sock, port)
+            self._fail_late(fd, Syscall.CONNECT, number)
         elif self._self_connect[pair] and sock.getsockname()[:2] == self._targets[pair][:2]:
-            self._met_itself(sock, pair, port)
+            del self.lifecycle.waiting[fd]
+            self._fail_self_connect(*self._release(fd))
         else:
-            self._recorder.record_established(pair, due_ns, started_ns, now)
-            self._hold_late(fd, sock, pair, port)
+            self.lifecycle.establish(fd, pair, self._due_ns[fd], now)
+            opened = self._release(fd)
+            if self.driver is not None:
+                self.driver.opened_late(fd, opened)
+            elif self._closes_at_once:
+                self._close_at_once((opened,))
+            else:
+                self.watch_late(fd, opened)
 
-    def _met_itself(self, sock: socket.SocketType, pair: int, port: int) -> None:
-        """A connection with itself is none. It is reset: its TIME-WAIT would keep the very port it met."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
-        self._failed(pair, Syscall.GETSOCKNAME, 0, sock, port)
+    def _fail_late(self, fd: int, syscall: Syscall, number: int) -> None:
+        """Count an attempt that had to wait for its answer as failed."""
+        del self.lifecycle.waiting[fd]
+        self._fail(*self._release(fd), syscall, number)
 
-    def _failed(
-        self, pair: int, syscall: Syscall, number: int, sock: socket.SocketType | None = None, port: int = 0
-    ) -> None:
-        if sock is not None:
-            sock.close()
-        if port:
-            self._ports.release(pair, port)
-        if number in (ENOBUFS, ENOMEM):  # the kernel is short of memory: ask for less of it at a time
-            self._in_flight_max = max(self._in_flight_max // 2, 1)
-        self._count_failure(pair, error_key(syscall, number))
+    def _fail_self_connect(self, sock: socket.SocketType, pair: int, port: int) -> None:
+        """Reset a connection with itself, which is none: its TIME-WAIT would keep the very port it met."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        self._fail(sock, pair, port, Syscall.GETSOCKNAME, 0)
 
-    def _count_failure(self, pair: int, key: int) -> None:
-        self._recorder.record_failed(pair, key)
-        if key in DENIALS:
-            self._exhausted.denied(pair, now_ns())
+    def _fail(self, sock: socket.SocketType, pair: int, port: int, syscall: Syscall, number: int) -> None:
+        sock.close()
+        self.release_port(pair, port)
+        if number in (ENOBUFS, ENOMEM):
+            self.lifecycle.shed()
+        self.lifecycle.fail(pair, error_key(syscall, number), now_ns())
 
-    def _held_event(self, fd: int, event: int) -> None:
-        """A held connection had data (read and forgotten), or is over (counted as lost, with the reason)."""
-        sock = self._sockets[fd]
-        if sock is None:  # closed by us between the kernel's report and now
-            return
-        number = 0
-        try:
-            data = sock.recv(_READ_SIZE)
-        except BlockingIOError:
-            if self._datagrams or not event & _GONE:  # send() may have taken the error of a datagram away
-                return
-        except OSError as error:
-            number = error.errno or 0
-        else:
-            if data or self._datagrams:
-                self._received(fd, data)
-                return
-        if not number and self._ends_well(fd):
-            self._recorder.record_closed(self._forget(fd))
-            self._close_all((sock,))
-        else:
-            self._lose(fd, error_key(Syscall.RECV, number))
+    # --- Connections ------------------------------------------------------------------------------------
 
-    def _received(self, fd: int, data: bytes) -> None:
-        """A held connection had data, which nobody asked for here. In UDP: one datagram, whole, perhaps empty."""
+    def _on_event(self, fd: int, event: int) -> None:
+        """Throw away the data of a held connection, or count its end."""
+        received = self.receive(fd, event)
+        if isinstance(received, int):
+            self.end(fd, received, planned=self.lifecycle.ending)
 
-    def _ends_well(self, fd: int) -> bool:  # noqa: ARG002  # for those who know more of it
-        """Whether the other side's end of file is as planned."""
-        return self._ending
+    def _close_at_once(self, opened: Sequence[Opened]) -> None:
+        """Close connections that have nothing to do, batch by batch and without ever watching them."""
+        self._close_sockets(opened)
+        self.lifecycle.close([pair for _, pair, _ in opened])
+        self._release_ports(opened)
 
-    def _lose(self, fd: int, key: int) -> None:
-        """A connection that was open is no more, and not by our will."""
-        sock = self._sockets[fd]
-        self._recorder.record_lost(self._forget(fd), key)
-        if sock is not None:
+    def _close_sockets(self, opened: Sequence[Opened]) -> None:
+        if self._reset:  # only now: on an open socket it would be a call more in the ramp, which is what is timed
+            for sock, _, _ in opened:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        for sock, _, _ in opened:
             sock.close()
 
-    def _forget(self, fd: int) -> int:
-        """Take a connection out of the books, its port back into the ring; returns its pair."""
+    def _release_ports(self, opened: Sequence[Opened]) -> None:
+        release = self._ports.release
+        for _, pair, port in opened:
+            if port:
+                release(pair, port)
+
+    def _release(self, fd: int) -> Opened:
+        """Empty the place of a descriptor in the arrays; return what was there."""
+        sock = self._sockets[fd]
+        assert sock is not None
         self._sockets[fd] = None
-        pair = self._pair_of[fd]
-        if port := self._port_of[fd]:
-            self._ports.release(pair, port)
-        if self._frees and self._exhausted.active:
-            self._exhausted.freed()
-        return pair
+        self._state[fd] = State.FREE
+        return sock, self._pair_of[fd], self._port_of[fd]

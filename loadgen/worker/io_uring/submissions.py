@@ -73,7 +73,7 @@ class Template:
         self._places = self._rows[places] if places else None
         self._user_data, self._tag = self._rows["user_data"], kind << KIND_SHIFT
 
-    def rows(self, slots: Slots, base: int, **fields: Any) -> Sqes:
+    def rows(self, slots: Slots, base: int, **fields: Numbers) -> Sqes:
         """Submissions for these slots (at most BATCH_MAX), good until the next call; a name sets that field."""
         n = len(slots)
         if self._places is not None:
@@ -85,15 +85,15 @@ class Template:
         return rows
 
 
-class Steps:
+class Submissions:
     """All submissions that a strategy and a set of (source, target) pairs need.
 
     Addresses and values of options live in arrays of this object, which the kernel reads while it takes the
     submissions; so what was made by `prepare` or `again` must be submitted before either is called again.
     """
 
-    def __init__(self, choice: PortSetup, pairs: Sequence[tuple[str, Endpoint]]) -> None:
-        self._choice = choice
+    def __init__(self, setup: PortSetup, pairs: Sequence[tuple[str, Endpoint]]) -> None:
+        self._setup = setup
         self._families = np.array([target.family for _, target in pairs], dtype=np.int32)
         self._targets = np.stack([_address(target.address, target.port) for _, target in pairs])
         self._target_at = self._targets.ctypes.data + np.arange(len(pairs)) * _ADDRESS_SIZE
@@ -111,16 +111,16 @@ class Steps:
         self._make_templates()
 
     def _make_templates(self) -> None:
-        choice = self._choice
+        setup = self._setup
         self._socket = Template(
-            Op.SOCKET, Kind.SOCKET, _SKIP if choice.binds else 0, places="file_index", off=socket.SOCK_STREAM
+            Op.SOCKET, Kind.SOCKET, _SKIP if setup.binds else 0, places="file_index", off=socket.SOCK_STREAM
         )
         self._freebind = _option(Kind.SETSOCKOPT, 0, 0, self._one)
-        self._options = [_option(Kind.SETSOCKOPT, *option, self._one) for option in choice.options]
-        if choice.narrows:
+        self._options = [_option(Kind.SETSOCKOPT, *option, self._one) for option in setup.options]
+        if setup.narrows:
             ports = np.arange(1 << 16, dtype=np.uint32)
             self._ranges = ports << 16 | ports  # by port: a range of this one
-            self._ranges[0] = choice.ports.high << 16 | choice.ports.low
+            self._ranges[0] = setup.ports.high << 16 | setup.ports.low
             self._range_at = self._ranges.ctypes.data + np.arange(1 << 16) * self._ranges.itemsize
             self._range = _option(Kind.SETSOCKOPT, PORT_RANGE.level, PORT_RANGE.number, self._ranges)
         self._bind = Template(Op.BIND, Kind.BIND)
@@ -140,7 +140,7 @@ class Steps:
     @property
     def last(self) -> Kind:
         """The step of `prepare` that completes in any case; the others only when they fail."""
-        return Kind.BIND if self._choice.binds else Kind.SOCKET
+        return Kind.BIND if self._setup.binds else Kind.SOCKET
 
     def prepare(self, slots: Slots, base: int, pairs: Numbers, ports: Numbers) -> Iterator[Sqes]:
         """Everything before connect(), step by step for all of them.
@@ -149,13 +149,13 @@ class Steps:
         submission is done before the next is taken, and a link costs a third more than it.
         """
         yield self._socket.rows(slots, base, fd=self._families[pairs])
-        if self._choice.freebind:
+        if self._setup.freebind:
             yield self._freebind.rows(slots, base, addr=self._freebind_option[pairs])
         for option in self._options:
             yield option.rows(slots, base)
-        if self._choice.narrows:
+        if self._setup.narrows:
             yield self._narrow(slots, base, ports)
-        if self._choice.binds:
+        if self._setup.binds:
             yield self.bind(slots, base, pairs, ports)
 
     def _narrow(self, slots: Slots, base: int, ports: Numbers) -> Sqes:
@@ -164,10 +164,10 @@ class Steps:
     def bind(self, slots: Slots, base: int, pairs: Numbers, ports: Numbers) -> Sqes:
         """bind() to the sources of the pairs, and where the strategy says so to these ports."""
         address = self._source_at[pairs]
-        if self._choice.names_port:
+        if self._setup.names_port:
             n = len(slots)
             self._bound[:n] = self._sources[pairs]
-            self._bound_port[:n] = np.where(ports, ports, self._choice.asked)
+            self._bound_port[:n] = np.where(ports, ports, self._setup.asked)
             address = self._bound_at[:n]
         return self._bind.rows(slots, base, addr=address, off=self._source_length[pairs])
 
@@ -180,7 +180,7 @@ class Steps:
 
         A socket that has bound its port cannot bind again, so then it is a new socket in the same slot.
         """
-        if self._choice.names_port:
+        if self._setup.names_port:
             steps = [self._close.rows(slots, base), *self.prepare(slots, base, pairs, ports)]
         else:
             steps = [self._narrow(slots, base, ports)]

@@ -22,7 +22,7 @@ from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import HostLimit, HostLimits, InUse
 from loadgen.model import Endpoint, Plan, PortRange, Shard, Strategy, Transport
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 from loadgen.worker.shard import slice_of
 
 LAB, HOST = Allowances(in_lab=True), Allowances(in_lab=False)
@@ -73,7 +73,7 @@ connections: 1
 
 
 @cache
-def _scenario(text: str) -> Scenario:
+def _scenario(text: str) -> ScenarioSpec:
     return scenarios.parse(text)
 
 
@@ -158,15 +158,12 @@ def test_a_full_range_fits_to_the_last_port_and_no_further() -> None:
     assert plan(28_232).headroom[0].available == 28_232
     error = refused(28_233)
     assert (error.resource, error.needed, error.available) == ("four-tuples", 28_233, 28_232)
-    assert error.remedy == (
-        "add 1 source addresses (28,232 connections each), or "
-        "widen ip_local_port_range to 1024-65535 (+36,280 for each source and target)"
-    )
+    assert error.remedy == "add 1 source address: +28,232, or widen ip_local_port_range to 1024-65535: +36,280"
 
 
 def test_past_64k_the_remedy_is_addresses_alone() -> None:
     error = refused(200_000, **WIDE)
-    assert error.remedy == "add 3 source addresses (64,512 connections each)"
+    assert error.remedy == "add 3 source addresses: +193,536"
 
 
 @pytest.mark.parametrize("strategy", ["explicit", "late-range"])
@@ -427,7 +424,7 @@ def test_very_many_sources_with_few_connections_each_stay_under_the_limit(connec
 def test_too_few_workers_are_refused_with_how_many_there_must_be() -> None:
     error = refused(100_000, addresses(4), more="workers: 5")
     assert (error.resource, error.needed, error.available) == ("descriptors of 5 workers", 100_000, 5 * 19_936)
-    assert "say `workers: 6`" in error.remedy
+    assert "use `workers: 6`, or leave it out: +320" in error.remedy
     assert plan(100_000, addresses(4), more="workers: 6").workers == 6
     assert plan(10, more="workers: 3").workers == 3
 
@@ -487,7 +484,7 @@ def test_sinks_leave_room_for_an_uneven_hash(connections: int, descriptors: int,
 def test_too_few_sinks_are_refused_with_how_many_there_must_be() -> None:
     error = refused(100_000, addresses(4), sink=True, more="sinks: 5")
     assert (error.resource, error.available) == ("descriptors of 5 sinks", 5 * 19_935)
-    assert "say `sinks: 6`" in error.remedy
+    assert "use `sinks: 6`, or leave it out" in error.remedy
     assert plan(100_000, addresses(4), sink=True, more="sinks: 7").sinks == 7
 
 
@@ -660,7 +657,9 @@ def test_the_first_limit_is_where_a_plan_begins_to_be_refused(
         return
     error = refused(connections, addresses(sources), **options)
     assert first.shortage
-    assert str(error) == str(found.refusal) == str(first.shortage.error)
+    assert str(error) == str(found.refusal)
+    assert isinstance(found.refusal, CapacityError)
+    assert (found.refusal.resource, found.refusal.needed) == (first.shortage.resource, first.shortage.needed)
     assert found.verdict.startswith("impossible: ")
     assert first.at < connections
     if first.at and first.name in ("four-tuples", "descriptors of the host", "memory, bytes"):

@@ -23,7 +23,7 @@ from loadgen.watch.space import Capacity, Reuse
 def look_with(used: int) -> Snapshot:
     """One group with so many of 100 ports."""
     states = {TcpState.ESTABLISHED: used}
-    group = Usage("127.0.0.1", "127.0.0.1", 9000, states, Capacity(used, 100), False, None, None, None)
+    group = Usage("127.0.0.1", "127.0.0.1", 9000, states, used, Capacity(used, 100), False, None, None, None)
     return Snapshot(
         at="2026-01-31T12:00:00.000Z",
         t_s=0.0,

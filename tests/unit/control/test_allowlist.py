@@ -1,4 +1,4 @@
-"""What it takes to send load somewhere: every rule, every flag, every disguise of an address."""
+"""Flags needed to send load to an address: every rule, every flag, every embedding of an address."""
 
 import ipaddress
 
@@ -27,7 +27,7 @@ def test_loopback_is_free(address: str) -> None:
     check(address, allowed=(), authorized=False)
 
 
-def test_a_network_of_the_lab_is_free_and_nothing_beside_it() -> None:
+def test_only_networks_of_the_lab_are_free() -> None:
     check("198.18.0.1", allowed=(), authorized=False, lab=("198.18.0.0/24", "fd00:1::/64"))
     check("fd00:1::5", allowed=(), authorized=False, lab=("198.18.0.0/24", "fd00:1::/64"))
     assert "--allow 198.18.1.1/32" in refusal("198.18.1.1", lab=("198.18.0.0/24",))
@@ -113,14 +113,14 @@ def test_everything_else_needs_both_flags(address: str, covering: str) -> None:
         ("2002:7f00:1::", "loopback"),
     ],
 )
-def test_some_places_are_opened_by_no_flag(address: str, name: str) -> None:
+def test_some_addresses_are_never_permitted(address: str, name: str) -> None:
     message = refusal(address, *EVERYTHING, authorized=True, lab=("0.0.0.0/0", "::/0"))
     assert name in message
     assert "--" not in message
     assert "script" not in message
 
 
-def test_an_embedded_address_is_judged_instead_of_the_one_around_it() -> None:
+def test_an_embedded_address_decides() -> None:
     """Allowing 64:ff9b::/96 would allow the whole of IPv4."""
     message = refusal("64:ff9b::808:808", "64:ff9b::/96", authorized=True)
     assert "64:ff9b::808:808 leads to 8.8.8.8 (NAT64, RFC 6052)" in message
@@ -170,7 +170,7 @@ def test_a_wrong_allow_is_refused_even_when_it_is_not_needed(allow: str, hint: s
         "fe80::1%" + "x" * 16,
     ],
 )
-def test_only_literal_addresses_are_judged(address: str) -> None:
+def test_only_literal_addresses_are_accepted(address: str) -> None:
     message = refusal(address)
     assert "is not a literal IP address" in message
     assert message.isprintable()

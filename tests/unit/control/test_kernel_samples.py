@@ -1,4 +1,4 @@
-"""What a line says of the kernel, and how often sockets are listed: fake namespaces, clocks and threads."""
+"""Kernel samples of a line, and the rate of listings, with fake namespaces, clocks and threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOBODY: Final = 2**22 + 1
 
 
 class Thread(Executor):
-    """Does one thing at a time, and not before it is told to."""
+    """Runs one task at a time, when the test says so."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
@@ -46,7 +46,7 @@ class Thread(Executor):
 
 
 class World:
-    """Two namespaces in which a listing takes as much time as the test says; everything is told in seconds."""
+    """Two namespaces in which a listing takes the time given by the test, in seconds."""
 
     def __init__(self) -> None:
         self.now_s, self.thread_s, self.cost_s = 100.0, 0.0, 0.0
@@ -84,7 +84,7 @@ def world() -> World:
 # --- How often -----------------------------------------------------------------------------------
 
 
-def test_the_first_line_begins_a_listing_and_waits_for_nothing(world: World) -> None:
+def test_the_first_line_begins_a_listing_without_waiting(world: World) -> None:
     assert world.listing.latest() is None
     assert world.thread.busy
     assert world.listing.latest() is None  # nor does it begin another
@@ -94,7 +94,7 @@ def test_the_first_line_begins_a_listing_and_waits_for_nothing(world: World) -> 
     assert world.listing.age_s(found) == 0.25
 
 
-def test_listings_are_spaced_by_what_the_last_one_took(world: World) -> None:
+def test_listings_are_spaced_by_the_cost_of_the_last(world: World) -> None:
     """At 10 ms each and 0.25 % of a core the next is due four seconds after the last began."""
     world.cost_s = 0.01
     world.listing.latest()
@@ -109,8 +109,8 @@ def test_listings_are_spaced_by_what_the_last_one_took(world: World) -> None:
     assert spaces == {0.01 / BUDGET}
 
 
-def test_in_the_long_run_they_take_no_more_than_the_budget(world: World) -> None:
-    """StateCounter grows dearer as sockets are opened, then stays; the last one is not over its time."""
+def test_listings_stay_within_the_budget(world: World) -> None:
+    """The cost of a listing grows with the sockets, then stays; the last one does not exceed its time."""
     began_s = world.now_s
     world.listing.latest()
     for second in range(600):
@@ -121,7 +121,7 @@ def test_in_the_long_run_they_take_no_more_than_the_budget(world: World) -> None
     assert world.thread_s / (world.now_s - began_s) <= BUDGET + 0.3 / 600
 
 
-def test_a_slow_listing_is_never_joined_by_another(world: World) -> None:
+def test_there_is_one_listing_at_a_time(world: World) -> None:
     world.listing.latest()
     for _ in range(100):
         world.now_s += 1.0
@@ -132,7 +132,7 @@ def test_a_slow_listing_is_never_joined_by_another(world: World) -> None:
     assert world.listing.age_s(found) == 0.0  # by this clock it was asked for when it was done
 
 
-def test_a_kernel_that_lists_nothing_is_told_of_once(world: World) -> None:
+def test_a_kernel_that_cannot_list_sockets_is_reported_once(world: World) -> None:
     world.refusal = "cannot list sockets: ENOENT; modprobe tcp_diag"
     world.listing.latest()
     for _ in range(10):
@@ -152,7 +152,7 @@ def test_another_error_is_not_swallowed(world: World) -> None:
 
 
 class Fake:
-    """A namespace that says what the test wants."""
+    """A namespace with the numbers that the test gives."""
 
     def __init__(self, states: dict[str, int]) -> None:
         self.gone, self.closed, self._states = False, False, states
@@ -179,13 +179,13 @@ def both(tmp_path: Path) -> Iterator[tuple[KernelSampler, Fake, Fake]]:
 
 
 def listed(telemetry: KernelSampler) -> dict[str, Any]:
-    """A line after the first listing has come to its end."""
+    """Return a line after the first listing has finished."""
     telemetry.now()
     telemetry._executor.submit(lambda: None).result(timeout=20)  # there is one thread, so this comes after it
     return telemetry.now()
 
 
-def test_both_namespaces_and_what_it_cost(both: tuple[KernelSampler, Fake, Fake]) -> None:
+def test_a_line_has_both_namespaces_and_the_cost(both: tuple[KernelSampler, Fake, Fake]) -> None:
     kernel = listed(both[0])
     sampling, age_s = kernel.pop("sampling"), kernel.pop("states_age_s")
     assert kernel["sink"].pop("states_age_s") == age_s >= 0
@@ -203,8 +203,8 @@ def test_both_namespaces_and_what_it_cost(both: tuple[KernelSampler, Fake, Fake]
     assert sampling["cpu_s"] > 0
 
 
-def test_the_last_line_says_what_the_whole_run_took(both: tuple[KernelSampler, Fake, Fake]) -> None:
-    """A process that ended a moment ago counts for nothing."""
+def test_the_last_line_has_the_cpu_time_of_the_run(both: tuple[KernelSampler, Fake, Fake]) -> None:
+    """A process that has just ended adds nothing."""
     assert "run_cpu_s" not in both[0].now()["sampling"]
     before = time.process_time()
     assert before - 0.1 <= both[0].now(final=True)["sampling"]["run_cpu_s"] <= time.process_time() + 0.1
@@ -219,7 +219,7 @@ def test_packets_of_the_whole_host_are_counted_once(both: tuple[KernelSampler, F
     assert kernel["sink"]["delta"] == {"Tcp.ActiveOpens": 5}
 
 
-def test_a_namespace_that_is_gone_is_left_out(both: tuple[KernelSampler, Fake, Fake]) -> None:
+def test_a_closed_namespace_is_left_out(both: tuple[KernelSampler, Fake, Fake]) -> None:
     telemetry, clients, sinks = both
     sinks.gone = True
     assert "sink" not in telemetry.now()
@@ -227,7 +227,7 @@ def test_a_namespace_that_is_gone_is_left_out(both: tuple[KernelSampler, Fake, F
     assert telemetry.now() == {}
 
 
-def test_its_end_lets_the_namespaces_go(both: tuple[KernelSampler, Fake, Fake]) -> None:
+def test_closing_releases_the_namespaces(both: tuple[KernelSampler, Fake, Fake]) -> None:
     telemetry, clients, sinks = both
     telemetry.now()
     telemetry.close()
@@ -239,7 +239,7 @@ def test_its_end_lets_the_namespaces_go(both: tuple[KernelSampler, Fake, Fake]) 
 
 
 class Glass:
-    """A window without a namespace."""
+    """`NamespaceFds` without a namespace."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -258,7 +258,7 @@ def seen(proc_net: Path | None) -> ProcNamespace:
     return ProcNamespace(lambda: proc_net, Glass())  # type: ignore[arg-type]
 
 
-def test_gauges_are_those_of_the_namespace_and_memory() -> None:
+def test_gauges_are_of_the_namespace_except_memory() -> None:
     assert seen(PROC / "linux-6.18" / "net").now() == {
         "now": {
             "sockstat.tcp_inuse": 6,
@@ -275,7 +275,7 @@ def test_gauges_are_those_of_the_namespace_and_memory() -> None:
     }
 
 
-def test_counters_of_every_file_have_their_difference(tmp_path: Path) -> None:
+def test_counters_of_every_file_are_differences(tmp_path: Path) -> None:
     for kernel in ("linux-5.10", "linux-4.19"):  # the one has no IPv6, the other nothing else
         shutil.copytree(PROC / kernel / "net", tmp_path, dirs_exist_ok=True)
     namespace = seen(tmp_path)
@@ -291,7 +291,7 @@ def test_counters_of_every_file_have_their_difference(tmp_path: Path) -> None:
     }
 
 
-def test_without_a_process_there_is_nothing_to_see(tmp_path: Path) -> None:
+def test_without_a_process_a_namespace_has_no_numbers(tmp_path: Path) -> None:
     assert (seen(None).now(), seen(None).states()) == ({}, {})
     shutil.copytree(PROC / "linux-6.18" / "net", tmp_path, dirs_exist_ok=True)
     namespace = seen(tmp_path)

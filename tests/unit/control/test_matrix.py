@@ -1,4 +1,4 @@
-"""A matrix: which cells there are, what is refused and where, and the table, page and CSV of what they came to."""
+"""A matrix: what it came to, and its table, page and CSV."""
 
 from __future__ import annotations
 
@@ -15,33 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen import scenario
 from loadgen.control.matrix import _as_resolved, with_overrides
 from loadgen.control.name_resolution import ResolvedName
-from loadgen.errors import ScenarioError, UsageError
+from loadgen.errors import UsageError
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
 from loadgen.scenario.fields import REPEAT_MAX
 from loadgen.views.html import matrix as report
 from loadgen.views.text import matrix as matrix_text
 from loadgen.views.text.matrix_table import table
-
-BASE = """\
-name: m
-lab: {}
-sources: {addresses: 127.0.0.1}
-targets: [{address: "127.0.0.1:9000", sink: true}]
-connections: 10
-"""
-SCENARIOS = sorted((Path(__file__).parents[3] / "scenarios").glob("*.yaml"))
-
-
-def refusal(text: str, *overrides: str) -> str:
-    with pytest.raises(ScenarioError) as caught:
-        scenario.parse(text, "s.yaml", overrides)
-    assert str(caught.value).isprintable()
-    return str(caught.value)
-
 
 # --- Names ------------------------------------------------------------------------------------------
 
@@ -62,91 +44,6 @@ def test_what_names_stood_for_is_read_back(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(run_directory, "read_matrix", lambda _, resolved=nonsense: written(resolved))
         with pytest.raises(UsageError, match="does not say what names stood for"):
             _as_resolved(tmp_path)
-
-
-# --- Cells ------------------------------------------------------------------------------------------
-
-
-def test_every_combination_is_a_cell_and_the_first_key_changes_slowest() -> None:
-    text = BASE + "matrix:\n  sources.strategy: [late, explicit]\n  lab.sysctls.net.ipv4.tcp_tw_reuse: [0, 1, 2]\n"
-    whole, cells = scenario.parse_cells(text)
-    assert [tuple(cell.settings.values()) for cell in cells] == [
-        (strategy, reuse) for strategy in ("late", "explicit") for reuse in (0, 1, 2)
-    ]
-    for cell in cells:
-        assert cell.scenario.lab
-        assert cell.scenario.sources.strategy == cell.settings["sources.strategy"]
-        assert list(cell.scenario.lab.sysctls.items()) == [("net.ipv4.tcp_tw_reuse", [*cell.settings.values()][1])]
-        assert not cell.scenario.matrix
-    assert whole.lab
-    assert not whole.lab.sysctls
-
-
-def test_a_scenario_without_a_matrix_has_no_cells() -> None:
-    whole, cells = scenario.parse_cells(BASE)
-    assert cells == ()
-    assert whole == scenario.parse(BASE)
-
-
-def test_expectations_of_cells_stay_with_the_matrix_and_the_others_go_to_each_cell() -> None:
-    text = BASE + "matrix: {connections: [1, 2]}\nexpect: [outcomes.failed == 0, cells.1.outcomes.established == 2]\n"
-    whole, cells = scenario.parse_cells(text)
-    assert [[one.text for one in cell.scenario.expect] for cell in cells] == [["outcomes.failed == 0"]] * 2
-    assert [one.text for one in whole.expect if scenario.about_cells(one)] == ["cells.1.outcomes.established == 2"]
-
-
-def test_an_override_changes_what_all_cells_have_in_common_and_one_list() -> None:
-    text = BASE + "matrix:\n  sources.strategy: [late, explicit]\n"
-    _, cells = scenario.parse_cells(text, overrides=["connections=3", "matrix.sources.strategy=[late, bind, kernel]"])
-    assert [(cell.scenario.connections, cell.scenario.sources.strategy.value) for cell in cells] == [
-        (3, "late"),
-        (3, "bind"),
-        (3, "kernel"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        ("matrix:\n  sources.strategy: [late, lat]\n", 's.yaml:7:28: sources.strategy: unknown word "lat"'),
-        ("matrix:\n  connections:\n    - 1\n    - 0\n", "s.yaml:9:7: connections: write at least 1"),
-        ("matrix:\n  sources.strateg: [late]\n", 's.yaml:7:3: sources: unknown key "strateg"'),
-        ("matrix:\n  sources..x: [late]\n", "s.yaml:7:3: KEY is names"),
-        ("matrix:\n  targets.3.sink: [true]\n", 's.yaml:7:3: "targets" is a list of 1'),
-        ("matrix:\n  lab.sysctls.kernel.x: [1]\n", "s.yaml:7:3: lab.sysctls.kernel.x: only settings"),
-        ("matrix:\n  connections: 5\n", "s.yaml:7:16: matrix.connections: write a list of values"),
-        ("matrix:\n  connections: []\n", "s.yaml:7:16: matrix.connections: write a list of values"),
-        ("matrix:\n  connections: [5, 6, 5]\n", "s.yaml:7:23: matrix.connections.2: 5 is in this list already"),
-        ("matrix:\n  matrix.hold: [1s]\n", "s.yaml:7:3: matrix.matrix.hold: a matrix cannot change itself"),
-        ("matrix: [5]\n", "s.yaml:6:9: matrix: write a mapping"),
-        ("matrix: 5\n", "s.yaml:6:9: matrix: write a mapping"),
-        (
-            "matrix:\n  sources: [{addresses: 127.0.0.2}]\n  sources.strategy: [late]\n",
-            's.yaml:8:3: matrix: "sources.strategy" would be replaced together',
-        ),
-        (f"matrix:\n  connections: {list(range(1, 202))}\n", "s.yaml:7:3: matrix: these are 201 combinations"),
-        ("matrix: {connections: [1]}\nexpect: [cells.1.x == 0]\n", "s.yaml:7:10: expect.0: there are cells.0 to"),
-        ("matrix: {connections: [1]}\nexpect: [cells == 0]\n", "s.yaml:7:10: expect.0: there are cells.0 to"),
-        ("expect: [cells.0.x == 0]\n", "s.yaml:6:10: expect.0: there are no cells"),
-    ],
-)
-def test_what_is_wrong_with_a_matrix_is_said_where_it_stands(matrix: str, message: str) -> None:
-    assert refusal(BASE + matrix).startswith(message)
-
-
-def test_a_matrix_needs_a_lab_that_is_one() -> None:
-    matrix = "matrix: {connections: [1]}\n"
-    assert refusal(BASE.replace("lab: {}\n", "") + matrix).startswith("s.yaml:5:1: matrix: every run has")
-    assert refusal(BASE.replace("{}", "{fallback: host}", 1) + matrix).startswith("s.yaml:2:17: lab.fallback: matrix")
-
-
-def test_a_value_of_an_override_is_shown_as_the_override() -> None:
-    assert refusal(BASE, "matrix.connections=[0]").startswith("--set matrix.connections=[0]: connections: write at")
-
-
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_every_scenario_that_comes_with_loadgen_is_valid(path: Path) -> None:
-    assert scenario.load(path).name == path.stem
 
 
 # --- Folding ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Host names: asked for once, judged address by address, and left out where no source can meet them. No network."""
+"""Host names: resolved once, checked address by address, and left out if no source fits. No network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from loadgen import scenario as scenarios
 from loadgen.control.name_resolution import ResolvedName, judge, look_up, pin
 from loadgen.errors import ExitCode, HostError, InterruptedRunError, UsageError
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 
 AT = "2026-01-31T12:00:00Z"
 Found = Mapping[str, list[tuple[Any, ...]] | OSError]
 
 
-def named(address: str = "redis.internal:6379", sources: str = "127.0.0.2, '::1'", more: str = "") -> Scenario:
+def named(address: str = "redis.internal:6379", sources: str = "127.0.0.2, '::1'", more: str = "") -> ScenarioSpec:
     return scenarios.parse(
         f"""
 name: named
@@ -37,7 +37,7 @@ def answers(*addresses: str, name: str = "redis.internal") -> dict[str, Resolved
 
 
 def resolver(monkeypatch: pytest.MonkeyPatch, found: Found) -> list[str]:
-    """Answer getaddrinfo() from here; the list of what it was asked."""
+    """Replace getaddrinfo(); return the list of names it was called with."""
     asked: list[str] = []
 
     def getaddrinfo(host: str, port: None, *, type: int) -> list[Any]:  # noqa: A002  # its name there
@@ -80,7 +80,7 @@ def test_a_link_local_address_comes_with_its_zone(monkeypatch: pytest.MonkeyPatc
         ([("0.0.0.0", 0)], "is 0.0.0.0, which cannot be a target: .*unspecified"),
     ],
 )
-def test_a_name_without_a_useful_address_is_one_message(
+def test_a_name_without_a_usable_address_is_an_error(
     monkeypatch: pytest.MonkeyPatch, found: list[tuple[Any, ...]] | OSError, message: str
 ) -> None:
     resolver(monkeypatch, {"redis.internal": found})
@@ -105,18 +105,18 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_resolver_that_says_nothing_is_waited_for_so_long_and_no_longer() -> None:
+def test_a_silent_resolver_times_out() -> None:
     with pytest.raises(HostError, match=r"no answer within 0\.05 s"):
         asyncio.run(look_up(["redis.internal"], timeout_s=0.05))
 
 
 @pytest.mark.usefixtures("silent")
-def test_an_interrupt_ends_the_waiting() -> None:
+def test_an_interrupt_ends_the_wait() -> None:
     with pytest.raises(InterruptedRunError, match="before any load"):
         asyncio.run(look_up(["redis.internal"], enough=lambda: True))
 
 
-def test_without_names_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_names_the_resolver_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = resolver(monkeypatch, {})
     assert asyncio.run(look_up(named("127.0.0.1:80").names)) == {}
     assert asked == []
@@ -125,7 +125,7 @@ def test_without_names_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- Judging ----------------------------------------------------------------------------------------
 
 
-def test_one_address_that_is_forbidden_forbids_the_name_and_is_named() -> None:
+def test_one_forbidden_address_forbids_the_name() -> None:
     found = answers("127.0.0.1", "169.254.169.254")
     with pytest.raises(
         UsageError, match=r"redis\.internal resolves to a forbidden address: 169\.254\.169\.254 is link-local"
@@ -141,12 +141,12 @@ def test_every_address_needs_its_own_permission() -> None:
     assert [str(one.endpoint) for one in resolved.every_target] == ["10.0.0.5:6379", "10.0.1.5:6379"]
 
 
-def test_a_literal_target_is_judged_as_ever() -> None:
+def test_a_literal_target_is_checked_as_well() -> None:
     with pytest.raises(UsageError, match=r"^10\.0\.0\.5 is private"):
         judge(named("10.0.0.5:80-81"), {}, allowed=[], authorized=False)
 
 
-def test_targets_of_probes_are_judged_too() -> None:
+def test_targets_of_probes_are_checked_as_well() -> None:
     probed = named("127.0.0.1:80", more='lab: {}\nprobes: [{name: a, when: hold, target: "10.0.0.5:80"}]')
     with pytest.raises(UsageError, match=r"^10\.0\.0\.5 is private"):
         judge(probed, {}, allowed=[], authorized=False)
@@ -174,7 +174,7 @@ def test_a_family_without_a_source_is_left_out_with_a_note(source: str, kept: st
     assert notes[1] == f"{left_out} of redis.internal left out: no source address is IPv{version}"
 
 
-def test_a_name_of_which_nothing_is_left_is_refused() -> None:
+def test_a_name_without_addresses_left_is_an_error() -> None:
     with pytest.raises(HostError, match=r"redis\.internal is ::1, and no source address is IPv6; add one"):
         pin(named(), answers("::1"), ["127.0.0.2"])
 
@@ -184,14 +184,14 @@ def test_an_address_has_to_fit_the_lab() -> None:
         pin(named(more="lab: {}"), answers("127.0.0.1", "10.0.0.5"), ["127.0.0.2"])
 
 
-def test_two_names_of_one_endpoint_are_one_target_too_many() -> None:
+def test_two_names_of_one_endpoint_are_an_error() -> None:
     both = 'targets: [{address: "redis.internal:80"}, {address: "127.0.0.1:80"}]'
     twice = scenarios.parse(f"name: x\nsources: {{addresses: 127.0.0.2}}\n{both}\nconnections: 1\n")
     with pytest.raises(HostError, match=r"127\.0\.0\.1 and redis\.internal both lead to 127\.0\.0\.1:80; delete one"):
         pin(twice, answers("127.0.0.1"), ["127.0.0.2"])
 
 
-def test_names_cannot_make_too_many_targets() -> None:
+def test_names_with_too_many_addresses_are_an_error() -> None:
     with pytest.raises(HostError, match=r"make them 1,002; write at most 1,000"):
         pin(named("redis.internal:1-501"), answers("127.0.0.1", "127.0.0.3"), ["127.0.0.2"])
 

@@ -53,6 +53,6 @@ def test_in_churn_http_closes_first_with_the_last_answer() -> None:
 
 
 @pytest.mark.parametrize("close", [CloseMode.FIN, CloseMode.RST])
-def test_where_the_client_closes_first_behaviours_stay_as_they_are(close: CloseMode) -> None:
+def test_when_the_client_closes_first_behaviours_are_unchanged(close: CloseMode) -> None:
     churn = replace(PLAN, churn=Churn(1.0, exchanges=5), close=close)
     assert _behaviours(churn)[HTTP] == SinkBehaviour(Speaks.HTTP)

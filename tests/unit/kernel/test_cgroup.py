@@ -48,7 +48,7 @@ def version_1(tmp_path: Path) -> Path:
 
 
 def test_a_captured_host_without_limits_has_none() -> None:
-    """Its memory group says 9223372036854771712, its processor group -1."""
+    """Its memory limit is 9223372036854771712, its processor quota -1."""
     assert cgroup.read(CAPTURED) == CgroupLimits()
 
 
@@ -70,7 +70,7 @@ def test_version_1_is_read_controller_by_controller(version_1: Path) -> None:
     assert found.pids.free == 60
 
 
-def test_a_limit_of_a_group_above_holds_as_well(version_1: Path) -> None:
+def test_a_limit_of_a_parent_group_applies(version_1: Path) -> None:
     """/load has 1 GB for all of its groups, and the root of the captured hierarchy none."""
     files = {"memory.limit_in_bytes": "1000000000\n", "memory.usage_in_bytes": "900000000\n"}
     above = tree(version_1 / "sys/fs/cgroup/memory/load", files)
@@ -80,7 +80,7 @@ def test_a_limit_of_a_group_above_holds_as_well(version_1: Path) -> None:
     assert (memory.free, memory.file) == (100_000_000, str(above / "memory.limit_in_bytes"))
 
 
-def test_version_2_has_all_in_one_place(tmp_path: Path) -> None:
+def test_version_2_has_one_hierarchy(tmp_path: Path) -> None:
     found = cgroup.read(tree(tmp_path, VERSION_2))
     service = tmp_path / SERVICE
     assert found.memory == CgroupUsage(4_000_000_000, 800_000_000, str(service / "memory.max"))
@@ -132,7 +132,7 @@ def test_several_controllers_may_share_a_hierarchy_and_a_mount_point_may_have_sp
     assert ("cpuacct", "/sys/fs/cgroup/cpu cpuacct") in found
 
 
-def test_what_this_very_host_says_can_be_read() -> None:
+def test_the_limits_of_this_host_can_be_read() -> None:
     found = cgroup.read()
     assert found.cpu is None or found.cpu.cpus > 0
     assert found.memory is None or found.memory.limit >= found.memory.free >= 0

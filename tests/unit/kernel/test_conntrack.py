@@ -1,4 +1,4 @@
-"""The connection tracking table: two kernels' counters, settings read from elsewhere, and what breaks the format."""
+"""The connection tracking table: counters of two kernels, settings through descriptors, and malformed files."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def test_counters_are_summed_and_entries_are_not() -> None:
     assert counters["search_restart"] == 2
 
 
-def test_a_newer_kernel_has_other_names_and_those_that_matter() -> None:
+def test_the_counters_of_losses_exist_on_a_newer_kernel() -> None:
     counters = conntrack.read(PROC / "linux-6.18" / "net")
     assert counters["entries"] == 0
     assert {"clashres", "chainlength", *conntrack.LOSSES} <= set(counters)
     assert "searched" not in counters
 
 
-def test_where_nothing_is_tracked_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_connection_tracking_there_are_no_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert conntrack.read(tmp_path) == {}
     monkeypatch.setattr(conntrack, "_SETTINGS", {"count": str(tmp_path / "count"), "max": str(tmp_path / "max")})
     assert conntrack.open_settings() == {}
 
 
-def test_a_setting_is_read_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_is_read_anew_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = tmp_path / "count"
     count.write_text("17\n")
     monkeypatch.setattr(conntrack, "_SETTINGS", {"count": str(count), "max": str(tmp_path / "max")})

@@ -1,4 +1,4 @@
-"""Groups of sockets: against a plain count, on a kernel's answer, and when hashes meet."""
+"""Groups of sockets compared with a plain count, from a kernel's answer, and with hash collisions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NETLINK: Final = Path(__file__).parents[2] / "data" / "netlink" / "linux-6.18"
 
 
 class Row(NamedTuple):
-    """One socket, as somebody would write it down."""
+    """One socket in readable form."""
 
     state: TcpState
     source: str
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 def table(rows: Sequence[Row]) -> Sockets:
-    """The rows as the kernel gives them."""
+    """Return the rows as the kernel lists them."""
     sockets = np.zeros(len(rows), SOCKET)
     for record, row in zip(sockets, rows, strict=True):
         four = ":" not in row.source
@@ -52,7 +52,7 @@ def unmapped(text: str) -> str:
 
 
 def counted(rows: Sequence[Row]) -> dict[tuple[str, str, int], tuple[dict[TcpState, int], int]]:
-    """The same by plain counting."""
+    """Return the same by plain counting."""
     states: dict[tuple[str, str, int], Counter[TcpState]] = defaultdict(Counter)
     ports: dict[tuple[str, str, int], set[int]] = defaultdict(set)
     for row in rows:
@@ -72,7 +72,7 @@ def row_of(address: st.SearchStrategy[str]) -> st.SearchStrategy[Row]:
 
 
 @given(st.lists(row_of(four) | row_of(six), max_size=60))
-def test_as_counted_one_by_one(rows: list[Row]) -> None:
+def test_groups_equal_a_plain_count(rows: list[Row]) -> None:
     found = group(table(rows))
     assert {(g.source, g.destination, g.destination_port): (g.states, g.source_ports) for g in found} == counted(rows)
     sizes = [sum(g.states.values()) for g in found]
@@ -81,7 +81,7 @@ def test_as_counted_one_by_one(rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize("multiplier", [0, 1 << 63])
-def test_hashes_that_meet_join_no_groups(multiplier: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hash_collisions_join_no_groups(multiplier: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bad multiplier makes (nearly) all hashes equal."""
     rows = [Row(TcpState.ESTABLISHED, f"10.0.0.{n % 5}", 40000 + n, "10.9.9.9", 9000 + n % 3) for n in range(60)]
     before = group(table(rows))
@@ -90,7 +90,7 @@ def test_hashes_that_meet_join_no_groups(multiplier: int, monkeypatch: pytest.Mo
     assert len(before) == 15
 
 
-def test_a_group_in_full() -> None:
+def test_all_fields_of_a_group() -> None:
     rows = [
         Row(TcpState.ESTABLISHED, "10.0.0.1", 40000, "10.9.9.9", 443),
         Row(TcpState.TIME_WAIT, "10.0.0.1", 40001, "10.9.9.9", 443),
@@ -103,7 +103,7 @@ def test_a_group_in_full() -> None:
     assert (found.in_use, found.time_wait) == (2, 2)
 
 
-def test_the_fullest_first_then_by_address_and_port() -> None:
+def test_the_largest_group_comes_first_then_order_is_by_address_and_port() -> None:
     ends = [("10.0.0.2", 80), ("10.0.0.10", 80), ("10.0.0.1", 81), ("10.0.0.1", 9), ("10.0.0.1", 80), ("10.0.0.9", 1)]
     rows = [Row(TcpState.ESTABLISHED, "10.1.0.1", 40000, *end) for end in [*ends, ends[-1]]]
     expected = [("10.0.0.9", 1), *sorted(ends[:-1], key=lambda end: (ip_address(end[0]), end[1]))]
@@ -121,7 +121,7 @@ def test_no_sockets_no_groups() -> None:
 
 
 def kept(*rows: Row) -> list[int]:
-    """The places of the outbound ones."""
+    """Return the indexes of the outbound rows."""
     sockets = table(rows)
     sockets["inode"] = range(len(rows))
     return [int(inode) for inode in outbound(sockets)["inode"]]
@@ -132,11 +132,11 @@ CLIENT: Final = Row(TcpState.ESTABLISHED, "127.0.0.2", 40000, "127.0.0.1", 9000)
 ACCEPTED: Final = Row(TcpState.ESTABLISHED, "127.0.0.1", 9000, "127.0.0.2", 40000)
 
 
-def test_what_came_in_through_a_listener_is_not_outbound() -> None:
+def test_accepted_connections_are_not_outbound() -> None:
     assert kept(ACCEPTED, LISTENER, CLIENT, ACCEPTED._replace(state=TcpState.TIME_WAIT)) == [2]
 
 
-def test_without_its_listener_it_cannot_be_told_apart() -> None:
+def test_without_its_listener_an_accepted_connection_counts_as_outbound() -> None:
     assert kept(CLIENT, ACCEPTED) == [0, 1]
 
 

@@ -1,4 +1,4 @@
-"""What a host has, from captured text and from sockets that only pretend."""
+"""Facts of a host, from captured files and fake sockets."""
 
 from __future__ import annotations
 
@@ -117,19 +117,17 @@ def test_memory_is_what_is_available_in_bytes(proc: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("limit", "used", "left"), [(None, 0, 5_000), (4_000, 1_000, 3_000), (9_000, 1_000, 5_000), (1_000, 2_000, 0)]
 )
-def test_memory_is_the_less_of_the_host_and_the_control_group(limit: int | None, used: int, left: int) -> None:
+def test_memory_is_the_smaller_of_host_and_control_group(limit: int | None, used: int, left: int) -> None:
     group = cgroup.CgroupLimits(memory=None if limit is None else cgroup.CgroupUsage(limit, used, "memory.max"))
     assert host._memory(5_000, group) == left
 
 
 @pytest.mark.parametrize(("quota", "cpus"), [(None, 4), (0.2, 1), (1.5, 2), (4.0, 4), (8.0, 4)])
-def test_cpus_are_the_less_of_the_host_and_the_control_group(quota: float | None, cpus: int) -> None:
+def test_cpus_are_the_smaller_of_host_and_control_group(quota: float | None, cpus: int) -> None:
     assert host._cpus(4, cgroup.CgroupLimits(cpu=None if quota is None else cgroup.CpuQuota(quota, "cpu.max"))) == cpus
 
 
-def test_a_plan_is_made_of_what_the_control_group_leaves(
-    fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_facts_respect_the_control_group(fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch) -> None:
     group = cgroup.CgroupLimits(
         memory=cgroup.CgroupUsage(3_000, 1_000, "memory.max"), cpu=cgroup.CpuQuota(0.5, "cpu.max")
     )
@@ -146,19 +144,19 @@ def test_the_first_cpu_names_the_model(proc: dict[str, str], monkeypatch: pytest
     assert host._cpu_model() == "aarch64"
 
 
-def test_an_address_is_here_when_it_can_be_bound(fake: type[FakeSocket]) -> None:
+def test_an_address_is_present_if_it_can_be_bound(fake: type[FakeSocket]) -> None:
     fake.bind_errno = {"10.0.0.1": errno.EADDRNOTAVAIL, "fd00::1": errno.EADDRNOTAVAIL}
     for address, here in (("127.0.0.2", True), ("10.0.0.1", False), ("::1", True), ("fd00::1", False)):
         assert host._can_bind(address) is here
 
 
-def test_a_bind_that_fails_for_another_reason_is_not_called_missing(fake: type[FakeSocket]) -> None:
+def test_another_bind_error_does_not_make_an_address_missing(fake: type[FakeSocket]) -> None:
     fake.bind_errno = {"10.0.0.1": errno.EPERM}
     with pytest.raises(PermissionError):
         host._can_bind("10.0.0.1")
 
 
-def test_without_ipv6_an_ipv6_address_is_not_here(fake: type[FakeSocket]) -> None:
+def test_without_ipv6_an_ipv6_address_is_missing(fake: type[FakeSocket]) -> None:
     fake.no_family = {socket.AF_INET6}
     assert host._can_bind("::1") is False
 
@@ -192,14 +190,14 @@ def test_a_zone_has_to_be_an_interface(sources: list[str], target: str, monkeypa
     host._require_zones(["fe80::2%eth0", "127.0.0.1", "::1"])
 
 
-def test_where_sources_need_only_a_route_it_is_the_route_that_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_freebind_an_address_is_present_if_it_is_routed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "not_local", lambda sources: iter(sources[1:]))
     monkeypatch.setattr(host, "_can_bind", lambda _: False)
     assert list(host._missing(["a", "b"], freebind=True)) == ["b"]
     assert list(host._missing(["a", "b"], freebind=False)) == ["a", "b"]
 
 
-def test_a_kernel_has_an_option_or_says_that_it_has_not(fake: type[FakeSocket]) -> None:
+def test_an_option_is_present_unless_the_kernel_refuses_it(fake: type[FakeSocket]) -> None:
     fake.option_errno = {IP_LOCAL_PORT_RANGE: errno.ENOPROTOOPT}
     assert host.has_option(IP_BIND_ADDRESS_NO_PORT, 1)
     assert not host.has_option(IP_LOCAL_PORT_RANGE, 0)
@@ -208,10 +206,8 @@ def test_a_kernel_has_an_option_or_says_that_it_has_not(fake: type[FakeSocket]) 
         host.has_option(IP_LOCAL_PORT_RANGE, 0)
 
 
-def test_of_very_many_missing_addresses_enough_are_found(
-    fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And the rest is not even asked about."""
+def test_the_list_of_missing_addresses_is_limited(fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further addresses are not tested."""
     asked: list[str] = []
 
     def absent(address: str) -> bool:
@@ -225,8 +221,8 @@ def test_of_very_many_missing_addresses_enough_are_found(
     assert fake.no_family == set()
 
 
-def test_the_facts_of_this_very_host(fake: type[FakeSocket]) -> None:
-    """Files of /proc only; the sockets pretend."""
+def test_the_facts_of_this_host(fake: type[FakeSocket]) -> None:
+    """Files of /proc only; the sockets are fakes."""
     fake.bind_errno = {"10.0.0.1": errno.EADDRNOTAVAIL}
     found = host.read(["127.0.0.2", "10.0.0.1"], [Endpoint("127.0.0.1", 9000)])
     assert found.missing_sources == ("10.0.0.1",)
@@ -252,7 +248,7 @@ def test_where_unprivileged_ports_start(
     assert fake.connect_errno == 0
 
 
-def test_what_is_written_down_is_plain_json_with_versions(proc: dict[str, str]) -> None:
+def test_facts_become_plain_json_with_versions(proc: dict[str, str]) -> None:
     del proc["/proc/meminfo"], proc["/proc/sys/fs/file-nr"]
     data: dict[str, Any] = json.loads(json.dumps(FACTS.to_json()))
     assert data["kernel"] == "6.18.0"

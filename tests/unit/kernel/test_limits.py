@@ -1,4 +1,4 @@
-"""Four-tuples that others have, out of a table of sockets; limits of this very host."""
+"""Four-tuples of other sockets, from a table of sockets; limits of this host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def table(*rows: tuple[str, int, str, int, TcpState]) -> Sockets:
     return found
 
 
-def test_sockets_of_our_sources_are_grouped_by_target() -> None:
+def test_sockets_of_the_sources_are_grouped_by_target() -> None:
     sockets = table(
         ("127.0.0.2", 40_001, "127.0.0.1", 9000, TcpState.ESTABLISHED),
         ("127.0.0.2", 40_000, "127.0.0.1", 9000, TcpState.SYN_SENT),
@@ -43,22 +43,22 @@ def test_sockets_of_our_sources_are_grouped_by_target() -> None:
     assert list(limits.grouped(table(), ["127.0.0.2"])) == []
 
 
-def test_an_address_of_one_family_is_not_that_of_the_other() -> None:
+def test_equal_bytes_of_two_families_are_two_addresses() -> None:
     """127.0.0.2 with zeros behind it is 7f00:2:: to IPv6."""
     sockets = table(("7f00:2::", 40_001, "::1", 9000, TcpState.ESTABLISHED))
     assert list(limits.grouped(sockets, ["127.0.0.2"])) == []
 
 
-def test_of_udp_nothing_is_counted() -> None:
+def test_udp_sockets_are_not_counted() -> None:
     assert limits.in_use(["127.0.0.1"], Transport.UDP) == ()
 
 
-def test_what_is_over_its_limit_leaves_nothing() -> None:
+def test_over_the_limit_nothing_is_free() -> None:
     assert HostLimit(limit=10, used=4, name="x").free == 6
     assert HostLimit(limit=10, used=14, name="x").free == 0
 
 
-def test_this_host_has_room_for_this_test() -> None:
+def test_the_limits_of_this_host_can_be_read() -> None:
     found = limits.of_host()
     assert found.processes
     assert 0 < found.processes.free < found.processes.limit

@@ -1,4 +1,4 @@
-"""Protocol counters: two kernels' files, and what breaks the format."""
+"""Protocol counters from the files of two kernels, and malformed files."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def test_counters_have_the_names_of_nstat(kernel: str) -> None:
     assert counters["IpExt.InOctets"] == 772
 
 
-def test_columns_come_and_go_with_the_kernel() -> None:
+def test_columns_depend_on_the_kernel() -> None:
     new, old = (snmp.read(PROC / kernel / "net") for kernel in ("linux-6.18", "linux-5.10"))
     assert set(old) < set(new)
     assert {"Ip.OutTransmits", "TcpExt.PAWSTimewait", "MPTcpExt.MPCurrEstab"} <= set(new) - set(old)
 
 
-def test_a_column_of_the_future_is_passed_on() -> None:
+def test_an_unknown_column_is_included() -> None:
     assert snmp.parse("Quic: Opens\nQuic: 18446744073709551615\n") == {"Quic.Opens": 2**64 - 1}
 
 
-def test_a_group_may_come_in_several_pairs_of_lines() -> None:
+def test_a_group_may_have_several_pairs_of_lines() -> None:
     """IcmpMsg has at most 16 counters on a line."""
     text = "IcmpMsg: InType3\nIcmpMsg: 1\nIcmpMsg: OutType3\nIcmpMsg: 2\n"
     assert snmp.parse(text) == {"IcmpMsg.InType3": 1, "IcmpMsg.OutType3": 2}
@@ -58,12 +58,12 @@ def test_the_line_that_breaks_the_format_is_quoted(text: str, quoted: str) -> No
         snmp.parse(text)
 
 
-def test_a_process_that_is_gone(tmp_path: Path) -> None:
+def test_a_process_that_has_exited(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         snmp.read(tmp_path)
 
 
-def test_delta_has_what_changed() -> None:
+def test_delta_has_the_changes() -> None:
     before = {"Tcp.ActiveOpens": 7, "Tcp.CurrEstab": 5, "Tcp.InErrs": 0}
     after = {"Tcp.ActiveOpens": 9, "Tcp.CurrEstab": 4, "Tcp.InErrs": 0, "IcmpMsg.InType3": 1, "Tcp.New": 0}
     assert snmp.delta(before, after) == {"Tcp.ActiveOpens": 2, "Tcp.CurrEstab": -1, "IcmpMsg.InType3": 1}

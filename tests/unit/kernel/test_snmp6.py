@@ -1,4 +1,4 @@
-"""IPv6 counters: two kernels' files, and what breaks the format."""
+"""IPv6 counters from the files of two kernels, and malformed files."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def test_counters_have_the_names_of_ipv4_with_a_six() -> None:
     assert udp == {"Udp6.InDatagrams": 3, "Udp6.NoPorts": 2, "Udp6.OutDatagrams": 5}
 
 
-def test_an_older_kernel_has_fewer() -> None:
+def test_an_older_kernel_has_fewer_counters() -> None:
     new, old = (snmp6.read(PROC / kernel / "net") for kernel in ("linux-6.18", "linux-4.19"))
     assert old["Udp6.InDatagrams"] == 486_201
     assert old["Udp6.RcvbufErrors"] == 12
     assert set(new) - set(old) >= {"Ip6.OutTransmits", "Udp6.MemErrors", "UdpLite6.MemErrors"}
 
 
-def test_groups_end_with_their_six_though_there_may_be_more_digits() -> None:
+def test_a_group_ends_with_the_first_six() -> None:
     assert snmp6.parse("Icmp6OutType135                 \t28\nQuic6Opens 1\n") == {
         "Icmp6.OutType135": 28,
         "Quic6.Opens": 1,
     }
 
 
-def test_a_kernel_without_ipv6_has_none() -> None:
+def test_a_kernel_without_ipv6_has_no_counters() -> None:
     assert snmp6.read(PROC / "linux-5.10" / "net") == {}
     assert snmp6.parse("") == {}
 

@@ -29,7 +29,7 @@ def recorded(name: str) -> bytes:
 
 
 def four_tuples(sockets: Sockets) -> list[tuple[TcpState, str, str]]:
-    """What `ss -n` would print of each."""
+    """Return each socket as `ss -n` prints it."""
     return sorted((TcpState(row["state"]), end(row, "source"), end(row, "destination")) for row in sockets)
 
 
@@ -72,7 +72,7 @@ def test_the_other_fields() -> None:
     assert len(np.unique(sockets["cookie"])) == len(sockets)
 
 
-def test_ipv6_and_ipv4_spoken_through_it() -> None:
+def test_ipv6_and_mapped_ipv4() -> None:
     sockets = parse(recorded("tcp6"), SEQUENCE).sockets
     mapped = sockdiag.is_mapped(sockets)
     assert four_tuples(sockets[mapped]) == [
@@ -94,7 +94,7 @@ def test_udp() -> None:
     ]
 
 
-def test_an_extension_comes_as_an_attribute() -> None:
+def test_an_extension_is_an_attribute() -> None:
     inet_diag_cong = 4
     answer = parse(recorded("tcp4-congestion"), SEQUENCE, attributes=True)
     assert [attributes[inet_diag_cong] for attributes in answer.attributes] == [b"bbr\0"]
@@ -108,7 +108,7 @@ def test_an_answer_without_sockets() -> None:
 
 
 @pytest.mark.parametrize(("name", "errno"), [("no-such-protocol", 2), ("no-such-family", 22)])
-def test_the_kernel_refuses_in_either_kind_of_message(name: str, errno: int) -> None:
+def test_a_refusal_comes_in_either_kind_of_message(name: str, errno: int) -> None:
     assert parse(recorded(name), SEQUENCE).errno == errno
 
 
@@ -135,7 +135,7 @@ foreign = st.builds(
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[bytes, list[tuple[bytes, dict[int, bytes]]]]:
-    """A buffer, and the sockets with their attributes that are in it."""
+    """Generate a buffer, and the sockets with their attributes in it."""
     parts, listed = [], []
     for _ in range(draw(st.integers(0, 12))):
         if draw(st.integers(0, 5)):
@@ -148,9 +148,7 @@ def answers(draw: st.DrawFn) -> tuple[bytes, list[tuple[bytes, dict[int, bytes]]
 
 
 @given(answers(), st.booleans())
-def test_what_was_packed_is_what_is_parsed(
-    packed: tuple[bytes, list[tuple[bytes, dict[int, bytes]]]], end: bool
-) -> None:
+def test_parsing_reverses_packing(packed: tuple[bytes, list[tuple[bytes, dict[int, bytes]]]], end: bool) -> None:
     data, listed = packed
     answer = parse(data + message(DONE, bytes(4)) * end, SEQUENCE, attributes=True)
     assert answer.sockets.tobytes() == b"".join(row for row, _ in listed)
@@ -159,25 +157,25 @@ def test_what_was_packed_is_what_is_parsed(
 
 
 @given(answers(), st.data())
-def test_a_cut_is_noticed(packed: tuple[bytes, object], data: st.DataObject) -> None:
+def test_a_truncated_buffer_is_an_error(packed: tuple[bytes, object], data: st.DataObject) -> None:
     whole = packed[0] + message(BY_FAMILY, bytes(SOCKET.itemsize))
     size = len(whole) - 4 * data.draw(st.integers(1, (16 + SOCKET.itemsize) // 4 - 1))
     with pytest.raises(ValueError, match="a message of 88 bytes at byte"):
         parse(whole[:size], SEQUENCE)
 
 
-def test_a_message_without_length_is_no_endless_loop() -> None:
+def test_a_message_of_length_zero_is_an_error() -> None:
     with pytest.raises(ValueError, match="a message of 0 bytes at byte 88 of 104"):
         parse(message(BY_FAMILY, bytes(72)) + bytes(16), SEQUENCE)
 
 
 @pytest.mark.parametrize(("kind", "size"), [(BY_FAMILY, 68), (DONE, 0), (ERROR, 0)])
-def test_a_message_too_short_for_what_it_is(kind: int, size: int) -> None:
+def test_a_message_too_short_for_its_type(kind: int, size: int) -> None:
     with pytest.raises(ValueError, match=f"a message of {16 + size} bytes is too short"):
         parse(message(BY_FAMILY, bytes(72)) + message(kind, bytes(size)), SEQUENCE)
 
 
-def test_an_attribute_that_leaves_its_message() -> None:
+def test_an_attribute_longer_than_its_message() -> None:
     with pytest.raises(ValueError, match="an attribute of 9 bytes where 8 are left"):
         parse(message(BY_FAMILY, bytes(72) + struct.pack("=HHI", 9, 1, 0)), SEQUENCE, attributes=True)
 
@@ -223,7 +221,7 @@ class Kernel:
 
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Reader, Kernel]]:
-    """A reader whose buffer holds some six sockets, and its kernel."""
+    """Return a reader with a buffer for some six sockets, and its kernel."""
     monkeypatch.setattr(sockdiag, "_PART_MAX_BYTES", 256)
     monkeypatch.setattr(sockdiag, "_BUFFER_BYTES", 600)
     monkeypatch.setattr(sockdiag, "_TIMEOUT_MS", 0)
@@ -251,7 +249,7 @@ def test_an_answer_in_more_parts_than_the_buffer_holds(pair: tuple[Reader, Kerne
     assert not dump.interrupted
 
 
-def test_both_families_are_asked_for_one_after_the_other(pair: tuple[Reader, Kernel]) -> None:
+def test_the_families_are_requested_one_after_the_other(pair: tuple[Reader, Kernel]) -> None:
     reader, kernel = pair
     kernel.answers(listed(numbered(1, 2)) + message(DONE, bytes(4)))
     with pytest.raises(HostError, match="the kernel paused"):  # the second answer is not there
@@ -274,7 +272,7 @@ def test_the_request_is_an_inet_diag_req_v2(pair: tuple[Reader, Kernel]) -> None
     assert kernel.was_asked() == header + request
 
 
-def test_what_an_earlier_answer_left_over_is_passed_over(pair: tuple[Reader, Kernel]) -> None:
+def test_messages_of_an_earlier_answer_are_skipped(pair: tuple[Reader, Kernel]) -> None:
     reader, kernel = pair
     kernel.answers(
         listed(numbered(7, 2), SEQUENCE - 1) + message(DONE, bytes(4), sequence=SEQUENCE - 1),
@@ -305,7 +303,7 @@ def test_a_refusal_names_errno_and_remedy(pair: tuple[Reader, Kernel], answer: b
         reader.dump(families=[socket.AF_INET])
 
 
-def test_more_than_there_is_room_for_is_not_cut_off_silently(pair: tuple[Reader, Kernel]) -> None:
+def test_a_packet_larger_than_the_buffer_is_an_error(pair: tuple[Reader, Kernel]) -> None:
     reader, kernel = pair
     kernel.answers(listed(numbered(1, 10)))
     with pytest.raises(HostError, match="880 bytes at once, there is room for 256"):
@@ -319,7 +317,9 @@ def test_a_socket_that_closes(pair: tuple[Reader, Kernel]) -> None:
         reader.dump(families=[socket.AF_INET])
 
 
-def test_bound_sockets_are_not_left_out_silently(pair: tuple[Reader, Kernel], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_cannot_list_bound_sockets_is_an_error(
+    pair: tuple[Reader, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader, kernel = pair
     monkeypatch.setattr(sockdiag, "lists_bound", lambda: False)
     with pytest.raises(HostError, match=r"Linux 6\.8 does; leave out BOUND"):
@@ -328,7 +328,7 @@ def test_bound_sockets_are_not_left_out_silently(pair: tuple[Reader, Kernel], mo
     assert reader.dump(mask(TcpState.BOUND), protocol=socket.IPPROTO_UDP, families=[socket.AF_INET]).sockets.size == 0
 
 
-def test_a_process_that_ends_without_handing_its_socket_over() -> None:
+def test_a_process_that_ends_without_sending_its_socket() -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours, pytest.raises(HostError, match="ended early"):

@@ -1,4 +1,4 @@
-"""Socket numbers: two kernels' files, and what breaks the format."""
+"""Socket counts from the files of two kernels, and malformed files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_without_ipv6_its_numbers_are_missing() -> None:
     assert "tcp6_inuse" not in numbers
 
 
-def test_protocols_and_fields_of_the_future_are_passed_on() -> None:
+def test_unknown_protocols_and_fields_are_included() -> None:
     assert sockstat.parse("QUIC: inuse 3 paths 4\n") == {"quic_inuse": 3, "quic_paths": 4}
 
 
@@ -46,6 +46,6 @@ def test_the_line_that_breaks_the_format_is_quoted(line: str) -> None:
         sockstat.parse(f"UDP: inuse 0\n{line}\n")
 
 
-def test_a_process_that_is_gone(tmp_path: Path) -> None:
+def test_a_process_that_has_exited(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         sockstat.read(tmp_path)

@@ -1,4 +1,4 @@
-"""What the cores did with packets: two kernels' files, sums that begin anew, and what breaks the format."""
+"""Packet counters from the files of two kernels, counters that wrap, and malformed files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def test_an_older_kernel_has_fewer_columns() -> None:
     }
 
 
-def test_delta_has_what_was_added() -> None:
+def test_delta_is_the_increase() -> None:
     before = softnet.parse("00000005 00000001 00000002\n00000001 00000000 00000000\n")
     after = softnet.parse("0000000a 00000001 00000003\n00000001 00000000 00000000\n")
     assert softnet.delta(before, after) == {"processed": 5, "time_squeeze": 1}
     assert softnet.delta(after, after) == {}
 
 
-def test_a_counter_that_began_anew() -> None:
-    """Two cores of which one went past 32 bits: 6 packets and 4."""
+def test_a_counter_that_wrapped() -> None:
+    """Two cores, one of which passed 32 bits: 6 packets and 4."""
     before = softnet.parse("fffffffe 00000000 00000000\n00000010 00000000 00000000\n")
     after = softnet.parse("00000004 00000000 00000000\n00000014 00000000 00000000\n")
     assert softnet.delta(before, after) == {"processed": 10}
@@ -52,6 +52,6 @@ def test_a_file_without_cores_is_refused() -> None:
         softnet.parse("")
 
 
-def test_a_process_that_is_gone(tmp_path: Path) -> None:
+def test_a_process_that_has_exited(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         softnet.read(tmp_path)

@@ -1,4 +1,4 @@
-"""Settings in a tree of files like /proc/sys; only the last test looks at the real one."""
+"""Settings in a tree of files like /proc/sys; only the last test reads the real one."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_values_have_single_spaces(root: Path) -> None:
     assert sysctl.read("net.ipv4.ip_local_port_range", root=root) == "32768 60999"
 
 
-def test_what_this_kernel_does_not_have_is_none(root: Path) -> None:
+def test_a_missing_setting_is_none(root: Path) -> None:
     assert sysctl.read("net.ipv4.tcp_tw_reuse_delay", root=root) is None
     assert sysctl.read("net.netfilter.nf_conntrack_max", root=root) is None
     assert sysctl.read("net.ipv4.tcp_tw_reuse.deeper", root=root) is None
 
 
-def test_what_cannot_be_read_names_the_setting(root: Path) -> None:
+def test_an_unreadable_setting_is_named(root: Path) -> None:
     with pytest.raises(HostError, match=r"cannot read sysctl net\.ipv4: Is a directory"):
         sysctl.read("net.ipv4", root=root)
 
@@ -63,13 +63,13 @@ def test_a_written_value_can_be_read(root: Path) -> None:
     assert (root / "net/ipv4/ip_local_port_range").read_text() == "1024 65535\n"
 
 
-def test_a_missing_setting_is_not_made(root: Path) -> None:
+def test_a_missing_setting_is_not_created(root: Path) -> None:
     with pytest.raises(HostError, match=r"net.ipv4.tcp_new to '1': No such file or directory"):
         sysctl.write("net.ipv4.tcp_new", "1", root=root)
     assert not (root / "net/ipv4/tcp_new").exists()
 
 
-def test_a_refused_value_gives_setting_value_and_reason(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_value_is_reported_with_setting_and_reason(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_descriptor: int, _text: bytes) -> int:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
@@ -79,7 +79,7 @@ def test_a_refused_value_gives_setting_value_and_reason(root: Path, monkeypatch:
 
 
 def test_a_value_that_comes_back_different_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where the kernel clamps a value instead of refusing it."""
+    """The kernel may clamp a value instead of refusing it."""
     path = root / "net/ipv4/tcp_tw_reuse"
 
     def clamp(_descriptor: int, _text: bytes) -> int:
@@ -100,7 +100,7 @@ def test_reserved_ports_may_come_back_in_another_spelling(root: Path, monkeypatc
             sysctl.write("net.ipv4.ip_local_reserved_ports", other, root=root)
 
 
-def test_read_all_leaves_out_what_is_absent(root: Path) -> None:
+def test_read_all_leaves_out_missing_settings(root: Path) -> None:
     assert sysctl.read_all(root=root) == {
         "net.ipv4.ip_local_port_range": "32768 60999",
         "net.ipv4.ip_local_reserved_ports": "8080,9000-9002",
@@ -122,7 +122,7 @@ def test_no_port_range_is_an_error_but_no_reserved_ports_are_none(root: Path) ->
 
 
 @pytest.mark.parametrize("text", ["", "1", "1 2 3", "60999 32768", "1 65536", "a b"])
-def test_a_range_that_is_none(root: Path, text: str) -> None:
+def test_an_invalid_range(root: Path, text: str) -> None:
     (root / "net/ipv4/ip_local_port_range").write_text(text)
     with pytest.raises(HostError, match="is not a port range"):
         sysctl.port_range(root=root)
@@ -135,7 +135,7 @@ def test_parse_ports_reads_single_ports_and_ranges(ports: set[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "1,,2", "1-", "-1", "2-1", "65536", "1-2-3", "1 2"])
-def test_parse_ports_quotes_what_it_cannot_read(root: Path, text: str) -> None:
+def test_parse_ports_quotes_an_invalid_part(root: Path, text: str) -> None:
     with pytest.raises(ValueError, match="neither a port nor a range"):
         sysctl.parse_ports(text)
     (root / "net/ipv4/ip_local_reserved_ports").write_text(text)
@@ -143,7 +143,7 @@ def test_parse_ports_quotes_what_it_cannot_read(root: Path, text: str) -> None:
         sysctl.reserved_ports(root=root)
 
 
-def test_the_settings_of_this_very_host_can_be_read() -> None:
+def test_the_settings_of_this_host_can_be_read() -> None:
     found = sysctl.read_all()
     assert "net.ipv4.ip_local_port_range" in found
     assert sysctl.port_range().high <= 65535

@@ -1,4 +1,4 @@
-"""Listening ports: two kernels' files, and what breaks the format."""
+"""Listening ports from the files of two kernels, and malformed files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_kernel_without_ipv6() -> None:
     assert tcp.listeners(PROC / "linux-5.10" / "net") == {8080}
 
 
-def test_a_header_alone_has_no_listeners() -> None:
+def test_a_file_without_sockets_has_no_listeners() -> None:
     header = (PROC / "linux-6.18" / "net" / "tcp").read_text().splitlines()[0]
     assert tcp.parse(f"{header}\n") == set()
 
@@ -37,6 +37,6 @@ def test_the_line_that_breaks_the_format_is_quoted(line: str) -> None:
         tcp.parse(f"  sl  local_address rem_address   st\n{line}\n")
 
 
-def test_a_process_that_is_gone(tmp_path: Path) -> None:
+def test_a_process_that_has_exited(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         tcp.listeners(tmp_path)

@@ -1,4 +1,4 @@
-"""The arithmetic of a cable: pools as networks, networks as netlink messages."""
+"""Pools as networks, and networks as netlink messages."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from loadgen.lab.veth import local_route, networks_of
         (["fd00::1", "fd00::0"], ["fd00::/127"]),
     ],
 )
-def test_addresses_are_the_fewest_networks(addresses: list[str], networks: list[str]) -> None:
+def test_addresses_become_the_fewest_networks(addresses: list[str], networks: list[str]) -> None:
     assert [str(network) for network in networks_of(addresses)] == networks
 
 
 def test_a_pool_without_its_first_and_last_address_is_a_few_networks() -> None:
-    """As a scenario writes 198.18.0.0/16: two networks of every length but the two at the ends."""
+    """As for 198.18.0.0/16 in a scenario: two networks of every length except the longest."""
     pool = [str(address) for address in ipaddress.ip_network("198.18.0.0/16").hosts()]
     networks = networks_of(pool)
     assert len(networks) == 30

@@ -1,4 +1,4 @@
-"""The channel between the orchestrator and a process: whole messages, and an end that is noticed."""
+"""The channel between the orchestrator and a process: complete messages, and detection of its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_messages_stay_apart_and_in_order_in_both_directions(ends: tuple[Link, L
 
 @settings(max_examples=30)
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(-(2**63), 2**63) | st.text() | st.none()))
-def test_a_message_arrives_as_it_was_sent(message: dict[str, int | str | None]) -> None:
+def test_a_message_arrives_unchanged(message: dict[str, int | str | None]) -> None:
     ours, theirs = Link.pair()
     assert ours.send(**message)
     assert theirs.receive() == message
@@ -39,29 +39,29 @@ def test_a_message_arrives_as_it_was_sent(message: dict[str, int | str | None]) 
     theirs.close()
 
 
-def test_a_long_message_is_whole(ends: tuple[Link, Link]) -> None:
-    """As long as the reason why a worker failed may ever be."""
+def test_a_long_message_arrives_complete(ends: tuple[Link, Link]) -> None:
+    """Its length is the maximum of the reason why a worker failed."""
     ours, theirs = ends
     assert ours.send(text="x" * 100_000)
     assert theirs.receive() == {"text": "x" * 100_000}
 
 
-def test_what_was_sent_before_the_end_is_read_before_the_end(ends: tuple[Link, Link]) -> None:
+def test_messages_sent_before_the_end_are_received(ends: tuple[Link, Link]) -> None:
     ours, theirs = ends
     ours.send(report="drained")
     ours.close()
     assert [theirs.receive() for _ in range(3)] == [{"report": "drained"}, None, None]
 
 
-def test_nobody_is_there_to_read(ends: tuple[Link, Link]) -> None:
+def test_sending_to_a_closed_end_returns_false(ends: tuple[Link, Link]) -> None:
     ours, theirs = ends
     theirs.close()
     assert ours.send(do="stop") is False
     assert ours.receive() is None
 
 
-def test_the_other_side_died_without_reading(ends: tuple[Link, Link]) -> None:
-    """Then the kernel says ECONNRESET instead of an end of file (unix(7))."""
+def test_the_other_side_exited_with_messages_unread(ends: tuple[Link, Link]) -> None:
+    """Then the kernel reports ECONNRESET instead of an end of file (unix(7))."""
     ours, theirs = ends
     ours.send(do="start")
     theirs.close()
@@ -69,7 +69,7 @@ def test_the_other_side_died_without_reading(ends: tuple[Link, Link]) -> None:
     assert ours.send(do="stop") is False
 
 
-def test_an_end_can_be_handed_over_by_its_descriptor(ends: tuple[Link, Link]) -> None:
+def test_an_end_can_be_passed_on_as_a_descriptor(ends: tuple[Link, Link]) -> None:
     ours, theirs = ends
     copy = Link(socket.socket(fileno=socket.dup(theirs.fileno())))
     theirs.close()

@@ -1,4 +1,4 @@
-"""Some bytes, and the same bytes back."""
+"""The request and the right reply of the echo protocol."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from loadgen.protocols.echo import Echo
 
 
 @pytest.mark.parametrize("size", [1, 8, 16, 65_536])
-def test_a_request_has_the_size_and_carries_its_number(size: int) -> None:
+def test_a_request_has_its_size_and_number(size: int) -> None:
     requests = [Echo(size).request(number) for number in range(100)]
     assert {len(request) for request in requests} == {size}
     assert len(set(requests)) == 100
@@ -20,7 +20,7 @@ def test_other_sizes_are_refused(size: int) -> None:
         Echo(size)
 
 
-def test_a_reply_is_the_request_whole_and_unchanged() -> None:
+def test_the_right_reply_is_the_complete_request() -> None:
     echo = Echo(16)
     request = echo.request(7)
     assert echo.reply(request, b"") is None

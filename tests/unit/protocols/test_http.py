@@ -1,4 +1,4 @@
-"""Options of HTTP: what can be asked, and which reply is right."""
+"""Options of HTTP requests, and the right reply."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loadgen import protocols
 from loadgen.protocols.http import Http
 
 
-def test_it_brings_its_own_connector_and_is_no_exchange() -> None:
+def test_http_has_a_connector_and_is_not_an_exchange() -> None:
     assert "http" in protocols.names()
     assert protocols.find("http") is Http  # type: ignore[comparison-overlap]  # it is found where exchanges are
     assert protocols.own_connector("http") == "loadgen.worker.http:connector_of"
@@ -39,7 +39,7 @@ def test_it_brings_its_own_connector_and_is_no_exchange() -> None:
         ({"max_body": (1 << 30) + 1}, "max_body"),
     ],
 )
-def test_what_cannot_be_sent_or_expected_is_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Http(**options)
 

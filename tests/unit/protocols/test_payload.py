@@ -1,4 +1,4 @@
-"""Bytes that a scenario writes down: escapes, files, and the three ways to know a reply."""
+"""Payloads of a scenario: escapes, files, and the three criteria of a reply."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_any_other_backslash_is_refused(text: str) -> None:
 
 
 @given(st.binary())
-def test_any_bytes_can_be_carried_as_text(data: bytes) -> None:
+def test_any_bytes_can_be_escaped(data: bytes) -> None:
     assert escaped(data).isascii()
     assert escaped(data).isprintable()
     assert unescaped(escaped(data)) == data
 
 
-def test_every_request_is_the_same_and_may_be_empty() -> None:
+def test_the_request_is_constant_and_may_be_empty() -> None:
     assert [Payload(send=r"a\n", expect="b").request(number) for number in range(3)] == [b"a\n"] * 3
     assert Payload(expect="b").request(0) == b""
 
@@ -59,7 +59,7 @@ def test_every_request_is_the_same_and_may_be_empty() -> None:
         ({"expect_length": 4}, b"12345", True),
     ],
 )
-def test_a_reply_is_right_wrong_or_to_be_continued(options: dict[str, Any], received: bytes, answer: bool) -> None:
+def test_a_reply_is_right_wrong_or_incomplete(options: dict[str, Any], received: bytes, answer: bool) -> None:
     assert Payload(**options).reply(b"", received) is answer
 
 
@@ -72,19 +72,19 @@ def test_a_reply_is_right_wrong_or_to_be_continued(options: dict[str, Any], rece
         ({"expect": ""}, "expect 1 to"),
         ({"expect_length": 0}, "expect_length from 1"),
         ({"expect_length": SIZE_MAX + 1}, "expect_length from 1"),
-        ({"expect_regex": "("}, "no regular expression"),
+        ({"expect_regex": "("}, "not a regular expression"),
         ({"send": r"\q", "expect": "a"}, "for a backslash"),
         ({"send": "x" * (SIZE_MAX + 1), "expect": "a"}, "at most 1,048,576 bytes"),
         ({"send_file": "/nowhere/at/all", "expect": "a"}, "cannot be read .No such file"),
         ({"send_file": "\0", "expect": "a"}, "cannot be read"),
     ],
 )
-def test_what_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Payload(**options)
 
 
-def test_the_bytes_of_a_file_are_carried_to_where_there_is_none(tmp_path: Path) -> None:
+def test_the_bytes_of_a_file_replace_its_name(tmp_path: Path) -> None:
     file = tmp_path / "request"
     file.write_bytes(bytes(range(256)))
     made = Payload(send_file=str(file), expect_length=1)

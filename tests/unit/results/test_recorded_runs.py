@@ -50,6 +50,55 @@ def copy(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
+#: Text for people, by its key and the key above it: its words may change, and its kind may not.
+SENTENCES: Final = {
+    ("", "incomplete_because"),
+    ("verdict", "text"),
+    ("verdict", "evidence"),
+    ("verdict", "remedies"),
+    ("sink", "text"),
+    ("generator", "reasons"),
+}
+#: A list of these may get longer or shorter, too.
+REMEDIES: Final = ("verdict", "remedies")
+
+
+def facts_of(node: Any, above: str = "") -> Any:
+    """A summary with a type in place of each sentence.
+
+    Values of remedies are left out, which loadgen 0.1.0 did not write; see `assert_remedies_agree`.
+    """
+    if isinstance(node, list):
+        return [facts_of(item, above) for item in node]
+    if not isinstance(node, dict):
+        return node
+    facts = {}
+    for key, value in node.items():
+        place = (above, key)
+        if place in SENTENCES:
+            many = isinstance(value, list) and place != REMEDIES
+            facts[key] = [type(line) for line in value] if many else type(value)
+        elif place != ("verdict", "remedies_detail"):
+            facts[key] = facts_of(value, "" if key == "runs" else key)
+    return facts
+
+
+def assert_remedies_agree(summary: dict[str, Any]) -> None:
+    """Each sentence has its value beside it."""
+    verdict = summary["verdict"]
+    if "remedies_detail" in verdict:
+        assert [remedy["text"] for remedy in verdict["remedies_detail"]] == verdict["remedies"]
+
+
+def assert_same_facts(folded: dict[Path, dict[str, Any]], recorded: dict[Path, dict[str, Any]]) -> None:
+    """All but the words of sentences."""
+    assert {path: facts_of(summary) for path, summary in folded.items()} == {
+        path: facts_of(summary) for path, summary in recorded.items()
+    }
+    for summary in folded.values():
+        assert_remedies_agree(summary)
+
+
 def without_summaries(path: Path) -> dict[Path, dict[str, Any]]:
     """Delete every summary.json below `path`; return what they were, by their directory."""
     summaries = {file.parent: summary_of(file.parent) for file in path.rglob("summary.json")}
@@ -99,7 +148,7 @@ def test_a_recorded_matrix_loads(name: str) -> None:
 def test_a_recorded_run_folds_to_the_summary_it_had(copy: Path) -> None:
     """Out of scenario, plan, host, series and events alone, as after a kill of the orchestrator."""
     recorded = without_summaries(copy)
-    assert {copy: files.plain(run_directory.read(copy).summarised())} == recorded
+    assert_same_facts({copy: files.plain(run_directory.read(copy).summarised())}, recorded)
 
 
 @pytest.mark.parametrize("copy", sorted(MATRICES), indirect=True)
@@ -108,7 +157,7 @@ def test_a_recorded_matrix_folds_to_the_summaries_it_had(copy: Path) -> None:
     recorded = without_summaries(copy)
     matrix = run_directory.read_matrix(copy)
     folded = {run.path: files.plain(run.summarised()) for run in matrix.runs.values()}
-    assert {copy: files.plain(matrix.summarised()), **folded} == recorded
+    assert_same_facts({copy: files.plain(matrix.summarised()), **folded}, recorded)
 
 
 @pytest.mark.parametrize("copy", sorted(RECORDED), indirect=True)
@@ -117,9 +166,10 @@ def test_a_recorded_run_renders(copy: Path) -> None:
     recorded = without_summaries(copy)
     done = CliRunner().invoke(main.cli, ["report", str(copy)], catch_exceptions=False)
     assert done.exit_code == 0
-    assert recorded[copy]["verdict"]["text"] in " ".join(done.output.split())
-    for directory, summary in recorded.items():
-        assert summary_of(directory) == summary
+    written = {directory: summary_of(directory) for directory in recorded}
+    assert_same_facts(written, recorded)
+    assert written[copy]["verdict"]["text"] in " ".join(done.output.split())
+    for directory, summary in written.items():
         pieces = pieces_of((directory / "report.html").read_text())
         assert summary["verdict"]["text"] in pieces
         if "outcomes" in summary:  # a matrix has none of its own

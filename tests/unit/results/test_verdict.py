@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import outcomes
+from loadgen.capacity.limits import LIMITS
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 from loadgen.outcomes import Outcome, Syscall, describe, error_key
-from loadgen.results.verdict import LIMITS, decide
+from loadgen.results.verdict import decide
 
 DOCS = Path(__file__).parents[3] / "docs" / "verdict.md"
 #: The default range from two sources to two targets: four spaces of 28,232.
@@ -206,8 +207,8 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
         "9 times), and 41 connections never",
     ),
     ("lost", run((EOF, 5)), PLAN, HOST, "lost", "while they were held (recv EOF 5 times)"),
-    ("issuer", run((ISSUER, 5)), PLAN, HOST, "tls", "came to nothing (tls CERTIFICATE_UNKNOWN_ISSUER 5 times)"),
-    ("no tls", run((NOT_TLS, 5), plan=WALL), WALL, HOST, "tls", "TLS with 127.0.0.1:9000 came to nothing"),
+    ("issuer", run((ISSUER, 5)), PLAN, HOST, "tls", "failed (tls CERTIFICATE_UNKNOWN_ISSUER 5 times)"),
+    ("no tls", run((NOT_TLS, 5), plan=WALL), WALL, HOST, "tls", "TLS handshakes with 127.0.0.1:9000 failed"),
     ("no answer", run() | UNANSWERED, PLAN, HOST, "unanswered", "without an answer (wait ETIMEDOUT 10 times)"),
     ("missed", run() | MISSED, PLAN, HOST, "unanswered", "(88 heartbeats were missed, 200 answered)"),
     ("one missed", run() | ONE_MISSED, PLAN, HOST, "none", "no limit was met"),
@@ -458,7 +459,9 @@ def test_in_udp_the_wall_is_the_source_and_shared_ports_are_the_way_past_it() ->
     verdict = decide(run((NO_PORT, 50), plan=UDP), UDP, HOST)
     assert (verdict["limit"], verdict["predicted"], verdict["observed"]) == ("source-ports", 100, 100)
     assert verdict["evidence"] == ["connect EAGAIN 50 times", "127.0.0.2: 100 of 100 source ports in use"]
-    assert verdict["remedies"][0] == "use explicit: each port serves every target: +100"
+    assert verdict["remedies"][0] == (
+        "use explicit (outside a lab with --allow-port-blocking): each port serves every target: +100"
+    )
 
 
 def test_in_udp_connect_alone_has_one_wall_for_all_sources() -> None:

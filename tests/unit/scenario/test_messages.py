@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from loadgen.errors import MISTAKES_MAX, ScenarioError
 from loadgen.scenario import parse
 
+from .support import SMALLEST, refusal, with_line
+
 VALID: Final = {
     "name": "name: small",
     "lab": "lab: {topology: loopback, sysctls: {net.ipv4.tcp_tw_reuse: 1}}",
@@ -141,3 +143,165 @@ def test_those_of_one_section_are_all_shown(text: str, lines: int) -> None:
 @pytest.mark.parametrize("text", ["name: x\nhold: 5\nname: y\n", "hold: 5\nlab: {\n", "hold: 5\nin_flight: 0\nlab:\n"])
 def test_what_is_not_yaml_as_it_is_read_here_is_shown_alone(text: str) -> None:
     assert len(refused(text).mistakes) == 1
+
+
+# --- Each mistake by itself -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "column", "hint"),
+    [
+        ("name: small", "name: ../../x", 1, 7, "letter or digit first"),
+        ("name: small", "name: ''", 1, 7, "1 to 64 letters"),
+        ("name: small", "name: " + "x" * 65, 1, 7, "1 to 64 letters"),
+        ("name: small", "name: é", 1, 7, "letters"),
+        ("name: small", 'name: "a\\nb"', 1, 7, "letters"),
+        ("name: small", "name: 42", 1, 7, "in quotes"),
+        ("name: small\n", "", 1, 1, "name is missing"),
+        ("connections: 100", "conections: 100", 4, 1, 'unknown key "conections"; did you mean "connections"?'),
+        ("connections: 100", "zzz: 100", 4, 1, 'unknown key "zzz"; write one of name, description, lab,'),
+        ("connections: 100", "connections: 100k", 4, 14, "100000"),
+        ("connections: 100", "connections: 1e5", 4, 14, "100000"),
+        ("connections: 100", 'connections: "100"', 4, 14, "whole number, 100"),
+        ("connections: 100", "connections: 1.5", 4, 14, "whole number"),
+        ("connections: 100", "connections: true", 4, 14, "whole number"),
+        ("connections: 100", "connections: [1]", 4, 14, "whole number"),
+        ("connections: 100", "connections: 0", 4, 14, "at least 1"),
+        ("connections: 100", "connections: -1", 4, 14, "at least 1"),
+        ("connections: 100", "connections: 10_000_001", 4, 14, "at most 10,000,000"),
+        ("{addresses: 127.0.0.2}", "127.0.0.2", 2, 10, 'write a mapping, for example {"addresses"'),
+        ("{addresses: 127.0.0.2}", "{adresses: 127.0.0.2}", 2, 11, 'sources: unknown key "adresses"; did you mean'),
+        ("{addresses: 127.0.0.2}", "{}", 2, 10, "sources: addresses is missing"),
+        ("127.0.0.2", "[]", 2, 22, "1 to 65,536 items"),
+        ("127.0.0.2", "{a: b}", 2, 22, "write a list"),
+        ("127.0.0.2", "[127.0.0.2, 7]", 2, 34, "in quotes"),
+        ("127.0.0.2", "[127.0.0.2, 010.0.0.1]", 2, 34, "octal"),
+        ("127.0.0.2", "0.0.0.0", 2, 22, "unspecified"),
+        ("127.0.0.2", "'::'", 2, 22, "unspecified"),
+        ("127.0.0.2", "224.0.0.1", 2, 22, "multicast"),
+        ("127.0.0.2", "255.255.255.255", 2, 22, "broadcast"),
+        ("127.0.0.2", "10.0.0.0/8", 2, 22, "65,536"),
+        ("127.0.0.2", "'::/0'", 2, 22, "65,536"),
+        ("127.0.0.2", "0.0.0.0/0", 2, 22, "65,536"),
+        ("127.0.0.2", "[10.0.0.0/16, 10.1.0.1-3]", 2, 22, "at most 65,536 addresses in all, these are 65,537"),
+        ("127.0.0.2", "'fd00::1%eth0'", 2, 22, "without a zone"),
+        ("127.0.0.2", "'fe80::1'", 2, 22, "with the interface it belongs to"),
+        ("127.0.0.2", "'fe80::1%\"><script>'", 2, 22, "name of an interface (its zone)"),
+        (
+            "127.0.0.2}",
+            "127.0.0.2, strategy: late_range}",
+            2,
+            43,
+            'unknown word "late_range"; did you mean "late-range"?',
+        ),
+        ("127.0.0.2}", "127.0.0.2, ports: 65536}", 2, 40, "1 to 65535"),
+        ("127.0.0.2}", "127.0.0.2, ports: 9-5}", 2, 40, "5-9"),
+        ('[{address: "127.0.0.1:9000"}]', "[]", 3, 10, "1 to 1,000 items"),
+        ('[{address: "127.0.0.1:9000"}]', "x", 3, 10, 'write a list, for example [{"address"'),
+        ('[{address: "127.0.0.1:9000"}]', "[127.0.0.1]", 3, 11, 'write a mapping, for example {"address"'),
+        ('"127.0.0.1:9000"', '"::1"', 3, 21, "in brackets"),
+        ('"127.0.0.1:9000"', "127.0.0.1", 3, 21, "address and port"),
+        ('"127.0.0.1:9000"', "my_service:80", 3, 21, "write a host name of letters, digits and hyphens"),
+        ('"127.0.0.1:9000"', "'x\"><script>:80'", 3, 21, "write a host name of letters, digits and hyphens"),
+        ('"127.0.0.1:9000"', "'[fe80::1]:80'", 3, 21, "with the interface it belongs to"),
+        ('"127.0.0.1:9000"', "127.0.0.1:9001-9000", 3, 21, "lower port first: 9000-9001"),
+        ('"127.0.0.1:9000"', "127.0.0.1:9001-10001", 3, 21, "at most 1,000 in all targets"),
+        ('"127.0.0.1:9000"', "127.0.0.1:80, weight: 0", 3, 43, "at least 1"),
+        ('"127.0.0.1:9000"', "127.0.0.1:80, weight: 1001", 3, 43, "at most 1,000"),
+        ('"127.0.0.1:9000"}', '"127.0.0.1:5-9"}, {address: "127.0.0.1:9-12"}', 3, 49, "127.0.0.1:9 is targets.0"),
+        ('"127.0.0.1:9000"}', '"a.b:9"}, {address: "A.B:9"}', 3, 41, "a.b:9 is targets.0 already"),
+        ("{addresses: 127.0.0.2}", "{addresses: 127.0.0.2, freebind: 1}", 2, 43, "write true or false"),
+        ("127.0.0.2}", "127.0.0.2, strategy: kernel, freebind: true}", 2, 51, "freebind is for strategies that bind"),
+        ('"127.0.0.1:9000"', '"[::1]:9000"', 3, 21, "no source address is IPv6"),
+        ('"127.0.0.1:9000"', '"0.0.0.0:9000"', 3, 21, "unspecified"),
+        ('"127.0.0.1:9000"', '"127.0.0.1:9000", sink: yes', 3, 45, "write true or false"),
+        ('"127.0.0.1:9000"}', '"127.0.0.1:9"}, {address: "[::ffff:127.0.0.1]:9"}', 3, 47, "targets.0 already"),
+    ],
+)
+def test_mistakes_in_what_must_be_there(old: str, new: str, line: int, column: int, hint: str) -> None:
+    assert old in SMALLEST
+    error = refusal(SMALLEST.replace(old, new, 1))
+    assert hint in error.message
+    assert (error.file, error.line, error.column) == ("s.yaml", line, column)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "hint"),
+    [
+        ("description: 5", 14, "in quotes"),
+        ("hold: 30", 7, "write 30s, 2m or 500ms; got 30"),
+        ("hold: -1s", 7, "write 30s"),
+        ("hold: inf", 7, "write 30s"),
+        ("hold: .inf", 7, "finite"),
+        ("hold: 8761h", 7, "from 0s to 8760h"),
+        ("hold:", 1, '"hold" has no value'),
+        ("timeout: 0s", 10, "from 1ms to 1h"),
+        ("timeout: 61m", 10, "from 1ms to 1h"),
+        ("interval: 10ms", 11, "from 50ms to 1m"),
+        ("interval: 2m", 11, "from 50ms to 1m"),
+        ("close: rts", 8, 'unknown word "rts"; did you mean "rst"?'),
+        ("close: target", 8, "write sink: true at every target"),
+        ("close: [fin]", 8, "write one of fin, rst"),
+        ("in_flight: 0", 12, "at least 1"),
+        ("in_flight: 65537", 12, "at most 65,536"),
+        ("lab: loopback", 6, 'write a mapping, for example {"topology": "loopback"}'),
+        ("lab: {topology: vent}", 17, 'did you mean "veth"?'),
+        ("lab: {sysctls: []}", 16, "write a mapping"),
+        ("lab: {sysctls: {kernel.pid_max: 5}}", 17, "only settings of a network namespace"),
+        ("lab: {sysctls: {net.ipv4/x: 5}}", 17, "only settings of a network namespace"),
+        ("lab: {sysctls: {net..x: 5}}", 17, "only settings of a network namespace"),
+        ("lab: {sysctls: {net: 5}}", 17, "only settings of a network namespace"),
+        ("lab: {sysctls: {net.a: true}}", 24, "number or one line of text"),
+        ("lab: {sysctls: {net.a: 1.5}}", 24, "number or one line of text"),
+        ("lab: {sysctls: {net.a: [1]}}", 24, "number or one line of text"),
+        ('lab: {sysctls: {net.a: "1\\n2"}}', 24, "number or one line of text"),
+        ("lab: {fallback: hst}", 17, 'did you mean "host"?'),
+        ("arrival: 20000/s", 10, 'write a mapping, for example {"rate": "20000/s"'),
+        ("arrival: {}", 10, "either rate"),
+        ("arrival: {ramp: 5s}", 10, "either rate"),
+        ("arrival: {rate: 1/s, stages: [{to: 1/s, over: 1s}]}", 10, "either rate"),
+        ("arrival: {ramp: 1s, stages: [{to: 1/s, over: 1s}]}", 17, "ramp goes with rate"),
+        ("arrival: {rate: 20000}", 17, "write 20000/s"),
+        ("arrival: {rate: 1.5k/s}", 17, "write 1500/s"),
+        ("arrival: {rate: 0/s}", 17, "above 0/s"),
+        ("arrival: {rate: 1/s, ramp: 5}", 28, "write 30s"),
+        ("arrival: {stages: []}", 19, "1 to 1,000 items"),
+        ("arrival: {stages: [{to: 1/s}]}", 20, "over is missing"),
+        ("arrival: {stages: [{to: 1/s, over: 0s}]}", 36, "from 1ms"),
+        ("arrival: {stages: [{too: 1/s, over: 1s}]}", 21, 'unknown key "too"; did you mean "to"?'),
+        ("arrival: {stages: [{to: 1/s, over: 1s}, {to: 0/s, over: 1s}]}", 46, "the last rate must be above 0/s"),
+        ("expect: outcomes.failed == 0", 9, "write a list"),
+        ("expect: [outcomes.failed = 0]", 10, "as in outcomes.failed == 0"),
+        ("expect: [a == 1, 5]", 18, "as in outcomes.failed == 0"),
+        ("hold_s: 30s", 1, 'did you mean "hold"?'),
+        ("name: again", 1, "twice, first at 1:1"),
+        ('"\\e": 1', 1, "U+001B"),
+        ("x: !!python/object:os.system y", 4, "tags"),
+    ],
+)
+def test_mistakes_in_the_rest(text: str, column: int, hint: str) -> None:
+    error = refusal(with_line(text))
+    assert hint in error.message
+    assert (error.file, error.line, error.column) == ("s.yaml", 5, column)
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("connections=100k", "100000"),
+        ("conections=5", 'did you mean "connections"?'),
+        ("lab.topologie=loopback", 'did you mean "topology"?'),
+        ("lab.sysctls.kernel.x=1", "only settings of a network namespace"),
+        ("targets.0.address=::1", "in brackets"),
+        ("targets.0={}", "address is missing"),
+        ("arrival={rate: 5}", "write 5/s"),
+        ("lab=", "write a value"),
+        ("sources.addresses=10.0.0.0/8", "65,536"),
+        ("targets.3.sink=true", "list of 1"),
+    ],
+)
+def test_a_mistake_in_an_override_points_at_it(setting: str, hint: str) -> None:
+    error = refusal(SMALLEST, setting)
+    assert hint in error.message
+    assert (error.file, error.line, error.column) == (f"--set {setting}", 0, 0)
+    assert str(error).startswith(f"--set {setting}: ")

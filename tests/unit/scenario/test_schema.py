@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from ruamel.yaml.nodes import ScalarNode
 
 from loadgen import scenario
 from loadgen.errors import ScenarioError
-from loadgen.scenario import yaml_document
+from loadgen.scenario import ScenarioSpec, messages, parse, yaml_document
+
+from .support import SMALLEST as SMALLEST_TEXT
 
 CHECKOUT = Path(__file__).parents[3]
 SCENARIOS = sorted((CHECKOUT / "scenarios").glob("*.yaml"))
@@ -124,3 +127,47 @@ def test_what_an_editor_should_mark_does_not_fit_and_is_refused_by_loadgen_too(c
     assert not VALIDATOR.is_valid({**SMALLEST, **changes})
     with pytest.raises(ScenarioError):
         scenario.parse(str({**SMALLEST, **changes}).replace("None", "null"))
+
+
+# --- The models ------------------------------------------------------------------------------------
+
+
+def test_the_schema_knows_every_key_by_its_name_in_the_file() -> None:
+    schema = scenario.json_schema()
+    assert json.loads(json.dumps(schema)) == schema
+    assert set(schema["properties"]) == set(messages.fields_of(()))
+    assert schema["required"] == ["name", "sources", "targets"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["hold"]["default"] == "0s"
+    assert schema["properties"]["timeout"]["default"] == "10s"
+    assert set(schema["$defs"]["StageSpec"]["properties"]) == {"from", "to", "over"}
+    assert '"null"' not in json.dumps(schema)
+    for key, described in schema["properties"].items():
+        assert "description" in described or "$ref" in described, key
+
+
+@pytest.mark.parametrize("model", messages.MODELS.values())
+def test_every_example_and_default_of_the_schema_is_valid(model: type[Any]) -> None:
+    """An editor offers these, so they must be accepted, each in an otherwise valid scenario."""
+    for name, field in model.model_fields.items():
+        for example in field.examples or ():
+            if model is ScenarioSpec:
+                key = field.alias or name
+                smallest = SMALLEST_TEXT.replace("connections: 100\n", "") if key == "churn" else SMALLEST_TEXT
+                assert parse(smallest, overrides=["lab={}", f"{key}={json.dumps(example)}"])
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "scenario.md").read_text(encoding="utf-8")
+    for model in messages.MODELS.values():
+        for name, field in model.model_fields.items():
+            assert f"`{field.alias or name}`" in text, f"{model.__name__}.{name}"
+
+
+def test_the_example_of_the_documentation_is_valid() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "scenario.md").read_text(encoding="utf-8")
+    examples = [part.split("```")[0] for part in text.split("```yaml\n")[1:]]
+    whole = [example for example in examples if example.startswith("name:")]
+    assert whole
+    for example in whole:
+        assert parse(example)

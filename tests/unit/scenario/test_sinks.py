@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadgen import scenario
-from loadgen.control.standalone_sink import behaviour_of
-from loadgen.errors import ScenarioError, UsageError
+from loadgen.errors import ScenarioError
 from loadgen.model import SinkBehaviour, Speaks
 from loadgen.scenario.messages import fields_of
 
@@ -103,18 +102,3 @@ def test_the_schema_offers_both() -> None:
     assert sink["anyOf"] == [{"type": "boolean"}, {"$ref": "#/$defs/SinkSpec"}]
     assert sink["default"] is False
     assert set(schema["$defs"]["SinkSpec"]["properties"]) == set(fields_of(("targets", "sink")))
-
-
-def test_flags_of_the_command_line_are_the_same_keys() -> None:
-    assert behaviour_of({}) == SinkBehaviour()
-    assert behaviour_of({"speaks": "http", "status": 503, "close_after": "5s"}) == SinkBehaviour(
-        Speaks.HTTP, status=503, close_after_s=5.0
-    )
-    for flags, words in (
-        ({"speaks": "htp"}, '--speaks: unknown word "htp"; did you mean "http"?'),
-        ({"close_after": "5"}, '--close-after: write 30s, 2m or 500ms; got "5"'),
-        ({"reset": True, "drop": "10%"}, "--drop: reset: true resets every connection at once; leave drop out"),
-    ):
-        with pytest.raises(UsageError) as refused:
-            behaviour_of(flags)
-        assert str(refused.value) == words

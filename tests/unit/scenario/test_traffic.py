@@ -11,14 +11,14 @@ import trustme
 from loadgen import scenario
 from loadgen.errors import ExitCode, ScenarioError
 from loadgen.model import Tls, Traffic
-from loadgen.scenario import Scenario
+from loadgen.scenario import ScenarioSpec
 
 HEAD = "name: n\nsources: {addresses: 127.0.0.2}\ntargets: [{address: 127.0.0.1:9000}]\n"
 HELD = f"{HEAD}connections: 1\n"
 CHURN = f"{HEAD}churn: {{duration: 1s, exchanges: 3}}\n"
 
 
-def parsed(text: str) -> Scenario:
+def parsed(text: str) -> ScenarioSpec:
     return scenario.parse(text, "mine.yaml")
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
 import os
-
-import pytest
 
 from loadgen.processes.shared_memory import Blocks
 from loadgen.sink.counts import PORTS, SinkCounter, block_dtype, by_source, totals
@@ -57,10 +54,3 @@ def test_the_longest_address_fits_into_a_row() -> None:
     blocks = sinks(1, 1)
     fill(blocks, 0, 0, longest, 1, 1)
     assert by_source(blocks)[0]["source"] == longest
-
-
-@pytest.mark.parametrize("rows", [1, 2, 100])
-def test_each_sink_writes_to_pages_of_its_own(rows: int) -> None:
-    records = sinks(2, rows).records
-    assert records.dtype.itemsize % mmap.PAGESIZE == 0
-    assert not records.dtype.hasobject

@@ -1,4 +1,4 @@
-"""What --source and --destination take, and which groups they mean."""
+"""Values of --source and --destination, and the groups they select."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_destination(text: str, address: str | None, port: int) -> None:
         ("[]:443", "an address or a CIDR"),
     ],
 )
-def test_no_destination(text: str, hint: str) -> None:
+def test_an_invalid_destination(text: str, hint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(hint)):
         destination(text)
 
@@ -55,7 +55,7 @@ def test_a_source_has_no_port() -> None:
         network("127.0.0.1:9000")
 
 
-def test_which_groups_are_meant() -> None:
+def test_a_filter_selects_groups() -> None:
     group = ("127.0.0.1", "10.1.2.3", 443)
     assert GroupFilter().include(*group)
     assert GroupFilter(network("127.0.0.0/8"), network("10.1.0.0/16"), 443).include(*group)

@@ -1,4 +1,4 @@
-"""From sockets to processes, with a /proc that was made for it."""
+"""Owners of sockets, from a /proc made for the test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def standing() -> float:
 
 
 def ticking() -> Clock:
-    """One that goes on a second each time it is looked at."""
+    """A clock that advances by a second at each reading."""
     ticks: Iterator[int] = count()
     return lambda: float(next(ticks))
 
@@ -48,7 +48,7 @@ def proc(tmp_path: Path) -> Callable[[Mapping[int, tuple[str, list[str]]]], Path
 
 
 def table(*rows: tuple[int, int, TcpState]) -> Sockets:
-    """Sockets from 127.0.0.1 to itself: inode, destination port, state."""
+    """Return sockets from 127.0.0.1 to itself, given inode, destination port and state."""
     sockets = np.zeros(len(rows), SOCKET)
     for record, (inode, port, state) in zip(sockets, rows, strict=True):
         record["family"], record["state"], record["inode"] = socket.AF_INET, state, inode
@@ -65,7 +65,7 @@ def test_a_scan_finds_sockets_and_nothing_else(proc: Callable[..., Path]) -> Non
     assert owners.inodes_of(7, root).tolist() == [70, 71]
 
 
-def test_of_a_socket_that_was_inherited_the_lowest_pid_is_the_owner(proc: Callable[..., Path]) -> None:
+def test_an_inherited_socket_belongs_to_the_lowest_pid(proc: Callable[..., Path]) -> None:
     root = proc({100: ("child", ["socket:[5]"]), 20: ("parent", ["socket:[5]"])})
     assert owners.scan(1, standing, root).pids.tolist() == [20]
 
@@ -78,7 +78,7 @@ def test_a_scan_ends_in_time(proc: Callable[..., Path]) -> None:
     assert found.why_unknown == "not read in time"
 
 
-def test_processes_of_our_namespace_come_first(proc: Callable[..., Path]) -> None:
+def test_processes_of_this_namespace_come_first(proc: Callable[..., Path]) -> None:
     root = proc({pid: ("some", [f"socket:[{pid}]"]) for pid in (3, 5, 7, 9)})
     (root / "ours").touch()
     (root / "other").touch()
@@ -88,7 +88,7 @@ def test_processes_of_our_namespace_come_first(proc: Callable[..., Path]) -> Non
     assert owners.scan(1.5, ticking(), root).pids.tolist() == [3, 7]  # by inode; 3 of the others, after 7
 
 
-def test_who_has_the_sockets_of_each_group(proc: Callable[..., Path]) -> None:
+def test_owners_of_each_group(proc: Callable[..., Path]) -> None:
     root = proc({7: ("proxy", ["socket:[70]", "socket:[71]", "socket:[72]"]), 8: ("cache", ["socket:[80]"])})
     established = TcpState.ESTABLISHED
     sockets = table(
@@ -110,7 +110,7 @@ def test_who_has_the_sockets_of_each_group(proc: Callable[..., Path]) -> None:
     )
 
 
-def test_of_very_many_processes_the_largest_are_told_apart(
+def test_beyond_the_maximum_the_smallest_processes_are_unknown(
     proc: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owners, "PROCESSES_MAX", 1)
@@ -120,7 +120,7 @@ def test_of_very_many_processes_the_largest_are_told_apart(
     assert (found.owners, found.unknown) == ((Owner(8, "large", 2),), 1)
 
 
-def test_nothing_found_is_nothing_known(proc: Callable[..., Path]) -> None:
+def test_without_a_scan_every_owner_is_unknown(proc: Callable[..., Path]) -> None:
     root = proc({})
     sockets = table((70, 9000, TcpState.ESTABLISHED))
     (found,) = owners.by_group(sockets, owners.scan(1, standing, root), root).values()
@@ -129,7 +129,7 @@ def test_nothing_found_is_nothing_known(proc: Callable[..., Path]) -> None:
     assert owners.command_of(7, root) == ""
 
 
-def test_what_may_not_be_looked_at_is_said(proc: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forbidden_processes_are_counted(proc: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = proc({7: ("secret", []), 8: ("open", ["socket:[80]"])})
     really = os.listdir
 
@@ -145,6 +145,6 @@ def test_what_may_not_be_looked_at_is_said(proc: Callable[..., Path], monkeypatc
         owners.inodes_of(7, root)
 
 
-def test_a_process_that_is_gone(proc: Callable[..., Path]) -> None:
+def test_a_process_that_has_exited(proc: Callable[..., Path]) -> None:
     with pytest.raises(HostError, match="there is no process 7"):
         owners.inodes_of(7, proc({}))

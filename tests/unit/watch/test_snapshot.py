@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "watch.md"
 
 
 def keys(value: Any) -> set[str]:
-    """Those of all objects in there, but for what is named by the kernel."""
+    """Return the keys of all nested objects, except names given by the kernel."""
     if isinstance(value, list):
         return {key for one in value for key in keys(one)}
     if not isinstance(value, dict):
@@ -43,7 +43,7 @@ def test_every_key_is_documented(usage: Callable[..., Usage], snapshot: Callable
     assert keys(found) <= documented
 
 
-def test_so_many_groups_and_why_something_is_not_known(
+def test_groups_are_limited_and_unknowns_have_a_reason(
     usage: Callable[..., Usage], snapshot: Callable[..., Snapshot]
 ) -> None:
     groups = [usage(50 - number) for number in range(5)]

@@ -1,4 +1,4 @@
-"""What is usable, used and free against plain sets; growth and exhaustion against lines with outliers."""
+"""Usable, used and free ports compared with plain sets; growth and exhaustion from lines with outliers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ ports = st.sets(st.integers(40_000, 40_030))
 
 
 @given(st.integers(40_000, 40_030), st.integers(0, 20), ports, ports, ports)
-def test_a_room_is_what_sets_say(low: int, more: int, reserved: set[int], held: set[int], used: set[int]) -> None:
+def test_capacity_equals_set_arithmetic(
+    low: int, more: int, reserved: set[int], held: set[int], used: set[int]
+) -> None:
     space = Space.of(PortRange(low, low + more), reserved, held)
     offered = set(range(low, low + more + 1)) - reserved
     taken = used & offered
@@ -43,12 +45,12 @@ def test_growth_of_a_line_is_its_slope(slope: int, start: int, times: list[int])
 
 
 @given(slopes, st.sets(st.integers(0, 9), max_size=2), st.integers(-50_000, 50_000))
-def test_two_odd_looks_of_ten_change_nothing(slope: int, odd: set[int], by: int) -> None:
+def test_two_outliers_of_ten_do_not_change_growth(slope: int, odd: set[int], by: int) -> None:
     history = [(float(t), slope * t + (by if t in odd else 0)) for t in range(10)]
     assert growth_per_s(history) == pytest.approx(slope)
 
 
-def test_growth_takes_two_looks_at_different_times() -> None:
+def test_growth_needs_two_snapshots_at_different_times() -> None:
     assert growth_per_s([]) is None
     assert growth_per_s([(1.0, 5)]) is None
     assert growth_per_s([(1.0, 5), (1.0, 9)]) is None
@@ -56,7 +58,7 @@ def test_growth_takes_two_looks_at_different_times() -> None:
 
 
 @given(st.integers(1, 65_535), st.floats(0.001, 1e5))
-def test_what_grows_is_used_up_when_nothing_is_left(left: int, growth: float) -> None:
+def test_exhaustion_is_when_no_port_is_left(left: int, growth: float) -> None:
     found = exhausts_in_s(left, growth)
     assert found is not None
     assert found * growth == pytest.approx(left)
@@ -65,11 +67,11 @@ def test_what_grows_is_used_up_when_nothing_is_left(left: int, growth: float) ->
 @pytest.mark.parametrize(
     ("left", "growth", "expected"), [(10, None, None), (10, 0.0, None), (10, -1.0, None), (0, None, 0)]
 )
-def test_no_end_in_sight(left: int, growth: float | None, expected: float | None) -> None:
+def test_without_growth_there_is_no_exhaustion(left: int, growth: float | None, expected: float | None) -> None:
     assert exhausts_in_s(left, growth) == expected
 
 
-def test_nothing_usable_is_full() -> None:
+def test_without_usable_ports_the_share_is_one() -> None:
     assert Capacity(0, 0).share == 1
 
 
@@ -83,7 +85,9 @@ def test_nothing_usable_is_full() -> None:
         (2, False, False, False),
     ],
 )
-def test_whose_time_wait_is_taken_over(setting: int, timestamps: bool, loopback: bool, elsewhere: bool) -> None:
+def test_reuse_depends_on_setting_timestamps_and_addresses(
+    setting: int, timestamps: bool, loopback: bool, elsewhere: bool
+) -> None:
     reuse = Reuse(setting, timestamps)
     assert reuse.applies("127.0.0.1", "127.0.0.2") == reuse.applies("::1", "::1") == loopback
     assert reuse.applies("10.0.0.1", "10.0.0.2") == reuse.applies("fd00::1", "fd00::2") == elsewhere

@@ -120,8 +120,10 @@ UDP = exchanged(
 ECHO = replace(HELD, traffic=Traffic("echo"))
 BEATING = replace(ECHO, heartbeat=Heartbeat(every_s=1.0, share=1.0))
 CLOSED_LOOP = {"sustained_per_s": 3.3, "first_denied_s": 0.7, "closed": 9}
+NO_PORT = [["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 50]]
 RUNS: dict[str, dict[str, Any]] = {
     "hold": folded(HELD, series(), ENDED),
+    "wall": folded(replace(HELD, connections=150), series(errors=NO_PORT, pairs=[[100, 50, 100]], open=100), ENDED),
     "probes": folded(HELD, series(), *PROBES, ENDED),
     "two namespaces": folded(HELD, series(kernel={**KERNEL, "sink": KERNEL}), ENDED),
     "sinks without states": folded(HELD, series(kernel={"delta": {}, "sink": {"delta": {"TcpExt.TW": 1}}}), ENDED),
@@ -232,6 +234,10 @@ def described(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, bool]]:
             yield from described(inner, f"{path}.{key}")
 
 
+#: Keys of objects whose keys are data.
+FREE = {"delta", "peak", "ramp_peak", "counts", "probes", "settings", "under", "set", "sysctls", "needs"}
+
+
 def objects(node: Any) -> Iterator[dict[str, Any]]:
     """Every object in a document whose keys are names and no data."""
     if isinstance(node, list):
@@ -240,7 +246,18 @@ def objects(node: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(node, dict):
         yield node
         for key, value in node.items():
-            if key not in ("delta", "peak", "ramp_peak", "counts", "probes", "settings", "under"):
+            if key not in (
+                "delta",
+                "peak",
+                "ramp_peak",
+                "counts",
+                "probes",
+                "settings",
+                "under",
+                "set",
+                "sysctls",
+                "needs",
+            ):
                 yield from objects(value)
 
 
@@ -259,7 +276,19 @@ def test_an_unknown_key_is_refused_wherever_it_stands(kind: str) -> None:
 
 
 #: Keys that only some of the runs have.
-SOMETIMES = {"ramp_s", "hold_s", "churn_s", "exchange", "handshake", "sent", "answered", "lost", "datagrams", "sink"}
+SOMETIMES = {
+    "ramp_s",
+    "hold_s",
+    "churn_s",
+    "exchange",
+    "handshake",
+    "sent",
+    "answered",
+    "lost",
+    "datagrams",
+    "sink",
+    "remedies_detail",
+}
 
 
 @pytest.mark.parametrize("kind", ["hold", "churn", "matrix: skipped"])

@@ -1,29 +1,19 @@
-"""The books of connections that say something, with sockets that only pretend to connect; see tests/lab as well."""
+"""The books of connections that make exchanges, with sockets that only pretend to connect; see tests/lab as well."""
 
 from __future__ import annotations
 
 import errno
-import os
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
 from loadgen.clock import now_ns
-from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy
-from loadgen.processes.shared_memory import Blocks
-from loadgen.results.block import Latency, block_dtype
-from loadgen.worker import socket_pool
-from loadgen.worker.backoff import Exhaustion
-from loadgen.worker.epoll.churn import Churner
-from loadgen.worker.epoll.exchange import REPLY_MAX, Talker
-from loadgen.worker.epoll.heartbeat import Beater
-from loadgen.worker.recorder import Recorder
-from loadgen.worker.strategies import strategy_for
-
-TARGET = Endpoint("127.0.0.1", 9000)
+from loadgen.model import CloseMode, Heartbeat
+from loadgen.worker.epoll.exchange import REPLY_MAX
+from loadgen.worker.settings import churn, hold
 
 
 @dataclass(frozen=True)
@@ -40,87 +30,19 @@ class Line:
         return received.startswith(b"ok") if received.endswith(b"\n") else None
 
 
-class Pretending(socket.SocketType):
-    """One end of a pair; connect() succeeds at once, or gives the next answer of those it was made for."""
-
-    answers: list[int]
-    peers: list[socket.socket]
-
-    def __init__(self, _family: int, _kind: int) -> None:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        super().__init__(fileno=ours.detach())
-        self.peers.append(theirs)
-
-    def connect_ex(self, _address: Any) -> int:
-        return self.answers.pop(0) if self.answers else 0
-
-
-@dataclass
-class Stage:
-    """A connector with its numbers, and the other ends of its connections."""
-
-    talker: Any
-    recorder: Recorder
-    block: Any
-    peers: list[socket.socket]
-
-    def heard(self, index: int = 0) -> bytes:
-        """What has come at the other end by now."""
-        try:
-            return self.peers[index].recv(1 << 21)
-        except BlockingIOError:
-            return b"nothing"
-
-    def say(self, data: bytes, index: int = 0) -> None:
-        """Send from the other end, and let it be heard."""
-        self.peers[index].sendall(data)
-        self.talker.drain_events()
-
-    @property
-    def replies(self) -> int:
-        self.recorder.publish_all()
-        return int(self.block["latency"][Latency.EXCHANGE].sum())
-
-
-Make = Callable[..., Stage]
+Make = Callable[..., Any]
 
 
 @pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    stages: list[Stage] = []
+def make(make: Make) -> Make:
+    """Make a stage whose connections exchange lines."""
+    return partial(make, exchange=Line())
 
-    def stage(kind: type[Talker] = Talker, *answers: int, exchange: Any = Line(), **more: Any) -> Stage:
-        class Socket(Pretending):
-            pass
 
-        Socket.answers, Socket.peers = list(answers), []
-        monkeypatch.setattr(socket_pool, "Socket", Socket)
-        blocks = Blocks.create("test", block_dtype(1), 1)
-        os.close(blocks.fd)
-        recorder = Recorder(blocks.records[0], scheduled=None)
-        talker = kind(
-            (("127.0.0.2", TARGET),),
-            strategy_for(Strategy.KERNEL, ("127.0.0.2",), PortRange(1, 9)),
-            recorder,
-            first_pair=0,
-            self_connect=(False,),
-            in_flight_max=10,
-            descriptors=4096,
-            exchange=exchange,
-            **{"close": CloseMode.FIN, "timeout_s": 1.0, **more},
-        )
-        stages.append(Stage(talker, recorder, blocks.records[0], Socket.peers))
-        return stages[-1]
-
-    yield stage
-    for made in stages:
-        made.talker.abandon()
-        while made.talker.close_batch(4096):
-            pass
-        for peer in made.peers:
-            peer.close()
+def churning(exchanges: int = 1, close: CloseMode = CloseMode.FIN) -> dict[str, Any]:
+    """Return what a stage in churn is made with."""
+    schedule = churn(close, exchanges=exchanges, open_max=5, searched_ports=9)
+    return {"schedule": schedule, "close": close}
 
 
 # --- Held: one exchange as soon as it is open -----------------------------------------------------
@@ -128,29 +50,29 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
 def test_a_connection_makes_one_exchange_and_is_held(make: Make) -> None:
     stage = make()
-    stage.talker.open_batch((0,) * 2)
+    stage.connector.open_batch((0,) * 2)
     assert [stage.heard(0), stage.heard(1)] == [b"ask 0\n", b"ask 1\n"]
-    assert (stage.talker.idle, stage.talker.room) == (False, 8)
+    assert (stage.lifecycle.idle, stage.lifecycle.room) == (False, 8)
     stage.say(b"ok\n", 1)
-    assert (stage.replies, stage.talker.idle, stage.talker.room) == (1, False, 9)
+    assert (stage.replies, stage.lifecycle.idle, stage.lifecycle.room) == (1, False, 9)
     stage.say(b"ok\n")
-    assert (stage.replies, stage.talker.idle, stage.talker.room) == (2, True, 10)
+    assert (stage.replies, stage.lifecycle.idle, stage.lifecycle.room) == (2, True, 10)
     assert (stage.recorder.open, stage.recorder.lost, stage.heard()) == (2, 0, b"nothing")
 
 
 def test_one_that_was_answered_late_makes_it_too(make: Make) -> None:
-    stage = make(Talker, errno.EINPROGRESS, errno.EALREADY)
-    stage.talker.open_batch((0,))
-    assert (stage.recorder.in_flight, stage.talker.room, stage.heard()) == (1, 9, b"nothing")
-    stage.talker.drain_events()
-    assert (stage.recorder.in_flight, stage.talker.room, stage.heard()) == (0, 9, b"ask 0\n")
+    stage = make(errno.EINPROGRESS, errno.EALREADY)
+    stage.connector.open_batch((0,))
+    assert (stage.recorder.in_flight, stage.lifecycle.room, stage.heard()) == (1, 9, b"nothing")
+    stage.connector.drain_events()
+    assert (stage.recorder.in_flight, stage.lifecycle.room, stage.heard()) == (0, 9, b"ask 0\n")
     stage.say(b"ok\n")
-    assert stage.talker.idle
+    assert stage.lifecycle.idle
 
 
 def test_a_reply_may_come_in_pieces(make: Make) -> None:
     stage = make()
-    stage.talker.open_batch((0,))
+    stage.connector.open_batch((0,))
     for piece in (b"o", b"k", b" and more", b"\n"):
         assert stage.replies == 0
         stage.say(piece)
@@ -159,17 +81,17 @@ def test_a_reply_may_come_in_pieces(make: Make) -> None:
 
 def test_a_wrong_reply_ends_the_connection_as_planned(make: Make) -> None:
     stage = make()
-    stage.talker.open_batch((0,))
+    stage.connector.open_batch((0,))
     stage.say(b"no\n")
     assert (stage.recorder.wrong, stage.recorder.closed, stage.recorder.lost, stage.replies) == (1, 1, 0, 0)
-    assert stage.talker.idle
+    assert stage.lifecycle.idle
     assert stage.heard() == b"ask 0\n"
     assert stage.heard() == b""  # closed
 
 
 def test_a_reply_that_does_not_end_is_wrong(make: Make) -> None:
     stage = make()
-    stage.talker.open_batch((0,))
+    stage.connector.open_batch((0,))
     stage.peers[0].setblocking(True)
     left = REPLY_MAX
     while left:
@@ -182,15 +104,15 @@ def test_a_reply_that_does_not_end_is_wrong(make: Make) -> None:
 
 def test_the_other_side_may_speak_first(make: Make) -> None:
     stage = make(exchange=Line(b""))
-    stage.talker.open_batch((0,))
-    assert (stage.heard(), stage.talker.idle) == (b"nothing", False)
+    stage.connector.open_batch((0,))
+    assert (stage.heard(), stage.lifecycle.idle) == (b"nothing", False)
     stage.say(b"ok, hello\n")
-    assert (stage.replies, stage.talker.idle) == (1, True)
+    assert (stage.replies, stage.lifecycle.idle) == (1, True)
 
 
 def test_what_nobody_asked_for_is_thrown_away(make: Make) -> None:
     stage = make()
-    stage.talker.open_batch((0,))
+    stage.connector.open_batch((0,))
     stage.say(b"ok\n")
     stage.say(b"no\n")
     assert (stage.replies, stage.recorder.wrong, stage.recorder.open) == (1, 0, 1)
@@ -198,11 +120,11 @@ def test_what_nobody_asked_for_is_thrown_away(make: Make) -> None:
 
 def test_a_request_that_does_not_fit_is_sent_bit_by_bit(make: Make) -> None:
     stage = make(exchange=Line(b"x" * 900_000))
-    stage.talker.open_batch((0,))
+    stage.connector.open_batch((0,))
     got = 0
     for _ in range(100):
         got += len(stage.heard().removesuffix(b"nothing"))
-        stage.talker.drain_events()
+        stage.connector.drain_events()
     assert (got, stage.recorder.lost) == (900_000, 0)
     stage.say(b"ok\n")
     assert stage.replies == 1
@@ -210,29 +132,28 @@ def test_a_request_that_does_not_fit_is_sent_bit_by_bit(make: Make) -> None:
 
 def test_an_exchange_that_takes_too_long_is_lost(make: Make) -> None:
     stage = make()
-    stage.talker.open_batch((0,) * 2)
+    stage.connector.open_batch((0,) * 2)
     stage.say(b"ok\n", 1)
-    stage.talker.expire(now_ns())
+    stage.connector.expire(now_ns())
     assert stage.recorder.lost == 0
-    stage.talker.expire(now_ns() + 10**9)
-    assert (stage.recorder.lost, stage.recorder.open, stage.talker.idle) == (1, 1, True)
+    stage.connector.expire(now_ns() + 10**9)
+    assert (stage.recorder.lost, stage.recorder.open, stage.lifecycle.idle) == (1, 1, True)
 
 
-@pytest.mark.parametrize("kind", [Talker, Churner])
-def test_a_connection_that_ends_before_its_reply_is_lost(make: Make, kind: type[Talker]) -> None:
-    more = {"open_max": 5, "exhausted": Exhaustion(1, churn_ports=9)} if kind is Churner else {}
-    stage = make(kind, **more)
-    stage.talker.open_batch((0,))
+@pytest.mark.parametrize("settings", [{}, churning()])
+def test_a_connection_that_ends_before_its_reply_is_lost(make: Make, settings: dict[str, Any]) -> None:
+    stage = make(**settings)
+    stage.connector.open_batch((0,))
     stage.heard()
     stage.peers[0].close()
-    stage.talker.drain_events()
-    assert (stage.recorder.lost, stage.recorder.closed, stage.talker.idle) == (1, 0, True)
+    stage.connector.drain_events()
+    assert (stage.recorder.lost, stage.recorder.closed, stage.lifecycle.idle) == (1, 0, True)
 
 
 def test_nothing_to_say_is_nothing_to_wait_for(make: Make) -> None:
     stage = make(exchange=None)
-    stage.talker.open_batch((0,) * 3)
-    assert (stage.talker.idle, stage.talker.room, stage.recorder.open) == (True, 10, 3)
+    stage.connector.open_batch((0,) * 3)
+    assert (stage.lifecycle.idle, stage.lifecycle.room, stage.recorder.open) == (True, 10, 3)
 
 
 def test_a_bug_in_a_protocol_ends_the_worker_and_says_which(make: Make) -> None:
@@ -241,30 +162,30 @@ def test_a_bug_in_a_protocol_ends_the_worker_and_says_which(make: Make) -> None:
             raise KeyError(len(request + received))
 
     stage = make(exchange=Faulty())
-    stage.talker.open_batch((0,))
+    stage.connector.open_batch((0,))
     with pytest.raises(SystemExit, match=r"cannot read a reply: KeyError\(9\)"):
         stage.say(b"ok\n")
     without = make(exchange=Line(b"%z"))
     with pytest.raises(SystemExit, match="cannot make request 0: ValueError"):
-        without.talker.open_batch((0,))
+        without.connector.open_batch((0,))
 
 
 # --- Churn: so many exchanges, then the end -------------------------------------------------------
 
 
 def test_so_many_exchanges_one_after_the_other_and_then_the_close(make: Make) -> None:
-    stage = make(Churner, exchanges=3, open_max=5, exhausted=Exhaustion(1, churn_ports=9))
-    stage.talker.open_batch((0,))
+    stage = make(**churning(3))
+    stage.connector.open_batch((0,))
     for number in range(3):
         assert stage.heard() == b"ask %d\n" % number
-        assert (stage.recorder.closed, stage.talker.room) == (0, 4)
+        assert (stage.recorder.closed, stage.lifecycle.room) == (0, 4)
         stage.say(b"ok\n")
-    assert (stage.replies, stage.recorder.closed, stage.talker.room, stage.heard()) == (3, 1, 5, b"")
+    assert (stage.replies, stage.recorder.closed, stage.lifecycle.room, stage.heard()) == (3, 1, 5, b"")
 
 
 def test_after_a_wrong_reply_there_are_no_more(make: Make) -> None:
-    stage = make(Churner, exchanges=3, open_max=5, exhausted=Exhaustion(1, churn_ports=9), close=CloseMode.TARGET)
-    stage.talker.open_batch((0,))
+    stage = make(**churning(3, CloseMode.TARGET))
+    stage.connector.open_batch((0,))
     stage.say(b"no\n")
     assert (stage.recorder.wrong, stage.recorder.closed, stage.recorder.lost) == (1, 1, 0)
 
@@ -272,36 +193,36 @@ def test_after_a_wrong_reply_there_are_no_more(make: Make) -> None:
 @pytest.mark.parametrize("close", list(CloseMode))
 def test_at_the_end_of_the_duration_the_exchange_under_way_is_the_last(make: Make, close: CloseMode) -> None:
     """Whoever was to close first: the connection is closed from here, as planned."""
-    stage = make(Churner, exchanges=1000, open_max=5, exhausted=Exhaustion(1, churn_ports=9), close=close)
-    stage.talker.until_ns = now_ns() + 10**18
-    stage.talker.open_batch((0,))
+    stage = make(**churning(1000, close))
+    stage.lifecycle.until_ns = now_ns() + 10**18
+    stage.connector.open_batch((0,))
     stage.say(b"ok\n")
     assert (stage.replies, stage.recorder.closed, stage.heard()) == (1, 0, b"ask 0\nask 1\n")
-    stage.talker.until_ns = now_ns()
+    stage.lifecycle.until_ns = now_ns()
     stage.say(b"ok\n")
-    assert (stage.replies, stage.recorder.closed, stage.recorder.lost, stage.talker.idle) == (2, 1, 0, True)
+    assert (stage.replies, stage.recorder.closed, stage.recorder.lost, stage.lifecycle.idle) == (2, 1, 0, True)
 
 
 def test_after_the_end_of_the_duration_the_last_exchange_ends_a_connection_as_ever(make: Make) -> None:
     """With `target` it waits for the other side, which closes after as many exchanges."""
-    stage = make(Churner, exchanges=1, open_max=5, exhausted=Exhaustion(1, churn_ports=9), close=CloseMode.TARGET)
-    stage.talker.until_ns = now_ns()
-    stage.talker.open_batch((0,))
+    stage = make(**churning(1, CloseMode.TARGET))
+    stage.lifecycle.until_ns = now_ns()
+    stage.connector.open_batch((0,))
     stage.say(b"ok\n")
-    assert (stage.replies, stage.recorder.closed, stage.talker.idle, stage.heard()) == (1, 0, False, b"ask 0\n")
+    assert (stage.replies, stage.recorder.closed, stage.lifecycle.idle, stage.heard()) == (1, 0, False, b"ask 0\n")
     stage.peers[0].close()
-    stage.talker.drain_events()
+    stage.connector.drain_events()
     assert (stage.recorder.closed, stage.recorder.lost) == (1, 0)
 
 
 def test_every_exchange_has_the_whole_timeout(make: Make) -> None:
-    stage = make(Churner, exchanges=2, open_max=5, exhausted=Exhaustion(1, churn_ports=9))
-    stage.talker.open_batch((0,) * 2)
+    stage = make(**churning(2))
+    stage.connector.open_batch((0,) * 2)
     begun_ns = now_ns()
     while now_ns() == begun_ns:
         pass
     stage.say(b"ok\n")
-    stage.talker.expire(begun_ns + 10**9)
+    stage.connector.expire(begun_ns + 10**9)
     assert stage.recorder.lost == 1  # the one that has waited since it was opened
     assert stage.recorder.open == 1
 
@@ -310,29 +231,28 @@ def test_every_exchange_has_the_whole_timeout(make: Make) -> None:
 
 
 def test_a_beat_that_is_answered_wrongly_is_counted_and_the_next_one_sent(make: Make) -> None:
-    stage = make(Beater, heartbeat=Heartbeat(1.0, 1.0))
-    stage.talker.open_batch((0,))
-    assert (stage.talker.idle, stage.heard()) == (True, b"nothing")
-    stage.talker.begin(0)
-    assert stage.talker.due(10**9) == stage.talker.due(10**9) != []
+    stage = make(schedule=hold(Heartbeat(1.0, 1.0)))
+    stage.connector.open_batch((0,))
+    assert (stage.lifecycle.idle, stage.heard()) == (True, b"nothing")
+    stage.connector.heartbeat.begin(0)
     for second in (1, 2):
-        stage.talker.beat(second * 10**9)
+        stage.connector.heartbeat.beat(second * 10**9)
         assert stage.heard() == b"ask %d\n" % (second - 1)
         stage.say(b"no\n")
     assert (stage.recorder.beats, stage.recorder.wrong, stage.recorder.open, stage.recorder.missed) == (2, 2, 1, 0)
 
 
 def test_a_beat_waits_for_a_request_that_is_still_being_sent(make: Make) -> None:
-    stage = make(Beater, heartbeat=Heartbeat(1.0, 1.0), exchange=Line(b"x" * 900_000))
-    stage.talker.open_batch((0,))
-    stage.talker.begin(0)
+    stage = make(schedule=hold(Heartbeat(1.0, 1.0)), exchange=Line(b"x" * 900_000))
+    stage.connector.open_batch((0,))
+    stage.connector.heartbeat.begin(0)
     for second in (1, 2, 3):
-        stage.talker.beat(second * 10**9)
+        stage.connector.heartbeat.beat(second * 10**9)
     assert (stage.recorder.beats, stage.recorder.missed) == (1, 2)
     got = 0
     for _ in range(100):
         got += len(stage.heard().removesuffix(b"nothing"))
-        stage.talker.drain_events()
+        stage.connector.drain_events()
     assert got == 900_000
     stage.say(b"ok\n")
     assert stage.replies == 1

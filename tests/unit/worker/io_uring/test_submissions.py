@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from loadgen.model import Endpoint, PortRange, Strategy
 from loadgen.worker.io_uring.abi import Op, SocketCommand, SqeFlag
-from loadgen.worker.io_uring.submissions import KIND_SHIFT, SLOT_MASK, Kind, Steps
+from loadgen.worker.io_uring.submissions import KIND_SHIFT, SLOT_MASK, Kind, Submissions
 from loadgen.worker.strategies import setup_of
 
 PORTS = PortRange(40000, 40099)
@@ -27,8 +27,8 @@ IPV4_SOURCE = struct.pack("=H", socket.AF_INET) + bytes(2) + socket.inet_aton("1
 IPV6_TARGET = struct.pack("=H", socket.AF_INET6) + struct.pack(">HI", 9001, 0) + bytes(15) + b"\1" + bytes(4)
 
 
-def steps(strategy: Strategy) -> Steps:
-    return Steps(setup_of(strategy, [source for source, _ in PAIRS], PORTS), PAIRS)
+def steps(strategy: Strategy) -> Submissions:
+    return Submissions(setup_of(strategy, [source for source, _ in PAIRS], PORTS), PAIRS)
 
 
 def memory(address: int, size: int) -> bytes:
@@ -36,7 +36,7 @@ def memory(address: int, size: int) -> bytes:
     return ctypes.string_at(int(address), size)
 
 
-def made(strategy: Strategy, keep: Steps | None = None) -> list[NDArray[np.void]]:
+def made(strategy: Strategy, keep: Submissions | None = None) -> list[NDArray[np.void]]:
     return [rows.copy() for rows in (keep or steps(strategy)).prepare(SLOTS, BASE, BOTH, ASKED)]
 
 
@@ -95,7 +95,7 @@ def test_an_option_names_level_name_length_and_value() -> None:
 
 def test_freebind_comes_first_and_is_another_option_in_ipv6() -> None:
     choice = setup_of(Strategy.LATE, [source for source, _ in PAIRS], PORTS, freebind=True)
-    _, freebind, *_ = made(Strategy.LATE, Steps(choice, PAIRS))
+    _, freebind, *_ = made(Strategy.LATE, Submissions(choice, PAIRS))
     assert freebind["addr"].tobytes() == struct.pack("=IIII", socket.SOL_IP, 15, socket.IPPROTO_IPV6, 78)
     assert memory(freebind["addr3"][1], 4) == struct.pack("=i", 1)
 
@@ -103,7 +103,7 @@ def test_freebind_comes_first_and_is_another_option_in_ipv6() -> None:
 def test_an_address_of_a_link_names_it() -> None:
     """scope_id is the interface's number, at byte 24 (ipv6(7))."""
     pairs = [("fe80::2%7", Endpoint("fe80::1%7", 9000))]
-    keep = Steps(setup_of(Strategy.LATE, ["fe80::2%7"], PORTS), pairs)
+    keep = Submissions(setup_of(Strategy.LATE, ["fe80::2%7"], PORTS), pairs)
     connect = keep.connect(SLOTS[:1], BASE, BOTH[:1])
     assert memory(connect["addr"][0], 28)[24:] == struct.pack("=I", 7)
     assert memory(connect["addr"][0], 28)[8:24] == socket.inet_pton(socket.AF_INET6, "fe80::1")

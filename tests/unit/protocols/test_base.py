@@ -1,4 +1,4 @@
-"""Where protocols are found: ours, and those that somebody has installed."""
+"""Look-up of protocols: built-in ones, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from loadgen.protocols.echo import Echo
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package with a protocol, as pip leaves it behind."""
+    """Install a package with a protocol, as pip does."""
     info = tmp_path / "shout-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shout\nVersion: 1.0\n")
@@ -36,7 +36,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_ours_are_there() -> None:
+def test_built_in_protocols() -> None:
     assert {"tcp", "echo", "payload"} <= set(protocols.names())
     assert protocols.find("echo") is Echo
     assert protocols.make(Traffic("echo", {"size": 3})) == Echo(3)
@@ -46,7 +46,7 @@ def test_ours_are_there() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_others_are_found_by_their_entry_points() -> None:
+def test_protocols_of_packages_are_found_by_entry_point() -> None:
     assert {"shout", "broken"} <= set(protocols.names())
     made = protocols.make(Traffic("shout", {"word": "ahoy"}))
     assert made is not None

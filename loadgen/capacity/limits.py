@@ -1,0 +1,328 @@
+"""The table of limits: one row for each thing that can stop a run, from its name to the changes that move it.
+
+The plan, the refusal of a run, the verdict, the doctor and docs/verdict.md read a limit here; a new one is a new row
+(and where it is first seen: a line of the plan in `loadgen.capacity.demands`, or a rule in
+`loadgen.results.verdict`). Names do not change: scripts and `expect:` lines rely on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from loadgen.capacity import remedies
+from loadgen.capacity.remedies import Remedy, RemedyMaker, Situation
+from loadgen.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRow:
+    """One limit.
+
+    name: as in `verdict.limit`. sentence: the reason in a verdict; {target}, {not_started}, {window}, {because},
+    {doubt} and {not_started_too} are filled in. meaning, shown_by, helps: the columns of docs/verdict.md, that is what
+    is needed and not there, the evidence, and how to change it.
+    outcomes: of attempts, that point at this limit. also_explains: other limits that errors point at before the rules
+    look closer. counters: of the kernel, that speak of it; none moves when ports run out.
+    makers: of its remedies, in order of effort.
+    uses_ports: the plan's source ports are used up, by the run or by others. of_this_host: a resource that an arrival
+    may wait for. planned: `loadgen plan` can foresee it.
+    """
+
+    name: str
+    sentence: str
+    meaning: str
+    shown_by: str = ""
+    helps: str = ""
+    outcomes: tuple[Outcome, ...] = ()
+    also_explains: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
+    makers: tuple[RemedyMaker, ...] = ()
+    uses_ports: bool = False
+    of_this_host: bool = False
+    planned: bool = False
+
+    @property
+    def explains(self) -> frozenset[str]:
+        """The limits that the errors of a run with this limit point at."""
+        return frozenset({self.name, *self.also_explains})
+
+    def remedies(self, situation: Situation) -> list[Remedy]:
+        """Return what would move the limit: what gains all that is short first, the cheaper to do before the dearer."""
+        found = [remedy for maker in self.makers for remedy in maker(situation)]
+        return sorted(found, key=lambda remedy: 0 < (remedy.gain or 0) < situation.short)
+
+
+_NO_PORT: Final = ("four-tuples", "source-ports")
+
+#: In order of nearness to loadgen, which decides between limits that cost equally many connections.
+_ROWS: Final = (
+    LimitRow(
+        "four-tuples",
+        "no free four-tuple was left",
+        "a (source, target) has a connection on every port",
+        "connect EADDRNOTAVAIL; the pair is (nearly) full",
+        "source addresses, a wider range, another target",
+        outcomes=(Outcome.NO_FREE_FOUR_TUPLE,),
+        also_explains=_NO_PORT,
+        makers=(remedies.more_ports,),
+        uses_ports=True,
+        of_this_host=True,
+        planned=True,
+    ),
+    LimitRow(
+        "source-ports",
+        "no free source port was left to bind",
+        "a source address has bound every port, whatever the target",
+        "bind EADDRINUSE, over UDP connect EAGAIN; the source is (nearly) full",
+        "a strategy that shares ports: late-range; source addresses",
+        outcomes=(Outcome.NO_FREE_PORT,),
+        also_explains=_NO_PORT,
+        makers=(remedies.more_ports,),
+        uses_ports=True,
+        of_this_host=True,
+        planned=True,
+    ),
+    LimitRow(
+        "port-held",
+        "source ports that the plan counts on are held by others",
+        "ports the plan counts on belong to a listener or another process",
+        "the same errors while the space is not full",
+        "`ss -tanp` names the holder; other `ports`",
+        also_explains=_NO_PORT,
+        makers=(remedies.free_held_ports,),
+        uses_ports=True,
+        planned=True,
+    ),
+    LimitRow(
+        "time-wait",
+        "the source ports that were missing are in TIME-WAIT",
+        "the missing ports wait out the 60 s after an earlier close",
+        "as above, with enough sockets in TIME-WAIT during the ramp",
+        "`close: rst`, tcp_tw_reuse, a strategy that may reuse; in churn each with the ceiling it would put instead",
+        also_explains=_NO_PORT,
+        counters=("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow"),
+        makers=(remedies.end_time_wait,),
+        uses_ports=True,
+        planned=True,
+    ),
+    LimitRow(
+        "source-address",
+        "a source address is not on this host",
+        "a source address is on no interface",
+        "bind EADDRNOTAVAIL",
+        "`ip address add`",
+        outcomes=(Outcome.NO_SUCH_SOURCE,),
+        makers=(remedies.add_source_address,),
+        of_this_host=True,
+        planned=True,
+    ),
+    LimitRow(
+        "descriptors",
+        "no file descriptor was left",
+        "the limit of open files, of a process (EMFILE) or the host (ENFILE)",
+        "socket EMFILE, ENFILE",
+        "more workers, `ulimit -Hn`, fs.file-max",
+        outcomes=(Outcome.NO_DESCRIPTOR,),
+        makers=(remedies.more_descriptors,),
+        of_this_host=True,
+        planned=True,
+    ),
+    LimitRow(
+        "memory",
+        "the kernel had no memory for more sockets",
+        "the kernel has no memory for sockets",
+        "ENOBUFS, ENOMEM, memory pressure counters",
+        "fewer connections, tcp_mem, the control group's limit",
+        outcomes=(Outcome.NO_MEMORY,),
+        counters=("TcpExt.TCPMemoryPressures", "TcpExt.TCPAbortOnMemory", "TcpExt.PruneCalled"),
+        makers=(remedies.more_memory,),
+        of_this_host=True,
+        planned=True,
+    ),
+    LimitRow(
+        "forbidden",
+        "the kernel forbade it",
+        "a rule of this host says no",
+        "EPERM, EACCES",
+        "the rule: nft, eBPF, SELinux",
+        outcomes=(Outcome.FORBIDDEN,),
+        makers=(
+            remedies.sentences("look for a rule that forbids it: nft list ruleset, eBPF at the control group, SELinux"),
+        ),
+    ),
+    LimitRow(
+        "conntrack",
+        "the connection tracking table is nearly full",
+        "the connection tracking table is nearly full; a suspicion, as the kernel drops silently",
+        "time-outs or EPERM, nf_conntrack_count within 5 % of its maximum as sampled during the run, or a packet "
+        "dropped by the table for every attempt without an answer",
+        "nf_conntrack_max, untracked load",
+        also_explains=("blackhole", "forbidden"),
+        counters=("conntrack.drop", "conntrack.early_drop", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
+        makers=(remedies.more_tracking,),
+        planned=True,
+    ),
+    LimitRow(
+        "self-connect",
+        "connections met themselves, because nothing listens at {target}",
+        "connections met themselves: a closed target port among the source ports",
+        "both names of the socket are the same",
+        "start the target, keep its port out of the range",
+        outcomes=(Outcome.SELF_CONNECT,),
+        makers=(remedies.leave_target_ports,),
+    ),
+    LimitRow(
+        "backlog",
+        "{target} did not accept fast enough and its queue overflowed",
+        "the target's accept queue is full, or was",
+        "ListenOverflows, ListenDrops, or connects that took the time of a repeated SYN: 1, 2, 3, 4, 5, 7 s",
+        "a faster target, a longer backlog, a lower rate",
+        also_explains=("blackhole",),
+        counters=(
+            "TcpExt.ListenOverflows",
+            "TcpExt.ListenDrops",
+            "TcpExt.TCPReqQFullDoCookies",
+            "TcpExt.TCPSynRetrans",
+            "softnet.dropped",
+        ),
+        makers=(remedies.faster_accept,),
+    ),
+    LimitRow(
+        "blackhole",
+        "{target} did not answer",
+        "no answer came, and nothing says why",
+        "time-outs, no overflow; packets the cores dropped (softnet, of the whole host) are named",
+        "firewall, way back, `timeout`",
+        outcomes=(Outcome.TIMED_OUT,),
+        counters=("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails", "softnet.dropped"),
+        makers=(remedies.find_silence,),
+    ),
+    LimitRow(
+        "refused",
+        "{target} refused",
+        "nothing listens at the target",
+        "ECONNREFUSED",
+        "start it, or `sink: true`",
+        outcomes=(Outcome.REFUSED,),
+        counters=("Tcp.AttemptFails",),
+        makers=(remedies.start_server,),
+    ),
+    LimitRow(
+        "reset",
+        "{target} reset the connection",
+        "the target took the SYN and reset",
+        "ECONNRESET from connect",
+        "the target's log",
+        outcomes=(Outcome.RESET,),
+        counters=("Tcp.EstabResets", "Tcp.AttemptFails", "TcpExt.ListenOverflows"),
+        makers=(remedies.sentences("look at the target's log: it takes connections and drops them at once"),),
+    ),
+    LimitRow(
+        "unreachable",
+        "{target} cannot be reached",
+        "no route, or a router said so",
+        "ENETUNREACH, EHOSTUNREACH",
+        "`ip route get`",
+        outcomes=(Outcome.UNREACHABLE,),
+        makers=(remedies.sentences("see which way packets take: ip route get TARGET from SOURCE"),),
+    ),
+    LimitRow(
+        "lost",
+        "{target} closed connections while they were held",
+        "the other side closed held connections",
+        "recv EOF (orderly) or ECONNRESET (RST)",
+        "the target's idle time-out and limits; firewalls that forget",
+        outcomes=(Outcome.LOST,),
+        counters=("Tcp.EstabResets", "Tcp.OutRsts", "TcpExt.ListenOverflows", "Udp.NoPorts", "Udp.RcvbufErrors"),
+        makers=(remedies.look_at_losses,),
+    ),
+    LimitRow(
+        "tls",
+        "TLS handshakes with {target} failed",
+        "TLS handshakes failed",
+        "tls, with the reason instead of an errno",
+        "`tls.ca`, `tls.server_name`; the port",
+        outcomes=(Outcome.CERTIFICATE, Outcome.TLS),
+        makers=(remedies.mend_tls,),
+    ),
+    LimitRow(
+        "unanswered",
+        "{target} left open connections without an answer",
+        "connections were taken, and what they sent was not answered",
+        "wait ETIMEDOUT on open connections; more than 1 % of the heartbeats missed",
+        "the target's limit of connections; `timeout`",
+        also_explains=("blackhole",),
+        makers=(remedies.wait_for_answers,),
+    ),
+    LimitRow(
+        "wrong-reply",
+        "{target} gave replies that are not the right ones",
+        "the target answered something else than `protocol` expects",
+        "`traffic.wrong`",
+        "the target's answer, its log; `protocol`",
+        makers=(
+            remedies.sentences(
+                "look at what the target answers, and at its log: it may have a limit of connections, or want a login",
+                "or mend what `protocol` expects",
+            ),
+        ),
+    ),
+    LimitRow(
+        "other",
+        "attempts failed for a reason loadgen has no name for",
+        "an errno loadgen has no name for",
+        "system call and errno",
+        outcomes=(Outcome.OTHER,),
+    ),
+    LimitRow(
+        "in-flight",
+        "{not_started:,} connections never started: the window of {window:,} attempts in each worker was full",
+        "arrivals found every worker's window of waiting attempts full",
+        "connections never started, nothing failed",
+        "`in_flight`, a lower rate",
+        makers=(remedies.wider_window,),
+    ),
+    LimitRow(
+        "interrupted",
+        "the run was interrupted{not_started_too}",
+        "Ctrl-C came first",
+    ),
+    LimitRow(
+        "incomplete",
+        "the run was cut off{not_started_too}: {because}",
+        "a process of loadgen was lost",
+        "the reason, and events.jsonl",
+        "run again",
+        makers=(remedies.sentences("look at events.jsonl for the process that was lost, then run again"),),
+    ),
+    LimitRow(
+        "generator",
+        "loadgen itself was the bottleneck: {doubt}",
+        "loadgen was late itself, so its numbers are about itself",
+        "lateness, stalls",
+        "a lower rate, more cores",
+        makers=(remedies.sentences("lower the rate", "run on a machine with more cores, or with less else to do"),),
+    ),
+    LimitRow(
+        "none",
+        "no limit was met",
+        "all connections opened, and stayed",
+    ),
+)
+
+#: A limit that only a plan knows: a run that would meet it is refused.
+_PROCESSES: Final = LimitRow(
+    "processes",
+    "no process could be started",
+    "the limit of processes, of the user, the control group or the host",
+    makers=(remedies.fewer_processes,),
+    planned=True,
+)
+
+#: The limits that a verdict names.
+LIMITS: Final[dict[str, LimitRow]] = {row.name: row for row in _ROWS}
+#: These, and those that only a plan names.
+EVERY_LIMIT: Final[dict[str, LimitRow]] = {**LIMITS, _PROCESSES.name: _PROCESSES}
+#: The limit that an outcome points at.
+LIMIT_OF_OUTCOME: Final[dict[Outcome, str]] = {outcome: row.name for row in _ROWS for outcome in row.outcomes}

@@ -1,0 +1,114 @@
+"""The pages under docs/ name what exists: modules, pages, headings, commands, options; and the glossary is in order."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from loadgen.cli import main
+
+CHECKOUT: Final = Path(__file__).parents[2]
+PAGES: Final = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")])
+SCENARIOS: Final = sorted((CHECKOUT / "scenarios").glob("*.yaml"))
+#: Pages with tables whose words are those of the facts and limits in the code.
+FROM_CODE: Final = {"facts.md", "verdict.md"}
+#: Vague for a manual page: name the client, the caller, the process, the number.
+VAGUE: Final = re.compile(
+    r"\b(nobody|whoever|somebody(?!-else)|so many|what came of it|those who look)\b", re.IGNORECASE
+)
+
+#: `/1` behind a name is a version of a schema, and a path in front of it makes it a file.
+_MODULE = re.compile(r"(?<![\w/.-])loadgen(?:\.[a-z_]+)+(?![\w/.-])")
+_MODULE_PATH = re.compile(r"(?<![\w/.-])(?:loadgen|bench|tests)/[\w/.]+\.(?:py|js|c)\b")
+_LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
+_FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+
+
+def named(page: Path) -> str:
+    """An id of pytest for a page."""
+    return str(page.relative_to(CHECKOUT))
+
+
+def each_page(pages: list[Path] = PAGES) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", pages, ids=named)
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments of a page's headings, made as GitHub makes them."""
+    text = _FENCED.sub("", page.read_text())
+    headings = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def command_lines(text: str) -> list[list[str]]:
+    """The words behind each `loadgen` in code, up to what the shell makes of the line."""
+    code = [line for _, _, block in _FENCED.findall(text) for line in block.splitlines()]
+    code += re.findall(r"`(loadgen [^`]+)`", _FENCED.sub("", text))
+    found = []
+    for line in code:
+        for call in re.findall(r"(?:^(?:[$#] )?|\| |&& |lab-7 )(?:\.venv/bin/)?loadgen ([a-z-].*)", line):
+            words = shlex.split(call.replace("\\|", "|"), comments=True)
+            end = next((n for n, word in enumerate(words) if re.fullmatch(r"[|&;]+|\d?>.*", word)), len(words))
+            found.append(words[:end])
+    return found
+
+
+@each_page()
+def test_modules_exist(page: Path) -> None:
+    text = page.read_text()
+    paths = [CHECKOUT / path for path in _MODULE_PATH.findall(text)]
+    for module in _MODULE.findall(text):
+        stem = CHECKOUT.joinpath(*module.split("."))
+        paths.append(stem if stem.is_dir() else stem.with_suffix(".py"))
+    assert [str(path) for path in paths if not path.exists()] == []
+
+
+@each_page()
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for path, fragment in _LINK.findall(_FENCED.sub("", page.read_text())):
+        place = (page.parent / path).resolve() if path else page
+        if not place.exists() or (fragment and fragment not in anchors(place)):
+            broken.append(f"{path}#{fragment}")
+    assert broken == []
+
+
+@each_page()
+def test_commands_and_their_options_exist(page: Path) -> None:
+    for name, *words in command_lines(page.read_text()):
+        if name.startswith("-"):
+            continue
+        assert name in main.cli.commands, f"loadgen {name}"
+        options = {option for parameter in main.cli.commands[name].params for option in parameter.opts} | {"--help"}
+        used = {word.split("=")[0] for word in words if word.startswith("--")}
+        assert used <= options, f"loadgen {name}"
+
+
+def test_commands_are_found_at_all() -> None:
+    """So that the test above has something to check."""
+    text = "```console\n$ loadgen run a.yaml --set b=c | tee d\n```\n`loadgen plan a` \n"
+    assert command_lines(text) == [["run", "a.yaml", "--set", "b=c"], ["plan", "a"]]
+
+
+def test_terms_of_the_glossary_are_in_alphabetical_order() -> None:
+    lines = (CHECKOUT / "docs" / "glossary.md").read_text().splitlines()
+    terms = [line.split("**")[1].strip("`").lower() for line in lines if line.startswith("- ")]
+    assert len(terms) >= 50
+    assert terms == sorted(set(terms))
+
+
+def test_the_reading_order_has_every_page() -> None:
+    linked = {path for path, _ in _LINK.findall((CHECKOUT / "docs" / "README.md").read_text())}
+    assert {path.name for path in (CHECKOUT / "docs").glob("*.md")} - {"README.md"} <= linked
+
+
+@each_page([*PAGES, *SCENARIOS])
+def test_words_are_those_of_a_manual_page(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    if page.name in FROM_CODE:
+        lines = [line for line in lines if not line.startswith("|")]
+    assert [line for line in lines if VAGUE.search(line)] == []
