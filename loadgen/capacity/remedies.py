@@ -136,30 +136,6 @@ class Situation:
 RemedyMaker = Callable[[Situation], Iterator[Remedy]]
 
 
-def facts_of(host: Mapping[str, Any], plan: Plan) -> HostFacts:
-    """Return the facts of host.json; what it does not say stands in no plan's way."""
-    port_range = host.get("port_range") or {"low": plan.ports.low, "high": plan.ports.high}
-    return HostFacts(
-        kernel=str(host.get("kernel", "")),
-        machine=str(host.get("machine", "")),
-        cpus=int(host.get("cpus") or 1),
-        memory_available_bytes=int(host.get("memory_available_bytes") or 0),
-        descriptors=int(host.get("descriptors") or 0),
-        files_free=int(host.get("files_free") or 0),
-        port_range=PortRange(int(port_range["low"]), int(port_range["high"])),
-        reserved_ports=tuple(host.get("reserved_ports", ())),
-        unprivileged_port_start=int(host.get("unprivileged_port_start", 1024)),
-        privileged=bool(host.get("privileged")),
-        listeners=tuple(host.get("listeners", ())),
-        missing_sources=tuple(host.get("missing_sources", ())),
-        default_sources=tuple(host.get("default_sources", ())),
-        late_bind=bool(host.get("late_bind", True)),
-        port_range_option=bool(host.get("port_range_option", True)),
-        sysctls=dict(host.get("sysctls", {})),
-        datagram_ports=tuple(host.get("datagram_ports", ())),
-    )
-
-
 # --- Strategies to change to ----------------------------------------------------------------------
 
 

@@ -127,8 +127,7 @@ def summarise(
         prediction=UNFORETOLD,
         expect=(),
     )
-    verdict = files.convert(decide(files.plain(facts), plan, files.plain(host)), VerdictResult)
-    decided = replace(facts, verdict=verdict)
+    decided = replace(facts, verdict=decide(facts, plan, host))
     foretold = replace(decided, prediction=prediction.held(plan, decided.verdict, churn, complete=complete))
     return replace(foretold, expect=held(_expectations(plan, foretold), foretold))
 

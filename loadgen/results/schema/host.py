@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loadgen.kernel.host import HostFacts
 from loadgen.model import PortRange
 from loadgen.results.schema.values import Shape
 
@@ -52,3 +53,28 @@ class Host(Shape, frozen=True, kw_only=True):
     libraries: Mapping[str, str] = {}
     """versions"""
     clock_resolution_ns: int | None = None
+
+    def facts(self, ports: PortRange) -> HostFacts:
+        """Return the facts that plans are made from; a fact that the file does not say limits no plan.
+
+        ports: the range to assume where the file has none.
+        """
+        return HostFacts(
+            kernel=self.kernel,
+            machine=self.machine,
+            cpus=self.cpus or 1,
+            memory_available_bytes=self.memory_available_bytes or 0,
+            descriptors=self.descriptors or 0,
+            files_free=self.files_free or 0,
+            port_range=self.port_range or ports,
+            reserved_ports=self.reserved_ports,
+            unprivileged_port_start=self.unprivileged_port_start,
+            privileged=bool(self.privileged),
+            listeners=self.listeners,
+            missing_sources=self.missing_sources,
+            default_sources=self.default_sources,
+            late_bind=self.late_bind,
+            port_range_option=self.port_range_option,
+            sysctls=dict(self.sysctls),
+            datagram_ports=self.datagram_ports,
+        )
