@@ -68,7 +68,7 @@ def test_the_sentence(before: list[RunSummary], after: list[RunSummary], text: s
 
 
 def test_a_run_that_churned_is_compared_with_one_that_held_by_what_both_have() -> None:
-    assert "lifts connections established from 150 to 300" in told(held(100.0), churn(100.0)).text
+    assert told(held(10.0), churn(1.0)).text.endswith(" lowers the rate from 10/s to 1/s")
 
 
 def test_a_cell_that_did_not_come_to_its_end_is_left_out_on_either_side() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import resource
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -18,14 +17,19 @@ from hypothesis import strategies as st
 
 from loadgen.errors import ResultsError, UsageError
 from loadgen.results import run_directory
+from loadgen.results.schema import files
+from loadgen.results.schema.event import Event
+from loadgen.results.schema.host import Host
+from tests import samples
 
-LINES = [{"t_s": n / 2, "phase": "ramp", "text": "é\u2028\n\x85" * n} for n in range(4)]
+LINES: Final = samples.series()[:4]
+EVENTS: Final = tuple(Event(event="note", text="é\u2028\n\x85" * n, t_s=n / 2) for n in range(4))
 
 
 @pytest.fixture
 def writer(tmp_path: Path) -> run_directory.RunWriter:
     made = run_directory.RunWriter(tmp_path / "results", "past-64k")
-    made.write_plan({"name": "past-64k"})
+    made.write_plan(samples.plan({"name": "past-64k"}))
     return made
 
 
@@ -34,26 +38,27 @@ def series_file(writer: run_directory.RunWriter) -> Path:
 
 
 def test_what_is_written_is_read_back(writer: run_directory.RunWriter) -> None:
+    plan, host, summary = samples.plan({"name": "past-64k"}), samples.host(), samples.summary({"scenario": "é"})
     writer.write_scenario("name: é # as it was given\n")
-    writer.write_host({"kernel": "6.18"})
-    for line in LINES:
+    writer.write_host(files.plain(host))
+    for line, event in zip(LINES, EVENTS, strict=True):
         writer.append_series(line)
-        writer.append_event(line)
-    writer.write_summary({"complete": True})
+        writer.append_event(event)
+    writer.write_summary(summary)
     writer.write_report("<p>é</p>")
     writer.close()
     run = run_directory.read(writer.path)
     assert run.path == writer.path
     assert run.scenario_text == "name: é # as it was given\n"
-    assert (run.plan, run.host, run.summary) == ({"name": "past-64k"}, {"kernel": "6.18"}, {"complete": True})
-    assert run.series == run.events == LINES
-    assert run.summarised() == {"complete": True}
+    assert (run.plan, run.host, run.summary) == (plan, host, summary)
+    assert (run.series, run.events) == (LINES, EVENTS)
+    assert run.summarised() == summary
     assert (writer.path / "report.html").read_bytes() == "<p>é</p>".encode()
 
 
 def test_parts_that_were_never_written_are_empty(writer: run_directory.RunWriter) -> None:
     run = run_directory.read(writer.path)
-    assert (run.scenario_text, run.host, run.series, run.events, run.summary) == ("", {}, [], [], {})
+    assert (run.scenario_text, run.host, run.series, run.events, run.summary) == ("", Host(), (), (), None)
 
 
 def test_a_scenario_with_windows_line_ends_stays_as_it_was_given(writer: run_directory.RunWriter) -> None:
@@ -92,12 +97,12 @@ def test_no_name_leaves_the_results_directory(name: str) -> None:
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 200))
+@given(st.integers(0, sum(len(files.line_of(line)) for line in LINES)))
 def test_a_file_cut_off_anywhere_has_its_whole_lines(cut: int) -> None:
     """What a kill leaves; the line that is torn is passed over, or whole without its line end."""
     with tempfile.TemporaryDirectory() as directory:
         writer = run_directory.RunWriter(Path(directory), "x")
-        writer.write_plan({})
+        writer.write_plan(samples.plan())
         for line in LINES:
             writer.append_series(line)
         writer.close()
@@ -109,39 +114,60 @@ def test_a_file_cut_off_anywhere_has_its_whole_lines(cut: int) -> None:
         assert len(found) - kept.count(b"\n") in (0, 1)
 
 
-@pytest.mark.parametrize("broken", ["", "{", "nonsense", '{"t_s": 1} {'])
-def test_a_broken_line_before_the_last_is_an_error_with_its_place(writer: run_directory.RunWriter, broken: str) -> None:
-    series_file(writer).write_text(f'{{"t_s": 0}}\n{broken}\n{{"t_s": 1}}\n')
-    with pytest.raises(UsageError, match=rf"{re.escape(str(series_file(writer)))}:2: not JSON"):
+@pytest.mark.parametrize("broken", [b"", b"{", b"nonsense", b'{"t_s": 1} {', b"5", b"null", b"[]", b"{}", b"\xff\xfe"])
+def test_a_broken_line_before_the_last_is_an_error_with_its_place(
+    writer: run_directory.RunWriter, broken: bytes
+) -> None:
+    whole = files.line_of(LINES[0])
+    series_file(writer).write_bytes(whole + broken + b"\n" + whole)
+    place = rf"{re.escape(str(series_file(writer)))}:2: not a line of this version of loadgen \("
+    with pytest.raises(UsageError, match=place):
         run_directory.read(writer.path)
 
 
-@pytest.mark.parametrize("line", ["5", "null", "[]"])
-def test_a_line_that_is_no_object_is_an_error(writer: run_directory.RunWriter, line: str) -> None:
-    series_file(writer).write_text(f'{line}\n{{"t_s": 1}}\n')
-    with pytest.raises(UsageError, match=r"series\.jsonl:1"):
+def test_a_last_line_that_is_whole_and_none_of_ours_is_an_error_too(writer: run_directory.RunWriter) -> None:
+    series_file(writer).write_text("{}\n")
+    with pytest.raises(UsageError, match=r"series\.jsonl:1: "):
         run_directory.read(writer.path)
 
 
 @pytest.mark.parametrize("name", ["plan.json", "host.json", "summary.json"])
-@pytest.mark.parametrize(("text", "problem"), [("{", "not JSON"), ("[1]", "not a JSON object")])
-def test_a_file_that_is_not_ours_is_named(writer: run_directory.RunWriter, name: str, text: str, problem: str) -> None:
-    (writer.path / name).write_text(text)
-    with pytest.raises(UsageError, match=rf"{re.escape(name)}: {problem}"):
+@pytest.mark.parametrize("text", ["{", "[1]", "5", '{"sources": 5, "sysctls": 5}', "\xff"])
+def test_a_file_that_is_not_ours_is_named(writer: run_directory.RunWriter, name: str, text: str) -> None:
+    (writer.path / name).write_text(text, encoding="latin-1")
+    kind = name.removesuffix(".json")
+    with pytest.raises(UsageError, match=rf"{re.escape(name)}: not a {kind} of this version of loadgen \("):
         run_directory.read(writer.path)
 
 
-def test_a_file_that_is_no_text_is_named(writer: run_directory.RunWriter) -> None:
-    series_file(writer).write_bytes(b"\xff\xfe\n")
-    with pytest.raises(UsageError, match=r"series\.jsonl: "):
+def test_a_summary_that_is_not_ours_can_be_made_anew(writer: run_directory.RunWriter) -> None:
+    (writer.path / "summary.json").write_text("{}")
+    with pytest.raises(UsageError, match="delete it, and loadgen report makes one from the other files"):
         run_directory.read(writer.path)
 
 
-@pytest.mark.parametrize("plan", [{}, {"name": "x"}, {"sources": 5}])
-def test_a_plan_of_another_program_is_a_usage_error(writer: run_directory.RunWriter, plan: dict[str, Any]) -> None:
-    writer.write_plan(plan)
-    with pytest.raises(UsageError):
-        run_directory.read(writer.path).summarised()
+def test_the_summary_of_a_matrix_is_none_of_a_run(writer: run_directory.RunWriter) -> None:
+    (writer.path / "summary.json").write_text(files.pretty(samples.matrix_summary()))
+    with pytest.raises(UsageError, match=r"summary\.json: the summary of a matrix beside the plan of a run; delete it"):
+        run_directory.read(writer.path)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "problem"),
+    [
+        ("plan.json", {"expect": ["nonsense"]}, "write PATH OP"),
+        ("plan.json", {"sources": ["127.0.1.1"]}, "zip"),
+        ("series.jsonl", {"lag_ns": {"99999": 1}}, "no bucket"),
+    ],
+)
+def test_files_that_do_not_fit_each_other_are_one_message(
+    tmp_path: Path, file: str, changes: dict[str, Any], problem: str
+) -> None:
+    line = files.line_of(samples.line(changes if file == "series.jsonl" else {})).decode()
+    plan = changes if file == "plan.json" else {}
+    path = samples.write(tmp_path / "a", {"plan.json": plan, "series.jsonl": line})
+    with pytest.raises(UsageError, match=rf"{re.escape(str(path))}: .* is not what this .*{problem}"):
+        run_directory.read(path).summarised()
 
 
 @pytest.mark.parametrize("make", [Path.exists, Path.mkdir, Path.touch])
@@ -162,9 +188,9 @@ def test_short_writes_are_continued(
     monkeypatch.setattr(os, "write", lambda fd, data: whole(fd, bytes(data)[:most]))
     for line in LINES:
         writer.append_series(line)
-    writer.write_summary({"complete": True})
+    writer.write_summary(samples.summary())
     run = run_directory.read(writer.path)
-    assert (run.series, run.summary) == (LINES, {"complete": True})
+    assert (run.series, run.summary) == (LINES, samples.summary())
 
 
 def full_after(count: int, number: int = errno.ENOSPC) -> Callable[[int, Any], int]:
@@ -198,7 +224,7 @@ def test_a_disk_that_takes_nothing_and_says_nothing_is_full(
 ) -> None:
     monkeypatch.setattr(os, "write", lambda _fd, _data: 0)
     with pytest.raises(ResultsError, match="No space left on device"):
-        writer.append_event(LINES[1])
+        writer.append_event(EVENTS[1])
 
 
 @pytest.mark.parametrize(
@@ -210,21 +236,22 @@ def test_other_refusals_have_their_own_remedy(
 ) -> None:
     monkeypatch.setattr(os, "write", full_after(0, number))
     with pytest.raises(ResultsError, match=remedy):
-        writer.append_event(LINES[1])
+        writer.append_event(EVENTS[1])
 
 
 @pytest.mark.parametrize("room", [0, 5])
 def test_a_summary_is_replaced_whole_or_not_at_all(
     writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    writer.write_summary({"was": "here before"})
+    before, new = (samples.summary({"scenario": name}) for name in ("before", "new"))
+    writer.write_summary(before)
     with monkeypatch.context() as full:
         full.setattr(os, "write", full_after(room))
         with pytest.raises(ResultsError, match=r"summary\.json: No space left"):
-            writer.write_summary({"is": "new"})
-    assert run_directory.read(writer.path).summary == {"was": "here before"}
-    writer.write_summary({"is": "new"})
-    assert run_directory.read(writer.path).summary == {"is": "new"}
+            writer.write_summary(new)
+    assert run_directory.read(writer.path).summary == before
+    writer.write_summary(new)
+    assert run_directory.read(writer.path).summary == new
     assert sorted(os.listdir(writer.path)) == ["events.jsonl", "plan.json", "series.jsonl", "summary.json"]
 
 
@@ -242,7 +269,7 @@ def test_a_directory_that_is_gone_is_reported(tmp_path: Path) -> None:
     writer.path.rmdir()
     writer.path.write_text("")
     with pytest.raises(ResultsError):
-        writer.write_summary({})
+        writer.write_summary(samples.summary())
 
 
 # --- Report and summary made afterwards ----------------------------------------------------------
@@ -252,9 +279,9 @@ def test_a_report_is_put_beside_what_is_there(writer: run_directory.RunWriter) -
     path = run_directory.replace_derived(writer.path, summary=None, report="<p>one</p>")
     assert path == writer.path / "report.html"
     assert not run_directory.read(writer.path).summary
-    run_directory.replace_derived(writer.path, summary={"complete": False}, report="<p>two</p>")
+    run_directory.replace_derived(writer.path, summary=samples.summary(), report="<p>two</p>")
     assert path.read_text() == "<p>two</p>"
-    assert json.loads((writer.path / "summary.json").read_text()) == {"complete": False}
+    assert run_directory.read(writer.path).summary == samples.summary()
 
 
 def test_a_report_that_cannot_be_written_is_a_results_error(writer: run_directory.RunWriter) -> None:
