@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from errno import ENODEV
 from functools import cached_property
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
 
 from msgspec import Struct
 
@@ -282,16 +284,14 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """The churn that TIME-WAIT allows; made by `loadgen.capacity.time_wait`.
+    """The churn that TIME-WAIT allows; made by `loadgen.capacity.time_wait`."""
 
-    per_s: connections per second that can go on for ever, all spaces of ports together; None: no limit.
-    established: the most in the duration of the plan, first use of every port included; None: no limit.
-    because: the same in words.
-    """
-
-    per_s: float | None
-    established: int | None
+    per_s: Annotated[float, Meta(ge=0)] | None
+    """connections per second that can go on for ever, all spaces of ports together; null: no limit"""
+    established: Annotated[int, Meta(ge=0)] | None
+    """the most in the duration of the plan, first use of every port included; null: no limit"""
     because: str
+    """the same in words"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from msgspec.structs import asdict
+
 from loadgen.errors import ScenarioError
 from loadgen.model import Plan
 from loadgen.results.schema import files
@@ -93,8 +95,11 @@ def plan_of(plan: Plan) -> Flat:
 
 
 def host_of(host: Host) -> Flat:
-    """Return the values of a host by dotted key, without those that always change."""
-    return {key: value for key, value in leaves(files.plain(host)) if key not in _PASSING}
+    """Return the values of a host by dotted key, without those that always change or that its file does not say."""
+    if host == Host():
+        return {}
+    values = leaves(files.plain(asdict(host)))  # a Host itself is written without the values that are the default
+    return {key: value for key, value in values if key not in _PASSING and value not in (None, "")}
 
 
 def leaves(data: Flat, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -255,7 +255,7 @@ class MatrixRun:
 
 
 def _not_ours(path: Path, kind: str, error: Exception) -> UsageError:
-    return UsageError(f"{path}: not {kind} of this version of loadgen ({error})")
+    return UsageError(f"{path}: not {kind} of this version of loadgen ({error}); restore it, or run {_SCENARIO} anew")
 
 
 def is_matrix(path: Path) -> bool:
@@ -466,5 +466,7 @@ def _read_lines(path: Path, shape: type[_Shape]) -> tuple[_Shape, ...]:
         except ValueError as error:
             if number == len(lines) and not text.endswith(b"\n"):
                 break
-            raise UsageError(f"{path}:{number}: not a line of this version of loadgen ({error})") from error
+            raise UsageError(
+                f"{path}:{number}: not a line of this version of loadgen ({error}); delete the line to do without it"
+            ) from error
     return tuple(result)

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from loadgen.results.schema.counters import SERIES_COUNTERS
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.run import RunSummary
 
+_Object = msgspec.inspect.StructType | msgspec.inspect.DataclassType
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -21,8 +21,8 @@ def summary_schema() -> dict[str, Any]:
     """The schema of a summary.json, of a run or of a matrix: the one that has `cells` is a matrix."""
     shapes = (RunSummary, MatrixSummary)
     _, definitions = msgspec.json.schema_components(shapes, ref_template="#/$defs/{name}")
-    for shape in _structs(shapes):
-        _describe(definitions[shape.__name__], shape)
+    for shape in _objects(shapes):
+        _describe(definitions[shape.cls.__name__], shape)
     return {
         "$schema": _DIALECT,
         "title": "loadgen summary",
@@ -35,17 +35,17 @@ def summary_schema() -> dict[str, Any]:
     }
 
 
-def _structs(shapes: tuple[type[msgspec.Struct], ...]) -> Iterator[type[msgspec.Struct]]:
-    """Each struct that these are made of, once."""
+def _objects(shapes: tuple[type[msgspec.Struct], ...]) -> Iterator[_Object]:
+    """Each type with known keys that these are made of, once."""
     seen: set[type] = set()
     waiting: list[Any] = list(msgspec.inspect.multi_type_info(shapes))
     while waiting:
         info = waiting.pop()
-        if isinstance(info, msgspec.inspect.StructType):
+        if isinstance(info, _Object):
             if info.cls in seen:
                 continue
             seen.add(info.cls)
-            yield info.cls
+            yield info
             waiting += [field.type for field in info.fields]
         for name in ("item_type", "key_type", "value_type", "type"):
             if isinstance(inner := getattr(info, name, None), msgspec.inspect.Type):
@@ -54,28 +54,27 @@ def _structs(shapes: tuple[type[msgspec.Struct], ...]) -> Iterator[type[msgspec.
             waiting += getattr(info, name, ())
 
 
-def _describe(definition: dict[str, Any], shape: type[msgspec.Struct]) -> None:
+def _describe(definition: dict[str, Any], shape: _Object) -> None:
     """Forbid other keys, describe each, and let a key that is left out without a value not be null."""
     definition["additionalProperties"] = False
-    defaults = dict(zip(shape.__struct_fields__[::-1], shape.__struct_defaults__[::-1], strict=False))
-    for key, text in _texts(shape).items():
+    defaults = {field.encode_name: field.default for field in shape.fields}
+    for key, text in _texts(shape.cls).items():
         value = definition["properties"][key]
-        if defaults.get(key, msgspec.NODEFAULT) is None:
+        if defaults[key] is None:
             value.pop("default", None)
             options = [option for option in value.pop("anyOf") if option != {"type": "null"}]
             value |= options[0] if len(options) == 1 else {"anyOf": options}
         definition["properties"][key] = value | ({"description": text} if text else {})
 
 
-def _texts(shape: type[msgspec.Struct]) -> dict[str, str]:
-    """The text below each field; of one that has none, that of the counter of its name."""
+def _texts(shape: type) -> dict[str, str]:
+    """The text below each field, empty where there is none."""
     body = ast.parse(textwrap.dedent(inspect.getsource(shape))).body[0]
     assert isinstance(body, ast.ClassDef)
-    counters = {row.name: row.doc for row in SERIES_COUNTERS}
     texts = {}
     for field, below in zip(body.body, [*body.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             name = field.target.id
             text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
-            texts[name] = str(text or counters.get(name, ""))
+            texts[name] = str(text)
     return texts

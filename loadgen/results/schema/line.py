@@ -11,7 +11,7 @@ from msgspec import Struct
 from loadgen.model import Phase
 from loadgen.results.schema.counters import SeriesCounters
 from loadgen.results.schema.sides import Datagrams, SinkSource
-from loadgen.results.schema.values import Shape
+from loadgen.results.schema.values import Amount, Count, Shape
 
 #: A histogram of nanoseconds as JSON has it: bucket -> count, see `loadgen.results.histogram`.
 Sparse = Mapping[str, int]
@@ -27,15 +27,15 @@ class ErrorTally(NamedTuple):
     syscall: str
     errno: str
     outcome: str
-    times: int
+    times: Count
 
 
 class PairTally(NamedTuple):
     """Connections of one (source, target) so far."""
 
-    established: int
-    failed: int
-    open: int
+    established: Count
+    failed: Count
+    open: Count
 
 
 class LatencyNs(Struct, frozen=True, kw_only=True):
@@ -56,16 +56,16 @@ class LatencyNs(Struct, frozen=True, kw_only=True):
 class WorkersAlive(Struct, frozen=True, kw_only=True):
     """Worker processes."""
 
-    alive: int
-    stalled: int
+    alive: Count
+    stalled: Count
 
 
 class SinkLine(Shape, frozen=True, kw_only=True):
     """Counts of the sinks so far."""
 
-    accepted: int
+    accepted: Count
     """connections; over UDP endpoints that datagrams came from"""
-    open: int
+    open: Count
     """connections open now"""
     sources: tuple[SinkSource, ...] | None = None
     """by source address; only in the last line"""
@@ -76,13 +76,13 @@ class SinkLine(Shape, frozen=True, kw_only=True):
 class SamplingLine(Shape, frozen=True, kw_only=True):
     """Cost of sampling the kernel so far."""
 
-    samples: int
+    samples: Count
     """lines"""
-    listings: int
+    listings: Count
     """of sockets by state"""
-    cpu_s: float
+    cpu_s: Amount
     """CPU time of both, seconds"""
-    run_cpu_s: float | None = None
+    run_cpu_s: Amount | None = None
     """CPU time of all processes of the run, seconds; only in the last line"""
 
 
@@ -121,14 +121,14 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     Counts are totals so far; a histogram has what is new since the line before.
     """
 
-    t_s: float
+    t_s: Amount
     """seconds after the start"""
     phase: Phase
-    scheduled: int = 0
+    scheduled: Count = 0
     """attempts planned; in a closed loop, which has no schedule, those started"""
-    ramp_s: float = 0.0
+    ramp_s: Amount = 0.0
     """from the first attempt to the last connection established, seconds"""
-    sustained_per_s: float = 0.0
+    sustained_per_s: Amount = 0.0
     """connections established per second after the ports first ran out; of all of the time where they never did"""
     first_denied_s: float | None = None
     """when the ports first ran out for good, seconds after the start; null: never"""
@@ -143,7 +143,7 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     latency_ns: LatencyNs
     lag_ns: Sparse
     """how late the event loops of the workers were, since the line before"""
-    cpu_s: float = 0.0
+    cpu_s: Amount = 0.0
     """CPU time of the workers, seconds"""
     worker_cpu_s: tuple[float, ...] = ()
     """the same for each worker"""
