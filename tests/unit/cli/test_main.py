@@ -16,26 +16,8 @@ from click.testing import CliRunner
 from loadgen import errors
 from loadgen.cli import main
 from loadgen.errors import CapacityError, ExitCode, LoadgenError, ScenarioError
-from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target
+from tests import samples
 
-PLAN = Plan(
-    name="x",
-    connections=1,
-    sources=("127.0.0.2",),
-    targets=(Target(Endpoint("127.0.0.1", 9000), sink=False),),
-    strategy=Strategy.LATE,
-    ports=PortRange(40_000, 40_009),
-    skipped_ports=(),
-    capacity_per_pair=10,
-    stages=(),
-    hold_s=0.0,
-    close=CloseMode.FIN,
-    timeout_s=1.0,
-    in_flight_max=1,
-    interval_s=1.0,
-    workers=1,
-    sinks=0,
-)
 COMMANDS = sorted(main.cli.commands)
 #: Each takes tens or hundreds of milliseconds to import.
 HEAVY = ("numpy", "pydantic", "aiohttp", "rich", "ruamel", "uvloop", "jinja2", "pyroute2", "asyncio")
@@ -157,8 +139,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(
 ) -> None:
     """`| head -1`: stdout is a pipe that nobody reads."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "plan.json").write_text(json.dumps(PLAN.to_json()))
+    samples.write(tmp_path / "run", {"plan.json": {}})
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stdout, monkeypatch.context() as patched:

@@ -11,15 +11,7 @@ from click.testing import CliRunner
 
 from loadgen.cli.runs import runs
 from loadgen.errors import UsageError
-
-SUMMARY = {
-    "scenario": "small",
-    "complete": True,
-    "outcomes": {"established": 200},
-    "rate_per_s": {"established_mean": 10.0},
-    "verdict": {"limit": "none", "text": "200 of 200."},
-    "expect": [],
-}
+from tests import samples
 
 
 @pytest.fixture
@@ -27,9 +19,7 @@ def results(tmp_path: Path) -> Path:
     """Three runs and a spoilt one, a day each."""
     for day, name in enumerate(("small", "large", "small", "spoilt"), start=1):
         path = tmp_path / "results" / f"2026010{day}T120000Z-{name}-00aa"
-        path.mkdir(parents=True)
-        text = "{" if name == "spoilt" else json.dumps({**SUMMARY, "scenario": name})
-        (path / "summary.json").write_text(text)
+        samples.write(path, {"summary.json": "{" if name == "spoilt" else {"scenario": name, "started_at": None}})
     return tmp_path / "results"
 
 
@@ -41,7 +31,7 @@ def test_as_text(results: Path) -> None:
     done = invoke(str(results))
     assert (done.exit_code, done.stderr) == (0, "")
     assert "BROKEN" in done.stdout
-    assert done.stdout.count("200 established, 10/s, no limit") == 3
+    assert done.stdout.count("150 established, 250/s, no limit") == 3
 
 
 def test_as_json(results: Path) -> None:

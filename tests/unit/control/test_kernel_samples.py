@@ -15,6 +15,7 @@ import pytest
 
 from loadgen.control.kernel_samples import BUDGET, KernelSampler, ProcNamespace, StateCounter, StateCounts
 from loadgen.errors import HostError
+from loadgen.results.schema.line import UNREAD, KernelLine
 
 PROC: Final = Path(__file__).parents[2] / "data" / "proc"
 #: Above every pid_max (proc_sys_kernel(5)).
@@ -178,7 +179,7 @@ def both(tmp_path: Path) -> Iterator[tuple[KernelSampler, Fake, Fake]]:
     telemetry.close()
 
 
-def listed(telemetry: KernelSampler) -> dict[str, Any]:
+def listed(telemetry: KernelSampler) -> KernelLine:
     """Return a line after the first listing has finished."""
     telemetry.now()
     telemetry._executor.submit(lambda: None).result(timeout=20)  # there is one thread, so this comes after it
@@ -187,27 +188,29 @@ def listed(telemetry: KernelSampler) -> dict[str, Any]:
 
 def test_a_line_has_both_namespaces_and_the_cost(both: tuple[KernelSampler, Fake, Fake]) -> None:
     kernel = listed(both[0])
-    sampling, age_s = kernel.pop("sampling"), kernel.pop("states_age_s")
-    assert kernel["sink"].pop("states_age_s") == age_s >= 0
-    assert kernel == {
-        "now": {"sockstat.tcp_tw": 3},
-        "delta": {"Tcp.ActiveOpens": 5},
-        "states": {"established": 7},
-        "sink": {
-            "now": {"sockstat.tcp_tw": 3},
-            "delta": {"Tcp.ActiveOpens": 5},
-            "states": {"established": 7, "listen": 1},
-        },
-    }
-    assert (sampling["samples"], sampling["listings"]) == (2, 1)
-    assert sampling["cpu_s"] > 0
+    assert kernel.sampling
+    assert kernel.sink
+    assert kernel.states_age_s == kernel.sink.states_age_s is not None
+    assert kernel.states_age_s >= 0
+    assert (kernel.now, kernel.delta, kernel.states) == (
+        {"sockstat.tcp_tw": 3},
+        {"Tcp.ActiveOpens": 5},
+        {"established": 7},
+    )
+    assert (kernel.sink.now, kernel.sink.delta) == (kernel.now, kernel.delta)
+    assert kernel.sink.states == {"established": 7, "listen": 1}
+    assert (kernel.sampling.samples, kernel.sampling.listings) == (2, 1)
+    assert kernel.sampling.cpu_s > 0
 
 
 def test_the_last_line_has_the_cpu_time_of_the_run(both: tuple[KernelSampler, Fake, Fake]) -> None:
     """A process that has just ended adds nothing."""
-    assert "run_cpu_s" not in both[0].now()["sampling"]
+    assert (sampling := both[0].now().sampling)
+    assert sampling.run_cpu_s is None
     before = time.process_time()
-    assert before - 0.1 <= both[0].now(final=True)["sampling"]["run_cpu_s"] <= time.process_time() + 0.1
+    assert (sampling := both[0].now(final=True).sampling)
+    assert sampling.run_cpu_s is not None
+    assert before - 0.1 <= sampling.run_cpu_s <= time.process_time() + 0.1
 
 
 def test_packets_of_the_whole_host_are_counted_once(both: tuple[KernelSampler, Fake, Fake], tmp_path: Path) -> None:
@@ -215,16 +218,17 @@ def test_packets_of_the_whole_host_are_counted_once(both: tuple[KernelSampler, F
     first, rest = path.read_text().split(" ", 1)
     path.write_text(f"{int(first, 16) + 9:08x} {rest}")
     kernel = both[0].now()
-    assert kernel["delta"] == {"Tcp.ActiveOpens": 5, "softnet.processed": 9}
-    assert kernel["sink"]["delta"] == {"Tcp.ActiveOpens": 5}
+    assert kernel.delta == {"Tcp.ActiveOpens": 5, "softnet.processed": 9}
+    assert kernel.sink
+    assert kernel.sink.delta == {"Tcp.ActiveOpens": 5}
 
 
 def test_a_closed_namespace_is_left_out(both: tuple[KernelSampler, Fake, Fake]) -> None:
     telemetry, clients, sinks = both
     sinks.gone = True
-    assert "sink" not in telemetry.now()
+    assert telemetry.now().sink is None
     clients.gone = True
-    assert telemetry.now() == {}
+    assert telemetry.now() == UNREAD
 
 
 def test_closing_releases_the_namespaces(both: tuple[KernelSampler, Fake, Fake]) -> None:

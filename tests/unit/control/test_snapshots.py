@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from bisect import bisect_left
 from fractions import Fraction
@@ -15,12 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.control.snapshots import TENTHS, Snapshots, tenths_s
+from loadgen.control.snapshots import Snapshots, tenths_s
 from loadgen.model import Phase
 from loadgen.outcomes import Syscall, error_key
 from loadgen.processes.shared_memory import Blocks
 from loadgen.results import histogram
-from loadgen.results.block import MARKS, Counter, PairColumn, block_dtype
+from loadgen.results.block import MARKS, TENTHS, block_dtype
+from loadgen.results.schema import files
+from loadgen.results.schema.counters import POSITION
+from loadgen.results.schema.line import Line
 from loadgen.worker.recorder import Recorder
 
 START_NS = 5_000_000_000
@@ -41,7 +43,7 @@ class Workers:
         recorder.first_started_ns = recorder.first_started_ns or at_ns - took_ns
         recorder.record_established(pair, 0, at_ns - took_ns, at_ns)
 
-    def line(self, phase: Phase = Phase.RAMP, at_s: float = 1.0, **more: Any) -> dict[str, Any]:
+    def line(self, phase: Phase = Phase.RAMP, at_s: float = 1.0, **more: Any) -> Line:
         for recorder in self.recorders:
             recorder.publish_all()
         return self.snapshots.take(phase, START_NS + round(at_s * 1e9), **more)
@@ -49,7 +51,7 @@ class Workers:
 
 def test_before_anything_happens_a_line_is_all_zeros() -> None:
     line = Workers(3, 4).line(at_s=0.25, sink=None)
-    assert json.loads(json.dumps(line)) == {
+    assert files.plain(line) == {
         "t_s": 0.25,
         "phase": "ramp",
         "scheduled": 7,
@@ -67,7 +69,9 @@ def test_before_anything_happens_a_line_is_all_zeros() -> None:
         "lag_ns": {},
         "cpu_s": 0.0,
         "worker_cpu_s": [0.0, 0.0],
+        "workers": None,
         "sink": None,
+        "kernel": {},
     }
 
 
@@ -86,16 +90,16 @@ def test_a_line_is_the_sum_of_all_workers() -> None:
     second.record_failed(0, error_key(Syscall.BIND, errno.EADDRINUSE))
     second.record_lost(1, error_key(Syscall.RECV, 0))
     line = workers.line()
-    assert (line["started"], line["established"], line["failed"], line["in_flight"]) == (7, 3, 3, 1)
-    assert (line["open"], line["lost"], line["retried"], line["not_started"]) == (2, 1, 3, 2)
-    assert line["pairs"] == [[2, 2, 2], [1, 1, 0]]
-    assert line["errors"] == [
-        ["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 2],
-        ["bind", "EADDRINUSE", "no-free-port", 1],
-        ["recv", "EOF", "lost", 1],
-    ]
-    assert line["cpu_s"] == 1.75
-    assert line["worker_cpu_s"] == [1.5, 0.25]
+    assert (line.started, line.established, line.failed, line.in_flight) == (7, 3, 3, 1)
+    assert (line.open, line.lost, line.retried, line.not_started) == (2, 1, 3, 2)
+    assert line.pairs == ((2, 2, 2), (1, 1, 0))
+    assert line.errors == (
+        ("connect", "EADDRNOTAVAIL", "no-free-four-tuple", 2),
+        ("bind", "EADDRINUSE", "no-free-port", 1),
+        ("recv", "EOF", "lost", 1),
+    )
+    assert line.cpu_s == 1.75
+    assert line.worker_cpu_s == (1.5, 0.25)
 
 
 def test_what_goes_on_counts_from_the_first_denial() -> None:
@@ -104,13 +108,13 @@ def test_what_goes_on_counts_from_the_first_denial() -> None:
     recorder = workers.recorders[0]
     recorder.first_started_ns = START_NS
     recorder.established, recorder.last_established_ns = 100, START_NS + 10**8
-    assert workers.line()["sustained_per_s"] == 1000.0
-    assert workers.line()["first_denied_s"] is None
+    assert workers.line().sustained_per_s == 1000.0
+    assert workers.line().first_denied_s is None
     recorder.first_denied_ns, recorder.established_then = START_NS + 10**8, 100
-    assert workers.line()["sustained_per_s"] == 0.0
+    assert workers.line().sustained_per_s == 0.0
     recorder.established, recorder.last_established_ns = 400, START_NS + 31 * 10**8
     line = workers.line(at_s=4.0)
-    assert (line["sustained_per_s"], line["first_denied_s"]) == (100.0, 0.1)
+    assert (line.sustained_per_s, line.first_denied_s) == (100.0, 0.1)
 
 
 def test_a_straggler_after_the_first_denial_is_no_rate() -> None:
@@ -119,7 +123,7 @@ def test_a_straggler_after_the_first_denial_is_no_rate() -> None:
     recorder = workers.recorders[0]
     recorder.first_started_ns, recorder.first_denied_ns, recorder.established_then = START_NS, START_NS + 10**9, 100
     recorder.established, recorder.last_established_ns = 101, START_NS + 10**9 + 10**6
-    assert workers.line(at_s=5.0)["sustained_per_s"] == 0.25
+    assert workers.line(at_s=5.0).sustained_per_s == 0.25
 
 
 def test_what_goes_on_is_the_sum_over_the_workers() -> None:
@@ -128,23 +132,23 @@ def test_what_goes_on_is_the_sum_over_the_workers() -> None:
         recorder.first_started_ns, recorder.last_established_ns, recorder.established = START_NS, START_NS + 10**9, 50
     workers.recorders[1].first_denied_ns, workers.recorders[1].established_then = START_NS + 5 * 10**8, 30
     line = workers.line()
-    assert (line["sustained_per_s"], line["first_denied_s"]) == (90.0, 0.5)
+    assert (line.sustained_per_s, line.first_denied_s) == (90.0, 0.5)
 
 
 def test_a_closed_loop_has_scheduled_what_it_has_started() -> None:
     workers = Workers(0, 0)
     workers.establish(1)
-    assert workers.line()["scheduled"] == 1
+    assert workers.line().scheduled == 1
     workers.snapshots.lose(1)
-    assert (workers.line()["scheduled"], workers.line()["not_started"]) == (1, 0)
+    assert (workers.line().scheduled, workers.line().not_started) == (1, 0)
 
 
 def test_errors_past_the_last_slot_are_shown_as_other() -> None:
     workers = Workers(50)
     for number in range(1, 41):
         workers.recorders[0].record_failed(0, error_key(Syscall.CONNECT, number))
-    assert ["any", "OTHER", "other", 9] in workers.line()["errors"]
-    assert sum(count for *_, count in workers.line()["errors"]) == 40
+    assert ("any", "OTHER", "other", 9) in workers.line().errors
+    assert sum(count for *_, count in workers.line().errors) == 40
 
 
 @settings(max_examples=15)
@@ -159,9 +163,9 @@ def test_what_is_new_in_each_line_adds_up_to_the_whole(intervals: list[list[tupl
             every.append(took_ns)
         line = workers.line()
         for row, name in enumerate(("connect", "arrival")):
-            histogram.accumulate(latency[row], line["latency_ns"][name])
-        histogram.accumulate(lag, line["lag_ns"])
-        assert line["latency_ns"]["lateness"] == {}
+            histogram.accumulate(latency[row], getattr(line.latency_ns, name))
+        histogram.accumulate(lag, line.lag_ns)
+        assert line.latency_ns.lateness == {}
     whole = np.zeros(histogram.BUCKETS, np.int64)
     histogram.add(whole, np.array(every, dtype=np.int64))
     assert np.array_equal(latency, [whole, whole])
@@ -179,15 +183,15 @@ def test_a_lost_worker_holds_nothing_and_starts_nothing_more() -> None:
     lost.in_flight, lost.not_started = 2, 1
     lost.record_failed(1, error_key(Syscall.CONNECT, errno.ECONNREFUSED))
     before = workers.line()
-    assert (before["open"], before["not_started"]) == (8, 1)
+    assert (before.open, before.not_started) == (8, 1)
     assert workers.snapshots.lose(1) == 4
     line = workers.line()
-    assert (line["started"], line["established"], line["failed"], line["in_flight"]) == (11, 8, 1, 2)
-    assert (line["open"], line["not_started"], line["lost"]) == (4, 3, 0)
-    assert [pair[PairColumn.OPEN] for pair in line["pairs"]] == [4, 0]
-    assert line["started"] == line["established"] + line["failed"] + line["in_flight"]
+    assert (line.started, line.established, line.failed, line.in_flight) == (11, 8, 1, 2)
+    assert (line.open, line.not_started, line.lost) == (4, 3, 0)
+    assert [pair.open for pair in line.pairs] == [4, 0]
+    assert line.started == line.established + line.failed + line.in_flight
     counters = workers.snapshots.counters()
-    assert counters[1, Counter.STARTED] + counters[1, Counter.NOT_STARTED] == 10
+    assert counters[1, POSITION["started"]] + counters[1, POSITION["not_started"]] == 10
 
 
 def test_with_every_worker_lost_all_that_was_planned_is_accounted_for() -> None:
@@ -196,24 +200,24 @@ def test_with_every_worker_lost_all_that_was_planned_is_accounted_for() -> None:
     workers.line()
     assert [workers.snapshots.lose(index) for index in (0, 1)] == [1, 0]
     line = workers.line(Phase.DONE)
-    assert line["scheduled"] == line["started"] + line["not_started"] == 17
-    assert line["open"] == 0
+    assert line.scheduled == line.started + line.not_started == 17
+    assert line.open == 0
 
 
 def test_the_ramp_is_from_the_first_attempt_of_any_to_the_last_connection_of_any() -> None:
     workers = Workers(10, 10, 10)
     workers.establish(0, at_ns=START_NS + 3_000_000_000, took_ns=1_000_000_000)
-    assert workers.line()["ramp_s"] == 1.0
+    assert workers.line().ramp_s == 1.0
     workers.establish(1, at_ns=START_NS + 2_500_000_000, took_ns=2_000_000_000)
-    assert workers.line()["ramp_s"] == 2.5
+    assert workers.line().ramp_s == 2.5
     workers.establish(2, at_ns=START_NS + 9_000_000_000, took_ns=1)
-    assert workers.line()["ramp_s"] == 8.5
+    assert workers.line().ramp_s == 8.5
 
 
 def test_attempts_without_a_single_connection_make_no_ramp() -> None:
     workers = Workers(10)
     workers.recorders[0].first_started_ns = START_NS
-    assert workers.line()["ramp_s"] == 0.0
+    assert workers.line().ramp_s == 0.0
 
 
 # --- Tenths --------------------------------------------------------------------------------------
@@ -263,7 +267,7 @@ def test_a_worker_of_any_size_reaches_its_tenths_one_after_the_other(size: int) 
     workers = Workers(size)
     for n in range(1, size + 1):
         workers.establish(0, at_ns=START_NS + n * 1_000_000)
-    found = workers.line()["tenths_s"]
+    found = workers.line().tenths_s
     assert len(found) == TENTHS
     assert found[-1] == pytest.approx(size / 1000)
     for tenth, at_s in enumerate(found, start=1):
@@ -275,4 +279,4 @@ def test_a_run_that_stops_half_way_has_half_of_its_tenths() -> None:
     for worker in (0, 1):
         for n in range(1, 51):
             workers.establish(worker, at_ns=START_NS + n * 1_000_000_000)
-    assert workers.line()["tenths_s"] == [10.0, 20.0, 30.0, 40.0, 50.0]
+    assert workers.line().tenths_s == (10.0, 20.0, 30.0, 40.0, 50.0)

@@ -335,7 +335,7 @@ def test_the_sentence_about_one_source_names_it() -> None:
 @pytest.mark.parametrize("behaviour", [SinkBehaviour(reset=True), SinkBehaviour(drop=0.1), SinkBehaviour()])
 def test_what_a_sink_reset_on_purpose_it_has_accepted(behaviour: SinkBehaviour) -> None:
     """Some of it before this side knew of a connection: failed here, accepted there."""
-    plan = replace(PLAN, targets=(replace(PLAN.targets[0], behaviour=behaviour),))
+    plan = replace(PLAN, targets=(Target(PLAN.targets[0].endpoint, sink=True, behaviour=behaviour),))
     reset = ["connect", "ECONNRESET", "reset", 1]
     end = {**SERIES[-1], "errors": [reset, LOST], "sink": sink(100, 0, 60, 40)}
     seen = fold([*SERIES[:-1], end], plan=plan)["sink"]

@@ -12,6 +12,7 @@ from loadgen.model import Endpoint
 from loadgen.views.charts import run
 from loadgen.views.dashboard import pages
 from loadgen.views.dashboard.access import Door
+from tests import samples
 
 DOOR = Door(Endpoint("127.0.0.1", 8080))
 NAME = "20260131T120000Z-mine-1f3a"
@@ -81,7 +82,7 @@ def test_links_lead_nowhere(results: Path, name: str) -> None:
 
 
 def test_the_list_has_what_lies_there_and_no_token(results: Path) -> None:
-    (results / NAME / "plan.json").write_text(json.dumps({"name": "mine\u202e"}))
+    samples.write(results / NAME, {"plan.json": {"name": "mine\u202e"}})
     rows = pages.runs(results, lambda name: f"/report/{DOOR.address_of(name)}/report.html")
     (mine,) = [row for row in rows if row["scenario"].startswith("mine")]
     assert mine["href"] == f"/report/{DOOR.address_of(NAME)}/report.html"
