@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from loadgen.compare.comparable import Subject
 from loadgen.model import Plan
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
@@ -85,6 +86,20 @@ def line(changes: Changes = {}, name: str = "hold", number: int = -1) -> Line:  
 def events(name: str = "hold") -> tuple[Event, ...]:
     """The events of a recorded run."""
     return tuple(files.read(text.encode(), Event) for text in _text(name, "events.jsonl").splitlines())
+
+
+def subject(
+    name: str = "a",
+    changes: Changes = {},  # noqa: B006
+    *,
+    plan_changes: Changes = {},  # noqa: B006
+    host_changes: Changes = {},  # noqa: B006
+    recorded: str = "hold",
+    **more: Any,
+) -> Subject:
+    """A recorded run as a comparison takes it."""
+    parts = summary(changes, recorded), plan(plan_changes, recorded), host(host_changes, recorded)
+    return Subject(name, *parts, **{"scenario": {"connections": 150}, **more})
 
 
 def write(path: Path, files_changed: Mapping[str, Changes | str] = {}, name: str = "hold") -> Path:

@@ -11,22 +11,14 @@ from click.testing import CliRunner
 
 from loadgen.cli.compare import compare
 from loadgen.errors import UsageError
+from loadgen.results.schema import files
+from tests import samples
 
 
-def run(path: Path, rate: float, **changes: Any) -> str:
-    path.mkdir()
-    summary = {
-        "complete": True,
-        "arrivals": {"started": 10},
-        "outcomes": {"established": 10, "failed": 0},
-        "rate_per_s": {"established_mean": rate},
-        **changes,
-    }
-    lines = [{"t_s": n + 1.0, "phase": "ramp", "established": n, "open": n, "latency_ns": {}} for n in range(3)]
-    (path / "plan.json").write_text(json.dumps({"connections": 10}))
-    (path / "summary.json").write_text(json.dumps(summary))
-    (path / "series.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return str(path)
+def run(path: Path, rate: float) -> str:
+    lines = b"".join(map(files.line_of, samples.series())).decode()
+    summary = {"rate_per_s.established_mean": rate}
+    return str(samples.write(path, {"plan.json": {}, "summary.json": summary, "series.jsonl": lines}))
 
 
 @pytest.fixture
@@ -82,12 +74,12 @@ def test_a_condition_that_is_none(sides: tuple[str, str], condition: str) -> Non
 
 
 def test_what_is_refused(sides: tuple[str, str], tmp_path: Path) -> None:
-    churn = run(tmp_path / "c", 100.0, churn={"sustained_per_s": 1.0})
+    churn = str(samples.write(tmp_path / "c", {"plan.json": {}, "summary.json": {}}, "churn"))
     done = invoke(sides[0], churn)
     assert isinstance(done.exception, UsageError)
     assert "--anyway" in str(done.exception)
     done = invoke(sides[0], churn, "--anyway")
-    assert (done.exit_code, done.stdout.split(":")[0]) == (0, "With a caveat")
+    assert (done.exit_code, done.stdout.split(":")[0]) == (0, "With 3 caveats")
 
 
 def test_runs_are_completed_as_directories() -> None:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from loadgen.compare.comparable import Side, Subject, caveats, refusals, time_wait_before
+from loadgen.compare.comparable import Side, caveats, refusals, time_wait_before
+from loadgen.results.schema import files
+from tests import samples
 
-RUN = Subject(
-    name="a",
-    summary={
-        "complete": True,
-        "arrivals": {"started": 10},
-        "generator": {"trustworthy": True},
-        "traffic": None,
-        "churn": None,
-    },
-    plan={"connections": 10, "capacity_per_pair": 1000},
-    host={"kernel": "6.1", "cpus": 2, "loadgen": "0.1.0", "sysctls": {"net.core.somaxconn": "4096"}},
-    scenario={"connections": 10},
-)
-BASE = Side("A", (RUN,))
+#: Its three differ by nothing but what a test changes.
+HOST: Final = {"kernel": "6.1", "cpus": 2, "loadgen": "0.1.0", "sysctls": {"net.core.somaxconn": "4096"}}
+RUN: Final = samples.subject(host_changes=HOST, plan_changes={"connections": 10, "capacity_per_pair": 1000})
+BASE: Final = Side("A", (RUN,))
 
 
-def other(*, summary: dict[str, Any] | None = None, host: dict[str, Any] | None = None, **changes: Any) -> Side:
-    """Side B, one run with these parts replaced."""
-    run = replace(RUN, name="b", summary={**RUN.summary, **(summary or {})}, host={**RUN.host, **(host or {})})
+def other(
+    summary: Mapping[str, Any] | None = None,
+    host: Mapping[str, Any] | None = None,
+    plan: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Side:
+    """Side B, one run with these values changed."""
+    run = samples.subject(
+        "b",
+        summary or {},
+        host_changes={**HOST, **(host or {})},
+        plan_changes={"connections": 10, "capacity_per_pair": 1000, **(plan or {})},
+    )
     return Side("B", (replace(run, **changes),))
 
 
@@ -39,21 +42,21 @@ def test_the_same_needs_no_word() -> None:
     ("side", "said"),
     [
         (
-            other(summary={"churn": {"loop": "open"}}),
+            other(plan={"churn": {"duration_s": 2.0}}),
             "connections: held open in A, opened and closed all the time (churn) in B",
         ),
-        (other(plan={**RUN.plan, "transport": "udp"}), "transport: tcp in A, udp in B"),
+        (other(plan={"transport": "udp"}), "transport: tcp in A, udp in B"),
         (
-            other(summary={"arrivals": {"started": 0}, "incomplete_because": "Ctrl-C"}),
+            other(summary={"arrivals.started": 0, "incomplete_because": "Ctrl-C"}),
             "b opened nothing, so it has no figures: Ctrl-C",
         ),
-        (other(summary={"arrivals": {}}), "b opened nothing, so it has no figures"),
+        (other(summary={"arrivals.started": 0}), "b opened nothing, so it has no figures"),
         (
             Side("B", (RUN, replace(RUN, name="c", scenario={"connections": 11}))),
             "c and a are no repetitions: their scenarios differ",
         ),
         (
-            Side("B", (replace(RUN, scenario=None), replace(RUN, name="c", plan={**RUN.plan, "connections": 11}))),
+            Side("B", (replace(RUN, scenario=None), replace(RUN, name="c", scenario=None, plan=samples.plan()))),
             "c and a are no repetitions: their scenarios differ",
         ),
     ],
@@ -73,14 +76,14 @@ def test_what_is_refused(side: Side, said: str) -> None:
             other(host={"sysctls": {"net.core.somaxconn": "128"}}),
             "sysctls differ that no scenario sets: net.core.somaxconn",
         ),
-        (other(plan={**RUN.plan, "connections": 1000}), "connections: 10 in A, 1,000 in B"),
+        (other(plan={"connections": 1000}), "connections: 10 in A, 1,000 in B"),
         (
-            other(summary={"traffic": {"protocol": "http", "tls": True}}),
+            other(summary={"traffic": {**files.plain(samples.summary({}, "tls").traffic), "protocol": "http"}}),
             "what connections carry: nothing in A, http over TLS in B",
         ),
         (other(summary={"complete": False, "incomplete_because": "Ctrl-C"}), "b is incomplete: Ctrl-C"),
         (
-            other(summary={"generator": {"trustworthy": False, "reasons": ["late"]}}),
+            other(summary={"generator.trustworthy": False, "generator.reasons": ["late"]}),
             "b was limited by loadgen itself, so its figures may be about that: late",
         ),
         (
@@ -105,18 +108,18 @@ def test_a_few_sockets_in_time_wait_are_everyday_life() -> None:
 
 
 def test_a_side_whose_own_runs_had_two_kernels_is_told() -> None:
-    side = Side("B", (RUN, replace(RUN, name="c", host={**RUN.host, "kernel": "6.2"})))
+    side = Side("B", (RUN, replace(RUN, name="c", host=samples.host({**HOST, "kernel": "6.2"}))))
     assert caveats(BASE, side) == ["the kernels differ: kernel: 6.1 in A, 6.1 and 6.2 in B"]
 
 
 @pytest.mark.parametrize(
-    ("line", "count"),
+    ("kernel", "count"),
     [
         ({}, 0),
-        ({"kernel": {"now": {"sockstat.tcp_tw": 500}, "delta": {}}}, 500),
-        ({"kernel": {"now": {"sockstat.tcp_tw": 500}, "delta": {"TcpExt.TW": 200}}}, 300),
-        ({"kernel": {"now": {"sockstat.tcp_tw": 100}, "delta": {"TcpExt.TW": 200}}}, 0),
+        ({"now": {"sockstat.tcp_tw": 500}, "delta": {}}, 500),
+        ({"now": {"sockstat.tcp_tw": 500}, "delta": {"TcpExt.TW": 200}}, 300),
+        ({"now": {"sockstat.tcp_tw": 100}, "delta": {"TcpExt.TW": 200}}, 0),
     ],
 )
-def test_what_was_in_time_wait_before(line: dict[str, Any], count: float) -> None:
-    assert time_wait_before(line) == count
+def test_what_was_in_time_wait_before(kernel: dict[str, Any], count: float) -> None:
+    assert time_wait_before(samples.line({"kernel": kernel})) == count

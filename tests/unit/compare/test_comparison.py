@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from loadgen.compare.comparable import Side, Subject
 from loadgen.compare.comparison import TAIL_NOISE_OF_ONE, Comparison, Group, Judgement, Result, Row, compare
 from loadgen.results.measures import MEASURES, Better, Measure, measure
+from loadgen.results.schema.host import Host
 from loadgen.results.spread import Spread
+from tests import samples
 
 values = st.lists(st.floats(0, 1e9), min_size=1, max_size=6)
 figures = st.fixed_dictionaries(
@@ -21,16 +24,16 @@ figures = st.fixed_dictionaries(
 
 
 def subject(name: str = "a", *, established: int = 100, failed: int = 0, rate: float = 1000.0, **more: Any) -> Subject:
-    summary = {
-        "complete": True,
-        "arrivals": {"started": established + failed},
-        "outcomes": {"established": established, "failed": failed},
-        "errors": [{"syscall": "connect", "errno": "ETIMEDOUT", "count": failed}] if failed else [],
-        "rate_per_s": {"established_mean": rate},
-        "open": {"peak": established},
-        **more,
+    error = {"syscall": "connect", "errno": "ETIMEDOUT", "outcome": "timed-out", "count": failed}
+    changes = {
+        "arrivals.started": established + failed,
+        "outcomes.established": established,
+        "outcomes.failed": failed,
+        "errors": [error] if failed else [],
+        "rate_per_s.established_mean": rate,
+        "open.peak": established,
     }
-    return Subject(name, summary, {"connections": 100}, {"kernel": "6.1"}, {"connections": 100})
+    return samples.subject(name, {**changes, **more}, scenario={"connections": 100})
 
 
 def side(label: str, *runs: dict[str, Any]) -> Side:
@@ -101,7 +104,7 @@ def test_a_single_run_tells_only_much_and_says_so() -> None:
 )
 def test_one_stall_in_a_single_run_is_no_difference(p99_us: float, runs: int, judgement: Judgement) -> None:
     def runs_with(us: float) -> list[dict[str, Any]]:
-        return [{"latency_us": {"connect": {"count": 1000, "p50": us, "p99": us}}}] * runs
+        return [{"latency_us.connect.p50": us, "latency_us.connect.p99": us}] * runs
 
     found = rows_of(compare(side("A", *runs_with(100.0)), side("B", *runs_with(p99_us))))
     assert found["connect_p99_us"].judgement is judgement
@@ -138,13 +141,13 @@ def test_better_in_one_and_worse_in_another_is_neither() -> None:
 
 
 def test_what_has_no_good_direction_is_only_different() -> None:
-    found = compare(side("A", {"open": {"peak": 1}}), side("B", {"open": {"peak": 9}}))
+    found = compare(side("A", {"open.peak": 1}), side("B", {"open.peak": 9}))
     assert found.overall == "changed"
     assert "neither better nor worse" in found.verdict
 
 
 def test_a_figure_of_one_side_is_no_judgement() -> None:
-    found = compare(side("A", {"cost_us": [1.0] * 10}), side("B", {}))
+    found = compare(side("A", {}), side("B", {"cost_us": []}))
     row = rows_of(found)["cost_us"]
     assert (row.judgement, row.change, row.share) == (Judgement.UNKNOWN, None, None)
     assert found.overall == "same", "what cannot be compared is no difference"
@@ -159,17 +162,31 @@ def test_nothing_is_claimed_without_its_caveats() -> None:
 
 def test_what_differs_is_told() -> None:
     left, right = subject("a"), subject("b")
-    changed = Subject("b", right.summary, {"connections": 100, "workers": 2}, right.host, {"connections": 200})
+    changed = replace(right, plan=samples.plan({"workers": 3, "notes": ["words"]}), scenario={"connections": 200})
     found = compare(Side("A", (left,)), Side("B", (changed,)))
     assert [(one.part.value, one.key, one.base, one.other) for one in found.differences] == [
         ("scenario", "connections", 100, 200),
-        ("plan", "workers", None, 2),
+        ("plan", "workers", 2, 3),
+    ]
+
+
+def test_a_run_without_a_host_differs_in_nothing_of_it() -> None:
+    left, right = subject("a"), replace(subject("b"), host=Host())
+    assert compare(Side("A", (left,)), Side("B", (right,))).differences == ()
+
+
+def test_a_setting_of_the_host_that_is_the_default_is_compared_too() -> None:
+    left, right = subject("a"), replace(subject("b"), host=samples.host({"late_bind": False, "listeners": [80]}))
+    found = compare(Side("A", (left,)), Side("B", (right,))).differences
+    assert [(one.key, one.base, one.other) for one in found] == [
+        ("listeners", [], [80]),
+        ("late_bind", True, False),
     ]
 
 
 def test_a_scenario_that_cannot_be_read_is_no_difference() -> None:
     left, right = subject("a"), subject("b")
-    unread = Subject("b", right.summary, right.plan, right.host, None)
+    unread = replace(right, scenario=None)
     assert compare(Side("A", (left,)), Side("B", (unread,))).differences == ()
 
 

@@ -10,6 +10,8 @@ from loadgen.compare.differences import Difference, Part, between, host_of, leav
 from loadgen.compare.differences import scenario_of as read
 from loadgen.control.matrix import _as_overrides, with_overrides
 from loadgen.errors import ScenarioError
+from loadgen.results.schema.host import Host
+from tests import samples
 
 TEXT = """\
 # What it is for.
@@ -67,10 +69,13 @@ def test_only_what_differs_is_found() -> None:
 
 
 def test_words_of_a_plan_and_what_passes_on_a_host_are_no_difference() -> None:
-    assert plan_of({"name": "x", "notes": ["y"], "ports": {"low": 1}}) == {"ports.low": 1}
-    assert host_of({"started_at": "x", "kernel": "6", "sysctls": {"net.netfilter.nf_conntrack_count": "4"}}) == {
-        "kernel": "6"
-    }
+    plan, host = samples.plan({"ports.low": 1}), samples.host({"sysctls": {"net.netfilter.nf_conntrack_count": "4"}})
+    assert plan_of(plan)["ports.low"] == 1
+    assert plan_of(plan) == plan_of(samples.plan({"ports.low": 1, "name": "x", "notes": ["y"], "expect": []}))
+    assert host_of(host)["kernel"] == "6.18.44"
+    assert not {"started_at", "memory_available_bytes", "files_free"} & host_of(host).keys()
+    assert not any(key.startswith("sysctls.") for key in host_of(host))
+    assert host_of(Host()) == {}
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=3), data, max_size=4))

@@ -6,19 +6,20 @@ from typing import Any
 
 import pytest
 
-from loadgen.compare.comparable import Side, Subject
+from loadgen.compare.comparable import Side
 from loadgen.compare.comparison import Comparison, Group, Result, Row
 from loadgen.compare.regression import CompareCondition, violations
 from loadgen.errors import UsageError
 from loadgen.results.measures import MEASURES, kinds_of_failure, measure
 from loadgen.results.spread import Spread
+from tests import samples
 
-NO_SIDES = Side("A", (Subject("a", {}, {}, {}),)), Side("B", (Subject("b", {}, {}, {}),))
+SIDES = Side("A", (samples.subject("a"),)), Side("B", (samples.subject("b"),))
 
 
 def comparison(*caveats: str, **figures: tuple[list[float], list[float]]) -> Comparison:
     rows = [Row(measure(name), Spread.of(base), Spread.of(other)) for name, (base, other) in figures.items()]
-    return Comparison(*NO_SIDES, tuple(rows), (), caveats)
+    return Comparison(*SIDES, tuple(rows), (), caveats)
 
 
 SLOWER = {"rate_per_s": ([1000.0, 1001.0], [800.0, 801.0]), "connect_p99_us": ([100.0, 101.0], [200.0, 201.0])}
@@ -90,9 +91,9 @@ def test_a_figure_that_is_not_there_is_not_good_news() -> None:
 
 
 def test_a_kind_of_failure() -> None:
-    run: dict[str, Any] = {"errors": [{"syscall": "connect", "errno": "ETIMEDOUT", "count": 9}]}
-    (kind,) = kinds_of_failure([run])
-    found = Comparison(*NO_SIDES, (Row(kind, Spread.of([0.0]), Spread.of([9.0])),), ())
+    error = {"syscall": "connect", "errno": "ETIMEDOUT", "outcome": "timed-out", "count": 9}
+    (kind,) = kinds_of_failure([samples.summary({"errors": [error]})])
+    found = Comparison(*SIDES, (Row(kind, Spread.of([0.0]), Spread.of([9.0])),), ())
     assert CompareCondition.parse("failed.connect.ETIMEDOUT > 5").violation(found) is not None
 
 

@@ -10,21 +10,15 @@ from typing import Any
 
 from loadgen.compare.comparable import Side, Subject
 from loadgen.compare.comparison import Group, Result, compare
+from loadgen.results.schema import files
 from loadgen.views.html import compare as compare_html
+from tests import samples
 
 EVIL = '</script><img src=x onerror="alert(1)">\u202e\x1b[31m'
-SUMMARY: dict[str, Any] = {
-    "complete": True,
-    "arrivals": {"started": 100},
-    "outcomes": {"established": 100, "failed": 0},
-    "rate_per_s": {"established_mean": 1000.0},
-    "errors": [],
-}
 
 
 def subject(name: str, rate: float = 1000.0, **changes: Any) -> Subject:
-    summary = {**SUMMARY, "rate_per_s": {"established_mean": rate}, **changes}
-    return Subject(name, summary, {"connections": 100}, {"kernel": "6.1"}, {"connections": 100})
+    return samples.subject(name, {"rate_per_s.established_mean": rate, **changes})
 
 
 def result(*sides: tuple[Subject, ...], settings: dict[str, Any] | None = None) -> Result:
@@ -33,12 +27,10 @@ def result(*sides: tuple[Subject, ...], settings: dict[str, Any] | None = None) 
     return Result(names, (Group(tuple(compare(base, other) for other in others), settings or {}),))
 
 
-def lines(count: int = 3) -> list[dict[str, Any]]:
-    latency = {"connect": {str(bucket): 3 for bucket in range(900, 1500)}}
-    return [
-        {"t_s": n + 1.0, "phase": "ramp", "established": 9 * n, "open": 9 * n, "failed": 0, "latency_ns": latency}
-        for n in range(count)
-    ]
+def lines(count: int = 3) -> list[Any]:
+    connect = {str(bucket): 3 for bucket in range(900, 1500)}
+    line = files.plain(samples.line({"phase": "ramp", "latency_ns": {"connect": connect}}))
+    return [{**line, "t_s": n + 1.0, "established": 9 * n, "open": 9 * n} for n in range(count)]
 
 
 def test_a_page_with_charts_loads_nothing() -> None:
@@ -64,7 +56,7 @@ def test_without_series_there_is_no_script() -> None:
 
 
 def test_whatever_others_wrote_is_text() -> None:
-    evil = replace(subject(EVIL), host={"kernel": EVIL}, scenario={EVIL: EVIL}, plan={"connections": 100, "x": EVIL})
+    evil = replace(subject(EVIL), host=samples.host({"kernel": EVIL}), scenario={EVIL: EVIL})
     found = result((subject("a"),), (evil, replace(evil, name="c")))
     page = compare_html.page(
         replace(found, left_out=(EVIL,), names={"A": EVIL, "B": EVIL}),
@@ -77,7 +69,7 @@ def test_whatever_others_wrote_is_text() -> None:
 
 
 def test_caveats_stand_before_what_is_claimed() -> None:
-    doubtful = subject("b", 10.0, generator={"trustworthy": False, "reasons": ["it was late"]})
+    doubtful = subject("b", 10.0, **{"generator.trustworthy": False, "generator.reasons": ["it was late"]})
     page = compare_html.page(result((subject("a"),), (doubtful,)), {"a": lines(), "b": lines()})
     assert "<h1>With a caveat: B is worse than A" in page
     assert 0 < page.index("it was late") < page.index('<h2 id="charts">') < page.index("worse (!)")

@@ -14,18 +14,12 @@ from loadgen.compare.comparison import Group, Result, compare
 from loadgen.results.measures import Unit
 from loadgen.results.spread import Spread
 from loadgen.views.text import compare as compare_text
+from tests import samples
 
 
 def subject(name: str, rate: float = 1000.0, **changes: Any) -> Subject:
-    summary = {
-        "complete": True,
-        "arrivals": {"started": 100},
-        "outcomes": {"established": 100, "failed": 0, "retried": 0},
-        "rate_per_s": {"established_mean": rate, "established_peak": rate},
-        "cost_us": [10.0] * 10,
-        **changes,
-    }
-    return Subject(name, summary, {"connections": 100}, {"kernel": "6.1"}, {"connections": 100})
+    rates = {"rate_per_s.established_mean": rate, "rate_per_s.established_peak": rate}
+    return samples.subject(name, {**rates, **changes})
 
 
 def result(*sides: tuple[Subject, ...]) -> Result:
@@ -51,7 +45,9 @@ def test_the_verdict_comes_first_then_who_is_who() -> None:
 @pytest.mark.parametrize("width", [60, 72, 80, 100])
 def test_it_fits(width: int) -> None:
     runs = tuple(subject(f"results/run-{n}", 1000.0 + n) for n in range(3))
-    others = tuple(replace(subject(f"results/other-{n}", 123456.7 + n), host={"kernel": "6.2"}) for n in range(3))
+    others = tuple(
+        replace(subject(f"results/other-{n}", 123456.7 + n), host=samples.host({"kernel": "6.2"})) for n in range(3)
+    )
     said = plain(result(runs, others), width)
     assert all(len(line) <= width for line in said)
     assert any("better (!)" in line for line in said), "what matters most is never cut"
@@ -70,7 +66,7 @@ def test_directories_stay_in_one_piece() -> None:
 
 
 def test_a_claim_with_caveats_is_marked_on_its_line() -> None:
-    doubtful = subject("b", 10.0, generator={"trustworthy": False, "reasons": ["late"]})
+    doubtful = subject("b", 10.0, **{"generator.trustworthy": False, "generator.reasons": ["late"]})
     said = plain(result((subject("a"),), (doubtful,)))
     assert any(line.startswith("caveats      b was limited by loadgen itself") for line in said)
     claims = [line for line in said if line.endswith(("better", "worse", "changed", "(!)"))]
@@ -95,7 +91,7 @@ def test_cells_have_their_settings_above_them() -> None:
 
 
 def test_of_many_cells_only_what_differs_is_shown() -> None:
-    one = result((subject("a"),), (replace(subject("b", 10.0), host={f"key{n}": n for n in range(9)}),)).groups[0]
+    one = result((subject("a"),), (replace(subject("b", 10.0), scenario={f"key{n}": n for n in range(9)}),)).groups[0]
     two = result((subject("a"),), (subject("b"),)).groups[0]
     groups = (replace(one, settings={"connections": 1}), replace(two, settings={"connections": 2}))
     found = Result({"A": "a", "B": "b"}, groups)
@@ -107,9 +103,9 @@ def test_of_many_cells_only_what_differs_is_shown() -> None:
 
 
 def test_many_differences_are_counted() -> None:
-    other = replace(subject("b"), host={f"key{n}": n for n in range(40)})
+    other = replace(subject("b"), scenario={f"key{n}": n for n in range(40)})
     said = " ".join(" ".join(plain(result((subject("a"),), (other,)))).split())
-    assert "host key0: not set -> 0" in said
+    assert "scenario key0: not set -> 0" in said
     assert "and 29 more; --json has all of them" in said
 
 
