@@ -16,9 +16,7 @@ from errno import ENODEV
 from functools import cached_property
 from typing import Annotated, Any, Final
 
-from msgspec import Meta
-
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from loadgen.strategies import Strategy as Strategy
 from loadgen.strategies import Transport as Transport

@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
 
 from loadgen.model import Plan
+from loadgen.results.schema import files
 from loadgen.views import live
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
@@ -91,7 +92,7 @@ def opened(browser: Browser, height: int, **options: str) -> Page:
 
 def terminal(run: Path) -> None:
     """A frame of when two thirds of the time to open them all had gone by."""
-    plan = Plan.from_json(json.loads((run / "plan.json").read_text()))
+    plan = files.read((run / "plan.json").read_bytes(), Plan)
     series = [json.loads(line) for line in (run / "series.jsonl").read_text().splitlines()]
     opening = [line for line in series if line["phase"] == "ramp"]
     console = Console(

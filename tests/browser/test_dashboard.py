@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, Page
 from loadgen.errors import ExitCode
 from loadgen.model import Endpoint, Plan
 from loadgen.results import run_directory
+from loadgen.results.schema import files
 from loadgen.views.dashboard.dashboard import Dashboard
 
 from .conftest import ATTACK, ATTACK_SEEN, CHECKOUT, PATIENCE_S, Tabs, scrolls_sideways, wait_until
@@ -149,7 +150,7 @@ def assert_no_chart_is_empty(page: Page) -> None:
 def played(run: Path) -> tuple[Plan, list[dict[str, Any]]]:
     """The plan of a run that is over, and its lines."""
     found = run_directory.read(run)
-    return Plan.from_json(found.plan), found.series
+    return found.plan, files.plain(found.series)
 
 
 @pytest.mark.usefixtures("_network_namespaces")

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page
 
 from loadgen.results import run_directory
+from loadgen.results.schema import files
 from loadgen.views.html import run as html
 
 from .conftest import ATTACK_SEEN, Tabs, hostile, scrolls_sideways, show, wait_until
@@ -148,8 +149,10 @@ def test_without_a_script_the_tables_say_it_all(tabs: Tabs, report: Path) -> Non
 def test_names_that_attack_stay_text(tabs: Tabs, runs: dict[str, Path], tmp_path: Path, width: int) -> None:
     """Every string of the scenario, the summary, the errors, the events and the host is an attack."""
     run = run_directory.read(runs["full"])
-    assert run.summary["errors"]
-    summary, series, events, plan, host = map(hostile, (run.summary, run.series, run.events, run.plan, run.host))
+    assert run.summary
+    assert run.summary.errors
+    parts = map(files.plain, (run.summary, run.series, run.events, run.plan, run.host))
+    summary, series, events, plan, host = map(hostile, parts)
     file = tmp_path / "report.html"
     file.write_text(html.render(summary, series, events, plan, host, hostile(run.scenario_text)), encoding="utf-8")
     page = tabs(viewport={"width": width, "height": 900})

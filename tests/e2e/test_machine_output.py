@@ -13,11 +13,11 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from loadgen.results import schema
+from loadgen.results.schema.json_schema import summary_schema
 
 from .conftest import CHECKOUT, Done, Loadgen, Namespace, assert_one_message, environment
 
-SUMMARY = jsonschema.Draft202012Validator(schema.json_schema(), format_checker=jsonschema.FormatChecker())
+SUMMARY = jsonschema.Draft202012Validator(summary_schema(), format_checker=jsonschema.FormatChecker())
 TARGET = [{"address": "127.0.0.1:9000", "sink": True}]
 KINDS: dict[str, dict[str, Any]] = {
     "hold": {"expect": ["outcomes.established == 20"]},

@@ -192,7 +192,7 @@ def test_a_scenario_that_cannot_be_read_is_no_difference() -> None:
 
 def test_as_json() -> None:
     one = compare(side("A", {}), side("B", {"rate": 10.0}))
-    found = Result({"A": "a", "B": "b"}, (Group((one,)),)).to_json()
+    found: Any = Result({"A": "a", "B": "b"}, (Group((one,)),)).to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["schema"] == "loadgen.compare/1"
     assert found["verdict"] == one.verdict

@@ -190,8 +190,8 @@ def test_a_line_has_both_namespaces_and_the_cost(both: tuple[KernelSampler, Fake
     kernel = listed(both[0])
     assert kernel.sampling
     assert kernel.sink
-    assert kernel.states_age_s == kernel.sink.states_age_s is not None
-    assert kernel.states_age_s >= 0
+    assert kernel.states_age_s is not None
+    assert kernel.sink.states_age_s == kernel.states_age_s >= 0
     assert (kernel.now, kernel.delta, kernel.states) == (
         {"sockstat.tcp_tw": 3},
         {"Tcp.ActiveOpens": 5},

@@ -193,7 +193,8 @@ KEYS: Final = [*RunSummary.__struct_fields__, "cells"]
 @given(st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3), st.sampled_from(["plan", "matrix"]))
 def test_no_summary_is_too_strange_to_be_listed(tmp_path: Path, changes: dict[str, Any], kind: str) -> None:
     path = tmp_path / str(len(list(tmp_path.iterdir())))
-    make(tmp_path, path.name, **{kind: "{}", "summary": changes, "events": ENDED})
+    content: dict[str, Any] = {kind: "{}", "summary": changes, "events": ENDED}
+    make(tmp_path, path.name, **content)
     one = listed(path)
     assert json.loads(json.dumps(one.to_json()))["name"] == path.name
 
