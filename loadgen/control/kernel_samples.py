@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from errno import EINVAL, ENOENT, ESRCH
 from math import inf
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from loadgen.control.sinks import SINK
 from loadgen.errors import HostError
@@ -24,8 +26,7 @@ from loadgen.kernel import conntrack, snmp, snmp6, sockstat, softnet
 from loadgen.lab import namespace_fds
 from loadgen.lab.namespace_fds import NamespaceFds
 from loadgen.processes.fleet import GONE, Fleet
-from loadgen.results.schema import files
-from loadgen.results.schema.line import UNREAD, KernelLine
+from loadgen.results.schema.line import UNREAD, KernelLine, SamplingLine, SinkKernelLine
 
 #: Maximum share of one core for listing sockets. A run that opens 100,000 connections and holds them silently for 40 s
 #: then spends about a fiftieth of its CPU time on it.
@@ -41,8 +42,8 @@ _GONE: Final = frozenset({ENOENT, EINVAL, ESRCH})
 class SampledNamespace(Protocol):
     """One namespace, seen from outside."""
 
-    def now(self) -> dict[str, Any]:
-        """Return {"now": gauges, "delta": increase of counters}; {} once the process that shows them has exited."""
+    def now(self) -> SinkKernelLine | None:
+        """Return gauges and the increase of counters; None once the process that shows them has exited."""
 
     def states(self) -> dict[str, int]:
         """Return sockets by state, {} once that process has exited. Called by another thread. Raises: HostError."""
@@ -88,9 +89,10 @@ class KernelSampler:
         notice: Callable[[str], None],
         proc_net: Path = Path("/proc/self/net"),
     ) -> None:
-        self._sides: dict[str, SampledNamespace] = {"": clients} | ({"sink": sinks} if sinks else {})
+        self._clients, self._sinks = clients, sinks
+        self._sides = (clients, sinks) if sinks else (clients,)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sockets-by-state")
-        self._listing = StateCounter([side.states for side in self._sides.values()], self._executor, notice)
+        self._listing = StateCounter([side.states for side in self._sides], self._executor, notice)
         self._proc_net, self._processes = proc_net, processes
         self._host_before = softnet.read(proc_net)
         self._samples, self._cpu_s = 0, 0.0
@@ -101,32 +103,36 @@ class KernelSampler:
         final: include the CPU time of all processes of the run, this one among them; for the last line.
         """
         began_s = time.thread_time()
-        samples = {name: side.now() for name, side in self._sides.items()}
-        if not samples[""]:
+        clients, sinks = self._clients.now(), self._sinks.now() if self._sinks else None
+        if clients is None:
             return UNREAD
         on_host = softnet.delta(self._host_before, softnet.read(self._proc_net))
-        samples[""]["delta"] |= {f"softnet.{name}": value for name, value in on_host.items()}
+        delta = {**clients.delta, **{f"softnet.{name}": value for name, value in on_host.items()}}
         if latest := self._listing.latest():
             age_s = round(self._listing.age_s(latest), 3)
-            for sample, states in zip(samples.values(), latest.states, strict=True):
-                if sample and states:
-                    sample |= {"states": states, "states_age_s": age_s}
+            clients = _with_states(clients, latest.states[0], age_s)
+            sinks = _with_states(sinks, latest.states[1], age_s) if sinks else None
         self._samples += 1
         self._cpu_s += time.thread_time() - began_s
-        kernel = samples.pop("")
-        kernel["sampling"] = {
-            "samples": self._samples,
-            "listings": self._listing.count,
-            "cpu_s": round(self._cpu_s + self._listing.cpu_s, 4),
-        }
-        if final:
-            kernel["sampling"]["run_cpu_s"] = round(sum(map(_cpu_s, self._processes())), 2)
-        return files.convert(kernel | {name: sample for name, sample in samples.items() if sample}, KernelLine)
+        sampling = SamplingLine(
+            samples=self._samples,
+            listings=self._listing.count,
+            cpu_s=round(self._cpu_s + self._listing.cpu_s, 4),
+            run_cpu_s=round(sum(map(_cpu_s, self._processes())), 2) if final else None,
+        )
+        return KernelLine(
+            now=clients.now,
+            delta=delta,
+            states=clients.states,
+            states_age_s=clients.states_age_s,
+            sampling=sampling,
+            sink=sinks,
+        )
 
     def close(self) -> None:
         """Wait for the thread's current listing, end the thread, and release the namespaces."""
         self._executor.shutdown(cancel_futures=True)
-        for side in self._sides.values():
+        for side in self._sides:
             side.close()
 
 
@@ -204,19 +210,19 @@ class ProcNamespace:
         directory = proc_net()
         self._before: Mapping[str, int] = _counters(directory) if directory else {}
 
-    def now(self) -> dict[str, Any]:
+    def now(self) -> SinkKernelLine | None:
         """See `SampledNamespace`."""
         if (directory := self._proc_net()) is None:
-            return {}
+            return None
         try:
             sockets, counters = sockstat.read(directory), _counters(directory)
         except OSError as error:
             if error.errno not in _GONE:
                 raise
-            return {}
+            return None
         gauges = {f"sockstat.{name}": sockets[name] for name in _SOCKETS if name in sockets}
         gauges |= {f"conntrack.{name}": value for name, value in self._fds.conntrack().items()}
-        return {"now": gauges, "delta": snmp.delta(self._before, counters)}
+        return SinkKernelLine(now=gauges, delta=snmp.delta(self._before, counters))
 
     def states(self) -> dict[str, int]:
         """See `SampledNamespace`."""
@@ -232,6 +238,11 @@ class ProcNamespace:
     def close(self) -> None:
         """See `SampledNamespace`."""
         self._fds.close()
+
+
+def _with_states(sample: SinkKernelLine, states: Mapping[str, int], age_s: float) -> SinkKernelLine:
+    """Return the sample with the latest listing; without one if the namespace has exited by then."""
+    return replace(sample, states=states, states_age_s=age_s) if states else sample
 
 
 def _cpu_s(pid: int) -> float:

@@ -88,10 +88,8 @@ def changes(settings: Sequence[Settings], runs: Mapping[int, Sequence[RunSummary
             if reference is None or reference == index or reference not in runs:
                 continue
             head = f"{short[key]}={value_text(value)} instead of {value_text(first[key])}"
-            told = _told(head, runs[reference], runs[index])
-            if told:
-                noise, strength, text = told
-                found.append(ComparedCell(index, reference, key, value, first[key], noise, strength, text))
+            noise, strength, text = _told(head, runs[reference], runs[index])
+            found.append(ComparedCell(index, reference, key, value, first[key], noise, strength, text))
     return found
 
 
@@ -135,8 +133,8 @@ def _under(change: ComparedCell, settings: Sequence[Settings], short: Mapping[st
 
 def _told(
     head: str, before: Sequence[RunSummary], after: Sequence[RunSummary]
-) -> tuple[bool, tuple[float, float], str] | None:
-    """Return (noise, strength, sentence) of the strongest difference; None when the runs have no figure in common."""
+) -> tuple[bool, tuple[float, float], str]:
+    """Return (noise, strength, sentence) of the strongest difference."""
     churn = all(run.churn for run in (*before, *after))
     best: tuple[tuple[float, float], _Figure, Spread, Spread] | None = None
     last: tuple[_Figure, Spread, Spread] | None = None
@@ -153,8 +151,7 @@ def _told(
         verb = "lifts" if new.median > old.median else "lowers"
         values = f"from {amount(old.median)}{figure.unit} to {amount(new.median)}{figure.unit}"
         return False, strength, f"{head} {verb} {figure.name} {values}{_foretold(before, after)}"
-    if last is None:
-        return None
+    assert last  # every run has a rate
     figure, old, new = last
     single = min(old.runs, new.runs) == 1
     cannot = f"; a single run cannot tell less than {NOISE_OF_ONE:.0%}".replace("%", " %") if single else ""

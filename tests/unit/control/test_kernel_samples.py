@@ -15,7 +15,7 @@ import pytest
 
 from loadgen.control.kernel_samples import BUDGET, KernelSampler, ProcNamespace, StateCounter, StateCounts
 from loadgen.errors import HostError
-from loadgen.results.schema.line import UNREAD, KernelLine
+from loadgen.results.schema.line import UNREAD, KernelLine, SinkKernelLine
 
 PROC: Final = Path(__file__).parents[2] / "data" / "proc"
 #: Above every pid_max (proc_sys_kernel(5)).
@@ -158,8 +158,8 @@ class Fake:
     def __init__(self, states: dict[str, int]) -> None:
         self.gone, self.closed, self._states = False, False, states
 
-    def now(self) -> dict[str, Any]:
-        return {} if self.gone else {"now": {"sockstat.tcp_tw": 3}, "delta": {"Tcp.ActiveOpens": 5}}
+    def now(self) -> SinkKernelLine | None:
+        return None if self.gone else SinkKernelLine(now={"sockstat.tcp_tw": 3}, delta={"Tcp.ActiveOpens": 5})
 
     def states(self) -> dict[str, int]:
         return self._states
@@ -263,8 +263,8 @@ def seen(proc_net: Path | None) -> ProcNamespace:
 
 
 def test_gauges_are_of_the_namespace_except_memory() -> None:
-    assert seen(PROC / "linux-6.18" / "net").now() == {
-        "now": {
+    assert seen(PROC / "linux-6.18" / "net").now() == SinkKernelLine(
+        now={
             "sockstat.tcp_inuse": 6,
             "sockstat.tcp6_inuse": 3,
             "sockstat.tcp_tw": 1,
@@ -275,8 +275,8 @@ def test_gauges_are_of_the_namespace_except_memory() -> None:
             "conntrack.count": 17,
             "conntrack.max": 1024,
         },
-        "delta": {},
-    }
+        delta={},
+    )
 
 
 def test_counters_of_every_file_are_differences(tmp_path: Path) -> None:
@@ -287,7 +287,8 @@ def test_counters_of_every_file_are_differences(tmp_path: Path) -> None:
     change(tmp_path / "snmp6", "Ip6InReceives                   \t492189", "Ip6InReceives \t492190")
     change(tmp_path / "stat" / "nf_conntrack", "00000011 00000004", "00000013 00000005")
     change(tmp_path / "netstat", "TcpExt: 0 1 0", "TcpExt: 0 4 0")
-    assert namespace.now()["delta"] == {
+    assert (sample := namespace.now())
+    assert sample.delta == {
         "Udp6.NoPorts": 2,
         "conntrack.drop": 2,
         "conntrack.early_drop": 1,
@@ -296,11 +297,11 @@ def test_counters_of_every_file_are_differences(tmp_path: Path) -> None:
 
 
 def test_without_a_process_a_namespace_has_no_numbers(tmp_path: Path) -> None:
-    assert (seen(None).now(), seen(None).states()) == ({}, {})
+    assert (seen(None).now(), seen(None).states()) == (None, {})
     shutil.copytree(PROC / "linux-6.18" / "net", tmp_path, dirs_exist_ok=True)
     namespace = seen(tmp_path)
     shutil.rmtree(tmp_path)
-    assert (namespace.now(), namespace.states()) == ({}, {})
+    assert (namespace.now(), namespace.states()) == (None, {})
 
 
 def change(path: Path, old: str, new: str) -> None:

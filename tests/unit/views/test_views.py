@@ -1182,9 +1182,9 @@ def compared_run(label: str, recorded: str, changes: list[tuple[int, Any]]) -> l
         "events": tuple[Event, ...],
         "summary": RunSummary,
     }
-    document = {key: files.plain(getattr(whole, key)) for key in shapes}
+    document: dict[str, Any] = {key: files.plain(getattr(whole, key)) for key in shapes}
     spoil(document, changes)
-    parts: dict[str, Any] = {key: files.convert(document.get(key), shape) for key, shape in shapes.items()}
+    parts: dict[str, Any] = {key: files.convert(document.get(key, {}), shape) for key, shape in shapes.items()}
     return load.Given(label, label, (run_directory.Run(Path(label), whole.scenario_text, **parts),))
 
 
