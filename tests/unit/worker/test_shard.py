@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from loadgen.arrivals import due_ns, shard_sizes
 from loadgen.errors import CapacityError
@@ -115,7 +116,7 @@ WEIGHTED = replace(
 def test_without_different_weights_there_is_no_other_order() -> None:
     assert PLAN.weights == (1, 1, 1)
     assert order_of(Shard(PLAN, 0)) is None
-    alike = tuple(replace(target, weight=7) for target in PLAN.targets)
+    alike = tuple(structs.replace(target, weight=7) for target in PLAN.targets)
     assert order_of(Shard(replace(PLAN, targets=alike), 0)) is None
 
 

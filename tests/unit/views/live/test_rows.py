@@ -130,7 +130,7 @@ def test_the_table_keeps_within_the_terminal(plan: Plan, found: dict[str, Any], 
 
 def test_forty_columns_cut_no_name() -> None:
     errors = [["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 1_234_567], ["connect", "ECONNREFUSED", "refused", 1]]
-    targets = (TARGET, replace(TARGET, endpoint=Endpoint("127.0.0.1", 65_535)))
+    targets = (TARGET, Target(Endpoint("127.0.0.1", 65_535), sink=True))
     plan = replace(PLAN, targets=targets, sources=("127.0.0.2", "127.0.100.200"))
     pairs = [[1, 0, 50_000 + n] for n in range(4)]
     text = "\n".join(shown(line(errors=errors, pairs=pairs), plan=plan, width=40))
