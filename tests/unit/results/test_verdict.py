@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,12 @@ from loadgen import outcomes
 from loadgen.capacity.limits import LIMITS
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 from loadgen.outcomes import Outcome, Syscall, describe, error_key
+from loadgen.results.schema import files
+from loadgen.results.schema.files import Json
+from loadgen.results.schema.host import Host
+from loadgen.results.schema.run import RunSummary
 from loadgen.results.verdict import decide
+from tests import samples
 
 DOCS = Path(__file__).parents[3] / "docs" / "verdict.md"
 #: The default range from two sources to two targets: four spaces of 28,232.
@@ -80,6 +85,22 @@ SELF = ("getsockname", "SELF", "self-connect")
 EOF = ("recv", "EOF", "lost")
 
 
+def decided(changes: Json, plan: Plan, host: Json) -> Any:
+    """The verdict as JSON, of a recorded summary and host with these parts instead of theirs."""
+    summary = merged(files.plain(samples.summary({"probes": {}, "kernel.delta": {}, "kernel.peak": {}})), changes)
+    return files.plain(decide(files.convert(summary, RunSummary), plan, files.convert(host, Host)))
+
+
+#: Keys that are data; what has them is replaced as a whole.
+OPEN_ENDED: Final = ("delta", "peak", "ramp_peak", "probes")
+
+
+def merged(whole: Json, changes: Json) -> dict[str, Any]:
+    inner = {key: value for key, value in changes.items() if isinstance(value, dict) and key not in OPEN_ENDED}
+    parts = {key: merged(whole[key] or {}, value) for key, value in inner.items() if key in whole}
+    return {**whole, **changes, **parts}
+
+
 def run(
     *errors: tuple[tuple[str, str, str], int],
     plan: Plan = PLAN,
@@ -114,7 +135,7 @@ def run(
         "incomplete_because": because,
         "arrivals": {
             "scheduled": plan.connections,
-            "started": plan.connections - not_started,
+            "started": max(plan.connections - not_started, 0),
             "not_started": not_started,
         },
         "outcomes": {"established": established, "failed": failed, "in_flight": in_flight},
@@ -138,9 +159,10 @@ def run(
 
 
 #: What a run also has whose connections say something.
-WRONG = {"traffic": {"wrong": 50, "replies": 100}}
-MISSED = {"heartbeat": {"connections": 30, "sent": 210, "answered": 200, "missed": 88}}
-ONE_MISSED = {"heartbeat": {"connections": 30, "sent": 210, "answered": 209, "missed": 1}}
+WRONG = {"traffic": {**files.plain(samples.summary({}, "tls").traffic), "wrong": 50, "replies": 100}}
+BEATS = {"every_s": 1.0, "connections": 30, "sent": 210, "wrong": 0}
+MISSED = {"heartbeat": {**BEATS, "answered": 200, "missed": 88}}
+ONE_MISSED = {"heartbeat": {**BEATS, "answered": 209, "missed": 1}}
 #: Ten connections whose exchange took too long: established all of them, and lost.
 UNANSWERED = {
     "errors": [{"syscall": "wait", "errno": "ETIMEDOUT", "outcome": "timed-out", "count": 10}],
@@ -248,7 +270,7 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
 def test_the_limit_and_its_words(
     found: dict[str, Any], plan: Plan, host: dict[str, Any], limit: str, words: str
 ) -> None:
-    verdict = decide(found, plan, host)
+    verdict = decided(found, plan, host)
     assert verdict["limit"] == limit
     assert words in verdict["text"]
     assert verdict["text"].endswith(".")
@@ -265,68 +287,68 @@ def test_every_limit_has_a_case_and_a_row_in_the_docs() -> None:
 def test_what_can_be_mended_has_a_remedy(limit: str) -> None:
     for _, found, plan, host, expected, _ in CASES:
         if expected == limit:
-            assert decide(found, plan, host)["remedies"]
+            assert decided(found, plan, host)["remedies"]
 
 
 # --- Which cause comes first -----------------------------------------------------------------------
 
 
 def test_the_cause_that_cost_most_decides_and_of_equals_the_nearer() -> None:
-    assert decide(run((REFUSED, 3), (EOF, 4)), PLAN, HOST)["limit"] == "lost"
-    assert decide(run((REFUSED, 4), (EOF, 3)), PLAN, HOST)["limit"] == "refused"
+    assert decided(run((REFUSED, 3), (EOF, 4)), PLAN, HOST)["limit"] == "lost"
+    assert decided(run((REFUSED, 4), (EOF, 3)), PLAN, HOST)["limit"] == "refused"
     no_descriptor = ("socket", "EMFILE", "no-descriptor")
-    assert decide(run((REFUSED, 4), (no_descriptor, 4)), PLAN, HOST)["limit"] == "descriptors"
+    assert decided(run((REFUSED, 4), (no_descriptor, 4)), PLAN, HOST)["limit"] == "descriptors"
 
 
 def test_one_limit_adds_up_over_its_system_calls() -> None:
     """3 + 3 memory failures are more than 4 refusals."""
     errors = ((("connect", "ENOBUFS", "no-memory"), 3), (("socket", "ENOMEM", "no-memory"), 3), (REFUSED, 4))
-    assert decide(run(*errors), PLAN, HOST)["limit"] == "memory"
+    assert decided(run(*errors), PLAN, HOST)["limit"] == "memory"
 
 
 def test_an_interrupt_after_a_wall_leaves_the_wall_as_the_cause() -> None:
     found = run((TUPLE, 48), plan=WALL, not_started=2, because="interrupted; drained early")
-    assert decide(found, WALL, HOST)["limit"] == "four-tuples"
+    assert decided(found, WALL, HOST)["limit"] == "four-tuples"
 
 
 def test_the_time_wait_of_the_drain_stopped_nothing() -> None:
     """100 connections closed by this side are 100 in TIME-WAIT, after the fact."""
     found = run((TUPLE, 120), plan=WALL)
     assert found["kernel"]["peak"]["sockstat.tcp_tw"] == 30
-    assert decide(found, WALL, HOST)["limit"] == "port-held"
+    assert decided(found, WALL, HOST)["limit"] == "port-held"
 
 
 # --- Words and numbers -----------------------------------------------------------------------------
 
 
 def test_the_sentence_begins_with_what_was_reached() -> None:
-    text = decide(run(hold_s=30.4), PLAN, HOST)["text"]
+    text = decided(run(hold_s=30.4), PLAN, HOST)["text"]
     assert text == "1,000 of 1,000 connections opened at 12,346/s, held 30 s with none lost: no limit was met."
-    lost = decide(run((EOF, 1200)), PLAN, HOST)["text"]
+    lost = decided(run((EOF, 1200)), PLAN, HOST)["text"]
     assert lost.startswith("1,000 of 1,000 connections opened at 12,346/s of which 1,200 were lost: ")
 
 
 def test_predicted_is_what_the_plan_had_room_for_and_observed_the_peak() -> None:
     """100 four-tuples for 150 connections; room for 112,928 when 1,000 are wanted."""
-    verdict = decide(run((TUPLE, 53), plan=WALL), WALL, HOST)
+    verdict = decided(run((TUPLE, 53), plan=WALL), WALL, HOST)
     assert (verdict["predicted"], verdict["observed"]) == (100, 97)
-    assert decide(run(), PLAN, HOST)["predicted"] == 1000
+    assert decided(run(), PLAN, HOST)["predicted"] == 1000
 
 
 def test_evidence_is_facts_with_their_numbers() -> None:
-    assert decide(run((TUPLE, 120), plan=WALL, time_wait=70), WALL, HOST)["evidence"] == [
+    assert decided(run((TUPLE, 120), plan=WALL, time_wait=70), WALL, HOST)["evidence"] == [
         "connect EADDRNOTAVAIL 120 times",
         "127.0.0.2 -> 127.0.0.1:9000: 30 of 100 four-tuples in use",
         "70 sockets in TIME-WAIT while connections were opened",
     ]
-    assert "127.0.0.2: 100 of 100 source ports in use" in decide(run((PORT, 50), plan=BIND), BIND, HOST)["evidence"]
-    assert decide(run((SILENT, 5), delta=OVERFLOW, p99_s=1.02), PLAN, HOST)["evidence"] == [
+    assert "127.0.0.2: 100 of 100 source ports in use" in decided(run((PORT, 50), plan=BIND), BIND, HOST)["evidence"]
+    assert decided(run((SILENT, 5), delta=OVERFLOW, p99_s=1.02), PLAN, HOST)["evidence"] == [
         "wait ETIMEDOUT 5 times",
         "connect took 1.02 s at the 99th percentile, where a repeated SYN puts it",
         "TcpExt.ListenOverflows +512",
         "TcpExt.ListenDrops +512",
     ]
-    assert "about 1,995 of 1,024 entries of nf_conntrack in use" in decide(run((SILENT, 5)), PLAN, TRACKED)["evidence"]
+    assert "about 1,995 of 1,024 entries of nf_conntrack in use" in decided(run((SILENT, 5)), PLAN, TRACKED)["evidence"]
 
 
 def sampled(summary: dict[str, Any], **gauges: int) -> dict[str, Any]:
@@ -342,7 +364,7 @@ def sampled(summary: dict[str, Any], **gauges: int) -> dict[str, Any]:
 )
 def test_a_tracking_table_is_as_full_as_it_was_sampled(count: int, size: int, limit: str) -> None:
     """Whatever it had before the run: a namespace that tracks nothing has the host's maximum and no entries."""
-    found = decide(sampled(run((SILENT, 5)), count=count, max=size), PLAN, TRACKED)
+    found = decided(sampled(run((SILENT, 5)), count=count, max=size), PLAN, TRACKED)
     assert found["limit"] == limit
     said = f"about {count:,} of {size:,} entries of nf_conntrack in use"
     assert (said in found["evidence"]) == (limit == "conntrack")
@@ -350,13 +372,13 @@ def test_a_tracking_table_is_as_full_as_it_was_sampled(count: int, size: int, li
 
 @pytest.mark.parametrize(("drops", "limit"), [(5, "conntrack"), (4, "blackhole"), (0, "blackhole")])
 def test_a_packet_dropped_for_every_silent_attempt_is_the_table(drops: int, limit: str) -> None:
-    found = decide(run((SILENT, 5), delta={"conntrack.drop": drops}), PLAN, HOST)
+    found = decided(run((SILENT, 5), delta={"conntrack.drop": drops}), PLAN, HOST)
     assert found["limit"] == limit
     assert ("conntrack.drop +5" in found["evidence"]) == (limit == "conntrack")
 
 
 def test_packets_dropped_by_the_cores_are_the_hosts() -> None:
-    found = decide(run((SILENT, 5), delta={"softnet.dropped": 1200}), PLAN, HOST)
+    found = decided(run((SILENT, 5), delta={"softnet.dropped": 1200}), PLAN, HOST)
     assert "softnet.dropped +1,200 on the whole host" in found["evidence"]
 
 
@@ -379,7 +401,7 @@ def test_packets_dropped_by_the_cores_are_the_hosts() -> None:
     ],
 )
 def test_a_limit_that_can_be_mended_says_how(found: dict[str, Any], plan: Plan, remedy: str) -> None:
-    assert remedy in "\n".join(decide(found, plan, HOST)["remedies"])
+    assert remedy in "\n".join(decided(found, plan, HOST)["remedies"])
 
 
 # --- For every run there can be --------------------------------------------------------------------
@@ -435,7 +457,7 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], Plan]:
 
 @given(cases(), st.sampled_from([HOST, TRACKED, {}]))
 def test_every_run_has_a_verdict(case: tuple[dict[str, Any], Plan], host: dict[str, Any]) -> None:
-    verdict = decide(*case, host)
+    verdict = decided(*case, host)
     assert verdict["limit"] in LIMITS
     assert "{" not in verdict["text"]
     for line in (*verdict["evidence"], *verdict["remedies"]):
@@ -445,7 +467,7 @@ def test_every_run_has_a_verdict(case: tuple[dict[str, Any], Plan], host: dict[s
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.ESTABLISHED])
 def test_no_outcome_of_a_failure_is_without_a_limit(outcome: Outcome) -> None:
-    assert decide(run((("connect", "EINVAL", outcome.value), 1)), PLAN, HOST)["limit"] != "none"
+    assert decided(run((("connect", "EINVAL", outcome.value), 1)), PLAN, HOST)["limit"] != "none"
 
 
 # --- UDP ----------------------------------------------------------------------------------------
@@ -456,7 +478,7 @@ UDP = replace(WALL, transport=Transport.UDP, strategy=Strategy.LATE_RANGE, targe
 
 
 def test_in_udp_the_wall_is_the_source_and_shared_ports_are_the_way_past_it() -> None:
-    verdict = decide(run((NO_PORT, 50), plan=UDP), UDP, HOST)
+    verdict = decided(run((NO_PORT, 50), plan=UDP), UDP, HOST)
     assert (verdict["limit"], verdict["predicted"], verdict["observed"]) == ("source-ports", 100, 100)
     assert verdict["evidence"] == ["connect EAGAIN 50 times", "127.0.0.2: 100 of 100 source ports in use"]
     assert verdict["remedies"][0] == (
@@ -466,25 +488,25 @@ def test_in_udp_the_wall_is_the_source_and_shared_ports_are_the_way_past_it() ->
 
 def test_in_udp_connect_alone_has_one_wall_for_all_sources() -> None:
     plan = replace(UDP, strategy=Strategy.KERNEL, sources=("127.0.0.2", "127.0.0.3"), targets=PLAN.targets)
-    verdict = decide(run((NO_PORT, 50), plan=plan), plan, HOST)
+    verdict = decided(run((NO_PORT, 50), plan=plan), plan, HOST)
     assert verdict["evidence"][1] == "this host: 100 of 100 source ports in use"
     assert not any("cost flat" in remedy for remedy in verdict["remedies"])
 
 
 def test_in_udp_time_wait_of_others_explains_nothing() -> None:
-    verdict = decide(run((NO_PORT, 100), plan=UDP, opened=50, time_wait=500), UDP, HOST)
+    verdict = decided(run((NO_PORT, 100), plan=UDP, opened=50, time_wait=500), UDP, HOST)
     assert verdict["limit"] == "port-held"
     assert any("ss -uanp" in remedy for remedy in verdict["remedies"])
     tcp = replace(WALL, strategy=Strategy.BIND)
-    assert decide(run((PORT, 100), plan=tcp, opened=50, time_wait=500), tcp, HOST)["limit"] == "time-wait"
+    assert decided(run((PORT, 100), plan=tcp, opened=50, time_wait=500), tcp, HOST)["limit"] == "time-wait"
 
 
 def test_in_udp_what_is_late_or_lost_on_the_way_is_no_limit() -> None:
-    assert decide(run(plan=UDP) | WRONG | MISSED, UDP, HOST)["limit"] == "none"
+    assert decided(run(plan=UDP) | WRONG | MISSED, UDP, HOST)["limit"] == "none"
 
 
 def test_in_udp_nobody_there_is_a_loss_with_its_own_remedy() -> None:
-    verdict = decide(run((("recv", "ECONNREFUSED", "lost"), 150), plan=UDP), UDP, HOST)
+    verdict = decided(run((("recv", "ECONNREFUSED", "lost"), 150), plan=UDP), UDP, HOST)
     assert verdict["limit"] == "lost"
     assert "ECONNREFUSED is an ICMP port unreachable" in verdict["evidence"]
     assert verdict["remedies"] == ["start the server at the targets; nothing has that port there"]
