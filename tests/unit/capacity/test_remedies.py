@@ -10,15 +10,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from loadgen import scenario as scenarios
 from loadgen.capacity import Allowances, Assessment, assess
 from loadgen.capacity.limits import EVERY_LIMIT
-from loadgen.capacity.remedies import Remedy, Situation, facts_of, widest_range
+from loadgen.capacity.remedies import Remedy, Situation, widest_range
 from loadgen.errors import UsageError
 from loadgen.kernel.host import HostFacts
 from loadgen.model import Churn, CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
+from loadgen.results.schema import files
+from loadgen.results.schema.host import Host
+from loadgen.results.schema.run import RunSummary
 from loadgen.results.verdict import decide
+from tests import samples
 
 TARGETS = (Target(Endpoint("127.0.0.1", 9000), sink=False), Target(Endpoint("127.0.0.1", 9001), sink=False))
 #: The default range, one source, one target.
@@ -55,7 +60,7 @@ def values(
     plan: Plan, short: int, host: Mapping[str, Any] = HOST, limit: str = "four-tuples", **known: Any
 ) -> list[Remedy]:
     """The remedies of a plan that is `short` connections too small."""
-    situation = Situation(plan, facts_of(host, plan), short, target="127.0.0.1:9000", **known)
+    situation = Situation(plan, files.convert(host, Host).facts(plan.ports), short, target="127.0.0.1:9000", **known)
     return EVERY_LIMIT[limit].remedies(situation)
 
 
@@ -144,7 +149,9 @@ def test_ports_moved_into_the_automatic_range_are_said_to_block_others() -> None
 
 
 def test_a_plan_without_a_usable_port_is_told_to_widen_and_nothing_of_zero() -> None:
-    plan = replace(ONE, ports=PortRange(9000, 9000), capacity_per_pair=0, targets=(replace(TARGETS[0], sink=True),))
+    plan = replace(
+        ONE, ports=PortRange(9000, 9000), capacity_per_pair=0, targets=(structs.replace(TARGETS[0], sink=True),)
+    )
     host = {**HOST, "port_range": {"low": 9000, "high": 9000}}
     assert remedies(plan, 9, host)[0] == "widen ip_local_port_range to 1024-65535: +64,511"
     assert not any(line.endswith("+0") for line in remedies(plan, 9, host))
@@ -303,7 +310,7 @@ def test_a_plan_a_refusal_and_a_verdict_advise_the_same(case: tuple[dict[str, An
     scenario, facts = case
     assessment = planned(scenario, {}, facts)
     wall, plan = assessment.first, assessment.plan
-    verdict = decide(run_into(plan, wall.at or 0), plan, facts.to_json())
+    verdict = files.plain(decide(run_into(plan, wall.at or 0), plan, files.convert(facts.to_json(), Host)))
     assert verdict["limit"] == wall.limit
     assert verdict["remedies_detail"] == [remedy.to_json() for remedy in assessment.remedies]
     assert verdict["remedies"] == [remedy.sentence for remedy in assessment.remedies]
@@ -311,22 +318,23 @@ def test_a_plan_a_refusal_and_a_verdict_advise_the_same(case: tuple[dict[str, An
     assert str(assessment.refusal).partition("; ")[2].startswith(sufficient[0])
 
 
-def run_into(plan: Plan, at: int) -> dict[str, Any]:
+def run_into(plan: Plan, at: int) -> RunSummary:
     """The summary of a run that opened as many connections as there was room for."""
-    rules, pairs = plan.strategy.over(plan.transport), plan.pairs
+    rules = plan.strategy.over(plan.transport)
     syscall, number = rules.ends_text.split()
     failed = plan.connections - at
-    return {
-        "complete": True,
+    changes = {
         "arrivals": {"scheduled": plan.connections, "started": plan.connections, "not_started": 0},
-        "outcomes": {"established": at, "failed": failed, "in_flight": 0},
+        "outcomes": {"established": at, "failed": failed, "in_flight": 0, "retried": 0},
         "errors": [{"syscall": syscall, "errno": number, "outcome": rules.outcome.value, "count": failed}],
         "open": {"peak": at, "end_of_hold": at, "lost": 0},
-        "rate_per_s": {"established_mean": 1.0, "established_peak": 1.0},
-        "phases": {"hold_s": 0.0},
-        "sources": rows(pairs, plan.capacity_per_pair, at, failed),
-        "generator": {"trustworthy": True},
+        "sources": rows(plan.pairs, plan.capacity_per_pair, at, failed),
+        "probes": {},
+        "kernel.delta": {},
+        "kernel.peak": {},
+        "kernel.ramp_peak": {},
     }
+    return samples.summary(changes)
 
 
 def rows(pairs: Sequence[tuple[str, Endpoint]], capacity: int, opened: int, failed: int) -> list[dict[str, Any]]:
@@ -336,6 +344,7 @@ def rows(pairs: Sequence[tuple[str, Endpoint]], capacity: int, opened: int, fail
             "target": str(target),
             "capacity": capacity,
             "peak_open": opened // len(pairs) + (index < opened % len(pairs)),
+            "established": opened // len(pairs) + (index < opened % len(pairs)),
             "failed": failed // len(pairs),
         }
         for index, (source, target) in enumerate(pairs)
