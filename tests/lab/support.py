@@ -49,7 +49,7 @@ from loadgen.worker.settings import Settings, Then, hold
 from loadgen.worker.settings import churn as churning
 from loadgen.worker.shard import sizes_of
 from loadgen.worker.strategies import setup_of, strategy_for
-from loadgen.worker.tls import Client
+from loadgen.worker.tls import TlsClient
 
 T = TypeVar("T")
 
@@ -211,7 +211,7 @@ class Load:
         churn: bool = False,
         exchange: Exchange | None = None,
         exchanges: int = 1,
-        client: Client | None = None,
+        client: TlsClient | None = None,
         open_max: int = 1000,
         heartbeat: Heartbeat | None = None,
         transport: Transport = Transport.TCP,
