@@ -16,25 +16,16 @@ from click.testing import CliRunner
 from loadgen import errors
 from loadgen.cli import main
 from loadgen.errors import CapacityError, ExitCode, LoadgenError, ScenarioError
-from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target
+from loadgen.model import CloseMode, PortRange, Strategy
+from tests.plans import plan_of
 
-PLAN = Plan(
-    name="x",
+PLAN = plan_of(
     connections=1,
     sources=("127.0.0.2",),
-    targets=(Target(Endpoint("127.0.0.1", 9000), sink=False),),
     strategy=Strategy.LATE,
     ports=PortRange(40_000, 40_009),
-    skipped_ports=(),
     capacity_per_pair=10,
-    stages=(),
-    hold_s=0.0,
     close=CloseMode.FIN,
-    timeout_s=1.0,
-    in_flight_max=1,
-    interval_s=1.0,
-    workers=1,
-    sinks=0,
 )
 COMMANDS = sorted(main.cli.commands)
 #: Each takes tens or hundreds of milliseconds to import.

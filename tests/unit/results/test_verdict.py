@@ -14,25 +14,18 @@ from loadgen.capacity.limits import LIMITS
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 from loadgen.outcomes import Outcome, Syscall, describe, error_key
 from loadgen.results.verdict import decide
+from tests.plans import plan_of
 
 #: The default range from two sources to two targets: four spaces of 28,232.
-PLAN = Plan(
-    name="v",
+PLAN = plan_of(
     connections=1000,
     sources=("127.0.0.2", "127.0.0.3"),
     targets=(Target(Endpoint("127.0.0.1", 9000), sink=False), Target(Endpoint("127.0.0.1", 9001), sink=False)),
     strategy=Strategy.LATE,
     ports=PortRange(32_768, 60_999),
-    skipped_ports=(),
     capacity_per_pair=28_232,
-    stages=(),
-    hold_s=0.0,
     close=CloseMode.FIN,
-    timeout_s=10.0,
     in_flight_max=256,
-    interval_s=0.5,
-    workers=1,
-    sinks=0,
 )
 #: One source, one target, 100 ports: a wall that 150 connections run into.
 WALL = replace(

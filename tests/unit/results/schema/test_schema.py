@@ -19,9 +19,7 @@ from loadgen.model import (
     Endpoint,
     Heartbeat,
     Plan,
-    PortRange,
     Prediction,
-    Strategy,
     Target,
     Tls,
     Traffic,
@@ -29,26 +27,17 @@ from loadgen.model import (
 )
 from loadgen.results import matrix, schema
 from loadgen.results.summary import summarise
+from tests.plans import plan_of
 
 SCHEMA = schema.json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
-HELD = Plan(
-    name="kind",
+HELD = plan_of(
     connections=10,
     sources=("127.0.0.2",),
     targets=(Target(Endpoint("127.0.0.1", 9000), sink=True),),
-    strategy=Strategy.LATE_RANGE,
-    ports=PortRange(40_000, 40_099),
-    skipped_ports=(),
-    capacity_per_pair=100,
-    stages=(),
     hold_s=2.0,
     close=CloseMode.FIN,
-    timeout_s=10.0,
-    in_flight_max=256,
-    interval_s=0.5,
-    workers=1,
     sinks=1,
     prediction=Prediction("four-tuples", "four-tuples", 100, None, possible=True),
     expect=("outcomes.established == 10", "probes.nobody.failed == 0"),
