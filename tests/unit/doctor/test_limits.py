@@ -12,11 +12,8 @@ from loadgen.doctor import finding, limits
 from loadgen.doctor.finding import ChangeCommands, Grade, LimitFinding, LimitJudgement, Purpose
 from loadgen.doctor.reading import Reading
 
-from .test_ports import DEFAULTS
-from .test_ports import HOST as PORTS
-from .test_resources import SETTINGS
+from .reading import HOST
 
-HOST = replace(PORTS, sysctls={**DEFAULTS, **SETTINGS})
 CHANGE = ChangeCommands(("do",))
 
 

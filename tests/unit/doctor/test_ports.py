@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.doctor import ports
-from loadgen.doctor.finding import Grade, HostLimit, LimitFinding, Purpose
-from loadgen.doctor.reading import Reading
+from loadgen.doctor.finding import Grade, Purpose
 from loadgen.kernel import sysctl
 
-#: As Linux 6.18 comes, on a machine of 24 GB.
-DEFAULTS: Final = {
-    "net.ipv4.ip_local_port_range": "32768 60999",
-    "net.ipv4.ip_local_reserved_ports": "",
-    "net.ipv4.ip_unprivileged_port_start": "1024",
-    "net.ipv4.ip_autobind_reuse": "0",
-    "net.ipv4.tcp_tw_reuse": "2",
-    "net.ipv4.tcp_tw_reuse_delay": "1000",
-    "net.ipv4.tcp_timestamps": "1",
-    "net.ipv4.tcp_max_tw_buckets": "131072",
-    "net.ipv4.tcp_fin_timeout": "60",
-}
-HOST: Final = Reading(
-    sysctls=DEFAULTS,
-    descriptors=(1024, 20_000),
-    files_used=659,
-    memory_available_bytes=24_000_000_000,
-    cpus=2,
-    tasks=120,
-    sockets={"tcp_inuse": 3, "tcp6_inuse": 1, "tcp_tw": 0, "tcp_alloc": 9},
-)
-
-
-def found(
-    limit: HostLimit, purpose: Purpose | None = None, *, sysctls: Mapping[str, str] | None = None, **host: Any
-) -> LimitFinding:
-    settings = {f"net.ipv4.{name}": value for name, value in (sysctls or {}).items()}
-    return limit.find(replace(HOST, sysctls={**DEFAULTS, **settings}, **host), purpose or Purpose())
+from .reading import HOST, found
 
 
 def test_the_default_range_is_a_wall_for_a_hundred_thousand() -> None:
@@ -152,7 +122,7 @@ def test_ports_that_nobody_can_have_do_not_count_for_churn() -> None:
 def test_the_delay_is_judged_by_what_it_was_before_it_could_be_set() -> None:
     assert found(ports.tw_reuse_delay).verdict is Grade.GOOD
     assert found(ports.tw_reuse_delay, sysctls={"tcp_tw_reuse_delay": "5000"}).verdict is Grade.TIGHT
-    sysctls = {name: value for name, value in DEFAULTS.items() if not name.endswith("delay")}
+    sysctls = {name: value for name, value in HOST.sysctls.items() if not name.endswith("delay")}
     absent = ports.tw_reuse_delay.find(replace(HOST, sysctls=sysctls), Purpose())
     assert (absent.value, absent.verdict, absent.judgement.change.now) == ("not here", Grade.ABSENT, ())
 

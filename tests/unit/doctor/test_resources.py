@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.doctor import listening, resources
-from loadgen.doctor.finding import Grade, HostLimit, LimitFinding, Purpose
-from loadgen.doctor.reading import Reading
+from loadgen.doctor.finding import Grade, Purpose
 from loadgen.kernel.cgroup import CgroupLimits, CgroupUsage, CpuQuota
 
-SETTINGS: Final = {
-    "fs.nr_open": "1048576",
-    "fs.file-max": "2466186",
-    "fs.epoll.max_user_watches": "5491511",
-    "net.netfilter.nf_conntrack_max": "262144",
-    "net.netfilter.nf_conntrack_count": "0",
-    "net.ipv4.tcp_mem": "287901 383868 575802",
-    "net.ipv4.tcp_rmem": "4096 131072 33554432",
-    "net.ipv4.tcp_wmem": "4096 16384 4194304",
-    "kernel.threads-max": "192730",
-    "kernel.pid_max": "32768",
-    "net.core.somaxconn": "4096",
-    "net.ipv4.tcp_max_syn_backlog": "2048",
-    "net.ipv4.tcp_syncookies": "1",
-    "net.core.netdev_max_backlog": "1000",
-}
-HOST: Final = Reading(
-    sysctls=SETTINGS,
-    descriptors=(1024, 20_000),
-    files_used=659,
-    memory_available_bytes=24_000_000_000,
-    cpus=2,
-    tasks=120,
-)
-
-
-def found(
-    limit: HostLimit, purpose: Purpose | None = None, *, sysctls: dict[str, str] | None = None, **host: Any
-) -> LimitFinding:
-    return limit.find(replace(HOST, sysctls={**SETTINGS, **(sysctls or {})}, **host), purpose or Purpose())
+from .reading import found
 
 
 def test_descriptors_are_counted_per_process() -> None:
