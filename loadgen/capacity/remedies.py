@@ -36,6 +36,8 @@ from loadgen.strategies import TABLE, TimeWaitReuse
 _FREE_NETWORKS: Final = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("198.18.0.0/15"))
 _RANGE: Final = "net.ipv4.ip_local_port_range"
 _REUSE_DELAY: Final = "net.ipv4.tcp_tw_reuse_delay"
+#: Where the reader has to say which address, and on which interface.
+ADD_ADDRESS: Final = "ip address add ADDRESS/{bits} dev INTERFACE"
 _ADDRESS_BITS: Final = {4: 32, 6: 128}
 
 
@@ -221,7 +223,7 @@ def more_sources(situation: Situation) -> Iterator[Remedy]:
     if _is_free(last) and len(added) == count:
         yield Remedy(text, set=_addresses(plan, added), needs=needs, gain=gain)
     else:
-        command = f"ip address add ADDRESS/{_ADDRESS_BITS[last.version]} dev INTERFACE"
+        command = ADD_ADDRESS.format(bits=_ADDRESS_BITS[last.version])
         yield Remedy(text, command=command, needs=needs, gain=gain)
 
 
@@ -300,8 +302,14 @@ def wider_range(situation: Situation) -> Iterator[Remedy]:
     yield Remedy(text, set=change, sysctls=sysctls, command=_sysctl_command(sysctls), gain=gain)
 
 
+def sysctl_command(name: str, value: str) -> str:
+    """Return the shell command that sets a sysctl until the next boot."""
+    quoted = f'"{value}"' if not value or " " in value else value
+    return f"sysctl -w {name}={quoted}"
+
+
 def _sysctl_command(sysctls: Mapping[str, str]) -> str:
-    return "; ".join(f'sysctl -w {name}="{value}"' for name, value in sysctls.items())
+    return "; ".join(sysctl_command(name, value) for name, value in sysctls.items())
 
 
 def more_targets(situation: Situation) -> Iterator[Remedy]:

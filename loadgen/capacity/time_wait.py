@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, Transport
@@ -50,14 +50,22 @@ def rest_s(plan: Plan, sysctls: Sysctls) -> tuple[float, str]:
         reuse = TimeWaitReuse.AT_ONCE if _of(sysctls, "ip_autobind_reuse") == 1 else TimeWaitReuse.NEVER
     if reuse is TimeWaitReuse.NEVER:
         return TIME_WAIT_S, "bind() takes no port out of TIME-WAIT"
+    if reuse is TimeWaitReuse.AT_ONCE and _of(sysctls, "tcp_timestamps", 1):
+        return 0.0, "a port that bind() names leaves TIME-WAIT at once, whatever tcp_tw_reuse says"
+    return rest_by_sysctls(sysctls, loopback=lambda: all(_is_loopback(*pair) for pair in plan.pairs))
+
+
+def rest_by_sysctls(sysctls: Sysctls, *, loopback: Callable[[], bool]) -> tuple[float, str]:
+    """Return how long a port rests that connect() picks, and why; as `rest_s`.
+
+    loopback: whether both ends of every connection are loopback addresses; asked only where it matters.
+    """
     if _of(sysctls, "tcp_timestamps", 1) == 0:
         return TIME_WAIT_S, "tcp_timestamps=0, without which nothing leaves TIME-WAIT early"
-    if reuse is TimeWaitReuse.AT_ONCE:
-        return 0.0, "a port that bind() names leaves TIME-WAIT at once, whatever tcp_tw_reuse says"
     setting = _of(sysctls, "tcp_tw_reuse", 2)
     if setting == 0:
         return TIME_WAIT_S, "tcp_tw_reuse=0"
-    if setting == 2 and not all(_is_loopback(source, target) for source, target in plan.pairs):
+    if setting == 2 and not loopback():
         return TIME_WAIT_S, "tcp_tw_reuse=2 is for loopback addresses only"
     delay_ms = _of(sysctls, "tcp_tw_reuse_delay", _DELAY_MS)
     return delay_ms / 1000, f"tcp_tw_reuse={setting} after {delay_ms:,} ms"

@@ -207,7 +207,7 @@ def _plan_facts(plan: Plan) -> Report:
 
 
 def _remedies(assessment: Assessment) -> list[Report]:
-    """Return the remedies for the first limit, best first, each with the connections it would allow."""
+    """Return remedies for the first limit, best first, each with the connections it would allow."""
     at = assessment.first.at or 0
     return [
         {"text": remedy.sentence, "allows": at + remedy.gain if remedy.gain else None} for remedy in assessment.remedies

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from loadgen.doctor import features, limits, reading
 from loadgen.doctor.features import Feature, Permission
-from loadgen.doctor.finding import Finding, Purpose, Verdict
+from loadgen.doctor.finding import Grade, LimitFinding, Purpose
 
 SCHEMA: Final = "loadgen.doctor/1"
 
@@ -22,14 +22,14 @@ class Checkup:
     purpose: Purpose
     kernel: str
     uid: int
-    findings: Sequence[Finding]
+    findings: Sequence[LimitFinding]
     features: Sequence[Feature]
     permissions: Sequence[Permission]
 
     @property
-    def walls(self) -> list[Finding]:
+    def walls(self) -> list[LimitFinding]:
         """The limits at which the purpose fails."""
-        return [finding for finding in self.findings if finding.verdict is Verdict.WALL]
+        return [finding for finding in self.findings if finding.verdict is Grade.WALL]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: {"schema": "loadgen.doctor/1", "purpose", "summary", "change_first", "limits", ...}."""

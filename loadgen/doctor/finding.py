@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from loadgen.capacity.remedies import sysctl_command
 from loadgen.doctor.reading import Reading
 
 #: Where what is to last is written; read at boot, and by `sysctl --system` (sysctl.d(5)).
@@ -15,7 +16,7 @@ SYSCTL_FILE: Final = "/etc/sysctl.d/90-loadgen.conf"
 LIMITS_FILE: Final = "/etc/security/limits.d/90-loadgen.conf"
 
 
-class Verdict(StrEnum):
+class Grade(StrEnum):
     """How far a limit carries the purpose; the worst first."""
 
     WALL = "wall"
@@ -46,80 +47,83 @@ class Purpose:
         return f"{self.connections:,} connections {where}"
 
 
-class Change(NamedTuple):
+class ChangeCommands(NamedTuple):
     """Shell commands, those for root without sudo. now: until the next boot, or of this shell; for_good: lasting."""
 
     now: tuple[str, ...] = ()
     for_good: tuple[str, ...] = ()
 
 
-class Judgement(NamedTuple):
+class LimitJudgement(NamedTuple):
     """What a limit means.
 
     gain: connections that the change adds, as far as this limit goes; 0: none, or it is no sum. gains: what the
     change brings, in words.
     """
 
-    verdict: Verdict
+    verdict: Grade
     allows: str
-    change: Change = Change()
+    change: ChangeCommands = ChangeCommands()
     gain: int = 0
     gains: str = ""
 
 
-Judge = Callable[[Reading, Purpose], Judgement]
+Judge = Callable[[Reading, Purpose], LimitJudgement]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LimitFinding:
     """A limit of this host, judged."""
 
     name: str
     value: str
-    judgement: Judgement
+    judgement: LimitJudgement
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Grade:
         """The word that the table begins with."""
         return self.judgement.verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class HostLimit:
     """Something that bounds connections. value: how it stands, None where it is not here; judge: what that means."""
 
     name: str
     value: Callable[[Reading], str | None]
     judge: Judge
 
-    def find(self, host: Reading, purpose: Purpose) -> Finding:
+    def find(self, host: Reading, purpose: Purpose) -> LimitFinding:
         """This limit on this host."""
         if self.name in host.refused:
-            return Finding(self.name, "unreadable", Judgement(Verdict.ABSENT, "it is there and may not be read"))
+            return LimitFinding(
+                self.name, "unreadable", LimitJudgement(Grade.ABSENT, "it is there and may not be read")
+            )
         value = self.value(host)
         if value is None:
-            return Finding(self.name, "not here", Judgement(Verdict.ABSENT, _NOT_HERE))
-        return Finding(self.name, value, self.judge(host, purpose))
+            return LimitFinding(self.name, "not here", LimitJudgement(Grade.ABSENT, _NOT_HERE))
+        return LimitFinding(self.name, value, self.judge(host, purpose))
 
 
-def setting(name: str) -> Callable[[Judge], Limit]:
+def setting(name: str) -> Callable[[Judge], HostLimit]:
     """Make a limit of a judge: that of a sysctl, shown as it stands, and an empty list of ports as "none"."""
-    return lambda judge: Limit(name, lambda host: host.sysctls[name] or "none" if name in host.sysctls else None, judge)
+    return lambda judge: HostLimit(
+        name, lambda host: host.sysctls[name] or "none" if name in host.sysctls else None, judge
+    )
 
 
-def judged(needed: int, available: int, comfortable: int = 0) -> Verdict:
+def judged(needed: int, available: int, comfortable: int = 0) -> Grade:
     """Wall where there is less than needed, tight where there is less than what would be comfortable."""
     if needed > available:
-        return Verdict.WALL
-    return Verdict.TIGHT if comfortable > available else Verdict.GOOD
+        return Grade.WALL
+    return Grade.TIGHT if comfortable > available else Grade.GOOD
 
 
-def set_sysctl(name: str, value: object) -> Change:
+def set_sysctl(name: str, value: object) -> ChangeCommands:
     """The commands that set it."""
     text = str(value)
-    quoted = f'"{text}"' if not text or " " in text else text
-    return Change(
-        (f"sysctl -w {name}={quoted}",),
+    return ChangeCommands(
+        (sysctl_command(name, text),),
         (f"echo '{name} = {text}' >> {SYSCTL_FILE}", "sysctl --system"),
     )
 

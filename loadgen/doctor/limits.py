@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadgen.doctor import listening, ports, resources
-from loadgen.doctor.finding import Finding, Limit, Purpose, Verdict
+from loadgen.doctor.finding import Grade, HostLimit, LimitFinding, Purpose
 from loadgen.doctor.reading import Reading
 
-ALL: Final[tuple[Limit, ...]] = (
+ALL: Final[tuple[HostLimit, ...]] = (
     ports.port_range,
     ports.reserved_ports,
     ports.listeners,
@@ -45,25 +45,23 @@ ALL: Final[tuple[Limit, ...]] = (
 )
 #: As many as a person does in one sitting.
 FIRST_MAX: Final = 5
-_WORST_FIRST: Final = tuple(Verdict)
+_WORST_FIRST: Final = tuple(Grade)
 
 
-def find_all(host: Reading, purpose: Purpose) -> list[Finding]:
+def find_all(host: Reading, purpose: Purpose) -> list[LimitFinding]:
     """Every limit of this host, judged."""
     return [limit.find(host, purpose) for limit in ALL]
 
 
-def to_change_first(findings: Sequence[Finding]) -> list[Finding]:
+def to_change_first(findings: Sequence[LimitFinding]) -> list[LimitFinding]:
     """What stands in the way and can be changed, by the connections it gains, then walls before what is tight."""
     wanting = [
-        finding
-        for finding in findings
-        if finding.verdict in (Verdict.WALL, Verdict.TIGHT) and finding.judgement.change.now
+        finding for finding in findings if finding.verdict in (Grade.WALL, Grade.TIGHT) and finding.judgement.change.now
     ]
     ordered = sorted(wanting, key=lambda finding: (-finding.judgement.gain, _WORST_FIRST.index(finding.verdict)))
     return ordered[:FIRST_MAX]
 
 
-def count(findings: Sequence[Finding]) -> dict[str, int]:
+def count(findings: Sequence[LimitFinding]) -> dict[str, int]:
     """How many there are of each verdict, the worst first."""
-    return {verdict.value: sum(finding.verdict is verdict for finding in findings) for verdict in Verdict}
+    return {verdict.value: sum(finding.verdict is verdict for finding in findings) for verdict in Grade}

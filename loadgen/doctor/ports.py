@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from loadgen.capacity.time_wait import TIME_WAIT_S
+from loadgen.capacity.remedies import ADD_ADDRESS, widest_range
+from loadgen.capacity.time_wait import TIME_WAIT_S, rest_by_sysctls
 from loadgen.doctor.finding import (
-    Change,
-    Judgement,
-    Limit,
+    ChangeCommands,
+    Grade,
+    HostLimit,
+    LimitJudgement,
     Purpose,
-    Verdict,
     judged,
     more,
     rate,
@@ -24,7 +25,6 @@ from loadgen.doctor.finding import (
     setting,
 )
 from loadgen.doctor.reading import Reading
-from loadgen.model import PortRange
 
 _RANGE: Final = "net.ipv4.ip_local_port_range"
 _RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
@@ -36,10 +36,10 @@ _NAMED_MAX: Final = 5
 
 
 @setting(_RANGE)
-def port_range(host: Reading, purpose: Purpose) -> Judgement:
+def port_range(host: Reading, purpose: Purpose) -> LimitJudgement:
     """Fact 1.1: as many connections to one destination as the range has ports."""
     ports = host.port_range
-    widest = PortRange(max(1024, host.number("net.ipv4.ip_unprivileged_port_start", 1024)), 65535)
+    widest = widest_range(host.number("net.ipv4.ip_unprivileged_port_start", 1024))
     now, after = len(ports) * purpose.pairs, len(widest) * purpose.pairs
     allows = f"{len(ports):,} connections {_EACH} ({ports.high:,} - {ports.low:,} + 1)"
     if purpose.pairs > 1:
@@ -51,25 +51,22 @@ def port_range(host: Reading, purpose: Purpose) -> Judgement:
     gains = f"{len(ports):,} become {len(widest):,} {_EACH}"
     if after < purpose.connections:
         addresses = math.ceil(purpose.connections / len(widest))
-        gains += (
-            f"; {purpose.connections:,} still take {addresses:,} source addresses "
-            "(ip address add ADDRESS/32 dev INTERFACE)"
-        )
+        gains += f"; {purpose.connections:,} still take {addresses:,} source addresses ({ADD_ADDRESS.format(bits=32)})"
     if len(widest) <= len(ports):
-        return Judgement(verdict, f"{allows}; it is as wide as it can be", _more_addresses(), 0, gains)
-    return Judgement(verdict, allows, set_sysctl(_RANGE, f"{widest.low} {widest.high}"), gain, gains)
+        return LimitJudgement(verdict, f"{allows}; it is as wide as it can be", _more_addresses(), 0, gains)
+    return LimitJudgement(verdict, allows, set_sysctl(_RANGE, f"{widest.low} {widest.high}"), gain, gains)
 
 
 def _pairs(purpose: Purpose, ports: int) -> str:
     return f"{math.ceil(purpose.connections / ports):,} source addresses, or as many destinations"
 
 
-def _more_addresses() -> Change:
-    return Change(("ip address add ADDRESS/32 dev INTERFACE",))
+def _more_addresses() -> ChangeCommands:
+    return ChangeCommands((ADD_ADDRESS.format(bits=32),))
 
 
 @setting(_RESERVED)
-def reserved_ports(host: Reading, purpose: Purpose) -> Judgement:
+def reserved_ports(host: Reading, purpose: Purpose) -> LimitJudgement:
     """Facts 1.7 and 1.8: left out of automatic choice, and not of bind() with a number."""
     total, held = len(host.port_range), sum(port in host.port_range for port in host.reserved_ports)
     keep = host.sysctls[_RESERVED]
@@ -77,7 +74,7 @@ def reserved_ports(host: Reading, purpose: Purpose) -> Judgement:
         keep = f"{keep},{listening}".strip(",")
     if not held:
         allows = f"all {total:,} ports of the range; it is where to keep the ports of servers out of automatic choice"
-        return Judgement(Verdict.GOOD, allows, set_sysctl(_RESERVED, keep or "8080,9000-9010"))
+        return LimitJudgement(Grade.GOOD, allows, set_sysctl(_RESERVED, keep or "8080,9000-9010"))
     left = total - held
     allows = f"{total:,} - {held:,} = {left:,} ports for automatic choice; strategy explicit may still name the others"
     return _taken_out(purpose, total, left, allows, set_sysctl(_RESERVED, ""), "handing the ports back")
@@ -87,24 +84,24 @@ def _listeners_inside(host: Reading) -> list[int]:
     return sorted(port for port in host.listeners if port in host.port_range)
 
 
-def _listeners(host: Reading, purpose: Purpose) -> Judgement:
+def _listeners(host: Reading, purpose: Purpose) -> LimitJudgement:
     """Facts 4.2 and 1.4: closed to automatic choice on every address; when the server is down one may meet oneself."""
     total, inside = len(host.port_range), _listeners_inside(host)
     if not inside:
-        return Judgement(Verdict.GOOD, f"no server has one of the {total:,} ports")
+        return LimitJudgement(Grade.GOOD, f"no server has one of the {total:,} ports")
     left = total - len(inside)
     allows = f"{total:,} - {len(inside):,} = {left:,} ports for automatic choice, on every address"
     joined = ports_text(host.reserved_ports | set(inside))
     judgement = _taken_out(purpose, total, left, allows, set_sysctl(_RESERVED, joined), "")
-    if judgement.verdict is not Verdict.GOOD:
+    if judgement.verdict is not Grade.GOOD:
         return judgement
     allows += "; while such a server is down, a connect() to it may meet itself"
-    return Judgement(
-        Verdict.TIGHT, allows, judgement.change, 0, "no connection to oneself, nor a server without a port"
+    return LimitJudgement(
+        Grade.TIGHT, allows, judgement.change, 0, "no connection to oneself, nor a server without a port"
     )
 
 
-listeners = Limit(
+listeners = HostLimit(
     "listeners in the range",
     lambda host: (
         ports_text(_listeners_inside(host)[:_NAMED_MAX]) + ("..." * (len(_listeners_inside(host)) > _NAMED_MAX))
@@ -114,13 +111,15 @@ listeners = Limit(
 )
 
 
-def _taken_out(purpose: Purpose, total: int, left: int, allows: str, change: Change, gains: str) -> Judgement:
+def _taken_out(
+    purpose: Purpose, total: int, left: int, allows: str, change: ChangeCommands, gains: str
+) -> LimitJudgement:
     """A wall where what is taken out of the range is what makes it too small; else the range itself says it."""
     was_enough = total * purpose.pairs >= purpose.connections
     if was_enough and left * purpose.pairs < purpose.connections:
         gain = more(purpose.connections, left * purpose.pairs, total * purpose.pairs)
-        return Judgement(Verdict.WALL, allows, change, gain if gains else 0, gains)
-    return Judgement(Verdict.GOOD, allows, change)
+        return LimitJudgement(Grade.WALL, allows, change, gain if gains else 0, gains)
+    return LimitJudgement(Grade.GOOD, allows, change)
 
 
 def ports_text(ports: frozenset[int] | set[int] | list[int]) -> str:
@@ -135,35 +134,34 @@ def ports_text(ports: frozenset[int] | set[int] | list[int]) -> str:
 
 
 @setting("net.ipv4.ip_unprivileged_port_start")
-def unprivileged_start(host: Reading, _: Purpose) -> Judgement:
+def unprivileged_start(host: Reading, _: Purpose) -> LimitJudgement:
     """Facts 7.3 and 7.4."""
     start = host.number("net.ipv4.ip_unprivileged_port_start")
     first = max(start, 1)
     allows = f"anybody may bind() {65535 - first + 1:,} ports by number, {first:,} to 65,535"
     allows += "; the range may not begin below" if start else ""
-    verdict = Verdict.TIGHT if start > 1024 else Verdict.GOOD
-    return Judgement(verdict, allows, set_sysctl("net.ipv4.ip_unprivileged_port_start", 1024), 0, "1,024 to 65,535")
+    verdict = Grade.TIGHT if start > 1024 else Grade.GOOD
+    return LimitJudgement(
+        verdict, allows, set_sysctl("net.ipv4.ip_unprivileged_port_start", 1024), 0, "1,024 to 65,535"
+    )
 
 
 @setting("net.ipv4.ip_autobind_reuse")
-def autobind_reuse(host: Reading, _: Purpose) -> Judgement:
+def autobind_reuse(host: Reading, _: Purpose) -> LimitJudgement:
     """Facts 2.3 and 2.4."""
     change = set_sysctl("net.ipv4.ip_autobind_reuse", 0)
     if host.number("net.ipv4.ip_autobind_reuse"):
         allows = (
             "bind() to port 0 with SO_REUSEADDR shares ports blindly: a second destination reaches a quarter of them"
         )
-        return Judgement(Verdict.TIGHT, allows, change, 0, "ports are chosen with the destination in mind again")
+        return LimitJudgement(Grade.TIGHT, allows, change, 0, "ports are chosen with the destination in mind again")
     allows = "bind() to port 0 shares no port between destinations; late-range and explicit do, and need no setting"
-    return Judgement(Verdict.GOOD, allows, set_sysctl("net.ipv4.ip_autobind_reuse", 1))
+    return LimitJudgement(Grade.GOOD, allows, set_sysctl("net.ipv4.ip_autobind_reuse", 1))
 
 
 def rests_s(host: Reading, *, loopback: bool) -> float:
     """How long a port that connect() chose rests after it was closed here first; facts 5.4 to 5.10."""
-    reuse = host.number("net.ipv4.tcp_tw_reuse", 2)
-    if not host.number("net.ipv4.tcp_timestamps", 1) or reuse == 0 or (reuse == 2 and not loopback):
-        return TIME_WAIT_S
-    return host.number("net.ipv4.tcp_tw_reuse_delay", _DELAY_MS) / 1000
+    return rest_by_sysctls(host.sysctls, loopback=lambda: loopback)[0]
 
 
 def per_second(ports: int, resting_s: float) -> str:
@@ -174,7 +172,7 @@ def per_second(ports: int, resting_s: float) -> str:
 
 
 @setting("net.ipv4.tcp_tw_reuse")
-def tw_reuse(host: Reading, _: Purpose) -> Judgement:
+def tw_reuse(host: Reading, _: Purpose) -> LimitJudgement:
     """Facts 5.4 to 5.6."""
     ports, reuse = host.usable_ports, host.number("net.ipv4.tcp_tw_reuse")
     far, near = (rests_s(host, loopback=loopback) for loopback in (False, True))
@@ -183,42 +181,42 @@ def tw_reuse(host: Reading, _: Purpose) -> Judgement:
         allows += f"; between loopback addresses {per_second(ports, near)}"
     change = set_sysctl("net.ipv4.tcp_tw_reuse", 1)
     if reuse == 1 and far != TIME_WAIT_S:
-        return Judgement(Verdict.GOOD, allows, change)
+        return LimitJudgement(Grade.GOOD, allows, change)
     if reuse == 1:
-        return Judgement(Verdict.TIGHT, f"{allows}: without tcp_timestamps it does nothing", change)
+        return LimitJudgement(Grade.TIGHT, f"{allows}: without tcp_timestamps it does nothing", change)
     soon = host.number("net.ipv4.tcp_tw_reuse_delay", _DELAY_MS) / 1000
     then = rate(ports / soon) if soon else "any number"
     with_timestamps = "" if host.number("net.ipv4.tcp_timestamps", 1) else ", with tcp_timestamps=1"
     gains = f"{rate(ports / far)} connections per second become {then}{with_timestamps}"
-    return Judgement(Verdict.TIGHT, allows, change, 0, gains)
+    return LimitJudgement(Grade.TIGHT, allows, change, 0, gains)
 
 
 @setting("net.ipv4.tcp_tw_reuse_delay")
-def tw_reuse_delay(host: Reading, _: Purpose) -> Judgement:
+def tw_reuse_delay(host: Reading, _: Purpose) -> LimitJudgement:
     """Fact 5.7."""
     delay_ms = host.number("net.ipv4.tcp_tw_reuse_delay")
     allows = f"{per_second(host.usable_ports, delay_ms / 1000)} {_EACH}, where tcp_tw_reuse allows it at all"
-    verdict = Verdict.TIGHT if delay_ms > _DELAY_MS else Verdict.GOOD
+    verdict = Grade.TIGHT if delay_ms > _DELAY_MS else Grade.GOOD
     gains = f"{per_second(host.usable_ports, 0.1)}, where tcp_tw_reuse allows it"
-    return Judgement(verdict, allows, set_sysctl("net.ipv4.tcp_tw_reuse_delay", 100), 0, gains)
+    return LimitJudgement(verdict, allows, set_sysctl("net.ipv4.tcp_tw_reuse_delay", 100), 0, gains)
 
 
 @setting("net.ipv4.tcp_timestamps")
-def timestamps(host: Reading, _: Purpose) -> Judgement:
+def timestamps(host: Reading, _: Purpose) -> LimitJudgement:
     """Fact 5.10."""
     change = set_sysctl("net.ipv4.tcp_timestamps", 1)
     if host.number("net.ipv4.tcp_timestamps"):
-        return Judgement(
-            Verdict.GOOD, "a four-tuple can leave TIME-WAIT early; the other end has to have them, too", change
+        return LimitJudgement(
+            Grade.GOOD, "a four-tuple can leave TIME-WAIT early; the other end has to have them, too", change
         )
     allows = f"without them nothing leaves TIME-WAIT early: {per_second(host.usable_ports, TIME_WAIT_S)} {_EACH}"
-    return Judgement(
-        Verdict.TIGHT, allows, change, 0, "tcp_tw_reuse, and strategy explicit, take ports out of TIME-WAIT"
+    return LimitJudgement(
+        Grade.TIGHT, allows, change, 0, "tcp_tw_reuse, and strategy explicit, take ports out of TIME-WAIT"
     )
 
 
 @setting("net.ipv4.tcp_max_tw_buckets")
-def tw_buckets(host: Reading, purpose: Purpose) -> Judgement:
+def tw_buckets(host: Reading, purpose: Purpose) -> LimitJudgement:
     """Fact 5.12."""
     buckets = host.number("net.ipv4.tcp_max_tw_buckets")
     allows = f"{buckets:,} sockets in TIME-WAIT at once; what is closed beyond that has none of its protection"
@@ -227,41 +225,43 @@ def tw_buckets(host: Reading, purpose: Purpose) -> Judgement:
         allows += f": {over:,} of {purpose.connections:,}"
     change = set_sysctl("net.ipv4.tcp_max_tw_buckets", roomy(max(purpose.connections, buckets) + 1))
     gains = "every connection that is closed here first gets its TIME-WAIT"
-    return Judgement(Verdict.TIGHT if over > 0 else Verdict.GOOD, allows, change, 0, gains)
+    return LimitJudgement(Grade.TIGHT if over > 0 else Grade.GOOD, allows, change, 0, gains)
 
 
 @setting("net.ipv4.tcp_fin_timeout")
-def fin_timeout(host: Reading, _: Purpose) -> Judgement:
+def fin_timeout(host: Reading, _: Purpose) -> LimitJudgement:
     """Fact 5.2; tcp(7)."""
     allows = (
         f"an orphan waits {host.number('net.ipv4.tcp_fin_timeout')} s in FIN-WAIT-2 for the other side's FIN; "
         f"it does NOT shorten TIME-WAIT, which is {TIME_WAIT_S:g} s, and frees no port sooner"
     )
-    return Judgement(Verdict.GOOD, allows, set_sysctl("net.ipv4.tcp_fin_timeout", 60))
+    return LimitJudgement(Grade.GOOD, allows, set_sysctl("net.ipv4.tcp_fin_timeout", 60))
 
 
-def _time_wait(host: Reading, purpose: Purpose) -> Judgement:
+def _time_wait(host: Reading, purpose: Purpose) -> LimitJudgement:
     resting, room = host.sockets.get("tcp_tw", 0), host.usable_ports * purpose.pairs
     if not resting:
-        return Judgement(Verdict.GOOD, "no four-tuple rests")
+        return LimitJudgement(Grade.GOOD, "no four-tuple rests")
     allows = f"so many four-tuples rest, for {TIME_WAIT_S:g} s at most, whatever their destinations"
     if room - resting < purpose.connections <= room:
         allows += f"; if all are those of the purpose, {room:,} - {resting:,} = {room - resting:,} are left"
         gain = more(purpose.connections, room - resting, room)
-        return Judgement(Verdict.TIGHT, allows, Change((f"sleep {TIME_WAIT_S:g}",)), gain, "they end by themselves")
-    return Judgement(Verdict.GOOD, allows, Change((f"sleep {TIME_WAIT_S:g}",)))
+        return LimitJudgement(
+            Grade.TIGHT, allows, ChangeCommands((f"sleep {TIME_WAIT_S:g}",)), gain, "they end by themselves"
+        )
+    return LimitJudgement(Grade.GOOD, allows, ChangeCommands((f"sleep {TIME_WAIT_S:g}",)))
 
 
-time_wait = Limit("sockets in TIME-WAIT now", lambda host: _counted(host, "tcp_tw"), _time_wait)
+time_wait = HostLimit("sockets in TIME-WAIT now", lambda host: _counted(host, "tcp_tw"), _time_wait)
 
 
-def _in_use(host: Reading, _: Purpose) -> Judgement:
+def _in_use(host: Reading, _: Purpose) -> LimitJudgement:
     used, anywhere = (
         host.sockets.get("tcp_inuse", 0) + host.sockets.get("tcp6_inuse", 0),
         host.sockets.get("tcp_alloc", 0),
     )
     allows = f"open in this network namespace, listening ones too; {max(anywhere, used):,} in the whole machine"
-    return Judgement(Verdict.GOOD, allows)
+    return LimitJudgement(Grade.GOOD, allows)
 
 
 def _counted(host: Reading, *names: str) -> str | None:
@@ -269,4 +269,4 @@ def _counted(host: Reading, *names: str) -> str | None:
     return f"{sum(found):,}" if found else None
 
 
-in_use = Limit("TCP sockets now", lambda host: _counted(host, "tcp_inuse", "tcp6_inuse"), _in_use)
+in_use = HostLimit("TCP sockets now", lambda host: _counted(host, "tcp_inuse", "tcp6_inuse"), _in_use)

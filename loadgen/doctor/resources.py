@@ -13,11 +13,11 @@ from typing import Final
 from loadgen.capacity import KERNEL_BYTES_PER_END, PROCESS_BYTES, RESERVED_DESCRIPTORS, USER_BYTES_PER_END
 from loadgen.doctor.finding import (
     LIMITS_FILE,
-    Change,
-    Judgement,
-    Limit,
+    ChangeCommands,
+    Grade,
+    HostLimit,
+    LimitJudgement,
     Purpose,
-    Verdict,
     judged,
     more,
     roomy,
@@ -37,7 +37,7 @@ def workers_for(connections: int, descriptors: int) -> int:
     return math.ceil(connections / each) if each > 0 else 0
 
 
-def _hard(host: Reading, purpose: Purpose) -> Judgement:
+def _hard(host: Reading, purpose: Purpose) -> LimitJudgement:
     """Fact 7.1; loadgen raises the soft limit and starts as many workers as it takes."""
     hard, connections = host.descriptors[1], purpose.connections
     each = max(hard - RESERVED_DESCRIPTORS, 0)
@@ -46,42 +46,42 @@ def _hard(host: Reading, purpose: Purpose) -> Judgement:
     change = _set_descriptors(after)
     if not each:
         allows = f"no connection: loadgen keeps {RESERVED_DESCRIPTORS} of them for each process itself"
-        return Judgement(Verdict.WALL, allows, change, connections, f"{connections:,} connections in one process")
+        return LimitJudgement(Grade.WALL, allows, change, connections, f"{connections:,} connections in one process")
     allows = f"{each:,} connections per process ({hard:,} - {RESERVED_DESCRIPTORS}); {connections:,} take "
     allows += "1 worker" if workers == 1 else f"{workers:,} workers"
     most = each * each  # the orchestrator has a descriptor for each worker
-    verdict = Verdict.WALL if connections > most else Verdict.TIGHT if workers > host.cpus else Verdict.GOOD
+    verdict = Grade.WALL if connections > most else Grade.TIGHT if workers > host.cpus else Grade.GOOD
     gains = f"1 worker instead of {workers:,}" if workers > 1 else ""
     if after > host.number("fs.nr_open", after):
         gains += " (after fs.nr_open)"
-    return Judgement(verdict, allows, change, more(connections, most, connections), gains)
+    return LimitJudgement(verdict, allows, change, more(connections, most, connections), gains)
 
 
-def _set_descriptors(number: int) -> Change:
+def _set_descriptors(number: int) -> ChangeCommands:
     lines = " ".join(f"'{who} - nofile {number}'" for who in ("*", "root"))
-    return Change(
+    return ChangeCommands(
         (f"prlimit --pid $$ --nofile={number}:{number}",),
         (f"printf '%s\\n' {lines} > {LIMITS_FILE}", f"LimitNOFILE={number}   # [Service] of a systemd unit"),
     )
 
 
-def _soft(host: Reading, _: Purpose) -> Judgement:
+def _soft(host: Reading, _: Purpose) -> LimitJudgement:
     soft, hard = host.descriptors
     allows = "loadgen raises it to the hard limit itself; other programs stop here"
-    return Judgement(
-        Verdict.GOOD,
+    return LimitJudgement(
+        Grade.GOOD,
         allows,
-        Change((f"ulimit -Sn {hard}",), (f"echo '* soft nofile {hard}' >> {LIMITS_FILE}",)),
+        ChangeCommands((f"ulimit -Sn {hard}",), (f"echo '* soft nofile {hard}' >> {LIMITS_FILE}",)),
         gains=f"{hard:,} instead of {soft:,} for other programs",
     )
 
 
-descriptors_hard = Limit("RLIMIT_NOFILE hard", lambda host: f"{host.descriptors[1]:,}", _hard)
-descriptors_soft = Limit("RLIMIT_NOFILE soft", lambda host: f"{host.descriptors[0]:,}", _soft)
+descriptors_hard = HostLimit("RLIMIT_NOFILE hard", lambda host: f"{host.descriptors[1]:,}", _hard)
+descriptors_soft = HostLimit("RLIMIT_NOFILE soft", lambda host: f"{host.descriptors[0]:,}", _soft)
 
 
 @setting("fs.nr_open")
-def nr_open(host: Reading, purpose: Purpose) -> Judgement:
+def nr_open(host: Reading, purpose: Purpose) -> LimitJudgement:
     """The hard limit of open files can be raised so far and no further."""
     limit = host.number("fs.nr_open")
     needed = purpose.connections + RESERVED_DESCRIPTORS
@@ -90,11 +90,11 @@ def nr_open(host: Reading, purpose: Purpose) -> Judgement:
     )
     verdict = judged(0, limit, needed)
     gains = f"one process can be let have {purpose.connections:,}"
-    return Judgement(verdict, allows, set_sysctl("fs.nr_open", max(roomy(needed), 1 << 20)), 0, gains)
+    return LimitJudgement(verdict, allows, set_sysctl("fs.nr_open", max(roomy(needed), 1 << 20)), 0, gains)
 
 
 @setting("fs.file-max")
-def file_max(host: Reading, purpose: Purpose) -> Judgement:
+def file_max(host: Reading, purpose: Purpose) -> LimitJudgement:
     """proc_sys_fs(5); CAP_SYS_ADMIN is exempt."""
     limit = host.number("fs.file-max")
     free = max(limit - host.files_used, 0)
@@ -105,7 +105,7 @@ def file_max(host: Reading, purpose: Purpose) -> Judgement:
     gain = more(purpose.connections, free, after - host.files_used)
     gains = "room for both ends of all connections"
     verdict = judged(purpose.connections, free, 2 * purpose.connections)
-    return Judgement(verdict, allows, set_sysctl("fs.file-max", max(after, limit)), gain, gains)
+    return LimitJudgement(verdict, allows, set_sysctl("fs.file-max", max(after, limit)), gain, gains)
 
 
 def _both(room: int) -> str:
@@ -117,7 +117,7 @@ _COUNTLESS: Final = 1 << 50
 
 
 @setting("fs.epoll.max_user_watches")
-def epoll_watches(host: Reading, purpose: Purpose) -> Judgement:
+def epoll_watches(host: Reading, purpose: Purpose) -> LimitJudgement:
     """epoll(7): for all epoll instances of one user; every held connection is watched, at each end of ours."""
     limit = host.number("fs.epoll.max_user_watches")
     allows = f"{limit:,} sockets watched by one user{_both(limit)}"
@@ -125,11 +125,11 @@ def epoll_watches(host: Reading, purpose: Purpose) -> Judgement:
     gain = more(purpose.connections, limit, after)
     change = set_sysctl("fs.epoll.max_user_watches", max(after, limit))
     verdict = judged(purpose.connections, limit, 2 * purpose.connections)
-    return Judgement(verdict, allows, change, gain, "both ends can be watched")
+    return LimitJudgement(verdict, allows, change, gain, "both ends can be watched")
 
 
 @setting("net.netfilter.nf_conntrack_max")
-def conntrack(host: Reading, purpose: Purpose) -> Judgement:
+def conntrack(host: Reading, purpose: Purpose) -> LimitJudgement:
     """A table of the whole machine; it is in the way only where a rule makes this namespace track."""
     limit, tracked = (host.number(f"net.netfilter.nf_conntrack_{name}") for name in ("max", "count"))
     free = max(limit - tracked, 0)
@@ -138,14 +138,14 @@ def conntrack(host: Reading, purpose: Purpose) -> Judgement:
     gains = f"{to:,} fit; or leave the load untracked (nft: notrack in a raw chain)"
     if not tracked:
         allows = f"not in the way: nothing is tracked here now; if a rule came to track, {limit:,} connections fit"
-        return Judgement(judged(0, free, purpose.connections), allows, change, 0, gains)
+        return LimitJudgement(judged(0, free, purpose.connections), allows, change, 0, gains)
     allows = f"in the way: {tracked:,} are tracked here, so {limit:,} - {tracked:,} = {free:,} connections fit"
     gain = more(purpose.connections, free, purpose.connections)
-    return Judgement(judged(purpose.connections, free, 2 * purpose.connections), allows, change, gain, gains)
+    return LimitJudgement(judged(purpose.connections, free, 2 * purpose.connections), allows, change, gain, gains)
 
 
 @setting("net.ipv4.tcp_mem")
-def tcp_mem(host: Reading, purpose: Purpose) -> Judgement:
+def tcp_mem(host: Reading, purpose: Purpose) -> LimitJudgement:
     """Pages for data on its way, of all TCP sockets of the machine: low, pressure, high."""
     _, pressure, high = host.numbers("net.ipv4.tcp_mem")
     page = host.page_bytes
@@ -156,14 +156,14 @@ def tcp_mem(host: Reading, purpose: Purpose) -> Judgement:
     after = roomy(2 * purpose.connections)
     gains = "every connection can have data waiting at once"
     change = set_sysctl("net.ipv4.tcp_mem", f"{after // 2} {after} {2 * after}")
-    return Judgement(judged(0, high, purpose.connections), allows, change, 0, gains)
+    return LimitJudgement(judged(0, high, purpose.connections), allows, change, 0, gains)
 
 
-def _buffer(name: str, what: str) -> Limit:
+def _buffer(name: str, what: str) -> HostLimit:
     setting_name = f"net.ipv4.tcp_{name}"
 
     @setting(setting_name)
-    def judge(host: Reading, purpose: Purpose) -> Judgement:
+    def judge(host: Reading, purpose: Purpose) -> LimitJudgement:
         """tcp(7): minimum, default and maximum of a socket's buffer."""
         least, default, most = host.numbers(setting_name)
         whole = least * purpose.connections
@@ -173,7 +173,7 @@ def _buffer(name: str, what: str) -> Limit:
         )
         gains = f"under pressure {_bytes(4096 * purpose.connections)} are kept, not {_bytes(whole)}"
         change = set_sysctl(setting_name, f"4096 {default} {most}")
-        return Judgement(judged(0, host.memory_available_bytes, whole), allows, change, 0, gains)
+        return LimitJudgement(judged(0, host.memory_available_bytes, whole), allows, change, 0, gains)
 
     return judge
 
@@ -186,7 +186,7 @@ def memory_for(connections: int, descriptors: int) -> int:
     return connections * BYTES_PER_END + max(workers_for(connections, descriptors), 1) * PROCESS_BYTES
 
 
-def _room(available: int, host: Reading, purpose: Purpose) -> tuple[Verdict, str]:
+def _room(available: int, host: Reading, purpose: Purpose) -> tuple[Grade, str]:
     """The verdict on so many bytes; both ends on this host would take twice as many."""
     needed = memory_for(purpose.connections, host.descriptors[1])
     fit = available // BYTES_PER_END
@@ -194,29 +194,29 @@ def _room(available: int, host: Reading, purpose: Purpose) -> tuple[Verdict, str
     return judged(needed, available, 2 * needed), allows
 
 
-def _memory(host: Reading, purpose: Purpose) -> Judgement:
-    return Judgement(*_room(host.memory_available_bytes, host, purpose))
+def _memory(host: Reading, purpose: Purpose) -> LimitJudgement:
+    return LimitJudgement(*_room(host.memory_available_bytes, host, purpose))
 
 
-memory = Limit("MemAvailable", lambda host: _bytes(host.memory_available_bytes), _memory)
+memory = HostLimit("MemAvailable", lambda host: _bytes(host.memory_available_bytes), _memory)
 
 
-def _group_memory(host: Reading, purpose: Purpose) -> Judgement:
+def _group_memory(host: Reading, purpose: Purpose) -> LimitJudgement:
     use = host.group.memory
     if use is None:
-        return Judgement(Verdict.GOOD, "no control group above this process limits its memory")
+        return LimitJudgement(Grade.GOOD, "no control group above this process limits its memory")
     verdict, allows = _room(use.free, host, purpose)
     allows = f"{_bytes(use.limit)} - {_bytes(use.used)} used = {_bytes(use.free)}: {allows}"
     gain = more(purpose.connections, use.free // BYTES_PER_END, host.memory_available_bytes // BYTES_PER_END)
     change = _set_group(use.file, "max" if use.file.endswith(("max", "high")) else "-1", "MemoryMax=infinity")
-    return Judgement(verdict, allows, change, gain, "as much as the machine has")
+    return LimitJudgement(verdict, allows, change, gain, "as much as the machine has")
 
 
-def _set_group(file: str, value: str, unit: str) -> Change:
-    return Change((f"echo {value} > {file}",), (f"{unit}   # [Service] of a systemd unit",))
+def _set_group(file: str, value: str, unit: str) -> ChangeCommands:
+    return ChangeCommands((f"echo {value} > {file}",), (f"{unit}   # [Service] of a systemd unit",))
 
 
-group_memory = Limit(
+group_memory = HostLimit(
     "memory.max of the cgroup",
     lambda host: _bytes(host.group.memory.limit) if host.group.memory else "no limit",
     _group_memory,
@@ -228,7 +228,7 @@ def processes_for(purpose: Purpose, descriptors: int) -> int:
     return 2 * max(workers_for(purpose.connections, descriptors), 1) + _OTHER_PROCESSES
 
 
-def _processes(host: Reading, purpose: Purpose, limit: int, used: int) -> tuple[Verdict, str]:
+def _processes(host: Reading, purpose: Purpose, limit: int, used: int) -> tuple[Grade, str]:
     needed = processes_for(purpose, host.descriptors[1])
     free = max(limit - used, 0)
     allows = f"{limit:,} - {used:,} = {free:,} processes and threads; {purpose.connections:,} take {needed:,}"
@@ -236,45 +236,47 @@ def _processes(host: Reading, purpose: Purpose, limit: int, used: int) -> tuple[
 
 
 @setting("kernel.threads-max")
-def threads_max(host: Reading, purpose: Purpose) -> Judgement:
+def threads_max(host: Reading, purpose: Purpose) -> LimitJudgement:
     """proc_sys_kernel(5)."""
     verdict, allows = _processes(host, purpose, host.number("kernel.threads-max"), host.tasks)
     return _more_processes(verdict, allows, "kernel.threads-max", host, purpose)
 
 
 @setting("kernel.pid_max")
-def pid_max(host: Reading, purpose: Purpose) -> Judgement:
+def pid_max(host: Reading, purpose: Purpose) -> LimitJudgement:
     """proc_sys_kernel(5); threads have numbers, too."""
     verdict, allows = _processes(host, purpose, host.number("kernel.pid_max"), host.tasks)
     return _more_processes(verdict, allows, "kernel.pid_max", host, purpose)
 
 
-def _more_processes(verdict: Verdict, allows: str, name: str, host: Reading, purpose: Purpose) -> Judgement:
+def _more_processes(verdict: Grade, allows: str, name: str, host: Reading, purpose: Purpose) -> LimitJudgement:
     to = max(roomy(host.tasks + 2 * processes_for(purpose, host.descriptors[1])), 1 << 17, host.number(name))
-    gain = purpose.connections if verdict is Verdict.WALL else 0
-    return Judgement(verdict, allows, set_sysctl(name, to), gain, "all workers and sinks can be started")
+    gain = purpose.connections if verdict is Grade.WALL else 0
+    return LimitJudgement(verdict, allows, set_sysctl(name, to), gain, "all workers and sinks can be started")
 
 
-def _pids(host: Reading, purpose: Purpose) -> Judgement:
+def _pids(host: Reading, purpose: Purpose) -> LimitJudgement:
     use = host.group.pids
     if use is None:
-        return Judgement(Verdict.GOOD, "no control group above this process limits its processes")
+        return LimitJudgement(Grade.GOOD, "no control group above this process limits its processes")
     verdict, allows = _processes(host, purpose, use.limit, use.used)
-    gain = purpose.connections if verdict is Verdict.WALL else 0
+    gain = purpose.connections if verdict is Grade.WALL else 0
     change = _set_group(use.file, "max", "TasksMax=infinity")
-    return Judgement(verdict, allows, change, gain, "all workers and sinks can be started")
+    return LimitJudgement(verdict, allows, change, gain, "all workers and sinks can be started")
 
 
-group_pids = Limit(
+group_pids = HostLimit(
     "pids.max of the cgroup", lambda host: f"{host.group.pids.limit:,}" if host.group.pids else "no limit", _pids
 )
 
 
-def _cpus(host: Reading, _: Purpose) -> Judgement:
+def _cpus(host: Reading, _: Purpose) -> LimitJudgement:
     allows = f"so many workers and sinks run at the same time ({_many(host.cpus)} in sched_getaffinity)"
-    change = Change(("taskset -cp 0-$(($(nproc --all) - 1)) $$",), ("CPUAffinity=   # [Service] of a systemd unit",))
+    change = ChangeCommands(
+        ("taskset -cp 0-$(($(nproc --all) - 1)) $$",), ("CPUAffinity=   # [Service] of a systemd unit",)
+    )
     gains = "with two, workers and whatever they talk to do not wait for each other"
-    return Judgement(Verdict.TIGHT if host.cpus < _CPUS else Verdict.GOOD, allows, change, 0, gains)
+    return LimitJudgement(Grade.TIGHT if host.cpus < _CPUS else Grade.GOOD, allows, change, 0, gains)
 
 
 #: With one processor every other program of the host delays the clock of the load.
@@ -285,23 +287,23 @@ def _many(number: int) -> str:
     return "1 processor" if number == 1 else f"{number:,} processors"
 
 
-cpus = Limit("CPUs", lambda host: f"{host.cpus:,}", _cpus)
+cpus = HostLimit("CPUs", lambda host: f"{host.cpus:,}", _cpus)
 
 
-def _group_cpu(host: Reading, _: Purpose) -> Judgement:
+def _group_cpu(host: Reading, _: Purpose) -> LimitJudgement:
     quota = host.group.cpu
     if quota is None:
-        return Judgement(Verdict.GOOD, "no control group above this process limits its processor time")
+        return LimitJudgement(Grade.GOOD, "no control group above this process limits its processor time")
     allows = (
         f"time of {quota.cpus:g} processors, of {_many(host.cpus)}; used up, every process of the group stands still"
     )
     value = "max" if quota.file.endswith("cpu.max") else "-1"
-    verdict = Verdict.TIGHT if quota.cpus < min(host.cpus, _CPUS) else Verdict.GOOD
+    verdict = Grade.TIGHT if quota.cpus < min(host.cpus, _CPUS) else Grade.GOOD
     gains = "no pauses, which show as lateness"
-    return Judgement(verdict, allows, _set_group(quota.file, value, "CPUQuota="), 0, gains)
+    return LimitJudgement(verdict, allows, _set_group(quota.file, value, "CPUQuota="), 0, gains)
 
 
-group_cpu = Limit(
+group_cpu = HostLimit(
     "cpu.max of the cgroup", lambda host: f"{host.group.cpu.cpus:g}" if host.group.cpu else "no limit", _group_cpu
 )
 

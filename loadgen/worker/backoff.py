@@ -1,4 +1,4 @@
-"""Which (source, target) pairs have run out of ports, and when to ask the kernel again.
+"""Backoff after denials: the (source, target) pairs that have run out of ports, and when to ask the kernel again.
 
 A connect() or bind() that finds no port has searched the whole range, which costs milliseconds in a wide one. Asked
 again and again for what it has just denied, the kernel would keep a core busy and the run would look as if it were

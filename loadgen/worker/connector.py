@@ -18,11 +18,11 @@ from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Schedule, Settings, Then, churn, hold
 from loadgen.worker.shard import may_self_connect, order_of, sizes_of, slice_of
 from loadgen.worker.strategies import SourcePorts, setup_of, strategy_for
-from loadgen.worker.tls import Client
+from loadgen.worker.tls import TlsClient
 
 
 class Connector(Protocol):
-    """All connections of one worker, whatever the engine."""
+    """All connections of one worker, by any engine."""
 
     @property
     def lifecycle(self) -> Lifecycle[Any]:
@@ -72,7 +72,7 @@ def connector_of(shard: Shard, recorder: Recorder, descriptors: int) -> Connecto
         return make(plan, settings, ports, recorder)
     connector = EpollConnector(settings, ports, recorder)
     exchange = protocols.make(plan.traffic)
-    client = Client(plan.tls, plan.pairs, plan.targets) if plan.tls else None
+    client = TlsClient(plan.tls, plan.pairs, plan.targets) if plan.tls else None
     if exchange or client or settings.schedule.then is Then.AWAIT_CLOSE:
         connector.driver = Exchanges(connector, exchange, client)
     return connector

@@ -1,4 +1,4 @@
-"""Source addresses that need only be routed to this host: IP_FREEBIND, before whatever a strategy does.
+"""Source addresses that need only be routed to this host: IP_FREEBIND, before the steps of the strategy.
 
 Whole prefixes become this host's own with one route, `ip route add local 2001:db8::/48 dev lo` (AnyIP). IPv4
 lets a socket bind any address of such a route; IPv6 wants it on an interface, unless the socket says otherwise.
@@ -35,12 +35,12 @@ class Freebind:
         self.unused, self.denied = ports.unused, ports.denied
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
-        """As the strategy does, after the one option more."""
+        """Set the option, then prepare the socket as the strategy does."""
         level, option = self._options[pair]
         sock.setsockopt(level, option, 1)
         return self._ports.prepare(sock, pair)
 
     @property
     def retried(self) -> int:
-        """As the strategy counts it."""
+        """The strategy's own count."""
         return self._ports.retried

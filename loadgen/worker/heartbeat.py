@@ -1,4 +1,4 @@
-"""When held connections make an exchange to show that they are alive, whatever the exchange is.
+"""The heartbeat of held connections: a request now and then, and the time to its reply.
 
 A connection that is never used looks the same whether its path works or not. So a share of what is held sends a
 request periodically, each connection at its own moment so that the load is even, and the time to the reply is

@@ -152,7 +152,7 @@ class _Connected(socket.socket):
         return fd
 
 
-class _Client:
+class _HttpConnection:
     """One connection: its socket, its state, and the task that lives as long as it does."""
 
     __slots__ = (
@@ -202,8 +202,8 @@ class _Lane(aiohttp.TCPConnector):
 
     def __init__(
         self,
-        client: _Client,
-        ready: Callable[[_Client, aiohttp.connector.Connection], Awaitable[None]],
+        client: _HttpConnection,
+        ready: Callable[[_HttpConnection, aiohttp.connector.Connection], Awaitable[None]],
         *,
         resolver: aiohttp.ThreadedResolver,
         secured: ssl.SSLContext | bool,
@@ -258,8 +258,8 @@ class HttpDriver:
             make = partial(timed, resume=tls.resume, farewell=settings.close is CloseMode.FIN)
             shared = make(context_of(tls))
             self._contexts = {target: make(context_of(tls)) if tls.resume else shared for target in self._requests}
-        self._clients: dict[_Client, None] = {}
-        self._pending: dict[_Client, int] = connector.lifecycle.pending
+        self._clients: dict[_HttpConnection, None] = {}
+        self._pending: dict[_HttpConnection, int] = connector.lifecycle.pending
         self._resolver = aiohttp.ThreadedResolver()  # never asked: targets are addresses
         self._cookies = aiohttp.DummyCookieJar()
         #: Becomes readable when a task has got on, so that the event loop that watches the connector learns of it.
@@ -275,12 +275,12 @@ class HttpDriver:
     def opened(self, opened: Sequence[Opened]) -> None:
         """Begin the tasks of connections that are established."""
         for connection in opened:
-            self._begin(_Client(*connection))
+            self._begin(_HttpConnection(*connection))
 
     def opened_late(self, fd: int, opened: Opened) -> None:
         """Begin the task of a connection that had to wait for its answer."""
         self._connector.unwatch(fd)
-        self._begin(_Client(*opened))
+        self._begin(_HttpConnection(*opened))
 
     def event(self, fd: int, event: int) -> None:  # noqa: ARG002  # the connector watches nothing else for this driver
         """Take note that a task has got on."""
@@ -307,13 +307,13 @@ class HttpDriver:
 
     # --- From established to the end ----------------------------------------------------------------
 
-    def _begin(self, client: _Client) -> None:
+    def _begin(self, client: _HttpConnection) -> None:
         self._clients[client] = None
         self._pending[client] = now_ns()
         client.task = asyncio.get_running_loop().create_task(self._live(client))
         client.task.add_done_callback(_require_counted)
 
-    async def _live(self, client: _Client) -> None:
+    async def _live(self, client: _HttpConnection) -> None:
         """Drive a connection from the moment it is established to its end, and count that."""
         client.running = True
         failure: Exception | None = None
@@ -332,7 +332,7 @@ class HttpDriver:
         reason = client.why(failure)  # asked in any case: asyncio complains about an exception that is never retrieved
         self._count_end(client, reason if client.end is None else client.end)
 
-    async def _work(self, client: _Client, session: aiohttp.ClientSession) -> None:
+    async def _work(self, client: _HttpConnection, session: aiohttp.ClientSession) -> None:
         """Do what the schedule says until the connection is over."""
         if self._schedule.heartbeat:
             while True:
@@ -346,7 +346,7 @@ class HttpDriver:
         else:
             client.end = _PLANNED
 
-    async def _churn(self, client: _Client, session: aiohttp.ClientSession) -> None:
+    async def _churn(self, client: _HttpConnection, session: aiohttp.ClientSession) -> None:
         """Make all requests, then close. Where the target is to close first, the last request asks it to."""
         target_closes = self._schedule.then is Then.AWAIT_CLOSE
         left = self._schedule.exchanges - target_closes
@@ -359,7 +359,7 @@ class HttpDriver:
         if client.end is None:
             client.end = _PLANNED
 
-    async def _last_exchange(self, client: _Client, session: aiohttp.ClientSession) -> None:
+    async def _last_exchange(self, client: _HttpConnection, session: aiohttp.ClientSession) -> None:
         """Have the target close. aiohttp closes its descriptor after the reply, so a second one awaits the end."""
         loop, sock = asyncio.get_running_loop(), client.sock
         try:
@@ -373,12 +373,12 @@ class HttpDriver:
             while await loop.sock_recv(kept, _READ_SIZE):
                 pass
 
-    def _done(self, client: _Client) -> None:
+    def _done(self, client: _HttpConnection) -> None:
         """Note that a connection has done what it had to do at once."""
         del self._pending[client]
         self._tell()
 
-    def _hang_up(self, client: _Client, key: int) -> None:
+    def _hang_up(self, client: _HttpConnection, key: int) -> None:
         """Have the task of a connection end it, unless it does already. key: what to count it as."""
         if client.end is not None or client.over:
             return
@@ -386,7 +386,7 @@ class HttpDriver:
         if client.running and client.task is not None:  # a task that is cancelled before it begins never does
             client.task.cancel()
 
-    def _close(self, client: _Client) -> None:
+    def _close(self, client: _HttpConnection) -> None:
         """Close what is left. TLS says close_notify where it is to, but no answer to it is awaited."""
         if self._reset and client.sock.fileno() >= 0:
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
@@ -396,7 +396,7 @@ class HttpDriver:
         elif not client.given:
             client.sock.close()
 
-    def _count_end(self, client: _Client, key: int) -> None:
+    def _count_end(self, client: _HttpConnection, key: int) -> None:
         """Count a connection that is closed, and give its port back."""
         del self._clients[client]
         self._pending.pop(client, None)
@@ -412,10 +412,10 @@ class HttpDriver:
 
     # --- Heartbeat ----------------------------------------------------------------------------------
 
-    def _idle(self) -> list[_Client]:
+    def _idle(self) -> list[_HttpConnection]:
         return [client for client in self._clients if client not in self._pending and not client.gone.is_set()]
 
-    def _beat(self, client: _Client) -> bool | None:
+    def _beat(self, client: _HttpConnection) -> bool | None:
         """Let the next request go, see Beats."""
         if client.gone.is_set() or client.end is not None:
             return None
@@ -427,7 +427,7 @@ class HttpDriver:
 
     # --- aiohttp ------------------------------------------------------------------------------------
 
-    def _session(self, client: _Client) -> aiohttp.ClientSession:
+    def _session(self, client: _HttpConnection) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=_Lane(
                 client,
@@ -439,7 +439,7 @@ class HttpDriver:
             timeout=_NO_TIMEOUT,
         )
 
-    async def _await_turn(self, client: _Client, connection: aiohttp.connector.Connection) -> None:
+    async def _await_turn(self, client: _HttpConnection, connection: aiohttp.connector.Connection) -> None:
         """Return when the request may be sent; aiohttp has the connection and sends it next.
 
         With a heartbeat the request is begun early, so that aiohttp makes the connection, and waits here for its turn.
@@ -457,7 +457,7 @@ class HttpDriver:
         if self._pending.pop(client, 0):  # its timeout begins again, and the youngest come last
             self._pending[client] = client.sent_ns
 
-    def _taken_over(self, client: _Client, connection: aiohttp.connector.Connection) -> None:
+    def _taken_over(self, client: _HttpConnection, connection: aiohttp.connector.Connection) -> None:
         """Note that aiohttp has the connection for the first time; so the handshake, if there was one, is done."""
         if connection.protocol is None or connection.transport is None:  # over before it began
             raise aiohttp.ServerDisconnectedError
@@ -467,7 +467,7 @@ class HttpDriver:
             client.secured = secured
             self._recorder.record_handshake(secured.took_ns, resumed=bool(secured.session_reused))
 
-    async def _exchange(self, client: _Client, session: aiohttp.ClientSession, *, last: bool = False) -> bool:
+    async def _exchange(self, client: _HttpConnection, session: aiohttp.ClientSession, *, last: bool = False) -> bool:
         """Make one request and read its reply. last: ask the other side to close after it.
 
         Returns: True if the reply was right. Raises: aiohttp.ClientError and OSError when there is none.

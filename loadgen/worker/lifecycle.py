@@ -23,7 +23,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class State:
-    """Of a connection, as a number in an engine's array. Plain integers: numpy is slow with an enumeration."""
+    """States of a connection, as numbers in an engine's array. Plain integers: numpy is slow with an enumeration."""
 
     FREE: Final = 0
     #: Everything before connect() is under way.
@@ -41,7 +41,7 @@ class State:
 
 
 class Event(IntEnum):
-    """What changes the state of a connection."""
+    """A change of a connection's state."""
 
     PREPARE = 0
     PREPARED = 1

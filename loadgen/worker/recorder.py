@@ -66,7 +66,7 @@ class Recorder(WorkerCounters, eq=False):
         self.next_mark = self._mark_after(0)
 
     def begin_batch(self, attempts: int) -> tuple[array[int], array[int], array[int], int]:
-        """Where the connector may write the latencies of so many attempts (at most BATCH_MAX).
+        """Return where the connector may write the latencies of this number of attempts (at most BATCH_MAX).
 
         Returns: the arrays for lateness, connect and arrival, and the first free position in them.
         """
@@ -124,14 +124,14 @@ class Recorder(WorkerCounters, eq=False):
         self._count_error(pair, key)
 
     def record_lost(self, pair: int, key: int) -> None:
-        """Count a held connection that is gone without our doing; `key` is the `error_key` of why."""
+        """Count a held connection that the other side or the network has ended; `key` is the `error_key` of why."""
         self.lost += 1
         self.open -= 1
         self._pair_closed[pair] += 1
         self._count_error(pair, key)
 
     def record_closed(self, pair: int) -> None:
-        """Count a connection that ended as planned, whoever closed it."""
+        """Count a connection that ended as planned, no matter which side closed it."""
         self.open -= 1
         self.closed += 1
         self._pair_closed[pair] += 1
@@ -172,7 +172,7 @@ class Recorder(WorkerCounters, eq=False):
         self.publish()
 
     def _mark_after(self, marks: int) -> int:
-        """How many connections make the next hundredth; out of reach when all are marked."""
+        """Return the number of connections that make the next hundredth; out of reach when all are marked."""
         if self.scheduled is None or marks == MARKS:
             return sys.maxsize
         return -(-self.scheduled * (marks + 1) // MARKS)

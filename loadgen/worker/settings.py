@@ -13,7 +13,7 @@ from loadgen.model import CloseMode, Endpoint, Heartbeat, Transport
 
 
 class Then(Enum):
-    """What follows when a connection has made its exchanges."""
+    """The step after a connection's last exchange."""
 
     HOLD = auto()
     #: It is closed from here.
@@ -72,7 +72,7 @@ def churn(
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every connector is made from, beside its source ports and its recorder.
+    """Parameters of every connector, beside its source ports and its recorder.
 
     pairs: (source, target) of every four-tuple space, in the order the recorder counts them.
     first_pair: where the round robin over the pairs begins.

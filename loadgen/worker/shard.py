@@ -1,4 +1,4 @@
-"""Everything a worker computes from its shard: how many attempts, when they are due, in which order, on which ports.
+"""Everything a worker computes from its shard: number of attempts, due times, their order, source ports.
 
 Pure arithmetic on `(plan, index)`, so every process gets the same answer without a message. The orchestrator uses
 it too, without the data plane.
@@ -16,7 +16,7 @@ from loadgen.model import Plan, PortRange, Shard
 
 
 def sizes_of(plan: Plan) -> list[int]:
-    """How many attempts each worker has scheduled; 0 in a closed loop, which has no schedule.
+    """Return the number of attempts each worker has scheduled; 0 in a closed loop, which has no schedule.
 
     Evenly over the pairs; but where a port serves one target only and a worker has a slice of them,
     evenly over the sources, because the slice has to do for all targets of a source together. With weights
@@ -30,7 +30,7 @@ def sizes_of(plan: Plan) -> list[int]:
 
 
 def schedule_of(shard: Shard) -> NDArray[np.int64]:
-    """Due times of this shard's attempts, in ns after the start: zeros where nothing is scheduled.
+    """Return the due times of this shard's attempts, in ns after the start: zeros where nothing is scheduled.
 
     Returns: int64 (attempts of this shard,), non-decreasing.
     """
@@ -42,7 +42,7 @@ def schedule_of(shard: Shard) -> NDArray[np.int64]:
 
 
 def slice_of(shard: Shard) -> PortRange:
-    """The source ports that are this shard's alone; the kernel's own choice knows no slices."""
+    """Return the source ports of this shard alone; all ports where the kernel chooses."""
     plan = shard.plan
     if not plan.strategy.row.slices_ports:
         return plan.ports
@@ -50,13 +50,13 @@ def slice_of(shard: Shard) -> PortRange:
 
 
 def may_self_connect(shard: Shard) -> list[bool]:
-    """For each pair: could a connection's source be its own target?"""
+    """Return for each pair whether a connection's source could be its own target."""
     ports = slice_of(shard)
     return [source == target.address and target.port in ports for source, target in shard.plan.pairs]
 
 
 def order_of(shard: Shard) -> Iterator[int] | None:
-    """The pairs of this shard's attempts where they have different weights; None: round robin does."""
+    """Return the pairs of this shard's attempts where they have different weights; None: round robin."""
     if not shard.plan.weighted:
         return None
     turns = arrivals.Turns(shard.plan.weights)

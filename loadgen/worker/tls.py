@@ -1,7 +1,7 @@
 """TLS as the client of every connection: bytes in, bytes out, and no socket.
 
 OpenSSL reads and writes memory here (ssl.MemoryBIO), so the data plane keeps its own system calls, its own epoll
-object and its own way to count what goes wrong with them. A connection costs two such memories and an SSLObject.
+object and its own counts of their failures. A connection costs two such memories and an SSLObject.
 
 A session that the target gave to an earlier connection can be offered to the next one. In TLS 1.2 it is there when
 the handshake is done; in TLS 1.3 it comes as a ticket after it (RFC 8446 4.6.1), with the first bytes that the server
@@ -20,7 +20,7 @@ from loadgen.outcomes import TlsReason
 #: A TLS record carries no more (RFC 8446 5.1), so one read takes one record.
 _RECORD: Final = 16_384
 
-#: X509_V_ERR_* of openssl/x509_vfy.h; whatever else is wrong with a certificate is CERTIFICATE_REFUSED.
+#: X509_V_ERR_* of openssl/x509_vfy.h; any other fault of a certificate is CERTIFICATE_REFUSED.
 _VERIFY_CODES: Final = {
     2: TlsReason.CERTIFICATE_UNKNOWN_ISSUER,  # UNABLE_TO_GET_ISSUER_CERT
     10: TlsReason.CERTIFICATE_EXPIRED,  # CERT_HAS_EXPIRED
@@ -31,7 +31,7 @@ _VERIFY_CODES: Final = {
     62: TlsReason.CERTIFICATE_WRONG_NAME,  # HOSTNAME_MISMATCH
     64: TlsReason.CERTIFICATE_WRONG_NAME,  # IP_ADDRESS_MISMATCH
 }
-#: Reasons of openssl/sslerr.h by what they say of the other side.
+#: Reasons of openssl/sslerr.h, by the fault of the other side.
 _REASONS: Final = {
     "TLSV1_ALERT_PROTOCOL_VERSION": TlsReason.WRONG_VERSION,
     "UNSUPPORTED_PROTOCOL": TlsReason.WRONG_VERSION,
@@ -48,17 +48,17 @@ _REASONS: Final = {
 
 
 def reason_of(error: ssl.SSLError) -> TlsReason:
-    """Why TLS came to nothing, in the words of the metrics."""
+    """Return the reason of a TLS failure, as the metrics name it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _VERIFY_CODES.get(error.verify_code, TlsReason.CERTIFICATE_REFUSED)
-    reason = getattr(error, "reason", None) or ""  # which only those have that OpenSSL gave one
-    if found := _REASONS.get(reason):
-        return found
+    reason = getattr(error, "reason", None) or ""  # only errors raised by OpenSSL have one
+    if known := _REASONS.get(reason):
+        return known
     return TlsReason.ALERT if "_ALERT_" in reason else TlsReason.OTHER
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:
-    """What all connections of a worker have in common.
+    """Return the context that all connections of a worker share.
 
     Raises: ssl.SSLError or ValueError when `ca` is not PEM, or an ALPN name is too long.
     """
@@ -76,7 +76,7 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-class Client:
+class TlsClient:
     """TLS of all connections of one worker.
 
     pairs: (source, target) as the connector counts them. targets: those of the plan, for the names they go by.
@@ -91,7 +91,7 @@ class Client:
         self._sessions: dict[Endpoint, ssl.SSLSession | None] = {}
 
     def channel(self, pair: int) -> Channel:
-        """TLS for a new connection, which has not begun to shake hands."""
+        """Return the TLS of a new connection, whose handshake has not begun."""
         target, name = self._names[pair]
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         session = self._sessions.get(target) if self._resume else None
@@ -100,9 +100,9 @@ class Client:
 
 
 class Channel:
-    """TLS of one connection. Whatever is to be sent is taken from `outgoing`.
+    """TLS of one connection. `outgoing` returns what is to be sent.
 
-    target: whose session this may keep in `sessions`; None: it keeps none.
+    target: the session of this target is kept in `sessions`; None: none is kept.
     """
 
     __slots__ = ("_incoming", "_object", "_outgoing", "_sessions", "_target", "ended", "secured")
@@ -117,36 +117,36 @@ class Channel:
     ) -> None:
         self._object, self._incoming, self._outgoing = secured, incoming, outgoing
         self._target, self._sessions = target, sessions
-        #: Whether the handshake is done, and whether the other side has said since that no more will come.
+        #: True when the handshake is done; when the other side has sent close_notify since.
         self.secured = self.ended = False
 
     @property
     def resumed(self) -> bool:
-        """Whether the handshake took up an earlier session."""
+        """True if the handshake resumed an earlier session."""
         return bool(self._object.session_reused)
 
     @property
     def awaits_session(self) -> bool:
-        """Whether a session is wanted of this target, and none has come yet, to whatever connection."""
+        """True while a session of this target is wanted, and no connection has got one yet."""
         return self._target is not None and self._target not in self._sessions
 
     def expect_no_session(self) -> None:
-        """Time is up: no connection needs to wait for a session of this target."""
+        """Let no connection wait for a session of this target any more."""
         if self._target is not None:
             self._sessions.setdefault(self._target, None)
 
     def received(self, data: bytes) -> None:
-        """Bytes of the other side, as they came from the socket."""
+        """Take bytes of the other side, as they came from the socket."""
         self._incoming.write(data)
 
     def outgoing(self) -> bytes:
-        """Bytes to send, empty if there are none."""
+        """Return the bytes to send, empty if there are none."""
         return self._outgoing.read()
 
     def shake(self) -> bool:
-        """Go on with the handshake as far as what was received takes it; whether it is done now.
+        """Continue the handshake as far as the bytes received allow; return True when it is done.
 
-        Raises: ssl.SSLError when it comes to nothing, ssl.SSLCertVerificationError for a bad certificate.
+        Raises: ssl.SSLError when it fails, ssl.SSLCertVerificationError for a bad certificate.
         """
         try:
             self._object.do_handshake()
@@ -158,12 +158,12 @@ class Channel:
         return True
 
     def encrypted(self, data: bytes) -> bytes:
-        """What to send for these bytes, with whatever TLS itself still had to say."""
+        """Return what to send for these bytes, after messages of TLS itself that were not sent yet."""
         self._object.write(data)
         return self._outgoing.read()
 
     def read(self) -> bytes:
-        """The plain bytes of what was received, empty if there are none yet.
+        """Return the plain bytes of what was received, empty if there are none yet.
 
         Raises: ssl.SSLError when what the other side sends is not what it should be.
         """
@@ -182,11 +182,11 @@ class Channel:
         return data
 
     def farewell(self) -> bytes:
-        """close_notify (RFC 8446 6.1), which is not answered; empty where the handshake was not done."""
+        """Return close_notify (RFC 8446 6.1); empty where the handshake was not done. No answer is awaited."""
         if self.secured:
             try:
                 self._object.unwrap()
-            except ssl.SSLError:  # the answer is not there, or nothing can be said any more
+            except ssl.SSLError:  # the answer is not there, or nothing can be sent any more
                 pass
         return self._outgoing.read()
 

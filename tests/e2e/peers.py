@@ -1,4 +1,4 @@
-"""Servers that somebody else has written, each in the foreground of a namespace of the test's own.
+"""Servers of other projects, each in the foreground of a namespace of the test's own, and runs against them.
 
 A server is its own program with a configuration in the test's directory. It is awaited until it listens, and is ended
 by its pid whatever becomes of the test. None of them is a service of the system.
@@ -12,13 +12,14 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import pytest
 
-from .conftest import Namespace, environment, wait_until
+from .conftest import Loadgen, Namespace, Running, assert_adds_up, environment, wait_until
 
 #: Servers are often installed where only root looks.
 _PATH: Final = ":".join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
@@ -50,6 +51,47 @@ def assert_no_limit(summary: Mapping[str, Any]) -> None:
     assert (summary["outcomes"]["failed"], summary["open"]["lost"]) == (0, 0)
     late = not summary["generator"]["trustworthy"] or (summary["heartbeat"] or {}).get("missed")
     assert late or summary["verdict"]["limit"] == "none"
+
+
+def assert_closed(summary: Mapping[str, Any], count: int) -> None:
+    """That the other side closed so many of the connections that were held, and that the verdict says so."""
+    assert ends(summary).total() == count
+    assert ends(summary).keys() <= CLOSED
+    assert summary["verdict"]["limit"] == "lost"
+
+
+def finished(running: Running) -> dict[str, Any]:
+    """The summary of a run that ends as planned."""
+    done = running.finish()
+    assert done.code == 0, done.err or done.summary["expect"]
+    assert_adds_up(done.summary)
+    assert done.summary["complete"]
+    return done.summary
+
+
+@dataclass(frozen=True)
+class Load:
+    """Runs of a scenario from the server's own namespace."""
+
+    loadgen: Loadgen
+    namespace: Namespace
+    scenario: Mapping[str, Any]
+
+    def start(self, **changes: Any) -> Running:
+        """Start a run of the scenario with these keys changed."""
+        path = self.loadgen.scenario(**{"lab": None, **self.scenario, **changes})
+        return self.loadgen.start("run", path, "--json", "--quiet", prefix=self.namespace.enter)
+
+    def run(self, **changes: Any) -> dict[str, Any]:
+        """The summary of a whole run."""
+        return finished(self.start(**changes))
+
+    @staticmethod
+    def until_answered(running: Running) -> None:
+        """Wait until a connection that is held has had an answer."""
+        running.until_line(
+            "answer while held", lambda line: line["phase"] == "hold" and "exchange" in line["latency_ns"]
+        )
 
 
 class Server:

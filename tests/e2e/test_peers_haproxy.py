@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from .conftest import Loadgen, Namespace, Running, assert_adds_up
-from .peers import CLOSED, Server, assert_no_limit, ends, program
+from .conftest import Loadgen, Namespace, Running
+from .peers import Load, Server, assert_closed, assert_no_limit, ends, program
 
 #: `retries 0`: a connection that cannot be passed on is over at once, and not after a second's wait.
 CONFIG: Final = """
@@ -35,11 +35,15 @@ backend sinks
 """
 #: Twenty ports for the proxy's own connections to the sink: its ceiling, which no client can know.
 TWENTY_PORTS: Final = "source 127.0.0.1:40000-40019"
-THROUGH: Final[dict[str, Any]] = {"lab": None, "targets": [{"address": "127.0.0.1:8000"}], "connections": 30}
+THROUGH: Final = {"targets": [{"address": "127.0.0.1:8000"}], "connections": 30}
+
+Run = Callable[..., dict[str, Any]]
+StartSink = Callable[..., Running]
+StartProxy = Callable[..., Server]
 
 
 @pytest.fixture
-def sink(loadgen: Loadgen, namespace: Namespace) -> Callable[..., Running]:
+def sink(loadgen: Loadgen, namespace: Namespace) -> StartSink:
     """`loadgen sink` behind the proxy, with these flags."""
 
     def start(*flags: str) -> Running:
@@ -60,7 +64,7 @@ def accepted(sink: Running) -> int:
 
 
 @pytest.fixture
-def haproxy(namespace: Namespace, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def haproxy(namespace: Namespace, tmp_path: Path) -> Iterator[StartProxy]:
     """Start it: `haproxy(mode="http", maxconn=20)`."""
     found = program("haproxy")
     home = tmp_path / "haproxy"
@@ -76,24 +80,22 @@ def haproxy(namespace: Namespace, tmp_path: Path) -> Iterator[Callable[..., Serv
         yield start
 
 
-def run(loadgen: Loadgen, namespace: Namespace, **changes: Any) -> dict[str, Any]:
-    """A run through the proxy that comes to its end as planned, and what it saw."""
-    done = loadgen("run", loadgen.scenario(**THROUGH | changes), "--json", "--quiet", prefix=namespace.enter)
-    assert done.code == 0, done.err or done.summary["expect"]
-    assert_adds_up(done.summary)
-    assert done.summary["complete"]
-    assert done.summary["outcomes"]["failed"] == 0, "the proxy accepts everybody"
-    return done.summary
+@pytest.fixture
+def run(loadgen: Loadgen, namespace: Namespace) -> Run:
+    """Run through the proxy, which accepts every connection; the summary."""
+
+    def run(**changes: Any) -> dict[str, Any]:
+        summary = Load(loadgen, namespace, THROUGH).run(**changes)
+        assert summary["outcomes"]["failed"] == 0
+        return summary
+
+    return run
 
 
-def test_held_connections_are_alive_from_end_to_end(
-    loadgen: Loadgen, namespace: Namespace, sink: Callable[..., Running], haproxy: Callable[..., Server]
-) -> None:
+def test_held_connections_are_alive_from_end_to_end(run: Run, sink: StartSink, haproxy: StartProxy) -> None:
     behind = sink()
     haproxy()
     summary = run(
-        loadgen,
-        namespace,
         connections=500,
         heartbeat={"every": "200ms"},
         hold="1s",
@@ -104,19 +106,13 @@ def test_held_connections_are_alive_from_end_to_end(
 
 
 @pytest.mark.parametrize("config", [{"server": TWENTY_PORTS}, {"server": "maxconn 20"}], ids=["ports", "queue"])
-def test_whom_it_cannot_pass_on_it_closes(
-    loadgen: Loadgen,
-    namespace: Namespace,
-    sink: Callable[..., Running],
-    haproxy: Callable[..., Server],
-    config: dict[str, str],
+def test_it_closes_what_it_cannot_pass_on(
+    run: Run, sink: StartSink, haproxy: StartProxy, config: dict[str, str]
 ) -> None:
     """Its own EADDRNOTAVAIL, or a queue that takes too long, shows as an orderly close and never as ports of ours."""
     behind = sink()
     server = haproxy(**config)
     summary = run(
-        loadgen,
-        namespace,
         heartbeat={"every": "200ms"},
         hold="2s",
         expect=[
@@ -127,70 +123,53 @@ def test_whom_it_cannot_pass_on_it_closes(
             "heartbeat.wrong == 0",
         ],
     )
-    assert ends(summary).total() == 10
-    assert ends(summary).keys() <= CLOSED
-    assert summary["verdict"]["limit"] == "lost"
+    assert_closed(summary, 10)
     assert summary["heartbeat"]["answered"] >= 20
     assert accepted(behind) == 20
     assert ("Cannot bind to source address" in server.said) == (config["server"] == TWENTY_PORTS)
 
 
-def test_whom_it_cannot_pass_on_it_answers_503_in_http(
-    loadgen: Loadgen, namespace: Namespace, sink: Callable[..., Running], haproxy: Callable[..., Server]
-) -> None:
+def test_in_http_it_answers_503_to_what_it_cannot_pass_on(run: Run, sink: StartSink, haproxy: StartProxy) -> None:
     """Every client has a connection of its own behind the proxy, which has twenty ports for them."""
     behind = sink("--speaks", "http")
     haproxy(mode="http", server=TWENTY_PORTS, defaults="http-reuse never")
-    summary = run(
-        loadgen, namespace, protocol="http", hold="100ms", expect=["traffic.wrong == 10", "traffic.replies == 20"]
-    )
+    summary = run(protocol="http", hold="100ms", expect=["traffic.wrong == 10", "traffic.replies == 20"])
     assert summary["open"]["end_of_hold"] == 20
     assert not summary["errors"]
     assert summary["verdict"]["limit"] == "wrong-reply"
     assert accepted(behind) == 20
 
 
-def test_503_is_right_where_it_is_what_one_expects(
-    loadgen: Loadgen, namespace: Namespace, haproxy: Callable[..., Server]
-) -> None:
-    """Nobody listens behind the proxy."""
+def test_503_is_right_where_it_is_expected(run: Run, haproxy: StartProxy) -> None:
+    """No server listens behind the proxy."""
     haproxy(mode="http")
-    churn = {"duration": "300ms", "concurrency": 2}
-    changes = {"connections": None, "churn": churn, "protocol": {"name": "http", "status": 503}}
-    summary = run(loadgen, namespace, **changes, expect=["traffic.wrong == 0"])
+    summary = run(
+        connections=None,
+        churn={"duration": "300ms", "concurrency": 2},
+        protocol={"name": "http", "status": 503},
+        expect=["traffic.wrong == 0"],
+    )
     assert_no_limit(summary)
     assert summary["traffic"]["replies"] == summary["churn"]["closed"] > 0
 
 
-def test_whom_it_does_not_accept_waits_in_its_queue_for_an_answer(
-    loadgen: Loadgen, namespace: Namespace, sink: Callable[..., Running], haproxy: Callable[..., Server]
-) -> None:
+def test_connections_that_it_does_not_accept_wait_for_an_answer(run: Run, sink: StartSink, haproxy: StartProxy) -> None:
     """`maxconn`: the kernel has shaken hands with the others, so they are established, and unanswered."""
     sink()
     haproxy(maxconn=20)
-    summary = run(
-        loadgen,
-        namespace,
-        protocol="echo",
-        timeout="2s",
-        expect=["traffic.replies == 20", "open.lost == 10", "open.end_of_hold == 20"],
-    )
+    expect = ["traffic.replies == 20", "open.lost == 10", "open.end_of_hold == 20"]
+    summary = run(protocol="echo", timeout="2s", expect=expect)
     assert ends(summary) == {("wait", "ETIMEDOUT"): 10}
     assert summary["verdict"]["limit"] == "unanswered"
 
 
-def test_heartbeats_find_the_connections_that_nobody_accepts(
-    loadgen: Loadgen, namespace: Namespace, sink: Callable[..., Running], haproxy: Callable[..., Server]
+def test_heartbeats_find_the_connections_that_it_does_not_accept(
+    run: Run, sink: StartSink, haproxy: StartProxy
 ) -> None:
     sink()
     haproxy(maxconn=20)
-    summary = run(
-        loadgen,
-        namespace,
-        heartbeat={"every": "200ms"},
-        hold="1s",
-        expect=["open.end_of_hold == 30", "heartbeat.connections == 30", "heartbeat.missed >= 10"],
-    )
+    expect = ["open.end_of_hold == 30", "heartbeat.connections == 30", "heartbeat.missed >= 10"]
+    summary = run(heartbeat={"every": "200ms"}, hold="1s", expect=expect)
     beat = summary["heartbeat"]
     assert beat["sent"] - beat["answered"] >= 10
     assert (beat["wrong"], summary["errors"]) == (0, [])

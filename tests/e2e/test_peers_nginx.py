@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 import trustme
 
-from .conftest import Done, Loadgen, Namespace, Running, assert_adds_up, wait_until
-from .peers import CLOSED, Server, assert_no_limit, ends, program
+from .conftest import Loadgen, Namespace, wait_until
+from .peers import Load, Server, assert_closed, assert_no_limit, finished, program
 
 CONFIG: Final = """
 daemon off;
@@ -42,11 +42,10 @@ http {{
 """
 #: The path is written down, so that a reply of nginx itself, as 404, would be wrong.
 HTTP: Final[dict[str, Any]] = {
-    "lab": None,
     "targets": [{"address": "127.0.0.1:8080"}],
     "protocol": {"name": "http", "path": "/", "expect": "hello from nginx"},
 }
-HTTPS: Final[dict[str, Any]] = {**HTTP, "targets": [{"address": "127.0.0.1:8443"}]}
+HTTPS: Final = [{"address": "127.0.0.1:8443"}]
 
 
 class Nginx(Server):
@@ -61,9 +60,12 @@ class Nginx(Server):
         return wait_until(lambda: found if len(found := self.requests()) >= count else None, f"{count} requests", 10)
 
 
+StartNginx = Callable[..., Nginx]
+
+
 @pytest.fixture
-def nginx(namespace: Namespace, tmp_path: Path) -> Iterator[Callable[..., Nginx]]:
-    """Start it: `nginx(requests=3)`. Whom it shows a certificate finds the issuer in ca.pem."""
+def nginx(namespace: Namespace, tmp_path: Path) -> Iterator[StartNginx]:
+    """Start it: `nginx(requests=3)`. The issuer of its certificate is in ca.pem."""
     found = program("nginx")
     home = tmp_path / "nginx"
     home.mkdir()
@@ -82,32 +84,20 @@ def nginx(namespace: Namespace, tmp_path: Path) -> Iterator[Callable[..., Nginx]
         yield start
 
 
-def start(loadgen: Loadgen, namespace: Namespace, scenario: dict[str, Any], **changes: Any) -> Running:
-    """A run that speaks to nginx."""
-    return loadgen.start("run", loadgen.scenario(**scenario | changes), "--json", "--quiet", prefix=namespace.enter)
+@pytest.fixture
+def load(loadgen: Loadgen, namespace: Namespace) -> Load:
+    """Runs that speak to nginx, without TLS unless they say so."""
+    return Load(loadgen, namespace, HTTP)
 
 
-def finished(running: Running) -> dict[str, Any]:
-    """What a run saw that comes to its end as planned."""
-    done: Done = running.finish()
-    assert done.code == 0, done.err or done.summary["expect"]
-    assert_adds_up(done.summary)
-    assert done.summary["complete"]
-    return done.summary
-
-
-def test_held_connections_are_kept_alive(loadgen: Loadgen, namespace: Namespace, nginx: Callable[..., Nginx]) -> None:
+def test_held_connections_are_kept_alive(load: Load, nginx: StartNginx) -> None:
     server = nginx()
-    running = start(
-        loadgen,
-        namespace,
-        HTTP,
+    summary = load.run(
         connections=100,
         heartbeat={"every": "200ms"},
         hold="1s",
         expect=["open.end_of_hold == 100", "heartbeat.wrong == 0", "heartbeat.answered >= 200"],
     )
-    summary = finished(running)
     assert_no_limit(summary)
     beat = summary["heartbeat"]
     requests = server.until_requests(beat["answered"])
@@ -116,17 +106,11 @@ def test_held_connections_are_kept_alive(loadgen: Loadgen, namespace: Namespace,
     assert sum(number == "1" for _, number, *_ in requests) == 100, "a connection was not kept alive"
 
 
-@pytest.mark.parametrize("scenario", [HTTP, HTTPS], ids=["http", "https"])
-def test_churn_makes_one_request_on_each_connection(
-    loadgen: Loadgen, namespace: Namespace, nginx: Callable[..., Nginx], scenario: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("secured", [{}, {"targets": HTTPS, "tls": {"ca": "ca.pem"}}], ids=["http", "https"])
+def test_churn_makes_one_request_on_each_connection(load: Load, nginx: StartNginx, secured: dict[str, Any]) -> None:
     server = nginx()
     churn = {"duration": "500ms", "concurrency": 4}
-    secured = {"tls": {"ca": "ca.pem"}} if scenario is HTTPS else {}
-    running = start(
-        loadgen, namespace, scenario, connections=None, churn=churn, expect=["traffic.wrong == 0"], **secured
-    )
-    summary = finished(running)
+    summary = load.run(connections=None, churn=churn, expect=["traffic.wrong == 0"], **secured)
     assert_no_limit(summary)
     closed, traffic = summary["churn"]["closed"], summary["traffic"]
     assert traffic["replies"] == closed > 4
@@ -137,44 +121,32 @@ def test_churn_makes_one_request_on_each_connection(
     assert {tuple(request) for request in requests} == {("200", "1", "TLSv1.3" if secured else "-")}
 
 
-def test_its_limit_of_requests_ends_what_is_held(
-    loadgen: Loadgen, namespace: Namespace, nginx: Callable[..., Nginx]
-) -> None:
-    """The third answer says Connection: close. Nothing is opened again on the quiet."""
+def test_its_limit_of_requests_ends_what_is_held(load: Load, nginx: StartNginx) -> None:
+    """The third answer says Connection: close. No connection is opened again unasked."""
     server = nginx(requests=3)
-    running = start(
-        loadgen,
-        namespace,
-        HTTP,
+    summary = load.run(
         connections=50,
         heartbeat={"every": "100ms"},
         hold="2s",
         expect=["open.lost == 50", "errors.recv.EOF == 50", "heartbeat.answered == 150", "heartbeat.wrong == 0"],
     )
-    summary = finished(running)
     assert summary["open"] == {"peak": 50, "end_of_hold": 0, "lost": 50}
     assert summary["verdict"]["limit"] == "lost"
     assert len(server.until_requests(150)) == 150
 
 
-def test_its_reload_ends_what_is_held(loadgen: Loadgen, namespace: Namespace, nginx: Callable[..., Nginx]) -> None:
+def test_its_reload_ends_what_is_held(load: Load, nginx: StartNginx) -> None:
     """The old worker process closes its idle connections, and after a second all others; the new one has none."""
     server = nginx()
-    running = start(
-        loadgen,
-        namespace,
-        HTTP,
+    running = load.start(
         connections=50,
         heartbeat={"every": "200ms"},
         hold="3s",
         expect=["open.lost == 50", "open.end_of_hold == 0", "heartbeat.wrong == 0"],
     )
-    running.until_line("answer while held", lambda line: line["phase"] == "hold" and "exchange" in line["latency_ns"])
+    load.until_answered(running)
     server.signal(signal.SIGHUP)
-    summary = finished(running)
-    assert ends(summary).total() == 50
-    assert ends(summary).keys() <= CLOSED
-    assert summary["verdict"]["limit"] == "lost"
+    assert_closed(finished(running), 50)
 
 
 @pytest.mark.parametrize(
@@ -185,12 +157,12 @@ def test_its_reload_ends_what_is_held(loadgen: Loadgen, namespace: Namespace, ng
     ],
 )
 def test_a_certificate_that_is_not_good_is_an_outcome(
-    loadgen: Loadgen, namespace: Namespace, nginx: Callable[..., Nginx], tls: dict[str, str], reason: str
+    load: Load, nginx: StartNginx, tls: dict[str, str], reason: str
 ) -> None:
-    trustme.CA().cert_pem.write_to_path(str(loadgen.home / "other.pem"))
+    trustme.CA().cert_pem.write_to_path(str(load.loadgen.home / "other.pem"))
     server = nginx()
     expect = [f"errors.tls.{reason} == 20", "open.lost == 20", "outcomes.failed == 0"]
-    summary = finished(start(loadgen, namespace, HTTPS, tls=tls, connections=20, expect=expect))
+    summary = load.run(targets=HTTPS, tls=tls, connections=20, expect=expect)
     (error,) = summary["errors"]
     assert error["outcome"] == "certificate"
     assert summary["verdict"]["limit"] == "tls"

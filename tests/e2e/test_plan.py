@@ -155,7 +155,7 @@ def test_a_run_refuses_what_the_plan_calls_impossible(loadgen: Loadgen) -> None:
     refused = loadgen("run", scenario)
     assert refused.code == 3
     assert assert_one_message(refused) == f"loadgen: {said['refused']}\n"
-    assert said["refused"].startswith("four-tuples: need 150, have 100; add 1 source addresses")
+    assert said["refused"].startswith("four-tuples: need 150, have 100; add 1 source address: +100")
 
 
 def test_force_does_not_reach_what_a_run_would_not_survive(loadgen: Loadgen) -> None:

@@ -44,7 +44,7 @@ KEYS: Final = {
     "latency_us.arrival": QUANTILES,
     "sources.0": {"source", "target", "capacity", "peak_open", "established", "failed"},
     "kernel": {"delta", "peak"},
-    "verdict": {"limit", "text", "predicted", "observed", "evidence", "remedies"},
+    "verdict": {"limit", "text", "predicted", "observed", "evidence", "remedies", "remedies_detail"},
     "expect.0": {"expression", "passed", "observed"},
     "generator": {"trustworthy", "lag_ms_p99", "workers", "cpu_s"},
 }

@@ -14,7 +14,6 @@ import warnings
 from collections import Counter as Tally
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +29,6 @@ from loadgen.model import (
     PortRange,
     Shard,
     Strategy,
-    Target,
     Transport,
 )
 from loadgen.outcomes import describe
@@ -50,7 +48,7 @@ from loadgen.worker.settings import Settings, Then, hold
 from loadgen.worker.settings import churn as churning
 from loadgen.worker.shard import sizes_of
 from loadgen.worker.strategies import setup_of, strategy_for
-from loadgen.worker.tls import Client
+from loadgen.worker.tls import TlsClient
 
 T = TypeVar("T")
 
@@ -212,7 +210,7 @@ class Load:
         churn: bool = False,
         exchange: Exchange | None = None,
         exchanges: int = 1,
-        client: Client | None = None,
+        client: TlsClient | None = None,
         open_max: int = 1000,
         heartbeat: Heartbeat | None = None,
         transport: Transport = Transport.TCP,
@@ -319,29 +317,6 @@ class Load:
         self.connector.abandon()
         while self.connector.close_batch(1000):
             pass
-
-
-def make_plan(**changes: Any) -> Plan:
-    """A plan by hand: one worker, one source, one target on port 9000 that somebody else listens on."""
-    plan = Plan(
-        name="test",
-        connections=4,
-        sources=("127.0.0.1",),
-        targets=(Target(Endpoint("127.0.0.1", 9000), sink=False),),
-        strategy=Strategy.LATE_RANGE,
-        ports=PortRange(40000, 40099),
-        skipped_ports=(),
-        capacity_per_pair=100,
-        stages=(),
-        hold_s=0.0,
-        close=CloseMode.RST,
-        timeout_s=600.0,
-        in_flight_max=1000,
-        interval_s=1.0,
-        workers=1,
-        sinks=0,
-    )
-    return replace(plan, **changes)
 
 
 class Crew:

@@ -15,8 +15,9 @@ from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.errors import HostError, UsageError
 from loadgen.kernel import host, route, sysctl
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
+from tests.plans import plan_of
 
-from .support import Crew, add_address, add_route, listen, make_plan, on_loop, until
+from .support import Crew, add_address, add_route, listen, on_loop, until
 
 #: A prefix that a test makes this namespace's own, by one route.
 PREFIX = "fd00:77::"
@@ -54,7 +55,7 @@ def events(result: Result) -> list[str]:
     return [json.loads(line)["text"] for line in (result.path / "events.jsonl").read_text().splitlines()]
 
 
-def plan_of(result: Result) -> dict[str, Any]:
+def written_plan(result: Result) -> dict[str, Any]:
     plan: dict[str, Any] = json.loads((result.path / "plan.json").read_text())
     return plan
 
@@ -127,7 +128,7 @@ close: rst
     assert set(opened(result).values()) == {2}
     assert len(opened(result)) == 1000
     assert result.summary["sink"]["agrees"]
-    assert plan_of(result)["freebind"] is True
+    assert written_plan(result)["freebind"] is True
 
 
 def test_a_prefix_that_is_not_routed_is_refused_before_any_load(tmp_path: Path) -> None:
@@ -254,7 +255,7 @@ def test_a_name_stands_for_both_families(tmp_path: Path, asked: list[str], lab: 
         ("127.0.0.2", "127.0.0.1:9001"): 2,
     }
     assert asked == ["localhost"]
-    assert [target["host"] for target in plan_of(result)["targets"]] == ["localhost"] * 4
+    assert [target["host"] for target in written_plan(result)["targets"]] == ["localhost"] * 4
     assert any(text.startswith("localhost is ::1, 127.0.0.1, resolved at 20") for text in events(result))
 
 
@@ -320,7 +321,7 @@ def test_where_a_heavy_pair_has_no_port_left_the_others_take_over() -> None:
 def opened_by(targets: tuple[Target, ...], sources: tuple[str, ...], connections: int, workers: int) -> list[int]:
     """Connections of each pair, target by target."""
     listeners = [listen(target.endpoint) for target in targets]
-    plan = make_plan(
+    plan = plan_of(
         targets=targets,
         sources=sources,
         connections=connections,

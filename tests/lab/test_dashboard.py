@@ -19,8 +19,7 @@ from loadgen.errors import ExitCode, HostError, UsageError
 from loadgen.model import Endpoint
 from loadgen.views.dashboard import frames, server
 from loadgen.views.dashboard.dashboard import Beside, Dashboard
-
-from .support import make_plan
+from tests.plans import plan_of
 
 #: As many connections as the tests like; those of a run are elsewhere.
 pytestmark = pytest.mark.lab("32768 60999")
@@ -202,7 +201,7 @@ def test_a_key_on_the_terminal_counts_as_the_first_step(run: Run, tmp_path: Path
 
 def test_the_stream_follows_the_run_to_its_end(run: Run, tmp_path: Path) -> None:
     async def body() -> None:
-        plan, seen = make_plan(), []
+        plan, seen = plan_of(), []
         async with serving(tmp_path) as served, served.http.get(served.url + "events") as answer:
             assert answer.content_type == "text/event-stream"
             stream = served.frames(answer)
@@ -256,7 +255,7 @@ def test_who_takes_nothing_delays_nothing(run: Run, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(server, "_FAREWELL_S", 0.2)
 
     async def body() -> None:
-        plan = make_plan()
+        plan = plan_of()
         with socket.socket() as stalled:
             stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             async with asyncio.timeout(PATIENCE_S), serving(tmp_path) as served:
@@ -297,9 +296,9 @@ def test_a_bug_of_the_dashboard_is_told_once_and_the_run_goes_on(run: Run, tmp_p
             other = Other()
             view = Beside(other, served.dashboard)
             broken = {"t_s": 1.0}
-            view.update(make_plan(), broken)
+            view.update(plan_of(), broken)
             view.notice("it goes on")
-            view.update(make_plan(), broken)
+            view.update(plan_of(), broken)
             assert other.told == [broken, "it goes on", broken]
             (told,) = served.trouble
             assert "the run is not" in told
@@ -363,7 +362,7 @@ def test_too_many_are_sent_away(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
 def test_metrics_are_those_of_the_run(run: Run, tmp_path: Path) -> None:
     async def body() -> None:
         async with serving(tmp_path) as served:
-            served.dashboard.update(make_plan(), line())
+            served.dashboard.update(plan_of(), line())
             async with served.http.get(served.url + "metrics") as answer:
                 assert answer.headers["Content-Type"].startswith("text/plain; version=")
                 families = text_string_to_metric_families(await answer.text())

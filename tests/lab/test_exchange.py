@@ -18,7 +18,7 @@ from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy, T
 from loadgen.protocols.echo import Echo
 from loadgen.protocols.payload import Payload
 from loadgen.results.block import Latency
-from loadgen.worker.tls import Client
+from loadgen.worker.tls import TlsClient
 
 from .support import PROC_NET, Load, accept_all, listen, reset
 
@@ -54,12 +54,12 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def trusting(authority: trustme.CA) -> Callable[..., Client]:
+def trusting(authority: trustme.CA) -> Callable[..., TlsClient]:
     """TLS for the connector, trusting the authority of the test."""
 
-    def make(**more: Any) -> Client:
+    def make(**more: Any) -> TlsClient:
         tls = Tls(**{"ca": authority.cert_pem.bytes().decode(), **more})
-        return Client(tls, PAIRS, [Target(TARGET, False)])
+        return TlsClient(tls, PAIRS, [Target(TARGET, False)])
 
     return make
 
@@ -147,7 +147,7 @@ def count(load: Load, latency: Latency) -> int:
 
 
 def test_with_tcp_a_connection_is_held_once_it_is_secured(
-    load: Open, server: Callable[..., Server], trusting: Callable[..., Client]
+    load: Open, server: Callable[..., Server], trusting: Callable[..., TlsClient]
 ) -> None:
     holding, serving = load(client=trusting()), server()
     holding.open(5)
@@ -158,7 +158,7 @@ def test_with_tcp_a_connection_is_held_once_it_is_secured(
 
 
 def test_an_exchange_goes_through_it(
-    load: Open, server: Callable[..., Server], trusting: Callable[..., Client]
+    load: Open, server: Callable[..., Server], trusting: Callable[..., TlsClient]
 ) -> None:
     holding, serving = load(client=trusting(), exchange=Echo(16)), server()
     holding.open(3)
@@ -167,7 +167,9 @@ def test_an_exchange_goes_through_it(
     assert serving.heard == [Echo(16).request(number) for number in range(3)]
 
 
-def test_heartbeats_go_through_it(load: Open, server: Callable[..., Server], trusting: Callable[..., Client]) -> None:
+def test_heartbeats_go_through_it(
+    load: Open, server: Callable[..., Server], trusting: Callable[..., TlsClient]
+) -> None:
     holding = load(client=trusting(), exchange=Echo(100), heartbeat=Heartbeat(1.0, 1.0))
     serving, beats = server(), holding.connector.heartbeat
     assert beats is not None
@@ -181,7 +183,7 @@ def test_heartbeats_go_through_it(load: Open, server: Callable[..., Server], tru
 
 
 def test_a_big_request_and_its_reply_are_sent_bit_by_bit(
-    load: Open, listener: socket.socket, server: Callable[..., Server], trusting: Callable[..., Client]
+    load: Open, listener: socket.socket, server: Callable[..., Server], trusting: Callable[..., TlsClient]
 ) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     text = "x" * 500_000
@@ -198,7 +200,7 @@ def test_a_big_request_and_its_reply_are_sent_bit_by_bit(
 def test_the_next_connection_resumes_the_session(
     load: Open,
     server: Callable[..., Server],
-    trusting: Callable[..., Client],
+    trusting: Callable[..., TlsClient],
     most: ssl.TLSVersion,
     exchange: Echo | None,
     close: CloseMode,
@@ -214,7 +216,7 @@ def test_the_next_connection_resumes_the_session(
 
 
 def test_a_ticket_that_never_comes_is_waited_for_once(
-    load: Open, server: Callable[..., Server], trusting: Callable[..., Client]
+    load: Open, server: Callable[..., Server], trusting: Callable[..., TlsClient]
 ) -> None:
     churning, serving = load(client=trusting(resume=True), churn=True, timeout_s=5.0), server(tickets=0)
     churning.open()
@@ -244,7 +246,7 @@ def test_a_ticket_that_never_comes_is_waited_for_once(
 def test_a_certificate_that_is_not_good_loses_the_connection_and_the_server_hears_why(
     load: Open,
     server: Callable[..., Server],
-    trusting: Callable[..., Client],
+    trusting: Callable[..., TlsClient],
     names: tuple[str, ...],
     dates: dict[str, datetime],
     more: dict[str, str],
@@ -260,7 +262,7 @@ def test_a_certificate_that_is_not_good_loses_the_connection_and_the_server_hear
 
 @pytest.mark.parametrize("answer", [b"220 mail.example ESMTP\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_who_does_not_speak_tls_is_told_from_who_does_it_wrongly(
-    load: Open, listener: socket.socket, trusting: Callable[..., Client], answer: bytes
+    load: Open, listener: socket.socket, trusting: Callable[..., TlsClient], answer: bytes
 ) -> None:
     holding = load(client=trusting())
     holding.open()
@@ -277,7 +279,7 @@ def test_who_does_not_speak_tls_is_told_from_who_does_it_wrongly(
 def test_an_end_during_the_handshake_is_a_loss_whoever_was_to_close(
     load: Open,
     listener: socket.socket,
-    trusting: Callable[..., Client],
+    trusting: Callable[..., TlsClient],
     end: Callable[[socket.socket], None],
     number: str,
     churn: bool,
@@ -292,7 +294,7 @@ def test_an_end_during_the_handshake_is_a_loss_whoever_was_to_close(
     assert (opening.errors, opening.recorder.closed) == ({("recv", number): 1}, 0)
 
 
-def test_a_handshake_is_bounded_by_the_timeout(load: Open, trusting: Callable[..., Client]) -> None:
+def test_a_handshake_is_bounded_by_the_timeout(load: Open, trusting: Callable[..., TlsClient]) -> None:
     holding = load(client=trusting(), timeout_s=5.0)
     holding.open(2)
     holding.connector.expire(now_ns())
@@ -302,7 +304,7 @@ def test_a_handshake_is_bounded_by_the_timeout(load: Open, trusting: Callable[..
 
 
 def test_a_farewell_goes_before_the_fin_and_not_before_a_reset(
-    load: Open, server: Callable[..., Server], trusting: Callable[..., Client]
+    load: Open, server: Callable[..., Server], trusting: Callable[..., TlsClient]
 ) -> None:
     serving = server()
     for close, says_it in ((CloseMode.FIN, True), (CloseMode.RST, False)):
@@ -316,7 +318,7 @@ def test_a_farewell_goes_before_the_fin_and_not_before_a_reset(
 
 
 def test_a_target_that_closes_keeps_time_wait_with_tls_as_without(
-    load: Open, server: Callable[..., Server], trusting: Callable[..., Client]
+    load: Open, server: Callable[..., Server], trusting: Callable[..., TlsClient]
 ) -> None:
     churning = load(client=trusting(), exchange=Echo(16), churn=True, close=CloseMode.TARGET)
     serving = server()
@@ -336,7 +338,7 @@ def test_a_target_that_closes_keeps_time_wait_with_tls_as_without(
 
 
 def test_who_says_farewell_to_a_held_connection_has_left_it(
-    load: Open, server: Callable[..., Server], trusting: Callable[..., Client]
+    load: Open, server: Callable[..., Server], trusting: Callable[..., TlsClient]
 ) -> None:
     holding, serving = load(client=trusting()), server()
     holding.open()

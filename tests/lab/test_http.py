@@ -19,8 +19,9 @@ from loadgen.results.block import Latency
 from loadgen.sink.certificates import Certificates, issue
 from loadgen.worker.epoll.connector import EpollConnector
 from loadgen.worker.http import HttpDriver
+from tests.plans import plan_of
 
-from .support import LINGER_0, PATIENCE_S, PROC_NET, Crew, Load, listen, make_plan, on_loop
+from .support import LINGER_0, PATIENCE_S, PROC_NET, Crew, Load, listen, on_loop
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
@@ -789,7 +790,7 @@ def test_a_handshake_that_is_not_answered_or_cut_off(
 
 def test_two_workers_hold_and_close() -> None:
     async def body() -> None:
-        plan = make_plan(
+        plan = plan_of(
             connections=30,
             targets=(Target(TARGET, sink=False),),
             traffic=Traffic("http", {"path": "/x", "status": [200, 204]}),
@@ -809,7 +810,7 @@ def test_two_workers_hold_and_close() -> None:
 
 def test_a_worker_beats() -> None:
     async def body() -> None:
-        plan = make_plan(traffic=Traffic("http"), heartbeat=Heartbeat(every_s=0.05, share=1.0), ports=HUNDRED)
+        plan = plan_of(traffic=Traffic("http"), heartbeat=Heartbeat(every_s=0.05, share=1.0), ports=HUNDRED)
         async with site() as served, Crew(plan) as crew:
             await crew.muster()
             await crew.go()
@@ -826,7 +827,7 @@ def test_a_worker_beats() -> None:
 @pytest.mark.parametrize("close", list(CloseMode))
 def test_a_worker_in_churn_keeps_on(close: CloseMode) -> None:
     async def body() -> None:
-        plan = make_plan(
+        plan = plan_of(
             connections=5, traffic=Traffic("http"), churn=Churn(duration_s=0.5, exchanges=2), ports=HUNDRED, close=close
         )
         async with site(polite) as served, Crew(plan) as crew:

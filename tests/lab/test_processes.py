@@ -23,8 +23,9 @@ from loadgen.processes.fleet import how_it_ended
 from loadgen.processes.shared_memory import Blocks
 from loadgen.processes.zygote_client import Zygote
 from loadgen.sink import counts, sink
+from tests.plans import plan_of
 
-from .support import Crew, alive, child, listen, make_plan, on_loop, until
+from .support import Crew, alive, child, listen, on_loop, until
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
@@ -210,7 +211,7 @@ def test_closing_ends_the_zygote_and_all_it_forked(run: Run) -> None:
 
 def test_workers_start_and_stop(run: Run) -> None:
     async def body() -> list[int]:
-        async with Crew(make_plan(workers=4, connections=8)) as crew:
+        async with Crew(plan_of(workers=4, connections=8)) as crew:
             members = await crew.muster()
             assert [(member.kind, member.index, member.state) for member in members] == [
                 ("worker", index, "ready") for index in range(4)
@@ -228,7 +229,7 @@ def test_a_killed_worker_is_noticed_within_a_second(run: Run) -> None:
     """Once, with how it ended; its counts are still there, and the others do not care."""
 
     async def body() -> None:
-        async with Crew(make_plan(workers=3, connections=30)) as crew:
+        async with Crew(plan_of(workers=3, connections=30)) as crew:
             members = await crew.muster()
             await crew.go()
             begun = asyncio.get_running_loop().time()
@@ -254,7 +255,7 @@ def test_a_worker_that_cannot_start_says_why(run: Run) -> None:
     """Two ports are not enough for three workers: an error of the host, with the worker's own words."""
 
     async def body() -> None:
-        async with Crew(make_plan(workers=3, connections=2, ports=PortRange(40000, 40001))) as crew:
+        async with Crew(plan_of(workers=3, connections=2, ports=PortRange(40000, 40001))) as crew:
             with pytest.raises(HostError, match="need 3, have 2"):
                 await crew.muster()
 
@@ -263,7 +264,7 @@ def test_a_worker_that_cannot_start_says_why(run: Run) -> None:
 
 def test_a_worker_that_dies_at_birth_is_an_incomplete_run(run: Run) -> None:
     async def body() -> None:
-        async with Crew(make_plan()) as crew:
+        async with Crew(plan_of()) as crew:
             with pytest.raises(IncompleteError, match=r"worker 0 \(pid \d+\) did not start \(gone\)"):
                 await crew.fleet.start("worker", "os:_exit", [3], blocks_fd=crew.blocks.fd, timeout_s=20)
 
@@ -274,7 +275,7 @@ def test_a_stopped_worker_does_not_hold_up_the_end(run: Run) -> None:
     """SIGSTOP: it hears nothing, but its parent's end reaches it all the same."""
 
     async def body() -> list[int]:
-        async with Crew(make_plan(workers=2)) as crew:
+        async with Crew(plan_of(workers=2)) as crew:
             members = await crew.muster()
             os.kill(members[0].pid, signal.SIGSTOP)
             begun = asyncio.get_running_loop().time()
@@ -289,7 +290,7 @@ def test_more_workers_than_connections_start_all_the_same(run: Run) -> None:
     """Those without anything to do have reported "opened" before the last one is even ready."""
 
     async def body() -> None:
-        async with Crew(make_plan(workers=30, connections=2)) as crew:
+        async with Crew(plan_of(workers=30, connections=2)) as crew:
             await crew.muster()
             await crew.go()
             assert crew.line().established == 2
@@ -303,7 +304,7 @@ def test_sixty_workers_start_in_one_go(run: Run) -> None:
     """A million connections at 20,000 descriptors a process need that many."""
 
     async def body() -> None:
-        async with Crew(make_plan(workers=60, connections=600, ports=PortRange(40000, 40599))) as crew:
+        async with Crew(plan_of(workers=60, connections=600, ports=PortRange(40000, 40599))) as crew:
             begun = asyncio.get_running_loop().time()
             members = await crew.muster()
             assert asyncio.get_running_loop().time() - begun < 20
@@ -321,7 +322,7 @@ def test_a_worker_is_small_and_a_held_connection_hardly_anything() -> None:
     """Private memory: under 25 MB at the start, under 600 bytes more for each of 4,000 connections."""
 
     async def body() -> tuple[int, int]:
-        plan = make_plan(connections=4000, ports=PortRange(40000, 43999))
+        plan = plan_of(connections=4000, ports=PortRange(40000, 43999))
         async with Crew(plan, descriptors=20_000) as crew:
             (member,) = await crew.muster()
             before = private_bytes(member.pid)
@@ -358,7 +359,7 @@ def test_everybody_goes_with_a_killed_orchestrator(user: str, where: str, keep: 
 
     async def lead() -> None:
         target = Target(HERE, sink=True)
-        async with Crew(make_plan(workers=3, connections=30, targets=(target,), sinks=1)) as crew:
+        async with Crew(plan_of(workers=3, connections=30, targets=(target,), sinks=1)) as crew:
             if where == "lab":
                 await crew.fleet.zygote.call(
                     "loadgen.lab.namespace:enter", {"net.ipv4.ip_local_port_range": "40000 40099"}

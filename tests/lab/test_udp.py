@@ -32,8 +32,9 @@ from loadgen.results.block import Latency
 from loadgen.sink.binding import require_free
 from loadgen.sink.udp import DatagramCounts, DatagramSocket
 from loadgen.worker.shard import slice_of
+from tests.plans import plan_of
 
-from .support import Load, make_plan, until
+from .support import Load, until
 
 SOURCE: Final = "127.0.0.2"
 TARGETS: Final = (Endpoint("127.0.0.1", 9000), Endpoint("127.0.0.1", 9001))
@@ -143,7 +144,7 @@ def test_what_ten_ports_hold_from_two_sources_to_two_targets(
 
 
 def udp_plan(strategy: Strategy, **changes: Any) -> Plan:
-    return make_plan(
+    return plan_of(
         transport=Transport.UDP,
         strategy=strategy,
         sources=(SOURCE, "127.0.0.3"),

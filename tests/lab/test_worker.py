@@ -23,8 +23,9 @@ from loadgen.model import Churn, CloseMode, Endpoint, PortRange, Shard, Stage, S
 from loadgen.results.block import Latency
 from loadgen.results.schema.counters import POSITION
 from loadgen.worker.shard import slice_of
+from tests.plans import plan_of
 
-from .support import PROC_NET, Crew, accept_all, listen, make_plan, on_loop, reset, until
+from .support import PROC_NET, Crew, accept_all, listen, on_loop, reset, until
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 MakeListeners = Callable[..., list[socket.socket]]
@@ -65,7 +66,7 @@ def test_three_workers_open_exactly_the_plan(
     if strategy in (Strategy.KERNEL, Strategy.BIND, Strategy.REUSEADDR, Strategy.EXCLUSIVE):
         connections //= 2  # one source, or each port once for both targets
     made = listeners(*targets)
-    plan = make_plan(
+    plan = plan_of(
         connections=connections,
         sources=sources,
         targets=tuple(Target(endpoint, sink=False) for endpoint in targets),
@@ -98,7 +99,7 @@ def test_three_workers_open_exactly_the_plan(
 def test_each_worker_keeps_to_its_slice(strategy: Strategy, run: Run, listeners: MakeListeners) -> None:
     """Three disjoint slices, the ports that the plan skips in none of them."""
     (listener,) = listeners(TARGETS[0])
-    plan = make_plan(connections=36, strategy=strategy, ports=FORTY, skipped_ports=(40000, 40013, 40014, 40039))
+    plan = plan_of(connections=36, strategy=strategy, ports=FORTY, skipped_ports=(40000, 40013, 40014, 40039))
 
     async def body(count: int, index: int) -> set[int]:
         async with Crew(replace(plan, workers=count)) as crew:
@@ -124,7 +125,7 @@ def test_a_drained_run_leaves_nothing_open(close: CloseMode, run: Run, listeners
     (listener,) = listeners(TARGETS[0])
 
     async def body() -> None:
-        async with Crew(make_plan(connections=40, ports=FORTY, workers=2, close=close)) as crew:
+        async with Crew(plan_of(connections=40, ports=FORTY, workers=2, close=close)) as crew:
             await crew.muster()
             await crew.go()
             ends = accept_all(listener, 40)
@@ -144,7 +145,7 @@ def test_a_run_that_leaves_the_close_to_the_target_waits_for_it(run: Run, listen
     (listener,) = listeners(TARGETS[0])
 
     async def body() -> None:
-        plan = make_plan(connections=40, ports=FORTY, workers=2, close=CloseMode.TARGET)
+        plan = plan_of(connections=40, ports=FORTY, workers=2, close=CloseMode.TARGET)
         async with Crew(plan) as crew:
             await crew.muster()
             await crew.go()
@@ -168,7 +169,7 @@ def test_a_schedule_loses_no_port_that_was_made_ready_early(
     stages = (Stage(400.0, 400.0, None),)
 
     async def body() -> None:
-        plan = make_plan(connections=40, ports=FORTY, capacity_per_pair=40, stages=stages, strategy=strategy)
+        plan = plan_of(connections=40, ports=FORTY, capacity_per_pair=40, stages=stages, strategy=strategy)
         async with Crew(plan) as crew:
             await crew.muster()
             await crew.go()
@@ -189,7 +190,7 @@ def test_churn_goes_through_every_port_once_and_then_asks_in_vain(
     churn = Churn(duration_s=0.3, arrivals=300 if stages else None)
 
     async def body() -> None:
-        plan = make_plan(connections=4, ports=FORTY, workers=2, close=CloseMode.FIN, stages=stages, churn=churn)
+        plan = plan_of(connections=4, ports=FORTY, workers=2, close=CloseMode.FIN, stages=stages, churn=churn)
         async with Crew(plan) as crew:
             await crew.muster()
             await crew.go()
@@ -213,7 +214,7 @@ def test_a_closed_loop_ends_when_its_time_is_up(run: Run, listeners: MakeListene
     (listener,) = listeners(TARGETS[0])
 
     async def body() -> None:
-        plan = make_plan(connections=3, ports=FORTY, close=CloseMode.TARGET, churn=Churn(duration_s=0.2))
+        plan = plan_of(connections=3, ports=FORTY, close=CloseMode.TARGET, churn=Churn(duration_s=0.2))
         async with Crew(plan) as crew:
             await crew.muster()
             crew.begin()
@@ -235,7 +236,7 @@ def test_connections_ended_by_the_target_are_lost(run: Run, listeners: MakeListe
     (listener,) = listeners(TARGETS[0])
 
     async def body() -> None:
-        async with Crew(make_plan(connections=40, ports=FORTY, workers=2)) as crew:
+        async with Crew(plan_of(connections=40, ports=FORTY, workers=2)) as crew:
             await crew.muster()
             await crew.go()
             ends = accept_all(listener, 40)
@@ -260,7 +261,7 @@ def test_what_the_plan_has_too_much_of_fails_and_is_counted(run: Run, listeners:
     listeners(TARGETS[0])
 
     async def body() -> None:
-        async with Crew(make_plan(connections=50, ports=FORTY, workers=2)) as crew:
+        async with Crew(plan_of(connections=50, ports=FORTY, workers=2)) as crew:
             await crew.muster()
             await crew.go()
             line = crew.line()
@@ -305,7 +306,7 @@ def test_no_attempt_starts_before_it_is_due(stages: tuple[Stage, ...], run: Run)
         loop = asyncio.get_running_loop()
         loop.add_reader(listener.fileno(), accept)
         try:
-            plan = make_plan(connections=count, stages=stages, ports=PortRange(40000, 40499), workers=3)
+            plan = plan_of(connections=count, stages=stages, ports=PortRange(40000, 40499), workers=3)
             async with Crew(plan) as crew:
                 await crew.muster()
                 await crew.go()
@@ -335,7 +336,7 @@ def test_without_a_schedule_the_window_is_always_full(run: Run, listeners: MakeL
     listeners(TARGETS[0], backlog=0)
 
     async def body() -> None:
-        plan = make_plan(connections=12, ports=FORTY, in_flight_max=4, timeout_s=0.2)
+        plan = plan_of(connections=12, ports=FORTY, in_flight_max=4, timeout_s=0.2)
         async with Crew(plan) as crew:
             await crew.muster()
             await crew.go()
@@ -352,7 +353,7 @@ def test_arrivals_that_find_the_window_full_are_not_started(run: Run, listeners:
     listeners(TARGETS[0], backlog=0)
 
     async def body() -> None:
-        plan = make_plan(
+        plan = plan_of(
             connections=40, ports=FORTY, in_flight_max=4, timeout_s=3.0, stages=(Stage(1000.0, 1000.0, None),)
         )
         async with Crew(plan) as crew:
@@ -373,7 +374,7 @@ def test_a_run_that_ends_early_counts_what_never_started(run: Run, listeners: Ma
     listeners(TARGETS[0])
 
     async def body() -> None:
-        plan = make_plan(connections=40, ports=FORTY, workers=2, stages=(Stage(0.1, 0.1, None),))
+        plan = plan_of(connections=40, ports=FORTY, workers=2, stages=(Stage(0.1, 0.1, None),))
         async with Crew(plan) as crew:
             await crew.muster()
             crew.begin()
@@ -389,7 +390,7 @@ def test_attempts_under_way_at_the_end_stay_in_flight(run: Run, listeners: MakeL
     listeners(TARGETS[0], backlog=0)
 
     async def body() -> None:
-        async with Crew(make_plan(connections=10, ports=FORTY)) as crew:
+        async with Crew(plan_of(connections=10, ports=FORTY)) as crew:
             await crew.muster()
             crew.begin()
             async with asyncio.timeout(20):
@@ -413,7 +414,7 @@ def test_the_counts_of_a_killed_worker_are_kept(run: Run, listeners: MakeListene
     listeners(TARGETS[0])
 
     async def body() -> None:
-        plan = make_plan(connections=300, ports=PortRange(40000, 40499), workers=3, stages=(Stage(150.0, 150.0, None),))
+        plan = plan_of(connections=300, ports=PortRange(40000, 40499), workers=3, stages=(Stage(150.0, 150.0, None),))
         async with Crew(plan) as crew:
             members = await crew.muster()
             crew.begin()

@@ -24,6 +24,7 @@ from loadgen.model import (
     canonical_address,
 )
 from loadgen.results.schema import files
+from tests.plans import plan_of
 
 counts = st.integers(0, 10**7)
 seconds = st.floats(0, 10**6)
@@ -56,21 +57,13 @@ plans = st.builds(
     headroom=st.lists(st.builds(Headroom, texts, counts, counts, texts), max_size=2).map(tuple),
     notes=st.lists(texts, max_size=2).map(tuple),
 )
-PLAN = Plan(
-    name="x",
+PLAN = plan_of(
     connections=1,
     sources=("127.0.0.2", "127.0.0.3"),
     targets=(Target(Endpoint("127.0.0.1", 1), sink=True), Target(Endpoint("127.0.0.1", 2), sink=False)),
     strategy=Strategy.LATE,
     ports=PortRange(1, 2),
-    skipped_ports=(),
     capacity_per_pair=2,
-    stages=(),
-    hold_s=0.0,
-    close=CloseMode.RST,
-    timeout_s=1.0,
-    in_flight_max=1,
-    interval_s=1.0,
     workers=3,
     sinks=1,
 )

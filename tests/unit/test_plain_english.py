@@ -37,6 +37,21 @@ CLEAN = (
     "loadgen/watch/owners.py",
     "loadgen/watch/snapshot.py",
     "loadgen/watch/space.py",
+    "loadgen/worker/backoff.py",
+    "loadgen/worker/connector.py",
+    "loadgen/worker/epoll",
+    "loadgen/worker/freebind.py",
+    "loadgen/worker/heartbeat.py",
+    "loadgen/worker/http.py",
+    "loadgen/worker/io_uring",
+    "loadgen/worker/lifecycle.py",
+    "loadgen/worker/port_ring.py",
+    "loadgen/worker/recorder.py",
+    "loadgen/worker/settings.py",
+    "loadgen/worker/shard.py",
+    "loadgen/worker/socket_pool.py",
+    "loadgen/worker/tls.py",
+    "loadgen/worker/worker.py",
 )
 #: Write "no process", "any client", "the caller", "count" and the like instead.
 WORDS = re.compile(r"\b(nobody|whoever|somebody|so\s+many)\b", re.IGNORECASE)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from loadgen.doctor import limits
 from loadgen.doctor.checkup import Checkup
 from loadgen.doctor.features import Feature, Permission
-from loadgen.doctor.finding import Change, Finding, Verdict
+from loadgen.doctor.finding import ChangeCommands, Grade, LimitFinding
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,10 +27,10 @@ _VALUE: Final = 24
 #: Of what stands below a name.
 _INDENT: Final = " " * (_VERDICT + 2)
 _STYLES: Final = {
-    Verdict.WALL.value: "bold red",
-    Verdict.TIGHT.value: "yellow",
-    Verdict.GOOD.value: "green",
-    Verdict.ABSENT.value: "dim",
+    Grade.WALL.value: "bold red",
+    Grade.TIGHT.value: "yellow",
+    Grade.GOOD.value: "green",
+    Grade.ABSENT.value: "dim",
     "yes": "green",
     "no": "yellow",
     "head": "bold",
@@ -89,11 +89,11 @@ def headline(checkup: Checkup) -> str:
     return f"{checkup.purpose.text}: {said}."
 
 
-_COUNTED: Final = (Verdict.WALL, Verdict.TIGHT, Verdict.GOOD)
+_COUNTED: Final = (Grade.WALL, Grade.TIGHT, Grade.GOOD)
 
 
-def _plural(verdict: Verdict, number: int) -> str:
-    return "walls" if verdict is Verdict.WALL and number != 1 else verdict.value
+def _plural(verdict: Grade, number: int) -> str:
+    return "walls" if verdict is Grade.WALL and number != 1 else verdict.value
 
 
 def _title(text: str) -> Iterator[Line]:
@@ -101,7 +101,7 @@ def _title(text: str) -> Iterator[Line]:
     yield "head", text
 
 
-def _first(number: int, finding: Finding, width: int) -> Iterator[Line]:
+def _first(number: int, finding: LimitFinding, width: int) -> Iterator[Line]:
     judgement = finding.judgement
     gain = f"+{judgement.gain:,}" if judgement.gain else ""
     said = "; ".join(part for part in (gain, judgement.gains) if part)
@@ -109,7 +109,7 @@ def _first(number: int, finding: Finding, width: int) -> Iterator[Line]:
     yield from _change(judgement.change, width)
 
 
-def _change(change: Change, width: int) -> Iterator[Line]:
+def _change(change: ChangeCommands, width: int) -> Iterator[Line]:
     for label, commands in (("now", change.now), ("for good", change.for_good)):
         for command in commands:
             for line in folded(command, width - len(_INDENT) - 10):
@@ -142,7 +142,7 @@ def _gaps(command: str) -> list[int]:
     return found
 
 
-def _limit(finding: Finding, width: int) -> Iterator[Line]:
+def _limit(finding: LimitFinding, width: int) -> Iterator[Line]:
     head = f"{finding.verdict:<{_VERDICT}}{finding.name:<{_NAME}} {finding.value:<{_VALUE}} "
     tone, allows = finding.verdict.value, finding.judgement.allows
     if width >= _BESIDE_FROM:
@@ -157,7 +157,7 @@ def _feature(feature: Feature, width: int) -> Iterator[Line]:
     yield word, f"{word:<{_VERDICT}}{feature.name:<{_NAME}} since Linux {feature.since}"
     if feature.absent:
         yield from _wrapped("", f"{feature.absent}; without it: {feature.without}", _INDENT, width)
-        yield from _change(Change(feature.change), width)
+        yield from _change(ChangeCommands(feature.change), width)
 
 
 def _permission(permission: Permission, width: int) -> Iterator[Line]:

@@ -56,7 +56,7 @@ Opened = tuple[socket.SocketType, int, int]
 
 
 class Driver(Protocol):
-    """What connections do between established and closed.
+    """The work of connections between established and closed.
 
     heartbeat: of held connections; None: they have none. events_max: events handled before others have their turn.
     """

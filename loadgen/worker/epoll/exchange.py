@@ -25,7 +25,7 @@ from loadgen.protocols import Exchange
 from loadgen.worker.epoll.connector import EVENTS_MAX, EpollConnector, Opened
 from loadgen.worker.heartbeat import Beats
 from loadgen.worker.settings import Then
-from loadgen.worker.tls import Channel, Client, reason_of
+from loadgen.worker.tls import Channel, TlsClient, reason_of
 
 #: Maximum length of a reply; a longer one is wrong.
 REPLY_MAX: Final = 1 << 20
@@ -35,7 +35,7 @@ _END_OF_FILE: Final = error_key(Syscall.RECV, 0)
 
 
 @dataclass(slots=True)
-class Talk:
+class OpenExchange:
     """An exchange under way: when it began, its request, what has come of the reply, exchanges left after it."""
 
     began_ns: int
@@ -50,7 +50,7 @@ class Exchanges:
     exchange: the protocol; None: nothing is sent. client: the TLS below it; None: none.
     """
 
-    def __init__(self, connector: EpollConnector, exchange: Exchange | None, client: Client | None) -> None:
+    def __init__(self, connector: EpollConnector, exchange: Exchange | None, client: TlsClient | None) -> None:
         settings = connector.settings
         schedule = settings.schedule
         self._connector, self._recorder, self._lifecycle = connector, connector.recorder, connector.lifecycle
@@ -62,7 +62,7 @@ class Exchanges:
         self._datagrams = connector.rules.datagrams
         self._asked = 0
         # By descriptor: the exchange under way; bytes that the socket's buffer had no room for; TLS.
-        self._talks: dict[int, Talk] = {}
+        self._under_way: dict[int, OpenExchange] = {}
         self._unsent: dict[int, memoryview] = {}
         self._channels: dict[int, Channel] = {}
         self._pending = connector.lifecycle.pending
@@ -96,13 +96,13 @@ class Exchanges:
             self._connector.end(fd, received, planned=self._ends_well(fd))
         elif self._client is not None:
             self._secured(fd, received)
-        elif talk := self._talks.get(fd):
-            self._heard(fd, talk, received)
+        elif exchange := self._under_way.get(fd):
+            self._heard(fd, exchange, received)
 
     def over(self, fd: int, sock: socket.SocketType, *, planned: bool) -> None:
         """Forget a connection that is closed next; where TLS is to say close_notify, it does."""
-        talk = self._talks.pop(fd, None)
-        if talk and self._datagrams and not planned:
+        exchange = self._under_way.pop(fd, None)
+        if exchange and self._datagrams and not planned:
             self._recorder.unanswered += 1
         self._pending.pop(fd, None)
         self._unsent.pop(fd, None)
@@ -136,7 +136,7 @@ class Exchanges:
         if self._then is Then.HOLD:
             return self._lifecycle.ending
         channel = self._channels.get(fd)
-        return self._then is Then.AWAIT_CLOSE and fd not in self._talks and (channel is None or channel.secured)
+        return self._then is Then.AWAIT_CLOSE and fd not in self._under_way and (channel is None or channel.secured)
 
     # --- From established to done -------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class Exchanges:
 
     def _only_awaits_session(self, fd: int, channel: Channel) -> bool:
         """Return True if a connection is closed from here as soon as its TLS session has come."""
-        return self._then is Then.CLOSE and channel.secured and fd not in self._talks
+        return self._then is Then.CLOSE and channel.secured and fd not in self._under_way
 
     # --- Exchanges ----------------------------------------------------------------------------------------
 
@@ -185,32 +185,32 @@ class Exchanges:
             raise SystemExit(f"the protocol cannot make request {self._asked}: {error!r}") from error
         self._asked += 1
         began_ns = now_ns()
-        self._talks[fd] = Talk(began_ns, request, left)
+        self._under_way[fd] = OpenExchange(began_ns, request, left)
         if self._pending and self._pending.pop(fd, 0):  # its timeout begins again, and the youngest come last
             self._pending[fd] = began_ns
         if request:
             self._send(fd, sock, self._channels[fd].encrypted(request) if self._channels else request)
 
-    def _heard(self, fd: int, talk: Talk, data: bytes) -> None:
+    def _heard(self, fd: int, exchange: OpenExchange, data: bytes) -> None:
         """Judge the reply as far as it has come. In UDP it is this datagram, or a datagram that is still to come."""
-        received = talk.received + data if talk.received else data
+        received = exchange.received + data if exchange.received else data
         try:
-            right = self._reply(talk.request, received)
+            right = self._reply(exchange.request, received)
         except Exception as error:  # a bug in the protocol, which would come up again with every reply
             raise SystemExit(f"the protocol cannot read a reply: {error!r}") from error
         if self._datagrams and not right:
             self._recorder.wrong += 1
             return
         if right is None and len(received) <= REPLY_MAX:
-            talk.received = received
+            exchange.received = received
             return
         if right:
-            self._recorder.record_exchange(now_ns() - talk.began_ns)
+            self._recorder.record_exchange(now_ns() - exchange.began_ns)
         else:
             self._recorder.wrong += 1
-        del self._talks[fd]
+        del self._under_way[fd]
         if fd in self._pending:
-            self._replied(fd, talk.left, right=bool(right))
+            self._replied(fd, exchange.left, right=bool(right))
 
     def _replied(self, fd: int, left: int, *, right: bool) -> None:
         """Go on after an exchange of a pending connection.
@@ -234,7 +234,7 @@ class Exchanges:
         sock = self._connector.socket_of(fd)
         if sock is None:
             return None
-        if fd in self._talks:
+        if fd in self._under_way:
             if not self._datagrams:
                 return False
             self._recorder.missed += 1
@@ -271,8 +271,8 @@ class Exchanges:
                     pass
             self._connector.lose(fd, error_key(Syscall.TLS, reason_of(error)))
             return
-        if plain and (talk := self._talks.get(fd)):
-            self._heard(fd, talk, plain)
+        if plain and (exchange := self._under_way.get(fd)):
+            self._heard(fd, exchange, plain)
         if self._connector.socket_of(fd) is not sock:
             return
         # Where its end is planned the end of file follows, and the side that sends that first keeps TIME-WAIT.

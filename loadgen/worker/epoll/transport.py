@@ -1,4 +1,4 @@
-"""What differs between TCP and UDP for connections by epoll(7).
+"""Differences between TCP and UDP for connections by epoll(7).
 
 In UDP connect() only remembers the target, and succeeds at once whether a server is there or not:
 
@@ -23,7 +23,7 @@ from loadgen.worker import socket_pool
 
 @dataclass(frozen=True, slots=True)
 class SocketRules:
-    """What a connector has to know of a transport.
+    """Rules of a transport that a connector follows.
 
     kind: of its sockets. no_port: errno of connect() when the port is taken, or all are.
     datagrams: True where each reply is one datagram and may be lost, and there is no end of file.

@@ -1,7 +1,7 @@
-"""Numbers and layouts of io_uring(7), from include/uapi/linux/io_uring.h; the Linux version where it is not old.
+"""Numbers and layouts of io_uring(7), from include/uapi/linux/io_uring.h, with the Linux version of the newer ones.
 
 A submission (struct io_uring_sqe, 64 bytes) has unions whose fields depend on the operation. Here each
-place has one name, after its first use in the header; the functions in `steps` say what it means there.
+place has one name, after its first use in the header; the methods of `submissions` say what it means there.
 """
 
 from __future__ import annotations
@@ -59,19 +59,19 @@ class Register(IntEnum):
 
 
 class SocketCommand(IntEnum):
-    """SOCKET_URING_OP_*: what URING_CMD does to a socket (6.7)."""
+    """SOCKET_URING_OP_*: commands of URING_CMD for a socket (6.7)."""
 
     SETSOCKOPT = 3
 
 
-#: io_uring_enter(2): take part in completing what is under way, and wait for `min_complete` of it.
+#: io_uring_enter(2): take part in completing requests, and wait for `min_complete` of them.
 ENTER_GETEVENTS: Final = 1
 #: mmap(2) offsets of the rings and of the submissions.
 OFF_SQ_RING: Final = 0
 OFF_SQES: Final = 0x10000000
 #: `flags` of struct io_uring_rsrc_register: a table with every place empty.
 RSRC_REGISTER_SPARSE: Final = 1
-#: The most places a table may have (IORING_MAX_FIXED_FILES, io_uring/rsrc.h). Nor may it have more than
+#: Maximum number of places in a table (IORING_MAX_FIXED_FILES, io_uring/rsrc.h). Nor may it have more than
 #: RLIMIT_NOFILE (io_sqe_files_register(), io_uring/rsrc.c), but that holds for each table by itself.
 FIXED_FILES_MAX: Final = 1 << 20
 #: `flags` of struct io_uring_probe_op.

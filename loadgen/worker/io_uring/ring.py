@@ -1,12 +1,12 @@
-"""One ring and its table of direct descriptors: set up, submit, collect what was completed.
+"""One ring and its table of direct descriptors: set up, submit, collect completions.
 
 A direct descriptor is a place in the ring's own table. It is no descriptor of the process, so
 RLIMIT_NOFILE does not count it (fs.file-max does, for those without CAP_SYS_ADMIN). The limit comes back
 in another place: a table may not be larger than RLIMIT_NOFILE. But there may be many rings.
 
-With COOP_TASKRUN a ring is pollable like any descriptor, and what was completed between two calls is
-there after the next. DEFER_TASKRUN was no faster for connections, does not make the ring readable
-before somebody asks, and hands out 20 completions at a time.
+With COOP_TASKRUN a ring is pollable like any descriptor, and completions between two calls are there after
+the next. DEFER_TASKRUN was no faster for connections, does not make the ring readable before the process
+asks, and hands out 20 completions at a time.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from loadgen.worker.io_uring import abi
 from loadgen.worker.io_uring.abi import Op, Setup
 
 _FLAGS: Final = Setup.CQSIZE | Setup.SUBMIT_ALL | Setup.COOP_TASKRUN | Setup.SINGLE_ISSUER | Setup.NO_SQARRAY
-#: What a ring needs, and the Linux version that has it, youngest first.
+#: Operations that a ring needs, and the Linux version that has them, youngest first.
 _NEEDED: Final = {Op.BIND: "6.11", Op.FIXED_FD_INSTALL: "6.8", Op.URING_CMD: "5.19", Op.SOCKET: "5.19"}
 _REASONS: Final = {
     EPERM: "io_uring_setup() is forbidden here (EPERM), as by the seccomp filter of a container",
     ENOSYS: "this kernel has no io_uring, or a seccomp filter hides it (ENOSYS)",
-    EINVAL: "this kernel is too old for what io_uring has to do here: Linux 6.11 is needed",
+    EINVAL: "this kernel is too old for the io_uring engine: Linux 6.11 is needed",
     ENOMEM: "no memory for a ring (ENOMEM)",
 }
 _DISABLED: Final = Path("/proc/sys/kernel/io_uring_disabled")
 _NOTHING: Final[NDArray[np.void]] = np.zeros(0, abi.CQE)
 _U32: Final = 0xFFFFFFFF
-#: How often to submit again what the kernel took only in part, or not at all for lack of memory.
+#: Maximum tries to submit what the kernel took only in part, or not at all for lack of memory.
 _TRIES: Final = 1000
 _SQE_WORDS: Final = abi.SQE.itemsize // 8
 
@@ -46,7 +46,7 @@ _syscall = _libc.syscall
 
 
 def _call(number: int, *arguments: Any) -> int:
-    """A system call that libc has no function for. Raises: OSError."""
+    """Make a system call that libc has no function for. Raises: OSError."""
     answer = int(_syscall(number, *arguments))
     if answer < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -54,7 +54,7 @@ def _call(number: int, *arguments: Any) -> int:
 
 
 def available() -> str:
-    """Why connections cannot be made by io_uring on this host, in words; empty when they can."""
+    """Return why connections cannot be made by io_uring on this host; empty when they can."""
     params = abi.Params(cq_entries=8, flags=_FLAGS)
     try:
         fd = _call(abi.SYS_SETUP, 4, ctypes.byref(params))
@@ -69,14 +69,14 @@ def available() -> str:
 
 
 def why_no_ring(number: int, disabled: str) -> str:
-    """What an errno of io_uring_setup() means; `disabled` is the value of kernel.io_uring_disabled, or empty."""
+    """Return the meaning of an errno of io_uring_setup(); disabled: kernel.io_uring_disabled, or empty."""
     if number == EPERM and disabled not in ("", "0"):
         return f"kernel.io_uring_disabled is {disabled}; sysctl -w kernel.io_uring_disabled=0 allows io_uring"
     return _REASONS.get(number, f"io_uring_setup() fails here: {os.strerror(number)}")
 
 
 def why_no_operation(supported: frozenset[int]) -> str:
-    """Which operation is missing, in words; empty when none is."""
+    """Return the sentence that names the missing operation; empty when none is."""
     for op, version in _NEEDED.items():
         if op not in supported:
             return f"this kernel's io_uring has no {op.name}, which came with Linux {version}; 6.11 is needed"
@@ -139,11 +139,11 @@ class Ring:
         self._cqes = np.frombuffer(rings, dtype=np.uint64, count=2 * self._cq_entries, offset=cq.cqes).reshape(-1, 2)
 
     def fileno(self) -> int:
-        """The ring's descriptor: readable while completions wait."""
+        """Return the ring's descriptor: readable while completions wait."""
         return self._fd
 
     def close(self) -> None:
-        """Give the ring up; whatever is in its table is closed, and what is under way is cancelled."""
+        """Close the ring: connections in its table are closed, and requests under way are cancelled."""
         os.close(self._fd)
         del self._sq_tail, self._cq_head, self._cq_tail, self._sqes, self._cqes  # a mapping keeps the ring, too
 
@@ -163,11 +163,11 @@ class Ring:
 
     @property
     def queued(self) -> int:
-        """How many submissions wait for `submit`."""
+        """Number of submissions that wait for `submit`."""
         return self._tail - self._submitted
 
     def submit(self, wait: int = 0) -> None:
-        """Submit what is queued and finish what can be finished; sleep until `wait` completions are there.
+        """Submit what is queued and complete what can be completed; sleep until there are `wait` completions.
 
         Raises: OSError for an errno that does not pass by itself, or not soon.
         """
@@ -187,7 +187,7 @@ class Ring:
         raise reason
 
     def completions(self) -> NDArray[np.void]:
-        """A copy of all that was completed since the last time: abi.CQE (n,), oldest first."""
+        """Return a copy of all completions since the last call: abi.CQE (n,), oldest first."""
         tail = int(self._cq_tail[0])
         count = (tail - self._head) & _U32
         if not count:

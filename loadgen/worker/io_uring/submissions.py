@@ -1,9 +1,9 @@
-"""Submissions for many connections at once, from templates: only what differs is written.
+"""Submissions for many connections at once, from templates: only the fields that differ are written.
 
-Every submission carries in `user_data` which step it is and which slot it belongs to. A slot is the
-number of a connection in the arrays of the connector; a ring's table has the slots from its `base` on.
+Every submission carries in `user_data` its step and its slot. A slot is the number of a connection in the arrays of the
+connector; a ring's table has the slots from its `base` on.
 
-Which field means what in each operation is in the prep functions of io_uring/net.c, io_uring/poll.c,
+The meaning of the fields in each operation is in the prep functions of io_uring/net.c, io_uring/poll.c,
 io_uring/openclose.c, io_uring/cancel.c and io_uring/cmd_net.c.
 """
 
@@ -43,7 +43,7 @@ _LENGTH: Final[dict[int, int]] = {socket.AF_INET: 16, socket.AF_INET6: 28}
 
 
 class Kind(IntEnum):
-    """What a completion is about. Completions that come together are looked at in this order.
+    """The step that a completion belongs to. Completions that come together are handled in this order.
 
     QUIET: a step whose success is not reported and whose failure shows in another.
     """
@@ -59,7 +59,7 @@ class Kind(IntEnum):
 
 
 class Template:
-    """Submissions of one kind, BATCH_MAX of them, with everything written that is always the same.
+    """BATCH_MAX submissions of one kind, with all fields written that are always the same.
 
     places: the field that has the place in the table: `fd`, `file_index` (which counts from 1) or none.
     """
@@ -74,7 +74,7 @@ class Template:
         self._user_data, self._tag = self._rows["user_data"], kind << KIND_SHIFT
 
     def rows(self, slots: Slots, base: int, **fields: Numbers) -> Sqes:
-        """Submissions for these slots (at most BATCH_MAX), good until the next call; a name sets that field."""
+        """Return submissions for these slots (at most BATCH_MAX), valid until the next call; a name sets that field."""
         n = len(slots)
         if self._places is not None:
             self._places[:n] = slots - (base - self._first)
@@ -88,8 +88,8 @@ class Template:
 class Submissions:
     """All submissions that a strategy and a set of (source, target) pairs need.
 
-    Addresses and values of options live in arrays of this object, which the kernel reads while it takes the
-    submissions; so what was made by `prepare` or `again` must be submitted before either is called again.
+    Addresses and values of options are in arrays of this object, which the kernel reads while it takes the
+    submissions; so those of `prepare` or `again` must be submitted before either is called again.
     """
 
     def __init__(self, setup: PortSetup, pairs: Sequence[tuple[str, Endpoint]]) -> None:
@@ -139,11 +139,11 @@ class Submissions:
 
     @property
     def last(self) -> Kind:
-        """The step of `prepare` that completes in any case; the others only when they fail."""
+        """The step of `prepare` that always has a completion; the others only when they fail."""
         return Kind.BIND if self._setup.binds else Kind.SOCKET
 
     def prepare(self, slots: Slots, base: int, pairs: Numbers, ports: Numbers) -> Iterator[Sqes]:
-        """Everything before connect(), step by step for all of them.
+        """Yield everything before connect(), step by step for all of them.
 
         Not connection by connection, so that the kernel's code stays in the caches, and not linked: each
         submission is done before the next is taken, and a link costs a third more than it.
@@ -162,7 +162,7 @@ class Submissions:
         return self._range.rows(slots, base, addr3=self._range_at[ports])
 
     def bind(self, slots: Slots, base: int, pairs: Numbers, ports: Numbers) -> Sqes:
-        """bind() to the sources of the pairs, and where the strategy says so to these ports."""
+        """Return bind() to the sources of the pairs, and where the strategy names ports to these."""
         address = self._source_at[pairs]
         if self._setup.names_port:
             n = len(slots)
@@ -172,11 +172,11 @@ class Submissions:
         return self._bind.rows(slots, base, addr=address, off=self._source_length[pairs])
 
     def connect(self, slots: Slots, base: int, pairs: Numbers) -> Sqes:
-        """connect() to the targets of the pairs."""
+        """Return connect() to the targets of the pairs."""
         return self._connect.rows(slots, base, addr=self._target_at[pairs], off=self._target_length[pairs])
 
     def again(self, slots: Slots, base: int, pairs: Numbers, ports: Numbers) -> Iterator[Sqes]:
-        """connect() from another port, after the first was denied: linked, so that only CONNECT tells how it ended.
+        """Yield connect() from another port, after the first was denied: linked, so that only CONNECT has a completion.
 
         A socket that has bound its port cannot bind again, so then it is a new socket in the same slot.
         """
@@ -196,11 +196,11 @@ class Submissions:
         return self._poll.rows(slots, base)
 
     def receive(self, slots: Slots, base: int) -> Sqes:
-        """Read what there is and forget it: all into the same memory."""
+        """Read what there is and throw it away: all into the same memory."""
         return self._recv.rows(slots, base)
 
     def install(self, slots: Slots, base: int) -> Sqes:
-        """Make it a descriptor of the process, too."""
+        """Make a slot a descriptor of the process, too."""
         return self._install.rows(slots, base)
 
     def linger(self, slots: Slots, base: int) -> Sqes:
@@ -208,15 +208,15 @@ class Submissions:
         return self._linger.rows(slots, base)
 
     def close(self, slots: Slots, base: int) -> Sqes:
-        """Take it out of the table. What is under way on it still keeps it open."""
+        """Take a slot out of the table. Requests under way still keep the connection open."""
         return self._close.rows(slots, base)
 
     def unpoll(self, slots: Slots, base: int) -> Sqes:
-        """End the waiting of `poll`, which then completes with ECANCELED."""
+        """Cancel `poll`, which then completes with ECANCELED."""
         return self._remove.rows(slots, base, addr=slots + (Kind.POLL << KIND_SHIFT))
 
     def cancel(self, slots: Slots, base: int) -> Sqes:
-        """Give up on connect(), which then completes with ECANCELED."""
+        """Cancel connect(), which then completes with ECANCELED."""
         return self._cancel.rows(slots, base, addr=slots + (Kind.CONNECT << KIND_SHIFT))
 
 
@@ -225,7 +225,7 @@ def _level_and_name(level: int, name: int) -> int:
 
 
 def _option(kind: Kind, level: int, name: int, value: NDArray[Any], length: int = 4) -> Template:
-    """setsockopt(): `off` has the command, `addr` level and name, `file_index` the length, `addr3` the address."""
+    """Return a setsockopt(): command in `off`, level and name in `addr`, length in `file_index`, value at `addr3`."""
     return Template(
         Op.URING_CMD,
         kind,
@@ -242,7 +242,7 @@ def _family(address: str) -> socket.AddressFamily:
 
 
 def _address(address: str, port: int) -> NDArray[np.uint8]:
-    """struct sockaddr_in or sockaddr_in6 (ip(7), ipv6(7)), padded to 32 bytes; `fe80::1%eth0` names its link."""
+    """Return struct sockaddr_in or sockaddr_in6 (ip(7), ipv6(7)), padded to 32 bytes; `fe80::1%eth0` names its link."""
     family = _family(address)
     plain, _, link = address.partition("%")
     packed = family.to_bytes(2, sys.byteorder) + port.to_bytes(2, "big")

@@ -24,26 +24,18 @@ from loadgen.results.schema.host import Host
 from loadgen.results.schema.run import RunSummary
 from loadgen.results.verdict import decide
 from tests import samples
+from tests.plans import plan_of
 
 TARGETS = (Target(Endpoint("127.0.0.1", 9000), sink=False), Target(Endpoint("127.0.0.1", 9001), sink=False))
 #: The default range, one source, one target.
-ONE = Plan(
-    name="r",
+ONE = plan_of(
     connections=28_232,
     sources=("127.0.0.2",),
     targets=TARGETS[:1],
     strategy=Strategy.LATE,
     ports=PortRange(32_768, 60_999),
-    skipped_ports=(),
     capacity_per_pair=28_232,
-    stages=(),
-    hold_s=0.0,
     close=CloseMode.FIN,
-    timeout_s=10.0,
-    in_flight_max=256,
-    interval_s=0.5,
-    workers=1,
-    sinks=0,
 )
 HOST: dict[str, Any] = {
     "port_range": {"low": 32_768, "high": 60_999},

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.capacity.time_wait import TIME_WAIT_S, came_true, ceiling, rest_s
-from loadgen.model import Churn, CloseMode, Endpoint, Plan, PortRange, Strategy, Target
+from loadgen.model import Churn, CloseMode, Endpoint, Plan, Strategy, Target
+from tests.plans import plan_of
 
 DEFAULTS = {"tcp_timestamps": "1", "tcp_tw_reuse": "2", "tcp_tw_reuse_delay": "1000", "tcp_max_tw_buckets": "131072"}
 BY_CONNECT = [Strategy.KERNEL, Strategy.LATE, Strategy.LATE_RANGE]
@@ -19,22 +20,11 @@ NEVER = [Strategy.BIND, Strategy.REUSEADDR, Strategy.EXCLUSIVE]
 
 
 def plan(**changes: Any) -> Plan:
-    whole = Plan(
-        name="churn",
+    whole = plan_of(
         connections=10,
         sources=("198.18.0.2",),
         targets=(Target(Endpoint("198.19.0.1", 9000), sink=True),),
-        strategy=Strategy.LATE_RANGE,
-        ports=PortRange(40000, 40099),
-        skipped_ports=(),
-        capacity_per_pair=100,
-        stages=(),
-        hold_s=0.0,
         close=CloseMode.FIN,
-        timeout_s=10.0,
-        in_flight_max=256,
-        interval_s=0.5,
-        workers=1,
         sinks=1,
     )
     return replace(whole, **changes)

@@ -11,22 +11,24 @@ from click.testing import CliRunner
 from loadgen.cli.doctor import doctor
 from loadgen.doctor import checkup
 from loadgen.doctor.checkup import Checkup
-from loadgen.doctor.finding import Judgement, Limit, Purpose, Verdict
+from loadgen.doctor.finding import Grade, HostLimit, LimitJudgement, Purpose
 from loadgen.doctor.reading import Reading
 
 HOST = Reading(sysctls={}, descriptors=(1, 1), files_used=0, memory_available_bytes=0, cpus=1, tasks=1)
 
 
-def judge(_: Reading, purpose: Purpose) -> Judgement:
-    return Judgement(
-        Verdict.WALL if purpose.connections > 1_000 * purpose.pairs else Verdict.GOOD, "1,000 for each pair"
+def judge(_: Reading, purpose: Purpose) -> LimitJudgement:
+    return LimitJudgement(
+        Grade.WALL if purpose.connections > 1_000 * purpose.pairs else Grade.GOOD, "1,000 for each pair"
     )
 
 
 @pytest.fixture(autouse=True)
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     def take(purpose: Purpose) -> Checkup:
-        return Checkup(purpose, "6.18.0", 0, [Limit("a thousand", lambda _: "1000", judge).find(HOST, purpose)], [], [])
+        return Checkup(
+            purpose, "6.18.0", 0, [HostLimit("a thousand", lambda _: "1000", judge).find(HOST, purpose)], [], []
+        )
 
     monkeypatch.setattr(checkup, "take", take)
 

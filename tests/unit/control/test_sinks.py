@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 
 from loadgen.control.sinks import _behaviours
-from loadgen.model import Churn, CloseMode, Endpoint, Plan, PortRange, SinkBehaviour, Speaks, Strategy, Target, Traffic
+from loadgen.model import Churn, CloseMode, Endpoint, PortRange, SinkBehaviour, Speaks, Target, Traffic
+from tests.plans import plan_of
 
 PLAIN, ECHO, HTTP = (Endpoint("127.0.0.1", port) for port in (9000, 9001, 9002))
-PLAN = Plan(
-    name="x",
-    connections=4,
+PLAN = plan_of(
     sources=("127.0.0.2",),
     targets=(
         Target(PLAIN, sink=True),
@@ -20,17 +19,9 @@ PLAN = Plan(
         Target(HTTP, sink=True, behaviour=SinkBehaviour(Speaks.HTTP)),
         Target(Endpoint("192.0.2.1", 80), sink=False),
     ),
-    strategy=Strategy.LATE_RANGE,
     ports=PortRange(40_000, 40_009),
-    skipped_ports=(),
     capacity_per_pair=10,
-    stages=(),
-    hold_s=0.0,
     close=CloseMode.TARGET,
-    timeout_s=1.0,
-    in_flight_max=1,
-    interval_s=1.0,
-    workers=1,
     sinks=1,
     traffic=Traffic("http"),
 )

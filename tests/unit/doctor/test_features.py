@@ -12,7 +12,7 @@ from loadgen.doctor import features
 from loadgen.errors import HostError
 from loadgen.strategies.options import IP_LOCAL_PORT_RANGE
 
-from .test_ports import HOST
+from .reading import HOST
 
 # Python 3.12 warns of a fork beside threads; numpy's idle ones are no concern of the child.
 pytestmark = pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")

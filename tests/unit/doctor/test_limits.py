@@ -9,19 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.doctor import finding, limits
-from loadgen.doctor.finding import Change, Finding, Judgement, Purpose, Verdict
+from loadgen.doctor.finding import ChangeCommands, Grade, LimitFinding, LimitJudgement, Purpose
 from loadgen.doctor.reading import Reading
 
-from .test_ports import DEFAULTS
-from .test_ports import HOST as PORTS
-from .test_resources import SETTINGS
+from .reading import HOST
 
-HOST = replace(PORTS, sysctls={**DEFAULTS, **SETTINGS})
-CHANGE = Change(("do",))
+CHANGE = ChangeCommands(("do",))
 
 
-def made(name: str, verdict: Verdict, gain: int = 0, change: Change = CHANGE) -> Finding:
-    return Finding(name, "1", Judgement(verdict, "", change, gain))
+def made(name: str, verdict: Grade, gain: int = 0, change: ChangeCommands = CHANGE) -> LimitFinding:
+    return LimitFinding(name, "1", LimitJudgement(verdict, "", change, gain))
 
 
 def test_every_limit_is_found_once_with_words_and_a_change() -> None:
@@ -29,8 +26,8 @@ def test_every_limit_is_found_once_with_words_and_a_change() -> None:
     assert len({one.name for one in found}) == len(found) == len(limits.ALL)
     for one in found:
         assert one.judgement.allows
-        assert one.verdict is not Verdict.ABSENT, one.name
-        if one.verdict in (Verdict.WALL, Verdict.TIGHT) and one.judgement.change.now:
+        assert one.verdict is not Grade.ABSENT, one.name
+        if one.verdict in (Grade.WALL, Grade.TIGHT) and one.judgement.change.now:
             assert one.judgement.gains, one.name
 
 
@@ -38,8 +35,8 @@ def test_on_an_empty_kernel_only_the_range_is_needed() -> None:
     """In a container of an old kernel nearly everything is missing, and nothing fails for it."""
     bare = replace(HOST, sysctls={"net.ipv4.ip_local_port_range": "32768 60999"}, sockets={})
     found = {one.name: one for one in limits.find_all(bare, Purpose())}
-    assert found["net.ipv4.ip_local_port_range"].verdict is Verdict.WALL
-    absent = [one for one in found.values() if one.verdict is Verdict.ABSENT]
+    assert found["net.ipv4.ip_local_port_range"].verdict is Grade.WALL
+    absent = [one for one in found.values() if one.verdict is Grade.ABSENT]
     assert {one.value for one in absent} == {"not here"}
     assert len(absent) == 23
     assert not any(one in absent for one in limits.to_change_first(list(found.values())))
@@ -49,12 +46,12 @@ def test_a_setting_that_may_not_be_read_says_so() -> None:
     sysctls = {name: value for name, value in HOST.sysctls.items() if name != "fs.nr_open"}
     host = replace(HOST, sysctls=sysctls, refused=frozenset({"fs.nr_open"}))
     (found,) = (one for one in limits.find_all(host, Purpose()) if one.name == "fs.nr_open")
-    assert (found.value, found.verdict) == ("unreadable", Verdict.ABSENT)
+    assert (found.value, found.verdict) == ("unreadable", Grade.ABSENT)
 
 
 def test_the_default_host_has_one_wall_and_it_comes_first() -> None:
     found = limits.find_all(HOST, Purpose())
-    assert [one.name for one in found if one.verdict is Verdict.WALL] == ["net.ipv4.ip_local_port_range"]
+    assert [one.name for one in found if one.verdict is Grade.WALL] == ["net.ipv4.ip_local_port_range"]
     assert [one.name for one in limits.to_change_first(found)] == [
         "net.ipv4.ip_local_port_range",
         "net.ipv4.tcp_tw_reuse",
@@ -64,22 +61,22 @@ def test_the_default_host_has_one_wall_and_it_comes_first() -> None:
 
 def test_the_largest_gain_comes_first_and_then_walls() -> None:
     found = [
-        made("good", Verdict.GOOD, 1_000),
-        made("tight", Verdict.TIGHT),
-        made("wall", Verdict.WALL),
-        made("nothing to do", Verdict.WALL, 500, Change()),
-        made("small", Verdict.WALL, 10),
-        made("large", Verdict.TIGHT, 20),
+        made("good", Grade.GOOD, 1_000),
+        made("tight", Grade.TIGHT),
+        made("wall", Grade.WALL),
+        made("nothing to do", Grade.WALL, 500, ChangeCommands()),
+        made("small", Grade.WALL, 10),
+        made("large", Grade.TIGHT, 20),
     ]
     assert [one.name for one in limits.to_change_first(found)] == ["large", "small", "wall", "tight"]
 
 
 def test_the_list_of_what_to_change_first_is_short() -> None:
-    assert len(limits.to_change_first([made(str(number), Verdict.WALL, number) for number in range(9)])) == 5
+    assert len(limits.to_change_first([made(str(number), Grade.WALL, number) for number in range(9)])) == 5
 
 
 def test_verdicts_are_counted_the_worst_first() -> None:
-    found = [made("a", Verdict.GOOD), made("b", Verdict.WALL), made("c", Verdict.GOOD)]
+    found = [made("a", Grade.GOOD), made("b", Grade.WALL), made("c", Grade.GOOD)]
     assert list(limits.count(found).items()) == [("wall", 1), ("tight", 0), ("good", 2), ("absent", 0)]
 
 
@@ -97,7 +94,7 @@ def test_a_roomy_number_is_a_power_of_two_that_holds_it(number: int) -> None:
 
 @given(st.integers(1, 10**6), st.integers(1, 100))
 def test_more_connections_never_make_a_verdict_better(connections: int, pairs: int) -> None:
-    order = [Verdict.GOOD, Verdict.TIGHT, Verdict.WALL]
+    order = [Grade.GOOD, Grade.TIGHT, Grade.WALL]
     for fewer, many in zip(*(_walls(HOST, Purpose(n, pairs)) for n in (connections, 2 * connections)), strict=True):
         assert fewer.name == many.name
         # What is taken out of a range is a wall only where the range itself is none.
@@ -105,7 +102,7 @@ def test_more_connections_never_make_a_verdict_better(connections: int, pairs: i
             assert order.index(fewer.verdict) <= order.index(many.verdict), many.name
 
 
-def _walls(host: Reading, purpose: Purpose) -> list[Finding]:
+def _walls(host: Reading, purpose: Purpose) -> list[LimitFinding]:
     return limits.find_all(host, purpose)
 
 

@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.doctor import ports
-from loadgen.doctor.finding import Finding, Limit, Purpose, Verdict
-from loadgen.doctor.reading import Reading
+from loadgen.doctor.finding import Grade, Purpose
 from loadgen.kernel import sysctl
 
-#: As Linux 6.18 comes, on a machine of 24 GB.
-DEFAULTS: Final = {
-    "net.ipv4.ip_local_port_range": "32768 60999",
-    "net.ipv4.ip_local_reserved_ports": "",
-    "net.ipv4.ip_unprivileged_port_start": "1024",
-    "net.ipv4.ip_autobind_reuse": "0",
-    "net.ipv4.tcp_tw_reuse": "2",
-    "net.ipv4.tcp_tw_reuse_delay": "1000",
-    "net.ipv4.tcp_timestamps": "1",
-    "net.ipv4.tcp_max_tw_buckets": "131072",
-    "net.ipv4.tcp_fin_timeout": "60",
-}
-HOST: Final = Reading(
-    sysctls=DEFAULTS,
-    descriptors=(1024, 20_000),
-    files_used=659,
-    memory_available_bytes=24_000_000_000,
-    cpus=2,
-    tasks=120,
-    sockets={"tcp_inuse": 3, "tcp6_inuse": 1, "tcp_tw": 0, "tcp_alloc": 9},
-)
-
-
-def found(
-    limit: Limit, purpose: Purpose | None = None, *, sysctls: Mapping[str, str] | None = None, **host: Any
-) -> Finding:
-    settings = {f"net.ipv4.{name}": value for name, value in (sysctls or {}).items()}
-    return limit.find(replace(HOST, sysctls={**DEFAULTS, **settings}, **host), purpose or Purpose())
+from .reading import HOST, found
 
 
 def test_the_default_range_is_a_wall_for_a_hundred_thousand() -> None:
     finding = found(ports.port_range)
     judgement = finding.judgement
-    assert (finding.value, finding.verdict) == ("32768 60999", Verdict.WALL)
+    assert (finding.value, finding.verdict) == ("32768 60999", Grade.WALL)
     assert judgement.allows.startswith("28,232 connections per source address and destination (60,999 - 32,768 + 1)")
     assert "100,000 take 4 source addresses" in judgement.allows
     assert judgement.change.now == ('sysctl -w net.ipv4.ip_local_port_range="1024 65535"',)
@@ -63,14 +33,14 @@ def test_the_default_range_is_a_wall_for_a_hundred_thousand() -> None:
 @pytest.mark.parametrize(
     ("connections", "pairs", "verdict"),
     [
-        (28_232, 1, Verdict.TIGHT),
-        (28_233, 1, Verdict.WALL),
-        (25_000, 1, Verdict.GOOD),
-        (100_000, 4, Verdict.GOOD),
-        (112_929, 4, Verdict.WALL),
+        (28_232, 1, Grade.TIGHT),
+        (28_233, 1, Grade.WALL),
+        (25_000, 1, Grade.GOOD),
+        (100_000, 4, Grade.GOOD),
+        (112_929, 4, Grade.WALL),
     ],
 )
-def test_a_range_carries_as_many_as_it_has_ports_for_each_pair(connections: int, pairs: int, verdict: Verdict) -> None:
+def test_a_range_carries_as_many_as_it_has_ports_for_each_pair(connections: int, pairs: int, verdict: Grade) -> None:
     assert found(ports.port_range, Purpose(connections, pairs)).verdict is verdict
 
 
@@ -80,7 +50,7 @@ def test_what_a_wider_range_gains_is_a_difference_of_two_capacities(a: int, b: i
     finding = found(ports.port_range, Purpose(wanted, pairs), sysctls={"ip_local_port_range": f"{low} {high}"})
     now, after = (high - low + 1) * pairs, 64_512 * pairs
     assert finding.judgement.gain == min(wanted, after) - min(wanted, now)
-    assert (finding.verdict is Verdict.WALL) == (now < wanted)
+    assert (finding.verdict is Grade.WALL) == (now < wanted)
 
 
 def test_of_the_widest_range_only_source_addresses_are_left_to_add() -> None:
@@ -93,29 +63,27 @@ def test_reserved_ports_are_counted_inside_the_range_only() -> None:
     reserved = {"ip_local_reserved_ports": "80,40000-40009,65000"}
     finding = found(ports.reserved_ports, sysctls=reserved)
     assert finding.judgement.allows.startswith("28,232 - 10 = 28,222 ports")
-    assert finding.verdict is Verdict.GOOD  # the range itself is the wall, with or without them
+    assert finding.verdict is Grade.GOOD  # the range itself is the wall, with or without them
 
 
 def test_reserved_ports_are_a_wall_where_they_are_what_is_missing() -> None:
     finding = found(ports.reserved_ports, Purpose(28_230), sysctls={"ip_local_reserved_ports": "40000-40009"})
-    assert (finding.verdict, finding.judgement.gain) == (Verdict.WALL, 8)
+    assert (finding.verdict, finding.judgement.gain) == (Grade.WALL, 8)
     assert finding.judgement.change.now == ('sysctl -w net.ipv4.ip_local_reserved_ports=""',)
 
 
 def test_without_reserved_ports_it_says_what_they_are_for() -> None:
     finding = found(ports.reserved_ports, listeners=frozenset({22, 40_001}))
-    assert (finding.value, finding.verdict) == ("none", Verdict.GOOD)
+    assert (finding.value, finding.verdict) == ("none", Grade.GOOD)
     assert finding.judgement.change.now == ("sysctl -w net.ipv4.ip_local_reserved_ports=22,40001",)
 
 
 def test_listeners_in_the_range_are_named_and_taken_off() -> None:
     finding = found(ports.listeners, listeners=frozenset({22, 40_000, 40_001, 50_000}))
-    assert (finding.value, finding.verdict) == ("40000-40001,50000", Verdict.TIGHT)
+    assert (finding.value, finding.verdict) == ("40000-40001,50000", Grade.TIGHT)
     assert finding.judgement.allows.startswith("28,232 - 3 = 28,229 ports")
     assert finding.judgement.change.now == ("sysctl -w net.ipv4.ip_local_reserved_ports=40000-40001,50000",)
-    assert (
-        found(ports.listeners, Purpose(28_230), listeners=frozenset({40_000, 40_001, 50_000})).verdict is Verdict.WALL
-    )
+    assert found(ports.listeners, Purpose(28_230), listeners=frozenset({40_000, 40_001, 50_000})).verdict is Grade.WALL
     assert found(ports.listeners, listeners=frozenset({22, 80})).value == "none"
     assert found(ports.listeners, listeners=frozenset(range(40_000, 40_020, 2))).value.endswith("40008...")
 
@@ -128,15 +96,15 @@ def test_ports_are_written_as_the_kernel_reads_them(numbers: set[int]) -> None:
 @pytest.mark.parametrize(
     ("settings", "verdict", "allows"),
     [
-        ({"tcp_tw_reuse": "0"}, Verdict.TIGHT, "28,232 / 60 s = 471 connections per second per source"),
-        ({"tcp_tw_reuse": "1"}, Verdict.GOOD, "28,232 / 1 s = 28,232 connections per second per source"),
-        ({"tcp_tw_reuse": "1", "tcp_tw_reuse_delay": "100"}, Verdict.GOOD, "28,232 / 0.1 s = 282,320 connections"),
-        ({"tcp_tw_reuse": "1", "tcp_timestamps": "0"}, Verdict.TIGHT, "28,232 / 60 s = 471 connections per second"),
-        ({"tcp_tw_reuse": "2"}, Verdict.TIGHT, "closed here first; between loopback addresses 28,232 / 1 s = 28,232"),
-        ({"tcp_tw_reuse": "1", "tcp_tw_reuse_delay": "0"}, Verdict.GOOD, "no ceiling on connections per second"),
+        ({"tcp_tw_reuse": "0"}, Grade.TIGHT, "28,232 / 60 s = 471 connections per second per source"),
+        ({"tcp_tw_reuse": "1"}, Grade.GOOD, "28,232 / 1 s = 28,232 connections per second per source"),
+        ({"tcp_tw_reuse": "1", "tcp_tw_reuse_delay": "100"}, Grade.GOOD, "28,232 / 0.1 s = 282,320 connections"),
+        ({"tcp_tw_reuse": "1", "tcp_timestamps": "0"}, Grade.TIGHT, "28,232 / 60 s = 471 connections per second"),
+        ({"tcp_tw_reuse": "2"}, Grade.TIGHT, "closed here first; between loopback addresses 28,232 / 1 s = 28,232"),
+        ({"tcp_tw_reuse": "1", "tcp_tw_reuse_delay": "0"}, Grade.GOOD, "no ceiling on connections per second"),
     ],
 )
-def test_how_soon_a_port_serves_again(settings: dict[str, str], verdict: Verdict, allows: str) -> None:
+def test_how_soon_a_port_serves_again(settings: dict[str, str], verdict: Grade, allows: str) -> None:
     finding = found(ports.tw_reuse, sysctls=settings)
     assert finding.verdict is verdict
     assert allows in finding.judgement.allows
@@ -152,42 +120,42 @@ def test_ports_that_nobody_can_have_do_not_count_for_churn() -> None:
 
 
 def test_the_delay_is_judged_by_what_it_was_before_it_could_be_set() -> None:
-    assert found(ports.tw_reuse_delay).verdict is Verdict.GOOD
-    assert found(ports.tw_reuse_delay, sysctls={"tcp_tw_reuse_delay": "5000"}).verdict is Verdict.TIGHT
-    sysctls = {name: value for name, value in DEFAULTS.items() if not name.endswith("delay")}
+    assert found(ports.tw_reuse_delay).verdict is Grade.GOOD
+    assert found(ports.tw_reuse_delay, sysctls={"tcp_tw_reuse_delay": "5000"}).verdict is Grade.TIGHT
+    sysctls = {name: value for name, value in HOST.sysctls.items() if not name.endswith("delay")}
     absent = ports.tw_reuse_delay.find(replace(HOST, sysctls=sysctls), Purpose())
-    assert (absent.value, absent.verdict, absent.judgement.change.now) == ("not here", Verdict.ABSENT, ())
+    assert (absent.value, absent.verdict, absent.judgement.change.now) == ("not here", Grade.ABSENT, ())
 
 
 def test_fin_timeout_is_said_not_to_shorten_time_wait() -> None:
     finding = found(ports.fin_timeout, sysctls={"tcp_fin_timeout": "5"})
-    assert finding.verdict is Verdict.GOOD
+    assert finding.verdict is Grade.GOOD
     assert "does NOT shorten TIME-WAIT, which is 60 s" in finding.judgement.allows
 
 
-@pytest.mark.parametrize(("value", "verdict"), [("0", Verdict.TIGHT), ("1", Verdict.GOOD), ("2", Verdict.GOOD)])
-def test_timestamps(value: str, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("value", "verdict"), [("0", Grade.TIGHT), ("1", Grade.GOOD), ("2", Grade.GOOD)])
+def test_timestamps(value: str, verdict: Grade) -> None:
     assert found(ports.timestamps, sysctls={"tcp_timestamps": value}).verdict is verdict
 
 
 def test_a_full_table_of_time_wait_protects_nothing() -> None:
-    assert found(ports.tw_buckets).verdict is Verdict.GOOD
+    assert found(ports.tw_buckets).verdict is Grade.GOOD
     finding = found(ports.tw_buckets, Purpose(200_000))
-    assert finding.verdict is Verdict.TIGHT
+    assert finding.verdict is Grade.TIGHT
     assert "68,928 of 200,000" in finding.judgement.allows
     assert finding.judgement.change.now == ("sysctl -w net.ipv4.tcp_max_tw_buckets=262144",)
 
 
 def test_sharing_blindly_is_tight() -> None:
-    assert found(ports.autobind_reuse).verdict is Verdict.GOOD
-    assert found(ports.autobind_reuse, sysctls={"ip_autobind_reuse": "1"}).verdict is Verdict.TIGHT
+    assert found(ports.autobind_reuse).verdict is Grade.GOOD
+    assert found(ports.autobind_reuse, sysctls={"ip_autobind_reuse": "1"}).verdict is Grade.TIGHT
 
 
 @pytest.mark.parametrize(
     ("start", "many", "verdict"),
-    [("1024", "64,512", Verdict.GOOD), ("0", "65,535", Verdict.GOOD), ("32768", "32,768", Verdict.TIGHT)],
+    [("1024", "64,512", Grade.GOOD), ("0", "65,535", Grade.GOOD), ("32768", "32,768", Grade.TIGHT)],
 )
-def test_ports_that_anybody_may_name(start: str, many: str, verdict: Verdict) -> None:
+def test_ports_that_anybody_may_name(start: str, many: str, verdict: Grade) -> None:
     finding = found(ports.unprivileged_start, sysctls={"ip_unprivileged_port_start": start})
     assert finding.verdict is verdict
     assert f"may bind() {many} ports" in finding.judgement.allows
@@ -201,11 +169,11 @@ def test_the_range_is_widened_no_further_than_unprivileged_ports_go() -> None:
 def test_what_rests_counts_where_it_is_what_is_missing() -> None:
     resting = {"tcp_inuse": 3, "tcp_tw": 5_000}
     finding = found(ports.time_wait, Purpose(25_000), sockets=resting)
-    assert (finding.value, finding.verdict, finding.judgement.gain) == ("5,000", Verdict.TIGHT, 1_768)
+    assert (finding.value, finding.verdict, finding.judgement.gain) == ("5,000", Grade.TIGHT, 1_768)
     assert "28,232 - 5,000 = 23,232 are left" in finding.judgement.allows
-    assert found(ports.time_wait, Purpose(1_000), sockets=resting).verdict is Verdict.GOOD
-    assert found(ports.time_wait, Purpose(100_000), sockets=resting).verdict is Verdict.GOOD  # the range is the wall
-    assert found(ports.time_wait, sockets={}).verdict is Verdict.ABSENT
+    assert found(ports.time_wait, Purpose(1_000), sockets=resting).verdict is Grade.GOOD
+    assert found(ports.time_wait, Purpose(100_000), sockets=resting).verdict is Grade.GOOD  # the range is the wall
+    assert found(ports.time_wait, sockets={}).verdict is Grade.ABSENT
 
 
 def test_open_sockets_are_those_of_both_families() -> None:

@@ -11,7 +11,7 @@ from loadgen.doctor import limits, reading
 from loadgen.errors import HostError
 from loadgen.kernel import sysctl
 
-from .test_ports import DEFAULTS, HOST
+from .reading import HOST
 
 
 def test_a_setting_is_read_missing_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_tasks_are_all_processes_and_threads() -> None:
 
 def test_usable_ports_are_those_that_nobody_keeps() -> None:
     assert HOST.usable_ports == 28_232
-    settings = {**DEFAULTS, "net.ipv4.ip_local_reserved_ports": "40000-40009,80"}
+    settings = {**HOST.sysctls, "net.ipv4.ip_local_reserved_ports": "40000-40009,80"}
     host = replace(HOST, sysctls=settings, listeners=frozenset({22, 40_009, 40_010}))
     assert host.usable_ports == 28_232 - 11
 

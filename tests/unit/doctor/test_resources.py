@@ -3,52 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.doctor import listening, resources
-from loadgen.doctor.finding import Finding, Limit, Purpose, Verdict
-from loadgen.doctor.reading import Reading
+from loadgen.doctor.finding import Grade, Purpose
 from loadgen.kernel.cgroup import CgroupLimits, CgroupUsage, CpuQuota
 
-SETTINGS: Final = {
-    "fs.nr_open": "1048576",
-    "fs.file-max": "2466186",
-    "fs.epoll.max_user_watches": "5491511",
-    "net.netfilter.nf_conntrack_max": "262144",
-    "net.netfilter.nf_conntrack_count": "0",
-    "net.ipv4.tcp_mem": "287901 383868 575802",
-    "net.ipv4.tcp_rmem": "4096 131072 33554432",
-    "net.ipv4.tcp_wmem": "4096 16384 4194304",
-    "kernel.threads-max": "192730",
-    "kernel.pid_max": "32768",
-    "net.core.somaxconn": "4096",
-    "net.ipv4.tcp_max_syn_backlog": "2048",
-    "net.ipv4.tcp_syncookies": "1",
-    "net.core.netdev_max_backlog": "1000",
-}
-HOST: Final = Reading(
-    sysctls=SETTINGS,
-    descriptors=(1024, 20_000),
-    files_used=659,
-    memory_available_bytes=24_000_000_000,
-    cpus=2,
-    tasks=120,
-)
-
-
-def found(
-    limit: Limit, purpose: Purpose | None = None, *, sysctls: dict[str, str] | None = None, **host: Any
-) -> Finding:
-    return limit.find(replace(HOST, sysctls={**SETTINGS, **(sysctls or {})}, **host), purpose or Purpose())
+from .reading import found
 
 
 def test_descriptors_are_counted_per_process() -> None:
     finding = found(resources.descriptors_hard)
-    assert (finding.value, finding.verdict) == ("20,000", Verdict.TIGHT)  # six workers share two processors
+    assert (finding.value, finding.verdict) == ("20,000", Grade.TIGHT)  # six workers share two processors
     assert finding.judgement.allows == "19,936 connections per process (20,000 - 64); 100,000 take 6 workers"
     assert finding.judgement.gains == "1 worker instead of 6"
     assert finding.judgement.change.now == ("prlimit --pid $$ --nofile=131072:131072",)
@@ -61,15 +30,15 @@ def test_descriptors_are_counted_per_process() -> None:
 @pytest.mark.parametrize(
     ("hard", "connections", "verdict"),
     [
-        (64, 1, Verdict.WALL),
-        (74, 100, Verdict.TIGHT),
-        (74, 101, Verdict.WALL),  # ten workers of ten connections are all that the orchestrator can have
-        (1_048_576, 100_000, Verdict.GOOD),
-        (60_000, 100_000, Verdict.GOOD),
+        (64, 1, Grade.WALL),
+        (74, 100, Grade.TIGHT),
+        (74, 101, Grade.WALL),  # ten workers of ten connections are all that the orchestrator can have
+        (1_048_576, 100_000, Grade.GOOD),
+        (60_000, 100_000, Grade.GOOD),
     ],
 )
 def test_descriptors_are_a_wall_only_when_no_number_of_workers_helps(
-    hard: int, connections: int, verdict: Verdict
+    hard: int, connections: int, verdict: Grade
 ) -> None:
     assert found(resources.descriptors_hard, Purpose(connections), descriptors=(hard, hard)).verdict is verdict
 
@@ -83,21 +52,21 @@ def test_so_many_workers_hold_so_many_connections_and_one_fewer_does_not(connect
 def test_a_limit_beyond_nr_open_says_what_comes_first() -> None:
     finding = found(resources.descriptors_hard, Purpose(2_000_000))
     assert finding.judgement.gains == "1 worker instead of 101 (after fs.nr_open)"
-    assert found(resources.nr_open, Purpose(2_000_000)).verdict is Verdict.TIGHT
-    assert found(resources.nr_open).verdict is Verdict.GOOD
+    assert found(resources.nr_open, Purpose(2_000_000)).verdict is Grade.TIGHT
+    assert found(resources.nr_open).verdict is Grade.GOOD
 
 
 def test_the_soft_limit_is_no_wall() -> None:
     finding = found(resources.descriptors_soft)
-    assert (finding.value, finding.verdict) == ("1,024", Verdict.GOOD)
+    assert (finding.value, finding.verdict) == ("1,024", Grade.GOOD)
     assert finding.judgement.change.now == ("ulimit -Sn 20000",)
 
 
 @pytest.mark.parametrize(
     ("limit", "verdict", "gain"),
-    [("100658", Verdict.WALL, 1), ("100659", Verdict.TIGHT, 0), ("200659", Verdict.GOOD, 0)],
+    [("100658", Grade.WALL, 1), ("100659", Grade.TIGHT, 0), ("200659", Grade.GOOD, 0)],
 )
-def test_files_of_the_machine(limit: str, verdict: Verdict, gain: int) -> None:
+def test_files_of_the_machine(limit: str, verdict: Grade, gain: int) -> None:
     finding = found(resources.file_max, sysctls={"fs.file-max": limit})
     assert (finding.verdict, finding.judgement.gain) == (verdict, gain)
 
@@ -105,27 +74,25 @@ def test_files_of_the_machine(limit: str, verdict: Verdict, gain: int) -> None:
 def test_a_limit_beyond_all_counting_is_called_none() -> None:
     finding = found(resources.file_max, sysctls={"fs.file-max": str(2**63 - 1)})
     assert finding.judgement.allows == "no limit to speak of; 659 are open now in the whole machine"
-    assert finding.verdict is Verdict.GOOD
+    assert finding.verdict is Grade.GOOD
 
 
-@pytest.mark.parametrize(
-    ("limit", "verdict"), [("99999", Verdict.WALL), ("100000", Verdict.TIGHT), ("200000", Verdict.GOOD)]
-)
-def test_watched_sockets(limit: str, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("limit", "verdict"), [("99999", Grade.WALL), ("100000", Grade.TIGHT), ("200000", Grade.GOOD)])
+def test_watched_sockets(limit: str, verdict: Grade) -> None:
     assert found(resources.epoll_watches, sysctls={"fs.epoll.max_user_watches": limit}).verdict is verdict
 
 
 @pytest.mark.parametrize(
     ("maximum", "count", "verdict", "gain", "says"),
     [
-        ("262144", "0", Verdict.GOOD, 0, "not in the way"),
-        ("65536", "0", Verdict.TIGHT, 0, "not in the way"),
-        ("65536", "536", Verdict.WALL, 35_000, "in the way: 536 are tracked here, so 65,536 - 536 = 65,000"),
-        ("262144", "144", Verdict.GOOD, 0, "in the way"),
+        ("262144", "0", Grade.GOOD, 0, "not in the way"),
+        ("65536", "0", Grade.TIGHT, 0, "not in the way"),
+        ("65536", "536", Grade.WALL, 35_000, "in the way: 536 are tracked here, so 65,536 - 536 = 65,000"),
+        ("262144", "144", Grade.GOOD, 0, "in the way"),
     ],
 )
 def test_connection_tracking_is_a_wall_where_it_tracks(
-    maximum: str, count: str, verdict: Verdict, gain: int, says: str
+    maximum: str, count: str, verdict: Grade, gain: int, says: str
 ) -> None:
     names = ("net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_count")
     finding = found(resources.conntrack, sysctls=dict(zip(names, (maximum, count), strict=True)))
@@ -135,16 +102,16 @@ def test_connection_tracking_is_a_wall_where_it_tracks(
 
 def test_pages_become_bytes_and_connections() -> None:
     finding = found(resources.tcp_mem)
-    assert finding.verdict is Verdict.GOOD
+    assert finding.verdict is Grade.GOOD
     assert "575,802 pages x 4,096 = 2.36 GB" in finding.judgement.allows
     assert "575,802 connections with one page each" in finding.judgement.allows
-    assert found(resources.tcp_mem, Purpose(1_000_000)).verdict is Verdict.TIGHT
+    assert found(resources.tcp_mem, Purpose(1_000_000)).verdict is Grade.TIGHT
     assert "65,536 = 37.7 GB" in found(resources.tcp_mem, page_bytes=65_536).judgement.allows
 
 
 def test_least_buffers_are_summed_up() -> None:
     assert "410 MB for 100,000" in found(resources.tcp_rmem).judgement.allows
-    assert found(resources.tcp_rmem, memory_available_bytes=400_000_000).verdict is Verdict.TIGHT
+    assert found(resources.tcp_rmem, memory_available_bytes=400_000_000).verdict is Grade.TIGHT
     assert found(resources.tcp_wmem).judgement.change.now == ('sysctl -w net.ipv4.tcp_wmem="4096 16384 4194304"',)
 
 
@@ -152,7 +119,7 @@ def test_least_buffers_are_summed_up() -> None:
 def test_memory_is_a_wall_below_one_end_and_tight_below_both(connections: int) -> None:
     needed = resources.memory_for(connections, 20_000)
     assert needed > connections * resources.BYTES_PER_END
-    expected = {needed - 1: Verdict.WALL, needed: Verdict.TIGHT, 2 * needed: Verdict.GOOD}
+    expected = {needed - 1: Grade.WALL, needed: Grade.TIGHT, 2 * needed: Grade.GOOD}
     for available, verdict in expected.items():
         assert found(resources.memory, Purpose(connections), memory_available_bytes=available).verdict is verdict
 
@@ -161,7 +128,7 @@ def test_memory_of_the_control_group() -> None:
     assert found(resources.group_memory).value == "no limit"
     use = CgroupUsage(400_000_000, 300_000_000, "/sys/fs/cgroup/load/memory.max")
     finding = found(resources.group_memory, group=CgroupLimits(memory=use))
-    assert (finding.value, finding.verdict) == ("400 MB", Verdict.WALL)
+    assert (finding.value, finding.verdict) == ("400 MB", Grade.WALL)
     assert finding.judgement.allows.startswith("400 MB - 300 MB used = 100 MB: about 26,315 connections of 3,800 bytes")
     assert finding.judgement.gain == 100_000 - 26_315
     assert finding.judgement.change.now == ("echo max > /sys/fs/cgroup/load/memory.max",)
@@ -171,8 +138,8 @@ def test_memory_of_the_control_group() -> None:
     )
 
 
-@pytest.mark.parametrize(("maximum", "verdict"), [("135", Verdict.WALL), ("136", Verdict.TIGHT), ("152", Verdict.GOOD)])
-def test_processes_of_a_run_with_both_ends(maximum: str, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("maximum", "verdict"), [("135", Grade.WALL), ("136", Grade.TIGHT), ("152", Grade.GOOD)])
+def test_processes_of_a_run_with_both_ends(maximum: str, verdict: Grade) -> None:
     """Six workers, six sinks and four others, beside 120 that run already."""
     for limit, name in ((resources.threads_max, "kernel.threads-max"), (resources.pid_max, "kernel.pid_max")):
         finding = found(limit, sysctls={name: maximum})
@@ -183,20 +150,20 @@ def test_processes_of_a_run_with_both_ends(maximum: str, verdict: Verdict) -> No
 
 
 def test_processors() -> None:
-    assert found(resources.cpus).verdict is Verdict.GOOD
-    assert found(resources.cpus, cpus=1).verdict is Verdict.TIGHT
+    assert found(resources.cpus).verdict is Grade.GOOD
+    assert found(resources.cpus, cpus=1).verdict is Grade.TIGHT
     assert found(resources.group_cpu).value == "no limit"
     finding = found(resources.group_cpu, group=CgroupLimits(cpu=CpuQuota(1.5, "/sys/fs/cgroup/cpu.max")))
-    assert (finding.value, finding.verdict) == ("1.5", Verdict.TIGHT)
+    assert (finding.value, finding.verdict) == ("1.5", Grade.TIGHT)
     assert finding.judgement.change.now == ("echo max > /sys/fs/cgroup/cpu.max",)
     version_1 = CgroupLimits(cpu=CpuQuota(4.0, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
-    assert found(resources.group_cpu, group=version_1).verdict is Verdict.GOOD
+    assert found(resources.group_cpu, group=version_1).verdict is Grade.GOOD
 
 
 def test_the_queue_of_a_listener() -> None:
     assert "4,096 + 1 connections" in found(listening.somaxconn).judgement.allows
-    assert found(listening.somaxconn).verdict is Verdict.GOOD
-    assert found(listening.somaxconn, sysctls={"net.core.somaxconn": "128"}).verdict is Verdict.TIGHT
+    assert found(listening.somaxconn).verdict is Grade.GOOD
+    assert found(listening.somaxconn, sysctls={"net.core.somaxconn": "128"}).verdict is Grade.TIGHT
 
 
 def test_the_backlog_of_syns_is_asked_only_without_cookies() -> None:
@@ -204,18 +171,18 @@ def test_the_backlog_of_syns_is_asked_only_without_cookies() -> None:
     off = {"net.ipv4.tcp_syncookies": "0"}
     finding = found(listening.syn_backlog, sysctls=off)
     assert finding.judgement.allows.startswith("1,536 half-open connections")
-    assert finding.verdict is Verdict.GOOD
-    assert found(listening.syn_backlog, sysctls={**off, "net.ipv4.tcp_max_syn_backlog": "128"}).verdict is Verdict.TIGHT
+    assert finding.verdict is Grade.GOOD
+    assert found(listening.syn_backlog, sysctls={**off, "net.ipv4.tcp_max_syn_backlog": "128"}).verdict is Grade.TIGHT
 
 
-@pytest.mark.parametrize(("value", "verdict"), [("0", Verdict.TIGHT), ("1", Verdict.GOOD), ("2", Verdict.TIGHT)])
-def test_cookies(value: str, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("value", "verdict"), [("0", Grade.TIGHT), ("1", Grade.GOOD), ("2", Grade.TIGHT)])
+def test_cookies(value: str, verdict: Grade) -> None:
     assert found(listening.syncookies, sysctls={"net.ipv4.tcp_syncookies": value}).verdict is verdict
 
 
 def test_packets_that_wait_for_a_processor() -> None:
-    assert found(listening.netdev_backlog).verdict is Verdict.GOOD
-    assert found(listening.netdev_backlog, sysctls={"net.core.netdev_max_backlog": "300"}).verdict is Verdict.TIGHT
+    assert found(listening.netdev_backlog).verdict is Grade.GOOD
+    assert found(listening.netdev_backlog, sysctls={"net.core.netdev_max_backlog": "300"}).verdict is Grade.TIGHT
 
 
 @pytest.mark.parametrize(

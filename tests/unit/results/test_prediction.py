@@ -7,28 +7,18 @@ from dataclasses import replace
 import pytest
 
 from loadgen.capacity.limits import EVERY_LIMIT, LIMITS
-from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, PortRange, Prediction, Strategy, Target
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Prediction, Target
 from loadgen.results import prediction
 from loadgen.results.schema.carried import ChurnResult
 from loadgen.results.schema.run import PredictionResult, VerdictResult
 from tests import samples
+from tests.plans import plan_of
 
-PLAN = Plan(
-    name="p",
+PLAN = plan_of(
     connections=150,
     sources=("127.0.0.2",),
     targets=(Target(Endpoint("127.0.0.1", 9000), sink=True),),
-    strategy=Strategy.LATE_RANGE,
-    ports=PortRange(40_000, 40_099),
-    skipped_ports=(),
-    capacity_per_pair=100,
-    stages=(),
-    hold_s=0.0,
     close=CloseMode.FIN,
-    timeout_s=1.0,
-    in_flight_max=8,
-    interval_s=1.0,
-    workers=1,
     sinks=1,
 )
 WALL = Prediction("four-tuples", "four-tuples", 100, 1.5, False, slack=1)

@@ -15,10 +15,8 @@ from loadgen.model import (
     CloseMode,
     Endpoint,
     Plan,
-    PortRange,
     SinkBehaviour,
     Stage,
-    Strategy,
     Target,
     Traffic,
     Transport,
@@ -32,22 +30,15 @@ from loadgen.results.schema.line import Line
 from loadgen.results.schema.run import RunSummary
 from loadgen.results.summary import CUT_SHORT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, broken_invariants, summarise
 from tests import samples
+from tests.plans import plan_of
 
-PLAN = Plan(
+PLAN = plan_of(
     name="fold",
     connections=100,
     sources=("127.0.0.2", "127.0.0.3"),
     targets=(Target(Endpoint("127.0.0.1", 9000), sink=True),),
-    strategy=Strategy.LATE_RANGE,
-    ports=PortRange(40_000, 40_099),
-    skipped_ports=(),
-    capacity_per_pair=100,
-    stages=(),
     hold_s=2.0,
     close=CloseMode.FIN,
-    timeout_s=10.0,
-    in_flight_max=256,
-    interval_s=0.5,
     workers=2,
     sinks=1,
 )

@@ -12,14 +12,10 @@ import pytest
 from loadgen.model import (
     Churn,
     CloseMode,
-    Endpoint,
     Engine,
     Heartbeat,
-    Plan,
-    PortRange,
     Shard,
     Strategy,
-    Target,
     Tls,
     Traffic,
     Transport,
@@ -33,24 +29,14 @@ from loadgen.worker.io_uring import ring
 from loadgen.worker.io_uring.connector import BATCH, UringConnector
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Then
+from tests.plans import plan_of
 
-PLAN = Plan(
-    name="connectors",
-    connections=100,
-    sources=("127.0.0.2", "127.0.0.3"),
-    targets=(Target(Endpoint("127.0.0.1", 9000), sink=False),),
-    strategy=Strategy.LATE_RANGE,
-    ports=PortRange(40_000, 40_099),
-    skipped_ports=(),
-    capacity_per_pair=100,
-    stages=(),
-    hold_s=0.0,
-    close=CloseMode.RST,
+PLAN = plan_of(
     timeout_s=10.0,
     in_flight_max=30,
-    interval_s=0.5,
+    connections=100,
+    sources=("127.0.0.2", "127.0.0.3"),
     workers=2,
-    sinks=0,
 )
 ECHO, HTTP = Traffic("echo"), Traffic("http")
 CHURN = Churn(3.0, exchanges=4)

@@ -16,24 +16,16 @@ from loadgen.arrivals import due_ns, shard_sizes
 from loadgen.errors import CapacityError
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Shard, Stage, Strategy, Target
 from loadgen.worker.shard import may_self_connect, order_of, schedule_of, sizes_of, slice_of
+from tests.plans import plan_of
 
-PLAN = Plan(
-    name="parts",
+PLAN = plan_of(
     connections=100,
     sources=("127.0.0.2", "127.0.0.3", "::1"),
     targets=(Target(Endpoint("127.0.0.2", 40_005), sink=False), Target(Endpoint("::1", 9000), sink=False)),
-    strategy=Strategy.LATE_RANGE,
     ports=PortRange(40_000, 40_009),
-    skipped_ports=(),
     capacity_per_pair=10,
-    stages=(),
-    hold_s=0.0,
     close=CloseMode.FIN,
-    timeout_s=10.0,
-    in_flight_max=256,
-    interval_s=0.5,
     workers=2,
-    sinks=0,
 )
 STAGES = (Stage(0.0, 50.0, 1.0), Stage(50.0, 50.0, None))
 

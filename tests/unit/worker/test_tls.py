@@ -12,7 +12,7 @@ import trustme
 
 from loadgen.model import Endpoint, Target, Tls
 from loadgen.outcomes import TlsReason
-from loadgen.worker.tls import Channel, Client, context_of, reason_of
+from loadgen.worker.tls import Channel, TlsClient, context_of, reason_of
 
 TARGET = Endpoint("127.0.0.1", 9000)
 OTHER = Endpoint("127.0.0.1", 9001)
@@ -65,7 +65,7 @@ class Peer:
         return self._outgoing.read()
 
 
-def shaken(client: Client, context: ssl.SSLContext, pair: int = 0) -> tuple[Channel, Peer]:
+def shaken(client: TlsClient, context: ssl.SSLContext, pair: int = 0) -> tuple[Channel, Peer]:
     """Both ends after the handshake, what the server sent last not read yet."""
     channel, peer = client.channel(pair), Peer(context)
     assert not channel.shake()
@@ -77,13 +77,13 @@ def shaken(client: Client, context: ssl.SSLContext, pair: int = 0) -> tuple[Chan
     return channel, peer
 
 
-def client_of(tls: Tls, *hosts: str) -> Client:
+def client_of(tls: Tls, *hosts: str) -> TlsClient:
     endpoints = (TARGET, OTHER)
     targets = [Target(one, False, host=host) for one, host in zip(endpoints, (*hosts, "", "")[:2], strict=True)]
-    return Client(tls, [("127.0.0.2", one) for one in endpoints], targets)
+    return TlsClient(tls, [("127.0.0.2", one) for one in endpoints], targets)
 
 
-def failure(client: Client, context: ssl.SSLContext) -> TlsReason:
+def failure(client: TlsClient, context: ssl.SSLContext) -> TlsReason:
     with pytest.raises(ssl.SSLError) as raised:
         shaken(client, context)
     return reason_of(raised.value)

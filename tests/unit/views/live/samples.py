@@ -9,24 +9,19 @@ from typing import Any
 
 from rich.console import Console
 
-from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, PortRange, Stage, Strategy, Target
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, PortRange, Stage, Target
+from tests.plans import plan_of
 
 TARGET = Target(Endpoint("127.0.0.1", 9000), sink=True)
-PLAN = Plan(
+PLAN = plan_of(
     name="past-64k",
     connections=100_000,
     sources=("127.0.0.2", "127.0.0.3"),
     targets=(TARGET,),
-    strategy=Strategy.LATE_RANGE,
     ports=PortRange(1024, 65_535),
-    skipped_ports=(),
     capacity_per_pair=64_512,
-    stages=(),
     hold_s=30.0,
     close=CloseMode.FIN,
-    timeout_s=10.0,
-    in_flight_max=256,
-    interval_s=0.5,
     workers=6,
     sinks=6,
 )

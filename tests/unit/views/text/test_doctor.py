@@ -16,7 +16,7 @@ from loadgen.doctor.features import Feature, Permission
 from loadgen.doctor.finding import Purpose
 from loadgen.views.text import doctor
 
-from ...doctor.test_limits import HOST
+from ...doctor.reading import HOST
 
 CHECKUP = Checkup(
     purpose=Purpose(),
