@@ -260,7 +260,18 @@ def objects(node: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(node, dict):
         yield node
         for key, value in node.items():
-            if key not in ("delta", "peak", "ramp_peak", "counts", "probes", "settings", "under"):
+            if key not in (
+                "delta",
+                "peak",
+                "ramp_peak",
+                "counts",
+                "probes",
+                "settings",
+                "under",
+                "set",
+                "sysctls",
+                "needs",
+            ):
                 yield from objects(value)
 
 
@@ -279,7 +290,19 @@ def test_an_unknown_key_is_refused_wherever_it_stands(kind: str) -> None:
 
 
 #: Keys that only some of the runs have.
-SOMETIMES = {"ramp_s", "hold_s", "churn_s", "exchange", "handshake", "sent", "answered", "lost", "datagrams", "sink"}
+SOMETIMES = {
+    "ramp_s",
+    "hold_s",
+    "churn_s",
+    "exchange",
+    "handshake",
+    "sent",
+    "answered",
+    "lost",
+    "datagrams",
+    "sink",
+    "remedies_detail",
+}
 
 
 @pytest.mark.parametrize("kind", ["hold", "churn", "matrix: skipped"])
