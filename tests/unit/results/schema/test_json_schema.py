@@ -156,8 +156,8 @@ RUNS: dict[str, dict[str, Any]] = {
         HELD, [line(1.0, "ramp", sink={"accepted": 1, "open": 1}, established=9)]
     ),
     "killed at once": folded(HELD, [], started=False),
-    "wall": folded(replace(HELD, connections=150), series(started=150, established=100, failed=50, open=100, open_peak=100,
-        pairs=[[100, 50, 100]], errors=[["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 50]]), ENDED),
+    "wall": folded(replace(HELD, connections=150), series(started=150, established=100, failed=50, open=100,
+        open_peak=100, pairs=[[100, 50, 100]], errors=[["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 50]]), ENDED),
     "stalled": folded(HELD, series(), {"t_s": 1.0, "event": "worker-stalled", "text": "worker 0 stood still"}, ENDED),
 }  # fmt: skip
 
