@@ -34,7 +34,6 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/capacity/allowances.py": "tests/unit/capacity/test_capacity.py",
     "loadgen/capacity/assessment.py": "tests/unit/capacity/test_capacity.py",
     "loadgen/capacity/demands.py": "tests/unit/capacity/test_capacity.py",
-    "loadgen/capacity/limits.py": "tests/unit/capacity/test_remedies.py",
     "loadgen/capacity/plan.py": "tests/unit/capacity/test_capacity.py",
     "loadgen/capacity/ports.py": "tests/unit/capacity/test_capacity.py",
     "loadgen/capacity/processes.py": "tests/unit/capacity/test_capacity.py",
