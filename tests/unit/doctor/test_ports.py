@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.doctor import ports
-from loadgen.doctor.finding import Grade, Purpose
+from loadgen.doctor.finding import Grade, HostLimit, Purpose
 from loadgen.kernel import sysctl
 
 from .reading import HOST, found
@@ -119,9 +119,7 @@ def test_ports_that_nobody_can_have_do_not_count_for_churn() -> None:
     assert finding.judgement.allows.startswith("28,200 / 1 s")
 
 
-def test_the_delay_is_judged_by_what_it_was_before_it_could_be_set() -> None:
-    assert found(ports.tw_reuse_delay).verdict is Grade.GOOD
-    assert found(ports.tw_reuse_delay, sysctls={"tcp_tw_reuse_delay": "5000"}).verdict is Grade.TIGHT
+def test_a_kernel_without_the_delay_has_no_verdict_on_it() -> None:
     sysctls = {name: value for name, value in HOST.sysctls.items() if not name.endswith("delay")}
     absent = ports.tw_reuse_delay.find(replace(HOST, sysctls=sysctls), Purpose())
     assert (absent.value, absent.verdict, absent.judgement.change.now) == ("not here", Grade.ABSENT, ())
@@ -133,9 +131,20 @@ def test_fin_timeout_is_said_not_to_shorten_time_wait() -> None:
     assert "does NOT shorten TIME-WAIT, which is 60 s" in finding.judgement.allows
 
 
-@pytest.mark.parametrize(("value", "verdict"), [("0", Grade.TIGHT), ("1", Grade.GOOD), ("2", Grade.GOOD)])
-def test_timestamps(value: str, verdict: Grade) -> None:
-    assert found(ports.timestamps, sysctls={"tcp_timestamps": value}).verdict is verdict
+@pytest.mark.parametrize(
+    ("limit", "setting", "value", "verdict"),
+    [
+        (ports.timestamps, "tcp_timestamps", "0", Grade.TIGHT),
+        (ports.timestamps, "tcp_timestamps", "1", Grade.GOOD),
+        (ports.timestamps, "tcp_timestamps", "2", Grade.GOOD),
+        (ports.autobind_reuse, "ip_autobind_reuse", "0", Grade.GOOD),
+        (ports.autobind_reuse, "ip_autobind_reuse", "1", Grade.TIGHT),
+        (ports.tw_reuse_delay, "tcp_tw_reuse_delay", "1000", Grade.GOOD),
+        (ports.tw_reuse_delay, "tcp_tw_reuse_delay", "5000", Grade.TIGHT),
+    ],
+)
+def test_a_setting_is_judged_by_its_value(limit: HostLimit, setting: str, value: str, verdict: Grade) -> None:
+    assert found(limit, sysctls={setting: value}).verdict is verdict
 
 
 def test_a_full_table_of_time_wait_protects_nothing() -> None:
@@ -144,11 +153,6 @@ def test_a_full_table_of_time_wait_protects_nothing() -> None:
     assert finding.verdict is Grade.TIGHT
     assert "68,928 of 200,000" in finding.judgement.allows
     assert finding.judgement.change.now == ("sysctl -w net.ipv4.tcp_max_tw_buckets=262144",)
-
-
-def test_sharing_blindly_is_tight() -> None:
-    assert found(ports.autobind_reuse).verdict is Grade.GOOD
-    assert found(ports.autobind_reuse, sysctls={"ip_autobind_reuse": "1"}).verdict is Grade.TIGHT
 
 
 @pytest.mark.parametrize(
