@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import CHECKOUT, Loadgen, assert_adds_up, assert_one_message, lines_of, wait_until
+from .conftest import CHECKOUT, Loadgen, Running, assert_adds_up, assert_one_message, lines_of, wait_until
 from .refusals import Refusals
 
 TWO_BY_TWO = {"sources.strategy": ["late-range", "explicit"], "lab.sysctls.net.ipv4.tcp_tw_reuse": [0, 1]}
@@ -21,6 +21,14 @@ CELL_FILES = {"scenario.yaml", "plan.json", "host.json", "series.jsonl", "events
 def load(path: Path) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(path.read_text())
     return data
+
+
+def until_held(running: Running, cell: int) -> Path:
+    """Wait until a cell is in its hold; the directory of the matrix."""
+    pattern = f"*/cells/{cell}/series.jsonl"
+    (series,) = running.until(lambda: list(running.results.glob(pattern)), f"cell {cell}")
+    wait_until(lambda: '"phase":"hold"' in series.read_text(), f"hold of cell {cell}")
+    return series.parents[2]
 
 
 def test_two_by_two(loadgen: Loadgen) -> None:
@@ -89,8 +97,7 @@ def test_a_wrong_cell_is_told_before_the_first_one_runs(loadgen: Loadgen) -> Non
 def test_an_interrupt_keeps_the_cells_that_ended(loadgen: Loadgen) -> None:
     file = loadgen.scenario(connections=10, matrix={"hold": ["0s", "50s", "40s"]})
     running = loadgen.start("run", file, "--json")
-    (second,) = running.until(lambda: list(running.results.glob("*/cells/1/series.jsonl")), "second cell")
-    wait_until(lambda: '"phase":"hold"' in second.read_text(), "hold of the second cell")
+    until_held(running, cell=1)
     running.signal(signal.SIGINT)
     done = running.finish()
     assert done.code == 130, done.err
@@ -104,8 +111,7 @@ def test_an_interrupt_keeps_the_cells_that_ended(loadgen: Loadgen) -> None:
 def test_the_report_of_a_killed_matrix_can_be_made(loadgen: Loadgen) -> None:
     file = loadgen.scenario(connections=10, matrix={"hold": ["0s", "50s"]})
     running = loadgen.start("run", file)
-    (second,) = running.until(lambda: list(running.results.glob("*/cells/1/series.jsonl")), "second cell")
-    wait_until(lambda: '"phase":"hold"' in second.read_text(), "hold of the second cell")
+    until_held(running, cell=1)
     running.signal(signal.SIGKILL)
     run = running.finish().run
     assert not (run / "summary.json").exists()
@@ -171,8 +177,7 @@ def stopped(loadgen: Loadgen, number: signal.Signals, *args: str) -> Path:
     held = ["0s", "50s"]
     file = loadgen.scenario(connections=10, repeat=2, matrix={"hold": held})
     running = loadgen.start("run", file, *args)
-    (second,) = running.until(lambda: list(running.results.glob("*/cells/1/series.jsonl")), "second run")
-    wait_until(lambda: '"phase":"hold"' in second.read_text(), "hold of the second run")
+    until_held(running, cell=1)
     running.signal(number)
     return running.finish().run
 
@@ -270,9 +275,7 @@ def test_what_cannot_be_resumed_is_said_with_the_remedy(loadgen: Loadgen, refusa
 
 def test_two_cannot_write_one_matrix(loadgen: Loadgen) -> None:
     running = loadgen.start("run", loadgen.scenario(connections=5, matrix={"hold": ["50s", "40s"]}))
-    (series,) = running.until(lambda: list(running.results.glob("*/cells/0/series.jsonl")), "first run")
-    wait_until(lambda: '"phase":"hold"' in series.read_text(), "hold of the first run")
-    run = series.parents[2]
+    run = until_held(running, cell=0)
     done = loadgen("run", "--resume", run)
     assert (done.code, "another loadgen is at work there" in assert_one_message(done)) == (2, True)
     running.signal(signal.SIGINT)
