@@ -138,7 +138,7 @@ def test_the_list_of_runs(runs: Runs) -> None:
     assert list(found)[-1] == broken.name
     assert (found[runs.base.name]["established"], found[runs.base.name]["expect_passed"]) == (200, None)
     assert found[runs.fewer.name]["expect_passed"] is False
-    assert "not JSON" in found[broken.name]["problem"]
+    assert f"{broken.name}/summary.json: " in found[broken.name]["problem"]
     done = runs.loadgen("runs", "--scenario", "both")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0].endswith(f"{runs.matrix.name}  matrix")
