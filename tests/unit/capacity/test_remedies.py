@@ -267,7 +267,7 @@ def too_large(draw: st.DrawFn) -> tuple[dict[str, Any], HostFacts]:
         "sources": {"addresses": [f"127.0.0.{2 + n}" for n in range(sources)], "strategy": strategy.value},
         "targets": [{"address": f"127.0.0.1:{40_010 + n}"} for n in range(draw(st.integers(1, 4)))],
         "transport": transport.value,
-        "connections": draw(st.integers(20_000, 60_000)),
+        "connections": draw(st.integers(40_000, 60_000)),  # no host drawn here has as many
     }
     if strategy.row.names_ports and draw(st.booleans()):
         scenario["sources"]["ports"] = "40020-40080"
