@@ -214,7 +214,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CompareResult:
     """All that one call of compare found."""
 
     #: What each letter stands for: A is the base.

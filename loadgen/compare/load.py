@@ -11,7 +11,7 @@ from typing import Final
 
 from loadgen.compare import comparable
 from loadgen.compare.comparable import Side, Subject
-from loadgen.compare.comparison import Comparison, Group, Result, compare
+from loadgen.compare.comparison import CompareResult, Comparison, Group, compare
 from loadgen.compare.differences import readable_scenario
 from loadgen.errors import UsageError
 from loadgen.results import run_directory
@@ -55,7 +55,7 @@ def read(arguments: Sequence[str]) -> list[Given]:
     return given
 
 
-def compared(given: Sequence[Given], *, anyway: bool = False) -> Result:
+def compared(given: Sequence[Given], *, anyway: bool = False) -> CompareResult:
     """Every side beside the first one; of matrices, the cells that have the same settings.
 
     Raises: UsageError when they cannot be compared, unless `anyway`, or are not what this version of loadgen writes.
@@ -64,7 +64,7 @@ def compared(given: Sequence[Given], *, anyway: bool = False) -> Result:
     if given[0].matrix is not None:
         return _of_matrices(given, names, anyway=anyway)
     sides = [Side(one.label, tuple(map(subject, one.runs))) for one in given]
-    return Result(names, (Group(tuple(_pairs(sides, anyway=anyway))),))
+    return CompareResult(names, (Group(tuple(_pairs(sides, anyway=anyway))),))
 
 
 def subject(run: Run) -> Subject:
@@ -107,7 +107,7 @@ def _pairs(sides: Sequence[Side], *, anyway: bool) -> Iterator[Comparison]:
         yield compare(base, other, anyway=refused)
 
 
-def _of_matrices(given: Sequence[Given], names: Mapping[str, str], *, anyway: bool) -> Result:
+def _of_matrices(given: Sequence[Given], names: Mapping[str, str], *, anyway: bool) -> CompareResult:
     cells = {one.label: _cells(one) for one in given}
     base = given[0].label
     groups, left_out = [], []
@@ -124,7 +124,7 @@ def _of_matrices(given: Sequence[Given], names: Mapping[str, str], *, anyway: bo
             left_out.append(f"{said}: {error}")
     if not groups:
         raise UsageError(f"no cell can be compared: {'; '.join(left_out)}")
-    return Result(names, tuple(groups), tuple(left_out))
+    return CompareResult(names, tuple(groups), tuple(left_out))
 
 
 def _cells(given: Given) -> dict[str, tuple[Settings, tuple[Subject, ...]]]:

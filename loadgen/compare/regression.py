@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from loadgen.compare.comparison import BEYOND_NOISE, Comparison, Judgement, Result, Row
+from loadgen.compare.comparison import BEYOND_NOISE, CompareResult, Comparison, Judgement, Row
 from loadgen.errors import UsageError
 from loadgen.results.measures import MEASURES
 from loadgen.results.settings import named, short_keys
@@ -82,7 +82,7 @@ class CompareCondition:
         return OPERATORS[self.operator](percent if self.percent else row.change, self.value)
 
 
-def violations(result: Result, conditions: Sequence[CompareCondition]) -> list[str]:
+def violations(result: CompareResult, conditions: Sequence[CompareCondition]) -> list[str]:
     """Return the violations in all groups, each with its cell. Raises: as `CompareCondition.violation` does."""
     short = short_keys([group.settings for group in result.groups])
     sentences = []

@@ -12,7 +12,7 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ from loadgen.results import run_directory
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.matrix import CellStatus, MatrixSummary
-from loadgen.results.schema.matrix_plan import CellPlan, MatrixPlan, ResolvedName
+from loadgen.results.schema.matrix_plan import CellPlan, MatrixPlan
 from loadgen.results.settings import named, short_keys
 from loadgen.scenario import Cell, ScenarioSpec, about_cells
 
@@ -92,8 +92,7 @@ def resume(path: Path) -> Order:
 
 def _as_resolved(path: Path) -> name_resolution.ResolvedNames:
     """Return the addresses of names when the matrix was begun: the runs that are left go to the same targets."""
-    resolved = run_directory.read_matrix(path).matrix.resolved
-    return {name: name_resolution.ResolvedName(one.addresses, one.resolved_at) for name, one in resolved.items()}
+    return run_directory.read_matrix(path).matrix.resolved
 
 
 def _as_begun(path: Path) -> tuple[ScenarioSpec, tuple[Cell, ...], str, tuple[str, ...]]:
@@ -196,7 +195,7 @@ class Matrix:
                 overrides=tuple(self._order.overrides),
                 repeat=self._scenario.repeat,
                 cells=tuple(CellPlan(settings=cell.settings) for cell in self._cells),
-                resolved={name: ResolvedName(**asdict(answer)) for name, answer in self._answers.items()},
+                resolved=self._answers,
                 expect=tuple(row.text for row in self._scenario.expect if about_cells(row)),
             )
         )

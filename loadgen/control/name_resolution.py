@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Thread
 from typing import Any, Final
@@ -17,20 +16,13 @@ from typing import Any, Final
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import allowlist
 from loadgen.errors import HostError, InterruptedRunError, UsageError
+from loadgen.results.schema.matrix_plan import ResolvedName
 from loadgen.scenario import ScenarioSpec, units
 from loadgen.scenario.fields import TARGETS_MAX
 
 #: Longer than a working resolver takes; its own time-out per server is 5 s (resolv.conf(5)).
 TIMEOUT_S: Final = 15.0
 _POLL_S: Final = 0.005
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedName:
-    """Literal addresses of a name, in the resolver's order, and the time of the look-up in ISO 8601, UTC."""
-
-    addresses: tuple[str, ...]
-    resolved_at: str
 
 
 ResolvedNames = Mapping[str, ResolvedName]
@@ -69,7 +61,8 @@ async def _resolve(name: str, enough: Callable[[], bool], timeout_s: float) -> R
             units.check_usable(units.block(address))
         except ValueError as error:
             raise HostError(f"{name} is {address}, which cannot be a target: {error}") from None
-    return ResolvedName(addresses, datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
+    resolved_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return ResolvedName(addresses=addresses, resolved_at=resolved_at)
 
 
 def _getaddrinfo(name: str) -> tuple[str, ...] | OSError:

@@ -40,7 +40,7 @@ class State:
     CLOSING: Final = 6
 
 
-class Event(IntEnum):
+class ConnectionEvent(IntEnum):
     """A change of a connection's state."""
 
     PREPARE = 0
@@ -59,14 +59,30 @@ class Event(IntEnum):
 
 
 #: The life of a connection: for each state, the events that may happen in it and the state that follows.
-TRANSITIONS: Final[Mapping[int, Mapping[Event, int]]] = {
-    State.FREE: {Event.PREPARE: State.PREPARING},
-    State.PREPARING: {Event.PREPARED: State.READY, Event.END: State.FREE},
-    State.READY: {Event.RETRY: State.PREPARING, Event.CONNECT: State.CONNECTING, Event.END: State.FREE},
-    State.CONNECTING: {Event.ESTABLISHED: State.HELD, Event.END: State.FREE, Event.CANCEL: State.CLOSING},
-    State.HELD: {Event.READABLE: State.READING, Event.END: State.FREE, Event.CANCEL: State.CLOSING},
-    State.READING: {Event.READ: State.HELD, Event.END: State.FREE, Event.CANCEL: State.CLOSING},
-    State.CLOSING: {Event.CANCELLED: State.FREE},
+TRANSITIONS: Final[Mapping[int, Mapping[ConnectionEvent, int]]] = {
+    State.FREE: {ConnectionEvent.PREPARE: State.PREPARING},
+    State.PREPARING: {ConnectionEvent.PREPARED: State.READY, ConnectionEvent.END: State.FREE},
+    State.READY: {
+        ConnectionEvent.RETRY: State.PREPARING,
+        ConnectionEvent.CONNECT: State.CONNECTING,
+        ConnectionEvent.END: State.FREE,
+    },
+    State.CONNECTING: {
+        ConnectionEvent.ESTABLISHED: State.HELD,
+        ConnectionEvent.END: State.FREE,
+        ConnectionEvent.CANCEL: State.CLOSING,
+    },
+    State.HELD: {
+        ConnectionEvent.READABLE: State.READING,
+        ConnectionEvent.END: State.FREE,
+        ConnectionEvent.CANCEL: State.CLOSING,
+    },
+    State.READING: {
+        ConnectionEvent.READ: State.HELD,
+        ConnectionEvent.END: State.FREE,
+        ConnectionEvent.CANCEL: State.CLOSING,
+    },
+    State.CLOSING: {ConnectionEvent.CANCELLED: State.FREE},
 }
 
 

@@ -23,7 +23,9 @@ class ResolvedName(Struct, frozen=True, kw_only=True):
     """The addresses of a host name among the targets, which hold for all runs of the matrix."""
 
     addresses: tuple[str, ...]
+    """in the resolver's order"""
     resolved_at: str
+    """time of the look-up, ISO 8601 in UTC"""
 
 
 class MatrixPlan(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from loadgen.compare.comparable import Side
-from loadgen.compare.comparison import Comparison, Group, Judgement, Result, Row
+from loadgen.compare.comparison import CompareResult, Comparison, Group, Judgement, Row
 from loadgen.compare.differences import Difference
 from loadgen.results.measures import rate_per_s
 from loadgen.results.settings import named, short_keys
@@ -24,7 +24,7 @@ DIFFERENCES_MAX: Final = 200
 _TONES: Final = {Judgement.BETTER: "good", Judgement.WORSE: "bad"}
 
 
-def page(result: Result, series: Mapping[str, Series]) -> str:
+def page(result: CompareResult, series: Mapping[str, Series]) -> str:
     """The whole page.
 
     series: the lines of each run by the name it has in the result; cells of a matrix are not drawn, and need none.

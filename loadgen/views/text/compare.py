@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from loadgen import format as fmt
-from loadgen.compare.comparison import BEYOND_NOISE, Comparison, Group, Judgement, Result, Row
+from loadgen.compare.comparison import BEYOND_NOISE, CompareResult, Comparison, Group, Judgement, Row
 from loadgen.compare.differences import Difference
 from loadgen.results.measures import Unit
 from loadgen.results.settings import named, short_keys, value_text
@@ -26,12 +26,12 @@ _GAP: Final = "  "
 _TONES: Final = {Judgement.BETTER: "good", Judgement.WORSE: "bad"}
 
 
-def render(result: Result, console: Console) -> None:
+def render(result: CompareResult, console: Console) -> None:
     """Print a comparison to a console, as wide as that is but between 60 and 100 columns."""
     run.show(lines(result, run.width_of(console)), console)
 
 
-def lines(result: Result, width: int) -> list[run.Line]:
+def lines(result: CompareResult, width: int) -> list[run.Line]:
     """The comparison as lines of at most `width` columns."""
     found: list[run.Line] = [("verdict", line) for line in run.wrapped(result.verdict, "", width)]
     found.append(("", ""))
@@ -53,7 +53,7 @@ def _named(label: str, name: str) -> list[run.Line]:
     return [("", f"{label if n == 0 else '':{run.LABEL_WIDTH}}{part}") for n, part in enumerate(parts)]
 
 
-def _comparison(one: Comparison, group: Group, result: Result, width: int) -> list[run.Line]:
+def _comparison(one: Comparison, group: Group, result: CompareResult, width: int) -> list[run.Line]:
     """One table. Of many cells it has only what differs beyond noise, and the rest is counted."""
     many = len(result.groups) > 1
     found: list[run.Line] = [("", "")]

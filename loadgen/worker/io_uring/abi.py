@@ -153,7 +153,7 @@ class ProbeOp(ctypes.Structure):
     )
 
 
-class Probe(ctypes.Structure):
+class UringProbe(ctypes.Structure):
     """struct io_uring_probe, with room for every operation there may be."""
 
     OPS: Final = 256

@@ -91,8 +91,8 @@ def _disabled() -> str:
 
 
 def _supported(fd: int) -> frozenset[int]:
-    probe = abi.Probe()
-    _call(abi.SYS_REGISTER, fd, abi.Register.PROBE, ctypes.byref(probe), abi.Probe.OPS)
+    probe = abi.UringProbe()
+    _call(abi.SYS_REGISTER, fd, abi.Register.PROBE, ctypes.byref(probe), abi.UringProbe.OPS)
     return frozenset(op.op for op in probe.ops[: probe.ops_len] if op.flags & abi.OP_SUPPORTED)
 
 

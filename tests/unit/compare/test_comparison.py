@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.compare.comparable import Side, Subject
-from loadgen.compare.comparison import TAIL_NOISE_OF_ONE, Comparison, Group, Judgement, Result, Row, compare
+from loadgen.compare.comparison import TAIL_NOISE_OF_ONE, CompareResult, Comparison, Group, Judgement, Row, compare
 from loadgen.results.measures import MEASURES, Better, Measure, measure
 from loadgen.results.schema.host import Host
 from loadgen.results.spread import Spread
@@ -192,7 +192,7 @@ def test_a_scenario_that_cannot_be_read_is_no_difference() -> None:
 
 def test_as_json() -> None:
     one = compare(side("A", {}), side("B", {"rate": 10.0}))
-    found: Any = Result({"A": "a", "B": "b"}, (Group((one,)),)).to_json()
+    found: Any = CompareResult({"A": "a", "B": "b"}, (Group((one,)),)).to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["schema"] == "loadgen.compare/1"
     assert found["verdict"] == one.verdict
@@ -216,7 +216,7 @@ def test_cells_are_counted_by_what_they_came_to() -> None:
     worse = compare(side("A", {}), side("B", {"rate": 10.0}))
     doubtful = compare(side("A", {}), side("B", {"complete": False}))
     groups = (Group((worse,), {"connections": 1}), Group((doubtful,), {"connections": 2}))
-    assert Result({"A": "a", "B": "b"}, groups).verdict == (
+    assert CompareResult({"A": "a", "B": "b"}, groups).verdict == (
         "Of 2 comparisons of cells: 1 worse, 1 same. 1 of them with caveats."
     )
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loadgen.compare import load
-from loadgen.compare.comparison import Result
+from loadgen.compare.comparison import CompareResult
 from loadgen.errors import UsageError
 from loadgen.results.schema import files
 from tests import samples
@@ -33,7 +33,7 @@ def matrix(path: Path, *values: int, rounds: int = 1, **changes: Any) -> Path:
     return path
 
 
-def compared(*arguments: object, anyway: bool = False) -> Result:
+def compared(*arguments: object, anyway: bool = False) -> CompareResult:
     return load.compared(load.read([str(one) for one in arguments]), anyway=anyway)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loadgen.compare.comparable import Side
-from loadgen.compare.comparison import Comparison, Group, Result, Row
+from loadgen.compare.comparison import CompareResult, Comparison, Group, Row
 from loadgen.compare.regression import CompareCondition, violations
 from loadgen.errors import UsageError
 from loadgen.results.measures import MEASURES, kinds_of_failure, measure
@@ -79,10 +79,11 @@ def test_of_matrices_the_cell_is_named() -> None:
         for strategy, found in (("late", comparison(**SLOWER)), ("kernel", comparison(failed=([0.0], [9.0]))))
     )
     found = violations(
-        Result({}, groups), [CompareCondition.parse("worse: failed.connect.EPERM"), CompareCondition.parse("worse")]
+        CompareResult({}, groups),
+        [CompareCondition.parse("worse: failed.connect.EPERM"), CompareCondition.parse("worse")],
     )
     assert [said.rpartition(", with ")[2] for said in found] == ["strategy late", "strategy kernel"]
-    assert violations(Result({}, ()), [CompareCondition.parse("worse")]) == []
+    assert violations(CompareResult({}, ()), [CompareCondition.parse("worse")]) == []
 
 
 def test_a_figure_that_is_not_there_is_not_good_news() -> None:

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.control.matrix import _as_resolved, with_overrides
-from loadgen.control.name_resolution import ResolvedName
 from loadgen.errors import UsageError
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
@@ -23,7 +22,7 @@ from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.files import Json
 from loadgen.results.schema.matrix import MatrixSummary
-from loadgen.results.schema.matrix_plan import MatrixPlan
+from loadgen.results.schema.matrix_plan import MatrixPlan, ResolvedName
 from loadgen.results.schema.run import RunSummary
 from loadgen.views.html import matrix as report
 from loadgen.views.text import matrix as matrix_text
@@ -38,7 +37,9 @@ def test_what_names_stood_for_is_read_back(tmp_path: Path) -> None:
     samples.write(tmp_path, {"matrix.json": {}}, "matrix")
     assert _as_resolved(tmp_path) == {}
     samples.write(tmp_path, {"matrix.json": {"resolved": {"a.test": known}}}, "matrix")
-    assert _as_resolved(tmp_path) == {"a.test": ResolvedName(("127.0.0.1", "::1"), "2026-01-31T12:00:00Z")}
+    assert _as_resolved(tmp_path) == {
+        "a.test": ResolvedName(addresses=("127.0.0.1", "::1"), resolved_at="2026-01-31T12:00:00Z")
+    }
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from loadgen import scenario as scenarios
-from loadgen.control.name_resolution import ResolvedName, judge, look_up, pin
+from loadgen.control.name_resolution import judge, look_up, pin
 from loadgen.errors import ExitCode, HostError, InterruptedRunError, UsageError
+from loadgen.results.schema.matrix_plan import ResolvedName
 from loadgen.scenario import ScenarioSpec
 
 AT = "2026-01-31T12:00:00Z"
@@ -33,7 +34,7 @@ connections: 10
 
 
 def answers(*addresses: str, name: str = "redis.internal") -> dict[str, ResolvedName]:
-    return {name: ResolvedName(addresses, AT)}
+    return {name: ResolvedName(addresses=addresses, resolved_at=AT)}
 
 
 def resolver(monkeypatch: pytest.MonkeyPatch, found: Found) -> list[str]:

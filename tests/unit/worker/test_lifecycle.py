@@ -17,7 +17,7 @@ from loadgen.model import CloseMode, Endpoint
 from loadgen.outcomes import Syscall, error_key
 from loadgen.results.block import block_dtype
 from loadgen.worker.backoff import COOLDOWN_MIN_NS, DENIALS_MAX, LASTING
-from loadgen.worker.lifecycle import TRANSITIONS, Event, Lifecycle, State, overdue
+from loadgen.worker.lifecycle import TRANSITIONS, ConnectionEvent, Lifecycle, State, overdue
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Schedule, Settings, churn, hold
 
@@ -69,8 +69,8 @@ def test_every_state_can_be_reached_and_leads_back_to_free() -> None:
 
 
 def test_every_event_is_in_the_table_and_only_what_is_under_way_is_cancelled() -> None:
-    assert {event for events in TRANSITIONS.values() for event in events} == set(Event)
-    cancelled = {state for state, events in TRANSITIONS.items() if Event.CANCEL in events}
+    assert {event for events in TRANSITIONS.values() for event in events} == set(ConnectionEvent)
+    cancelled = {state for state, events in TRANSITIONS.items() if ConnectionEvent.CANCEL in events}
     assert cancelled == {State.CONNECTING, State.HELD, State.READING}
 
 
@@ -94,7 +94,7 @@ class Books(RuleBasedStateMachine):
         self.model: dict[int, tuple[int, int, int]] = {}
         self.gone = 0  # abandoned attempts
 
-    def go(self, key: int, *events: Event) -> int:
+    def go(self, key: int, *events: ConnectionEvent) -> int:
         """Let events happen to a connection of the model; return its pair."""
         state, pair, since = self.model[key]
         for event in events:
@@ -119,10 +119,10 @@ class Books(RuleBasedStateMachine):
                 continue
             self.keys += 1
             self.model[self.keys] = State.FREE, pair, self.now
-            self.go(self.keys, Event.PREPARE, Event.PREPARED, Event.CONNECT)
+            self.go(self.keys, ConnectionEvent.PREPARE, ConnectionEvent.PREPARED, ConnectionEvent.CONNECT)
             match outcome:
                 case "established":
-                    self.go(self.keys, Event.ESTABLISHED)
+                    self.go(self.keys, ConnectionEvent.ESTABLISHED)
                     established.append(pair)
                 case "waiting":
                     self.lifecycle.waiting[self.keys] = self.now
@@ -130,11 +130,11 @@ class Books(RuleBasedStateMachine):
                 case "withdrawn":
                     self.lifecycle.start()
                     self.lifecycle.withdraw()
-                    self.go(self.keys, Event.END)
+                    self.go(self.keys, ConnectionEvent.END)
                 case _:
                     self.lifecycle.start()
                     self.lifecycle.fail(pair, REFUSED if outcome == "failed" else NO_PORT, self.now)
-                    self.go(self.keys, Event.END)
+                    self.go(self.keys, ConnectionEvent.END)
         establish_at_once(self.lifecycle, self.recorder, established, len(established) + waiting)
         self.lifecycle.watch_ports(self.now)
         assert self.recorder.established == begun + len(established)
@@ -145,11 +145,11 @@ class Books(RuleBasedStateMachine):
         """In any order, not only the oldest first."""
         key = data.draw(st.sampled_from(self.those(State.CONNECTING)))
         if established:
-            pair = self.go(key, Event.ESTABLISHED)
+            pair = self.go(key, ConnectionEvent.ESTABLISHED)
             self.lifecycle.establish(key, pair, 0, self.now)
         else:
             del self.lifecycle.waiting[key]
-            self.lifecycle.fail(self.go(key, Event.END), REFUSED, self.now)
+            self.lifecycle.fail(self.go(key, ConnectionEvent.END), REFUSED, self.now)
 
     @rule(passed_ns=st.integers(0, 2 * TIMEOUT_NS))
     def expire(self, passed_ns: int) -> None:
@@ -159,7 +159,7 @@ class Books(RuleBasedStateMachine):
         assert expired == sorted(late, key=lambda key: (self.model[key][2], key))
         for key in expired:
             del self.lifecycle.waiting[key]
-            self.lifecycle.fail(self.go(key, Event.CANCEL), TIMED_OUT, self.now)
+            self.lifecycle.fail(self.go(key, ConnectionEvent.CANCEL), TIMED_OUT, self.now)
 
     @precondition(lambda self: self.those(State.HELD))
     @rule(data=st.data(), planned=st.booleans())
@@ -167,9 +167,9 @@ class Books(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(self.those(State.HELD)))
         self.lifecycle.pending.pop(key, None)
         if planned:
-            self.lifecycle.close((self.go(key, Event.CANCEL),))
+            self.lifecycle.close((self.go(key, ConnectionEvent.CANCEL),))
         else:
-            self.lifecycle.lose(self.go(key, Event.READABLE, Event.END), RESET)
+            self.lifecycle.lose(self.go(key, ConnectionEvent.READABLE, ConnectionEvent.END), RESET)
 
     @precondition(lambda self: self.those(State.HELD))
     @rule(data=st.data())
@@ -186,7 +186,7 @@ class Books(RuleBasedStateMachine):
     @rule()
     def abandon(self) -> None:
         for key in self.those(State.CONNECTING):
-            self.go(key, Event.CANCEL)
+            self.go(key, ConnectionEvent.CANCEL)
             self.gone += 1
         self.lifecycle.abandon()
 

@@ -9,7 +9,7 @@ from html import unescape
 from typing import Any
 
 from loadgen.compare.comparable import Side, Subject
-from loadgen.compare.comparison import Group, Result, compare
+from loadgen.compare.comparison import CompareResult, Group, compare
 from loadgen.results.schema import files
 from loadgen.views.html import compare as compare_html
 from tests import samples
@@ -21,10 +21,10 @@ def subject(name: str, rate: float = 1000.0, **changes: Any) -> Subject:
     return samples.subject(name, {"rate_per_s.established_mean": rate, **changes})
 
 
-def result(*sides: tuple[Subject, ...], settings: dict[str, Any] | None = None) -> Result:
+def result(*sides: tuple[Subject, ...], settings: dict[str, Any] | None = None) -> CompareResult:
     base, *others = (Side(label, runs) for label, runs in zip("ABCDEF", sides, strict=False))
     names = {label: ",".join(one.name for one in runs) for label, runs in zip("ABCDEF", sides, strict=False)}
-    return Result(names, (Group(tuple(compare(base, other) for other in others), settings or {}),))
+    return CompareResult(names, (Group(tuple(compare(base, other) for other in others), settings or {}),))
 
 
 def lines(count: int = 3) -> list[Any]:

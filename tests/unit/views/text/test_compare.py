@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from loadgen.compare.comparable import Side, Subject
-from loadgen.compare.comparison import Group, Result, compare
+from loadgen.compare.comparison import CompareResult, Group, compare
 from loadgen.results.measures import Unit
 from loadgen.results.spread import Spread
 from loadgen.views.text import compare as compare_text
@@ -22,13 +22,13 @@ def subject(name: str, rate: float = 1000.0, **changes: Any) -> Subject:
     return samples.subject(name, {**rates, **changes})
 
 
-def result(*sides: tuple[Subject, ...]) -> Result:
+def result(*sides: tuple[Subject, ...]) -> CompareResult:
     base, *others = (Side(label, runs) for label, runs in zip("ABC", sides, strict=False))
     names = {label: ",".join(one.name for one in runs) for label, runs in zip("ABC", sides, strict=False)}
-    return Result(names, (Group(tuple(compare(base, other) for other in others)),))
+    return CompareResult(names, (Group(tuple(compare(base, other) for other in others)),))
 
 
-def plain(found: Result, width: int = 80) -> list[str]:
+def plain(found: CompareResult, width: int = 80) -> list[str]:
     return [line for _, line in compare_text.lines(found, width)]
 
 
@@ -85,7 +85,7 @@ def test_several_others_have_a_table_each() -> None:
 def test_cells_have_their_settings_above_them() -> None:
     one = result((subject("a"),), (subject("b"),)).groups[0]
     groups = tuple(replace(one, settings={"sources.strategy": value}) for value in ("late", "kernel"))
-    said = plain(Result({"A": "a", "B": "b"}, groups, ("strategy bind: run in A only",)))
+    said = plain(CompareResult({"A": "a", "B": "b"}, groups, ("strategy bind: run in A only",)))
     assert [line for line in said if line.startswith("strategy ")] == ["strategy late", "strategy kernel"]
     assert "left out     strategy bind: run in A only" in said
 
@@ -94,7 +94,7 @@ def test_of_many_cells_only_what_differs_is_shown() -> None:
     one = result((subject("a"),), (replace(subject("b", 10.0), scenario={f"key{n}": n for n in range(9)}),)).groups[0]
     two = result((subject("a"),), (subject("b"),)).groups[0]
     groups = (replace(one, settings={"connections": 1}), replace(two, settings={"connections": 2}))
-    found = Result({"A": "a", "B": "b"}, groups)
+    found = CompareResult({"A": "a", "B": "b"}, groups)
     said = plain(found)
     rows = len(two.comparisons[0].rows)
     figures = [line for line in said if line.endswith(("worse", "changed", "same", "within noise"))]

@@ -49,7 +49,7 @@ def test_a_completion_is_16_bytes_with_a_signed_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "size"), [(abi.Params, 120), (abi.RsrcRegister, 32), (abi.ProbeOp, 8), (abi.Probe, 16 + 256 * 8)]
+    ("kind", "size"), [(abi.Params, 120), (abi.RsrcRegister, 32), (abi.ProbeOp, 8), (abi.UringProbe, 16 + 256 * 8)]
 )
 def test_the_structures_have_their_size(kind: type[ctypes.Structure], size: int) -> None:
     assert ctypes.sizeof(kind) == size
