@@ -1,7 +1,7 @@
-"""Numbers and other people's strings in the words of a reader.
+"""Text for numbers and for strings from outside.
 
-A report is read after a crash, by a newer version, from a file somebody edited. So each function takes
-whatever JSON can hold and answers with text; a value that is missing or no number becomes a dash.
+A report is read after a crash, by a newer version, from a file that was edited. So each function takes
+any value that JSON can hold and returns text; a value that is missing or no number becomes a dash.
 """
 
 from __future__ import annotations

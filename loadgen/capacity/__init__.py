@@ -1,4 +1,4 @@
-"""What a scenario takes of this host: every resource of it, the limit that is met first, and the plan of a run.
+"""Capacity: the resources of this host that a scenario needs, the limit that is met first, and the plan of a run.
 
 Pure arithmetic on the facts of `loadgen.kernel.host` and `loadgen.kernel.limits`.
 """

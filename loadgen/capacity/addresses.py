@@ -1,4 +1,4 @@
-"""Source addresses of a plan: whether they are there, fit their targets, and are enough."""
+"""Source addresses of a plan: that they are there, fit their targets, and are enough."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 
 
 def absent(facts: HostFacts, *, freebind: bool) -> HostError | None:
-    """What to say where source addresses are not on this host, or, with freebind, not routed to it."""
+    """Return the error for source addresses that are not on this host, or with freebind not routed to it."""
     missing = facts.missing_sources
     if not missing:
         return None
-    more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+    others = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
     command = command_for(missing[0], freebind=freebind)
     if freebind:
         return HostError(
-            f"source address {missing[0]}{more} is not routed to this host; "
+            f"source address {missing[0]}{others} is not routed to this host; "
             f"add it, or a prefix around it, with: {command}"
         )
-    return HostError(f"source address {missing[0]}{more} is not on this host; add it with: {command}")
+    return HostError(f"source address {missing[0]}{others} is not on this host; add it with: {command}")
 
 
 def command_for(address: str, *, freebind: bool) -> str:
@@ -35,7 +35,7 @@ def command_for(address: str, *, freebind: bool) -> str:
 
 
 def require_families(sources: Sequence[str], targets: Sequence[Target]) -> None:
-    """An interface may turn out to have no address of a target's family. Raises: HostError."""
+    """Raise HostError for a target whose family no source address has, which an interface may turn out to lack."""
     families = {Endpoint(source, 0).family for source in sources}
     for target in targets:
         if target.endpoint.family not in families:
@@ -46,9 +46,9 @@ def require_families(sources: Sequence[str], targets: Sequence[Target]) -> None:
 def require_source_of_route(
     strategy: Strategy, sources: Sequence[str], targets: Sequence[Target], facts: HostFacts
 ) -> None:
-    """connect() alone takes the source address of the route, so a scenario can only agree with it.
+    """Require the source addresses that the routes give, because connect() alone takes no others.
 
-    Raises: UsageError where it does not; HostError without a route.
+    Raises: UsageError where the scenario names others; HostError without a route.
     """
     if "" in facts.default_sources:
         unreachable = targets[facts.default_sources.index("")].endpoint
@@ -63,25 +63,25 @@ def require_source_of_route(
 
 
 def extended(sources: Sequence[str], needed: int, notes: list[str]) -> Sequence[str]:
-    """More addresses of 127.0.0.0/8, of which every one is there without set-up, until there are enough.
+    """Return the addresses with more of 127.0.0.0/8 until there are enough; all of these exist without set-up.
 
     Raises: CapacityError where the network ends first.
     """
     if len(sources) >= needed:
         return sources
-    found = list(sources)
+    addresses = list(sources)
     taken = set(sources)
     following = max(ipaddress.IPv4Address(source) for source in sources)
-    while len(found) < needed:
+    while len(addresses) < needed:
         following += 1
         if following not in _LOOPBACK or following == _LOOPBACK.broadcast_address:
             raise CapacityError(
                 "source addresses",
                 needed=needed,
-                available=len(found),
+                available=len(addresses),
                 remedy="start lower in 127.0.0.0/8",
             )
         if str(following) not in taken:
-            found.append(str(following))
+            addresses.append(str(following))
     notes.append(f"{needed - len(sources)} more source addresses of 127.0.0.0/8 make up for the narrower port range")
-    return found
+    return addresses

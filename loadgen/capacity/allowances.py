@@ -1,4 +1,4 @@
-"""What only the command line can permit."""
+"""Permissions that only the command line can give."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Allowances:
-    """What the command line, and only the command line, permits.
+    """The permissions of one command line; a scenario cannot give them.
 
-    in_lab: the run has a namespace of its own, where it can be in nobody's way.
-    force: run into a wall that a run survives, on purpose.
+    in_lab: the run has a network namespace of its own, so it cannot disturb other processes.
+    force: run although the plan meets a limit, where a run survives it.
     """
 
     in_lab: bool

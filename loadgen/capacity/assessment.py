@@ -1,4 +1,4 @@
-"""The judgement on a plan: every resource, the limit that is met first, and whether it is met at all."""
+"""The assessment of a plan: every resource, the limit that is nearest, and whether the plan meets it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from loadgen.errors import CapacityError, HostError
 from loadgen.kernel.host import HostFacts
 from loadgen.model import Plan, Prediction
 
-#: Names of resources that are one thing.
+#: Resources whose names take a singular verb.
 _SINGULAR: Final = ("memory", "connection tracking")
 #: Remedies that a refusal names.
 _ADVICE_MAX: Final = 2
@@ -21,10 +21,10 @@ _ADVICE_MAX: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What a scenario takes of this host.
+    """The demand of a scenario on this host, beside what the host has.
 
     plan: also where it cannot work. facts: of this host. resources: all of them, in a fixed order. absent: the error
-    where source addresses are not there. excused: whether a run may meet a limit that it survives.
+    where source addresses are not there. excused: a run may begin although it meets a limit that it survives.
     """
 
     plan: Plan
@@ -35,22 +35,22 @@ class Assessment:
 
     @property
     def in_order(self) -> tuple[Resource, ...]:
-        """The resources in the order in which they would be met; those that end nothing come last."""
+        """The resources in the order in which their limits are met; those without such a limit come last."""
         return tuple(sorted(self.resources, key=_when))
 
     @property
     def first(self) -> Resource:
-        """The limit that is met first, or would be."""
+        """The resource whose limit is met first, or would be with more connections."""
         return min(self.resources, key=_when)
 
     @property
     def possible(self) -> bool:
-        """Whether all of it can be had."""
+        """True if the host has enough of every resource."""
         return self.absent is None and not any(resource.short for resource in self.resources)
 
     @property
     def refusal(self) -> HostError | None:
-        """Why `loadgen run` does not begin; None where it does."""
+        """The error with which `loadgen run` refuses to begin; None where it begins."""
         if self.absent:
             return self.absent
         for resource in self.in_order:
@@ -59,9 +59,9 @@ class Assessment:
         return None
 
     def _error(self, resource: Resource, shortage: Shortage) -> CapacityError:
-        """The shortage as the error of a run, with the remedies that gain what is short, else with the best."""
-        found, short = self.remedies_of(resource), self._short(resource)
-        best = [remedy for remedy in found if (remedy.gain or 0) >= max(short, 1)] or found
+        """Return the error of a run for a shortage, with the remedies that gain enough, else with the best."""
+        remedies, short = self.remedies_of(resource), self._short(resource)
+        best = [remedy for remedy in remedies if (remedy.gain or 0) >= max(short, 1)] or remedies
         advice = ", or ".join(remedy.sentence for remedy in best[:_ADVICE_MAX])
         return CapacityError(
             shortage.resource, needed=shortage.needed, available=shortage.available, remedy=advice or "ask for less"
@@ -69,13 +69,13 @@ class Assessment:
 
     @property
     def remedies(self) -> list[Remedy]:
-        """What would move the limit that is met first, best first."""
+        """Changes that would move the limit that is met first, the best first."""
         if self.absent:
             return LIMITS["source-address"].remedies(Situation(self.plan, self.facts, self.plan.connections))
         return self.remedies_of(self.first)
 
     def remedies_of(self, resource: Resource) -> list[Remedy]:
-        """What would move the limit of one resource, best first."""
+        """Return the changes that would move the limit of one resource, the best first."""
         target = str(self.plan.targets[0].endpoint)
         situation = Situation(
             self.plan, self.facts, self._short(resource), resource=resource.name, note=resource.note, target=target
@@ -83,20 +83,20 @@ class Assessment:
         return EVERY_LIMIT[resource.limit].remedies(situation)
 
     def _short(self, resource: Resource) -> int:
-        """Connections beyond the last that a resource allows; in churn that TIME-WAIT ends, of all that are due."""
+        """Return the connections that exceed a resource; in churn limited by TIME-WAIT, of all arrivals."""
         churn = self.plan.churn
         arrivals = churn.arrivals if churn and resource.name == TIME_WAIT_PORTS else None
         return max((arrivals or self.plan.connections) - (resource.at or 0), 0)
 
     def insist(self) -> Plan:
-        """The plan of a run. Raises: HostError, CapacityError where there is a `refusal`."""
+        """Return the plan of a run. Raises: HostError, CapacityError where there is a `refusal`."""
         if self.refusal:
             raise self.refusal
         return self.plan
 
     @property
     def prediction(self) -> Prediction:
-        """What a run will come to."""
+        """The limit that a run is expected to meet, and after how many connections."""
         first = self.first
         at = first.at or 0
         at_s = second_of(self.plan.stages, at) if first.short and not self.possible else None
@@ -147,5 +147,5 @@ class Assessment:
 
 
 def _when(resource: Resource) -> tuple[bool, bool, int]:
-    """What is short before what is not, what comes early before what comes late, what ends nothing last."""
+    """Return the sort key of a resource: short ones first, then by the connections they allow; those without last."""
     return resource.at is None, not resource.short, resource.at or 0

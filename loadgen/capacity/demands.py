@@ -1,4 +1,4 @@
-"""What a plan asks of each resource, beside its source ports: descriptors, processes, memory, tables, queues."""
+"""The demand of a plan on each resource but source ports: descriptors, processes, memory, tables, queues."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KERNEL_BYTES_PER_END: Final = 3_200
 #: User memory of a held connection, and of a process that holds none yet.
 USER_BYTES_PER_END: Final = 600
 PROCESS_BYTES: Final = 25_000_000
-#: What OpenSSL keeps for one end of a TLS connection, after the handshake; 30 KB were measured with OpenSSL 3.0.
+#: Memory that OpenSSL keeps for one end of a TLS connection, after the handshake; 30 KB were measured with OpenSSL 3.0.
 _TLS_BYTES_PER_END: Final = 31_000
 #: Pages of TCP's memory for an exchange under way, one at each end; idle connections have none.
 _PAGES_PER_EXCHANGE: Final = 2
@@ -51,9 +51,9 @@ _ARRIVALS_MAX: Final = 4_000_000
 class ProcessCounts:
     """The processes of a plan and what they may open.
 
-    per_worker, per_sink: descriptors for connections. fixed_workers, fixed_sinks: whether the scenario says how many.
-    share: which part of the connections goes to sinks of ours. short: what there is too
-    little of for so many, see `loadgen.capacity.processes`.
+    per_worker, per_sink: descriptors for connections. fixed_workers, fixed_sinks: the scenario gives the count.
+    share: of the connections, that goes to loadgen's own sinks. short: the shortages of these counts by name, see
+    `loadgen.capacity.processes`.
     """
 
     workers: int
@@ -66,13 +66,13 @@ class ProcessCounts:
     short: Mapping[str, Shortage]
 
     def ends(self, connections: int, transport: Transport) -> int:
-        """Sockets of so many connections, on both sides where the other is ours."""
+        """Return the descriptors of these connections, at both ends where the other end is a sink of loadgen."""
         accepted = 0 if transport is Transport.UDP else connections  # a datagram takes no descriptor over there
         return connections + int(accepted * self.share)
 
 
 def of_descriptors(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[Resource]:
-    """Of each process, and of the whole host."""
+    """Yield the descriptors of each process, and of the whole host."""
     connections, short = plan.connections, counts.short
     if facts.descriptors <= RESERVED_DESCRIPTORS:
         shortage = Shortage(
@@ -143,14 +143,14 @@ def _most_of_sinks(plan: Plan, counts: ProcessCounts) -> int:
 
 
 def of_ports_for_workers(plan: Plan, counts: ProcessCounts) -> Iterator[Resource]:
-    """Where each worker has a slice of the ports, there cannot be more workers than ports."""
+    """Yield the ports of a plan with more workers than ports, where each worker needs a slice of its own."""
     if shortage := counts.short.get("ports"):
         at = 0 if counts.fixed_workers else shortage.available * max(counts.per_worker, 0)
         yield Resource(WORKER_PORTS, "source-ports", shortage.needed, plan.capacity_per_pair, at, shortage=shortage)
 
 
 def of_memory(plan: Plan, counts: ProcessCounts, facts: HostFacts, limits: HostLimits) -> Iterator[Resource]:
-    """Of the machine, and what TCP keeps to itself."""
+    """Yield the memory of the machine, and the pages that TCP may use."""
     per_end = KERNEL_BYTES_PER_END + USER_BYTES_PER_END + (_TLS_BYTES_PER_END if plan.tls else 0)
     processes = (counts.workers + counts.sinks) * PROCESS_BYTES
 
@@ -179,7 +179,7 @@ def of_memory(plan: Plan, counts: ProcessCounts, facts: HostFacts, limits: HostL
 
 
 def of_processes(counts: ProcessCounts, limits: HostLimits) -> Iterator[Resource]:
-    """Workers, sinks and the process they are forked from."""
+    """Yield the processes of a run: workers, sinks and the process they are forked from."""
     room = limits.processes
     if room is None:
         return
@@ -192,7 +192,7 @@ def of_processes(counts: ProcessCounts, limits: HostLimits) -> Iterator[Resource
 
 
 def of_tables(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[Resource]:
-    """Connection tracking, accept queues, sockets in TIME-WAIT."""
+    """Yield connection tracking, accept queues and sockets in TIME-WAIT."""
     count, size = (_setting(facts, f"net.netfilter.nf_conntrack_{key}") for key in ("count", "max"))
     if count and size:  # nothing is tracked where there is no entry
         free = max(size - count, 0)
@@ -212,7 +212,7 @@ def of_tables(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[R
 
 
 def _accept_queues(plan: Plan, counts: ProcessCounts, somaxconn: int) -> Resource:
-    """How many connections wait to be accepted, at worst, beside what listen(2) lets wait: its backlog and one more."""
+    """Return the most connections that wait for accept(), and the room for them: the backlog of listen(2) and one."""
     sinks = [target for target in plan.targets if target.sink]
     room = sum((min(target.backlog or somaxconn, somaxconn) + 1) * counts.sinks for target in sinks)
     if len(sinks) == len(plan.targets) and all(target.accept_after_s is None for target in sinks):
@@ -228,7 +228,7 @@ def _accept_queues(plan: Plan, counts: ProcessCounts, somaxconn: int) -> Resourc
 
 
 def _time_waits(plan: Plan) -> int | None:
-    """The most sockets in TIME-WAIT at a time; None in a closed loop, where nobody knows how many there will be."""
+    """Return the most sockets in TIME-WAIT at a time; None in a closed loop, whose rate is not known before the run."""
     if plan.churn is None:
         return min(plan.connections, max(plan.capacity, 0))
     if plan.churn.arrivals is None:
@@ -237,7 +237,7 @@ def _time_waits(plan: Plan) -> int | None:
 
 
 def of_time_wait(plan: Plan, facts: HostFacts) -> Iterator[Resource]:
-    """Ports that are in use or rest, in churn whose ports rest at all."""
+    """Yield the ports in use or in TIME-WAIT, for churn whose ports enter TIME-WAIT."""
     if not plan.churn or not plan.ceiling or plan.ceiling.per_s is None:
         return
     ports, note = plan.capacity, plan.ceiling.because
@@ -245,7 +245,7 @@ def of_time_wait(plan: Plan, facts: HostFacts) -> Iterator[Resource]:
         yield Resource(TIME_WAIT_PORTS, "time-wait", None, ports, ports, note)
         return
     due_ns, resting_s = _due_ns(plan), rest_s(plan, facts.sysctls)[0]
-    # An attempt is denied when as many before it as there are ports are less than a rest ago.
+    # An attempt is denied when the attempt before it that used the same port is less than a rest ago.
     too_soon = (
         due_ns[ports:] - due_ns[: due_ns.size - ports] < resting_s * NS_PER_S if 0 < ports < due_ns.size else None
     )
@@ -254,7 +254,7 @@ def of_time_wait(plan: Plan, facts: HostFacts) -> Iterator[Resource]:
 
 
 def _most_within(due_ns: NDArray[np.int64], window_s: float) -> int:
-    """The most of these instants, rising, that lie within a window which is open at one end."""
+    """Return the most of these instants, in rising order, that lie within a half-open window."""
     if not due_ns.size:
         return 0
     first = np.searchsorted(due_ns, due_ns - round(window_s * NS_PER_S), side="right")
@@ -268,7 +268,7 @@ def _due_ns(plan: Plan) -> NDArray[np.int64]:
 
 
 def second_of(stages: tuple[Stage, ...], attempt: int) -> float | None:
-    """When an attempt, counted from 0, is due in seconds; None where there is no schedule."""
+    """Return when an attempt, counted from 0, is due, in seconds; None where there is no schedule."""
     if not stages:
         return None
     return round(float(due_ns_of(stages, np.array([attempt], dtype=np.int64))[0]) / NS_PER_S, 3)

@@ -20,13 +20,13 @@ class LimitRow:
     """One limit.
 
     name: as in `verdict.limit`. sentence: the reason in a verdict; {target}, {not_started}, {window}, {because},
-    {doubt} and {not_started_too} are filled in. meaning, shown_by, helps: the columns of docs/verdict.md, that is what
-    is needed and not there, the evidence, and how to change it.
+    {doubt} and {not_started_too} are filled in. meaning, shown_by, helps: the columns of docs/verdict.md: the missing
+    resource, the evidence, and how to change it.
     outcomes: of attempts, that point at this limit. also_explains: other limits that errors point at before the rules
-    look closer. counters: of the kernel, that speak of it; none moves when ports run out.
+    look closer. counters: of the kernel, that move with it; none moves when ports run out.
     makers: of its remedies, in order of effort.
     uses_ports: the plan's source ports are used up, by the run or by others. of_this_host: a resource that an arrival
-    may wait for. planned: `loadgen plan` can foresee it.
+    may wait for. planned: `loadgen plan` can predict it.
     """
 
     name: str
@@ -48,9 +48,9 @@ class LimitRow:
         return frozenset({self.name, *self.also_explains})
 
     def remedies(self, situation: Situation) -> list[Remedy]:
-        """Return what would move the limit: what gains all that is short first, the cheaper to do before the dearer."""
-        found = [remedy for maker in self.makers for remedy in maker(situation)]
-        return sorted(found, key=lambda remedy: 0 < (remedy.gain or 0) < situation.short)
+        """Return the changes that would move the limit: those that gain enough first, each group in order of effort."""
+        remedies = [remedy for maker in self.makers for remedy in maker(situation)]
+        return sorted(remedies, key=lambda remedy: 0 < (remedy.gain or 0) < situation.short)
 
 
 _NO_PORT: Final = ("four-tuples", "source-ports")
@@ -165,9 +165,9 @@ _ROWS: Final = (
     ),
     LimitRow(
         "self-connect",
-        "connections met themselves, because nothing listens at {target}",
-        "connections met themselves: a closed target port among the source ports",
-        "both names of the socket are the same",
+        "sockets connected to themselves, because nothing listens at {target}",
+        "a socket connected to itself: a closed target port among the source ports",
+        "getsockname and getpeername of the socket are equal",
         "start the target, keep its port out of the range",
         outcomes=(Outcome.SELF_CONNECT,),
         makers=(remedies.leave_target_ports,),

@@ -1,7 +1,7 @@
-"""What a scenario will take of this host, and whether it fits: ScenarioSpec + HostFacts -> Assessment, and its Plan.
+"""From a scenario to its plan on this host: ScenarioSpec + HostFacts -> Assessment, and its Plan.
 
-Pure arithmetic. Every resource is judged, so that the first that is met is known; a plan that cannot work is refused
-before the first socket, with the number that is short and the change that mends it.
+Pure arithmetic. Every resource is assessed, so that the nearest limit is known; a plan that cannot work is refused
+before the first socket, with the number that is short and the change that helps.
 
     four-tuples   (sources) x (targets) x (usable source ports), the wall that loadgen is about
     descriptors   one for each connection in a worker, one more in a sink
@@ -65,7 +65,7 @@ def make_plan(
     allowances: Allowances,
     limits: HostLimits | None = None,
 ) -> Plan:
-    """The plan of a scenario on this host; arguments as of `assess`.
+    """Return the plan of a scenario on this host; arguments as of `assess`.
 
     Raises: CapacityError when a resource is too small; HostError when the host lacks an address or a
         feature; UsageError when the scenario asks for a combination that cannot be.
@@ -80,9 +80,9 @@ def assess(
     allowances: Allowances,
     limits: HostLimits | None = None,
 ) -> Assessment:
-    """What a scenario takes of this host, resource by resource, whether there is enough of it or not.
+    """Compare the demand of a scenario with each resource of this host; a shortage is part of the result.
 
-    sources: its source addresses, interface names resolved. limits: what else is known of the host.
+    sources: its source addresses, interface names resolved. limits: further limits of the host, where known.
 
     Raises: HostError when the host lacks a feature, a family or a route, so that there is nothing to count;
         CapacityError where loopback has not enough addresses to add; UsageError when the scenario asks for a
@@ -149,16 +149,18 @@ def assess(
         *demands.of_tables(plan, counts, facts),
     )
     headroom = tuple(
-        Headroom(one.name, one.needed or 0, one.available, one.note) for one in resources if one.name in _HEADROOM
+        Headroom(resource.name, resource.needed or 0, resource.available, resource.note)
+        for resource in resources
+        if resource.name in _HEADROOM
     )
     excused = scenario.expects_failure or allowances.force
     absent = addresses.absent(facts, freebind=scenario.sources.freebind)
-    found = Assessment(replace(plan, headroom=headroom), facts, resources, absent, excused)
-    return replace(found, plan=replace(found.plan, prediction=found.prediction))
+    assessment = Assessment(replace(plan, headroom=headroom), facts, resources, absent, excused)
+    return replace(assessment, plan=replace(assessment.plan, prediction=assessment.prediction))
 
 
 def _of_four_tuples(plan: Plan, supply: ports.PortSupply, facts: HostFacts, limits: HostLimits) -> tuple[Resource, ...]:
-    """The wall, and the nearer one where others have a part of the ports."""
+    """Return the limit of four-tuples, after the nearer one where other sockets hold some of the ports."""
     limit = LIMIT_OF_OUTCOME[plan.strategy.over(plan.transport).outcome]
     needed, room = plan.connections, supply.capacity
     shortage = Shortage("four-tuples", needed, room, excusable=True) if needed > room else None
@@ -175,7 +177,7 @@ def _of_four_tuples(plan: Plan, supply: ports.PortSupply, facts: HostFacts, limi
 def _process_counts(
     scenario: ScenarioSpec, strategy: Strategy, supply: ports.PortSupply, facts: HostFacts, notes: list[str]
 ) -> ProcessCounts:
-    """How many processes, and what each may open. Raises: HostError where io_uring is asked for and is not there."""
+    """Return the number of processes and the descriptors of each. Raises: HostError where io_uring is not available."""
     if scenario.engine is Engine.IO_URING:
         if facts.no_io_uring:
             raise HostError(f"engine io_uring cannot be used: {facts.no_io_uring}; write `engine: epoll`")
@@ -214,5 +216,5 @@ def _churn(scenario: ScenarioSpec) -> Churn | None:
 
 
 def sink_endpoints(plan: Plan) -> tuple[Endpoint, ...]:
-    """Where loadgen itself has to listen."""
+    """Return the endpoints at which loadgen itself listens."""
     return tuple(target.endpoint for target in plan.targets if target.sink)

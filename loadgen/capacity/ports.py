@@ -1,4 +1,4 @@
-"""Source ports of a plan: the strategy this kernel has, the range, and what of it can be had."""
+"""Source ports of a plan: the strategy that this kernel supports, the range, and its usable ports."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from loadgen.scenario import ScenarioSpec
 from loadgen.strategies import TABLE, PortScope
 from loadgen.strategies.options import NO_PORT, PORT_RANGE, SocketOption
 
-#: A port that is back so soon is had by the attempt that is made again (loadgen.worker.backoff).
+#: A retry gets a port that leaves TIME-WAIT within this time (loadgen.worker.backoff).
 _SOON_S = 1.0
 
 
 def strategy_of(asked: Strategy, facts: HostFacts, notes: list[str]) -> Strategy:
-    """The strategy, or the nearest that this kernel has. Raises: HostError where it has none like it."""
+    """Return the strategy, or the nearest that this kernel supports. Raises: HostError where it supports none."""
     row = asked.row
     lacking = lacking_option(asked, facts)
     if lacking is None:
@@ -35,13 +35,13 @@ def strategy_of(asked: Strategy, facts: HostFacts, notes: list[str]) -> Strategy
 
 
 def lacking_option(strategy: Strategy, facts: HostFacts) -> SocketOption | None:
-    """Return an option of the strategy that this kernel has not, None where it has all of them."""
-    there = {PORT_RANGE: facts.port_range_option, NO_PORT: facts.late_bind}
-    return next((option for option in reversed(strategy.row.tcp.options) if not there.get(option, True)), None)
+    """Return an option of the strategy that this kernel lacks, None where it has all of them."""
+    supported = {PORT_RANGE: facts.port_range_option, NO_PORT: facts.late_bind}
+    return next((option for option in reversed(strategy.row.tcp.options) if not supported.get(option, True)), None)
 
 
 def ports_of(scenario: ScenarioSpec, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
-    """The range to take ports from.
+    """Return the range to take ports from.
 
     Raises: UsageError where the strategy cannot keep to what is asked; HostError where this host does not allow it.
     """
@@ -78,7 +78,7 @@ def ports_of(scenario: ScenarioSpec, strategy: Strategy, facts: HostFacts, allow
 def skipped_of(
     ports: PortRange, strategy: Strategy, transport: Transport, targets: Sequence[Target], facts: HostFacts
 ) -> tuple[int, ...]:
-    """Ports of the range that no connection can get, or should not.
+    """Return the ports of the range that no connection can get, or should not.
 
     A listener's port is closed to automatic choice on all addresses, and to bind() on its own. In UDP every socket
     listens, so their ports are left to them: where both had SO_REUSEADDR, bind() would succeed and one of the two
@@ -93,16 +93,18 @@ def skipped_of(
 
 
 def lost_to_parity(ports: PortRange, strategy: Strategy, transport: Transport) -> int:
-    """The kernel's own search goes through a range in steps of two and rounds its length down to even
-    (__inet_hash_connect() and inet_csk_find_open_port()), so one port of an odd range may never come. In UDP it
-    begins anywhere and misses none (udp_lib_get_port())."""
+    """Return the number of ports of a range that the kernel's own search may never reach: 1 of an odd range, else 0.
+
+    The search goes in steps of two and rounds the length down to even (__inet_hash_connect() and
+    inet_csk_find_open_port()). In UDP it begins anywhere and misses none (udp_lib_get_port()).
+    """
     searches = strategy.over(transport).cliff_at is not None
     return len(ports) % 2 if searches and len(ports) > 1 else 0
 
 
 @dataclass(frozen=True, slots=True)
 class PortSupply:
-    """The source ports that a strategy can use, and how many times.
+    """The source ports that a strategy can use, and the number of times it can use each.
 
     skipped: ports of the range that no connection can get. usable: ports of each space, see
     `strategies.PortScope`. pairs: (source, target) of one family.
@@ -115,7 +117,7 @@ class PortSupply:
 
     @property
     def spaces(self) -> int:
-        """How many times the ports can be used."""
+        """Number of times that each port can be used at once."""
         return self.scope.spaces(self.pairs)
 
     @property
@@ -151,10 +153,10 @@ def supply_of(
 
 
 def held_by_others(plan: Plan, in_use: Sequence[InUse], sysctls: dict[str, str]) -> tuple[int, int]:
-    """How many of the plan's four-tuples other sockets of this namespace have, and how many of these are in TIME-WAIT.
+    """Return how many of the plan's four-tuples other sockets of this namespace hold, and how many are in TIME-WAIT.
 
-    Where a port serves one target only, whoever has it on the source address has it for all of them. What rests is
-    left out where the strategy may take it over at once, or within a second.
+    Where a port serves one target only, a socket that holds it on the source address holds it for all targets.
+    TIME-WAIT is left out where the strategy may take the port over at once, or within a second.
     """
     resting_s, _ = rest_s(replace(plan, close=CloseMode.FIN), sysctls)
     pairs = set(plan.pairs)
@@ -162,13 +164,13 @@ def held_by_others(plan: Plan, in_use: Sequence[InUse], sysctls: dict[str, str])
     skipped = set(plan.skipped_ports)
     open_ports: dict[tuple[str, Endpoint | None], set[int]] = {}
     resting: dict[tuple[str, Endpoint | None], set[int]] = {}
-    for one in in_use:
-        space: tuple[str, Endpoint | None] = (one.source, one.target if plan.shares_ports else None)
-        if one.source not in sources or (plan.shares_ports and (one.source, one.target) not in pairs):
+    for held in in_use:
+        space: tuple[str, Endpoint | None] = (held.source, held.target if plan.shares_ports else None)
+        if held.source not in sources or (plan.shares_ports and (held.source, held.target) not in pairs):
             continue
-        open_ports.setdefault(space, set()).update(one.ports)
+        open_ports.setdefault(space, set()).update(held.ports)
         if resting_s > _SOON_S:
-            resting.setdefault(space, set()).update(one.resting)
+            resting.setdefault(space, set()).update(held.resting)
 
     def count(ports: set[int]) -> int:
         return sum(port in plan.ports and port not in skipped for port in ports)

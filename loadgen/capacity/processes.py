@@ -13,11 +13,11 @@ from loadgen.kernel.host import HostFacts
 from loadgen.model import DIRECT_DESCRIPTORS_MAX, Endpoint, Engine, Strategy, Target, Transport
 from loadgen.scenario import ScenarioSpec
 
-#: Descriptors a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
+#: Descriptors that a worker or sink needs for itself: epoll objects, event loop, link, blocks, standard streams.
 RESERVED_DESCRIPTORS: Final = 64
 #: Below this many connections one worker is as fast as two, and starts sooner.
 _SMALL: Final = 2_000
-#: SO_REUSEPORT spreads by hash, so a sink's share is binomial: so many deviations of room are left to it.
+#: SO_REUSEPORT spreads by hash, so a sink's share is binomial; each sink has room for this many standard deviations.
 _SINK_DEVIATIONS: Final = 6.0
 
 Pair = tuple[str, Endpoint]
@@ -44,9 +44,9 @@ def workers_needed(connections: int, spaces: int, descriptors: int) -> int:
 def workers_of(
     scenario: ScenarioSpec, strategy: Strategy, spaces: int, usable: int, descriptors: int, facts: HostFacts
 ) -> tuple[int, dict[str, Shortage]]:
-    """Enough that no worker runs out of descriptors, and one per core if there is something to share.
+    """Return the number of workers: enough descriptors for all connections, and one per core for larger loads.
 
-    Returns: how many, and what there is too little of for so many: "workers" (their descriptors), "ports".
+    Returns: the number, and its shortages by name: "workers" (their descriptors), "ports".
     """
     connections, short = scenario.most_open, dict[str, Shortage]()
     if descriptors < 1:  # told as "descriptors of one process", and there is nothing to divide by
@@ -74,10 +74,10 @@ def workers_of(
 def sinks_of(
     scenario: ScenarioSpec, targets: Sequence[Target], share: Fraction, descriptors: int
 ) -> tuple[int, dict[str, Shortage]]:
-    """As `workers_of`, without cores: enough processes that the unlucky one, too, can hold its share.
+    """Return the number of sinks: enough that even the one with most connections does not run out of descriptors.
 
-    descriptors: what one process may open beside `RESERVED_DESCRIPTORS`.
-    Returns: how many, and what there is too little of for so many: "sink" (descriptors of any one), "sinks".
+    descriptors: of one process, without `RESERVED_DESCRIPTORS`.
+    Returns: the number, and its shortages by name: "sink" (descriptors of one sink), "sinks" (of all).
     """
     listeners = sum(target.sink for target in targets)
     if not listeners:
@@ -111,17 +111,17 @@ def sinks_needed(held: int, descriptors: int) -> int:
 
 
 def held_by_sinks(connections: int, share: Fraction, transport: Transport) -> int:
-    """Descriptors that these connections take at sinks of ours; of UDP one socket is there for everybody."""
+    """Return the descriptors that these connections take in loadgen's sinks; over UDP one socket serves all clients."""
     return 0 if transport is Transport.UDP else math.ceil(connections * share)
 
 
 def unlucky(held: int, sinks: int) -> float:
-    """What the sink with most connections has to expect when a hash shares them out."""
+    """Return the connections to expect at the fullest sink when a hash distributes them."""
     return held / sinks + (_SINK_DEVIATIONS * math.sqrt(held / sinks) if sinks > 1 else 0)
 
 
 def sinks_for_cores(scenario: ScenarioSpec, least: int, share: Fraction, facts: HostFacts) -> int:
-    """Sinks as `sinks_of` has them, and more where cores would be idle; none where none listens."""
+    """Return the number of sinks, raised above `least` where cores would be idle; 0 where none listens."""
     if not least or scenario.sinks:
         return least
     if scenario.churn:
@@ -130,13 +130,13 @@ def sinks_for_cores(scenario: ScenarioSpec, least: int, share: Fraction, facts: 
 
 
 def weights_of(pairs: Sequence[Pair], targets: Sequence[Target]) -> list[int]:
-    """The weight of each pair, which is that of its target."""
+    """Return the weight of each pair, which is that of its target."""
     weight_of = {target.endpoint: target.weight for target in targets}
     return [weight_of[endpoint] for _, endpoint in pairs]
 
 
 def share_of_sinks(pairs: Sequence[Pair], targets: Sequence[Target]) -> Fraction:
-    """Which part of all connections goes to sinks of ours."""
+    """Return the share of all connections that goes to loadgen's own sinks."""
     sinks = {target.endpoint for target in targets if target.sink}
     weights = weights_of(pairs, targets)
     ours = sum(weight for (_, endpoint), weight in zip(pairs, weights, strict=True) if endpoint in sinks)
@@ -144,7 +144,7 @@ def share_of_sinks(pairs: Sequence[Pair], targets: Sequence[Target]) -> Fraction
 
 
 def first_filled(connections: int, pairs: Sequence[Pair], targets: Sequence[Target], usable: int) -> list[str]:
-    """A note where weights ask more of a pair than it has ports; no error, because the others take over."""
+    """Return a note where weights ask more of a pair than it has ports; no error, because the others take over."""
     weights = weights_of(pairs, targets)
     heaviest = max(weights)
     share = Fraction(connections * heaviest, sum(weights))

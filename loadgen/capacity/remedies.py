@@ -36,7 +36,7 @@ from loadgen.strategies import TABLE, TimeWaitReuse
 _FREE_NETWORKS: Final = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("198.18.0.0/15"))
 _RANGE: Final = "net.ipv4.ip_local_port_range"
 _REUSE_DELAY: Final = "net.ipv4.tcp_tw_reuse_delay"
-#: Where the reader has to say which address, and on which interface.
+#: The reader fills in the address and the interface.
 ADD_ADDRESS: Final = "ip address add ADDRESS/{bits} dev INTERFACE"
 _ADDRESS_BITS: Final = {4: 32, 6: 128}
 
@@ -60,11 +60,11 @@ class Remedy:
 
     @property
     def sentence(self) -> str:
-        """The change, and the gain where there is one."""
+        """The change in words, and the gain where there is one."""
         return f"{self.text}: +{self.gain:,}" if self.gain else self.text
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as summary.json has them."""
+        """Return plain values, as summary.json has them."""
         return {
             "text": self.sentence,
             "set": dict(self.set),
@@ -77,9 +77,9 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A plan, its host, and what is missing.
+    """A plan, its host, and the shortage.
 
-    short: connections that were wanted and cannot be, or were not, open.
+    short: connections that were asked for and cannot open, or did not.
     resource, note: the line of the plan that is short, and what it says beside its numbers; "": a run met the limit.
     errnos: names of all errors that a run saw. target: the target that failed, in words.
     time_wait: sockets in TIME-WAIT while connections were opened.
@@ -152,8 +152,8 @@ def _available(situation: Situation) -> Iterator[Strategy]:
 def sharing(situation: Situation) -> Strategy | None:
     """Return a strategy whose ports serve every target, of the plan's kind where there is one."""
     transport, names = situation.plan.transport, situation.plan.strategy.row.names_ports
-    found = [name for name in _available(situation) if name.over(transport).shares_ports]
-    return next((name for name in found if name.row.names_ports == names), found[0] if found else None)
+    strategies = [name for name in _available(situation) if name.over(transport).shares_ports]
+    return next((name for name in strategies if name.row.names_ports == names), strategies[0] if strategies else None)
 
 
 def binding(situation: Situation) -> Strategy | None:
@@ -162,7 +162,7 @@ def binding(situation: Situation) -> Strategy | None:
 
 
 def _blocking(situation: Situation, strategy: Strategy) -> str:
-    """A remark on a strategy that closes ports to other processes, where the plan's does not."""
+    """Return a remark on a strategy that closes ports to other processes, where the plan's does not."""
     opens = strategy.row.names_ports and not situation.plan.strategy.row.names_ports
     return " (outside a lab with --allow-port-blocking)" if opens else ""
 
@@ -171,7 +171,7 @@ def _blocking(situation: Situation, strategy: Strategy) -> str:
 
 
 def more_ports(situation: Situation) -> Iterator[Remedy]:
-    """More connections from the ports there are, or more ports."""
+    """Get more connections from the same ports, or more ports."""
     if situation.resource == WORKER_PORTS:  # a plan with more workers than ports
         usable = situation.plan.capacity_per_pair
         yield Remedy(f"use at most {usable:,} workers", set={"workers": usable} if usable else {})
@@ -211,8 +211,8 @@ def more_sources(situation: Situation) -> Iterator[Remedy]:
         return
     needs = {} if used is plan.strategy else {"sources.strategy": used.value}
     last = _last_of_most_useful_family(plan)
-    before, more = situation.supply(strategy=used).capacity, tuple(_following(last, plan, 1))
-    each = situation.supply(strategy=used, sources=more).capacity - before
+    before, following = situation.supply(strategy=used).capacity, tuple(_following(last, plan, 1))
+    each = situation.supply(strategy=used, sources=following).capacity - before
     if each <= 0:
         return
     count = max(1, math.ceil((plan.capacity + situation.short - before) / each))
@@ -255,7 +255,7 @@ def _is_free(address: _Address) -> bool:
 
 
 def _addresses(plan: Plan, added: Sequence[str]) -> dict[str, Any]:
-    """The setting of `sources.addresses` with more of them, neighbours as ranges."""
+    """Return the setting of `sources.addresses` with the added ones, neighbours as ranges."""
     ranges: list[list[_Address]] = []
     for address in sorted((ipaddress.ip_address(text) for text in (*plan.sources, *added)), key=_version_and_number):
         if ranges and ranges[-1][1].version == address.version and int(ranges[-1][1]) + 1 == int(address):
@@ -328,7 +328,7 @@ def more_targets(situation: Situation) -> Iterator[Remedy]:
 
 
 def free_held_ports(situation: Situation) -> Iterator[Remedy]:
-    """Find who holds the ports, or move away from them."""
+    """Find the process that holds the ports, or use other ports."""
     used, protocol = situation.plan.ports, "u" if situation.plan.transport is Transport.UDP else "t"
     command = f"ss -{protocol}anp 'sport >= {used.low} and sport <= {used.high}'"
     yield Remedy(f"see who holds them: {command}", command=command)
@@ -406,7 +406,7 @@ def _churn_changes(situation: Situation) -> Iterator[tuple[dict[str, Any], dict[
 
 
 def _lifted(remedy: Remedy, now: Ceiling, after: Ceiling) -> Remedy:
-    """The remedy with both ceilings in its text, and with the connections that it gains where both are known."""
+    """Return the remedy with both ceilings in its text, and with its gain in connections where both are known."""
     gain = None
     if now.established is not None and after.established is not None:
         gain = max(after.established - now.established, 0) or None
@@ -429,7 +429,7 @@ def _ceiling_text(per_s: float | None) -> str:
 
 
 def more_descriptors(situation: Situation) -> Iterator[Remedy]:
-    """More processes to share them, or a higher limit; which limit is short decides."""
+    """Share them between more processes, or raise the limit that is short."""
     plan, facts, resource = situation.plan, situation.facts, situation.resource
     if resource == HOST_DESCRIPTORS or "ENFILE" in situation.errnos:
         now = situation.sysctl("fs.file-max")
@@ -461,9 +461,9 @@ def _per_worker(situation: Situation) -> Iterator[Remedy]:
     plan, facts = situation.plan, situation.facts
     lowered = plan.descriptor_limit
     if lowered and lowered < facts.descriptors:
-        more = facts.descriptors - lowered
+        gained = facts.descriptors - lowered
         yield Remedy(
-            f"leave `descriptors: {lowered}` out of the scenario: {more:,} more in each worker",
+            f"leave `descriptors: {lowered}` out of the scenario: {gained:,} more in each worker",
             set={"descriptors": facts.descriptors},
         )
     each = descriptors_per_worker(plan.engine, lowered or facts.descriptors)
@@ -482,7 +482,7 @@ def add_source_address(situation: Situation) -> Iterator[Remedy]:
 
 
 def more_memory(situation: Situation) -> Iterator[Remedy]:
-    """Of the machine, of the control group, or of TCP."""
+    """Raise the memory of the machine, of the control group, or of TCP."""
     yield Remedy("open fewer connections")
     if situation.resource == MEMORY:
         yield Remedy("give the machine, or the control group, more memory")
@@ -501,7 +501,7 @@ def more_tracking(situation: Situation) -> Iterator[Remedy]:
 
 
 def fewer_processes(situation: Situation) -> Iterator[Remedy]:
-    """Fewer workers and sinks, or a higher limit."""
+    """Raise the limit, or use fewer workers and sinks."""
     yield Remedy(f"raise {situation.note}")
     yield Remedy("use fewer workers and sinks")
 
@@ -510,7 +510,7 @@ def fewer_processes(situation: Situation) -> Iterator[Remedy]:
 
 
 def faster_accept(situation: Situation) -> Iterator[Remedy]:
-    """A target that accepts as fast as connections come."""
+    """Make the target accept as fast as connections come."""
     somaxconn = situation.sysctl("net.core.somaxconn")
     cap = f", which net.core.somaxconn caps (here {int(somaxconn):,})" if somaxconn.isdecimal() else ""
     yield Remedy("make the target accept faster, or with more processes")
@@ -526,20 +526,20 @@ def find_silence(situation: Situation) -> Iterator[Remedy]:
 
 
 def start_server(situation: Situation) -> Iterator[Remedy]:
-    """A listener at the target."""
+    """Start a listener at the target."""
     yield Remedy(f"start the server at {situation.target}; a refusal means that nothing listens there")
     if not any(target.sink for target in situation.plan.targets):
         yield Remedy("or write `sink: true` at the target, and loadgen listens there itself")
 
 
 def leave_target_ports(situation: Situation) -> Iterator[Remedy]:
-    """No source port that is a target's."""
+    """Keep source ports apart from target ports."""
     yield Remedy(f"start the server at {situation.target}")
     yield Remedy(f"keep target ports outside {situation.plan.ports}, where source ports are taken from")
 
 
 def look_at_losses(situation: Situation) -> Iterator[Remedy]:
-    """By the way in which connections ended."""
+    """Advise by the errno with which connections ended."""
     if "EOF" in situation.errnos:
         yield Remedy("look at the target's idle time-out, its limit of connections and its log")
     if "ECONNRESET" in situation.errnos:
@@ -549,30 +549,30 @@ def look_at_losses(situation: Situation) -> Iterator[Remedy]:
 
 
 def mend_tls(situation: Situation) -> Iterator[Remedy]:
-    """By the reasons that handshakes failed for."""
+    """Advise by the reasons for which handshakes failed."""
     errnos = situation.errnos
-    found = []
+    remedies = []
     if "CERTIFICATE_UNKNOWN_ISSUER" in errnos:
-        found.append(Remedy("name the file of the target's authority in `tls.ca`"))
+        remedies.append(Remedy("name the file of the target's authority in `tls.ca`"))
     if "CERTIFICATE_WRONG_NAME" in errnos:
-        found.append(Remedy("give the name that the certificate is for in `tls.server_name`"))
+        remedies.append(Remedy("give the name that the certificate is for in `tls.server_name`"))
     if any(name.startswith("CERTIFICATE") for name in errnos):
-        found.append(Remedy("or take every certificate with `tls.verify` false", set={"tls.verify": False}))
+        remedies.append(Remedy("or take every certificate with `tls.verify` false", set={"tls.verify": False}))
     if "NOT_TLS" in errnos:
-        found.append(Remedy(f"leave out `tls`, or name the port on which {situation.target} speaks it"))
+        remedies.append(Remedy(f"leave out `tls`, or name the port on which {situation.target} speaks it"))
     command = f"openssl s_client -connect {situation.target}"
-    yield from found or [Remedy(f"compare what both sides offer: {command}", command=command)]
+    yield from remedies or [Remedy(f"compare what both sides offer: {command}", command=command)]
 
 
 def wait_for_answers(situation: Situation) -> Iterator[Remedy]:
-    """A target that answers."""
+    """Find why the target does not answer."""
     timeout_s = situation.plan.timeout_s
     yield Remedy("look for the target's limit of connections: those beyond it may be kept waiting (a proxy's maxconn)")
     yield Remedy(f"raise `timeout` above {timeout_s:g} s, or `heartbeat.every`, if the target is only slow")
 
 
 def wider_window(situation: Situation) -> Iterator[Remedy]:
-    """More attempts at a time, or fewer arrivals."""
+    """Allow more attempts at a time, or fewer arrivals."""
     yield Remedy(f"raise `{'churn.concurrency' if situation.plan.churn else 'in_flight'}`")
     yield Remedy("lower the rate")
     yield Remedy("find out why the target answers late")

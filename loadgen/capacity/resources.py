@@ -1,4 +1,4 @@
-"""One resource of a plan: what is asked of it, what there is, and how far that goes."""
+"""One resource of a plan: the demand, the supply, and the connections that it allows."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _BEYOND: Final = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Why a plan is refused: the resource by name, and its numbers.
+    """The reason for which a plan is refused: the resource by name, and its numbers.
 
-    excusable: whether a run can be made all the same, because attempts beyond it fail and nothing else happens.
+    excusable: a run is possible all the same, because attempts beyond the limit fail and nothing else happens.
     """
 
     resource: str
@@ -37,10 +37,10 @@ class Shortage:
 class Resource:
     """One line of an assessment.
 
-    limit: what a run that met it would have as its verdict (a key of `limits.EVERY_LIMIT`).
-    needed: None where nobody can know before. at: so many connections can be had, the next one not; None: it ends
-    nothing, or more processes make up for it. shortage: why a run is refused. slack: how many more than `at` there may
-    be, where the arithmetic keeps something back.
+    limit: the verdict of a run that meets it (a key of `limits.EVERY_LIMIT`). needed: None where it is not known
+    before the run. at: number of connections that it allows; None: it stops no connection, or more processes make up
+    for it. shortage: the reason to refuse a run. slack: connections that may open beyond `at`, because the arithmetic
+    keeps a reserve.
     """
 
     name: str
@@ -54,18 +54,18 @@ class Resource:
 
     @property
     def short(self) -> bool:
-        """Whether the plan meets it."""
+        """True if the plan needs more than there is."""
         beyond = self.needed is not None and self.needed > self.available
         return self.shortage is not None or (self.at is not None and beyond)
 
     @property
     def share(self) -> float | None:
-        """What is needed as a share of what there is; None where one of the two is nothing or unknown."""
+        """The needed part of what is available; None where one of the two is unknown or nothing is available."""
         return self.needed / self.available if self.needed is not None and self.available > 0 else None
 
 
 def most(cost: Callable[[int], int], available: int) -> int:
-    """The largest number whose cost is not above `available`; 0 where even that costs more.
+    """Return the largest number whose cost is not above `available`; 0 where even 1 costs more.
 
     cost: non-decreasing.
     """

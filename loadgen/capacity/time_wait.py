@@ -1,4 +1,4 @@
-"""How soon a source port serves the same target again, and what that leaves of churn: pure arithmetic.
+"""TIME-WAIT: how soon a source port serves the same target again, and the churn rate that allows. Pure arithmetic.
 
 The side that sends FIN first keeps the four-tuple in TIME-WAIT for 60 seconds (TCP_TIMEWAIT_LEN,
 include/net/tcp.h; tcp_fin_timeout is about FIN-WAIT-2 and does not change it). Whether a new connection
@@ -34,7 +34,7 @@ Sysctls = Mapping[str, str]
 
 
 def rest_s(plan: Plan, sysctls: Sysctls) -> tuple[float, str]:
-    """How long a port of this plan rests between two connections to one target, and why.
+    """Return how long a port of this plan rests between two connections to one target, and why.
 
     sysctls: the settings of the clients' namespace, by their dotted names.
     Returns: seconds, 0.0 where a port serves again at once; and the reason in words.
@@ -72,9 +72,9 @@ def rest_by_sysctls(sysctls: Sysctls, *, loopback: Callable[[], bool]) -> tuple[
 
 
 def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls, *, times: int = 1) -> Ceiling:
-    """What the ports of a plan give at most; `churn` is the plan's, `sysctls` as in `rest_s`.
+    """Return the most connections that the ports of a plan carry in churn, in all and per second.
 
-    times: how many times as many source addresses there are to be, of the same kind.
+    churn: of the plan. sysctls: as in `rest_s`. times: multiple of the plan's source addresses.
     """
     scheduled = churn.arrivals
     resting_s, reason = rest_s(plan, sysctls)
@@ -84,7 +84,9 @@ def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls, *, times: int = 1) -> Ce
     buckets = _of(sysctls, "tcp_max_tw_buckets", ports)
     if buckets < ports:
         # What does not fit into the table is never put into it (tcp_time_wait(), net/ipv4/tcp_minisocks.c).
-        return Ceiling(None, scheduled, f"tcp_max_tw_buckets={buckets:,} keeps at most so many of {ports:,} ports")
+        return Ceiling(
+            None, scheduled, f"tcp_max_tw_buckets={buckets:,} keeps at most that number of {ports:,} ports in TIME-WAIT"
+        )
     passes = max(math.ceil(churn.duration_s / resting_s), 1)
     established = ports * passes if scheduled is None else min(scheduled, ports * passes)
     many = f"{ports:,} ports" if spaces == 1 else f"{plan.capacity_per_pair:,} ports x {spaces:,}"
@@ -92,7 +94,7 @@ def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls, *, times: int = 1) -> Ce
 
 
 def came_true(plan: Plan, *, established: int, denied: int, first_denied_s: float | None) -> bool:
-    """Whether the ceiling of a plan was what its run met: not exceeded, and where the ports ran out, reached.
+    """Return True if a run confirmed the ceiling of its plan: not exceeded, and reached where the ports ran out.
 
     established, denied: connections, and attempts without a port. first_denied_s: when the ports first
     ran out, which is how long a pass over them takes; None: they never did.
@@ -124,11 +126,11 @@ _ASKING_S: Final = 0.02
 
 
 def _of(sysctls: Sysctls, name: str, missing: int = 0) -> int:
-    """A net.ipv4 setting as a number; `missing` where there is none."""
+    """Return a net.ipv4 setting as a number; `missing` where there is none."""
     text = sysctls.get(f"net.ipv4.{name}", "")
     return int(text) if text.isdecimal() else missing
 
 
 def _is_loopback(source: str, target: Endpoint) -> bool:
-    """As the kernel sees it, which asks for either end in IPv4 (127.0.0.0/8), and for either in IPv6 (::1)."""
+    """Return True if either end is a loopback address (127.0.0.0/8, ::1), which is how the kernel decides."""
     return any(ipaddress.ip_address(address).is_loopback for address in (source, target.address))

@@ -167,7 +167,7 @@ class Snapshots:
         return round((last - int(first[first > 0].min())) / NS_PER_S, 6)
 
     def _sustained(self, counters: NDArray[np.int64], at_ns: int) -> tuple[float, float | None]:
-        """What goes on after the ports ran out for the first time, and when that was.
+        """Return the sustained rate after the ports ran out for the first time, and when they did.
 
         first_denied_s: seconds after the start, None if they never did. sustained_per_s: connections
         established per second after that, added up over the workers; before that every port is used for

@@ -1,4 +1,4 @@
-"""A host looked at once: its limits judged for a purpose, its features and what is permitted; and all that as JSON."""
+"""One checkup of a host: its limits judged for a purpose, its features and permissions; and the same as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA: Final = "loadgen.doctor/1"
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """What was found. kernel: its release. uid: who asked."""
+    """The result of one checkup. kernel: its release. uid: of the user who asked."""
 
     purpose: Purpose
     kernel: str
@@ -32,7 +32,7 @@ class Checkup:
         return [finding for finding in self.findings if finding.verdict is Grade.WALL]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: {"schema": "loadgen.doctor/1", "purpose", "summary", "change_first", "limits", ...}."""
+        """Return plain values: {"schema": "loadgen.doctor/1", "purpose", "summary", "change_first", "limits", ...}."""
         return {
             "schema": SCHEMA,
             "kernel": self.kernel,
@@ -78,9 +78,9 @@ class Checkup:
 
 
 def take(purpose: Purpose) -> Checkup:
-    """Look at this host; it changes nothing.
+    """Examine this host without changing it.
 
-    Raises: HostError where the kernel does not tell what nothing can be said without.
+    Raises: HostError where the kernel does not tell a value that every judgement needs.
     """
     host = reading.read()  # before the trials, which are processes and sockets themselves
     permissions = features.permissions()

@@ -1,4 +1,4 @@
-"""What this kernel can do and what this user may do, each tried out instead of read off a version.
+"""Features of this kernel and permissions of this user, each tried out instead of derived from a version.
 
 A socket option is set on a socket that is then closed, a namespace is made in a child process that ends with it.
 What such a trial leaves behind is at most a kernel module that was loaded on demand (tcp_diag, veth).
@@ -32,14 +32,14 @@ from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RA
 from loadgen.worker.freebind import IP_FREEBIND
 from loadgen.worker.io_uring import ring
 
-#: Nothing that is tried here takes a tenth of it.
+#: No trial takes a tenth of it.
 TIME_LIMIT_S: Final = 10.0
 
 #: Two of the `permissions`, which are features of the kernel, too.
 LABS: Final = "labs (`lab:`)"
 VETH: Final = "`topology: veth` in labs"
 
-#: A trial: "" where it can be done, else why not.
+#: A trial: "" where it succeeds, else the reason for which it does not.
 Trial = Callable[[], str]
 
 
@@ -48,7 +48,7 @@ class Feature:
     """Something a kernel has or lacks.
 
     since: the Linux version it came with. without: what loadgen does where it is absent.
-    absent: why it is not to be had here; empty where it is. change: commands that may mend that.
+    absent: the reason for which it is missing here; empty where it is present. change: commands that may add it.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Feature:
 
     @property
     def present(self) -> bool:
-        """Whether it is there."""
+        """True if this kernel has it."""
         return not self.absent
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """Something that takes a right.
+    """Something that takes a privilege.
 
     refused, ordinary_refused: why this user, and why an ordinary one, may not; empty where they may.
     """
@@ -76,7 +76,10 @@ class Permission:
 
 
 def features(host: Reading, allowed: Mapping[str, Permission]) -> list[Feature]:
-    """What this kernel has, in the order of the table; `allowed` are the `permissions`, where labs have been tried."""
+    """Return the features of this kernel, in the order of the table.
+
+    allowed: the `permissions`, of which two are features, too.
+    """
     forbids = forbidding(host.sysctls)
     lab_without = "no `lab:`, and `loadgen facts` cannot run; loads of the host itself can"
     return [
@@ -133,7 +136,7 @@ def features(host: Reading, allowed: Mapping[str, Permission]) -> list[Feature]:
 
 
 def forbidding(sysctls: Mapping[str, str]) -> tuple[str, ...]:
-    """The commands that lift what may forbid namespaces to an ordinary user, of those settings that do forbid them."""
+    """Return the commands that lift the settings which forbid namespaces to an ordinary user on this host."""
     wanted = {
         "kernel.unprivileged_userns_clone": ("0", "1"),
         "kernel.apparmor_restrict_unprivileged_userns": ("1", "0"),
@@ -146,7 +149,7 @@ def forbidding(sysctls: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def permissions() -> dict[str, Permission]:
-    """What the user of this process may do here, and what an ordinary one might; by name, in the order of the table."""
+    """Return the permissions of this user and of an ordinary one, by name, in the order of the table."""
     trials: dict[str, Trial] = {
         LABS: _lab,
         "sysctls in labs (`lab.sysctls`)": _lab_sysctl,
@@ -156,15 +159,15 @@ def permissions() -> dict[str, Permission]:
         "processes of other users' sockets": _other_users,
     }
     privileged = effective_capabilities() != 0
-    found = {}
+    by_name = {}
     for name, look in trials.items():
         refused = tried(look)
-        found[name] = Permission(name, refused, tried(look, ordinary=True) if privileged else refused)
-    return found
+        by_name[name] = Permission(name, refused, tried(look, ordinary=True) if privileged else refused)
+    return by_name
 
 
 def trial(look: Trial) -> str:
-    """The answer of a trial; where it fails with an error that is known, that error."""
+    """Return the answer of a trial, or the text of the error with which it failed."""
     try:
         return look()
     except LoadgenError as error:
@@ -174,7 +177,7 @@ def trial(look: Trial) -> str:
 
 
 def tried(look: Trial, *, ordinary: bool = False, time_limit_s: float = TIME_LIMIT_S) -> str:
-    """As `trial`, in a child process of its own, so that nothing it changes about itself lasts.
+    """Return the answer of a trial made in a child process, so that nothing it changes about its process lasts.
 
     ordinary: as a user without any privilege.
     """
@@ -194,13 +197,13 @@ def tried(look: Trial, *, ordinary: bool = False, time_limit_s: float = TIME_LIM
 
 
 def _collect(reader: int, time_limit_s: float) -> str:
-    """The child's answer: one line of JSON, far smaller than a pipe holds, so it comes in one piece."""
+    """Return the child's answer: one line of JSON, far smaller than a pipe holds, so it comes in one piece."""
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     if not poll.poll(time_limit_s * 1000):
         return f"no answer within {time_limit_s:g} s"
-    said = os.read(reader, 1 << 16)
-    return str(json.loads(said)) if said else "the process that tried it was killed"
+    answer = os.read(reader, 1 << 16)
+    return str(json.loads(answer)) if answer else "the process that tried it was killed"
 
 
 def _become_child(look: Trial, parent: int, writer: int, *, ordinary: bool) -> NoReturn:
@@ -210,7 +213,7 @@ def _become_child(look: Trial, parent: int, writer: int, *, ordinary: bool) -> N
             _become_ordinary()
         die_with_parent(parent)  # after the change of credentials, which clears it
         answer = trial(look)
-    except BaseException as error:  # whatever it is, the parent has to hear of it
+    except BaseException as error:  # of any kind: the parent reports it
         answer = f"{type(error).__name__}: {error}"
     finally:
         os.write(writer, json.dumps(answer[:_ANSWER_MAX]).encode())
@@ -238,7 +241,7 @@ def _become_ordinary() -> None:
 
 
 def effective_capabilities() -> int:
-    """The effective capabilities of this process, as bits."""
+    """Return the effective capabilities of this process, as bits."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)
@@ -263,23 +266,23 @@ def _lab() -> str:
 
 def _lab_sysctl() -> str:
     namespace.enter({"net.ipv4.ip_local_port_range": "1024 65535", "net.ipv4.tcp_tw_reuse": "1"})
-    found = sysctl.read("net.ipv4.ip_local_port_range")
-    return "" if found == "1024 65535" else f"ip_local_port_range stayed {found}"
+    port_range = sysctl.read("net.ipv4.ip_local_port_range")
+    return "" if port_range == "1024 65535" else f"ip_local_port_range stayed {port_range}"
 
 
 def _veth() -> str:
-    """By hand: whoever has become an ordinary user may be unable to read the library that a lab does it with."""
+    """Make a pair of veth by netlink; an ordinary user may be unable to read the library that labs make it with."""
     namespace.enter({})
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
         sock.send(veth_request("trial0", "trial1"))
         _, number = struct.unpack_from("=16si", sock.recv(4096))
     if number:
         return f"a pair of veth: {os.strerror(-number)} ({errorcode.get(-number)})"
-    return "" if "trial1" in {name for _, name in socket.if_nameindex()} else "no pair of veth came of it"
+    return "" if "trial1" in {name for _, name in socket.if_nameindex()} else "the kernel made no pair of veth"
 
 
 def veth_request(name: str, peer: str) -> bytes:
-    """The netlink message for `ip link add NAME type veth peer name PEER`, to be acknowledged.
+    """Return the netlink message for `ip link add NAME type veth peer name PEER`, to be acknowledged.
 
     Source: netlink(7), struct nlmsghdr; rtnetlink(7), struct ifinfomsg; linux/if_link.h, linux/veth.h.
     """
@@ -296,15 +299,15 @@ def _attribute(kind: int, payload: bytes) -> bytes:
 
 
 def _low_port() -> str:
-    """Port 1 (tcpmux, which nobody has) of an address that is on no interface, for a moment."""
+    """Bind port 1 (tcpmux, which no server uses) of an address that is on no interface, for a moment."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
-        sock.bind((_NOBODYS, 1))
+        sock.bind((_UNUSED_ADDRESS, 1))
     return ""
 
 
 def _own_namespace() -> str:
-    """Entering the namespace one is in takes the same right as entering another (setns(2))."""
+    """Enter the namespace of this process, which takes the same privilege as entering another (setns(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     if libc.setns(fd, _CLONE_NEWNET) == 0:
@@ -313,7 +316,7 @@ def _own_namespace() -> str:
 
 
 def _other_users() -> str:
-    """Whose a socket is stands in /proc/PID/fd, which is for the same user and for CAP_SYS_PTRACE (proc_pid_fd(5)).
+    """Read /proc/PID/fd, which tells the owner of a socket to the same user and to CAP_SYS_PTRACE (proc_pid_fd(5)).
 
     Without the capability a system may also hide such processes altogether (proc(5), hidepid).
     """
@@ -357,5 +360,5 @@ _CAP_SETFCAP: Final = 31
 _CAP_SYS_PTRACE: Final = 19
 _NOBODY: Final = 65534
 #: TEST-NET-1 (RFC 5737).
-_NOBODYS: Final = "192.0.2.1"
+_UNUSED_ADDRESS: Final = "192.0.2.1"
 _ANSWER_MAX: Final = 2000

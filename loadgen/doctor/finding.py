@@ -1,4 +1,4 @@
-"""What a limit comes to for a purpose: its value, what that allows, a verdict, and the commands that change it."""
+"""Findings on limits: the value, the connections that it allows, a verdict, and the commands that change it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from loadgen.capacity.remedies import sysctl_command
 from loadgen.doctor.reading import Reading
 
-#: Where what is to last is written; read at boot, and by `sysctl --system` (sysctl.d(5)).
+#: For settings that are to last; read at boot, and by `sysctl --system` (sysctl.d(5)).
 SYSCTL_FILE: Final = "/etc/sysctl.d/90-loadgen.conf"
 #: limits.conf(5), read by pam_limits at the next login.
 LIMITS_FILE: Final = "/etc/security/limits.d/90-loadgen.conf"
@@ -30,9 +30,9 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What the host is judged for: so many connections from this host, open at once.
+    """Target number of concurrent connections from this host.
 
-    pairs: pairs of source address and destination that share them evenly.
+    pairs: pairs of source address and destination, over which they are spread evenly.
     """
 
     connections: int = 100_000
@@ -40,7 +40,7 @@ class Purpose:
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The purpose in words."""
         where = "from one source address to one destination"
         if self.pairs > 1:
             where = f"over {self.pairs:,} pairs of source address and destination"
@@ -55,10 +55,10 @@ class ChangeCommands(NamedTuple):
 
 
 class LimitJudgement(NamedTuple):
-    """What a limit means.
+    """The judgement on a limit for a purpose.
 
-    gain: connections that the change adds, as far as this limit goes; 0: none, or it is no sum. gains: what the
-    change brings, in words.
+    allows: the load that the limit allows, in words. gain: connections that the change adds, as far as this limit
+    goes; 0: none, or it cannot be computed. gains: the effect of the change, in words.
     """
 
     verdict: Grade
@@ -81,20 +81,20 @@ class LimitFinding:
 
     @property
     def verdict(self) -> Grade:
-        """The word that the table begins with."""
+        """The verdict, with which a row of the table begins."""
         return self.judgement.verdict
 
 
 @dataclass(frozen=True, slots=True)
-class HostLimit:
-    """Something that bounds connections. value: how it stands, None where it is not here; judge: what that means."""
+class LimitCheck:
+    """A limit that the doctor checks. value: as shown, None where this host has no such limit. judge: its verdict."""
 
     name: str
     value: Callable[[Reading], str | None]
     judge: Judge
 
     def find(self, host: Reading, purpose: Purpose) -> LimitFinding:
-        """This limit on this host."""
+        """Return the finding on this limit of a host."""
         if self.name in host.refused:
             return LimitFinding(
                 self.name, "unreadable", LimitJudgement(Grade.ABSENT, "it is there and may not be read")
@@ -105,22 +105,22 @@ class HostLimit:
         return LimitFinding(self.name, value, self.judge(host, purpose))
 
 
-def setting(name: str) -> Callable[[Judge], HostLimit]:
+def setting(name: str) -> Callable[[Judge], LimitCheck]:
     """Make a limit of a judge: that of a sysctl, shown as it stands, and an empty list of ports as "none"."""
-    return lambda judge: HostLimit(
+    return lambda judge: LimitCheck(
         name, lambda host: host.sysctls[name] or "none" if name in host.sysctls else None, judge
     )
 
 
 def judged(needed: int, available: int, comfortable: int = 0) -> Grade:
-    """Wall where there is less than needed, tight where there is less than what would be comfortable."""
+    """Return WALL below `needed`, TIGHT below `comfortable`, else GOOD."""
     if needed > available:
         return Grade.WALL
     return Grade.TIGHT if comfortable > available else Grade.GOOD
 
 
 def set_sysctl(name: str, value: object) -> ChangeCommands:
-    """The commands that set it."""
+    """Return the commands that set a sysctl, now and for good."""
     text = str(value)
     return ChangeCommands(
         (sysctl_command(name, text),),
@@ -129,17 +129,17 @@ def set_sysctl(name: str, value: object) -> ChangeCommands:
 
 
 def more(needed: int, available: int, after: int) -> int:
-    """Connections that a change adds, of those that were needed."""
+    """Return the connections that a change adds, of those that are needed."""
     return max(min(needed, after) - min(needed, available), 0)
 
 
 def roomy(number: int) -> int:
-    """The next power of two, which is how such settings are usually written; 100,000 is 131,072."""
+    """Return the next power of two, as such settings are usually written: 131,072 for 100,000."""
     return 1 << max(number - 1, 0).bit_length()
 
 
 def rate(per_s: float) -> str:
-    """A rate in a sentence."""
+    """Return a rate as text."""
     return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:,.1f}"
 
 

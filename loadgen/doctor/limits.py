@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadgen.doctor import listening, ports, resources
-from loadgen.doctor.finding import Grade, HostLimit, LimitFinding, Purpose
+from loadgen.doctor.finding import Grade, LimitCheck, LimitFinding, Purpose
 from loadgen.doctor.reading import Reading
 
-ALL: Final[tuple[HostLimit, ...]] = (
+ALL: Final[tuple[LimitCheck, ...]] = (
     ports.port_range,
     ports.reserved_ports,
     ports.listeners,
@@ -43,18 +43,18 @@ ALL: Final[tuple[HostLimit, ...]] = (
     listening.syncookies,
     listening.netdev_backlog,
 )
-#: As many as a person does in one sitting.
+#: Maximum number of limits to change first.
 FIRST_MAX: Final = 5
 _WORST_FIRST: Final = tuple(Grade)
 
 
 def find_all(host: Reading, purpose: Purpose) -> list[LimitFinding]:
-    """Every limit of this host, judged."""
+    """Return the finding on every limit of this host."""
     return [limit.find(host, purpose) for limit in ALL]
 
 
 def to_change_first(findings: Sequence[LimitFinding]) -> list[LimitFinding]:
-    """What stands in the way and can be changed, by the connections it gains, then walls before what is tight."""
+    """Return the limits that are in the way and can be changed, by gain, then walls before tight ones."""
     wanting = [
         finding for finding in findings if finding.verdict in (Grade.WALL, Grade.TIGHT) and finding.judgement.change.now
     ]
@@ -63,5 +63,5 @@ def to_change_first(findings: Sequence[LimitFinding]) -> list[LimitFinding]:
 
 
 def count(findings: Sequence[LimitFinding]) -> dict[str, int]:
-    """How many there are of each verdict, the worst first."""
+    """Return the number of findings of each verdict, the worst first."""
     return {verdict.value: sum(finding.verdict is verdict for finding in findings) for verdict in Grade}

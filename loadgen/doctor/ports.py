@@ -1,7 +1,7 @@
-"""Four-tuples: how many source ports there are for one destination, and how soon each can be had again.
+"""Four-tuples: the number of source ports for one destination, and how soon each can be used again.
 
-Sources: ip-sysctl.rst; tcp(7), ip(7). What the words claim is tried out by `loadgen facts`, whose numbers the
-comments give.
+Sources: ip-sysctl.rst; tcp(7), ip(7). `loadgen facts` tries out what the sentences claim; docstrings give the
+numbers of the facts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from loadgen.capacity.time_wait import TIME_WAIT_S, rest_by_sysctls
 from loadgen.doctor.finding import (
     ChangeCommands,
     Grade,
-    HostLimit,
+    LimitCheck,
     LimitJudgement,
     Purpose,
     judged,
@@ -31,7 +31,7 @@ _RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
 _EACH: Final = "per source address and destination"
 #: Before Linux 6.14 and its tcp_tw_reuse_delay.
 _DELAY_MS: Final = 1000
-#: As many ports as a sentence names.
+#: Maximum number of ports named in a sentence.
 _NAMED_MAX: Final = 5
 
 
@@ -101,7 +101,7 @@ def _listeners(host: Reading, purpose: Purpose) -> LimitJudgement:
     )
 
 
-listeners = HostLimit(
+listeners = LimitCheck(
     "listeners in the range",
     lambda host: (
         ports_text(_listeners_inside(host)[:_NAMED_MAX]) + ("..." * (len(_listeners_inside(host)) > _NAMED_MAX))
@@ -114,7 +114,7 @@ listeners = HostLimit(
 def _taken_out(
     purpose: Purpose, total: int, left: int, allows: str, change: ChangeCommands, gains: str
 ) -> LimitJudgement:
-    """A wall where what is taken out of the range is what makes it too small; else the range itself says it."""
+    """Judge WALL if the range is too small only for the ports taken out of it; else `port_range` reports it."""
     was_enough = total * purpose.pairs >= purpose.connections
     if was_enough and left * purpose.pairs < purpose.connections:
         gain = more(purpose.connections, left * purpose.pairs, total * purpose.pairs)
@@ -123,7 +123,7 @@ def _taken_out(
 
 
 def ports_text(ports: frozenset[int] | set[int] | list[int]) -> str:
-    """Ports as a list that ip_local_reserved_ports takes: 22,8080-8082."""
+    """Return ports as a list that ip_local_reserved_ports takes: 22,8080-8082."""
     runs: list[list[int]] = []
     for port in sorted(ports):
         if runs and port == runs[-1][1] + 1:
@@ -138,7 +138,7 @@ def unprivileged_start(host: Reading, _: Purpose) -> LimitJudgement:
     """Facts 7.3 and 7.4."""
     start = host.number("net.ipv4.ip_unprivileged_port_start")
     first = max(start, 1)
-    allows = f"anybody may bind() {65535 - first + 1:,} ports by number, {first:,} to 65,535"
+    allows = f"any user may bind() {65535 - first + 1:,} ports by number, {first:,} to 65,535"
     allows += "; the range may not begin below" if start else ""
     verdict = Grade.TIGHT if start > 1024 else Grade.GOOD
     return LimitJudgement(
@@ -160,12 +160,12 @@ def autobind_reuse(host: Reading, _: Purpose) -> LimitJudgement:
 
 
 def rests_s(host: Reading, *, loopback: bool) -> float:
-    """How long a port that connect() chose rests after it was closed here first; facts 5.4 to 5.10."""
+    """Return how long a port that connect() chose rests after a close from this side; facts 5.4 to 5.10."""
     return rest_by_sysctls(host.sysctls, loopback=lambda: loopback)[0]
 
 
 def per_second(ports: int, resting_s: float) -> str:
-    """What a range gives for ever if each of its ports rests so long."""
+    """Return the connections per second that a range sustains if each of its ports rests for this time."""
     if not resting_s:
         return "no ceiling on connections per second"
     return f"{ports:,} / {resting_s:g} s = {rate(ports / resting_s)} connections per second"
@@ -242,7 +242,7 @@ def _time_wait(host: Reading, purpose: Purpose) -> LimitJudgement:
     resting, room = host.sockets.get("tcp_tw", 0), host.usable_ports * purpose.pairs
     if not resting:
         return LimitJudgement(Grade.GOOD, "no four-tuple rests")
-    allows = f"so many four-tuples rest, for {TIME_WAIT_S:g} s at most, whatever their destinations"
+    allows = f"these four-tuples rest, for {TIME_WAIT_S:g} s at most, whatever their destinations"
     if room - resting < purpose.connections <= room:
         allows += f"; if all are those of the purpose, {room:,} - {resting:,} = {room - resting:,} are left"
         gain = more(purpose.connections, room - resting, room)
@@ -252,7 +252,7 @@ def _time_wait(host: Reading, purpose: Purpose) -> LimitJudgement:
     return LimitJudgement(Grade.GOOD, allows, ChangeCommands((f"sleep {TIME_WAIT_S:g}",)))
 
 
-time_wait = HostLimit("sockets in TIME-WAIT now", lambda host: _counted(host, "tcp_tw"), _time_wait)
+time_wait = LimitCheck("sockets in TIME-WAIT now", lambda host: _counted(host, "tcp_tw"), _time_wait)
 
 
 def _in_use(host: Reading, _: Purpose) -> LimitJudgement:
@@ -265,8 +265,8 @@ def _in_use(host: Reading, _: Purpose) -> LimitJudgement:
 
 
 def _counted(host: Reading, *names: str) -> str | None:
-    found = [host.sockets[name] for name in names if name in host.sockets]
-    return f"{sum(found):,}" if found else None
+    counts = [host.sockets[name] for name in names if name in host.sockets]
+    return f"{sum(counts):,}" if counts else None
 
 
-in_use = HostLimit("TCP sockets now", lambda host: _counted(host, "tcp_inuse", "tcp6_inuse"), _in_use)
+in_use = LimitCheck("TCP sockets now", lambda host: _counted(host, "tcp_inuse", "tcp6_inuse"), _in_use)

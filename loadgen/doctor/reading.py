@@ -1,4 +1,4 @@
-"""What the files of this host say about its limits, as they stand; nothing is judged here, and nothing written.
+"""Values of this host's limits, as its files have them; nothing is judged here, and nothing written.
 
 Sources: proc_sys_net(5), proc_sys_fs(5), proc_loadavg(5), getrlimit(2), sched_getaffinity(2).
 """

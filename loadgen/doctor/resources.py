@@ -1,4 +1,4 @@
-"""What a connection takes besides its four-tuple: descriptors, entries in tables, memory, processes, processors.
+"""Resources of a connection besides its four-tuple: descriptors, entries in tables, memory, processes, processors.
 
 Sources: getrlimit(2), limits.conf(5), systemd.exec(5), epoll(7), tcp(7), proc_sys_fs(5), proc_sys_kernel(5);
 nf_conntrack-sysctl.rst; sk_mem_charge() in include/net/sock.h. The bytes of a connection are those that
@@ -15,7 +15,7 @@ from loadgen.doctor.finding import (
     LIMITS_FILE,
     ChangeCommands,
     Grade,
-    HostLimit,
+    LimitCheck,
     LimitJudgement,
     Purpose,
     judged,
@@ -32,7 +32,7 @@ _OTHER_PROCESSES: Final = 4
 
 
 def workers_for(connections: int, descriptors: int) -> int:
-    """Processes that so many connections take; `descriptors` is the limit of each. 0: none can hold any."""
+    """Return the workers that hold these connections; `descriptors`: limit of each. 0: a worker can hold none."""
     each = descriptors - RESERVED_DESCRIPTORS
     return math.ceil(connections / each) if each > 0 else 0
 
@@ -76,20 +76,20 @@ def _soft(host: Reading, _: Purpose) -> LimitJudgement:
     )
 
 
-descriptors_hard = HostLimit("RLIMIT_NOFILE hard", lambda host: f"{host.descriptors[1]:,}", _hard)
-descriptors_soft = HostLimit("RLIMIT_NOFILE soft", lambda host: f"{host.descriptors[0]:,}", _soft)
+descriptors_hard = LimitCheck("RLIMIT_NOFILE hard", lambda host: f"{host.descriptors[1]:,}", _hard)
+descriptors_soft = LimitCheck("RLIMIT_NOFILE soft", lambda host: f"{host.descriptors[0]:,}", _soft)
 
 
 @setting("fs.nr_open")
 def nr_open(host: Reading, purpose: Purpose) -> LimitJudgement:
-    """The hard limit of open files can be raised so far and no further."""
+    """proc_sys_fs(5): the maximum for the hard limit of open files."""
     limit = host.number("fs.nr_open")
     needed = purpose.connections + RESERVED_DESCRIPTORS
     allows = (
         f"RLIMIT_NOFILE can be raised to {limit:,}: {max(limit - RESERVED_DESCRIPTORS, 0):,} connections in one process"
     )
     verdict = judged(0, limit, needed)
-    gains = f"one process can be let have {purpose.connections:,}"
+    gains = f"one process can have {purpose.connections:,}"
     return LimitJudgement(verdict, allows, set_sysctl("fs.nr_open", max(roomy(needed), 1 << 20)), 0, gains)
 
 
@@ -130,7 +130,7 @@ def epoll_watches(host: Reading, purpose: Purpose) -> LimitJudgement:
 
 @setting("net.netfilter.nf_conntrack_max")
 def conntrack(host: Reading, purpose: Purpose) -> LimitJudgement:
-    """A table of the whole machine; it is in the way only where a rule makes this namespace track."""
+    """nf_conntrack-sysctl.rst: one table for the machine, filled only where a rule makes this namespace track."""
     limit, tracked = (host.number(f"net.netfilter.nf_conntrack_{name}") for name in ("max", "count"))
     free = max(limit - tracked, 0)
     to = max(2 * roomy(purpose.connections), limit)
@@ -159,7 +159,7 @@ def tcp_mem(host: Reading, purpose: Purpose) -> LimitJudgement:
     return LimitJudgement(judged(0, high, purpose.connections), allows, change, 0, gains)
 
 
-def _buffer(name: str, what: str) -> HostLimit:
+def _buffer(name: str, what: str) -> LimitCheck:
     setting_name = f"net.ipv4.tcp_{name}"
 
     @setting(setting_name)
@@ -182,12 +182,12 @@ tcp_rmem, tcp_wmem = _buffer("rmem", "receive"), _buffer("wmem", "send")
 
 
 def memory_for(connections: int, descriptors: int) -> int:
-    """Bytes that one end of so many connections takes, with the workers that hold them."""
+    """Return the bytes of one end of these connections, with the workers that hold them."""
     return connections * BYTES_PER_END + max(workers_for(connections, descriptors), 1) * PROCESS_BYTES
 
 
 def _room(available: int, host: Reading, purpose: Purpose) -> tuple[Grade, str]:
-    """The verdict on so many bytes; both ends on this host would take twice as many."""
+    """Return the verdict on these bytes, and what they allow; both ends on this host take twice as many."""
     needed = memory_for(purpose.connections, host.descriptors[1])
     fit = available // BYTES_PER_END
     allows = f"about {fit:,} connections of {BYTES_PER_END:,} bytes each, or both ends of {fit // 2:,}"
@@ -198,7 +198,7 @@ def _memory(host: Reading, purpose: Purpose) -> LimitJudgement:
     return LimitJudgement(*_room(host.memory_available_bytes, host, purpose))
 
 
-memory = HostLimit("MemAvailable", lambda host: _bytes(host.memory_available_bytes), _memory)
+memory = LimitCheck("MemAvailable", lambda host: _bytes(host.memory_available_bytes), _memory)
 
 
 def _group_memory(host: Reading, purpose: Purpose) -> LimitJudgement:
@@ -216,7 +216,7 @@ def _set_group(file: str, value: str, unit: str) -> ChangeCommands:
     return ChangeCommands((f"echo {value} > {file}",), (f"{unit}   # [Service] of a systemd unit",))
 
 
-group_memory = HostLimit(
+group_memory = LimitCheck(
     "memory.max of the cgroup",
     lambda host: _bytes(host.group.memory.limit) if host.group.memory else "no limit",
     _group_memory,
@@ -224,7 +224,7 @@ group_memory = HostLimit(
 
 
 def processes_for(purpose: Purpose, descriptors: int) -> int:
-    """Processes of a run with both ends here, at most."""
+    """Return the most processes that a run with both ends on this host has."""
     return 2 * max(workers_for(purpose.connections, descriptors), 1) + _OTHER_PROCESSES
 
 
@@ -265,17 +265,17 @@ def _pids(host: Reading, purpose: Purpose) -> LimitJudgement:
     return LimitJudgement(verdict, allows, change, gain, "all workers and sinks can be started")
 
 
-group_pids = HostLimit(
+group_pids = LimitCheck(
     "pids.max of the cgroup", lambda host: f"{host.group.pids.limit:,}" if host.group.pids else "no limit", _pids
 )
 
 
 def _cpus(host: Reading, _: Purpose) -> LimitJudgement:
-    allows = f"so many workers and sinks run at the same time ({_many(host.cpus)} in sched_getaffinity)"
+    allows = f"{_many(host.cpus)} in sched_getaffinity, each for one worker or sink at a time"
     change = ChangeCommands(
         ("taskset -cp 0-$(($(nproc --all) - 1)) $$",), ("CPUAffinity=   # [Service] of a systemd unit",)
     )
-    gains = "with two, workers and whatever they talk to do not wait for each other"
+    gains = "with two, workers and their targets do not wait for each other"
     return LimitJudgement(Grade.TIGHT if host.cpus < _CPUS else Grade.GOOD, allows, change, 0, gains)
 
 
@@ -287,7 +287,7 @@ def _many(number: int) -> str:
     return "1 processor" if number == 1 else f"{number:,} processors"
 
 
-cpus = HostLimit("CPUs", lambda host: f"{host.cpus:,}", _cpus)
+cpus = LimitCheck("CPUs", lambda host: f"{host.cpus:,}", _cpus)
 
 
 def _group_cpu(host: Reading, _: Purpose) -> LimitJudgement:
@@ -303,13 +303,13 @@ def _group_cpu(host: Reading, _: Purpose) -> LimitJudgement:
     return LimitJudgement(verdict, allows, _set_group(quota.file, value, "CPUQuota="), 0, gains)
 
 
-group_cpu = HostLimit(
+group_cpu = LimitCheck(
     "cpu.max of the cgroup", lambda host: f"{host.group.cpu.cpus:g}" if host.group.cpu else "no limit", _group_cpu
 )
 
 
 def _bytes(number: int) -> str:
-    """Decimal units: 2.4 GB, 380 MB."""
+    """Return bytes in decimal units: 2.4 GB, 380 MB."""
     for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
         if number >= unit:
             many = number / unit

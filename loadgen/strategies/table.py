@@ -54,14 +54,14 @@ class Strategy(StrEnum):
 
 
 class Transport(StrEnum):
-    """What carries the bytes: TCP, or UDP over sockets that are connected to one target each."""
+    """The transport protocol: TCP, or UDP over sockets that are each connected to one target."""
 
     TCP = "tcp"
     UDP = "udp"
 
 
 class Binding(Enum):
-    """What bind() fixes before connect(), and who picks the port."""
+    """The parts of the source that bind() fixes before connect(), and the side that picks the port."""
 
     NOTHING = "nothing; connect() takes the address of the route, and picks the port"
     ADDRESS = "the address; connect() picks the port when it knows the target"
@@ -78,7 +78,7 @@ class Binding(Enum):
 
 
 class PortScope(Enum):
-    """What a source port can be used once for at a time; so N ports carry N connections for each of these."""
+    """The space within which a source port is used once at a time: N ports carry N connections in each space."""
 
     PAIR = "(source, target)"
     SOURCE = "source"
@@ -108,8 +108,8 @@ class TimeWaitReuse(Enum):
 class TransportRules:
     """A strategy over one transport.
 
-    options: switched on before bind(), in this order. scope: what a port is used once for; loadgen's own ring of
-    ports, where there is one, is kept for the same. ends: the system call and errno of the attempt that finds no port.
+    options: switched on before bind(), in this order. scope: the space of a port; loadgen's own ring of ports, where
+    there is one, belongs to the same space. ends: the system call and errno of the attempt that finds no port.
     cliff_at: share of the ports in use from which on the kernel's search is long; None: the cost is flat.
     """
 
@@ -120,7 +120,7 @@ class TransportRules:
 
     @property
     def shares_ports(self) -> bool:
-        """Whether one source port carries a connection to each of several targets at once."""
+        """True if one source port carries a connection to each of several targets at once."""
         return self.scope is PortScope.PAIR
 
     @property
@@ -139,10 +139,10 @@ class TransportRules:
 class StrategyRow:
     """One strategy.
 
-    binding: what bind() fixes. tcp, udp: rules of each transport; udp is None where UDP does not offer the strategy,
-    for the reason in `udp_refusal`. time_wait: when TCP may take over a four-tuple in TIME-WAIT. instead: the strategy
-    to fall back to on a kernel without one of the options. one_user: sockets of other users have no part in its ports.
-    summary: a line for the docs.
+    binding: of the source, by bind(). tcp, udp: rules of each transport; udp is None where UDP does not offer the
+    strategy, for the reason in `udp_refusal`. time_wait: when TCP may take over a four-tuple in TIME-WAIT.
+    instead: the strategy to fall back to on a kernel without one of the options. one_user: sockets of other users have
+    no part in its ports. summary: a line for the docs.
     """
 
     binding: Binding
@@ -156,22 +156,22 @@ class StrategyRow:
 
     @property
     def binds_address(self) -> bool:
-        """Whether the scenario chooses the source address; else it is that of the route."""
+        """True if the scenario chooses the source address; else it is that of the route."""
         return self.binding is not Binding.NOTHING
 
     @property
     def names_ports(self) -> bool:
-        """Whether bind() gets a port number, which closes that port to the automatic choice of other sockets."""
+        """True if bind() gets a port number, which closes that port to the automatic choice of other sockets."""
         return self.binding is Binding.OUR_PORT
 
     @property
     def narrows_range(self) -> bool:
-        """Whether IP_LOCAL_PORT_RANGE shows the kernel one port at a time."""
+        """True if IP_LOCAL_PORT_RANGE shows the kernel one port at a time."""
         return self.binding is Binding.ONE_PORT_RANGE
 
     @property
     def slices_ports(self) -> bool:
-        """Whether loadgen picks the port, each worker from its own slice; else the kernel searches the whole range."""
+        """True if loadgen picks the port, each worker from its own slice; else the kernel searches the whole range."""
         return self.names_ports or self.narrows_range
 
     @property

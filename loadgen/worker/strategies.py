@@ -25,7 +25,7 @@ from loadgen.worker.port_ring import PortRing, RestingRing
 # Looked up once here instead of for each connection.
 _SOL_IP: Final = socket.SOL_IP
 
-#: What `another` answers when the next port needs a fresh socket.
+#: The return value of `another` when the next port needs a fresh socket.
 NEW_SOCKET: Final = -1
 
 #: Ports an attempt tries before it fails, when each turns out to be held by another process.
@@ -33,19 +33,19 @@ TRIES: Final = 10
 
 
 class SourcePorts(Protocol):
-    """What the connector asks of a strategy."""
+    """Source ports as the connector asks a strategy for them."""
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Set options and bind as the strategy wants, for the (source, target) number `pair`."""
 
     def another(self, sock: socket.SocketType, pair: int) -> int:
-        """The port to try after connect() found the last one taken (EADDRNOTAVAIL).
+        """Return the port to try after connect() found the last one taken (EADDRNOTAVAIL).
 
         0: there is no other; NEW_SOCKET: there may be, for a socket that is not bound yet.
         """
 
     def release(self, pair: int, port: int) -> None:
-        """Take back a port that was in use, or that somebody else uses; only called for ports above 0."""
+        """Take back a port that was in use, or that another process uses; only called for ports above 0."""
 
     def unused(self, pair: int, port: int) -> None:
         """Take back a port that was never asked for; it is the next again."""
@@ -55,7 +55,7 @@ class SourcePorts(Protocol):
 
     @property
     def retried(self) -> int:
-        """How many times a port was taken by another socket, and the next one was tried."""
+        """Number of times a port was taken by another socket, and the next one was tried."""
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,6 @@ from loadgen.cli import main
 
 CHECKOUT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")])
-SCENARIOS: Final = sorted((CHECKOUT / "scenarios").glob("*.yaml"))
-#: Pages with tables whose words are those of the facts and limits in the code.
-FROM_CODE: Final = {"facts.md", "verdict.md"}
-#: Vague for a manual page: name the client, the caller, the process, the number.
-VAGUE: Final = re.compile(
-    r"\b(nobody|whoever|somebody(?!-else)|so many|what came of it|those who look)\b", re.IGNORECASE
-)
 
 #: `/1` behind a name is a version of a schema, and a path in front of it makes it a file.
 _MODULE = re.compile(r"(?<![\w/.-])loadgen(?:\.[a-z_]+)+(?![\w/.-])")
@@ -33,8 +26,8 @@ def named(page: Path) -> str:
     return str(page.relative_to(CHECKOUT))
 
 
-def each_page(pages: list[Path] = PAGES) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("page", pages, ids=named)
+def each_page() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", PAGES, ids=named)
 
 
 def anchors(page: Path) -> set[str]:
@@ -104,11 +97,3 @@ def test_terms_of_the_glossary_are_in_alphabetical_order() -> None:
 def test_the_reading_order_has_every_page() -> None:
     linked = {path for path, _ in _LINK.findall((CHECKOUT / "docs" / "README.md").read_text())}
     assert {path.name for path in (CHECKOUT / "docs").glob("*.md")} - {"README.md"} <= linked
-
-
-@each_page([*PAGES, *SCENARIOS])
-def test_words_are_those_of_a_manual_page(page: Path) -> None:
-    lines = page.read_text().splitlines()
-    if page.name in FROM_CODE:
-        lines = [line for line in lines if not line.startswith("|")]
-    assert [line for line in lines if VAGUE.search(line)] == []

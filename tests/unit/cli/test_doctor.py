@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from loadgen.cli.doctor import doctor
 from loadgen.doctor import checkup
 from loadgen.doctor.checkup import Checkup
-from loadgen.doctor.finding import Grade, HostLimit, LimitJudgement, Purpose
+from loadgen.doctor.finding import Grade, LimitCheck, LimitJudgement, Purpose
 from loadgen.doctor.reading import Reading
 
 HOST = Reading(sysctls={}, descriptors=(1, 1), files_used=0, memory_available_bytes=0, cpus=1, tasks=1)
@@ -27,7 +27,7 @@ def judge(_: Reading, purpose: Purpose) -> LimitJudgement:
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     def take(purpose: Purpose) -> Checkup:
         return Checkup(
-            purpose, "6.18.0", 0, [HostLimit("a thousand", lambda _: "1000", judge).find(HOST, purpose)], [], []
+            purpose, "6.18.0", 0, [LimitCheck("a thousand", lambda _: "1000", judge).find(HOST, purpose)], [], []
         )
 
     monkeypatch.setattr(checkup, "take", take)

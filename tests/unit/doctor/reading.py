@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from loadgen.doctor.finding import HostLimit, LimitFinding, Purpose
+from loadgen.doctor.finding import LimitCheck, LimitFinding, Purpose
 from loadgen.doctor.reading import Reading
 
 #: As Linux 6.18 comes, on a machine of 24 GB.
@@ -46,7 +46,7 @@ HOST: Final = Reading(
 
 
 def found(
-    limit: HostLimit, purpose: Purpose | None = None, *, sysctls: Mapping[str, str] | None = None, **host: Any
+    limit: LimitCheck, purpose: Purpose | None = None, *, sysctls: Mapping[str, str] | None = None, **host: Any
 ) -> LimitFinding:
     """Return what a limit finds on that host; a setting's name without a dot is one of net.ipv4."""
     changed = {name if "." in name else f"net.ipv4.{name}": value for name, value in (sysctls or {}).items()}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.doctor import ports
-from loadgen.doctor.finding import Grade, HostLimit, Purpose
+from loadgen.doctor.finding import Grade, LimitCheck, Purpose
 from loadgen.kernel import sysctl
 
 from .reading import HOST, found
@@ -143,7 +143,7 @@ def test_fin_timeout_is_said_not_to_shorten_time_wait() -> None:
         (ports.tw_reuse_delay, "tcp_tw_reuse_delay", "5000", Grade.TIGHT),
     ],
 )
-def test_a_setting_is_judged_by_its_value(limit: HostLimit, setting: str, value: str, verdict: Grade) -> None:
+def test_a_setting_is_judged_by_its_value(limit: LimitCheck, setting: str, value: str, verdict: Grade) -> None:
     assert found(limit, sysctls={setting: value}).verdict is verdict
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.doctor import listening, resources
-from loadgen.doctor.finding import Grade, HostLimit, Purpose
+from loadgen.doctor.finding import Grade, LimitCheck, Purpose
 from loadgen.kernel.cgroup import CgroupLimits, CgroupUsage, CpuQuota
 
 from .reading import found
@@ -92,7 +92,7 @@ def test_a_limit_beyond_all_counting_is_called_none() -> None:
         (listening.netdev_backlog, "net.core.netdev_max_backlog", "300", Grade.TIGHT),
     ],
 )
-def test_a_setting_is_judged_by_its_value(limit: HostLimit, setting: str, value: str, verdict: Grade) -> None:
+def test_a_setting_is_judged_by_its_value(limit: LimitCheck, setting: str, value: str, verdict: Grade) -> None:
     assert found(limit, sysctls={setting: value}).verdict is verdict
 
 

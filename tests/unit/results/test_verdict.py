@@ -207,7 +207,7 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ("EPERM", run((("connect", "EPERM", "forbidden"), 5)), PLAN, HOST, "forbidden", "forbade"),
     ("EPERM tracked", run((("connect", "EPERM", "forbidden"), 5)), PLAN, TRACKED, "conntrack", "connect EPERM 5"),
     ("tracked", run((SILENT, 5)), PLAN, TRACKED, "conntrack", "tracking table is nearly full (wait ETIMEDOUT"),
-    ("self", run((("getsockname", "SELF", "self-connect"), 5)), PLAN, HOST, "self-connect", "met themselves"),
+    ("self", run((("getsockname", "SELF", "self-connect"), 5)), PLAN, HOST, "self-connect", "connected to themselves"),
     ("closed", run((REFUSED, 6), (SELF, 5)), PLAN, HOST, "self-connect", "nothing listens at the targets (getsockname"),
     (
         "spent",
