@@ -1,0 +1,100 @@
+"""Source addresses of a plan: missing ones are refused, and loopback is extended where it has to be."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen import scenario as scenarios
+from loadgen.capacity import Allowances, make_plan
+from loadgen.errors import CapacityError, HostError, UsageError
+from loadgen.kernel.host import HostFacts
+from loadgen.model import Plan, PortRange, Strategy
+
+from .samples import FACTS, LAB, SOURCE, plan
+
+
+def extended(connections: int, sources: Sequence[str], **facts: Any) -> Plan:
+    return plan(connections, sources, allowances=Allowances(in_lab=False, extend_sources=True), **facts)
+
+
+def test_the_kernels_own_choice_needs_the_source_of_the_route() -> None:
+    assert plan(sources=("127.0.0.1",), strategy="kernel").strategy is Strategy.KERNEL
+    with pytest.raises(UsageError, match=r"gives 127\.0\.0\.1 for 127\.0\.0\.1:9000; write `addresses: \[127\.0\.0\.1"):
+        plan(strategy="kernel")
+    with pytest.raises(UsageError, match="leaves the source address to the route"):
+        plan(sources=("127.0.0.1", "127.0.0.2"), strategy="kernel")
+
+
+def test_the_kernels_own_choice_without_a_route_says_so() -> None:
+    with pytest.raises(HostError, match="route"):
+        plan(strategy="kernel", default_sources=("",))
+
+
+def test_the_kernels_own_choice_cannot_be_extended() -> None:
+    allowances = Allowances(in_lab=False, extend_sources=True)
+    with pytest.raises((CapacityError, UsageError)):
+        plan(60_000, ("127.0.0.1",), strategy="kernel", allowances=allowances)
+
+
+def test_missing_addresses_are_named_with_the_command_that_adds_them() -> None:
+    with pytest.raises(HostError, match=r"address 10\.0\.0\.1 is not on this host; .*add 10\.0\.0\.1/32 dev lo"):
+        plan(missing_sources=("10.0.0.1",))
+    with pytest.raises(HostError, match=r"fd00::1 and 2 more is not .*add fd00::1/128 dev lo"):
+        plan(missing_sources=("fd00::1", "fd00::2", "fd00::3"))
+    with pytest.raises(HostError, match="names no source address"):
+        plan(sources=())
+
+
+def test_addresses_that_need_only_a_route_are_missing_without_one() -> None:
+    found = scenarios.parse(
+        "name: x\nsources: {addresses: 'fd00::/126', freebind: true}\ntargets: [{address: '[::1]:9'}]\nconnections: 1\n"
+    )
+    assert make_plan(found, found.sources.expanded, HostFacts(**FACTS), LAB).freebind
+    facts = HostFacts(**{**FACTS, "missing_sources": ("fd00::1",)})
+    with pytest.raises(HostError, match=r"is not routed to this host; .*ip route add local fd00::1/128 dev lo"):
+        make_plan(found, found.sources.expanded, facts, LAB)
+
+
+def test_an_interface_without_an_address_of_a_targets_family_is_refused() -> None:
+    with pytest.raises(HostError, match=r"no source address is IPv6, as \[::1\]:9000 is"):
+        plan(targets=("127.0.0.1:9000", "[::1]:9000"))
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 5000), st.integers(1, 100), st.sets(st.integers(1, 1000), min_size=1, max_size=5))
+def test_more_sources_make_up_for_a_narrower_range(connections: int, ports: int, last: set[int]) -> None:
+    """They are all loopback addresses, none twice, those asked for first, and no more than needed."""
+    first = int(ipaddress.IPv4Address("127.0.0.0"))
+    asked = [str(ipaddress.IPv4Address(first + n)) for n in last]
+    made = extended(connections, asked, port_range=PortRange(40_000, 39_999 + ports))
+    assert list(made.sources[: len(asked)]) == asked
+    assert len(set(made.sources)) == len(made.sources) == max(len(asked), -(-connections // ports))
+    assert all(ipaddress.IPv4Address(source) in ipaddress.ip_network("127.0.0.0/8") for source in made.sources)
+    assert bool(made.notes) == (len(made.sources) > len(asked))
+
+
+def test_enough_sources_are_left_as_they_are() -> None:
+    made = extended(10, ("127.0.0.9", "127.0.0.2"))
+    assert (made.sources, made.notes) == (("127.0.0.9", "127.0.0.2"), ())
+    assert plan(10, ("127.0.0.9",)).sources == ("127.0.0.9",)
+
+
+def test_sources_do_not_run_over_the_end_of_loopback() -> None:
+    with pytest.raises(CapacityError, match=r"source addresses: need 10, have 2; start lower in 127\.0\.0\.0/8"):
+        extended(10, ("127.255.255.253",), port_range=PortRange(40_000, 40_000))
+
+
+def test_the_broadcast_address_of_loopback_is_no_source() -> None:
+    with pytest.raises(CapacityError):
+        extended(3, ("127.255.255.253",), port_range=PortRange(40_000, 40_000))
+
+
+def test_no_number_of_sources_makes_up_for_a_range_without_a_port() -> None:
+    with pytest.raises(CapacityError):
+        extended(1, SOURCE, port_range=PortRange(40_000, 40_000), listeners=(40_000,))
