@@ -63,7 +63,7 @@ class Remedy:
         """The change in words, and the gain where there is one."""
         return f"{self.text}: +{self.gain:,}" if self.gain else self.text
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """Return plain values, as summary.json has them."""
         return {
             "text": self.sentence,
@@ -254,7 +254,7 @@ def _is_free(address: _Address) -> bool:
     return any(address in network for network in _FREE_NETWORKS)
 
 
-def _addresses(plan: Plan, added: Sequence[str]) -> dict[str, Any]:
+def _addresses(plan: Plan, added: Sequence[str]) -> Mapping[str, Any]:
     """Return the setting of `sources.addresses` with the added ones, neighbours as ranges."""
     ranges: list[list[_Address]] = []
     for address in sorted((ipaddress.ip_address(text) for text in (*plan.sources, *added)), key=_version_and_number):
@@ -389,7 +389,7 @@ def faster_churn(situation: Situation, churn: Churn) -> Iterator[Remedy]:
         yield _lifted(Remedy("use twice as many source addresses", set=change), now, twice)
 
 
-def _churn_changes(situation: Situation) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+def _churn_changes(situation: Situation) -> Iterator[tuple[Mapping[str, Any], dict[str, str]]]:
     """Yield settings of the scenario and sysctls that may let a port serve again sooner, the cheaper first."""
     timestamps = {"net.ipv4.tcp_timestamps": "1"}
     reuse = {**timestamps, "net.ipv4.tcp_tw_reuse": "1"}

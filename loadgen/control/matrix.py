@@ -29,6 +29,7 @@ from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.matrix import CellStatus, MatrixSummary
 from loadgen.results.schema.matrix_plan import CellPlan, MatrixPlan
+from loadgen.results.schema.values import Settings
 from loadgen.results.settings import named, short_keys
 from loadgen.scenario import Cell, ScenarioSpec, about_cells
 
@@ -300,7 +301,7 @@ class Matrix:
         return ExitCode.HOST if statuses == {CellStatus.SKIPPED} else ExitCode.FINE
 
 
-def _as_overrides(settings: dict[str, Any]) -> str:
+def _as_overrides(settings: Settings) -> str:
     """Return the settings as the options that make the same run of the same file."""
     plain = {key: isinstance(value, str) and value.isprintable() for key, value in settings.items()}
     return "".join(f"# --set {key}={value if plain[key] else json.dumps(value)}\n" for key, value in settings.items())

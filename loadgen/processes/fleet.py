@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen.errors import HostError, IncompleteError
-from loadgen.processes.link import Link
+from loadgen.processes.link import Link, Message
 from loadgen.processes.zygote_client import Zygote
 
 #: The state of a process whose link has closed.
@@ -74,7 +74,7 @@ class Fleet:
                 raise IncompleteError(f"{member} did not start ({member.state})")
         return started
 
-    async def ask(self, entry: str, *args: Any, enough: Callable[[], bool], timeout_s: float) -> dict[str, Any] | None:
+    async def ask(self, entry: str, *args: Any, enough: Callable[[], bool], timeout_s: float) -> Message | None:
         """Fork one process as entry(*args, link) and return the one message it sends; None if there is none.
 
         The process is not a member of the fleet. It is killed at the time-out, or once `enough()` is True.
@@ -82,7 +82,7 @@ class Fleet:
         ours, theirs = Link.pair()
         pid = await self.zygote.fork(entry, *args, fds=(theirs.fileno(),))
         theirs.close()
-        answers: list[dict[str, Any] | None] = []
+        answers: list[Message | None] = []
 
         def on_message() -> None:
             self._loop.remove_reader(ours.fileno())

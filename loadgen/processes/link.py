@@ -11,6 +11,8 @@ import socket
 from typing import Any, Final
 
 _PACKET_MAX: Final = 128 * 1024
+#: A message: names of its own sender and receiver, values that the channel carries.
+Message = dict[str, Any]
 
 
 class Link:
@@ -37,7 +39,7 @@ class Link:
             return False
         return True
 
-    def receive(self) -> dict[str, Any] | None:
+    def receive(self) -> Message | None:
         """Return the next message; block until there is one."""
         try:
             packet = self._sock.recv(_PACKET_MAX)
@@ -45,7 +47,7 @@ class Link:
             return None
         if not packet:
             return None
-        message: dict[str, Any] = json.loads(packet)
+        message: Message = json.loads(packet)
         return message
 
     def close(self) -> None:

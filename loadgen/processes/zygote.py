@@ -27,6 +27,7 @@ from typing import IO, Any, Final
 
 from loadgen.errors import LoadgenError
 from loadgen.processes.lifetime import die_with_parent, raise_descriptor_limit
+from loadgen.processes.link import Message
 
 #: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), but a plan may have tens of thousands
 #: of addresses: so messages travel as memory files beside the packet.
@@ -58,13 +59,13 @@ def serve(control: socket.socket) -> None:
                 _answer(control, pickle.load(request), fds[1:])
 
 
-def _answer(control: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
+def _answer(control: socket.socket, request: Message, fds: list[int]) -> None:
     function = pkgutil.resolve_name(request["entry"])
     if request["do"] == "fork":
         pid = os.fork()
         if pid == 0:
             _become_child(control, function, request["args"], fds)
-        reply: dict[str, Any] = {"value": pid}
+        reply: Message = {"value": pid}
     else:
         try:
             reply = {"value": function(*request["args"])}
@@ -104,7 +105,7 @@ def _report_ended_children(control: socket.socket) -> None:
         _send(control, {"ended": pid, "exit_code": os.waitstatus_to_exitcode(status)})
 
 
-def _send(control: socket.socket, message: dict[str, Any]) -> None:
+def _send(control: socket.socket, message: Message) -> None:
     with in_memory(message) as reply:
         try:
             socket.send_fds(control, [pickle.dumps(None)], [reply.fileno()])
@@ -113,7 +114,7 @@ def _send(control: socket.socket, message: dict[str, Any]) -> None:
 
 
 @contextmanager
-def in_memory(message: dict[str, Any]) -> Iterator[IO[bytes]]:
+def in_memory(message: Message) -> Iterator[IO[bytes]]:
     """Yield a memory file with the message, at offset 0; its offset is shared by all holders of the descriptor."""
     with open(os.memfd_create("loadgen-message", os.MFD_CLOEXEC), "wb") as file:
         pickle.dump(message, file)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -271,7 +271,7 @@ class _Histories:
         return growth_per_s(history)
 
 
-def as_json(snapshot: Snapshot, top: int) -> dict[str, Any]:
+def as_json(snapshot: Snapshot, top: int) -> Mapping[str, Any]:
     """Return plain values, with at most `top` groups; docs/watch.md describes the keys."""
     return {
         "schema": SCHEMA,
@@ -311,7 +311,7 @@ def as_json(snapshot: Snapshot, top: int) -> dict[str, Any]:
     }
 
 
-def _usage_json(usage: Usage) -> dict[str, Any]:
+def _usage_json(usage: Usage) -> Mapping[str, Any]:
     return {
         "source": usage.source,
         "destination": usage.destination,
@@ -330,7 +330,7 @@ def _usage_json(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _owned_json(owned: Ownership) -> dict[str, Any]:
+def _owned_json(owned: Ownership) -> Mapping[str, Any]:
     return {
         "processes": [asdict(owner) for owner in owned.owners[:_OWNERS_NAMED]],
         "unknown": owned.unknown,

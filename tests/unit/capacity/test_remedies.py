@@ -346,3 +346,9 @@ def rows(pairs: Sequence[tuple[str, Endpoint]], capacity: int, opened: int, fail
 @pytest.mark.parametrize(("start", "low"), [(0, 1024), (1024, 1024), (5000, 5000)])
 def test_the_widest_range_leaves_out_what_only_root_may_bind(start: int, low: int) -> None:
     assert widest_range(start) == PortRange(low, 65_535)
+
+
+def test_without_a_limit_of_its_own_a_worker_is_told_of_the_hard_limit() -> None:
+    """Beside more workers: which of the two can be had, the user knows."""
+    lines = remedies(replace(ONE, workers=1), 100, {**HOST, "descriptors": 20_000}, limit="descriptors")
+    assert "raise the hard limit of open files (ulimit -Hn, now 20,000)" in lines
