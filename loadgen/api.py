@@ -21,10 +21,12 @@ from loadgen import scenario as scenarios
 from loadgen.control import matrix as matrices
 from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.errors import LoadgenError, UsageError
+from loadgen.results.schema import files
 from loadgen.scenario.yaml_document import printable
 
 if TYPE_CHECKING:
     from loadgen.model import Plan
+    from loadgen.results.schema.line import Line
     from loadgen.watch.snapshot import Snapshot
 
 __all__ = ["LoadgenError", "Result", "Scenario", "look", "run", "run_async"]
@@ -160,9 +162,9 @@ class _Callbacks:
     ) -> None:
         self._on_line, self._on_notice = on_line, on_notice
 
-    def update(self, _plan: Plan, line: dict[str, Any]) -> None:
+    def update(self, _plan: Plan, line: Line) -> None:
         if self._on_line:
-            self._on_line(line)
+            self._on_line(files.plain(line))
 
     def notice(self, text: str) -> None:
         if self._on_notice:

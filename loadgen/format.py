@@ -1,15 +1,13 @@
-"""Text for numbers and for strings from outside.
+"""Numbers and other people's strings as text for a reader: the one place of every format.
 
-A report is read after a crash, by a newer version, from a file that was edited. So each function takes
-any value that JSON can hold and returns text; a value that is missing or no number becomes a dash.
+None, where a function takes it, becomes a dash.
 """
 
 from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 MISSING: Final = "–"  # noqa: RUF001 - an en dash is what typography puts into an empty cell
 
@@ -19,9 +17,9 @@ _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
-    """The same text with every character that could hide or reorder others written as its escape.
+    """Return the text with every character that could hide or reorder others written as its escape.
 
-    Line feeds and tabs stay. What comes back encodes to UTF-8 and cannot drive a terminal.
+    Line feeds and tabs stay. The result encodes to UTF-8 and cannot drive a terminal.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -34,48 +32,31 @@ def visible(text: str) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """`visible`, and line feeds and tabs are escapes as well: for names of files, which may have them."""
+    """`visible`, with line feeds and tabs escaped as well: for names of files, which may contain them."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def number(value: object) -> float | None:
-    """The value as a finite float, or None: bool, text, NaN and infinity are no measurements."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        result = float(value)
-    except OverflowError:  # a whole number past 1.8e308
-        return None
-    return result if math.isfinite(result) else None
-
-
-def count(value: object) -> str:
+def count(value: float | None) -> str:
     """A quantity: 28,232, or 0.125 when it is not whole."""
-    found = number(value)
-    if found is None:
+    if value is None:
         return MISSING
-    return f"{found:,.0f}" if found == int(found) or abs(found) >= 1000 else f"{found:,.3g}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.3g}"
 
 
-def signed(value: object) -> str:
+def signed(value: float) -> str:
     """A difference: +1,204."""
-    found = number(value)
-    return MISSING if found is None else f"{found:+,.0f}" if found == int(found) else f"{found:+,.3g}"
+    return f"{value:+,.0f}" if value == int(value) else f"{value:+,.3g}"
 
 
-def rate(value: object) -> str:
-    """Something per second: 19,812/s."""
-    found = number(value)
-    return MISSING if found is None else f"{found:,.0f}/s" if abs(found) >= 100 else f"{found:,.3g}/s"
-
-
-def rate_text(per_s: float) -> str:
-    """A rate in a sentence: 0/s, 1.7/s, 28,232/s."""
-    return f"{per_s:,.0f}/s" if per_s >= 100 or per_s == int(per_s) else f"{per_s:,.1f}/s"
+def rate(per_s: float | None) -> str:
+    """Something per second: 19,812/s, 98.5/s."""
+    if per_s is None:
+        return MISSING
+    return f"{per_s:,.0f}/s" if abs(per_s) >= 100 else f"{per_s:,.3g}/s"
 
 
 def percent(share: float | None) -> str:
-    """A share of 1 as percent. What is not quite everything never reads 100 %."""
+    """A share of 1 as percent. A share just below 1 never reads 100 %, nor one just above 0 as 0 %."""
     if share is None:
         return MISSING
     if 0.9995 <= share < 1:
@@ -85,20 +66,18 @@ def percent(share: float | None) -> str:
     return f"{share * 100:.0f} %" if share in (0, 1) else f"{share * 100:.1f} %"
 
 
-def share(part: object, whole: object) -> float | None:
-    """part / whole, None when either is no number or the whole is not positive."""
-    above, below = number(part), number(whole)
-    return above / below if above is not None and below is not None and below > 0 else None
+def share(part: float, whole: float) -> float | None:
+    """part / whole; None when the whole is not positive."""
+    return part / whole if whole > 0 else None
 
 
-def latency(us: object, micro: str = "µs") -> str:
-    """Microseconds with three digits and the unit that suits them: 812 µs, 1.24 ms, 3.01 s."""
-    found = number(us)
-    return MISSING if found is None else latency_text(found, micro)
+def latency(us: float | None, micro: str = "µs") -> str:
+    """Microseconds with three digits and the unit that suits them: 812 µs, 1.24 ms, 3.01 s.
 
-
-def latency_text(us: float, micro: str = "us") -> str:
-    """Microseconds with three digits and the unit that suits them: 812 us, 1.24 ms, 3.01 s."""
+    micro: the name of the microsecond; "us" where only ASCII may be written.
+    """
+    if us is None:
+        return MISSING
     limits = ((999.5, 1, micro), (999_500, 1_000, "ms"), (math.inf, 1_000_000, "s"))
     divisor, unit = next((divisor, unit) for limit, divisor, unit in limits if abs(us) < limit)
     scaled = us / divisor
@@ -106,35 +85,33 @@ def latency_text(us: float, micro: str = "us") -> str:
     return f"{scaled:,.{digits}f} {unit}"
 
 
-def seconds(value: object) -> str:
-    """A stretch of a run: 0.82 s, 30.0 s, 12 min 05 s."""
-    found = number(value)
-    if found is None:
+def seconds(value: float | None) -> str:
+    """A duration: 0.82 s, 30.0 s, 12 min 05 s, 2 h 01 min."""
+    if value is None:
         return MISSING
-    if abs(found) < 9.995:
-        return f"{found:.2f} s"
-    if found < 119.95:
-        return f"{found:.1f} s"
-    minutes, rest = divmod(round(found), 60)
+    if abs(value) < 9.995:
+        return f"{value:.2f} s"
+    if value < 119.95:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
     if minutes < 120:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def size(value: object) -> str:
+def size(value: float | None) -> str:
     """Bytes: 24.0 GiB."""
-    found = number(value)
-    if found is None:
+    if value is None:
         return MISSING
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(found) < 1024:
-            return f"{found:.0f} B" if unit == "B" else f"{found:.1f} {unit}"
-        found /= 1024
-    return f"{found:.1f} TiB"
+        if abs(value) < 1024:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
 
 
 def scalar(value: object) -> str:
-    """Any leaf of a JSON document as one reads it."""
+    """Any single value: a number as `count`, yes or no, a text as it is."""
     if value is None:
         return MISSING
     if isinstance(value, bool):
@@ -142,25 +119,3 @@ def scalar(value: object) -> str:
     if isinstance(value, int | float):
         return count(value)
     return str(value)
-
-
-def part(data: object, key: str) -> Mapping[str, Any]:
-    """data[key] when it is a JSON object, else an empty one."""
-    value = data.get(key) if isinstance(data, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
-
-
-def items(data: object, key: str) -> list[Any]:
-    """data[key] when it is a JSON array, else an empty one."""
-    value = data.get(key) if isinstance(data, Mapping) else None
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def rows(data: object, key: str) -> list[Mapping[str, Any]]:
-    """The objects in the array data[key]; anything else in it is passed over."""
-    return [row for row in items(data, key) if isinstance(row, Mapping)]
-
-
-def total(values: Iterable[object]) -> float:
-    """The sum of those values that are numbers."""
-    return sum(found for value in values if (found := number(value)) is not None)

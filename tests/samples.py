@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from loadgen.compare.comparable import Subject
 from loadgen.model import Plan
+from loadgen.results import run_directory
+from loadgen.results.run_directory import Run
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.host import Host
@@ -109,3 +112,13 @@ def write(path: Path, files_changed: Mapping[str, Changes | str] = {}, name: str
         whole = changes if isinstance(changes, str) else json.dumps(changed(json.loads(_text(name, file)), changes))
         (path / file).write_text(whole)
     return path
+
+
+def run(name: str = "hold") -> Run:
+    """A recorded run as it is read back, without its summary."""
+    return replace(run_directory.read(RUNS / name), summary=None)
+
+
+def bare_line(t_s: float = 1.0, phase: str = "ramp", **keys: Any) -> Line:
+    """A line with these keys as plain JSON, and otherwise nothing counted and nothing measured."""
+    return files.convert({"t_s": t_s, "phase": phase, "pairs": [], "latency_ns": {}, "lag_ns": {}, **keys}, Line)

@@ -27,7 +27,7 @@ from loadgen.capacity.processes import (
 )
 from loadgen.capacity.resources import HOST_DESCRIPTORS, MEMORY, SINK_DESCRIPTORS, WORKER_DESCRIPTORS, WORKER_PORTS
 from loadgen.capacity.time_wait import ceiling
-from loadgen.format import rate_text
+from loadgen.format import rate
 from loadgen.kernel.host import HostFacts
 from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 from loadgen.strategies import TABLE, TimeWaitReuse
@@ -422,7 +422,7 @@ def _change_text(change: Mapping[str, Any], sysctls: Mapping[str, str]) -> str:
 
 
 def _ceiling_text(per_s: float | None) -> str:
-    return "no ceiling" if per_s is None else rate_text(per_s)
+    return "no ceiling" if per_s is None else rate(per_s)
 
 
 # --- Other resources of this host -----------------------------------------------------------------

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from loadgen.cli import files
 from loadgen.cli.streams import complain
 from loadgen.errors import ResultsError
 
+if TYPE_CHECKING:
+    from loadgen.results.schema.files import Summary
+
 #: The file whose Markdown GitHub shows below a job; it is set in every step.
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
-def publish(summary: Mapping[str, Any], directory: Path, junit: Path | None) -> ResultsError | None:
+def publish(summary: Summary, directory: Path, junit: Path | None) -> ResultsError | None:
     """Write the JUnit report if one is wanted, and the step summary where GitHub wants one.
 
     Returns: the error that kept the JUnit report from being written. A step summary that cannot be written is one
@@ -33,7 +35,7 @@ def publish(summary: Mapping[str, Any], directory: Path, junit: Path | None) -> 
     return None
 
 
-def _add_to_step_summary(summary: Mapping[str, Any], directory: Path) -> None:
+def _add_to_step_summary(summary: Summary, directory: Path) -> None:
     name = os.environ.get(STEP_SUMMARY)
     if not name:
         return

@@ -76,10 +76,9 @@ def compare(
     result = reading.compared(given, anyway=anyway)
     violations = regression.violations(result, conditions)
     if html is not None:
-        from loadgen.results.schema import files as contract
         from loadgen.views.html import compare as compare_html
 
-        series = {str(run.path): contract.plain(run.series) for side in given for run in side.runs}
+        series = {str(run.path): run.series for side in given for run in side.runs}
         files.write(html, compare_html.page(result, series))
     show(
         result.to_json() if as_json else None,

@@ -14,7 +14,8 @@ from loadgen.cli.streams import complain
 from loadgen.errors import UsageError
 
 if TYPE_CHECKING:
-    from loadgen.views.dashboard.dashboard import Dashboard, View
+    from loadgen.views.dashboard.dashboard import Dashboard
+    from loadgen.views.live.view import RunObserver
 
 given: Final = options.all_of(
     click.option(
@@ -46,7 +47,7 @@ def made(address: str | None, results: Path, *, public: bool) -> Dashboard | Non
 
 
 @contextmanager
-def beside(view: AbstractContextManager[View], dashboard: Dashboard | None) -> Iterator[View]:
+def beside(view: AbstractContextManager[RunObserver], dashboard: Dashboard | None) -> Iterator[RunObserver]:
     """Open the view of one run; if there is a dashboard, it shows the same."""
     with view as shown:
         if dashboard is None:

@@ -12,6 +12,7 @@ from loadgen.cli.streams import EPILOG, show
 
 if TYPE_CHECKING:
     from loadgen.results.run_directory import Run
+    from loadgen.results.schema.run import RunSummary
 
 
 @click.command(epilog=EPILOG)
@@ -33,34 +34,28 @@ def report(run_directory: Path, as_json: bool) -> None:
 
     if rundir.is_matrix(run_directory):
         whole = rundir.read_matrix(run_directory)
-        summary = whole.summarised()
+        of_matrix = whole.summarised()
         for run in whole.runs.values():
-            rundir.replace_derived(run.path, summary=None if run.summary else run.summarised(), report=_page_of(run))
+            _renew(run, run.summarised())
         path = rundir.write_matrix_results(
             run_directory,
-            summary=summary,
-            report=matrix_report.page(files.plain(summary), whole.scenario_text),
-            table=matrix_table.table(files.plain(summary)),
+            summary=of_matrix,
+            report=matrix_report.page(of_matrix, whole.scenario_text),
+            table=matrix_table.table(of_matrix),
         )
-        plain = files.plain(summary)
-        show(plain, lambda console: matrix.render(plain, console, report=str(path)), as_json=as_json)
+        result = files.plain(of_matrix)
+        show(result, lambda console: matrix.render(of_matrix, console, report=str(path)), as_json=as_json)
         return
     run = rundir.read(run_directory)
-    of_run = run.summarised()
-    path = rundir.replace_derived(run_directory, summary=None if run.summary else of_run, report=_page_of(run))
-    plain = files.plain(of_run)
-    show(plain, lambda console: text.render(plain, console, report=str(path)), as_json=as_json)
+    summary = run.summarised()
+    path = _renew(run, summary)
+    show(files.plain(summary), lambda console: text.render(summary, console, report=str(path)), as_json=as_json)
 
 
-def _page_of(run: Run) -> str:
-    from loadgen.results.schema import files
+def _renew(run: Run, summary: RunSummary) -> Path:
+    """Write the report of a run, and its summary if it has none; return the path of the report."""
+    from loadgen.results import run_directory as rundir
     from loadgen.views.html import run as html
 
-    return html.render(
-        files.plain(run.summarised()),
-        files.plain(run.series),
-        files.plain(run.events),
-        files.plain(run.plan),
-        files.plain(run.host),
-        run.scenario_text,
-    )
+    missing = None if run.summary else summary
+    return rundir.replace_derived(run.path, summary=missing, report=html.render(run, summary))

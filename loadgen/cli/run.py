@@ -17,7 +17,8 @@ from loadgen.errors import ExitCode
 if TYPE_CHECKING:
     from loadgen.control.matrix import Matrix, Order
     from loadgen.control.orchestrator import Options, Orchestrator, Result
-    from loadgen.views.dashboard.dashboard import Dashboard, View
+    from loadgen.views.dashboard.dashboard import Dashboard
+    from loadgen.views.live.view import RunObserver
 
 
 @click.command(epilog=EPILOG)
@@ -143,7 +144,7 @@ def _run_matrix(
         if not quiet:
             complain(message)
 
-    def view() -> AbstractContextManager[View]:
+    def view() -> AbstractContextManager[RunObserver]:
         return dashboard.beside(live.view_for(console(stderr=True), quiet=quiet), served)
 
     _ready(junit)
@@ -156,8 +157,8 @@ def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, jun
     from loadgen.cli import ci
 
     report = str(result.path / "report.html")
-    show(result.summary, lambda console: render(result.summary, console, report=report), as_json=as_json)
-    unwritten = ci.publish(result.summary, result.path, junit)
+    show(result.summary, lambda console: render(result.record, console, report=report), as_json=as_json)
+    unwritten = ci.publish(result.record, result.path, junit)
     for error in (result.error, unwritten):
         if error:
             complain(error)
@@ -177,7 +178,7 @@ def _execute(conductor: Orchestrator | Matrix, served: Dashboard | None, announc
                 asyncio.get_running_loop().add_signal_handler(number, interrupt)
             result = await conductor.execute()
             if served:
-                served.over(result.path, result.summary, result.exit_code)
+                served.over(result.path, result.record, result.exit_code)
             return result
 
     return uvloop.run(main())

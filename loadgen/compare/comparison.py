@@ -15,9 +15,7 @@ from typing import Final
 from loadgen.compare import comparable, differences
 from loadgen.compare.comparable import Side
 from loadgen.compare.differences import Difference, Part
-from loadgen.format import latency_text
-from loadgen.results.effects import amount
-from loadgen.results.measures import MEASURES, Better, Measure, Unit, kinds_of_failure
+from loadgen.results.measures import MEASURES, Better, Measure, figure_text, kinds_of_failure
 from loadgen.results.schema.values import Settings
 from loadgen.results.spread import Spread, spread_of
 
@@ -102,7 +100,7 @@ class Row:
         if self.base is None or self.other is None:
             return f"{self.measure.title} not on both sides"
         share = "" if self.share is None else f" ({100 * self.share:+.0f} %)"
-        before, after = (_said(one.median, self.measure.unit) for one in (self.base, self.other))
+        before, after = (figure_text(one.median, self.measure.unit, "us") for one in (self.base, self.other))
         return f"{self.measure.title} {after} instead of {before}{share}"
 
     def to_json(self) -> Mapping[str, object]:
@@ -277,12 +275,3 @@ def _spread(side: Side, measure: Measure) -> Spread | None:
 def _listed(rows: Sequence[Row]) -> str:
     more = len(rows) - TOLD_MAX
     return "; ".join(row.told for row in rows[:TOLD_MAX]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _said(value: float, unit: Unit) -> str:
-    if unit is Unit.SHARE:
-        return f"{100 * value:.1f} %"
-    if unit is Unit.US:
-        return latency_text(value)
-    suffix = {Unit.COUNT: "", Unit.PER_S: "/s", Unit.S: " s", Unit.RATIO: " times"}
-    return amount(value) + suffix[unit]

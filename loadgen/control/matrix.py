@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from loadgen import scenario as scenarios
 from loadgen.clock import NS_PER_S, now_ns
@@ -22,7 +22,6 @@ from loadgen.control import name_resolution
 from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.control.progress import left_s, left_text
 from loadgen.errors import ExitCode, HostError, InterruptedRunError, LoadgenError, ResultsError, UsageError
-from loadgen.model import Plan
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
 from loadgen.results.schema import files
@@ -33,15 +32,8 @@ from loadgen.results.schema.values import Settings
 from loadgen.results.settings import named, short_keys
 from loadgen.scenario import Cell, ScenarioSpec, about_cells
 
-
-class CellView(Protocol):
-    """The display of one run while it lasts."""
-
-    def update(self, plan: Plan, line: dict[str, Any]) -> None:
-        """Show a new line of the series."""
-
-    def notice(self, text: str) -> None:
-        """Show a sentence about an event."""
+if TYPE_CHECKING:
+    from loadgen.views.live.view import RunObserver
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +119,7 @@ class Matrix:
         order: Order,
         options: Options,
         *,
-        view: Callable[[], AbstractContextManager[CellView]],
+        view: Callable[[], AbstractContextManager[RunObserver]],
         say: Callable[[str], None],
     ) -> None:
         """view: called for each run. say: called with a sentence on what happens between the runs."""
@@ -282,8 +274,8 @@ class Matrix:
         run_directory.write_matrix_results(
             writer.path,
             summary=summary,
-            report=reports.page(files.plain(summary), written.scenario_text),
-            table=matrix_table.table(files.plain(summary)),
+            report=reports.page(summary, written.scenario_text),
+            table=matrix_table.table(summary),
         )
         return Result(writer.path, summary, self._exit_code(summary), self._failure)
 

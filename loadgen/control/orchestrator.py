@@ -36,7 +36,7 @@ from loadgen.results.block import block_dtype
 from loadgen.results.schema import files
 from loadgen.results.schema.counters import POSITION
 from loadgen.results.schema.event import Event
-from loadgen.results.schema.line import UNREAD, WorkersAlive
+from loadgen.results.schema.line import UNREAD, Line, WorkersAlive
 from loadgen.results.schema.run import RunSummary
 from loadgen.results.schema.sides import ProbeResult
 from loadgen.results.summary import broken_invariants
@@ -110,7 +110,7 @@ class Result:
 
 
 #: Called with the plan and every line of the series; must return at once.
-Observer = Callable[[Plan, dict[str, Any]], None]
+Observer = Callable[[Plan, Line], None]
 
 
 class Orchestrator:
@@ -393,7 +393,7 @@ class Orchestrator:
             kernel=self._telemetry.now(final=final) if self._telemetry else UNREAD,
         )
         self._save(lambda writer: writer.append_series(line))
-        self._observer(plan, files.plain(line))
+        self._observer(plan, line)
 
     def _event(self, event: str, text: str, at_ns: int | None = None) -> None:
         """Record an event and pass it to `notice`; events are kept until there is a run directory."""
@@ -434,18 +434,7 @@ class Orchestrator:
         if problems := broken_invariants(summary):
             self._failure = self._failure or LoadgenError(f"a bug in loadgen: {'; '.join(problems)}")
         self._save(lambda writer: writer.write_summary(summary))
-        self._save(
-            lambda writer: writer.write_report(
-                html.render(
-                    files.plain(summary),
-                    files.plain(run.series),
-                    files.plain(run.events),
-                    files.plain(run.plan),
-                    files.plain(run.host),
-                    run.scenario_text,
-                )
-            )
-        )
+        self._save(lambda writer: writer.write_report(html.render(run, summary)))
         writer.close()
         return Result(writer.path, summary, self._exit_code(summary), self._failure)
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from loadgen import format as fmt
 from loadgen.model import Ceiling
-from loadgen.results.measures import Find, measure
+from loadgen.results.measures import Find, Unit, figure_text, measure
 from loadgen.results.schema.matrix import CellChange, SettingEffect, Strongest
 from loadgen.results.schema.run import RunSummary
 from loadgen.results.schema.values import Setting, Settings
@@ -29,16 +30,16 @@ class _Figure:
 
     name: str
     find: Find
-    unit: str
+    unit: Unit
 
 
-_RATE: Final = _Figure("the rate", measure("rate_per_s").find, "/s")
+_RATE: Final = _Figure("the rate", measure("rate_per_s").find, Unit.PER_S)
 _SUSTAINED: Final = replace(_RATE, name="the sustained rate")
 #: Figures compared between runs without churn; the rate last, because a sentence about noise quotes the last.
 FIGURES: Final = (
-    _Figure("connections established", measure("established").find, ""),
-    _Figure("the cost of a connection in the last tenth", measure("cost_last_us").find, " us"),
-    _Figure("the median time to connect", measure("connect_p50_us").find, " us"),
+    _Figure("connections established", measure("established").find, Unit.COUNT),
+    _Figure("the cost of a connection in the last tenth", measure("cost_last_us").find, Unit.US),
+    _Figure("the median time to connect", measure("connect_p50_us").find, Unit.US),
     _RATE,
 )
 
@@ -149,13 +150,13 @@ def _told(
     if best:
         strength, figure, old, new = best
         verb = "lifts" if new.median > old.median else "lowers"
-        values = f"from {amount(old.median)}{figure.unit} to {amount(new.median)}{figure.unit}"
+        values = f"from {figure_text(old.median, figure.unit, 'us')} to {figure_text(new.median, figure.unit, 'us')}"
         return False, strength, f"{head} {verb} {figure.name} {values}{_foretold(before, after)}"
     assert last  # every run has a rate
     figure, old, new = last
     single = min(old.runs, new.runs) == 1
     cannot = f"; a single run cannot tell less than {NOISE_OF_ONE:.0%}".replace("%", " %") if single else ""
-    values = f"{amount(old.median)}{figure.unit} and {amount(new.median)}{figure.unit}"
+    values = f"{figure_text(old.median, figure.unit, 'us')} and {figure_text(new.median, figure.unit, 'us')}"
     return True, (0.0, 0.0), f"{head} makes no difference beyond noise ({values}{cannot})"
 
 
@@ -165,12 +166,7 @@ def _foretold(before: Sequence[RunSummary], after: Sequence[RunSummary]) -> str:
 
 
 def _ceiling(ceiling: Ceiling) -> str:
-    return "unlimited" if ceiling.per_s is None else f"{amount(ceiling.per_s)}/s"
-
-
-def amount(value: float) -> str:
-    """A number as it stands in a sentence: 0, 1.7, 98, 28,232."""
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2g}"
+    return "unlimited" if ceiling.per_s is None else fmt.rate(ceiling.per_s)
 
 
 def _frozen(settings: Settings) -> str:

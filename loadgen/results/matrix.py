@@ -14,7 +14,9 @@ from typing import Final
 
 from msgspec import structs
 
+from loadgen import format as fmt
 from loadgen.results import effects, spread
+from loadgen.results.measures import Unit, figure_text
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.matrix import (
@@ -221,10 +223,10 @@ def _verdict(cells: Sequence[CellResult], strongest: Sequence[SettingEffect]) ->
         if len(values) < len(done):
             continue
         (low, lowest), (high, highest) = min(values, key=_median), max(values, key=_median)
-        ratio = high.median / max(low.median, 1e-9 if figure.unit else 1.0)
+        ratio = high.median / max(low.median, 1.0 if figure.unit is Unit.COUNT else 1e-9)
         if ratio > best[0] and not (min(low.runs, high.runs) > 1 and low.is_noise(high)):
-            text = f"{figure.name}: {_figure(low.median)}{figure.unit} with {named(lowest, short)}, "
-            best = ratio, text + f"{_figure(high.median)}{figure.unit} with {named(highest, short)}"
+            text = f"{figure.name}: {figure_text(low.median, figure.unit, 'us')} with {named(lowest, short)}, "
+            best = ratio, text + f"{figure_text(high.median, figure.unit, 'us')} with {named(highest, short)}"
     if not best[1]:
         return MatrixVerdict(limit=limit, text=f"The {len(done)} cells that are done do not differ by more than half.")
     return MatrixVerdict(limit=limit, text=f"What differs most between {len(done)} cells is {best[1]}.")
@@ -235,8 +237,8 @@ def _of_one(cell: CellResult) -> str:
     rate = cell.figures.rate_per_s if cell.figures else None
     if not rate or rate.runs < 2:
         return ""
-    low, high = _figure(rate.low), _figure(rate.high)
-    return f"{rate.runs} runs of the same: {_figure(rate.median)}/s in the median, {low}/s to {high}/s."
+    middle, low, high = map(fmt.rate, (rate.median, rate.low, rate.high))
+    return f"{rate.runs} runs of the same: {middle} in the median, {low} to {high}."
 
 
 def _of_churn(done: Sequence[CellResult], effects_found: Sequence[SettingEffect]) -> str:
@@ -254,7 +256,3 @@ def _of_churn(done: Sequence[CellResult], effects_found: Sequence[SettingEffect]
 
 def _median(value: tuple[Spread, Settings]) -> float:
     return value[0].median
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"

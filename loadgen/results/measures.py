@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from loadgen import format as fmt
 from loadgen.results.block import TENTHS
 from loadgen.results.schema.run import Quantiles, RunSummary
 
@@ -52,6 +53,23 @@ class Measure:
     aim: bool = False
     #: Whether a few slow moments make it, so that of two equal runs one may have twice as much.
     tail: bool = False
+
+
+def figure_text(value: float | None, unit: Unit, micro: str = "µs") -> str:
+    """Return a figure with its unit; micro: the name of the microsecond."""
+    match unit:
+        case Unit.PER_S:
+            return fmt.rate(value)
+        case Unit.US:
+            return fmt.latency(value, micro)
+        case Unit.S:
+            return fmt.seconds(value)
+        case Unit.SHARE:
+            return fmt.percent(value)
+        case Unit.RATIO if value is not None:
+            return f"{value:.2f}"
+        case _:
+            return fmt.count(value)
 
 
 def rate_per_s(run: RunSummary) -> float:

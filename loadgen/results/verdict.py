@@ -29,7 +29,7 @@ from typing import Final
 
 from loadgen.capacity.limits import LIMIT_OF_OUTCOME, LIMITS
 from loadgen.capacity.remedies import Situation
-from loadgen.format import rate_text
+from loadgen.format import rate
 from loadgen.model import Plan, Transport
 from loadgen.outcomes import Outcome
 from loadgen.results.schema import files
@@ -307,7 +307,7 @@ def _head(run: _RunFacts) -> str:
     if churn := run.summary.churn:
         ended = f", of which {lost:,} were lost" if lost else ""
         head = f"{established:,} connections opened and closed in {churn.lasted_s:.1f} s{ended}"
-        return f"{head}, {rate_text(churn.sustained_per_s)} sustained"
+        return f"{head}, {rate(churn.sustained_per_s)} sustained"
     hold_s = run.summary.phases.hold_s or 0.0
     held = f", held {hold_s:.0f} s" if hold_s >= 1 else ""
     kept = f"of which {lost:,} were lost" if lost else "with none lost"
@@ -326,7 +326,7 @@ def _churn_note(run: _RunFacts) -> str:
     came_true = churn.as_predicted
     if ceiling.per_s is None:
         return "" if came_true else f" No ceiling was predicted ({ceiling.because})."
-    at_most = f"at most {rate_text(ceiling.per_s)} for long ({ceiling.because})"
+    at_most = f"at most {rate(ceiling.per_s)} for long ({ceiling.because})"
     return f" As predicted, {at_most}." if came_true else f" Predicted was otherwise: {at_most}."
 
 

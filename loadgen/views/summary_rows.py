@@ -2,195 +2,205 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Final, NamedTuple
 
-from loadgen.format import count, items, latency, number, part, rate, scalar, seconds, total, visible
+from loadgen.format import count, latency, rate, scalar, seconds, visible
+from loadgen.model import Ceiling
+from loadgen.results.schema.carried import ChurnResult
+from loadgen.results.schema.files import Summary
+from loadgen.results.schema.run import ExpectationResult, Quantiles, RunSummary
 
-
-def headline(summary: Mapping[str, Any]) -> str:
-    """The verdict in one sentence, or the next best thing when the run left none."""
-    text = part(summary, "verdict").get("text")
-    if isinstance(text, str) and text.strip():
-        return text.strip()
-    outcomes, (planned, how) = part(summary, "outcomes"), attempts(summary)
-    if number(outcomes.get("established")) is None:
-        return "This run left no verdict and no outcomes."
-    return (
-        f"{count(outcomes['established'])} of {count(planned)} connections{' started' if how == 'started' else ''}"
-        " were established; the run left no verdict."
-    )
+#: Counters of TIME-WAIT in the kernel, in the order in which a row has them.
+_TIME_WAIT: Final = ("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow")
+#: The latencies of a run by name, in the order in which every view has them.
+LATENCIES: Final = ("lateness", "connect", "arrival", "handshake", "exchange")
+_NO_REASON: Final = "the summary does not say why"
 
 
-def attempts(summary: Mapping[str, Any]) -> tuple[object, str]:
-    """What the established connections are a share of, and the word for it: (400, "scheduled").
+class SummaryRow(NamedTuple):
+    """A label and the text beside it. tone: "good", "bad" or ""."""
 
-    A closed loop has no schedule, the next connection begins when one is over: there it is those started.
+    label: str
+    text: str
+    tone: str = ""
+
+
+def headline(summary: Summary) -> str:
+    """Return the verdict in one sentence."""
+    return summary.verdict.text.strip()
+
+
+def attempts(summary: RunSummary) -> tuple[int, str]:
+    """Return the number that the established connections are a share of, and its name: (400, "scheduled").
+
+    A closed loop has no schedule, the next connection begins when another ends: its name there is "started".
     """
-    arrivals = part(summary, "arrivals")
-    how = "started" if part(summary, "churn").get("loop") == "closed" else "scheduled"
-    return arrivals.get(how), how
+    if summary.churn and summary.churn.loop == "closed":
+        return summary.arrivals.started, "started"
+    return summary.arrivals.scheduled, "scheduled"
 
 
-def incomplete_because(summary: Mapping[str, Any]) -> str | None:
-    """Why the run says less than it should; None when it is complete."""
-    if summary.get("complete") is True:
-        return None
-    reason = summary.get("incomplete_because")
-    return reason if isinstance(reason, str) and reason else "the summary does not say why"
+def incomplete_because(summary: Summary) -> str | None:
+    """Return the reason why the run did not come to its planned end; None when it did."""
+    return None if summary.complete else summary.incomplete_because or _NO_REASON
 
 
-def distrust(summary: Mapping[str, Any]) -> list[str] | None:
-    """Why the generator's own numbers are in doubt; None when they are not."""
-    generator = part(summary, "generator")
-    if generator.get("trustworthy") is not False:
-        return None
-    return [str(reason) for reason in items(generator, "reasons")] or ["the summary does not say why"]
+def distrust(summary: RunSummary) -> tuple[str, ...] | None:
+    """Return the reasons to doubt the generator's own numbers; None when there are none."""
+    generator = summary.generator
+    return None if generator.trustworthy else generator.reasons or (_NO_REASON,)
 
 
-def probes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Each probe by name, and in words what it saw: "0 succeeded; connect EADDRNOTAVAIL 20"."""
-    found = []
-    for name in part(summary, "probes"):
-        result = part(part(summary, "probes"), name)
-        if result.get("reason"):
-            said = f"could not run: {result['reason']}"
+def probes(summary: RunSummary) -> list[SummaryRow]:
+    """Each probe by name, and its counts: "0 succeeded; connect EADDRNOTAVAIL 20"."""
+    rows = []
+    for name, result in summary.probes.items():
+        if result.reason:
+            text = f"could not run: {result.reason}"
         else:
-            said = f"{count(result.get('established'))} succeeded"
-            for syscall in part(result, "errors"):
-                for number, times in part(part(result, "errors"), syscall).items():
-                    said += f"; {syscall} {number} {count(times)}"
-        found.append((visible(name), visible(said)))
-    return found
+            text = f"{count(result.established)} succeeded"
+            for syscall, times in (result.errors or {}).items():
+                text += "".join(f"; {syscall} {errno} {count(number)}" for errno, number in times.items())
+        rows.append(SummaryRow(visible(name), visible(text)))
+    return rows
 
 
-def traffic(summary: Mapping[str, Any]) -> tuple[str, bool] | None:
-    """What connections carried, and whether every reply was right; None when they carried nothing."""
-    found = part(summary, "traffic")
-    if not found:
+def traffic(summary: RunSummary) -> SummaryRow | None:
+    """What connections carried; bad when a reply was wrong, None when they carried nothing."""
+    carried = summary.traffic
+    if not carried:
         return None
-    spoken = [scalar(found.get("protocol"))] if found.get("protocol") != "tcp" else []
-    said = " over ".join(
-        [*spoken, *(["TLS"] if found.get("tls") is True else []), *(["UDP"] if _is_udp(found) else [])]
-    )
-    if found.get("tls") is True:
-        said += f": {count(found.get('handshakes'))} handshakes, {count(found.get('resumed'))} of them resumed"
-    wrong = number(found.get("wrong"))
-    if spoken:
-        said += f"; {count(found.get('replies'))} right replies, {count(wrong)} wrong"
-    if _is_udp(found):
-        said += f", {count(found.get('lost'))} of {count(found.get('sent'))} lost"
-    return said, not wrong
+    exchanges, udp = carried.protocol != "tcp", carried.transport == "udp"
+    layers = ((carried.protocol, exchanges), ("TLS", carried.tls), ("UDP", udp))
+    text = " over ".join(layer for layer, used in layers if used)
+    if carried.tls:
+        text += f": {count(carried.handshakes)} handshakes, {count(carried.resumed)} of them resumed"
+    if exchanges:
+        text += f"; {count(carried.replies)} right replies, {count(carried.wrong)} wrong"
+    if udp:
+        text += f", {count(carried.lost)} of {count(carried.sent)} lost"
+    return SummaryRow("traffic", text, "bad" if carried.wrong else "")
 
 
-def _is_udp(found: Mapping[str, Any]) -> bool:
-    return found.get("transport") == "udp"
-
-
-def heartbeat(summary: Mapping[str, Any]) -> tuple[str, bool] | None:
-    """What the held connections showed of themselves, and whether all of it was right; None when nothing was asked."""
-    found = part(summary, "heartbeat")
-    if not found:
+def heartbeat(summary: RunSummary) -> SummaryRow | None:
+    """The heartbeats of held connections; bad when one was missed or wrong, None without heartbeats."""
+    beats = summary.heartbeat
+    if not beats:
         return None
-    missed, wrong = number(found.get("missed")), number(found.get("wrong"))
-    said = (
-        f"{count(found.get('sent'))} sent by {count(found.get('connections'))} connections, "
-        f"{count(found.get('answered'))} answered, {count(missed)} missed, {count(wrong)} wrong"
+    text = (
+        f"{count(beats.sent)} sent by {count(beats.connections)} connections, "
+        f"{count(beats.answered)} answered, {count(beats.missed)} missed, {count(beats.wrong)} wrong"
     )
-    return said, missed == wrong == 0
+    return SummaryRow("heartbeat", text, "bad" if beats.missed or beats.wrong else "")
 
 
-def churn(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """A run that opened and closed all the time, as (label, text, "good", "bad" or ""); empty for others."""
-    found = part(summary, "churn")
-    if not found:
+def phases(summary: RunSummary) -> list[tuple[str, float]]:
+    """The phases that the run had, with their seconds."""
+    phases = summary.phases
+    named = (("ramp", phases.ramp_s), ("hold", phases.hold_s), ("churn", phases.churn_s), ("drain", phases.drain_s))
+    return [(name, value) for name, value in named if value is not None]
+
+
+def expectation(result: ExpectationResult) -> str:
+    """An expectation in one line: "FAIL  open.lost == 0, observed 3"."""
+    return f"{'pass' if result.passed else 'FAIL'}  {result.expression}, observed {scalar(result.observed)}"
+
+
+def latencies(summary: RunSummary) -> list[tuple[str, Quantiles]]:
+    """Each latency that was measured, by name."""
+    measured = [(name, getattr(summary.latency_us, name)) for name in LATENCIES]
+    return [(name, quantiles) for name, quantiles in measured if quantiles and quantiles.count]
+
+
+def churn(summary: RunSummary) -> list[SummaryRow]:
+    """The rows of a run that opened and closed connections all the time; empty for others."""
+    result = summary.churn
+    if not result:
         return []
-    said = f"{scalar(found.get('loop'))} loop, at most {count(found.get('concurrency'))} at a time"
-    if exchanges := number(found.get("exchanges")):
-        said += f", {count(exchanges)} {'exchange' if exchanges == 1 else 'exchanges'} on each"
-    rows = [
-        ("churn", said, ""),
-        ("duration", f"{seconds(found.get('lasted_s'))} of {seconds(found.get('duration_s'))} planned", ""),
+    loop = f"{result.loop} loop, at most {count(result.concurrency)} at a time"
+    if result.exchanges:
+        loop += f", {count(result.exchanges)} {'exchange' if result.exchanges == 1 else 'exchanges'} on each"
+    established = f"{count(summary.outcomes.established)}, of these {count(result.closed)} closed again"
+    pace = f"{rate(result.mean_per_s)} mean, {rate(result.sustained_per_s)} sustained"
+    denied_s = result.first_denied_s
+    return [
+        SummaryRow("churn", loop),
+        SummaryRow("duration", f"{seconds(result.lasted_s)} of {seconds(result.duration_s)} planned"),
+        SummaryRow("established", f"{established}; {pace}"),
+        *_ceiling(summary, result),
+        SummaryRow("first denial", "none" if denied_s is None else f"{latency(denied_s * 1e6, 'us')} after the start"),
+        SummaryRow(
+            "TIME-WAIT",
+            _time_wait(result.time_wait_peak, result.time_waits, result.recycled, result.overflows),
+        ),
     ]
-    done = f"{count(part(summary, 'outcomes').get('established'))}, of these {count(found.get('closed'))} closed again"
-    pace = f"{rate(found.get('mean_per_s'))} mean, {rate(found.get('sustained_per_s'))} sustained"
-    rows += [("established", f"{done}; {pace}", ""), *_prediction(summary)]
-    denied_s = number(found.get("first_denied_s"))
-    if denied_s is not None:
-        rows.append(("first denial", f"{latency(denied_s * 1e6, 'us')} after the start", ""))
-    elif "first_denied_s" in found:
-        rows.append(("first denial", "none", ""))
-    kept = [
-        (found.get("time_wait_peak"), "at once at most"),
-        (found.get("time_waits"), "entered"),
-        (found.get("recycled"), "recycled"),
-        (found.get("overflows"), "overflows"),
-    ]
-    rows.append(("TIME-WAIT", ", ".join(f"{count(value)} {name}" for value, name in kept), ""))
+
+
+def _ceiling(summary: RunSummary, result: ChurnResult) -> list[SummaryRow]:
+    """The predicted ceiling with its reason, and whether the run confirmed it."""
+    ceiling = result.ceiling
+    rows = [SummaryRow("predicted", most(ceiling))] if ceiling else []
+    if result.as_predicted:
+        rows.append(SummaryRow("observed", "as predicted", "good"))
+    elif result.as_predicted is False:
+        established = summary.outcomes.established
+        text = f"NOT as predicted: {count(established)} established"
+        if ceiling is None or ceiling.per_s is None:
+            text += f", {count(summary.outcomes.failed)} failed, no limit predicted"
+        elif ceiling.established is not None:
+            bound = "at most " if established > ceiling.established else ""
+            text += f", {bound}{count(ceiling.established)} predicted"
+        rows.append(SummaryRow("observed", text, "bad"))
     return rows
 
 
-def _prediction(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The ceiling with its reason, and whether it came true."""
-    found = part(summary, "churn")
-    ceiling = part(found, "ceiling")
-    rows = [("predicted", most(ceiling), "")] if ceiling else []
-    if found.get("as_predicted") is True:
-        rows.append(("observed", "as predicted", "good"))
-    elif found.get("as_predicted") is False:
-        outcomes, limit = part(summary, "outcomes"), number(ceiling.get("established"))
-        established = outcomes.get("established")
-        said = f"NOT as predicted: {count(established)} established"
-        if number(ceiling.get("per_s")) is None:
-            said += f", {count(outcomes.get('failed'))} failed, no limit predicted"
-        elif limit is not None:
-            said += f", {'at most ' if (number(established) or 0) > limit else ''}{count(limit)} predicted"
-        rows.append(("observed", said, "bad"))
-    return rows
-
-
-def most(ceiling: Mapping[str, Any]) -> str:
+def most(ceiling: Ceiling) -> str:
     """A predicted ceiling: "at most 100/s, 500 in all: 100 ports / 1 s: ...", or that there is none and why."""
     # Without a limit on the rate what is left as "established" is the schedule, which predicts nothing.
-    said = "no limit"
-    if number(ceiling.get("per_s")) is not None:
-        said = f"at most {rate(ceiling['per_s'])}"
-        if number(ceiling.get("established")) is not None:
-            said += f", {count(ceiling['established'])} in all"
-    return f"{said}: {ceiling['because']}" if ceiling.get("because") else said
+    text = "no limit"
+    if ceiling.per_s is not None:
+        text = f"at most {rate(ceiling.per_s)}"
+        if ceiling.established is not None:
+            text += f", {count(ceiling.established)} in all"
+    return f"{text}: {ceiling.because}" if ceiling.because else text
 
 
-def prediction(summary: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What the plan said beside what was observed, with "good", "bad" or ""; None of a run whose plan said nothing."""
-    found = part(summary, "prediction")
-    if not isinstance(found.get("limit"), str):
+def prediction(summary: RunSummary) -> SummaryRow | None:
+    """The limit that the plan predicted beside the one observed; None of a plan that predicted nothing."""
+    planned = summary.prediction
+    if planned.limit is None:
         return None
-    foretold, limit = found["limit"], scalar(found.get("observed_limit"))
-    came, possible = found.get("as_predicted"), found.get("possible") is True
+    limit = planned.observed_limit
     # In churn a limit is a ceiling, which a run that is possible may well meet.
-    met = came is True and limit == foretold
-    said = "no limit, the first would be " if possible and not met else ""
-    said += f"{foretold} at {count(found.get('at_connections'))} connections"
-    if (at_s := number(found.get("at_s"))) is not None:
-        said += f", {seconds(at_s)} after the start"
-    reached = count(found.get("observed_at"))
-    seen = {"none": f"no limit, {reached} connections", "incomplete": f"the run cut off at {reached}"}
-    said += f"; observed {seen.get(limit, f'{limit} at {reached}')}"
-    if came is False:
-        return f"{said}: NOT as predicted", "bad"
-    if came is not True:
-        return said, ""
+    met = planned.as_predicted and limit == planned.limit
+    text = "no limit, the first would be " if planned.possible and not met else ""
+    text += f"{planned.limit} at {count(planned.at_connections)} connections"
+    if planned.at_s is not None:
+        text += f", {seconds(planned.at_s)} after the start"
+    reached = count(planned.observed_at)
+    outcomes = {"none": f"no limit, {reached} connections", "incomplete": f"the run cut off at {reached}"}
+    text += f"; observed {outcomes.get(limit, f'{limit} at {reached}')}"
+    if planned.as_predicted is None:
+        return SummaryRow("planned", text)
+    if not planned.as_predicted:
+        return SummaryRow("planned", f"{text}: NOT as predicted", "bad")
     # A plan without a limit holds also where something limited the run that no plan can know.
-    beyond = possible and limit not in ("none", foretold) and not part(summary, "churn")
-    return f"{said}{', which no plan foretells: otherwise' if beyond else ':'} as predicted", "good"
+    beyond = planned.possible and limit not in ("none", planned.limit) and not summary.churn
+    text += ", which no plan foretells: otherwise" if beyond else ":"
+    return SummaryRow("planned", f"{text} as predicted", "good")
 
 
-def other_side(summary: Mapping[str, Any]) -> str | None:
-    """TIME-WAIT at the sinks, where they have a namespace of their own; None where not, or where it was none."""
-    sink = part(part(summary, "kernel"), "sink")
-    delta, peak = part(sink, "delta"), part(sink, "peak").get("sockstat.tcp_tw")
-    moved = [delta.get(f"TcpExt.{name}", 0) for name in ("TW", "TWRecycled", "TCPTimeWaitOverflow")]
-    if not sink or not (part(summary, "churn") or number(peak) or total(moved)):
+def other_side(summary: RunSummary) -> str | None:
+    """TIME-WAIT at the sinks; None where they share a namespace with the load, or where there was none."""
+    sink = summary.kernel.sink
+    if not sink:
         return None
-    entered, recycled, overflows = map(count, moved)
-    return f"{count(peak)} at once at most, {entered} entered, {recycled} recycled, {overflows} overflows"
+    peak, moved = sink.peak.get("sockstat.tcp_tw", 0), [sink.delta.get(name, 0) for name in _TIME_WAIT]
+    return _time_wait(peak, *moved) if summary.churn or peak or any(moved) else None
+
+
+def _time_wait(peak: int, entered: int, recycled: int, overflows: int) -> str:
+    return (
+        f"{count(peak)} at once at most, {count(entered)} entered, "
+        f"{count(recycled)} recycled, {count(overflows)} overflows"
+    )

@@ -23,6 +23,8 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, sync_playwright
 
+from tests.hostile import attacked
+
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 #: In the place of every name and word that somebody else chooses: a way out of a script and of an attribute, an element
 #: that runs code, a character that turns the text around (U+202E), and two commands to a terminal.
@@ -142,14 +144,8 @@ def scrolls_sideways(page: Page) -> bool:
 
 
 def hostile(value: Any) -> Any:
-    """The same JSON with the attack behind every string, and no name of a key changed."""
-    if isinstance(value, str):
-        return value + ATTACK
-    if isinstance(value, list):
-        return [hostile(item) for item in value]
-    if isinstance(value, dict):
-        return {key: hostile(item) for key, item in value.items()}
-    return value
+    """The same JSON with the attack behind every text that is free to choose, and no name of a key changed."""
+    return attacked(value, ATTACK)
 
 
 def loadgen(home: Path, *arguments: str | Path) -> None:

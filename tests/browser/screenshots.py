@@ -7,7 +7,6 @@ terminal too.
 from __future__ import annotations
 
 import io
-import json
 import re
 import shutil
 import subprocess
@@ -20,8 +19,8 @@ from typing import Final
 from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
 
-from loadgen.model import Plan
-from loadgen.results.schema import files
+from loadgen.model import Phase
+from loadgen.results import run_directory
 from loadgen.views import live
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
@@ -92,13 +91,12 @@ def opened(browser: Browser, height: int, **options: str) -> Page:
 
 def terminal(run: Path) -> None:
     """A frame of when two thirds of the time to open them all had gone by."""
-    plan = files.read((run / "plan.json").read_bytes(), Plan)
-    series = [json.loads(line) for line in (run / "series.jsonl").read_text().splitlines()]
-    opening = [line for line in series if line["phase"] == "ramp"]
+    recorded_run = run_directory.read(run)
+    opening = [line for line in recorded_run.series if line.phase is Phase.RAMP]
     console = Console(
         file=io.StringIO(), record=True, width=88, height=24, force_terminal=True, color_system="truecolor", _environ={}
     )
-    live.draw(console, plan, opening[: len(opening) * 2 // 3])
+    live.draw(console, recorded_run.plan, opening[: len(opening) * 2 // 3])
     # rich would have the picture load its font from elsewhere.
     svg = re.sub(r"@font-face \{.*?\}\n", "", console.export_svg(title="loadgen run"), flags=re.DOTALL)
     (IMAGES / "terminal.svg").write_text(svg)

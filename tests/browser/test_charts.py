@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from loadgen.model import Endpoint, Target
+from loadgen.results.schema.line import Line
 from loadgen.views.charts import run as charts
 from loadgen.views.html import run as html
+from tests.plans import plan_of
+from tests.samples import bare_line
 
 from .conftest import show, wait_until
 
@@ -21,35 +25,32 @@ style-src {styles}; script-src {scripts}"><style>{style}</style></head><body><ma
 _FIGURE = """<figure class="chart" hidden><figcaption></figcaption>
 <div class="plot" id="chart-{}" role="img" aria-label=""></div></figure>"""
 _VISIBLE = '() => [...document.querySelectorAll("figure.chart:not([hidden]) .plot")].map((place) => place.id.slice(6))'
-PLAN = {
-    "sources": ["10.0.0.1", "10.0.0.2"],
-    "targets": [{"endpoint": {"address": "10.0.9.9", "port": 80}}],
-    "capacity_per_pair": 1_000,
-}
+PLAN = plan_of(
+    sources=("10.0.0.1", "10.0.0.2"), targets=(Target(Endpoint("10.0.9.9", 80), sink=False),), capacity_per_pair=1_000
+)
 
 
-def lines(count: int) -> list[dict[str, Any]]:
+def lines(count: int) -> list[Line]:
     """A line per second of a run that goes on: the second source opens half as many connections as the first."""
     return [
-        {
-            "t_s": float(n),
-            "phase": "ramp",
-            "established": 30 * n,
-            "open": 30 * n,
-            "failed": n,
-            "errors": [["connect", "ETIMEDOUT", "timeout", n]],
-            "pairs": [[20 * n, n, 20 * n], [10 * n, 0, 10 * n]],
-            "latency_ns": {"connect": {"1780": n, str(1500 + n): 1}},
-            "lag_ns": {"1500": 3},
-            "worker_cpu_s": [n / 9, n / 5],
-        }
+        bare_line(
+            float(n),
+            established=30 * n,
+            open=30 * n,
+            failed=n,
+            errors=[["connect", "ETIMEDOUT", "timeout", n]],
+            pairs=[[20 * n, n, 20 * n], [10 * n, 0, 10 * n]],
+            latency_ns={"connect": {"1780": n, str(1500 + n): 1}},
+            lag_ns={"1500": 3},
+            worker_cpu_s=[n / 9, n / 5],
+        )
         for n in range(1, count + 1)
     ]
 
 
 def everything(count: int) -> dict[str, Any]:
-    """What the page is sent after so many seconds."""
-    return charts.everything(lines(count), [], None, PLAN)
+    """The data of the page after this number of seconds."""
+    return charts.everything(lines(count), [], PLAN)
 
 
 def put(page: Page, data: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ import pytest
 from playwright.sync_api import Page
 
 from loadgen.compare import load
-from loadgen.results.schema import files
 from loadgen.views.html import compare
 
 from .conftest import ATTACK, ATTACK_SEEN, Tabs, hostile, scrolls_sideways, show
@@ -36,7 +35,7 @@ def compared(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     (other / "host.json").write_text(json.dumps(hostile(json.loads((other / "host.json").read_text()))))
     (other / "scenario.yaml").write_text(json.dumps({"name": "full", "description": "x", ATTACK[:20]: "y"}))
     given = load.read([str(runs["full"]), str(other)])
-    series = {str(run.path): files.plain(run.series) for one in given for run in one.runs}
+    series = {str(run.path): run.series for one in given for run in one.runs}
     page = home / "compare.html"
     page.write_text(compare.page(load.compared(given), series), encoding="utf-8")
     return page

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from msgspec import structs
 from playwright.sync_api import Browser, Page
 
 from loadgen.errors import ExitCode
-from loadgen.model import Endpoint, Plan
+from loadgen.model import Endpoint, Phase, Plan
 from loadgen.results import run_directory
-from loadgen.results.schema import files
+from loadgen.results.schema.line import ErrorTally, Line
 from loadgen.views.dashboard.dashboard import Dashboard
+from tests import samples
 
 from .conftest import ATTACK, ATTACK_SEEN, CHECKOUT, PATIENCE_S, Tabs, scrolls_sideways, wait_until
 from .test_report import drawn
@@ -147,10 +149,10 @@ def assert_no_chart_is_empty(page: Page) -> None:
         assert 0.9 * figure.room <= figure.width <= figure.room + 1, figure
 
 
-def played(run: Path) -> tuple[Plan, list[dict[str, Any]]]:
+def played(run: Path) -> tuple[Plan, tuple[Line, ...]]:
     """The plan of a run that is over, and its lines."""
     found = run_directory.read(run)
-    return found.plan, files.plain(found.series)
+    return found.plan, found.series
 
 
 @pytest.mark.usefixtures("_network_namespaces")
@@ -206,11 +208,11 @@ def test_names_that_attack_stay_text(tabs: Tabs, stage: Stage, runs: dict[str, P
     plan, lines = played(runs["full"])
     before = tmp_path / "results" / "20260131T120000Z-mine-1f3a"
     before.mkdir(parents=True)
-    (before / "plan.json").write_text(json.dumps({"name": ATTACK}))
+    samples.write(before, {"plan.json": {"name": ATTACK}})
     (before / "report.html").write_text("<p>a report</p>")
     page = looking(tabs, stage.url)
     plan = replace(plan, name=ATTACK)
-    attacked = {**lines[-1], "errors": [[ATTACK, ATTACK, ATTACK, 9]], "failed": 9}
+    attacked = structs.replace(lines[-1], errors=(ErrorTally(ATTACK, ATTACK, ATTACK, 9),), failed=9)
     stage.tell(lambda dashboard: dashboard.say(ATTACK))
     stage.tell(lambda dashboard: dashboard.begin())
     for line in (*lines[:-1], attacked):
@@ -218,7 +220,7 @@ def test_names_that_attack_stay_text(tabs: Tabs, stage: Stage, runs: dict[str, P
     stage.tell(lambda dashboard: dashboard.notice(ATTACK))
     stage.tell(
         lambda dashboard: dashboard.over(
-            tmp_path / ATTACK.replace("/", "|"), {"verdict": {"text": ATTACK}}, ExitCode.FINE
+            tmp_path / ATTACK.replace("/", "|"), samples.summary({"verdict.text": ATTACK}), ExitCode.FINE
         )
     )
     wait_until(page, lambda: page.locator("#ending").is_visible(), "verdict")
@@ -234,7 +236,7 @@ def test_names_that_attack_stay_text(tabs: Tabs, stage: Stage, runs: dict[str, P
 def test_two_browsers_see_the_same_and_press_once(tabs: Tabs, stage: Stage, runs: dict[str, Path]) -> None:
     plan, lines = played(runs["full"])
     first, second = looking(tabs, stage.url), looking(tabs, stage.url)
-    opening = next(line for line in lines if line["phase"] == "ramp")
+    opening = next(line for line in lines if line.phase is Phase.RAMP)
     stage.tell(lambda dashboard: dashboard.update(plan, opening))
     for page in (first, second):
         wait_until(page, lambda page=page: page.evaluate(_STATE) == "opening", "phase")  # type: ignore[misc]

@@ -9,6 +9,8 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Page
 
+from loadgen.results.schema import files
+from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.views.html import matrix
 
 from .conftest import ATTACK, ATTACK_SEEN, Tabs, hostile, recorded, scrolls_sideways, show
@@ -54,7 +56,7 @@ def attacked(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for cell in summary["cells"]:
         cell["settings"][ATTACK] = ATTACK
     file = tmp_path_factory.mktemp("attacked") / "report.html"
-    file.write_text(matrix.page(summary, ATTACK), encoding="utf-8")
+    file.write_text(matrix.page(files.convert(summary, MatrixSummary), ATTACK), encoding="utf-8")
     return file
 
 

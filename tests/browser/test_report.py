@@ -13,10 +13,10 @@ import pytest
 from playwright.sync_api import Page
 
 from loadgen.results import run_directory
-from loadgen.results.schema import files
 from loadgen.views.html import run as html
+from tests import hostile
 
-from .conftest import ATTACK_SEEN, Tabs, hostile, scrolls_sideways, show, wait_until
+from .conftest import ATTACK, ATTACK_SEEN, Tabs, scrolls_sideways, show, wait_until
 
 #: Of each figure that is there to be seen: its chart, its size and its canvas's, and how much is on the canvas.
 _LOOK: Final = """() => [...document.querySelectorAll("figure.chart:not([hidden])")].map((figure) => {
@@ -151,10 +151,9 @@ def test_names_that_attack_stay_text(tabs: Tabs, runs: dict[str, Path], tmp_path
     run = run_directory.read(runs["full"])
     assert run.summary
     assert run.summary.errors
-    parts = map(files.plain, (run.summary, run.series, run.events, run.plan, run.host))
-    summary, series, events, plan, host = map(hostile, parts)
+    page_text = html.render(hostile.run(run, ATTACK), hostile.summary(run.summary, ATTACK))
     file = tmp_path / "report.html"
-    file.write_text(html.render(summary, series, events, plan, host, hostile(run.scenario_text)), encoding="utf-8")
+    file.write_text(page_text, encoding="utf-8")
     page = tabs(viewport={"width": width, "height": 900})
     show(page, file)
     assert_every_chart_is_drawn(page)

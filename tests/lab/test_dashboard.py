@@ -16,9 +16,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from loadgen.errors import ExitCode, HostError, UsageError
-from loadgen.model import Endpoint
+from loadgen.model import Endpoint, Plan
+from loadgen.results.schema.line import Line
 from loadgen.views.dashboard import frames, server
 from loadgen.views.dashboard.dashboard import Beside, Dashboard
+from tests import samples
 from tests.plans import plan_of
 
 #: As many connections as the tests like; those of a run are elsewhere.
@@ -29,28 +31,10 @@ NAME = "20260131T120000Z-mine-1f3a"
 Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 
 
-def line(t_s: float = 1.0, **changes: Any) -> dict[str, Any]:
-    return {
-        "t_s": t_s,
-        "phase": "ramp",
-        "started": 10,
-        "established": 10,
-        "failed": 0,
-        "in_flight": 0,
-        "not_started": 0,
-        "open": 10,
-        "lost": 0,
-        "closed": 0,
-        "errors": [],
-        "pairs": [],
-        "latency_ns": {"connect": {"1780": 10}},
-        "lag_ns": {},
-        "cpu_s": 0.1,
-        "workers": {"alive": 1, "stalled": 0},
-        "sink": None,
-        "kernel": {},
-        **changes,
-    }
+def line(t_s: float = 1.0, **changes: Any) -> Line:
+    """A line on which ten connections are open."""
+    keys: dict[str, Any] = {"started": 10, "established": 10, "open": 10, "lag_ns": {"1780": 1}} | changes
+    return samples.bare_line(t_s, workers={"alive": 1, "stalled": 0}, **keys)
 
 
 @dataclass
@@ -214,7 +198,7 @@ def test_the_stream_follows_the_run_to_its_end(run: Run, tmp_path: Path) -> None
             charts = next(said for said in seen if "charts" in said)
             assert "connections" in [chart["id"] for chart in charts["charts"]]
             served.dashboard.notice("something happened")
-            served.dashboard.over(tmp_path / NAME, {"verdict": {"text": "no limit was met"}}, ExitCode.FINE)
+            served.dashboard.over(tmp_path / NAME, samples.summary({"verdict.text": "no limit was met"}), ExitCode.FINE)
             ending = asyncio.create_task(_rest(stream))
             await served.dashboard._frames.finish()
             rest = await ending
@@ -285,8 +269,9 @@ def test_a_bug_of_the_dashboard_is_told_once_and_the_run_goes_on(run: Run, tmp_p
         def __init__(self) -> None:
             self.told: list[object] = []
 
-        def update(self, _: object, given: dict[str, Any]) -> None:
-            self.told.append(given)
+        def update(self, plan: Plan, line: Line) -> None:
+            del plan
+            self.told.append(line)
 
         def notice(self, text: str) -> None:
             self.told.append(text)
@@ -295,7 +280,7 @@ def test_a_bug_of_the_dashboard_is_told_once_and_the_run_goes_on(run: Run, tmp_p
         async with serving(tmp_path) as served:
             other = Other()
             view = Beside(other, served.dashboard)
-            broken = {"t_s": 1.0}
+            broken = line(latency_ns={"connect": {"no bucket": 1}})
             view.update(plan_of(), broken)
             view.notice("it goes on")
             view.update(plan_of(), broken)

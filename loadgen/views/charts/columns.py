@@ -1,7 +1,7 @@
-"""Columns of a chart out of the lines of series.jsonl: reading, differences, fewer points. Pure arithmetic.
+"""Columns of a chart from the lines of series.jsonl: reading, differences, fewer points. Pure arithmetic.
 
-Thinning happens last and never before differences are taken: a rate out of two points that were left
-over would be a mean, and the peak that a reader looks for would be gone.
+Thinning happens last, never before differences are taken: a rate between two points that were kept
+would be a mean, and the peak that a reader looks for would be gone.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen import format as fmt
+from loadgen.model import Phase
+from loadgen.results.schema.line import Line
 
 POINTS_MAX: Final = 600
 
 Chart = dict[str, Any]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Series = Sequence[Mapping[str, Any]]
+Series = Sequence[Line]
 Made = TypeVar("Made")
 
 
 def thin(columns: Sequence[Floats], limit: int = POINTS_MAX) -> Indices:
-    """Which rows to keep so that at most `limit` are left and no column loses an extreme.
+    """Return the rows to keep so that at most `limit` are left and no column loses an extreme.
 
     The rows are cut into buckets of nearly equal length; of each bucket stay the rows with the lowest
     and the highest value of every column, and of the whole its first and last row. All columns have the
@@ -102,49 +102,34 @@ def busy(*columns: Floats) -> slice:
 
 
 def churned(series: Series) -> bool:
-    """Whether connections were opened and closed all the time."""
-    return any(line.get("phase") == "churn" for line in series)
-
-
-def usable(series: Series) -> list[Mapping[str, Any]]:
-    """The lines whose time is a number and does not run backwards."""
-    kept: list[Mapping[str, Any]] = []
-    latest = 0.0
-    for line in series:
-        t_s = fmt.number(line.get("t_s"))
-        if t_s is not None and t_s >= latest:
-            latest = t_s
-            kept.append(line)
-    return kept
+    """Return whether connections were opened and closed all the time."""
+    return any(line.phase is Phase.CHURN for line in series)
 
 
 class PerLine(Generic[Made]):
-    """What is made of each line of a series, made once: a live page asks for the whole again every second."""
+    """Values made from each line of a series, once: a live page asks for all of them again every second."""
 
-    def __init__(self, make: Callable[[Mapping[str, Any]], Made]) -> None:
+    def __init__(self, make: Callable[[Line], Made]) -> None:
         self._make = make
-        self._lines: list[Mapping[str, Any]] = []
+        self._lines: list[Line] = []
         self._made: list[Made] = []
 
     def of(self, series: Series) -> Sequence[Made]:
-        """One for each line. From the first line that is not the very one of the last call on they are made anew."""
+        """One value for each line. They are made anew from the first line that is not the same object as last time."""
         known = sum(1 for _ in itertools.takewhile(bool, map(operator.is_, self._lines, series)))
         self._made[known:] = map(self._make, series[known:])
         self._lines[known:] = series[known:]
         return self._made
 
 
-def column(series: Series, *keys: str) -> Floats:
-    """One value of each line, NaN where it is missing: `column(series, "sink", "open")`."""
-    values: list[Any] = list(series)
-    for key in keys:
-        values = [value.get(key) if isinstance(value, dict) else None for value in values]
-    if set(map(type, values)) <= {int, float}:  # nearly always, and then it is ten times as quick
-        with suppress(OverflowError):  # a whole number past 1.8e308
-            found = np.array(values, dtype=np.float64)
-            return np.where(np.isfinite(found), found, math.nan)
-    numbers = [fmt.number(value) for value in values]
-    return np.array([math.nan if value is None else value for value in numbers], dtype=np.float64)
+def column(series: Series, value: Callable[[Line], float | None]) -> Floats:
+    """One value of each line, NaN for None."""
+    return np.array([value(line) for line in series], dtype=np.float64)
+
+
+def times_s(series: Series) -> Floats:
+    """The times of the lines, seconds after the start, rising."""
+    return column(series, lambda line: line.t_s)
 
 
 def table(rows: Sequence[Floats]) -> Floats:
@@ -156,14 +141,14 @@ def table(rows: Sequence[Floats]) -> Floats:
     return transposed
 
 
-def counters(series: Series, *keys: str) -> Floats:
+def counters(series: Series, value: Callable[[Line], float | None]) -> Floats:
     """As `column`, for something that only grows: a line without it repeats the line before, from 0."""
-    values = column(series, *keys)
+    values = column(series, value)
     return np.maximum.accumulate(np.where(np.isnan(values), 0.0, values)) if len(values) else values
 
 
 def plain(values: Floats, digits: int) -> list[float | int | None]:
-    """A column as JSON numbers: rounded to so many digits after the point, None for NaN."""
+    """A column as JSON numbers: rounded to `digits` after the point, None for NaN."""
     rounded = np.round(values, digits).tolist()
     return [None if math.isnan(v) else int(v) if v == int(v) else v for v in rounded]
 
@@ -180,18 +165,17 @@ def backwards(values: list[float | int | None]) -> list[float | int | None]:
 
 def decades(values: Iterable[float | None]) -> list[float]:
     """The powers of ten around the values that are there, at least one decade apart."""
-    there = [value for value in values if value is not None]
-    low, high = math.floor(math.log10(min(there))), math.ceil(math.log10(max(there)))
+    known = [value for value in values if value is not None]
+    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
     return [10.0**low, 10.0 ** max(high, low + 1)]
 
 
 def spans(series: Series) -> list[dict[str, Any]]:
     """The phases as [{name, from, to}] in seconds; a line belongs to the interval that ends with it."""
-    found: list[dict[str, Any]] = []
-    before = 0.0
+    spans: list[dict[str, Any]] = []
+    before_s = 0.0
     for line in series:
-        name, t_s = str(line.get("phase", "")), float(line["t_s"])
-        if not found or found[-1]["name"] != name:
-            found.append({"name": name, "from": before, "to": t_s})
-        found[-1]["to"] = before = t_s
-    return [span for span in found if span["name"] and span["to"] > span["from"]]
+        if not spans or spans[-1]["name"] != line.phase:
+            spans.append({"name": line.phase, "from": before_s, "to": line.t_s})
+        spans[-1]["to"] = before_s = line.t_s
+    return [span for span in spans if span["to"] > span["from"]]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from loadgen import format as fmt
+from loadgen.results.schema.line import Line
 from loadgen.views.charts.columns import POINTS_MAX, Chart, Floats, Series, backwards, plain, rates, table, thin
 from loadgen.views.charts.intervals import Intervals
 from loadgen.views.charts.latency import quantiles
@@ -57,25 +57,23 @@ def worker_cpu(t_s: Floats, lines: Sequence[Floats]) -> Chart | None:
 
 def cost(series: Series) -> Chart | None:
     """CPU time that a connection cost its worker, tenth by tenth of the connections; the last line has it all."""
-    found = [fmt.number(value) for value in fmt.items(series[-1], "cost_us")] if series else []
-    known = [value for value in found if value is not None]
-    if not known or len(known) != len(found):
+    costs_us = series[-1].cost_us if series else ()
+    if not costs_us:
         return None
     return {
         "id": "cost",
         "title": "CPU time of a connection",
         "label": f"Line chart of CPU time per connection in each tenth of the connections, from "
-        f"{fmt.latency(known[0])} in the first to {fmt.latency(known[-1])} in the last.",
+        f"{fmt.latency(costs_us[0])} in the first to {fmt.latency(costs_us[-1])} in the last.",
         "unit": "cost",
         "along": "percent",
         "steps": True,
-        "x": [10 * tenth for tenth in range(len(known) + 1)],
-        "y": [backwards(plain(np.array(known), 2))],
+        "x": [10 * tenth for tenth in range(len(costs_us) + 1)],
+        "y": [backwards(plain(np.array(costs_us), 2))],
         "series": [{"label": "each connection", "tone": "blue"}],
     }
 
 
-def worker_cpu_s(line: Mapping[str, Any]) -> Floats:
-    """Seconds of processor time that each worker has used so far, as a line says."""
-    measured = [fmt.number(value) for value in fmt.items(line, "worker_cpu_s")]
-    return np.array([math.nan if value is None else value for value in measured], dtype=np.float64)
+def worker_cpu_s(line: Line) -> Floats:
+    """Seconds of processor time that each worker has used so far; empty in a line that does not say."""
+    return np.array(line.worker_cpu_s, dtype=np.float64)

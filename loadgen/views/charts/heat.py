@@ -3,19 +3,20 @@
 A heat map is a chart with `heat`: `x` has the edges of its columns in seconds, one more than there are
 columns; `cells` has a list for each row, with None where nothing was measured and 0 where nothing was.
 Rows have names in `rows`, from the top, or cut the log axis `range` into equal steps, from the bottom.
-`scale` is what the palest and the deepest colour stand for, in the unit `cell_unit`.
+`scale` has the values of the palest and the deepest colour, in the unit `cell_unit`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from loadgen import format as fmt
-from loadgen.results.block import PairColumn
+from loadgen.model import Plan
+from loadgen.results.schema.line import Line
 from loadgen.views.charts.columns import Chart, Floats, Indices, plain, significant, starts_of, steps, table
 from loadgen.views.charts.intervals import LATENCY_US_MIN, Intervals, values_us
 
@@ -29,7 +30,7 @@ _LABEL_CHARACTERS_MAX: Final = 90
 
 
 def grouped(t_s: Floats, limit: int = COLUMNS_MAX) -> Indices:
-    """Which lines end a column, so that at most `limit` are left, each of about as many lines.
+    """The lines that end a column, so that at most `limit` are left, each of about as many lines.
 
     t_s: rising, not empty. Returns: int64, strictly rising; the last is that of the last line.
     """
@@ -41,49 +42,43 @@ def grouped(t_s: Floats, limit: int = COLUMNS_MAX) -> Indices:
 
 def peaks(values: Floats, ends: Indices) -> Floats:
     """The highest value of each column: float64 (rows, columns) of (rows, lines); NaN where none was measured."""
-    found: Floats = np.fmax.reduceat(values, starts_of(ends), axis=1)
-    return found
+    highest: Floats = np.fmax.reduceat(values, starts_of(ends), axis=1)
+    return highest
 
 
-def opened(line: Mapping[str, Any]) -> Floats:
-    """Open connections of each pair as a line says; NaN where it does not."""
-    try:
-        found = np.array([pair[PairColumn.OPEN] for pair in fmt.items(line, "pairs")], dtype=np.float64)
-    except (TypeError, ValueError, LookupError, OverflowError):  # a file that somebody edited
-        return np.array([])
-    # Lists in the place of numbers have a dimension of their own.
-    return np.where(np.isfinite(found), found, math.nan) if found.ndim == 1 else np.array([])
+def opened(line: Line) -> Floats:
+    """Open connections of each pair; empty in a line that does not say."""
+    return np.array([pair.open for pair in line.pairs], dtype=np.float64)
 
 
-def occupancy(t_s: Floats, lines: Sequence[Floats], plan: Mapping[str, Any]) -> Chart | None:
+def occupancy(t_s: Floats, lines: Sequence[Floats], plan: Plan) -> Chart | None:
     """Open connections of each (source, target) as a share of its four-tuples, the fullest first.
 
-    lines: what `opened` makes of each line. plan: plan.json; without its `capacity_per_pair` the cells are
-    connections. None when nothing was ever open.
+    lines: `opened` of each line. None when no connection was ever open.
     """
     pairs = table(lines)
     if not len(t_s) or t_s[-1] <= 0 or not np.fmax.reduce(pairs, axis=None, initial=0) > 0:
         return None
-    capacity = fmt.number(plan.get("capacity_per_pair"))
-    values = pairs / capacity * 100 if capacity and capacity > 0 else pairs
+    capacity = plan.capacity_per_pair
+    values = pairs / capacity * 100 if capacity else pairs
     ends = grouped(t_s)
     # Rows that are equally full on paper stay in the order of the plan, and do not change places all the time.
     highest = np.fmax.reduce(values, axis=1, initial=0)
     order = np.argsort(-np.round(highest), kind="stable")[:ROWS_MAX]
-    labels, toward = _labels(plan, len(values))
-    unit = "percent" if capacity and capacity > 0 else "count"
-    said = fmt.percent(float(highest.max()) / 100) if unit == "percent" else fmt.count(float(highest.max()))
+    labels, toward = _labels(plan)
+    unit = "percent" if capacity else "count"
+    fullest = fmt.percent(float(highest.max()) / 100) if capacity else fmt.count(float(highest.max()))
     return {
         "id": "occupancy",
         "title": "Open connections of each "
         + (f"source toward {toward}" if toward else "source and target")
-        + (f", of {fmt.count(capacity)} four-tuples" if unit == "percent" else "")
+        + (f", of {fmt.count(capacity)} four-tuples" if capacity else "")
         + (f": the fullest {ROWS_MAX} of {len(values)}" if len(values) > ROWS_MAX else ""),
-        "label": f"Heat map of open connections by source and target over time; the fullest came to {said}.",
+        "label": f"Heat map of open connections by source and target over time; the fullest came to {fullest}.",
         "heat": True,
         "unit": "count",
         "cell_unit": unit,
-        "scale": [0, 100 if unit == "percent" and highest.max() > 10 else _round_above(float(highest.max()))],
+        "scale": [0, 100 if capacity and highest.max() > 10 else _round_above(float(highest.max()))],
         "x": plain(np.concatenate(([0.0], t_s[ends])), 3),
         "rows": [labels[row] for row in order],
         "cells": [_cells(row) for row in peaks(values[order], ends)],
@@ -123,26 +118,11 @@ def latency_map(kind: str, title: str, t_s: Floats, found: Intervals) -> Chart |
     }
 
 
-def _labels(plan: Mapping[str, Any], pairs: int) -> tuple[list[str], str]:
+def _labels(plan: Plan) -> tuple[list[str], str]:
     """The names of the pairs in the order of `Plan.pairs`, and the target if it is the only one, else ""."""
-    sources = [str(source) for source in fmt.items(plan, "sources")]
-    endpoints = [fmt.part(target, "endpoint") for target in fmt.items(plan, "targets")]
-    targets = [(str(end.get("address")), str(end.get("port"))) for end in endpoints]
-    routes = [str(source) for source in fmt.items(plan, "routes")]
-    named = (
-        list(zip(routes, targets, strict=False))
-        if routes
-        else [(source, end) for end in targets for source in sources if (":" in source) == (":" in end[0])]
-    )
-    if len(named) != pairs:
-        return [f"pair {number}" for number in range(1, pairs + 1)], ""
-    if len(targets) == 1:
-        return [_short(source) for source, _ in named], _short(_endpoint(*targets[0]))
-    return [_short(f"{source} → {_endpoint(*end)}") for source, end in named], ""
-
-
-def _endpoint(address: str, port: str) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    if len(plan.targets) == 1:
+        return [_short(source) for source, _ in plan.pairs], _short(str(plan.targets[0].endpoint))
+    return [_short(f"{source} → {target}") for source, target in plan.pairs], ""
 
 
 def _short(name: str) -> str:

@@ -5,11 +5,14 @@ Both sides have lines of their own where each has a namespace; without one for t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
 from loadgen import format as fmt
+from loadgen.model import Phase
+from loadgen.results.schema.line import Line
 from loadgen.views.charts.columns import (
     POINTS_MAX,
     Chart,
@@ -22,9 +25,11 @@ from loadgen.views.charts.columns import (
     plain,
     rates,
     thin,
+    times_s,
 )
 
-_SIDES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (((), ""), (("sink",), ", sinks' side"))
+#: Whether it is the sinks' side, and what its labels end with.
+_SIDES: Final = ((False, ""), (True, ", sinks' side"))
 #: The counters of TIME-WAIT: their names in the kernel, in a legend, and their colours.
 _TIME_WAIT_COUNTERS: Final = (
     ("TcpExt.TW", "entered", "blue"),
@@ -61,26 +66,42 @@ _GAUGES: Final = (
 _TONES: Final = ("red", "orange", "purple", "blue", "green", "grey")
 
 
+def _gauge(name: str, *, sinks: bool) -> Callable[[Line], float | None]:
+    def read(line: Line) -> float | None:
+        side = line.kernel.sink if sinks else line.kernel
+        return side.now.get(name) if side else None
+
+    return read
+
+
+def _total(name: str, *, sinks: bool) -> Callable[[Line], float | None]:
+    def read(line: Line) -> float | None:
+        side = line.kernel.sink if sinks else line.kernel
+        return side.delta.get(name) if side else None
+
+    return read
+
+
 def time_wait(series: Series) -> Chart | None:
     """Sockets in TIME-WAIT over time, of both sides where each has a namespace; None when there were none."""
-    columns = [column(series, "kernel", *side, "now", "sockstat.tcp_tw") for side, _ in _SIDES]
-    there = [not np.isnan(values).all() for values in columns]
-    highest = max((float(np.nanmax(c)) for c, yes in zip(columns, there, strict=True) if yes), default=0.0)
+    columns = [column(series, _gauge("sockstat.tcp_tw", sinks=sinks)) for sinks, _ in _SIDES]
+    measured = [not np.isnan(values).all() for values in columns]
+    highest = max((float(np.nanmax(c)) for c, yes in zip(columns, measured, strict=True) if yes), default=0.0)
     if highest <= 0:
         return None
     keep = thin(columns)
     # Without a namespace for the sinks the one number holds both sides.
-    labels = [("clients' side" if there[1] else "in TIME-WAIT", "blue"), ("sinks' side", "orange")]
+    labels = [("clients' side" if measured[1] else "in TIME-WAIT", "blue"), ("sinks' side", "orange")]
     return {
         "id": "time-wait",
         "title": "Sockets in TIME-WAIT",
         "label": f"Line chart of sockets in TIME-WAIT; at most {fmt.count(highest)} at once.",
         "unit": "count",
-        "x": plain(column(series, "t_s")[keep], 3),
-        "y": [plain(c[keep], 0) for c, yes in zip(columns, there, strict=True) if yes],
+        "x": plain(times_s(series)[keep], 3),
+        "y": [plain(c[keep], 0) for c, yes in zip(columns, measured, strict=True) if yes],
         "series": [
             {"label": label, "tone": tone, "dash": tone == "orange"}
-            for (label, tone), yes in zip(labels, there, strict=True)
+            for (label, tone), yes in zip(labels, measured, strict=True)
             if yes
         ],
     }
@@ -91,14 +112,14 @@ def time_wait_pace(series: Series) -> Chart | None:
 
     In churn only, where it goes on all the time. A counter that never moved has no line.
     """
-    found: list[tuple[str, str, bool, Floats]] = []
+    curves: list[tuple[str, str, bool, Floats]] = []
     if churned(series):
-        for side, where in _SIDES:
+        for sinks, where in _SIDES:
             for name, label, tone in _TIME_WAIT_COUNTERS:
-                grown = counters(series, "kernel", *side, "delta", name)
+                grown = counters(series, _total(name, sinks=sinks))
                 if grown.any():
-                    found.append((label + where, "purple" if side and tone == "blue" else tone, bool(side), grown))
-    return _pace(series, found, "time-wait-rate", "TIME-WAIT per second", "changes of TIME-WAIT")
+                    curves.append((label + where, "purple" if sinks and tone == "blue" else tone, sinks, grown))
+    return _pace(series, curves, "time-wait-rate", "TIME-WAIT per second", "changes of TIME-WAIT")
 
 
 def trouble(series: Series) -> Chart | None:
@@ -107,35 +128,34 @@ def trouble(series: Series) -> Chart | None:
     Up to the drain: there resets and the like are what closing makes, and would hide all that was before. In
     churn those of TIME-WAIT have a chart of their own.
     """
-    before = [line for line in series if line.get("phase") != "drain"]
+    before = [line for line in series if line.phase is not Phase.DRAIN]
     elsewhere = {name for name, *_ in _TIME_WAIT_COUNTERS} if churned(before) else set()
-    found: list[tuple[str, str, bool, Floats]] = []
+    curves: list[tuple[str, str, bool, Floats]] = []
     for name, label in _TROUBLE:
-        for side, where in _SIDES:
-            if name in elsewhere or not _moved(before, *side, name) or len(found) == len(_TONES):
+        for sinks, where in _SIDES:
+            if name in elsewhere or not _moved(before, name, sinks=sinks) or len(curves) == len(_TONES):
                 continue
-            grown = counters(before, "kernel", *side, "delta", name)
-            found.append((label + where, _TONES[len(found)], bool(side), grown))
+            grown = counters(before, _total(name, sinks=sinks))
+            curves.append((label + where, _TONES[len(curves)], sinks, grown))
     title = "Kernel counters that moved before the drain, per second"
-    return _pace(before, found, "kernel-counters", title, "counters of the kernel")
+    return _pace(before, curves, "kernel-counters", title, "counters of the kernel")
 
 
-def _moved(series: Series, *keys: str) -> bool:
-    """Whether a counter did: its running total in the last line that has any."""
-    *side, name = keys
+def _moved(series: Series, name: str, *, sinks: bool) -> bool:
+    """Return whether a counter moved: its running total in the last line that has any."""
     for line in reversed(series):
-        delta = fmt.part(line, "kernel")
-        for key in (*side, "delta"):
-            delta = fmt.part(delta, key)
-        if delta:
-            return bool(fmt.number(delta.get(name)))
+        side = line.kernel.sink if sinks else line.kernel
+        if side and side.delta:
+            return bool(side.delta.get(name))
     return False
 
 
-def _pace(series: Series, found: list[tuple[str, str, bool, Floats]], name: str, title: str, what: str) -> Chart | None:
+def _pace(
+    series: Series, curves: list[tuple[str, str, bool, Floats]], name: str, title: str, what: str
+) -> Chart | None:
     """A chart of counters per second, each given as (label, colour, whether dashed, running total)."""
-    t_s = column(series, "t_s")
-    columns = [rates(t_s, grown)[1] for *_, grown in found]
+    t_s = times_s(series)
+    columns = [rates(t_s, grown)[1] for *_, grown in curves]
     if not columns or not len(columns[0]):
         return None
     keep = thin(columns, POINTS_MAX - 1)
@@ -143,39 +163,39 @@ def _pace(series: Series, found: list[tuple[str, str, bool, Floats]], name: str,
         "id": name,
         "title": title,
         "label": f"Line chart of {what} per second: "
-        + ", ".join(f"{label} {fmt.count(grown[-1])}" for label, _, _, grown in found)
+        + ", ".join(f"{label} {fmt.count(grown[-1])}" for label, _, _, grown in curves)
         + " in all.",
         "unit": "rate",
         "steps": True,
         "x": [0, *plain(rates(t_s, t_s)[0][keep], 3)],
         "y": [backwards(plain(values[keep], 1)) for values in columns],
-        "series": [{"label": label, "tone": tone, "dash": dash} for label, tone, dash, _ in found],
+        "series": [{"label": label, "tone": tone, "dash": dash} for label, tone, dash, _ in curves],
     }
 
 
 def sockets(series: Series) -> Chart | None:
     """Sockets in use and entries of conntrack, as far as they moved; TIME-WAIT has a chart of its own."""
-    found: list[tuple[str, bool, Floats]] = []
+    curves: list[tuple[str, bool, Floats]] = []
     for name, label in _GAUGES:
-        for side, where in _SIDES:
-            values = column(series, "kernel", *side, "now", name)
-            if not np.isnan(values).all() and np.nanmax(values) > np.nanmin(values) and len(found) < len(_TONES):
-                found.append((label + where, bool(side), values))
-    if not found:
+        for sinks, where in _SIDES:
+            values = column(series, _gauge(name, sinks=sinks))
+            if not np.isnan(values).all() and np.nanmax(values) > np.nanmin(values) and len(curves) < len(_TONES):
+                curves.append((label + where, sinks, values))
+    if not curves:
         return None
     tones = ("blue", "orange", "green", "purple", "red", "grey")
-    columns = [values for *_, values in found]
+    columns = [values for *_, values in curves]
     keep = thin(columns)
     return {
         "id": "kernel-sockets",
         "title": "Sockets in use",
         "label": "Line chart of sockets in use: "
-        + ", ".join(f"{label} at most {fmt.count(float(np.nanmax(values)))}" for label, _, values in found)
+        + ", ".join(f"{label} at most {fmt.count(float(np.nanmax(values)))}" for label, _, values in curves)
         + ".",
         "unit": "count",
-        "x": plain(column(series, "t_s")[keep], 3),
+        "x": plain(times_s(series)[keep], 3),
         "y": [plain(values[keep], 0) for values in columns],
         "series": [
-            {"label": label, "tone": tone, "dash": dash} for (label, dash, _), tone in zip(found, tones, strict=False)
+            {"label": label, "tone": tone, "dash": dash} for (label, dash, _), tone in zip(curves, tones, strict=False)
         ],
     }

@@ -14,12 +14,12 @@ from loadgen.views.charts import intervals
 from loadgen.views.charts.columns import POINTS_MAX, Chart, Floats, decades, plain, significant, thin
 from loadgen.views.charts.intervals import LATENCY_US_MIN as LATENCY_US_MIN
 from loadgen.views.charts.intervals import Intervals
+from loadgen.views.summary_rows import LATENCIES as LATENCIES
 
 Counts = NDArray[np.int64]
 
 #: 1/(1-q) up to which the percentile curve goes: 99.999 %.
 CURVE_END_MAX: Final = 100_000
-LATENCIES: Final = ("lateness", "connect", "arrival", "handshake", "exchange")
 _TITLES: Final = {
     "lateness": "Lateness (started - due): our own delay",
     "connect": "Connect (established - started)",

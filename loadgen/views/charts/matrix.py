@@ -1,4 +1,4 @@
-"""What a connection costs in each cell as that fills up, drawn as SVG without a script.
+"""The cost of a connection in each cell as the cell fills up, drawn as SVG without a script.
 
 Positions are attributes as in `matrix_dots`, and here too a share of the width across and pixels down. The same numbers
 stand in a table below it.
@@ -12,8 +12,8 @@ from typing import Final
 
 from markupsafe import Markup
 
+from loadgen.results.block import TENTHS
 from loadgen.results.measures import Unit
-from loadgen.views.charts.matrix_cells import TENTHS
 from loadgen.views.charts.matrix_dots import tick
 
 #: More lines than this cannot be told apart.

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from markupsafe import Markup
 
 from loadgen import format as fmt
-from loadgen.results.measures import Measure, Unit
+from loadgen.results.measures import Measure, Unit, figure_text
 
 #: From this ratio of the highest to the lowest value on the axis is logarithmic.
 WIDE: Final = 100.0
@@ -32,20 +32,13 @@ _ZERO, _FIRST, _LAST = 3.0, 14.0, 95.0
 _LABELS_MAX: Final = 4
 _CHARACTERS_MAX: Final = 60
 
-_SHOWN: Final[Mapping[Unit, Callable[[object], str]]] = {
-    Unit.COUNT: fmt.count,
-    Unit.PER_S: fmt.rate,
-    Unit.US: fmt.latency,
-    Unit.S: fmt.seconds,
-}
-
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CellDots:
     """One figure of one cell; None where there is none.
 
     name: the settings with their keys. values: without them, which are the same in every row; rows next to each other
-    that begin with the same one are a group. runs: the figure of each complete run. predicted: what was foretold.
+    that begin with the same one are a group. runs: the figure of each complete run. predicted: the prediction.
     """
 
     cell: int
@@ -95,8 +88,8 @@ class Axis:
         return [*([0.0] if self.zero else []), *self.marks[::every]]
 
 
-def chart(measure: Measure, title: str, rows: Sequence[Row]) -> Markup:
-    """A dot per run, a bar at the median, an upright line at what was foretold.
+def chart(measure: Measure, title: str, rows: Sequence[CellDots]) -> Markup:
+    """A dot per run, a bar at the median, an upright line at the prediction.
 
     measure: whose figures these are. rows: one for each cell, in the order of the matrix.
     """
@@ -109,11 +102,13 @@ def chart(measure: Measure, title: str, rows: Sequence[Row]) -> Markup:
     rules = [_TOP + pitch * n for n in named] if not roomy and len(named) <= GROUPS_RULED_MAX else []
     for n, row in enumerate(rows):
         y = _TOP + pitch * (n + 0.5)
-        plot.append(_marks(axis, row, y, min(pitch, _ROW), _said(row, measure.unit)))
+        plot.append(_marks(axis, row, y, min(pitch, _ROW), _title(row, measure.unit)))
         if n in named:
             names.append(Markup('<text y="{:g}">{} <tspan x="26">{}</tspan></text>').format(y + 4, row.cell, named[n]))
         if roomy:
-            values.append(Markup('<text x="100%" y="{:g}">{}</text>').format(y + 4, shown(row.median, measure.unit)))
+            values.append(
+                Markup('<text x="100%" y="{:g}">{}</text>').format(y + 4, figure_text(row.median, measure.unit))
+            )
     return Markup(
         '<svg class="dots" height="{0}" role="img" aria-label="{1}">{6}'
         '<svg class="names" width="33%" height="{0}">{2}</svg>'
@@ -130,15 +125,10 @@ def chart(measure: Measure, title: str, rows: Sequence[Row]) -> Markup:
     )
 
 
-def shown(value: object, unit: Unit) -> str:
-    """A figure with its unit."""
-    return _SHOWN.get(unit, fmt.count)(value)
-
-
 def tick(value: float, unit: Unit) -> str:
     """A round number, as short as it can be: 10 k/s, 2 ms."""
     sizes = ((1e6, " s"), (1e3, " ms"), (1.0, " µs")) if unit is Unit.US else ((1e6, " M"), (1e3, " k"), (1.0, ""))
-    size, name = next((one for one in sizes if value >= one[0]), sizes[-1])
+    size, name = next((entry for entry in sizes if value >= entry[0]), sizes[-1])
     return f"{value / size:g}{name}" + ("/s" if unit is Unit.PER_S else "")
 
 
@@ -156,9 +146,9 @@ def _grid(axis: Axis, unit: Unit, bottom: int) -> Markup:
     return Markup("").join(lines)
 
 
-def _marks(axis: Axis, row: Row, y: float, height: int, said: str) -> Markup:
+def _marks(axis: Axis, row: CellDots, y: float, height: int, title: str) -> Markup:
     upright = '<line class="{0}" x1="{1:.2f}%" x2="{1:.2f}%" y1="{2:g}" y2="{3:g}"/>'
-    parts = [Markup("<title>{}</title>").format(said)]
+    parts = [Markup("<title>{}</title>").format(title)]
     if row.predicted is not None:
         x, half = axis.place(row.predicted), 0.45 * height
         parts.append(Markup(upright).format("predicted", x, y - half, y + half))
@@ -173,35 +163,39 @@ def _marks(axis: Axis, row: Row, y: float, height: int, said: str) -> Markup:
     return Markup("<g>{}</g>").format(Markup("").join(parts))
 
 
-def _named(rows: Sequence[Row], pitch: int) -> dict[int, str]:
-    """What stands beside which row: its values, or of thin rows the one that a group has in common."""
+def _named(rows: Sequence[CellDots], pitch: int) -> dict[int, str]:
+    """The text beside each row: its values, or of thin rows the one that a group has in common."""
     if pitch >= _LINE:
         return {n: _short(", ".join(row.values)) for n, row in enumerate(rows)}
-    found: dict[int, str] = {}
+    names: dict[int, str] = {}
     for first, group in itertools.groupby(range(len(rows)), lambda n: rows[n].values[:1]):
         start = next(group)
-        if not found or pitch * (start - max(found)) >= _LINE:
-            found[start] = _short(", ".join(first))
-    return found
+        if not names or pitch * (start - max(names)) >= _LINE:
+            names[start] = _short(", ".join(first))
+    return names
 
 
-def _label(title: str, axis: Axis, rows: Sequence[Row], unit: Unit) -> str:
-    """The chart for whoever cannot see it: every median, or of many cells the lowest and the highest."""
+def _label(title: str, axis: Axis, rows: Sequence[CellDots], unit: Unit) -> str:
+    """The chart as text for a screen reader: every median, or of many cells the lowest and the highest."""
     known = sorted((row.median, row.cell) for row in rows if row.median is not None)
     if len(known) <= ROOMY_MAX:
-        said = "; ".join(f"cell {row.cell} {shown(row.median, unit)}" for row in rows if row.median is not None)
+        medians = "; ".join(
+            f"cell {row.cell} {figure_text(row.median, unit, 'µs')}" for row in rows if row.median is not None
+        )
     else:
         (low, lowest), (high, highest) = known[0], known[-1]
-        said = f"from {shown(low, unit)} in cell {lowest} to {shown(high, unit)} in cell {highest}"
+        medians = (
+            f"from {figure_text(low, unit, 'µs')} in cell {lowest} to {figure_text(high, unit, 'µs')} in cell {highest}"
+        )
     scale = "a logarithmic axis" if axis.logarithmic else "an axis from zero"
-    return f"{title} of each cell, a dot per run on {scale}; medians: {said or 'none'}"
+    return f"{title} of each cell, a dot per run on {scale}; medians: {medians or 'none'}"
 
 
-def _said(row: Row, unit: Unit) -> str:
-    """A row in full, for whoever points at it."""
-    runs = ", ".join(shown(value, unit) for value in row.runs) or "no complete run"
-    predicted = "" if row.predicted is None else f"; predicted {shown(row.predicted, unit)}"
-    return fmt.visible(f"cell {row.cell} {row.name}: median {shown(row.median, unit)} of {runs}{predicted}")
+def _title(row: CellDots, unit: Unit) -> str:
+    """A row in full, shown when the pointer is on it."""
+    runs = ", ".join(figure_text(value, unit) for value in row.runs) or "no complete run"
+    predicted = "" if row.predicted is None else f"; predicted {figure_text(row.predicted, unit, 'µs')}"
+    return fmt.visible(f"cell {row.cell} {row.name}: median {figure_text(row.median, unit, 'µs')} of {runs}{predicted}")
 
 
 def _short(values: str) -> str:

@@ -1,4 +1,4 @@
-"""Which charts a run has, from the lines of series.jsonl. Pure arithmetic, no HTML.
+"""The charts of a run, from the lines of series.jsonl. Pure arithmetic, no HTML.
 
 A chart is a plain dict that the page's script draws: x and y columns of equal length, with None where
 nothing was measured. Times are seconds since the run began, latencies microseconds. How the columns
@@ -8,12 +8,15 @@ and what puts all of them together; a live page calls that once a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
 
 from loadgen import format as fmt
+from loadgen.model import Plan
+from loadgen.results.schema.event import Event
 from loadgen.views.charts import health, heat, intervals, kernel, latency
 from loadgen.views.charts.columns import (
     POINTS_MAX,
@@ -31,13 +34,13 @@ from loadgen.views.charts.columns import (
     spans,
     steps,
     thin,
-    usable,
+    times_s,
 )
 from loadgen.views.charts.latency import LATENCIES
 
 #: More colours than this cannot be told apart; the rest of the errors become one series.
 ERROR_KINDS_MAX: Final = 5
-#: A predicted ceiling higher than so many times the highest rate would press the rates onto the axis.
+#: A predicted ceiling more than this many times the highest rate would press the rates onto the axis.
 CEILING_SCALE_MAX: Final = 10
 EVENTS_MARKED_MAX: Final = 50
 
@@ -64,46 +67,46 @@ SLOTS: Final = (
 def connections(series: Series) -> Chart | None:
     """Established and open over time, with the sink's own count of open ones when there is a sink.
 
-    In churn the established ones are soon so many that no open one could be seen beside them: there it
-    is those in flight, and the rates tell the rest.
+    In churn the established connections are soon too many to see an open one beside them: there it is those in
+    flight, and the rates show the rest.
     """
-    t_s = column(series, "t_s")
-    churn = churned(series)
-    first = "in_flight" if churn else "established"
-    columns = [column(series, first), column(series, "open"), column(series, "sink", "open")]
-    labels = [(first.replace("_", " "), "grey"), ("open", "blue"), ("open, as the sink sees it", "orange")]
-    there = [not np.isnan(values).all() for values in columns]
-    if len(t_s) == 0 or not any(there[:2]):
+    if not series:
         return None
+    t_s, churn = times_s(series), churned(series)
+    curves = [
+        ("in flight", "grey", column(series, lambda line: line.in_flight))
+        if churn
+        else ("established", "grey", column(series, lambda line: line.established)),
+        ("open", "blue", column(series, lambda line: line.open)),
+    ]
+    sink = column(series, lambda line: line.sink.open if line.sink else None)
+    if not np.isnan(sink).all():
+        curves.append(("open, as the sink sees it", "orange", sink))
+    columns = [values for *_, values in curves]
     keep = thin(columns)
-    highest = float(np.nanmax(columns[1] if there[1] else columns[0]))
     return {
         "id": "connections",
         "title": "Connections at a time" if churn else "Connections",
         "label": f"Line chart of connections over {fmt.seconds(t_s[-1])}; "
-        f"at most {fmt.count(highest)} {'open at once' if there[1] else labels[0][0]}.",
+        f"at most {fmt.count(float(columns[1].max()))} open at once.",
         "unit": "count",
         "x": plain(t_s[keep], 3),
-        "y": [plain(c[keep], 0) for c, yes in zip(columns, there, strict=True) if yes],
-        "series": [
-            {"label": label, "tone": tone, "dash": tone != "blue"}
-            for (label, tone), yes in zip(labels, there, strict=True)
-            if yes
-        ],
+        "y": [plain(values[keep], 0) for values in columns],
+        "series": [{"label": label, "tone": tone, "dash": tone != "blue"} for label, tone, _ in curves],
     }
 
 
 def pace(series: Series, ceiling_per_s: float | None = None) -> Chart | None:
     """Established and failed per second; in churn also closed, and the predicted ceiling where there is one."""
     churn = churned(series)
-    t_s = column(series, "t_s")
-    names = {"established": "blue", "closed": "orange", "failed": "red"}
-    if not churn:
-        del names["closed"]
+    t_s = times_s(series)
+    tones = {"established": "blue", "failed": "red"}
+    if churn:
+        tones = {"established": "blue", "closed": "orange", "failed": "red"}
     ends_s, _ = rates(t_s, t_s)
     if len(ends_s) == 0:
         return None
-    columns = [rates(t_s, counters(series, name))[1] for name in names]
+    columns = [rates(t_s, counters(series, attrgetter(name)))[1] for name in tones]
     window = busy(*columns)
     ends_s, columns = ends_s[window], [values[window] for values in columns]
     keep = thin(columns, POINTS_MAX - 1)
@@ -111,23 +114,23 @@ def pace(series: Series, ceiling_per_s: float | None = None) -> Chart | None:
         "id": "rate",
         "title": "Opened and closed per second" if churn else "Rate while connecting",
         "label": "Line chart of connections per second; "
-        + ", ".join(f"{name} at most {fmt.rate(c.max())}" for name, c in zip(names, columns, strict=True))
+        + ", ".join(f"{name} at most {fmt.rate(c.max())}" for name, c in zip(tones, columns, strict=True))
         + ".",
         "unit": "rate",
         "steps": True,
         "x": [0, *plain(ends_s[keep], 3)],
         "y": [backwards(plain(values[keep], 1)) for values in columns],
-        "series": [{"label": name, "tone": tone, "dash": tone == "orange"} for name, tone in names.items()],
+        "series": [{"label": name, "tone": tone, "dash": tone == "orange"} for name, tone in tones.items()],
     }
     return _under(chart, ceiling_per_s, max(c.max() for c in columns)) if churn and ceiling_per_s else chart
 
 
 def _under(chart: Chart, ceiling_per_s: float, highest: float) -> Chart:
     """The chart with a flat line at the ceiling, or with a word about it where the line would be far off."""
-    said = fmt.rate(ceiling_per_s)
-    label = f"{chart['label']} Predicted ceiling: {said}."
+    ceiling = fmt.rate(ceiling_per_s)
+    label = f"{chart['label']} Predicted ceiling: {ceiling}."
     if ceiling_per_s > CEILING_SCALE_MAX * highest:
-        return {**chart, "title": f"{chart['title']} (predicted ceiling {said}, off this scale)", "label": label}
+        return {**chart, "title": f"{chart['title']} (predicted ceiling {ceiling}, off this scale)", "label": label}
     return {
         **chart,
         "label": label,
@@ -145,11 +148,9 @@ def failures(series: Series) -> Chart | None:
     """Failures per second by system call and errno, stacked; None when nothing failed."""
     kinds: dict[str, Floats] = {}
     for index, line in enumerate(series):
-        for error in fmt.items(line, "errors"):
-            amount = fmt.number(error[-1]) if isinstance(error, list | tuple) and len(error) >= 3 else None
-            if amount:
-                name = _short(fmt.visible(f"{error[0]} {error[1]}"))
-                kinds.setdefault(name, np.zeros(len(series)))[index] += amount
+        for error in line.errors:
+            name = _short(fmt.visible(f"{error.syscall} {error.errno}"))
+            kinds.setdefault(name, np.zeros(len(series)))[index] += error.times
     if not kinds:
         return None
     ranked = sorted(kinds, key=lambda name: (-kinds[name].max(), name))
@@ -158,7 +159,7 @@ def failures(series: Series) -> Chart | None:
     if rest:
         shown.append(f"{len(rest)} other kinds" if len(rest) > 1 else rest[0])
         grown[shown[-1]] = np.sum([grown[name] for name in rest], axis=0)
-    t_s = column(series, "t_s")
+    t_s = times_s(series)
     columns = [rates(t_s, grown[name])[1] for name in shown]
     ends_s = rates(t_s, grown[shown[0]])[0]
     if len(ends_s) == 0:
@@ -184,58 +185,47 @@ def failures(series: Series) -> Chart | None:
 
 
 class Drawing:
-    """All charts of one run, asked for once or again and again while the series grows.
+    """All charts of one run, asked for once or again and again while the series grows."""
 
-    ceiling_per_s: what was predicted to be the most that can go on for ever; None: no limit.
-    plan: plan.json, for the names of sources and targets and their capacity; without it they have numbers.
-    """
-
-    def __init__(self, ceiling_per_s: float | None = None, plan: Mapping[str, Any] | None = None) -> None:
-        self._ceiling_per_s, self._plan = ceiling_per_s, plan or {}
-        self._latencies = {kind: PerLine(_reader("latency_ns", kind)) for kind in LATENCIES}
-        self._lag = PerLine(_reader("lag_ns"))
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._latencies = {kind: PerLine(intervals.latency(kind)) for kind in LATENCIES}
+        self._lag = PerLine(lambda line: intervals.interval(line.lag_ns))
         self._opened, self._worker_cpu_s = PerLine(heat.opened), PerLine(health.worker_cpu_s)
 
-    def everything(self, series: Series, events: Series) -> dict[str, Any]:
-        """All that the page's script draws: {charts, phases, marks}; marks are the times of events.
+    def everything(self, series: Series, events: Sequence[Event]) -> dict[str, Any]:
+        """Everything that the page's script draws: {charts, phases, marks}; marks are the times of events.
 
-        Of a series that went on since the last call only the new lines are read through; they must not change.
+        Only lines that are new since the last call are read; those before must not change.
         """
-        lines = usable(series)
-        t_s = column(lines, "t_s")
-        ends = steps(t_s) if lines else np.array([], dtype=np.int64)
+        t_s = times_s(series)
+        ends = steps(t_s) if series else np.array([], dtype=np.int64)
         ends_s = t_s[ends]
-        found = {kind: intervals.together(read.of(lines), ends) for kind, read in self._latencies.items()}
+        measured = {kind: intervals.together(read.of(series), ends) for kind, read in self._latencies.items()}
+        ceiling_per_s = self._plan.ceiling.per_s if self._plan.ceiling else None
         drawn = [
-            connections(lines),
-            pace(lines, self._ceiling_per_s),
-            failures(lines),
-            kernel.time_wait(lines),
-            kernel.time_wait_pace(lines),
-            heat.occupancy(t_s, self._opened.of(lines), self._plan),
-            *latency.latencies(ends_s, found),
-            latency.percentile_curve(found),
-            *heat.latency_maps(ends_s, found),
-            health.cost(lines),
-            kernel.trouble(lines),
-            kernel.sockets(lines),
-            health.lag(ends_s, intervals.together(self._lag.of(lines), ends)),
-            health.worker_cpu(t_s, self._worker_cpu_s.of(lines)),
+            connections(series),
+            pace(series, ceiling_per_s),
+            failures(series),
+            kernel.time_wait(series),
+            kernel.time_wait_pace(series),
+            heat.occupancy(t_s, self._opened.of(series), self._plan),
+            *latency.latencies(ends_s, measured),
+            latency.percentile_curve(measured),
+            *heat.latency_maps(ends_s, measured),
+            health.cost(series),
+            kernel.trouble(series),
+            kernel.sockets(series),
+            health.lag(ends_s, intervals.together(self._lag.of(series), ends)),
+            health.worker_cpu(t_s, self._worker_cpu_s.of(series)),
         ]
-        marks = [fmt.number(event.get("t_s")) for event in events[:EVENTS_MARKED_MAX]]
         return {
             "charts": [chart for chart in drawn if chart],
-            "phases": spans(lines),
-            "marks": [at_s for at_s in marks if at_s is not None],
+            "phases": spans(series),
+            "marks": [event.t_s for event in events[:EVENTS_MARKED_MAX]],
         }
 
 
-def everything(
-    series: Series, events: Series, ceiling_per_s: float | None = None, plan: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def everything(series: Series, events: Sequence[Event], plan: Plan) -> dict[str, Any]:
     """As `Drawing`, of a series that is complete."""
-    return Drawing(ceiling_per_s, plan).everything(series, events)
-
-
-def _reader(*keys: str) -> Callable[[Mapping[str, Any]], intervals.Interval | None]:
-    return lambda line: intervals.interval(line, *keys)
+    return Drawing(plan).everything(series, events)

@@ -1,4 +1,4 @@
-"""The dashboard as `loadgen run` uses it: told what goes on, served while it does, and gone when it is over."""
+"""The dashboard as `loadgen run` uses it: fed with lines and notices, served while the run goes on, then gone."""
 
 from __future__ import annotations
 
@@ -7,37 +7,29 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from loadgen.errors import ExitCode, LoadgenError
 from loadgen.model import Endpoint, Plan
-from loadgen.results.schema import files
+from loadgen.results.schema.files import Summary
+from loadgen.results.schema.line import Line
 from loadgen.views import summary_rows
-from loadgen.views.charts import run
+from loadgen.views.charts import run as charts
 from loadgen.views.dashboard import figures, prometheus
 from loadgen.views.dashboard.frames import Frames, timed
 from loadgen.views.dashboard.server import Server
 from loadgen.views.dashboard.watched import Ending, Watched
-
-
-class View(Protocol):
-    """Who else is told the same."""
-
-    def update(self, plan: Plan, line: dict[str, Any]) -> None:
-        """A new line of the series."""
-
-    def notice(self, text: str) -> None:
-        """Something happened that is worth a sentence."""
+from loadgen.views.live.view import RunObserver
 
 
 class Dashboard:
     """One for everything that a command runs.
 
-    Nothing that it is told raises: what goes wrong here is said once, and costs the run nothing but its dashboard.
+    No method that feeds it raises: an error here is reported once, and costs the run nothing but its dashboard.
     """
 
     def __init__(self, at: Endpoint, *, results: Path, trouble: Callable[[str], None]) -> None:
-        """results: where earlier runs are. trouble: told once that something is wrong, and what."""
+        """results: where earlier runs are. trouble: called once, with the first error."""
         self._watched = Watched()
         self._said_trouble, self._tell = False, trouble
         self._frames = Frames({"now": self._now, "charts": self._charts}, self._trouble)
@@ -59,10 +51,10 @@ class Dashboard:
 
     @asynccontextmanager
     async def serving(self, interrupt: Callable[[], None]) -> AsyncIterator[Callable[[], None]]:
-        """Meanwhile it is served. interrupt: what stops the run, as Ctrl-C does.
+        """Serve it in this context. interrupt: stops the run, as Ctrl-C does.
 
-        Yields: the same, to be called instead, so that whoever looks knows that it was. Raises: HostError when the
-            address cannot be had.
+        Yields: the function to call instead of `interrupt`, so that the page shows the interrupt.
+        Raises: HostError when the address cannot be bound.
         """
         await self._server.start()
         self._interrupt = interrupt
@@ -82,8 +74,8 @@ class Dashboard:
         self._interrupt()
         self._frames.news()
 
-    def over(self, path: Path, summary: dict[str, Any], code: ExitCode) -> None:
-        """It has ended, with this run directory."""
+    def over(self, path: Path, summary: Summary, code: ExitCode) -> None:
+        """The run has ended, with this run directory."""
         self._end(Ending(summary_rows.headline(summary), str(path / "report.html"), code))
 
     def begin(self) -> None:
@@ -91,24 +83,24 @@ class Dashboard:
         self._guarded(self._watched.begin)
 
     def say(self, text: str) -> None:
-        """What goes on between the runs of a matrix."""
+        """Take a notice between the runs of a matrix."""
         self._guarded(self._watched.say, text)
 
-    def update(self, plan: Plan, line: dict[str, Any]) -> None:
-        """A new line of the series."""
+    def update(self, plan: Plan, line: Line) -> None:
+        """Take a line of the series."""
         self._guarded(self._watched.update, plan, line)
 
     def notice(self, text: str) -> None:
-        """Something happened that is worth a sentence."""
+        """Take a notice."""
         self._guarded(self._watched.notice, text)
 
     def _end(self, ending: Ending) -> None:
         self._watched.ending = ending
         self._frames.news()
 
-    def _guarded(self, tell: Callable[..., None], *what: Any) -> None:
+    def _guarded(self, take: Callable[..., None], *values: Any) -> None:
         try:
-            tell(*what)
+            take(*values)
         except Exception as error:
             self._trouble(error)
         self._frames.news()
@@ -131,18 +123,17 @@ class Dashboard:
         """In a thread: it may take as long as a worker takes for ten thousand connections."""
         plan, lines, events = self._watched.plan, self._watched.history.lines, self._watched.events
         if plan is None:
-            return timed(run.everything, [], [])
-        ceiling_per_s = plan.ceiling.per_s if plan.ceiling else None
-        return await asyncio.to_thread(timed, _drawn, lines, events, ceiling_per_s, plan)
+            return {"charts": [], "phases": [], "marks": []}, 0.0
+        return await asyncio.to_thread(timed, charts.everything, lines, events, plan)
 
 
 class Beside:
-    """A view, and the dashboard told the same."""
+    """A view, and the dashboard beside it."""
 
-    def __init__(self, view: View, dashboard: Dashboard) -> None:
+    def __init__(self, view: RunObserver, dashboard: Dashboard) -> None:
         self._view, self._dashboard = view, dashboard
 
-    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+    def update(self, plan: Plan, line: Line) -> None:
         """To both."""
         self._view.update(plan, line)
         self._dashboard.update(plan, line)
@@ -151,9 +142,3 @@ class Beside:
         """To both."""
         self._view.notice(text)
         self._dashboard.notice(text)
-
-
-def _drawn(
-    lines: list[dict[str, Any]], events: list[dict[str, Any]], ceiling_per_s: float | None, plan: Plan
-) -> dict[str, Any]:
-    return run.everything(lines, events, ceiling_per_s, files.plain(plan))

@@ -1,4 +1,4 @@
-"""What the page says in words and numbers, made anew for each frame: the script only puts it into place."""
+"""The words and numbers of the page, made anew for each frame: the script only puts them into place."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any, Final
 from loadgen import format as fmt
 from loadgen.model import Phase, Plan
 from loadgen.results import histogram
+from loadgen.results.schema.line import SinkLine, WorkersAlive
 from loadgen.views.dashboard.watched import Notice, Watched
 from loadgen.views.live import wording
 from loadgen.views.live.figures import Figures, TimeWait
-from loadgen.views.live.occupancy import Filling
+from loadgen.views.live.occupancy import SpaceUsage
 
 #: Rows of errors and of sources, the worst first.
 ROWS_MAX: Final = 20
@@ -24,24 +25,24 @@ def frame(watched: Watched, *, interrupts: int) -> dict[str, Any]:
     """All but the charts. interrupts: how often the run was asked to stop.
 
     {state, run, scenario, place, phase, share, time, left, figures, errors, sources, notices, interrupts, ending};
-    share is how much of the phase is done, of 1, and None before there is one. Text is made visible, not escaped.
+    share is the part of the phase that is done, of 1, and None before there is one. Text is made visible, not escaped.
     """
     ending = watched.ending
-    found: dict[str, Any] = {
+    head: dict[str, Any] = {
         "state": "over" if ending else "running" if watched.line else "starting",
         "run": watched.run,
         "place": fmt.visible(watched.place),
         "interrupts": interrupts,
-        "notices": [_notice(one) for one in watched.notices],
+        "notices": list(map(_notice, watched.notices)),
         "ending": {"text": fmt.visible(ending.text), "report": fmt.visible(ending.report), "code": ending.code}
         if ending
         else None,
     }
     plan, now = watched.plan, watched.figures
     if plan is None or now is None:
-        nothing = dict.fromkeys(("scenario", "phase", "time", "left"), "")
-        return {**found, **nothing, "share": None, "figures": [], "errors": [], "sources": []}
-    return found | {
+        empty = dict.fromkeys(("scenario", "phase", "time", "left"), "")
+        return {**head, **empty, "share": None, "figures": [], "errors": [], "sources": []}
+    return head | {
         "scenario": wording.name(plan),
         "phase": wording.PHASES[now.phase],
         "share": round(now.share, 4),
@@ -50,74 +51,75 @@ def frame(watched: Watched, *, interrupts: int) -> dict[str, Any]:
         "figures": figures(watched, plan, now),
         "errors": [
             {
-                "what": fmt.visible(f"{one.syscall} {one.errno}"),
-                "outcome": fmt.visible(one.outcome),
-                "count": fmt.count(one.count),
+                "what": fmt.visible(f"{error.syscall} {error.errno}"),
+                "outcome": fmt.visible(error.outcome),
+                "count": fmt.count(error.count),
             }
-            for one in now.failures[:ROWS_MAX]
+            for error in now.failures[:ROWS_MAX]
         ],
-        "sources": [_source(filling) for filling in now.occupancy.fullest[:ROWS_MAX]],
+        "sources": list(map(_source, now.occupancy.fullest[:ROWS_MAX])),
     }
 
 
 def figures(watched: Watched, plan: Plan, now: Figures) -> list[Figure]:
     """The headline figures: id, name, value, a line of context, whether it is bad news."""
-    line, workers = now.line, now.line["workers"]
-    found = [
+    line, workers, sink = now.line, now.line.workers, now.line.sink
+    return [
         _figure(
             "open",
             "Open",
-            fmt.count(line["open"]),
+            fmt.count(line.open),
             f"of {fmt.count(plan.connections)} {'at a time' if plan.churn else 'planned'}",
         ),
         _figure(
             "established",
             "Established",
-            fmt.count(line["established"]),
-            f"{fmt.count(line['lost'])} lost, {fmt.count(line['in_flight'])} in flight",
-            bad=bool(line["lost"]),
+            fmt.count(line.established),
+            f"{fmt.count(line.lost)} lost, {fmt.count(line.in_flight)} in flight",
+            bad=bool(line.lost),
         ),
         _figure("rate", "Rate", fmt.rate(now.pace.established_per_s), _asked(plan, now)),
-        _figure("failed", "Failed", fmt.count(line["failed"]), _worst(now), bad=bool(line["failed"])),
+        _figure("failed", "Failed", fmt.count(line.failed), _worst(now), bad=bool(line.failed)),
         *_latencies(watched),
         *_occupancy(now),
         *_time_wait(now.time_wait),
         _figure("lag", "Event loop lag, p99", fmt.latency(now.lag.p99_us) if now.lag else fmt.MISSING, "of workers"),
-        _figure(
-            "workers",
-            "Workers",
-            f"{workers['alive']} of {plan.workers}",
-            f"{fmt.count(workers['stalled'])} stalled, {wording.cpu(now.pace.cpu_cores)}",
-            bad=bool(workers["stalled"]) or (workers["alive"] < plan.workers and now.phase is not Phase.DONE),
-        ),
+        *([_workers(workers, plan, now)] if workers else []),
+        *([_sink(sink)] if sink else []),
     ]
-    if sink := line["sink"]:
-        accepted = f"{fmt.count(sink['accepted'])} accepted"
-        found.append(_figure("sink", "Open at the sinks", fmt.count(sink["open"]), accepted))
-    return found
+
+
+def _sink(sink: SinkLine) -> Figure:
+    return _figure("sink", "Open at the sinks", fmt.count(sink.open), f"{fmt.count(sink.accepted)} accepted")
+
+
+def _workers(workers: WorkersAlive, plan: Plan, now: Figures) -> Figure:
+    lost = workers.alive < plan.workers and now.phase is not Phase.DONE
+    note = f"{fmt.count(workers.stalled)} stalled, {wording.cpu(now.pace.cpu_cores)}"
+    return _figure("workers", "Workers", f"{workers.alive} of {plan.workers}", note, bad=bool(workers.stalled) or lost)
 
 
 def _figure(name: str, title: str, value: str, note: str = "", *, bad: bool = False) -> Figure:
     return {"id": name, "name": title, "value": value, "note": note, "bad": bad}
 
 
-def _notice(one: Notice) -> dict[str, str]:
-    return {"at": "" if one.t_s is None else fmt.seconds(one.t_s), "text": fmt.visible(one.text)}
+def _notice(notice: Notice) -> dict[str, str]:
+    return {"at": "" if notice.t_s is None else fmt.seconds(notice.t_s), "text": fmt.visible(notice.text)}
 
 
-def _source(filling: Filling) -> dict[str, Any]:
+def _source(usage: SpaceUsage) -> dict[str, Any]:
     return {
-        "source": fmt.visible(filling.name),
-        "open": fmt.count(filling.open),
-        "capacity": fmt.count(filling.capacity),
-        "share": round(filling.share, 4),
-        "said": fmt.percent(filling.share),
-        "full": filling.share >= _FULL,
+        "source": fmt.visible(usage.name),
+        "open": fmt.count(usage.open),
+        "capacity": fmt.count(usage.capacity),
+        "share": round(usage.share, 4),
+        "said": fmt.percent(usage.share),
+        "full": usage.share >= _FULL,
     }
 
 
 def _asked(plan: Plan, now: Figures) -> str:
-    """What the rate should be compared with."""
+    """The rate to compare with."""
     if now.due_per_s is not None:
         return f"{fmt.rate(now.due_per_s)} due"
     if plan.ceiling is None:
@@ -126,7 +128,7 @@ def _asked(plan: Plan, now: Figures) -> str:
 
 
 def _worst(now: Figures) -> str:
-    if not now.line["failed"] or not now.failures:
+    if not now.line.failed or not now.failures:
         return "attempts that ended in an error"
     worst = now.failures[0]
     return fmt.visible(f"mostly {worst.syscall} {worst.errno}")
@@ -134,14 +136,14 @@ def _worst(now: Figures) -> str:
 
 def _latencies(watched: Watched) -> list[Figure]:
     """Connecting, TLS and exchanges, over the whole run; those that were measured."""
-    found = []
+    latencies = []
     for kind, title in (("connect", "Connect"), ("handshake", "TLS handshake"), ("exchange", "Exchange")):
         if counts := watched.totals.of_run(kind):
             dense = histogram.dense(counts)
             p50, p99 = (fmt.latency(histogram.quantile_ns(dense, q) / 1e3) for q in (0.5, 0.99))
             longest = fmt.latency(histogram.max_ns(dense) / 1e3)
-            found.append(_figure(kind, f"{title}, median", p50, f"p99 {p99}, max {longest}"))
-    return found
+            latencies.append(_figure(kind, f"{title}, median", p50, f"p99 {p99}, max {longest}"))
+    return latencies
 
 
 def _occupancy(now: Figures) -> list[Figure]:
@@ -152,8 +154,9 @@ def _occupancy(now: Figures) -> list[Figure]:
     return [_figure("occupancy", "Fullest source", fmt.percent(worst.share), note, bad=worst.share >= _FULL)]
 
 
-def _time_wait(found: TimeWait | None) -> list[Figure]:
-    if found is None:
+def _time_wait(sockets: TimeWait | None) -> list[Figure]:
+    if sockets is None:
         return []
-    there = "" if found.at_sinks is None else f"{fmt.count(found.at_sinks)} at the sinks, "
-    return [_figure("time-wait", "TIME-WAIT", fmt.count(found.here), f"{there}{fmt.count(found.recycled)} recycled")]
+    at_sinks = "" if sockets.at_sinks is None else f"{fmt.count(sockets.at_sinks)} at the sinks, "
+    note = f"{at_sinks}{fmt.count(sockets.recycled)} recycled"
+    return [_figure("time-wait", "TIME-WAIT", fmt.count(sockets.here), note)]

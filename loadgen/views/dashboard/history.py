@@ -1,8 +1,8 @@
-"""What the live charts are drawn from: the lines of a run, thinned so that days of it fit into memory.
+"""The lines of a run that the live charts are drawn from, thinned so that days of it fit into memory.
 
 At most `LINES_MAX` lines are kept. When there would be more, neighbours are merged pairwise, and from then on twice as
-many lines go into each: running totals are those of the later one, and what is new in an interval is added up. So
-nothing that was counted is ever missing, only when it was within a longer interval. Changes of phase stay in place.
+many lines go into each: running totals are those of the later one, and counts of an interval are added up. So
+no count is ever missing, only its time is known less exactly. Changes of phase stay in place.
 
 Of a histogram eight neighbouring buckets become one, which is 6 % wide: it keeps memory and drawing small, and on a
 chart nobody sees the difference. The report is made from the lines as they were written.
@@ -11,16 +11,18 @@ chart nobody sees the difference. The report is made from the lines as they were
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-Line = dict[str, Any]
+from msgspec import structs
+
+from loadgen.results.schema.line import LatencyNs, Line, Sparse
 
 LINES_MAX: Final = 400
-#: So many buckets of a histogram become one.
+#: Buckets of a histogram that become one.
 _COARSE: Final = 8
 #: Of a plan with more (source, target) pairs only the last line keeps the counts of each.
 _PAIRS_MAX: Final = 256
+_KINDS: Final = LatencyNs.__struct_fields__
 
 
 class History:
@@ -30,24 +32,24 @@ class History:
         """limit: lines to be kept, beside one for each change of phase; at least 4."""
         self._limit = max(limit, 4)
         self._lines: list[Line] = []
-        #: How many lines go into one, and how many are in the last.
+        #: Lines of the series that are merged into one, and those that are in the last one.
         self._stride, self._in_last = 1, 0
 
     @property
     def lines(self) -> list[Line]:
-        """A list of its own, of lines that nobody changes any more: another thread may read it."""
+        """A copy of the list; lines never change, so that another thread may read it."""
         return list(self._lines)
 
     def add(self, line: Line) -> None:
-        """Take a line of the series, which stays as it is."""
-        line = {
-            **line,
-            "latency_ns": {kind: coarse(counts) for kind, counts in line["latency_ns"].items()},
-            "lag_ns": coarse(line["lag_ns"]),
-        }
-        if self._lines and len(line["pairs"]) > _PAIRS_MAX:
-            self._lines[-1] = {**self._lines[-1], "pairs": []}
-        if len(self._lines) > 1 and self._in_last < self._stride and self._lines[-1]["phase"] == line["phase"]:
+        """Take a line of the series."""
+        line = structs.replace(
+            line,
+            latency_ns=LatencyNs(**{kind: coarse(getattr(line.latency_ns, kind)) for kind in _KINDS}),
+            lag_ns=coarse(line.lag_ns),
+        )
+        if self._lines and len(line.pairs) > _PAIRS_MAX:
+            self._lines[-1] = structs.replace(self._lines[-1], pairs=())
+        if len(self._lines) > 1 and self._in_last < self._stride and self._lines[-1].phase is line.phase:
             self._lines[-1] = merged(self._lines[-1], line)
             self._in_last += 1
             return
@@ -61,21 +63,15 @@ class History:
 
 def merged(earlier: Line, later: Line) -> Line:
     """Two neighbouring lines as one line for both intervals."""
-    kinds = {**earlier["latency_ns"], **later["latency_ns"]}
-    return {
-        **later,
-        "latency_ns": {
-            kind: _sum(earlier["latency_ns"].get(kind, {}), later["latency_ns"].get(kind, {})) for kind in kinds
-        },
-        "lag_ns": _sum(earlier["lag_ns"], later["lag_ns"]),
-    }
+    latency = {kind: _sum(getattr(earlier.latency_ns, kind), getattr(later.latency_ns, kind)) for kind in _KINDS}
+    return structs.replace(later, latency_ns=LatencyNs(**latency), lag_ns=_sum(earlier.lag_ns, later.lag_ns))
 
 
 def halved(lines: list[Line]) -> list[Line]:
     """Neighbours of one phase merged pairwise; the first line stays as it is."""
     kept, single = lines[:1], True
     for line in lines[1:]:
-        if not single and kept[-1]["phase"] == line["phase"]:
+        if not single and kept[-1].phase is line.phase:
             kept[-1], single = merged(kept[-1], line), True
         else:
             kept.append(line)
@@ -83,16 +79,13 @@ def halved(lines: list[Line]) -> list[Line]:
     return kept
 
 
-def coarse(counts: Mapping[str, int]) -> dict[str, int]:
+def coarse(counts: Sparse) -> Sparse:
     """A sparse histogram with the counts of eight neighbouring buckets in one of them, the fifth."""
-    found: Counter[int] = Counter()
+    groups: Counter[int] = Counter()
     for bucket, count in counts.items():
-        found[int(bucket) // _COARSE] += count
-    return {str(group * _COARSE + _COARSE // 2): count for group, count in found.items()}
+        groups[int(bucket) // _COARSE] += count
+    return {str(group * _COARSE + _COARSE // 2): count for group, count in groups.items()}
 
 
-def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    total = dict(one)
-    for bucket, count in other.items():
-        total[bucket] = total.get(bucket, 0) + count
-    return total
+def _sum(first: Sparse, second: Sparse) -> Sparse:
+    return Counter(first) + Counter(second)

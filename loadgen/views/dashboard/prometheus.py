@@ -1,6 +1,8 @@
-"""What Prometheus is told: every metric, in one table, and its values from what is known of the run at that moment.
+"""The metrics for Prometheus, in one table, and their values at the moment of a scrape.
 
-Labels are bounded: kinds of errors by what a worker can tell apart, sources by `SOURCES_MAX`. Counters are those of
+The counters of a line have their names and texts in `results.schema.counters`; a new one needs no edit here.
+
+Labels are bounded: kinds of errors by the errnos that a worker counts, sources by `SOURCES_MAX`. Counters are those of
 this process and go on over the runs of a matrix. Sources are gauges: which of them are the fullest changes, and a
 counter that comes and goes would go backwards.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,9 +20,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from loadgen.model import Phase
 from loadgen.results import histogram
+from loadgen.results.schema.counters import SERIES_COUNTERS, CounterRow
+from loadgen.results.schema.line import Line
 from loadgen.views.dashboard.totals import sides
 from loadgen.views.dashboard.watched import Watched
-from loadgen.views.live.occupancy import Filling
+from loadgen.views.live.occupancy import SpaceUsage
+from loadgen.views.summary_rows import LATENCIES
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 #: The fullest have a label of their own, the rest is "other".
@@ -27,8 +33,6 @@ SOURCES_MAX: Final = 20
 OTHER: Final = "other"
 #: Upper bounds of a histogram's buckets: 1, 2.5, 5 in each decade from 10 microseconds to 10 seconds.
 BUCKETS_S: Final = (*(round(m * 10.0**e, 7) for e in range(-5, 1) for m in (1, 2.5, 5)), 10.0)
-
-_KINDS: Final = ("lateness", "connect", "arrival", "handshake", "exchange")
 
 #: Label values and the value they stand with.
 Samples = Iterable[tuple[tuple[str, ...], float]]
@@ -55,16 +59,20 @@ def _counted(name: str) -> Callable[[Watched], Samples]:
     return lambda watched: [((), watched.totals.of((name,)))]
 
 
-def _field(*keys: str) -> Callable[[Watched], Samples]:
+def _latest(value: Callable[[Line], float | None]) -> Callable[[Watched], Samples]:
     """A number of the latest line, where it has one."""
 
     def read(watched: Watched) -> Samples:
-        value: object = watched.line
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        return [((), float(value))] if isinstance(value, int | float) else []
+        number = value(watched.line) if watched.line else None
+        return [] if number is None else [((), number)]
 
     return read
+
+
+def _counter(row: CounterRow) -> Described:
+    """The metric of a counter of the series: one that only grows goes on over all runs, another is the latest."""
+    read = _counted(row.name) if row.metric.endswith("_total") else _latest(attrgetter(row.name))
+    return Described(f"loadgen_{row.metric}", f"{row.doc[0].upper()}{row.doc[1:]}.", (), read)
 
 
 def _run(watched: Watched) -> Samples:
@@ -75,7 +83,7 @@ def _run(watched: Watched) -> Samples:
 
 def _phases(watched: Watched) -> Samples:
     if watched.line:
-        yield from (((phase.value,), float(watched.line["phase"] == phase)) for phase in Phase)
+        yield from (((phase.value,), float(watched.line.phase is phase)) for phase in Phase)
 
 
 def _planned(watched: Watched) -> Samples:
@@ -92,17 +100,17 @@ def _errors(watched: Watched) -> Samples:
     return [(key[1:], count) for key, count in sorted(watched.totals.now().items()) if key[0] == "error"]
 
 
-def _filling(of: Callable[[Filling], int]) -> Callable[[Watched], Samples]:
-    """Something of the fullest sources, and of all others together."""
+def _usage(of: Callable[[SpaceUsage], int]) -> Callable[[Watched], Samples]:
+    """A number of each of the fullest sources, and of all others together."""
 
     def read(watched: Watched) -> Samples:
         if watched.spaces is None or watched.line is None:
             return
-        found = watched.spaces.occupancy(watched.line["pairs"], len(watched.spaces)).fullest
+        usages = watched.spaces.occupancy(watched.line.pairs, len(watched.spaces)).fullest
         # By steps of 5 % and then by name: the same stay among the fullest, and no new series come up all the time.
-        calm = sorted(found, key=lambda filling: (-int(filling.share * 20), filling.name))
-        for filling in calm[:SOURCES_MAX]:
-            yield (filling.name,), of(filling)
+        calm = sorted(usages, key=lambda usage: (-int(usage.share * 20), usage.name))
+        for usage in calm[:SOURCES_MAX]:
+            yield (usage.name,), of(usage)
         if rest := calm[SOURCES_MAX:]:
             yield (OTHER,), sum(map(of, rest))
 
@@ -110,14 +118,15 @@ def _filling(of: Callable[[Filling], int]) -> Callable[[Watched], Samples]:
 
 
 def _workers(watched: Watched) -> Samples:
-    if watched.line:
-        yield from (((state,), watched.line["workers"][state]) for state in ("alive", "stalled"))
+    if watched.line and (workers := watched.line.workers):
+        yield ("alive",), workers.alive
+        yield ("stalled",), workers.stalled
 
 
 def _time_wait(watched: Watched) -> Samples:
     for side, kernel in sides(watched.line).items() if watched.line else ():
-        if "sockstat.tcp_tw" in kernel.get("now", {}):
-            yield (side,), kernel["now"]["sockstat.tcp_tw"]
+        if "sockstat.tcp_tw" in kernel.now:
+            yield (side,), kernel.now["sockstat.tcp_tw"]
 
 
 def _kernel(name: str) -> Callable[[Watched], Samples]:
@@ -136,39 +145,28 @@ METRICS: Final = (
         _run,
     ),
     Described("loadgen_phase", "1 for the phase that the run is in, 0 for the others.", ("phase",), _phases),
-    Described("loadgen_elapsed_seconds", "Time since the run began.", (), _field("t_s")),
+    Described("loadgen_elapsed_seconds", "Time since the run began.", (), _latest(lambda line: line.t_s)),
     Described("loadgen_connections_planned", "Connections to open; in churn, at a time.", (), _planned),
-    Described("loadgen_connections_open", "Connections that are open.", (), _field("open")),
-    Described("loadgen_connections_in_flight", "Attempts without an answer yet.", (), _field("in_flight")),
-    Described("loadgen_attempts_started_total", "Attempts to connect.", (), _counted("started")),
-    Described("loadgen_attempts_failed_total", "Attempts that ended in an error.", (), _counted("failed")),
-    Described("loadgen_attempts_not_started_total", "Attempts due but never begun.", (), _counted("not_started")),
-    Described("loadgen_connections_established_total", "Attempts that succeeded.", (), _counted("established")),
-    Described("loadgen_connections_closed_total", "Connections that ended as planned.", (), _counted("closed")),
-    Described("loadgen_connections_lost_total", "Connections that the other side closed.", (), _counted("lost")),
-    Described("loadgen_ports_retried_total", "Ports that were found taken and passed over.", (), _counted("retried")),
+    *(_counter(row) for row in SERIES_COUNTERS if row.metric),
     Described(
         "loadgen_errors_total",
         "Failures and losses by what the kernel said and what it means.",
         ("syscall", "errno", "outcome"),
         _errors,
     ),
-    Described("loadgen_heartbeats_sent_total", "Requests on held connections.", (), _counted("beats")),
-    Described("loadgen_heartbeats_missed_total", "Heartbeats without an answer in time.", (), _counted("missed")),
-    Described("loadgen_replies_wrong_total", "Replies other than they should have been.", (), _counted("wrong")),
-    Described("loadgen_latency_seconds", "Latencies, to 0.4 %.", ("kind",), None, _KINDS),
+    Described("loadgen_latency_seconds", "Latencies, to 0.4 %.", ("kind",), None, LATENCIES),
     Described("loadgen_event_loop_lag_seconds", "How late the event loops of the workers were.", (), None, ("lag",)),
     Described(
         "loadgen_source_open",
         f"Open connections of the {SOURCES_MAX} fullest sources, and of all others.",
         ("source",),
-        _filling(lambda filling: filling.open),
+        _usage(lambda usage: usage.open),
     ),
     Described(
         "loadgen_source_capacity",
         "The most that these can have open.",
         ("source",),
-        _filling(lambda filling: filling.capacity),
+        _usage(lambda usage: usage.capacity),
     ),
     Described("loadgen_time_wait_sockets", "Sockets in TIME-WAIT.", ("side",), _time_wait),
     Described("loadgen_time_wait_entered_total", "Sockets that came to TIME-WAIT.", ("side",), _kernel("TcpExt.TW")),
@@ -184,8 +182,13 @@ METRICS: Final = (
         ("side",),
         _kernel("TcpExt.TCPTimeWaitOverflow"),
     ),
-    Described("loadgen_predicted_ceiling_per_second", "What churn can reach for ever, if limited.", (), _ceiling),
-    Described("loadgen_sink_open", "Connections open at the sinks.", (), _field("sink", "open")),
+    Described("loadgen_predicted_ceiling_per_second", "Rate that churn can sustain, if limited.", (), _ceiling),
+    Described(
+        "loadgen_sink_open",
+        "Connections open at the sinks.",
+        (),
+        _latest(lambda line: line.sink.open if line.sink else None),
+    ),
     Described("loadgen_sink_accepted_total", "Connections that the sinks accepted.", (), _counted("sink_accepted")),
     Described("loadgen_workers", "Worker processes.", ("state",), _workers),
     Described("loadgen_workers_cpu_seconds_total", "CPU time of the workers.", (), _counted("cpu_s")),
@@ -193,13 +196,13 @@ METRICS: Final = (
 
 
 class Collector:
-    """What prometheus_client asks for its metrics."""
+    """The collector that prometheus_client asks for metrics."""
 
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric; one that has nothing to say has no samples."""
+        """Every metric; one without a value has no samples."""
         for described in METRICS:
             yield self._family(described)
 
@@ -236,11 +239,11 @@ def cumulated(counts: Mapping[str, int]) -> tuple[list[tuple[str, float]], float
     A value counts as what its bucket is reported as, so one within 0.4 % of a bound may stand on its other side.
     """
     values_s = sorted((histogram.value_ns(int(bucket)) / 1e9, count) for bucket, count in counts.items())
-    found, below, at = [], 0, 0
+    bounds, below, at = [], 0, 0
     for bound in BUCKETS_S:
         while at < len(values_s) and values_s[at][0] <= bound:
             below += values_s[at][1]
             at += 1
-        found.append((str(bound), float(below)))
-    found.append(("+Inf", float(sum(counts.values()))))
-    return found, sum(value * count for value, count in values_s)
+        bounds.append((str(bound), float(below)))
+    bounds.append(("+Inf", float(sum(counts.values()))))
+    return bounds, sum(value * count for value, count in values_s)

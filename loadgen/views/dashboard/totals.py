@@ -1,37 +1,29 @@
-"""Counters of everything that was run, which never go backwards: what Prometheus expects of a counter.
+"""Counters over all runs of a command, which never go backwards, as Prometheus expects of a counter.
 
-A line has the totals of its run, and each run of a matrix begins at nothing; so what earlier runs came to is kept and
+A line has the totals of its run, and each run of a matrix begins at 0; so the totals of earlier runs are kept and
 added. Latencies are new in each line and simply summed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
+from typing import Final
+
+from msgspec import structs
+
+from loadgen.results.schema.counters import SERIES_COUNTERS
+from loadgen.results.schema.line import Line, SinkKernelLine
 
 Key = tuple[str, ...]
 
-#: Running totals in a line of the series, by the name they have there.
-COUNTED: Final = (
-    "started",
-    "established",
-    "failed",
-    "not_started",
-    "lost",
-    "retried",
-    "closed",
-    "beats",
-    "missed",
-    "wrong",
-    "cpu_s",
-)
 _TIME_WAIT: Final = ("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow")
 
 
 class Totals:
     """Running totals over one run after another, by key.
 
-    (name,) for those of `COUNTED` and "sink_accepted", ("error", syscall, errno, outcome), ("kernel", side, counter).
+    (name,) for the counters of a line, "cpu_s" and "sink_accepted"; ("error", syscall, errno, outcome);
+    ("kernel", side, counter).
     Sparse histograms in nanoseconds: each latency by its kind, and the lag of the workers' loops as "lag".
     """
 
@@ -42,16 +34,16 @@ class Totals:
         self._run_histograms: dict[str, Counter[str]] = {}
 
     def next_run(self) -> None:
-        """What comes now is counted from 0 again."""
+        """Begin a run: its lines are counted from 0 again."""
         self._earlier = self.now()
         self._earlier_histograms = {kind: self.histogram(kind) for kind in self._kinds()}
         self._run, self._run_histograms = {}, {}
 
-    def add(self, line: dict[str, Any]) -> None:
+    def add(self, line: Line) -> None:
         """Take a line of the series."""
         for key, value in _counts(line).items():
             self._run[key] = max(self._run.get(key, 0), value)
-        for kind, counts in {**line["latency_ns"], "lag": line["lag_ns"]}.items():
+        for kind, counts in {**structs.asdict(line.latency_ns), "lag": line.lag_ns}.items():
             self._run_histograms.setdefault(kind, Counter()).update(counts)
 
     def now(self) -> dict[Key, float]:
@@ -74,19 +66,17 @@ class Totals:
         return self._earlier_histograms.keys() | self._run_histograms.keys()
 
 
-def _counts(line: dict[str, Any]) -> dict[Key, float]:
-    found: dict[Key, float] = {(name,): line[name] for name in COUNTED if name in line}
-    found |= {("error", syscall, number, outcome): count for syscall, number, outcome, count in line["errors"]}
-    if line["sink"]:
-        found[("sink_accepted",)] = line["sink"]["accepted"]
+def _counts(line: Line) -> dict[Key, float]:
+    counts: dict[Key, float] = {(row.name,): getattr(line, row.name) for row in SERIES_COUNTERS}
+    counts[("cpu_s",)] = line.cpu_s
+    counts |= {("error", error.syscall, error.errno, error.outcome): error.times for error in line.errors}
+    if line.sink:
+        counts[("sink_accepted",)] = line.sink.accepted
     for side, kernel in sides(line).items():
-        for name in _TIME_WAIT:
-            if name in kernel.get("delta", {}):
-                found[("kernel", side, name)] = kernel["delta"][name]
-    return found
+        counts |= {("kernel", side, name): kernel.delta[name] for name in _TIME_WAIT if name in kernel.delta}
+    return counts
 
 
-def sides(line: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the kernel says of the clients' namespace, and of the sinks' where that is another."""
-    kernel = line["kernel"]
-    return {"clients": kernel} | ({"sinks": kernel["sink"]} if kernel.get("sink") else {})
+def sides(line: Line) -> dict[str, SinkKernelLine]:
+    """The kernel's counts in the namespace of the clients, and of the sinks where that is another."""
+    return {"clients": line.kernel} | ({"sinks": line.kernel.sink} if line.kernel.sink else {})

@@ -1,22 +1,24 @@
-"""What is known of the run that is watched: its plan, its lines so far, what happened, and how it ended.
+"""The state of the run that is watched: its plan, its lines so far, its notices, and how it ended.
 
 Everything else here is made from this: the figures, the charts, the answers to Prometheus. Taking a line costs one to
-four milliseconds; the rest is done when somebody looks.
+four milliseconds; the rest is done when a client asks.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from loadgen.model import Plan
-from loadgen.views.dashboard.history import History, Line
+from loadgen.results.schema.event import Event
+from loadgen.results.schema.line import Line
+from loadgen.views.dashboard.history import History
 from loadgen.views.dashboard.totals import Totals
 from loadgen.views.live.figures import Figures, Recall
 from loadgen.views.live.occupancy import Spaces
 
-#: Of what happened the page shows this much, the latest; the rest is in events.jsonl.
+#: The page shows the latest notices, at most this many; the rest is in events.jsonl.
 NOTICES_MAX: Final = 100
 
 
@@ -59,17 +61,17 @@ class Watched:
         self._shown = True
 
     def begin(self) -> None:
-        """The next run is about to begin; what was said last says which of how many it is."""
+        """The next run is about to begin; the last notice says which of how many it is."""
         self.place = self._said
 
     def say(self, text: str) -> None:
-        """What goes on between the runs of a matrix."""
+        """Take a notice between the runs of a matrix."""
         self._said = text
         self.notice(text)
 
     def notice(self, text: str) -> None:
         """Something happened that is worth a sentence."""
-        self.notices.append(Notice(self.run, self.line["t_s"] if self.line else None, text))
+        self.notices.append(Notice(self.run, self.line.t_s if self.line else None, text))
 
     def update(self, plan: Plan, line: Line) -> None:
         """A new line of the series. Another plan than before is another run."""
@@ -91,10 +93,10 @@ class Watched:
         return self._figures
 
     @property
-    def events(self) -> list[dict[str, Any]]:
-        """What happened in this run and when, as the charts mark it."""
+    def events(self) -> list[Event]:
+        """The notices of this run as the charts mark them."""
         return [
-            {"t_s": one.t_s, "event": "notice", "text": one.text}
-            for one in self.notices
-            if one.run == self.run and one.t_s is not None
+            Event(event="notice", text=notice.text, t_s=notice.t_s)
+            for notice in self.notices
+            if notice.run == self.run and notice.t_s is not None
         ]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from markupsafe import Markup
 
 from loadgen.compare.comparable import Side
 from loadgen.compare.comparison import CompareResult, Comparison, Group, Judgement, Row
 from loadgen.compare.differences import Difference
-from loadgen.results.measures import rate_per_s
+from loadgen.results.measures import Unit, rate_per_s
 from loadgen.results.settings import named, short_keys
-from loadgen.results.spread import NOISE
+from loadgen.results.spread import NOISE, Spread
 from loadgen.views.charts import compare
 from loadgen.views.charts.columns import Series
 from loadgen.views.charts.compare import Drawn
@@ -24,16 +25,44 @@ DIFFERENCES_MAX: Final = 200
 _TONES: Final = {Judgement.BETTER: "good", Judgement.WORSE: "bad"}
 
 
-def page(result: CompareResult, series: Mapping[str, Series]) -> str:
-    """The whole page.
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A median, and the range of the runs if they differ."""
 
-    series: the lines of each run by the name it has in the result; cells of a matrix are not drawn, and need none.
+    text: str
+    apart: str
+
+
+@dataclass(frozen=True, slots=True)
+class _FigureRow:
+    title: str
+    base: _Figure
+    other: _Figure
+    change: str
+    judgement: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class _ComparisonTable:
+    """A comparison as the page has it. differences: (part, key, base, other); more: how many are left out."""
+
+    comparison: Comparison
+    rows: list[_FigureRow]
+    differences: list[tuple[str, str, str, str]]
+    more: int
+
+
+def page(result: CompareResult, series: Mapping[str, Series]) -> str:
+    """Return the whole page.
+
+    series: the lines of each run by the name that the run has in the result; cells of a matrix are not drawn.
     """
     drawn = compare.everything(_drawn(result.groups[0], series)) if len(result.groups) == 1 and series else []
     style = "\n".join(map(html.read, ("vendor/uplot/uPlot.min.css", "report.css", "matrix.css")))
     scripts = [html.uplot(), html.read("charts.js"), html.read("report.js")] if drawn else []
     short = short_keys([group.settings for group in result.groups])
-    comparisons = [one for group in result.groups for one in group.comparisons]
+    comparisons = [comparison for group in result.groups for comparison in group.comparisons]
     allowed = " ".join(map(html.hash_of, scripts)) or "'none'"
     return (
         html.environment()
@@ -48,13 +77,13 @@ def page(result: CompareResult, series: Mapping[str, Series]) -> str:
             headline=result.verdict,
             names=list(result.names.items()),
             left_out=list(result.left_out),
-            doubtful=sum(bool(one.caveats) for one in comparisons),
+            doubtful=sum(bool(comparison.caveats) for comparison in comparisons),
             several=len(comparisons) > 1,
             repeated=any(len(side.runs) > 1 for group in result.groups for side in group.sides),
             groups=[
                 {
                     "name": named(group.settings, short),
-                    "comparisons": [_comparison(one) for one in group.comparisons],
+                    "comparisons": list(map(_comparison, group.comparisons)),
                 }
                 for group in result.groups
             ],
@@ -68,7 +97,7 @@ def _drawn(group: Group, series: Mapping[str, Series]) -> list[Drawn]:
 
 
 def _middle(side: Side) -> int:
-    """Which of the runs has the middle rate; of an even number the slower of the two."""
+    """The index of the run with the middle rate; of an even number the slower of the two."""
 
     def rate(index: int) -> float:
         return rate_per_s(side.runs[index].summary)
@@ -76,33 +105,26 @@ def _middle(side: Side) -> int:
     return sorted(range(len(side.runs)), key=rate)[(len(side.runs) - 1) // 2]
 
 
-def _comparison(one: Comparison) -> dict[str, Any]:
-    return {
-        "base": one.base.label,
-        "other": one.other.label,
-        "verdict": one.verdict,
-        "overall": one.overall,
-        "caveats": list(one.caveats),
-        "rows": [_row(row, one) for row in one.rows],
-        "differences": [_difference(row) for row in one.differences[:DIFFERENCES_MAX]],
-        "more": max(len(one.differences) - DIFFERENCES_MAX, 0),
-    }
+def _comparison(comparison: Comparison) -> _ComparisonTable:
+    return _ComparisonTable(
+        comparison,
+        [_row(row, comparison) for row in comparison.rows],
+        [_difference(row) for row in comparison.differences[:DIFFERENCES_MAX]],
+        max(len(comparison.differences) - DIFFERENCES_MAX, 0),
+    )
 
 
-def _row(row: Row, one: Comparison) -> dict[str, Any]:
-    unit = row.measure.unit
-    texts = {}
-    for side, spread in (("base", row.base), ("other", row.other)):
-        whole, middle = (figure(spread, unit, with_range=both, micro="µs") for both in (True, False))
-        texts[side] = {"text": middle, "apart": whole.removeprefix(middle).strip(" ()")}
-    return {
-        "title": row.measure.title,
-        **texts,
-        "change": change(row),
-        "judgement": judged(row, one),
-        "tone": _TONES.get(row.judgement, ""),
-    }
+def _row(row: Row, comparison: Comparison) -> _FigureRow:
+    base, other = _figure(row.base, row.measure.unit), _figure(row.other, row.measure.unit)
+    tone = _TONES.get(row.judgement, "")
+    return _FigureRow(row.measure.title, base, other, change(row), judged(row, comparison), tone)
 
 
-def _difference(one: Difference) -> dict[str, str]:
-    return {"part": one.part.value, "key": one.key, "base": value_of(one.base), "other": value_of(one.other)}
+def _figure(spread: Spread | None, unit: Unit) -> _Figure:
+    middle = figure(spread, unit, with_range=False, micro="µs")
+    whole = figure(spread, unit, with_range=True, micro="µs")
+    return _Figure(middle, whole.removeprefix(middle).strip(" ()"))
+
+
+def _difference(difference: Difference) -> tuple[str, str, str, str]:
+    return difference.part, difference.key, value_of(difference.base), value_of(difference.other)

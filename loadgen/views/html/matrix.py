@@ -1,28 +1,30 @@
-"""The page of a matrix: what each cell came to, figure by figure, and what each setting changed.
+"""The page of a matrix: the result of each cell, figure by figure, and the effect of each setting.
 
-It needs no script at all. What a cell has is in `matrix_cells`, its charts are drawn in `matrix_dots` and
-`matrix_costs`, the file for spreadsheets is made in `matrix_table`, the terminal's table in `matrix_text`.
+It needs no script at all. The figures of a cell are in `charts.matrix_cells`; the charts are drawn in
+`charts.matrix_dots` and `charts.matrix`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from markupsafe import Markup
 
 from loadgen import format as fmt
-from loadgen.results import measures
+from loadgen.results.block import TENTHS
+from loadgen.results.measures import figure_text, measure
+from loadgen.results.schema.matrix import CellResult, CellStatus, MatrixSummary
 from loadgen.results.settings import named, short_keys, value_text
 from loadgen.results.spread import NOISE, NOISE_OF_ONE
 from loadgen.views import summary_rows
 from loadgen.views.charts import matrix_dots
 from loadgen.views.charts.matrix import LINES_MAX, colour, costs_chart
 from loadgen.views.charts.matrix_cells import (
-    TENTHS,
+    Show,
     ceiling,
     complete_runs,
     cost,
@@ -39,29 +41,60 @@ from loadgen.views.charts.matrix_cells import (
 )
 from loadgen.views.html import run as html
 
-Json = Mapping[str, Any]
-
 #: The figures that have a chart, where they are measured and not the same everywhere.
 _DRAWN: Final = (
     *("rate_per_s", "established", "failed", "lost", "connect_p50_us", "connect_p99_us", "handshake_p99_us"),
     *("exchange_p99_us", "beats_missed", "recycled", "time_wait_peak", "cost_us"),
 )
-#: Where the prediction of a cell has one of them.
-_PREDICTED: Final = {"rate_per_s": "per_s", "established": "established"}
 
 
-def page(summary: Json, scenario_text: str) -> str:
-    """The whole page; what is missing in the summary is missing on the page."""
-    cells = fmt.rows(summary, "cells")
-    keys = short_keys([fmt.part(cell, "settings") for cell in cells])
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    title: str
+    svg: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """One figure of a cell in the table. apart: the range of its runs if they differ."""
+
+    title: str
+    text: str
+    apart: str = ""
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _RunLink:
+    """A run of a cell. place: its directory, relative to the page."""
+
+    round: int
+    place: str
+    headline: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A cell as the page has it. settings: its values by column, None where it has none. figures: see `_values`."""
+
+    index: int
+    result: CellResult
+    settings: Sequence[str | None]
+    figures: Sequence[_Value]
+    runs: Sequence[_RunLink]
+
+
+def page(summary: MatrixSummary, scenario_text: str) -> str:
+    """Return the whole page."""
+    cells = summary.cells
+    keys = short_keys([cell.settings for cell in cells])
     style = html.read("report.css") + "\n" + html.read("matrix.css")
     costs = costs_of(cells)
     drawn = dict(list(costs.items())[:LINES_MAX])
-    names = [named(fmt.part(cell, "settings"), keys) for cell in cells]
-    failed = sum(row.get("passed") is not True for _, row in expectations(summary))
-    states = [cell.get("status") for cell in cells]
+    names = [named(cell.settings, keys) for cell in cells]
+    expected = expectations(summary)
+    statuses = [cell.status for cell in cells]
     churn = has_churn(cells)
-    repeated = any(len(runs_of(cell)) > 1 for cell in cells)
     charts, same = _figures(cells, list(keys), names)
     return (
         html.environment()
@@ -70,32 +103,27 @@ def page(summary: Json, scenario_text: str) -> str:
             policy=f"default-src 'none'; style-src {html.hash_of(style)}; img-src data:; base-uri 'none';"
             " form-action 'none'",
             style=Markup(style),
-            title=summary.get("scenario") or "unnamed scenario",
+            summary=summary,
             headline=summary_rows.headline(summary),
             incomplete=summary_rows.incomplete_because(summary),
-            started_at=summary.get("started_at"),
-            run=summary.get("run"),
-            duration=fmt.seconds(summary.get("duration_s")),
-            states=[(state, states.count(state)) for state in dict.fromkeys(states)],
-            expected=len(expectations(summary)),
-            failed=failed,
-            expect=[{"cell": index, **_filled(row)} for index, row in expectations(summary)],
+            statuses=[(status, statuses.count(status)) for status in dict.fromkeys(statuses)],
+            failed=sum(not expectation.passed for _, expectation in expected),
+            expect=expected,
             keys=list(keys.values()),
             heads=[_breakable(key) for key in keys.values()],
-            with_status=any(cell.get("status") != "done" or cell.get("reason") is not None for cell in cells),
-            cells=[_page_row(index, cell, list(keys), churn=churn) for index, cell in enumerate(cells)],
-            columns=[column.title for column in _values({}, churn=churn)],
+            with_status=any(cell.status is not CellStatus.DONE or cell.reason is not None for cell in cells),
+            cells=[_cell(index, cell, list(keys), churn=churn) for index, cell in enumerate(cells)],
+            columns=_CHURN_COLUMNS if churn else _HELD_COLUMNS,
             churn=churn,
-            repeated=repeated,
+            repeated=any(len(cell.runs) > 1 for cell in cells),
             charts=charts,
             same=same,
-            effects=[_effect(row) for row in fmt.rows(summary, "effects")],
             noise=f"{100 * NOISE:g} %",
             noise_of_one=f"{100 * NOISE_OF_ONE:g} %",
             costs_chart=costs_chart(drawn) if drawn else None,
-            legend=[{"index": index, "colour": colour(n), "name": names[index]} for n, index in enumerate(drawn)],
+            legend=[(colour(place), names[index]) for place, index in enumerate(drawn)],
             undrawn=len(costs) - len(drawn),
-            costs=[{"index": i, "name": names[i], "values": [cost(one) for one in costs[i]]} for i in costs],
+            costs=[(index, names[index], list(map(cost, values))) for index, values in costs.items()],
             tenths=[10 * (tenth + 1) for tenth in range(TENTHS)],
             scenario=scenario_text[: html.SCENARIO_CHARACTERS_MAX],
         )
@@ -107,76 +135,62 @@ def _breakable(key: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[_.])(?=.)", fmt.visible(key)))
 
 
-def _figures(cells: Sequence[Json], keys: Sequence[str], names: Sequence[str]) -> tuple[list[Json], list[str]]:
+def _figures(cells: Sequence[CellResult], keys: Sequence[str], names: Sequence[str]) -> tuple[list[_Chart], list[str]]:
     """A chart for each figure that is not the same everywhere, and in words those that are."""
-    drawn: list[Json] = []
+    drawn: list[_Chart] = []
     same: list[str] = []
     churn = has_churn(cells)
-    for measure in map(measures.measure, _DRAWN):
-        rows = [_row(index, cell, measure.name, keys, names[index]) for index, cell in enumerate(cells)]
+    for each in map(measure, _DRAWN):
+        rows = [_dots(index, cell, each.name, keys, names[index]) for index, cell in enumerate(cells)]
         values = {value for row in rows for value in row.runs}
-        title = "sustained rate" if churn and measure.name == "rate_per_s" else measure.title
+        title = "sustained rate" if churn and each.name == "rate_per_s" else each.title
         if len(values) > 1 or (values and any(row.predicted is not None for row in rows)):
-            drawn.append({"title": title, "svg": matrix_dots.chart(measure, title, rows)})
+            drawn.append(_Chart(title, matrix_dots.chart(each, title, rows)))
         elif values:
-            same.append(f"{title} {matrix_dots.shown(values.pop(), measure.unit)}")
+            same.append(f"{title} {figure_text(values.pop(), each.unit)}")
     return drawn, same
 
 
-def _row(index: int, cell: Json, name: str, keys: Sequence[str], named: str) -> matrix_dots.Row:
-    settings = fmt.part(cell, "settings")
+def _dots(index: int, cell: CellResult, name: str, keys: Sequence[str], title: str) -> matrix_dots.CellDots:
     runs = values_of(complete_runs(cell), name)
-    return matrix_dots.Row(
+    return matrix_dots.CellDots(
         cell=index,
-        name=named,
-        values=[value_text(settings[key]) if key in settings else fmt.MISSING for key in keys],
+        name=title,
+        values=[value_text(cell.settings[key]) if key in cell.settings else fmt.MISSING for key in keys],
         runs=runs,
         median=median(runs) if runs else None,
-        predicted=fmt.number(fmt.part(cell, "predicted").get(_PREDICTED.get(name, ""))),
+        predicted=_predicted(cell, name),
     )
 
 
-def _filled(row: Json) -> dict[str, Any]:
-    return {key: row.get(key) for key in ("passed", "expression", "observed")}
+def _predicted(cell: CellResult, name: str) -> float | None:
+    """The prediction for a figure, of those two that have one."""
+    if cell.predicted is None:
+        return None
+    return {"rate_per_s": cell.predicted.per_s, "established": cell.predicted.established}.get(name)
 
 
-def _effect(row: Json) -> dict[str, Any]:
-    return {
-        "name": row.get("name"),
-        "text": row.get("text"),
-        "more": fmt.number(row.get("more")) or 0,
-        "strongest": [one.get("text") for one in fmt.rows(row, "strongest")],
-    }
+_CHURN_COLUMNS: Final = ("rate/s", "predicted/s", "established", "failed", "recycled", "as predicted")
+_HELD_COLUMNS: Final = ("established", "failed", "rate/s", "connect p50", "connect p99")
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """What stands in one cell of the table: under which head, the range of the runs if they differ."""
+def _values(cell: CellResult, *, churn: bool) -> list[_Value]:
+    """The figures of a cell, one for each column."""
 
-    title: str
-    text: str
-    apart: str = ""
-    bad: bool = False
-
-
-def _values(cell: Json, *, churn: bool) -> list[_Value]:
-    """The columns of figures."""
-
-    def of(title: str, name: str, show: Callable[[object], str], *, bad: bool = False) -> _Value:
+    def of(title: str, name: str, show: Show, *, bad: bool = False) -> _Value:
         return _Value(title, figure(cell, name, show, with_range=False), range_of(cell, name, show), bad)
 
-    failed = of("failed", "failed", fmt.count, bad=bool(fmt.number(middle(cell, "failed"))))
+    failed = of("failed", "failed", fmt.count, bad=bool(middle(cell, "failed")))
     rate = of("rate/s", "rate_per_s", plain_rate)
     if churn:
-        alike = cell.get("as_predicted")
-        said = "yes" if alike is True else "NO" if alike is False else fmt.MISSING
+        judged = {True: "yes", False: "NO", None: fmt.MISSING}[cell.as_predicted]
         return [
             rate,
-            _Value("predicted/s", ceiling(cell, "per_s")),
+            _Value("predicted/s", ceiling(cell)),
             _Value("established", established_of(cell)),
             failed,
             of("recycled", "recycled", fmt.count),
-            _Value("as predicted", said, bad=alike is False),
+            _Value("as predicted", judged, bad=cell.as_predicted is False),
         ]
     return [
         of("established", "established", fmt.count),
@@ -187,23 +201,11 @@ def _values(cell: Json, *, churn: bool) -> list[_Value]:
     ]
 
 
-def _page_row(index: int, cell: Json, keys: Sequence[str], *, churn: bool) -> dict[str, Any]:
-    settings, runs = fmt.part(cell, "settings"), runs_of(cell)
-    return {
-        "index": index,
-        "settings": [value_text(settings[key]) if key in settings else None for key in keys],
-        "status": cell.get("status"),
-        "reason": cell.get("reason"),
-        "values": _values(cell, churn=churn),
-        "because": fmt.part(cell, "predicted").get("because"),
-        "changes": [one.get("text") for one in fmt.rows(cell, "changes")],
-        "runs": [
-            {"round": number, "place": _place(index, number), "said": summary_rows.headline(run)}
-            for number, run in runs
-        ],
-    }
+def _cell(index: int, cell: CellResult, keys: Sequence[str], *, churn: bool) -> _Cell:
+    settings = [value_text(cell.settings[key]) if key in cell.settings else None for key in keys]
+    runs = [_RunLink(number, _place(index, number), summary_rows.headline(run)) for number, run in runs_of(cell)]
+    return _Cell(index, cell, settings, _values(cell, churn=churn), runs)
 
 
 def _place(index: int, number: int) -> str:
-    """Where a run's directory is, beside the page."""
     return f"cells/{index}" if number == 1 else f"cells/{index}-{number}"

@@ -1,6 +1,6 @@
 """The report: one HTML file that works offline, on paper, on a phone and without JavaScript.
 
-The page states what it is about in static HTML; charts are drawn by a script out of a block of JSON,
+The page states every figure in static HTML; charts are drawn by a script out of a block of JSON,
 and are extra. Nothing is loaded: style, script and data are in the file, and the Content-Security-Policy
 allows exactly those blocks by their hash and no connection at all. So there can be no style="" attribute
 anywhere either; bars are SVG, whose width and height are attributes of their own.
@@ -14,19 +14,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from loadgen import format as fmt
+from loadgen.model import Headroom, Plan
+from loadgen.results.run_directory import Run
+from loadgen.results.schema.host import Host
+from loadgen.results.schema.kernel import KernelCounts, SinkKernelCounts
+from loadgen.results.schema.run import ErrorCount, Quantiles, RunSummary
+from loadgen.results.schema.sides import PairResult
 from loadgen.views import summary_rows
-from loadgen.views.charts import run
+from loadgen.views.charts import run as charts
 from loadgen.views.charts.columns import Chart
-from loadgen.views.charts.latency import LATENCIES
 
 HERE: Final = Path(__file__).parent
 SOURCES_MAX: Final = 50
@@ -36,18 +42,68 @@ EVENTS_MAX: Final = 200
 ERRORS_MAX: Final = 50
 SCENARIO_CHARACTERS_MAX: Final = 60_000
 
-Json = Mapping[str, Any]
-Rows = Sequence[Json]
+
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """One of the large figures at the top of the page. bad: it is bad news."""
+
+    name: str
+    value: str
+    note: str
+    bad: bool = False
 
 
-def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, scenario_text: str) -> str:
-    """The whole page. Every argument may lack keys, or be empty: what is there is shown.
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Connections of one or several (source, target) pairs, and how full these were."""
 
-    summary: summary.json (loadgen.summary/1). series, events: the lines of series.jsonl, events.jsonl.
-    plan: plan.json. host: host.json. scenario_text: the YAML as given.
-    """
-    style, scripts = _style(), _scripts()
-    drawn = run.everything(series, events, _ceiling_per_s(summary, plan), plan)
+    source: str
+    target: str
+    capacity: int
+    peak_open: int
+    established: int
+    failed: int
+    share: float | None
+
+    @classmethod
+    def of(cls, pair: PairResult) -> _Pair:
+        share = fmt.share(pair.peak_open, pair.capacity)
+        return cls(pair.source, pair.target, pair.capacity, pair.peak_open, pair.established, pair.failed, share)
+
+    @classmethod
+    def of_all(cls, pairs: Sequence[_Pair]) -> _Pair:
+        """Several as one row."""
+        capacity, peak_open = sum(pair.capacity for pair in pairs), sum(pair.peak_open for pair in pairs)
+        established, failed = sum(pair.established for pair in pairs), sum(pair.failed for pair in pairs)
+        title, share = f"{fmt.count(len(pairs))} more pairs", fmt.share(peak_open, capacity) or 0.0
+        return cls(title, "together", capacity, peak_open, established, failed, share)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tenth:
+    """One tenth of the established connections. share: its rate as a share of the highest."""
+
+    upto: float
+    seconds: float
+    rate: float | None
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _KernelSide:
+    """What the kernel counted in one namespace; name: "" where there is only one. still: counters at rest."""
+
+    name: str
+    counts: KernelCounts | SinkKernelCounts
+    delta: Sequence[tuple[str, int]]
+    still: int
+
+
+def render(run: Run, summary: RunSummary) -> str:
+    """Return the whole page. summary: as written, or as `run.summarised()` folds it."""
+    style, scripts, plan = _style(), _scripts(), run.plan
+    drawn = charts.everything(run.series, run.events, plan)
+    tenths, pairs = _tenths(summary), _pairs(summary)
     policy = (
         f"default-src 'none'; style-src {hash_of(style)}; script-src {' '.join(map(hash_of, scripts))};"
         " img-src data:; base-uri 'none'; form-action 'none'"
@@ -61,28 +117,35 @@ def render(summary: Json, series: Rows, events: Rows, plan: Json, host: Json, sc
             scripts=[Markup(script) for script in scripts],
             payload=Markup(payload(drawn)),
             charts=_slots(drawn["charts"]),
-            page=_page(summary, plan),
+            summary=summary,
+            headline=summary_rows.headline(summary),
+            incomplete=summary_rows.incomplete_because(summary),
+            distrust=summary_rows.distrust(summary),
+            expect_failed=sum(not expectation.passed for expectation in summary.expect),
+            phases=summary_rows.phases(summary),
             figures=_figures(summary),
             churn=_churn(summary),
             closed_loop=summary_rows.attempts(summary)[1] == "started",
-            arrivals=fmt.part(summary, "arrivals"),
-            outcomes=fmt.part(summary, "outcomes"),
             errors=_errors(summary),
+            errors_max=ERRORS_MAX,
             latency=_latency(summary),
-            tenths=_tenths(summary),
-            sources=_sources(summary),
-            sink=_sink(summary),
-            kernel=_kernel(summary),
-            headroom=_headroom(plan),
+            tenths=tenths,
+            tenths_ratio=_ratio(tenths),
+            pairs=pairs,
+            pairs_rest=_Pair.of_all(pairs[SOURCES_MAX:]) if len(pairs) > SOURCES_MAX else None,
+            rows_open=ROWS_OPEN,
+            sources_max=SOURCES_MAX,
+            kernel=_kernel(summary.kernel),
+            headroom=_headroom(plan.headroom),
             prediction=summary_rows.prediction(summary),
-            notes=fmt.items(plan, "notes"),
-            expect=_filled(fmt.rows(summary, "expect"), "expression", "passed", "observed"),
+            notes=plan.notes,
             probes=summary_rows.probes(summary),
-            events=_events(events),
-            host=_groups(host),
-            plan=_plan(plan),
-            generator=fmt.part(summary, "generator"),
-            scenario=_cut(scenario_text),
+            events=run.events,
+            events_max=EVENTS_MAX,
+            host=_host(run.host),
+            plan=list(_plan(plan)),
+            scenario=run.scenario_text,
+            scenario_max=SCENARIO_CHARACTERS_MAX,
         )
     )
 
@@ -162,155 +225,76 @@ def bar(share: float | None, tone: str = "blue") -> Markup:
     ).format(tone, f"{width:.1f}")
 
 
-def _churn(summary: Json) -> list[tuple[str, str, str]]:
+def _churn(summary: RunSummary) -> list[summary_rows.SummaryRow]:
     """The rows about churn, with TIME-WAIT at the other side where that was counted."""
-    rows, elsewhere = summary_rows.churn(summary), summary_rows.other_side(summary)
-    return [*rows, ("TIME-WAIT at the sinks", elsewhere, "")] if rows and elsewhere else rows
+    rows, sinks = summary_rows.churn(summary), summary_rows.other_side(summary)
+    return [*rows, summary_rows.SummaryRow("TIME-WAIT at the sinks", sinks)] if rows and sinks else rows
 
 
-def _ceiling_per_s(summary: Json, plan: Json) -> float | None:
-    """The predicted ceiling, also of a run that left no summary; None where there is no limit."""
-    for found in (fmt.part(summary, "churn"), plan):
-        per_s = fmt.number(fmt.part(found, "ceiling").get("per_s"))
-        if per_s is not None and per_s > 0:
-            return per_s
-    return None
+def _slots(drawn: Sequence[Chart]) -> dict[str, list[Chart]]:
+    """The charts by section, in the order of charts.SLOTS."""
+    by_name = {chart["id"]: chart for chart in drawn}
+    sections: dict[str, list[Chart]] = {section: [] for _, section in charts.SLOTS}
+    for name, section in charts.SLOTS:
+        if name in by_name:
+            sections[section].append(by_name[name])
+    return sections
 
 
-def _slots(drawn: list[Chart]) -> dict[str, list[Chart]]:
-    """The charts by section, in the order of run.SLOTS."""
-    there = {chart["id"]: chart for chart in drawn}
-    places: dict[str, list[Chart]] = {section: [] for _, section in run.SLOTS}
-    for name, section in run.SLOTS:
-        if name in there:
-            places[section].append(there[name])
-    return places
-
-
-def _page(summary: Json, plan: Json) -> dict[str, Any]:
-    """Title, badges and the sentences at the top."""
-    verdict = fmt.part(summary, "verdict")
-    limit = verdict.get("limit")
-    failed = [row for row in fmt.rows(summary, "expect") if row.get("passed") is not True]
-    expected = len(fmt.rows(summary, "expect"))
-    phases = fmt.part(summary, "phases")
-    return {
-        "scenario": summary.get("scenario") or plan.get("name") or "unnamed scenario",
-        "run": summary.get("run"),
-        "started_at": summary.get("started_at"),
-        "duration": fmt.seconds(summary.get("duration_s")),
-        "headline": summary_rows.headline(summary),
-        "incomplete": summary_rows.incomplete_because(summary),
-        "distrust": summary_rows.distrust(summary),
-        "limit": None if limit is None else "no limit reached" if limit == "none" else f"limit: {limit}",
-        "limited": limit not in (None, "none"),
-        "expected": expected,
-        "expect_failed": len(failed),
-        "predicted": verdict.get("predicted"),
-        "observed": verdict.get("observed"),
-        "evidence": fmt.items(verdict, "evidence"),
-        "remedies": fmt.items(verdict, "remedies"),
-        "phases": [
-            (name, fmt.seconds(phases[f"{name}_s"]))
-            for name in ("ramp", "hold", "churn", "drain")
-            if fmt.number(phases.get(f"{name}_s")) is not None
-        ],
-    }
-
-
-def _figures(summary: Json) -> list[dict[str, Any]]:
-    """The key figures: label, value, a line of context, whether it is bad news."""
-    outcomes, opened = fmt.part(summary, "outcomes"), fmt.part(summary, "open")
+def _figures(summary: RunSummary) -> list[KeyFigure]:
+    outcomes, opened, churn = summary.outcomes, summary.open, summary.churn
+    pace, connect = summary.rate_per_s, summary.latency_us.connect
     planned, how = summary_rows.attempts(summary)
-    churn = fmt.part(summary, "churn")
-    pace, connect = (
-        fmt.part(summary, "rate_per_s"),
-        fmt.part(fmt.part(summary, "latency_us"), "connect"),
-    )
-    failed, lost = fmt.number(outcomes.get("failed")), fmt.number(opened.get("lost"))
-    worst = max(fmt.rows(summary, "errors"), key=lambda row: fmt.number(row.get("count")) or 0, default=None)
-    why = (
-        f"mostly {worst.get('syscall')} {worst.get('errno')}" if failed and worst else "attempts that ended in an error"
-    )
-
-    def unbroken(us: object) -> str:
-        return fmt.latency(us).replace(" ", "\u00a0")
-
-    beat = fmt.part(summary, "heartbeat")
-    beats = {
-        "name": "Heartbeats",
-        "value": fmt.count(beat.get("answered")),
-        "note": f"answered of {fmt.count(beat.get('sent'))}; {fmt.count(beat.get('missed'))} missed, "
-        f"{fmt.count(beat.get('wrong'))} wrong",
-        "bad": (summary_rows.heartbeat(summary) or ("", True))[1] is False,
-    }
-    carried = summary_rows.traffic(summary)
-    traffic = {
-        "name": "Traffic",
-        "value": fmt.count(fmt.part(summary, "traffic").get("replies")),
-        "note": carried[0] if carried else "",
-        "bad": carried is not None and not carried[1],
-    }
+    worst = max(summary.errors, key=lambda error: error.count, default=None)
+    why = f"mostly {worst.syscall} {worst.errno}" if outcomes.failed and worst else "attempts that ended in an error"
+    concurrency = f"of {fmt.count(churn.concurrency)} at a time" if churn else ""
     return [
-        {
-            "name": "Established",
-            "value": fmt.count(outcomes.get("established")),
-            "note": f"of {fmt.count(planned)} {how}",
-            "bad": False,
-        },
-        {"name": "Failed", "value": fmt.count(failed), "note": why, "bad": bool(failed)},
-        {
-            "name": "Lost",
-            "value": fmt.count(lost),
-            "note": "closed by the other side while held",
-            "bad": bool(lost),
-        },
-        {
-            "name": "Peak open",
-            "value": fmt.count(opened.get("peak")),
-            "note": f"of {fmt.count(churn.get('concurrency'))} at a time"
-            if churn
-            else f"{fmt.count(opened.get('end_of_hold'))} at the end of hold",
-            "bad": False,
-        },
-        {
-            "name": "Rate",
-            "value": fmt.rate(churn.get("sustained_per_s") if churn else pace.get("established_mean")),
-            "note": f"{'sustained' if churn else 'mean over the ramp'}; peak {fmt.rate(pace.get('established_peak'))}",
-            "bad": False,
-        },
-        {
-            "name": "Connect, median",
-            "value": fmt.latency(connect.get("p50")),
-            "note": f"p99 {unbroken(connect.get('p99'))}, max {unbroken(connect.get('max'))}",
-            "bad": False,
-        },
-        *([beats] if beat else [traffic] if carried else []),
+        KeyFigure("Established", fmt.count(outcomes.established), f"of {fmt.count(planned)} {how}"),
+        KeyFigure("Failed", fmt.count(outcomes.failed), why, bool(outcomes.failed)),
+        KeyFigure("Lost", fmt.count(opened.lost), "closed by the other side while held", bool(opened.lost)),
+        KeyFigure(
+            "Peak open",
+            fmt.count(opened.peak),
+            concurrency or f"{fmt.count(opened.end_of_hold)} at the end of hold",
+        ),
+        KeyFigure(
+            "Rate",
+            fmt.rate(churn.sustained_per_s if churn else pace.established_mean),
+            f"{'sustained' if churn else 'mean over the ramp'}; peak {fmt.rate(pace.established_peak)}",
+        ),
+        KeyFigure(
+            "Connect, median",
+            fmt.latency(connect.p50),
+            f"p99 {_unbroken(connect.p99)}, max {_unbroken(connect.max)}",
+        ),
+        *_carried(summary),
     ]
 
 
-def _errors(summary: Json) -> dict[str, Any]:
-    """Error rows, most frequent first, and what the ones not shown add up to."""
-    rows = sorted(fmt.rows(summary, "errors"), key=lambda row: -(fmt.number(row.get("count")) or 0))
-    failed = fmt.total(row.get("count") for row in rows)
-    return {
-        "rows": [
-            {**row, "share": fmt.share(row.get("count"), failed)}
-            for row in _filled(rows[:ERRORS_MAX], "syscall", "errno", "outcome", "count")
-        ],
-        "more": len(rows[ERRORS_MAX:]),
-        "more_count": fmt.total(row.get("count") for row in rows[ERRORS_MAX:]),
-    }
+def _unbroken(us: float) -> str:
+    return fmt.latency(us).replace(" ", "\u00a0")
 
 
-def _filled(rows: Iterable[Json], *keys: str) -> list[dict[str, Any]]:
-    """The rows with exactly these keys, None where one is missing."""
-    return [{key: row.get(key) for key in keys} for row in rows]
+def _carried(summary: RunSummary) -> Iterator[KeyFigure]:
+    """Heartbeats, or else what the connections carried, if anything."""
+    beats, row = summary.heartbeat, summary_rows.heartbeat(summary)
+    if beats and row:
+        missed = f"{fmt.count(beats.missed)} missed, {fmt.count(beats.wrong)} wrong"
+        note = f"answered of {fmt.count(beats.sent)}; {missed}"
+        yield KeyFigure("Heartbeats", fmt.count(beats.answered), note, row.tone == "bad")
+    elif summary.traffic and (row := summary_rows.traffic(summary)):
+        yield KeyFigure("Traffic", fmt.count(summary.traffic.replies), row.text, row.tone == "bad")
 
 
-def _latency(summary: Json) -> list[dict[str, Any]]:
-    """The latency table; a kind without one measurement is left out."""
-    keys = ("p50", "p90", "p99", "p999", "max", "count")
+def _errors(summary: RunSummary) -> list[tuple[ErrorCount, float | None]]:
+    """The kinds of error with their share, the most frequent first."""
+    total = sum(error.count for error in summary.errors)
+    errors = sorted(summary.errors, key=lambda error: -error.count)
+    return [(error, fmt.share(error.count, total)) for error in errors]
+
+
+def _latency(summary: RunSummary) -> list[tuple[str, str, Quantiles]]:
+    """(kind, meaning, quantiles) of each latency that was measured."""
     meaning = {
         "lateness": "started − due: our own delay",  # noqa: RUF001 - a minus sign in running text
         "connect": "established − started",  # noqa: RUF001
@@ -318,160 +302,89 @@ def _latency(summary: Json) -> list[dict[str, Any]]:
         "exchange": "reply read − request written",  # noqa: RUF001
         "handshake": "TLS secured − established",  # noqa: RUF001
     }
-    latency = fmt.part(summary, "latency_us")
+    return [(kind, meaning[kind], values) for kind, values in summary_rows.latencies(summary)]
+
+
+def _tenths(summary: RunSummary) -> list[_Tenth]:
+    """How long each tenth of the established connections took, and its rate."""
+    established, took_s = summary.outcomes.established, summary.tenths_s
+    rates = [established / len(took_s) / time_s if established and time_s else None for time_s in took_s]
+    highest = max((rate for rate in rates if rate is not None), default=None)
+    if highest is None:
+        return []
     return [
-        {"kind": kind, "meaning": meaning[kind], **{key: fmt.part(latency, kind).get(key) for key in keys}}
-        for kind in LATENCIES
-        if fmt.part(latency, kind) and fmt.number(fmt.part(latency, kind).get("count")) != 0
+        _Tenth(established * place / len(took_s), time_s, rate, None if rate is None else fmt.share(rate, highest))
+        for place, (time_s, rate) in enumerate(zip(took_s, rates, strict=True), start=1)
     ]
 
 
-def _tenths(summary: Json) -> dict[str, Any] | None:
-    """How long each tenth of the established connections took, as a rate."""
-    took_s = [fmt.number(value) for value in fmt.items(summary, "tenths_s")]
-    established = fmt.number(fmt.part(summary, "outcomes").get("established"))
-    pace = [established / len(took_s) / t if established and t and t > 0 else None for t in took_s]
-    known = [value for value in pace if value is not None]
-    if established is None or not known:
-        return None
-    return {
-        "rows": [
-            {
-                "upto": established * (index + 1) / len(took_s),
-                "seconds": t,
-                "rate": value,
-                "share": fmt.share(value, max(known)),
-            }
-            for index, (t, value) in enumerate(zip(took_s, pace, strict=True))
-        ],
-        "ratio": fmt.count(round(max(known) / min(known), 2)),
-        "flat": max(known) <= 1.25 * min(known),
-    }
+def _ratio(tenths: Sequence[_Tenth]) -> float:
+    """The rate of the quickest tenth divided by that of the slowest."""
+    rates = [tenth.rate for tenth in tenths if tenth.rate is not None]
+    return max(rates) / min(rates) if rates else 1.0
 
 
-def _sources(summary: Json) -> dict[str, Any] | None:
-    """Sources by occupancy, fullest first; those past the fiftieth as one row."""
-    keys = ("source", "target", "capacity", "peak_open", "established", "failed")
-    rows = _filled(fmt.rows(summary, "sources"), *keys)
-    if not rows:
-        return None
-    for row in rows:
-        row["share"] = fmt.share(row["peak_open"], row["capacity"])
-    rows.sort(key=lambda row: (-(row["share"] or 0), -(fmt.number(row["failed"]) or 0)))
-    rest = rows[SOURCES_MAX:]
-    more = None
-    if rest:
-        more = {key: fmt.total(row[key] for row in rest) for key in keys[2:]}
-        more["share"] = fmt.share(more["peak_open"], more["capacity"]) or 0.0
-    shares = [row["share"] for row in rows if row["share"] is not None]
-    return {
-        "open": rows[:ROWS_OPEN],
-        "folded": rows[ROWS_OPEN:SOURCES_MAX],
-        "more": more,
-        "more_pairs": len(rest),
-        "pairs": len(rows),
-        "low": min(shares, default=None),
-        "high": max(shares, default=None),
-    }
+def _pairs(summary: RunSummary) -> list[_Pair]:
+    """The (source, target) pairs by occupancy, the fullest first."""
+    pairs = map(_Pair.of, summary.sources)
+    return sorted(pairs, key=lambda pair: (-(pair.share or 0), -pair.failed))
 
 
-def _sink(summary: Json) -> dict[str, Any] | None:
-    """What the other side counted, source by source."""
-    sink = fmt.part(summary, "sink")
-    if not sink:
-        return None
-    rows = _filled(fmt.rows(sink, "sources"), "source", "accepted", "four_tuples")
-    return {
-        "agrees": sink.get("agrees"),
-        "text": sink.get("text"),
-        "accepted": sink.get("accepted"),
-        "open_peak": sink.get("open_peak"),
-        "rows": rows[:SOURCES_MAX],
-        "more": len(rows[SOURCES_MAX:]),
-        "more_accepted": fmt.total(row["accepted"] for row in rows[SOURCES_MAX:]),
-    }
-
-
-def _kernel(summary: Json) -> list[dict[str, Any]]:
+def _kernel(counts: KernelCounts) -> list[_KernelSide]:
     """Of each side's namespace: counters that changed, how many did not, the highest gauges, sockets by state."""
-    ours = fmt.part(summary, "kernel")
-    theirs = fmt.part(ours, "sink")
-    found = []
-    for side, kernel in (("clients' side" if theirs else "", ours), ("sinks' side", theirs)):
-        delta, peak = fmt.part(kernel, "delta"), fmt.part(kernel, "peak")
-        if delta or peak:
-            found.append(
-                {
-                    "side": side,
-                    "delta": sorted((name, value) for name, value in delta.items() if value != 0),
-                    "still": sum(value == 0 for value in delta.values()),
-                    "peak": sorted(peak.items()),
-                    "states": list(fmt.part(fmt.part(kernel, "states"), "counts").items()),
-                    "states_t_s": fmt.part(kernel, "states").get("t_s"),
-                }
-            )
-    return found
+    sides: list[tuple[str, KernelCounts | SinkKernelCounts]] = [("clients' side" if counts.sink else "", counts)]
+    if counts.sink:
+        sides.append(("sinks' side", counts.sink))
+    return [
+        _KernelSide(
+            name,
+            side,
+            sorted((counter, value) for counter, value in side.delta.items() if value),
+            sum(not value for value in side.delta.values()),
+        )
+        for name, side in sides
+        if side.delta or side.peak
+    ]
 
 
-def _headroom(plan: Json) -> list[dict[str, Any]]:
-    rows = _filled(fmt.rows(plan, "headroom"), "resource", "needed", "available", "note")
-    return [{**row, "share": fmt.share(row["needed"], row["available"])} for row in rows]
+def _headroom(lines: Sequence[Headroom]) -> list[tuple[Headroom, float | None]]:
+    """The lines of the plan with the share of each resource that is needed."""
+    return [(line, fmt.share(line.needed, line.available)) for line in lines]
 
 
-def _plan(plan: Json) -> list[tuple[str, str]]:
+def _plan(plan: Plan) -> Iterator[tuple[str, str]]:
     """The plan in a few words; lists that may be long are counted."""
-    ports, churn, named = fmt.part(plan, "ports"), fmt.part(plan, "churn"), []
-    due = fmt.number(churn.get("arrivals"))
-    for name, value in (
-        ("connections at a time" if churn else "connections", fmt.count(plan.get("connections"))),
-        (
-            "churn",
-            f"{fmt.seconds(churn.get('duration_s'))}, {'closed' if due is None else 'open'} loop" if churn else "",
-        ),
-        ("connections due", fmt.count(due)),
-        ("protocol", fmt.part(plan, "traffic").get("protocol")),
-        ("source addresses", fmt.count(len(fmt.items(plan, "sources")) or None)),
-        ("targets", fmt.count(len(fmt.items(plan, "targets")) or None)),
-        ("strategy", plan.get("strategy")),
-        ("source ports", f"{ports['low']}-{ports['high']}" if "low" in ports and "high" in ports else None),
-        ("four-tuples per source and target", fmt.count(plan.get("capacity_per_pair"))),
-        ("close", plan.get("close")),
-        ("timeout", fmt.seconds(plan.get("timeout_s"))),
-        ("worker processes", fmt.count(plan.get("workers"))),
-        ("sink processes", fmt.count(plan.get("sinks"))),
-    ):
-        if value not in (None, "", fmt.MISSING):
-            named.append((name, str(value)))
-    return named
+    churn = plan.churn
+    yield "connections at a time" if churn else "connections", fmt.count(plan.connections)
+    if churn:
+        yield "churn", f"{fmt.seconds(churn.duration_s)}, {'closed' if churn.arrivals is None else 'open'} loop"
+        if churn.arrivals is not None:
+            yield "connections due", fmt.count(churn.arrivals)
+    yield "protocol", plan.traffic.protocol
+    yield "source addresses", fmt.count(len(plan.sources))
+    yield "targets", fmt.count(len(plan.targets))
+    yield "strategy", plan.strategy
+    yield "source ports", str(plan.ports)
+    yield "four-tuples per source and target", fmt.count(plan.capacity_per_pair)
+    yield "close", plan.close
+    yield "timeout", fmt.seconds(plan.timeout_s)
+    yield "worker processes", fmt.count(plan.workers)
+    yield "sink processes", fmt.count(plan.sinks)
 
 
-def _events(events: Rows) -> dict[str, Any]:
-    rows = _filled(events, "t_s", "event", "text")
-    return {"rows": rows[:EVENTS_MAX], "more": len(rows[EVENTS_MAX:])}
-
-
-def _groups(host: Json) -> list[tuple[str, list[tuple[str, str]]]]:
-    """host.json as tables: the scalars at its top first, then one table for each object in it."""
-    top = [(name, _of_host(name, value)) for name, value in host.items() if not isinstance(value, Mapping)]
-    groups = [("Host", top)] if top else []
-    groups += [(name, list(_leaves(value))) for name, value in host.items() if isinstance(value, Mapping)]
+def _host(host: Host) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The host as tables: single values first, then one table for each group of them."""
+    facts = [(name, getattr(host, name)) for name in host.__struct_fields__]
+    groups = [("Host", [(name, _fact(name, fact)) for name, fact in facts if not isinstance(fact, Mapping)])]
+    groups += [
+        (name, [(key, fmt.scalar(value)) for key, value in fact.items()])
+        for name, fact in facts
+        if isinstance(fact, Mapping)
+    ]
     return [(name, rows) for name, rows in groups if rows]
 
 
-def _of_host(name: str, value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(fmt.scalar(item) for item in value)
-    return fmt.size(value) if name.endswith("_bytes") else fmt.scalar(value)
-
-
-def _leaves(group: Json, prefix: str = "") -> Iterable[tuple[str, str]]:
-    for name, value in group.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, _of_host(name, value)
-
-
-def _cut(text: str) -> dict[str, Any]:
-    """The scenario, or the beginning of a very long one."""
-    return {"text": text[:SCENARIO_CHARACTERS_MAX], "more": max(len(text) - SCENARIO_CHARACTERS_MAX, 0)}
+def _fact(name: str, value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(fmt.scalar, value))
+    return fmt.size(value) if name.endswith("_bytes") and isinstance(value, int) else fmt.scalar(value)

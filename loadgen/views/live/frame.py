@@ -1,6 +1,6 @@
 """Rows fitted into a terminal of any size: what does not fit gives way, least important first, and nothing wraps.
 
-A row says how important it is (its rank: 0 stays longest) and writes itself into so many columns. In a row, names
+A row has a rank (0 stays longest) and writes itself into a given number of columns. In a row, names
 stay and numbers give way; in a frame, rows of the highest ranks. Widths are in cells, of which a wide character
 takes two.
 """
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from loadgen import format as fmt
 
-#: Names of rows stand in so many columns: `handshake`, `TIME-WAIT`.
+#: Width of the names of rows: `handshake`, `TIME-WAIT`.
 _LABEL: Final = 9
 _GAP: Final = 2
 #: Where there is room, each part of a row has at least this width, so that what follows it keeps its place.
@@ -27,11 +27,11 @@ _BAR_MIN, _BAR_MAX = 4, 40
 _BAR_GOOD: Final = 10
 #: `> 99.9 %`.
 _PERCENT: Final = 8
-#: Right of the last bar, where a terminal writes the ^C of who interrupts: that must not wrap.
+#: Right of the last bar, where a terminal echoes ^C: that must not wrap.
 _MARGIN: Final = 2
 
 
-class Row(Protocol):
+class TableRow(Protocol):
     """One line of a frame."""
 
     @property
@@ -39,7 +39,7 @@ class Row(Protocol):
         """0 stays longest."""
 
     def line(self, width: int, *, ascii_only: bool) -> Text:
-        """At most so many cells; with nothing but ASCII of its own where a terminal has no more."""
+        """The row in at most `width` cells; ascii_only: without any character of its own beyond ASCII."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A name and what there is to say, as far as it fits; the first part always."""
+    """A name and the parts beside it, as far as they fit; the first part always."""
 
     rank: int
     label: str
@@ -148,12 +148,12 @@ class Frame:
     `widths` are those of the lines as they were last drawn.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[TableRow]) -> None:
         self._rows = rows
         self.widths: tuple[int, ...] = ()
 
     def lines(self, width: int, height: int, *, ascii_only: bool = False) -> list[Text]:
-        """At most so many lines of at most so many cells; empty places at the end are left out."""
+        """At most `height` lines of at most `width` cells; empty places at the end are left out."""
         important = sorted(range(len(self._rows)), key=lambda place: (self._rows[place].rank, place))
         kept = sorted(important[: max(height, 1)])
         lines = [self._rows[place].line(width, ascii_only=ascii_only) for place in kept]

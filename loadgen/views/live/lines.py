@@ -1,45 +1,46 @@
-"""Not on a terminal: a line now and then, with the same words at the same places, for whoever greps."""
+"""Not on a terminal: about one line per second, with the same words at the same places so that grep finds them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from loadgen import format as fmt
 from loadgen.model import Plan
+from loadgen.results.schema.line import Line
 from loadgen.views.live import wording
 from loadgen.views.live.figures import LATENCIES, Figures, Recall
 from loadgen.views.live.rows import ERRORS_MAX
-from loadgen.views.live.view import Quiet
+from loadgen.views.live.view import NoticesOnly
 
 #: Lines are this far apart, but for the first of a phase; a little less than a second, which no beat keeps exactly.
 _APART_S: Final = 0.9
 
 
-class PlainLines(Quiet):
+class PlainLines(NoticesOnly):
     """About one line per second: for a log, a pipe, a CI job."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._recall = Recall()
-        self._printed: dict[str, Any] | None = None
+        self._printed: Line | None = None
 
-    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+    def update(self, plan: Plan, line: Line) -> None:
         """Print the line, if it is due."""
         last = self._printed
-        if last and last["phase"] == line["phase"] and line["t_s"] - last["t_s"] < _APART_S:
+        if last and last.phase is line.phase and line.t_s - last.t_s < _APART_S:
             self._recall.pass_over(line)
             return
         self._printed = line
-        said = ", ".join(_parts(plan, self._recall.figures(plan, line)))
-        self._console.print(Text(said), soft_wrap=True)
+        text = ", ".join(_parts(plan, self._recall.figures(plan, line)))
+        self._console.print(Text(text), soft_wrap=True)
 
 
 def _parts(plan: Plan, figures: Figures) -> Iterator[str]:
-    """What always is there first, then what a run has or may have."""
+    """The parts that every line has, then those that a run may have."""
     line, pace = figures.line, figures.pace
     head = f"{figures.t_s:7.1f} s  {wording.PHASES[figures.phase]:8} "
     rate = fmt.rate(pace.established_per_s)
@@ -48,22 +49,22 @@ def _parts(plan: Plan, figures: Figures) -> Iterator[str]:
     if plan.churn:
         if plan.ceiling and plan.ceiling.per_s is not None:
             rate += f" (predicted at most {fmt.rate(plan.ceiling.per_s)})"
-        yield f"{head}{line['established']:>9,} established"
+        yield f"{head}{line.established:>9,} established"
         yield rate
-        yield f"{line['open']:,} open"
+        yield f"{line.open:,} open"
     else:
-        yield f"{head}{line['open']:>9,} open of {plan.connections:,}"
+        yield f"{head}{line.open:>9,} open of {plan.connections:,}"
         yield rate
-    yield f"{line['in_flight']:,} in flight"
-    yield f"{line['failed']:,} failed"
-    yield f"{line['lost']:,} lost"
+    yield f"{line.in_flight:,} in flight"
+    yield f"{line.failed:,} failed"
+    yield f"{line.lost:,} lost"
     if left := wording.left(figures.left):
         yield left
     if figures.occupancy.fullest:
         fullest = figures.occupancy.fullest[0]
         yield f"fullest {fullest.name} {fmt.percent(fullest.share)}"
-    if line["sink"]:
-        yield f"sink {line['sink']['open']:,}"
+    if line.sink:
+        yield f"sink {line.sink.open:,}"
     if figures.time_wait:
         yield "TIME-WAIT " + ", ".join(wording.time_wait(figures.time_wait))
     for name in LATENCIES:
@@ -77,11 +78,11 @@ def _parts(plan: Plan, figures: Figures) -> Iterator[str]:
 
 
 def _trouble(plan: Plan, figures: Figures) -> Iterator[str]:
-    workers = figures.line["workers"]
-    if workers["alive"] < plan.workers:
-        yield f"{workers['alive']:,} of {plan.workers:,} workers"
-    if workers["stalled"]:
-        yield f"{workers['stalled']:,} stalled"
-    for one in figures.failures[:ERRORS_MAX]:
-        now = f" ({fmt.rate(one.per_s)})" if one.per_s else ""
-        yield wording.one_line(f"{one.syscall} {one.errno} {one.count:,}{now}")
+    workers = figures.line.workers
+    if workers and workers.alive < plan.workers:
+        yield f"{workers.alive:,} of {plan.workers:,} workers"
+    if workers and workers.stalled:
+        yield f"{workers.stalled:,} stalled"
+    for error in figures.failures[:ERRORS_MAX]:
+        rate = f" ({fmt.rate(error.per_s)})" if error.per_s else ""
+        yield wording.one_line(f"{error.syscall} {error.errno} {error.count:,}{rate}")

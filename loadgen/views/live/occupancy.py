@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from loadgen.model import Plan
-from loadgen.results.block import PairColumn
+from loadgen.results.schema.line import PairTally
 
-#: More than these no terminal shows.
+#: Maximum rows: a terminal shows no more.
 FULLEST: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
+class SpaceUsage:
     """One space: connections that are open in it, and the most that it holds."""
 
     name: str
@@ -33,7 +33,7 @@ class Filling:
 class Occupancy:
     """The fullest spaces, how many there are in all, and how full the emptiest is."""
 
-    fullest: tuple[Filling, ...]
+    fullest: tuple[SpaceUsage, ...]
     spaces: int
     emptiest: float
 
@@ -58,18 +58,17 @@ class Spaces:
     def __len__(self) -> int:
         return len(self._names)
 
-    def occupancy(self, pairs: Sequence[Sequence[Any]], most: int = FULLEST) -> Occupancy:
-        """The `most` fullest of them.
+    def occupancy(self, pairs: Sequence[PairTally], rows_max: int = FULLEST) -> Occupancy:
+        """The `rows_max` fullest of them.
 
-        pairs: rows of PairColumn in the order of `plan.pairs`, as in a line of the series; empty where it has none.
+        pairs: in the order of `plan.pairs`, as in a line of the series; empty where it has none.
         Spaces whose shares are the same to a thousandth keep their order, so that a list of them stays calm.
         """
         if len(pairs) != len(self._space_of_pair):
             return Occupancy((), len(self), 0.0)
-        of_pair = np.array(pairs, dtype=np.int64)[:, PairColumn.OPEN]
         opened = np.zeros(len(self), dtype=np.int64)
-        np.add.at(opened, self._space_of_pair, of_pair)
+        np.add.at(opened, self._space_of_pair, [pair.open for pair in pairs])
         thousandths = opened * 1000 // max(self._capacity, 1)
-        order = np.argsort(-thousandths, kind="stable")[:most]
-        fullest = tuple(Filling(self._names[index], int(opened[index]), self._capacity) for index in order)
-        return Occupancy(fullest, len(self), Filling("", int(opened.min()), self._capacity).share)
+        order = np.argsort(-thousandths, kind="stable")[:rows_max]
+        fullest = tuple(SpaceUsage(self._names[index], int(opened[index]), self._capacity) for index in order)
+        return Occupancy(fullest, len(self), SpaceUsage("", int(opened.min()), self._capacity).share)

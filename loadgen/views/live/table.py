@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from rich.console import Console
 from rich.control import Control
@@ -11,13 +10,14 @@ from rich.live import Live
 from rich.segment import ControlType
 
 from loadgen.model import Plan
+from loadgen.results.schema.line import Line
 from loadgen.views.live.figures import Recall
 from loadgen.views.live.frame import Frame
 from loadgen.views.live.rows import rows
-from loadgen.views.live.view import Quiet
+from loadgen.views.live.view import NoticesOnly
 
 
-class LiveTable(Quiet):
+class LiveTable(NoticesOnly):
     """A table that is drawn over itself; each frame is one write."""
 
     def __init__(self, console: Console) -> None:
@@ -35,7 +35,7 @@ class LiveTable(Quiet):
             self._unwrap()
             self._live.__exit__(None, None, None)
 
-    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+    def update(self, plan: Plan, line: Line) -> None:
         """Redraw."""
         frame = Frame(rows(plan, self._recall.figures(plan, line), self._console.height - 1))
         with self._console:
@@ -60,10 +60,10 @@ class LiveTable(Quiet):
             self._console.control(Control(*up * wrapped))
 
 
-def draw(console: Console, plan: Plan, series: Iterable[dict[str, Any]]) -> None:
+def draw(console: Console, plan: Plan, series: Iterable[Line]) -> None:
     """Print the frame of the last of these lines, once, as a terminal of the console's size shows it.
 
-    series: lines of series.jsonl from the first on; those before the last are what its rates are counted from.
+    series: lines of series.jsonl from the first on; its rates are counted from those before the last.
     """
     recall = Recall()
     figures = None

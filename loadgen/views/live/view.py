@@ -1,28 +1,33 @@
-"""What a view is, the one that says almost nothing, and the one that survives a closed terminal."""
+"""The protocols of a view, the view that prints notices only, and the one that survives a closed terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.text import Text
 
 from loadgen.format import visible
 from loadgen.model import Plan
+from loadgen.results.schema.line import Line
 
 
-class View(Protocol):
-    """What `loadgen run` tells the person watching."""
+class RunObserver(Protocol):
+    """Receives the lines and notices of a run while it goes on."""
 
-    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+    def update(self, plan: Plan, line: Line) -> None:
         """A new line of the series."""
 
     def notice(self, text: str) -> None:
         """Something happened that is worth a sentence."""
 
-    def __enter__(self) -> View: ...
+
+class LiveView(RunObserver, Protocol):
+    """Shows a run to a person while it is open."""
+
+    def __enter__(self) -> LiveView: ...
 
     def __exit__(
         self,
@@ -32,33 +37,33 @@ class View(Protocol):
     ) -> None: ...
 
 
-class Quiet:
-    """Says nothing but what went wrong."""
+class NoticesOnly:
+    """Prints notices and nothing else."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+    def update(self, plan: Plan, line: Line) -> None:
         """Nothing."""
 
     def notice(self, text: str) -> None:
         """A sentence on a line of its own."""
         self._console.print(Text(f"loadgen: {visible(text)}"), soft_wrap=True)
 
-    def __enter__(self) -> Quiet:
+    def __enter__(self) -> NoticesOnly:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
 
-class Unheard:
-    """Another view, for as long as somebody reads it: a closed or full stderr must not end a run."""
+class DetachableView:
+    """Another view, until writing to it fails: a closed or full stderr must not end a run."""
 
-    def __init__(self, view: View) -> None:
-        self.view: View | None = view
+    def __init__(self, view: LiveView) -> None:
+        self.view: LiveView | None = view
 
-    def update(self, plan: Plan, line: dict[str, Any]) -> None:
+    def update(self, plan: Plan, line: Line) -> None:
         """As the other view."""
         self._do(lambda view: view.update(plan, line))
 
@@ -66,14 +71,14 @@ class Unheard:
         """As the other view."""
         self._do(lambda view: view.notice(text))
 
-    def __enter__(self) -> Unheard:
+    def __enter__(self) -> DetachableView:
         self._do(lambda view: view.__enter__())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._do(lambda view: view.__exit__(None, None, None))
 
-    def _do(self, show: Callable[[View], object]) -> None:
+    def _do(self, show: Callable[[LiveView], object]) -> None:
         if self.view is None:
             return
         try:

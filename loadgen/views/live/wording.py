@@ -1,4 +1,4 @@
-"""Figures as text, where both views say the same."""
+"""Figures as text, where both views show the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from loadgen import format as fmt
 from loadgen.model import Phase, Plan
 from loadgen.views.live.figures import TimeWait
-from loadgen.views.live.schedule import Left
+from loadgen.views.live.schedule import TimeLeft
 
 PHASES: Final = {
     Phase.RAMP: "opening",
@@ -16,12 +16,12 @@ PHASES: Final = {
     Phase.DRAIN: "closing",
     Phase.DONE: "done",
 }
-#: For what was not measured; a terminal may have nothing but ASCII.
+#: Stands for a figure that was not measured; a terminal may have nothing but ASCII.
 MISSING: Final = "-"
 
 
 def one_line(text: str) -> str:
-    """Other people's text so that it cannot drive a terminal, or take more than its line."""
+    """Text from outside on one line, unable to drive a terminal."""
     return fmt.visible(" ".join(text.split()))
 
 
@@ -30,12 +30,12 @@ def name(plan: Plan) -> str:
     return one_line(plan.name)
 
 
-def left(found: Left | None) -> str:
-    """`20 s left`, `about 12 min 05 s left`; nothing where nobody knows."""
-    if found is None:
+def left(time: TimeLeft | None) -> str:
+    """`20 s left`, `about 12 min 05 s left`; empty where it is unknown."""
+    if time is None:
         return ""
-    seconds = f"{found.seconds:.0f} s" if found.seconds < 119.5 else fmt.seconds(found.seconds)
-    return f"{'about ' if found.estimated else ''}{seconds} left"
+    seconds = f"{time.seconds:.0f} s" if time.seconds < 119.5 else fmt.seconds(time.seconds)
+    return f"{'about ' if time.estimated else ''}{seconds} left"
 
 
 def latency(us: float | None) -> str:
@@ -48,11 +48,11 @@ def cpu(cores: float | None) -> str:
     return f"CPU {MISSING if cores is None else f'{cores:.2f}'} cores"
 
 
-def time_wait(found: TimeWait | None) -> list[str]:
+def time_wait(sockets: TimeWait | None) -> list[str]:
     """Here, at the sinks where they have a namespace of their own, and recycled."""
-    if found is None:
+    if sockets is None:
         return [MISSING]
-    said = [f"{found.here:,}"]
-    if found.at_sinks is not None:
-        said.append(f"{found.at_sinks:,} at the sinks")
-    return [*said, f"{found.recycled:,} recycled"]
+    parts = [f"{sockets.here:,}"]
+    if sockets.at_sinks is not None:
+        parts.append(f"{sockets.at_sinks:,} at the sinks")
+    return [*parts, f"{sockets.recycled:,} recycled"]

@@ -1,4 +1,4 @@
-"""A comparison on a terminal: the verdict, what has to be said along with it, then figure by figure."""
+"""A comparison on a terminal: the verdict, its caveats, then figure by figure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Final
 from loadgen import format as fmt
 from loadgen.compare.comparison import BEYOND_NOISE, CompareResult, Comparison, Group, Judgement, Row
 from loadgen.compare.differences import Difference
-from loadgen.results.measures import Unit
+from loadgen.results.measures import Unit, figure_text
 from loadgen.results.settings import named, short_keys, value_text
 from loadgen.results.spread import Spread
-from loadgen.views.text import run
+from loadgen.views.text.layout import LABEL_WIDTH, StyledLine, labelled, listed, show, width_of, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Of one comparison, and of each where there are many; the JSON has all of them.
+#: Maximum rows of one comparison, and of each where there are several; the JSON has all of them.
 DIFFERENCES_MAX: Final = 12
 DIFFERENCES_OF_MANY_MAX: Final = 3
 _VALUE_MAX: Final = 60
-#: What stands after a judgement that is not to be taken for granted.
+#: The mark behind a judgement with caveats.
 DOUBT: Final = " (!)"
 _GAP: Final = "  "
 _TONES: Final = {Judgement.BETTER: "good", Judgement.WORSE: "bad"}
@@ -28,80 +28,79 @@ _TONES: Final = {Judgement.BETTER: "good", Judgement.WORSE: "bad"}
 
 def render(result: CompareResult, console: Console) -> None:
     """Print a comparison to a console, as wide as that is but between 60 and 100 columns."""
-    run.show(lines(result, run.width_of(console)), console)
+    show(lines(result, width_of(console)), console)
 
 
-def lines(result: CompareResult, width: int) -> list[run.Line]:
+def lines(result: CompareResult, width: int) -> list[StyledLine]:
     """The comparison as lines of at most `width` columns."""
-    found: list[run.Line] = [("verdict", line) for line in run.wrapped(result.verdict, "", width)]
-    found.append(("", ""))
+    text: list[StyledLine] = [("verdict", line) for line in wrapped(result.verdict, "", width)]
+    text.append(("", ""))
     for label, name in result.names.items():
-        found += _named(f"{label}{' (base)' if label == 'A' else ''}", name)
-    for said in result.left_out:
-        found += run.labelled("left out", said, width, "bad")
+        text += _named(f"{label}{' (base)' if label == 'A' else ''}", name)
+    for reason in result.left_out:
+        text += labelled("left out", reason, width, "bad")
     short = short_keys([group.settings for group in result.groups])
     for group in result.groups:
         if group.settings:
-            found += [("", ""), *(("verdict", one) for one in run.wrapped(named(group.settings, short), "", width))]
-        found += [line for one in group.comparisons for line in _comparison(one, group, result, width)]
-    return found
+            text += [("", ""), *(("verdict", line) for line in wrapped(named(group.settings, short), "", width))]
+        text += [line for comparison in group.comparisons for line in _comparison(comparison, group, result, width)]
+    return text
 
 
-def _named(label: str, name: str) -> list[run.Line]:
+def _named(label: str, name: str) -> list[StyledLine]:
     """Each directory in one piece however long it is, so that it can be picked up with a double click."""
     parts = fmt.on_one_line(name).split(",")
-    return [("", f"{label if n == 0 else '':{run.LABEL_WIDTH}}{part}") for n, part in enumerate(parts)]
+    return [("", f"{label if n == 0 else '':{LABEL_WIDTH}}{part}") for n, part in enumerate(parts)]
 
 
-def _comparison(one: Comparison, group: Group, result: CompareResult, width: int) -> list[run.Line]:
+def _comparison(comparison: Comparison, group: Group, result: CompareResult, width: int) -> list[StyledLine]:
     """One table. Of many cells it has only what differs beyond noise, and the rest is counted."""
     many = len(result.groups) > 1
-    found: list[run.Line] = [("", "")]
+    text: list[StyledLine] = [("", "")]
     if len(group.comparisons) > 1 or many:
-        found += [("", line) for line in run.wrapped(one.verdict, "", width)]
-    for index, caveat in enumerate(one.caveats):
-        found += run.labelled("caveats" if index == 0 else "", caveat, width, "bad")
-    found += _differences(one.differences, width, DIFFERENCES_OF_MANY_MAX if many else DIFFERENCES_MAX)
-    rows = [row for row in one.rows if row.judgement in BEYOND_NOISE] if many else one.rows
-    found += _figures(rows, one, width)
-    if quiet := len(one.rows) - len(rows):
-        found.append(("row", f"{quiet} {'more figures are' if rows else 'figures are'} the same or within noise"))
-    if one.caveats:
-        found.append(("row", f"{DOUBT.strip():>5} see the caveats above"))
-    return found
+        text += [("", line) for line in wrapped(comparison.verdict, "", width)]
+    text += listed("caveats", comparison.caveats, width, "bad")
+    text += _differences(comparison.differences, width, DIFFERENCES_OF_MANY_MAX if many else DIFFERENCES_MAX)
+    rows = [row for row in comparison.rows if row.judgement in BEYOND_NOISE] if many else comparison.rows
+    text += _figures(rows, comparison, width)
+    if quiet := len(comparison.rows) - len(rows):
+        text.append(("row", f"{quiet} {'more figures are' if rows else 'figures are'} the same or within noise"))
+    if comparison.caveats:
+        text.append(("row", f"{DOUBT.strip():>5} see the caveats above"))
+    return text
 
 
-def _differences(found: Sequence[Difference], width: int, most: int) -> list[run.Line]:
-    lines: list[run.Line] = []
-    for index, one in enumerate(found[:most]):
-        said = f"{one.part.value} {one.key}: {value_of(one.base)} -> {value_of(one.other)}"
-        lines += run.labelled("differs" if index == 0 else "", said, width)
-    if (more := len(found) - most) > 0:
-        lines += run.labelled("", f"and {more} more; --json has all of them", width)
-    return lines or run.labelled("differs", "nothing in scenario, plan and host", width)
+def _differences(differences: Sequence[Difference], width: int, rows_max: int) -> list[StyledLine]:
+    texts = [
+        f"{difference.part} {difference.key}: {value_of(difference.base)} -> {value_of(difference.other)}"
+        for difference in differences[:rows_max]
+    ]
+    if len(differences) > rows_max:
+        texts.append(f"and {len(differences) - rows_max} more; --json has all of them")
+    return listed("differs", texts or ["nothing in scenario, plan and host"], width)
 
 
 def value_of(value: object) -> str:
-    """A value of a scenario, plan or host, cut where it is very long; one that is not there is said to be."""
+    """A value of a scenario, plan or host, cut where it is very long; "not set" for None."""
     if value is None:
         return "not set"
-    said = value_text(value)
-    return said if len(said) <= _VALUE_MAX else said[: _VALUE_MAX - 1] + "…"
+    text = value_text(value)
+    return text if len(text) <= _VALUE_MAX else text[: _VALUE_MAX - 1] + "…"
 
 
-def _figures(rows: Sequence[Row], one: Comparison, width: int) -> list[run.Line]:
+def _figures(rows: Sequence[Row], comparison: Comparison, width: int) -> list[StyledLine]:
     """The table, with ranges where there is room for them; none of no rows."""
     if not rows:
         return []
     for with_range in (True, False):
-        lines = [_row(row, one, with_range=with_range) for row in rows]
-        head = ["figure", one.base.label, one.other.label, "change", ""]
+        lines = [_row(row, comparison, with_range=with_range) for row in rows]
+        head = ["figure", comparison.base.label, comparison.other.label, "change", ""]
         widths = [max(len(line[column]) for line in (head, *lines)) for column in range(5)]
         if sum(widths) + 4 * len(_GAP) <= width:
             break
     else:  # the titles are what can be cut
         widths[0] = max(width - sum(widths[1:]) - 4 * len(_GAP), 12)
-    table: list[run.Line] = [("", ""), ("head", _line(head, widths))]
+    table: list[StyledLine] = [("", ""), ("head", _line(head, widths))]
     for row, cells in zip(rows, lines, strict=True):
         table.append((_TONES.get(row.judgement, "row"), _line(cells, widths)))
     return table
@@ -114,23 +113,23 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"{title:<{widths[0]}}{_GAP}{middle}{_GAP}{cells[4]}".rstrip()
 
 
-def _row(row: Row, one: Comparison, *, with_range: bool) -> list[str]:
+def _row(row: Row, comparison: Comparison, *, with_range: bool) -> list[str]:
     return [
         row.measure.title,
         figure(row.base, row.measure.unit, with_range=with_range),
         figure(row.other, row.measure.unit, with_range=with_range),
         change(row),
-        judged(row, one),
+        judged(row, comparison),
     ]
 
 
-def judged(row: Row, one: Comparison) -> str:
+def judged(row: Row, comparison: Comparison) -> str:
     """The judgement, with a mark where there are caveats to it."""
-    return row.judgement.value + (DOUBT if row.judgement in BEYOND_NOISE and one.caveats else "")
+    return row.judgement.value + (DOUBT if row.judgement in BEYOND_NOISE and comparison.caveats else "")
 
 
 def change(row: Row) -> str:
-    """How much more, in percent of the base; of a base of 0 a dash."""
+    """The change in percent of the base; of a base of 0 a dash."""
     if row.share is None:
         return fmt.MISSING
     if row.share == 0:
@@ -142,19 +141,5 @@ def figure(spread: Spread | None, unit: Unit, *, with_range: bool = True, micro:
     """The median as text, and its range where there are several runs: `99/s (98/s to 101/s)`."""
     if spread is None:
         return fmt.MISSING
-    said, low, high = (shown(value, unit, micro) for value in (spread.median, spread.low, spread.high))
-    return f"{said} ({low} to {high})" if with_range and spread.runs > 1 and low != high else said
-
-
-def shown(value: float, unit: Unit, micro: str = "us") -> str:
-    """One number with its unit; `micro`: how microseconds are called."""
-    if unit is Unit.RATIO:
-        return f"{value:.2f}"
-    show = {
-        Unit.COUNT: fmt.count,
-        Unit.PER_S: fmt.rate,
-        Unit.US: lambda us: fmt.latency(us, micro),
-        Unit.S: fmt.seconds,
-        Unit.SHARE: fmt.percent,
-    }
-    return show[unit](value)
+    middle, low, high = (figure_text(value, unit, micro) for value in (spread.median, spread.low, spread.high))
+    return f"{middle} ({low} to {high})" if with_range and spread.runs > 1 and low != high else middle

@@ -1,24 +1,20 @@
-"""A checkup as text: what to change first, then the limits as a table, then features and rights.
-
-`lines` says it in plain text, `render` prints the same lines and adds weight and colour, so that nothing is
-lost in a pipe, with NO_COLOR or on a terminal without colours.
-"""
+"""A checkup as text: what to change first, then the limits as a table, then features and rights."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from loadgen.doctor import limits
 from loadgen.doctor.checkup import Checkup
 from loadgen.doctor.features import Feature, Permission
 from loadgen.doctor.finding import ChangeCommands, Grade, LimitFinding
+from loadgen.views.text.layout import LineStyle, StyledLine, show, width_of, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH_MIN, WIDTH_MAX = 60, 140
+WIDTH_MAX: Final = 140
 #: From here on what a limit allows stands beside its value, and below it else.
 _BESIDE_FROM: Final = 120
 _VERDICT: Final = 8
@@ -26,31 +22,23 @@ _NAME: Final = 36
 _VALUE: Final = 24
 #: Of what stands below a name.
 _INDENT: Final = " " * (_VERDICT + 2)
-_STYLES: Final = {
-    Grade.WALL.value: "bold red",
-    Grade.TIGHT.value: "yellow",
-    Grade.GOOD.value: "green",
-    Grade.ABSENT.value: "dim",
-    "yes": "green",
-    "no": "yellow",
-    "head": "bold",
-    "dim": "dim",
-    "": "",
+#: A verdict's style is that of its first word alone.
+_STYLES: Final[Mapping[str, LineStyle]] = {
+    Grade.WALL.value: LineStyle(label="bold red"),
+    Grade.TIGHT.value: LineStyle(label="yellow"),
+    Grade.GOOD.value: LineStyle(label="green"),
+    Grade.ABSENT.value: LineStyle(label="dim"),
+    "yes": LineStyle(label="green"),
+    "no": LineStyle(label="yellow"),
+    "head": LineStyle("bold"),
+    "dim": LineStyle("dim"),
+    "": LineStyle(),
 }
-
-#: (tone, line): a key of _STYLES, and the text. A verdict's tone is that of the first word alone.
-Line = tuple[str, str]
 
 
 def render(checkup: Checkup, console: Console, *, commands: bool = False) -> None:
     """Print to a console, as wide as that is but between 60 and 140 columns."""
-    from rich.text import Text
-
-    for tone, line in _lines(checkup, max(WIDTH_MIN, min(console.width, WIDTH_MAX)), commands=commands):
-        text = Text(line.encode(console.encoding, "backslashreplace").decode(console.encoding))
-        whole = tone in ("head", "dim")
-        text.stylize(_STYLES[tone], 0, len(line) if whole else _VERDICT)
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    show(_lines(checkup, width_of(console, WIDTH_MAX), commands=commands), console, _STYLES, _VERDICT)
 
 
 def lines(checkup: Checkup, width: int = 80, *, commands: bool = False) -> list[str]:
@@ -61,7 +49,7 @@ def lines(checkup: Checkup, width: int = 80, *, commands: bool = False) -> list[
     return [line for _, line in _lines(checkup, width, commands=commands)]
 
 
-def _lines(checkup: Checkup, width: int, *, commands: bool) -> Iterator[Line]:
+def _lines(checkup: Checkup, width: int, *, commands: bool) -> Iterator[StyledLine]:
     yield from _wrapped("head", headline(checkup), "", width)
     first = limits.to_change_first(checkup.findings)
     if first:
@@ -96,12 +84,12 @@ def _plural(verdict: Grade, number: int) -> str:
     return "walls" if verdict is Grade.WALL and number != 1 else verdict.value
 
 
-def _title(text: str) -> Iterator[Line]:
+def _title(text: str) -> Iterator[StyledLine]:
     yield "", ""
     yield "head", text
 
 
-def _first(number: int, finding: LimitFinding, width: int) -> Iterator[Line]:
+def _first(number: int, finding: LimitFinding, width: int) -> Iterator[StyledLine]:
     judgement = finding.judgement
     gain = f"+{judgement.gain:,}" if judgement.gain else ""
     said = "; ".join(part for part in (gain, judgement.gains) if part)
@@ -109,7 +97,7 @@ def _first(number: int, finding: LimitFinding, width: int) -> Iterator[Line]:
     yield from _change(judgement.change, width)
 
 
-def _change(change: ChangeCommands, width: int) -> Iterator[Line]:
+def _change(change: ChangeCommands, width: int) -> Iterator[StyledLine]:
     for label, commands in (("now", change.now), ("for good", change.for_good)):
         for command in commands:
             for line in folded(command, width - len(_INDENT) - 10):
@@ -142,7 +130,7 @@ def _gaps(command: str) -> list[int]:
     return found
 
 
-def _limit(finding: LimitFinding, width: int) -> Iterator[Line]:
+def _limit(finding: LimitFinding, width: int) -> Iterator[StyledLine]:
     head = f"{finding.verdict:<{_VERDICT}}{finding.name:<{_NAME}} {finding.value:<{_VALUE}} "
     tone, allows = finding.verdict.value, finding.judgement.allows
     if width >= _BESIDE_FROM:
@@ -152,7 +140,7 @@ def _limit(finding: LimitFinding, width: int) -> Iterator[Line]:
         yield from _wrapped("", allows, _INDENT, width)
 
 
-def _feature(feature: Feature, width: int) -> Iterator[Line]:
+def _feature(feature: Feature, width: int) -> Iterator[StyledLine]:
     word = "yes" if feature.present else "no"
     yield word, f"{word:<{_VERDICT}}{feature.name:<{_NAME}} since Linux {feature.since}"
     if feature.absent:
@@ -160,17 +148,14 @@ def _feature(feature: Feature, width: int) -> Iterator[Line]:
         yield from _change(ChangeCommands(feature.change), width)
 
 
-def _permission(permission: Permission, width: int) -> Iterator[Line]:
+def _permission(permission: Permission, width: int) -> Iterator[StyledLine]:
     word, ordinary = ("no" if refused else "yes" for refused in (permission.refused, permission.ordinary_refused))
     yield word, f"{word:<{_VERDICT}}{permission.name:<{_NAME}} ordinary user: {ordinary}"
     if reason := permission.refused or permission.ordinary_refused:
         yield from _wrapped("", reason, _INDENT, width)
 
 
-def _wrapped(tone: str, text: str, first: str, width: int) -> Iterator[Line]:
-    """A text in lines, the first after `first` and the others below it."""
-    indent = " " * len(first)
-    for number, line in enumerate(
-        textwrap.wrap(text, width, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
-    ):
+def _wrapped(tone: str, text: str, first: str, width: int) -> Iterator[StyledLine]:
+    """A text in lines, the first after `first` and the others below it; the tone of a verdict is the first line's."""
+    for number, line in enumerate(wrapped(text, first, width) if text else ()):
         yield (tone if number == 0 or tone == "head" else ""), line

@@ -1,4 +1,4 @@
-"""The list of runs on a terminal: a line of figures for each, and below it what it came to."""
+"""The list of runs on a terminal: a line of figures for each, and below it the verdict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadgen import format as fmt
 from loadgen.results.listing import ListedRun, RunKind
-from loadgen.views.text import run
+from loadgen.views.text.layout import StyledLine, show, width_of, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,44 +22,43 @@ _INDENT: Final = " " * (_TIME_WIDTH + 2)
 
 def render(runs: Sequence[ListedRun], results: Path, console: Console, *, scenario: str | None = None) -> None:
     """Print the list to a console, as wide as that is but between 60 and 100 columns."""
-    run.show(lines(runs, results, run.width_of(console), scenario=scenario), console)
+    show(lines(runs, results, width_of(console), scenario=scenario), console)
 
 
-def lines(runs: Sequence[ListedRun], results: Path, width: int, *, scenario: str | None = None) -> list[run.Line]:
+def lines(runs: Sequence[ListedRun], results: Path, width: int, *, scenario: str | None = None) -> list[StyledLine]:
     """The list as lines; names of directories stay in one piece, however long they are."""
     if not runs:
         of = "" if scenario is None else f" of scenario {fmt.on_one_line(scenario)}"
         return [("row", f"no runs{of} in {fmt.on_one_line(str(results))}")]
-    return [line for one in runs for line in _entry(one, width)]
+    return [line for run in runs for line in _entry(run, width)]
 
 
-def _entry(one: ListedRun, width: int) -> list[run.Line]:
-    time = one.started_at[:_TIME_WIDTH].replace("T", " ")
-    found: list[run.Line] = [("verdict", _head(one, time))]
-    if (figures := _figures(one)) is not None:
-        found += [("row", line) for line in run.wrapped(figures, _INDENT, width)]
-    said = one.problem or one.headline
-    if said:
-        tone = "bad" if one.problem else "row"
-        short = textwrap.shorten(fmt.visible(said), 2 * (width - len(_INDENT)), placeholder=" …")
-        found += [(tone, line) for line in run.wrapped(short, _INDENT, width)]
-    return found
+def _entry(run: ListedRun, width: int) -> list[StyledLine]:
+    time = run.started_at[:_TIME_WIDTH].replace("T", " ")
+    text: list[StyledLine] = [("verdict", _head(run, time))]
+    if (figures := _figures(run)) is not None:
+        text += [("row", line) for line in wrapped(figures, _INDENT, width)]
+    if sentence := run.problem or run.headline:
+        tone = "bad" if run.problem else "row"
+        short = textwrap.shorten(fmt.visible(sentence), 2 * (width - len(_INDENT)), placeholder=" …")
+        text += [(tone, line) for line in wrapped(short, _INDENT, width)]
+    return text
 
 
-def _head(one: ListedRun, time: str) -> str:
-    kind = "" if one.kind is RunKind.RUN else f"  {one.kind.value.upper() if one.kind in _BAD else one.kind.value}"
-    return f"{time:<{_TIME_WIDTH}}  {fmt.on_one_line(str(one.path))}{kind}"
+def _head(run: ListedRun, time: str) -> str:
+    kind = "" if run.kind is RunKind.RUN else f"  {run.kind.value.upper() if run.kind in _BAD else run.kind.value}"
+    return f"{time:<{_TIME_WIDTH}}  {fmt.on_one_line(str(run.path))}{kind}"
 
 
-def _figures(one: ListedRun) -> str | None:
+def _figures(run: ListedRun) -> str | None:
     """Established, rate, limit and expectations, as far as they are known."""
-    said = []
-    if one.established is not None:
-        said.append(f"{fmt.count(one.established)} established")
-    if one.rate_per_s is not None:
-        said.append(fmt.rate(one.rate_per_s))
-    if one.limit is not None:
-        said.append("no limit" if one.limit == "none" else f"limit {fmt.visible(one.limit)}")
-    if one.expect_passed is not None:
-        said.append("expectations met" if one.expect_passed else "EXPECTATIONS FAILED")
-    return ", ".join(said) or None
+    figures = []
+    if run.established is not None:
+        figures.append(f"{fmt.count(run.established)} established")
+    if run.rate_per_s is not None:
+        figures.append(fmt.rate(run.rate_per_s))
+    if run.limit is not None:
+        figures.append("no limit" if run.limit == "none" else f"limit {fmt.visible(run.limit)}")
+    if run.expect_passed is not None:
+        figures.append("expectations met" if run.expect_passed else "EXPECTATIONS FAILED")
+    return ", ".join(figures) or None

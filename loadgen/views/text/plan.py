@@ -1,4 +1,4 @@
-"""What `loadgen plan` shows: a verdict, the resources as a table, and what would move the limit, on one screen."""
+"""The report of `loadgen plan` as text: a verdict, the resources as a table, and the remedies, on one screen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadgen import format as fmt
 from loadgen.results.settings import named, short_keys
-from loadgen.views.text.run import Line, labelled, show, width_of, wrapped
+from loadgen.views.text.layout import StyledLine, labelled, listed, numbered, show, width_of, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,105 +16,110 @@ _COLUMNS: Final = (("needed", 15), ("available", 16), ("share", 9), ("allows", 1
 _NAME_WIDTH: Final = 25
 _NOTES_MAX: Final = 6
 
+#: A part of the plain JSON that `control.dry_run` makes; every key is there.
+Report = Mapping[str, Any]
 
-def render(report: Mapping[str, Any], console: Console) -> None:
+
+def render(report: Report, console: Console) -> None:
     """Print a report (loadgen.plan/1) to a console."""
     show(_lines(report, width_of(console)), console)
 
 
-def plan_lines(report: Mapping[str, Any], *, width: int = 80) -> list[str]:
+def plan_lines(report: Report, *, width: int = 80) -> list[str]:
     """The same as lines; those of the table may be as wide as 80 columns."""
     return [line for _, line in _lines(report, width)]
 
 
-def _lines(report: Mapping[str, Any], width: int) -> list[Line]:
+def _lines(report: Report, width: int) -> list[StyledLine]:
+    verdict: list[StyledLine] = [("verdict", line) for line in wrapped(report["verdict"], "", width)]
     if "cells" in report:
-        return _matrix(report, width)
-    found: list[Line] = [("verdict", line) for line in wrapped(fmt.scalar(report.get("verdict")), "", width)]
-    found.append(("", ""))
-    found += _table(report)
-    found += _facts(report, width)
-    for index, note in enumerate(fmt.items(report, "notes")[:_NOTES_MAX]):
-        found += labelled("notes" if index == 0 else "", str(note), width)
-    for index, remedy in enumerate(fmt.rows(report, "remedies")):
-        said = str(remedy.get("text"))
-        if fmt.number(remedy.get("allows")) is not None:
-            said += f", {fmt.count(remedy['allows'])} in all"
-        found += [("", line) for line in wrapped(said, f"{'remedies' if index == 0 else '':13}{index + 1}. ", width)]
-    return found
+        return [*verdict, ("", ""), *_matrix(report, width)]
+    return [
+        *verdict,
+        ("", ""),
+        *_table(report),
+        *_facts(report, width),
+        *listed("notes", report["notes"][:_NOTES_MAX], width),
+        *numbered("remedies", map(_remedy, report["remedies"]), width),
+    ]
 
 
-def _matrix(report: Mapping[str, Any], width: int) -> list[Line]:
+def _remedy(remedy: Report) -> str:
+    allows = "" if remedy["allows"] is None else f", {fmt.count(remedy['allows'])} in all"
+    return f"{remedy['text']}{allows}"
+
+
+def _matrix(report: Report, width: int) -> list[StyledLine]:
     """A line for each cell, then all about the first that is impossible."""
-    cells = fmt.rows(report, "cells")
-    found: list[Line] = [("verdict", line) for line in wrapped(fmt.scalar(report.get("verdict")), "", width)]
-    found.append(("", ""))
+    cells = report["cells"]
+    text: list[StyledLine] = []
     keys = short_keys([cell["settings"] for cell in cells])
     for cell in cells:
         settings = named(cell["settings"], keys) if cell["settings"] else "every round"
-        how, tone = ("possible", "") if cell.get("possible") else ("impossible", "bad")
-        limit = f"{cell.get('limit')} at {fmt.count(cell.get('at_connections'))}" if cell.get("limit") else "see below"
-        found += labelled(f"cell {cell['cell']}", f"{how}, {limit}: {settings}", width, tone)
-    if wrong := next((cell for cell in cells if not cell.get("possible")), None):
-        found += [("", ""), ("head", f"cell {wrong['cell']}")]
-        found += _lines(wrong, width)
-    return found
+        how, tone = ("possible", "") if cell["possible"] else ("impossible", "bad")
+        limit = f"{cell['limit']} at {fmt.count(cell['at_connections'])}" if cell["limit"] else "see below"
+        text += labelled(f"cell {cell['cell']}", f"{how}, {limit}: {settings}", width, tone)
+    if impossible := next((cell for cell in cells if not cell["possible"]), None):
+        text += [("", ""), ("head", f"cell {impossible['cell']}"), *_lines(impossible, width)]
+    return text
 
 
-def _table(report: Mapping[str, Any]) -> list[Line]:
-    rows = fmt.rows(report, "resources")
+def _table(report: Report) -> list[StyledLine]:
+    rows = report["resources"]
     if not rows:
         return []
     head = "resource".ljust(_NAME_WIDTH) + "".join(f"{name:>{wide}}" for name, wide in _COLUMNS)
-    found: list[Line] = [("head", head)]
+    text: list[StyledLine] = [("head", head)]
     for row in rows:
-        shown = fmt.size if str(row.get("resource")).endswith("bytes") else fmt.count
-        share = fmt.number(row.get("share"))
+        amount = fmt.size if row["resource"].endswith("bytes") else fmt.count
+        share = row["share"]
         cells = (
-            shown(row.get("needed")),
-            shown(row.get("available")),
-            fmt.percent(share) if share is None or share <= 10 else f"{share:,.0f} x",
-            fmt.count(row.get("allows")),
+            amount(row["needed"]),
+            amount(row["available"]),
+            fmt.percent(share) if share is None or share <= 10 else f"{fmt.count(round(share))} x",
+            fmt.count(row["allows"]),
         )
-        name = str(row.get("resource")).removesuffix(", bytes")
+        name = row["resource"].removesuffix(", bytes")
         values = "".join(f"{value:>{wide}}" for value, (_, wide) in zip(cells, _COLUMNS, strict=True))
-        found.append(("bad" if row.get("short") else "row", name.ljust(_NAME_WIDTH) + values))
-    found.append(("", ""))
-    return found
+        text.append(("bad" if row["short"] else "row", name.ljust(_NAME_WIDTH) + values))
+    text.append(("", ""))
+    return text
 
 
-def _facts(report: Mapping[str, Any], width: int) -> list[Line]:
-    found: list[Line] = []
-    for index, row in enumerate(fmt.rows(report, "resources")):
-        if row.get("note") and (row.get("short") or not index):
-            found += labelled("because" if not found else "", f"{row.get('resource')}: {row['note']}", width)
-    plan, host = fmt.part(report, "plan"), fmt.part(report, "host")
+def _facts(report: Report, width: int) -> list[StyledLine]:
+    reasons = [
+        f"{row['resource']}: {row['note']}"
+        for index, row in enumerate(report["resources"])
+        if row["note"] and (row["short"] or not index)
+    ]
+    text = listed("because", reasons, width)
+    plan, host = report["plan"], report["host"]
     if plan:
-        counts = {key: fmt.count(plan.get(key)) for key in ("sources", "targets", "skipped_ports", "workers", "sinks")}
-        how = {key: fmt.scalar(plan.get(key)) for key in ("strategy", "transport", "ports", "close")}
-        said = (
-            f"{counts['sources']} to {counts['targets']} targets by {how['strategy']} over {how['transport']}, ports "
-            f"{how['ports']} ({counts['skipped_ports']} of these held or reserved), close {how['close']}"
+        skipped = f"{fmt.count(plan['skipped_ports'])} of these held or reserved"
+        sources = (
+            f"{fmt.count(plan['sources'])} to {fmt.count(plan['targets'])} targets by {plan['strategy']} over "
+            f"{plan['transport']}, ports {plan['ports']} ({skipped}), close {plan['close']}"
         )
-        found += labelled("sources", said, width)
-        said = f"{counts['workers']} workers, {counts['sinks']} sinks on {fmt.count(host.get('cpus'))} cores"
-        found += labelled("processes", said, width)
-        if report.get("possible") is False and not plan.get("schedule") and fmt.number(report.get("at_connections")):
-            found += labelled("when", "as soon as this machine gets there: there is no arrival schedule", width)
-    limits = fmt.part(host, "descriptors")
-    if limits:
-        said = (
-            f"soft {fmt.count(limits.get('soft'))} (raised to hard), hard {fmt.count(limits.get('hard'))}, "
-            f"fs.nr_open {fmt.count(limits.get('nr_open'))}, fs.file-max {fmt.count(limits.get('file_max'))}"
-        )
-        found += labelled("descriptors", said, width)
-    for index, route in enumerate(fmt.rows(report, "routes")):
-        more = (fmt.number(route.get("targets")) or 1) - 1
-        said = f"{route.get('first')}{f' and {more:,.0f} more addresses' if more else ''}: {route.get('way')}"
-        found += labelled("routes" if index == 0 else "", said, width)
-    where = "in a namespace of its own" if host.get("in_lab") else "on the host itself"
+        text += labelled("sources", sources, width)
+        processes = f"{fmt.count(plan['workers'])} workers, {fmt.count(plan['sinks'])} sinks"
+        text += labelled("processes", f"{processes} on {fmt.count(host['cpus'])} cores", width)
+        if not report["possible"] and not plan["schedule"] and report["at_connections"]:
+            text += labelled("when", "as soon as this machine gets there: there is no arrival schedule", width)
+    limits = {name: fmt.count(limit) for name, limit in host["descriptors"].items()}
+    descriptors = (
+        f"soft {limits['soft']} (raised to hard), hard {limits['hard']}, "
+        f"fs.nr_open {limits['nr_open']}, fs.file-max {limits['file_max']}"
+    )
+    text += labelled("descriptors", descriptors, width)
+    text += listed("routes", map(_route, report["routes"]), width)
+    where = "in a namespace of its own" if host["in_lab"] else "on the host itself"
     features = [
-        f"{name} {'yes' if host.get(key) else 'no'}"
+        f"{name} {'yes' if host[key] else 'no'}"
         for name, key in (("IP_LOCAL_PORT_RANGE", "port_range_option"), ("IP_BIND_ADDRESS_NO_PORT", "late_bind"))
     ]
-    return found + labelled("kernel", f"Linux {host.get('kernel')}, {where}; {', '.join(features)}", width)
+    return text + labelled("kernel", f"Linux {host['kernel']}, {where}; {', '.join(features)}", width)
+
+
+def _route(route: Report) -> str:
+    more = route["targets"] - 1
+    return f"{route['first']}{f' and {fmt.count(more)} more addresses' if more else ''}: {route['way']}"

@@ -226,8 +226,8 @@ def test_cells_are_counted_by_what_they_came_to() -> None:
     [
         ("connect_p99_us", 250.0, "250 us"),
         ("occupancy", 0.5, "50.0 %"),
-        ("ramp_s", 1.5, "1.5 s"),
-        ("cost_last_to_first", 2.0, "2 times"),
+        ("ramp_s", 1.5, "1.50 s"),
+        ("cost_last_to_first", 2.0, "2.00"),
         ("established", 28232.0, "28,232"),
     ],
 )

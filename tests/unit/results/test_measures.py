@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from loadgen.results.measures import MEASURES, Better, Unit, kinds_of_failure, measure, rate_per_s
+from loadgen.format import MISSING
+from loadgen.results.measures import MEASURES, Better, Unit, figure_text, kinds_of_failure, measure, rate_per_s
 from loadgen.results.spread import spread_of
 from tests import samples
 
@@ -118,3 +119,21 @@ def test_a_kind_of_failure_that_one_run_lacks_is_0_there() -> None:
 def test_the_documentation_names_every_figure() -> None:
     text = (Path(__file__).parents[3] / "docs" / "compare.md").read_text()
     assert [one.name for one in MEASURES if f"`{one.name}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (28232.0, Unit.COUNT, "28,232"),
+        (99.5, Unit.PER_S, "99.5/s"),
+        (1500.0, Unit.US, "1.50 ms"),
+        (1.5, Unit.S, "1.50 s"),
+        (0.5, Unit.SHARE, "50.0 %"),
+        (1.237, Unit.RATIO, "1.24"),
+        (97.6, Unit.PER_S, "97.6/s"),
+        (0.042, Unit.COUNT, "0.042"),
+        (None, Unit.S, MISSING),
+    ],
+)
+def test_a_number_with_its_unit(value: float | None, unit: Unit, said: str) -> None:
+    assert figure_text(value, unit, "us") == said

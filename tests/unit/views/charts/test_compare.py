@@ -11,28 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.results import histogram
+from loadgen.results.schema.line import Line
 from loadgen.views.charts.compare import TONES, Drawn, everything
+from tests.samples import bare_line
 
 
-def series(
-    established: list[int], *, step_s: float = 1.0, latency_us: int = 0, failed: int = 0
-) -> list[dict[str, Any]]:
+def series(established: list[int], *, step_s: float = 1.0, latency_us: int = 0, failed: int = 0) -> list[Line]:
     """One line per count; all of them are open."""
     bucket = str(histogram.bucket_of(np.array([latency_us * 1000]))[0]) if latency_us else ""
     return [
-        {
-            "t_s": round((index + 1) * step_s, 6),
-            "phase": "ramp",
-            "established": count,
-            "open": count,
-            "failed": failed,
-            "latency_ns": {"connect": {bucket: 100}} if bucket else {},
-        }
+        bare_line(
+            round((index + 1) * step_s, 6),
+            established=count,
+            open=count,
+            failed=failed,
+            latency_ns={"connect": {bucket: 100}} if bucket else {},
+        )
         for index, count in enumerate(established)
     ]
 
 
-def charts(*sides: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def charts(*sides: list[Line]) -> dict[str, dict[str, Any]]:
     drawn = [Drawn("ABCDEF"[index], [one], 0) for index, one in enumerate(sides)]
     found = everything(drawn)
     json.dumps(found, allow_nan=False)
@@ -86,8 +85,8 @@ def test_a_curve_is_of_all_runs_of_a_side() -> None:
     assert [value for value in curve["y"][0] if value is not None][-1] == pytest.approx(1000, rel=0.05)
 
 
-@pytest.mark.parametrize("sides", [([],), ([], []), ([{"phase": "ramp"}],), ([{"t_s": 0.0}], [{"t_s": "x"}])])
-def test_of_nothing_nothing_is_drawn(sides: tuple[list[dict[str, Any]], ...]) -> None:
+@pytest.mark.parametrize("sides", [([],), ([], []), ([bare_line(0.0)], [])])
+def test_of_nothing_nothing_is_drawn(sides: tuple[list[Line], ...]) -> None:
     assert charts(*sides) == {}
 
 

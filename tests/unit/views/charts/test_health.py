@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 import pytest
 
+from loadgen.results.schema.line import Line
 from loadgen.views.charts import health, intervals
 from loadgen.views.charts.columns import Chart
+from tests.samples import bare_line
 
 
-def cpu(*lines: object) -> Chart | None:
+def cpu(*lines: list[float]) -> Chart | None:
     """Of a line per second."""
-    read = [health.worker_cpu_s({"worker_cpu_s": line}) for line in lines]
+    read = [health.worker_cpu_s(bare_line(worker_cpu_s=line)) for line in lines]
     return health.worker_cpu(np.arange(1.0, len(lines) + 1), read)
 
 
@@ -38,19 +37,19 @@ def test_eight_workers_can_be_told_apart() -> None:
     assert len(looks) == health.WORKERS_SHOWN_MAX
 
 
-@pytest.mark.parametrize("lines", [(), (None, None), ([], []), ("x", 3)])
-def test_a_series_that_does_not_say_has_no_such_chart(lines: tuple[object, ...]) -> None:
+@pytest.mark.parametrize("lines", [(), ([], [])])
+def test_a_series_that_does_not_say_has_no_such_chart(lines: tuple[list[float], ...]) -> None:
     assert cpu(*lines) is None
 
 
 def test_a_line_that_does_not_say_repeats_the_last() -> None:
-    chart = cpu([1.0], None, [math.nan], [2.0])
+    chart = cpu([1.0], [], [], [2.0])
     assert chart is not None
     assert chart["y"] == [[1, 1, 0, 0, 1]]
 
 
 def test_lag_is_drawn_as_the_latencies_are() -> None:
-    found = intervals.read([{"lag_ns": {"1780": 3}}, {}, {"lag_ns": {"1780": 1, "2500": 1}}], "lag_ns")
+    found = intervals.together(list(map(intervals.interval, ({"1780": 3}, {}, {"1780": 1, "2500": 1}))), np.arange(3))
     chart = health.lag(np.array([1.0, 2.0, 3.0]), found)
     assert chart is not None
     assert (chart["id"], chart["unit"], chart["log"]) == ("lag", "latency", True)
@@ -59,13 +58,13 @@ def test_lag_is_drawn_as_the_latencies_are() -> None:
 
 
 def test_the_cost_of_a_connection_goes_along_the_tenths_of_the_last_line() -> None:
-    chart = health.cost([{"cost_us": [9.0]}, {"cost_us": [50.0, 41.5, 40.25]}])
+    chart = health.cost([bare_line(cost_us=[9.0]), bare_line(2.0, cost_us=[50.0, 41.5, 40.25])])
     assert chart is not None
     assert chart["x"] == [0, 10, 20, 30]
     assert chart["y"] == [[50, 50, 41.5, 40.25]]
     assert "50.0 µs in the first to 40.2 µs in the last" in chart["label"]
 
 
-@pytest.mark.parametrize("series", [[], [{}], [{"cost_us": []}], [{"cost_us": [1.0, None]}], [{"cost_us": "x"}]])
-def test_without_a_cost_there_is_no_chart_of_it(series: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("series", [[], [bare_line()]])
+def test_without_a_cost_there_is_no_chart_of_it(series: list[Line]) -> None:
     assert health.cost(series) is None

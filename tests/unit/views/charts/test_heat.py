@@ -2,34 +2,41 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen.model import Plan
 from loadgen.results import histogram
+from loadgen.results.schema.line import Line
 from loadgen.views.charts import heat, intervals
 from loadgen.views.charts.columns import Chart
+from tests import samples
+from tests.samples import bare_line
 
-PLAN: dict[str, Any] = {
-    "sources": ["10.0.0.1", "10.0.0.2", "fd00::1"],
-    "targets": [
-        {"endpoint": {"address": "10.0.9.9", "port": 80}},
-        {"endpoint": {"address": "fd00::9", "port": 443}},
-    ],
-    "capacity_per_pair": 1000,
-}
+PLAN = samples.plan(
+    {
+        "sources": ["10.0.0.1", "10.0.0.2", "fd00::1"],
+        "targets": [
+            {"endpoint": {"address": "10.0.9.9", "port": 80}, "sink": True},
+            {"endpoint": {"address": "fd00::9", "port": 443}, "sink": True},
+        ],
+        "routes": [],
+        "capacity_per_pair": 1000,
+    }
+)
 
 
-def lines(*opened: tuple[float, ...]) -> list[dict[str, Any]]:
-    """A line per second, with so many open of each pair."""
-    return [{"t_s": t + 1.0, "pairs": [[0, 0, count] for count in counts]} for t, counts in enumerate(opened)]
+def lines(*opened: tuple[int, ...]) -> list[Line]:
+    """A line per second, with these connections open of each pair."""
+    return [bare_line(t + 1.0, pairs=[[0, 0, count] for count in counts]) for t, counts in enumerate(opened)]
 
 
-def drawn(series: list[dict[str, Any]], plan: dict[str, Any]) -> Chart | None:
-    t_s = np.array([line["t_s"] for line in series])
+def drawn(series: list[Line], plan: Plan) -> Chart | None:
+    t_s = np.array([line.t_s for line in series])
     return heat.occupancy(t_s, [heat.opened(line) for line in series], plan)
 
 
@@ -73,7 +80,7 @@ def test_occupancy_is_a_share_of_the_capacity_with_the_fullest_first() -> None:
 
 
 def test_of_one_target_the_rows_are_the_sources() -> None:
-    chart = drawn(lines((1, 2)), {**PLAN, "sources": ["10.0.0.1", "10.0.0.2"], "targets": PLAN["targets"][:1]})
+    chart = drawn(lines((1, 2)), replace(PLAN, sources=PLAN.sources[:2], targets=PLAN.targets[:1]))
     assert chart is not None
     assert chart["rows"] == ["10.0.0.1", "10.0.0.2"]
     assert "each source toward 10.0.9.9:80, of 1,000 four-tuples" in chart["title"]
@@ -81,54 +88,35 @@ def test_of_one_target_the_rows_are_the_sources() -> None:
 
 
 def test_routes_name_the_source_of_each_target() -> None:
-    chart = drawn(lines((1, 2)), {**PLAN, "routes": ["10.0.0.7", "fd00::7"]})
+    chart = drawn(lines((1, 2)), replace(PLAN, routes=("10.0.0.7", "fd00::7")))
     assert chart is not None
     assert set(chart["rows"]) == {"10.0.0.7 → 10.0.9.9:80", "fd00::7 → [fd00::9]:443"}
 
 
-@pytest.mark.parametrize("plan", [{}, {"sources": 3, "targets": [None, {}]}, {"capacity_per_pair": "many"}])
-def test_without_a_plan_pairs_have_numbers_and_cells_are_connections(plan: dict[str, Any]) -> None:
-    chart = drawn(lines((7, 30)), plan)
-    assert chart is not None
-    assert chart["rows"] == ["pair 2", "pair 1"]
-    assert chart["cells"] == [[30], [7]]
-    assert (chart["cell_unit"], chart["scale"]) == ("count", [0, 50])
-
-
 def test_of_many_pairs_the_fullest_are_shown_and_said() -> None:
-    chart = drawn(lines(tuple(range(300))), {})
+    sources = tuple(f"10.0.{n // 250}.{n % 250 + 1}" for n in range(300))
+    plan = replace(PLAN, sources=sources, targets=PLAN.targets[:1])
+    chart = drawn(lines(tuple(range(300))), plan)
     assert chart is not None
     assert len(chart["rows"]) == len(chart["cells"]) == heat.ROWS_MAX
-    assert chart["rows"][0] == "pair 300"
+    assert set(chart["rows"]) <= set(sources[300 - 2 * heat.ROWS_MAX :])
     assert f"the fullest {heat.ROWS_MAX} of 300" in chart["title"]
 
 
-@pytest.mark.parametrize(
-    "series",
-    [
-        [],
-        lines((0, 0)),
-        [{"t_s": 0.0, "pairs": [[0, 0, 5]]}],
-        [{"t_s": 1.0}],
-        [{"t_s": 1.0, "pairs": [[1]]}],
-        [{"t_s": 1.0, "pairs": [3, None]}],
-        [{"t_s": 1.0, "pairs": [[0, 0, math.nan]]}],
-    ],
-)
-def test_without_open_connections_there_is_no_map(series: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("series", [[], lines((0, 0, 0)), [bare_line(0.0, pairs=[[0, 0, 5]] * 3)], [bare_line()]])
+def test_without_open_connections_there_is_no_map(series: list[Line]) -> None:
     assert drawn(series, PLAN) is None
 
 
 def test_lines_that_do_not_say_are_holes() -> None:
-    chart = drawn([*lines((1, 2)), {"t_s": 2.0, "pairs": "x"}, {"t_s": 3.0, "pairs": [[0, 0, 3]]}], {})
+    chart = drawn([*lines((10, 20, 0)), bare_line(2.0), bare_line(3.0, pairs=[[0, 0, 30], [0, 0, 0], [0, 0, 0]])], PLAN)
     assert chart is not None
-    assert chart["rows"] == ["pair 1", "pair 2"]
-    assert chart["cells"] == [[1, None, 3], [2, None, None]]
+    assert chart["cells"] == [[1, None, 3], [2, None, 0], [0, None, 0]]
     json.dumps(chart, allow_nan=False)
 
 
 def of(*counts: dict[str, int]) -> intervals.Intervals:
-    return intervals.read([{"latency_ns": {"connect": found}} for found in counts], "latency_ns", "connect")
+    return intervals.together(list(map(intervals.interval, counts)), np.arange(len(counts)))
 
 
 def test_a_latency_map_counts_every_value_between_decades() -> None:

@@ -1,26 +1,20 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.results import histogram
 from loadgen.views.charts import intervals
+from tests.samples import bare_line
 
-sparse = st.dictionaries(st.integers(0, histogram.BUCKETS - 1).map(str), st.integers(0, 10_000), max_size=40)
-
-
-def line(counts: object) -> dict[str, Any]:
-    return {"latency_ns": {"connect": counts}}
+sparse = st.dictionaries(st.integers(0, histogram.BUCKETS - 1).map(str), st.integers(1, 10_000), max_size=40)
 
 
 @given(st.lists(sparse, max_size=6))
 def test_quantiles_are_those_of_the_dense_histogram(lines: list[dict[str, int]]) -> None:
     """The oracle is histogram.quantile_ns, which the recorder's numbers are read with everywhere else."""
-    found = intervals.read([line(counts) for counts in lines], "latency_ns", "connect")
+    found = intervals.together(list(map(intervals.interval, lines)), np.arange(len(lines)))
     assert found.quantiles_us.shape == (3, len(lines))
     for index, counts in enumerate(lines):
         dense = histogram.dense(counts)
@@ -37,7 +31,7 @@ def test_quantiles_are_those_of_the_dense_histogram(lines: list[dict[str, int]])
 def test_lines_put_together_lose_no_value_and_no_maximum(lines: list[dict[str, int]], data: st.DataObject) -> None:
     inner = data.draw(st.sets(st.integers(0, len(lines) - 1)))
     ends = np.array(sorted(inner | {len(lines) - 1}))
-    read = [intervals.interval(line(counts), "latency_ns", "connect") for counts in lines]
+    read = [intervals.interval(counts) for counts in lines]
     found = intervals.together(read, ends)
     table = found.table(np.arange(len(ends)), len(ends))
     start = 0
@@ -54,26 +48,26 @@ def test_lines_put_together_lose_no_value_and_no_maximum(lines: list[dict[str, i
 
 def test_the_median_of_a_step_is_that_of_its_line_with_the_most_values() -> None:
     """A line of one value, at a change of phase, does not pull it down."""
-    read = [intervals.interval(line(counts), "latency_ns", "connect") for counts in ({"1780": 500}, {"500": 1})]
+    read = [intervals.interval(counts) for counts in ({"1780": 500}, {"500": 1})]
     found = intervals.together(read, np.array([1]))
     assert found.quantiles_us[0].tolist() == [1001.4715]
 
 
-@pytest.mark.parametrize(
-    "counts",
-    [
-        None, 7, [], {}, {"x": 1}, {"-1": 1}, {"1e3": 1}, {str(histogram.BUCKETS): 1}, {"5": "many"}, {"5": 1.5},
-        {"5": -1}, {"5": None}, {"5": [1, 2]}, {"5": [1], "6": 2}, {"5": 2**41}, {"5": 10**30}, {"5": 0},
-        {"5": float("nan")},
-    ],
-)  # fmt: skip
-def test_an_unreadable_histogram_is_none(counts: object) -> None:
-    assert intervals.interval(line(counts), "latency_ns", "connect") is None
-    assert intervals.interval({"latency_ns": counts}, "latency_ns", "connect") is None
+def test_an_empty_histogram_is_none() -> None:
+    assert intervals.interval({}) is None
 
 
-def test_order_in_the_file_does_not_matter() -> None:
-    one = intervals.interval(line({"1780": 1, "300": 2}), "latency_ns", "connect")
-    assert one is not None
-    assert one.buckets.tolist() == [300, 1780]
-    assert one.counts.tolist() == [2, 1]
+def test_the_order_of_buckets_does_not_matter() -> None:
+    """A live page merges lines, and appends buckets that are new."""
+    interval = intervals.interval({"1780": 1, "300": 2})
+    assert interval is not None
+    assert interval.buckets.tolist() == [300, 1780]
+    assert interval.counts.tolist() == [2, 1]
+
+
+def test_a_latency_is_read_by_its_name() -> None:
+    line = bare_line(latency_ns={"connect": {"1780": 3}})
+    interval = intervals.latency("connect")(line)
+    assert interval is not None
+    assert interval.total == 3
+    assert intervals.latency("arrival")(line) is None

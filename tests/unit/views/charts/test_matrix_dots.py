@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from loadgen.results.measures import Unit, measure
 from loadgen.views.charts import matrix, matrix_dots
-from loadgen.views.charts.matrix_dots import Axis, Row
+from loadgen.views.charts.matrix_dots import Axis, CellDots
 
 RATE = measure("rate_per_s")
 
 
-def row(cell: int, runs: Sequence[float], predicted: float | None = None, values: Sequence[str] = ("<i>",)) -> Row:
-    return Row(cell, "<b>", values, runs, runs[0] if runs else None, predicted)
+def row(cell: int, runs: Sequence[float], predicted: float | None = None, values: Sequence[str] = ("<i>",)) -> CellDots:
+    return CellDots(cell, "<b>", values, runs, runs[0] if runs else None, predicted)
 
 
-def drawn(*rows: Row) -> str:
+def drawn(*rows: CellDots) -> str:
     """The chart, which has to be well-formed."""
     found = str(matrix_dots.chart(RATE, "rate", rows))
     ElementTree.fromstring(found)

@@ -1,14 +1,16 @@
-"""A plan and lines of its series, as the orchestrator hands them to whoever watches."""
+"""A plan and lines of its series, as the orchestrator hands them to its observer."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target
+from loadgen.results.schema.line import Line
+from tests.samples import bare_line
 
 
 def plan(sources: int = 1, **changes: Any) -> Plan:
-    """A plan with so many sources, of 1,000 four-tuples each."""
+    """A plan with this number of sources, of 1,000 four-tuples each."""
     keys: dict[str, Any] = {
         "name": "mine",
         "connections": 1000,
@@ -30,11 +32,9 @@ def plan(sources: int = 1, **changes: Any) -> Plan:
     return Plan(**keys | changes)
 
 
-def line(t_s: float = 1.0, phase: str = "ramp", **changes: Any) -> dict[str, Any]:
+def line(t_s: float = 1.0, phase: str = "ramp", **changes: Any) -> Line:
     """A line of the series of such a plan."""
-    return {
-        "t_s": t_s,
-        "phase": phase,
+    keys: dict[str, Any] = {
         "started": 510,
         "established": 500,
         "failed": 0,
@@ -57,3 +57,4 @@ def line(t_s: float = 1.0, phase: str = "ramp", **changes: Any) -> dict[str, Any
         "kernel": {"now": {"sockstat.tcp_tw": 5}, "delta": {"TcpExt.TW": 40, "TcpExt.TWRecycled": 2}},
         **changes,
     }
+    return bare_line(t_s, phase, **keys)

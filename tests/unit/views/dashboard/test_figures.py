@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from loadgen.model import Ceiling, Churn
+from loadgen.results.schema.line import Line
 from loadgen.views.dashboard.figures import ROWS_MAX, frame
 from loadgen.views.dashboard.watched import Ending, Watched
 from loadgen.views.live.occupancy import FULLEST
@@ -15,7 +16,7 @@ from loadgen.views.live.occupancy import FULLEST
 from .samples import line, plan
 
 
-def shown(*lines: dict[str, Any], interrupts: int = 0, **changes: Any) -> dict[str, Any]:
+def shown(*lines: Line, interrupts: int = 0, **changes: Any) -> dict[str, Any]:
     watched, same = Watched(), plan(**changes)
     for one in lines:
         watched.update(same, one)

@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from loadgen.results import histogram
+from loadgen.results.schema.line import Line
 from loadgen.views.dashboard.history import History, coarse
+from tests.samples import bare_line
 
 PHASES = ("ramp", "hold", "drain", "done")
 SPARSE = st.dictionaries(st.integers(0, histogram.BUCKETS - 1).map(str), st.integers(1, 10**6), max_size=5)
 
 
-def line(t_s: float, phase: str = "hold", **changes: Any) -> dict[str, Any]:
-    return {"t_s": t_s, "phase": phase, "established": 0, "latency_ns": {}, "lag_ns": {}, "pairs": [], **changes}
+def line(t_s: float, phase: str = "hold", **changes: Any) -> Line:
+    return bare_line(t_s, phase, **changes)
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> list[dict[str, Any]]:
+def runs(draw: st.DrawFn) -> list[Line]:
     """The lines of a run: time and counts rise, the phases come once each."""
     steps = draw(st.lists(st.tuples(st.integers(0, 1000), SPARSE, SPARSE, SPARSE), min_size=1, max_size=60))
     phases = sorted(draw(st.lists(st.integers(0, 3), min_size=len(steps), max_size=len(steps))))
@@ -38,39 +41,39 @@ def runs(draw: st.DrawFn) -> list[dict[str, Any]]:
     ]
 
 
-def kept(lines: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+def kept(lines: list[Line], limit: int) -> list[Line]:
     history = History(limit)
     for one in lines:
         history.add(one)
     return history.lines
 
 
-def counted(lines: list[dict[str, Any]]) -> Counter[str]:
+def counted(lines: list[Line]) -> Counter[str]:
     found: Counter[str] = Counter()
     for one in lines:
-        for kind, counts in one["latency_ns"].items():
+        for kind, counts in structs.asdict(one.latency_ns).items():
             found[kind] += sum(counts.values())
-        found["lag"] += sum(one["lag_ns"].values())
+        found["lag"] += sum(one.lag_ns.values())
     return +found
 
 
 @given(runs(), st.integers(4, 20))
-def test_what_was_counted_is_all_there_and_the_bound_is_kept(lines: list[dict[str, Any]], limit: int) -> None:
+def test_what_was_counted_is_all_there_and_the_bound_is_kept(lines: list[Line], limit: int) -> None:
     found = kept(lines, limit)
     assert counted(found) == counted(lines)
     assert len(found) <= limit + len(PHASES)
-    times = [one["t_s"] for one in found]
+    times = [one.t_s for one in found]
     assert times == sorted(set(times))
 
 
 @given(runs(), st.integers(4, 20))
-def test_the_first_line_the_last_totals_and_every_change_of_phase_stay(lines: list[dict[str, Any]], limit: int) -> None:
+def test_the_first_line_the_last_totals_and_every_change_of_phase_stay(lines: list[Line], limit: int) -> None:
     found = kept(lines, limit)
-    assert (found[0]["t_s"], found[0]["established"]) == (lines[0]["t_s"], lines[0]["established"])
-    assert (found[-1]["t_s"], found[-1]["established"]) == (lines[-1]["t_s"], lines[-1]["established"])
+    assert (found[0].t_s, found[0].established) == (lines[0].t_s, lines[0].established)
+    assert (found[-1].t_s, found[-1].established) == (lines[-1].t_s, lines[-1].established)
 
-    def ends(of: list[dict[str, Any]]) -> dict[str, float]:
-        return {one["phase"]: one["t_s"] for one in of}
+    def ends(of: list[Line]) -> dict[str, float]:
+        return {one.phase: one.t_s for one in of}
 
     assert ends(found) == ends(lines)
 
@@ -79,7 +82,7 @@ def test_a_week_of_holding_keeps_its_totals_in_a_few_hundred_lines() -> None:
     found = kept([line(float(second), lag_ns={"300": 1}) for second in range(50_000)], 600)
     assert 300 <= len(found) <= 601
     assert counted(found)["lag"] == 50_000
-    steps = np.diff([one["t_s"] for one in found])[1:-1]
+    steps = np.diff([one.t_s for one in found])[1:-1]
     assert np.median(steps) == steps.max() == 128  # evenly, but for what was alone when the others were merged
     assert steps.min() >= 64
 
@@ -95,11 +98,4 @@ def test_a_coarse_histogram_reads_within_a_thirtieth(counts: dict[str, int]) -> 
 
 def test_of_many_pairs_only_the_latest_line_has_the_counts() -> None:
     found = kept([line(float(second), pairs=[[1, 0, 1]] * 1000) for second in range(3)], 600)
-    assert [len(one["pairs"]) for one in found] == [0, 0, 1000]
-
-
-def test_a_line_that_was_given_is_left_alone() -> None:
-    given_line = line(1.0, lag_ns={"301": 2}, latency_ns={"connect": {"9": 1}})
-    before = {**given_line, "latency_ns": {"connect": {"9": 1}}}
-    kept([given_line, line(2.0)], 4)
-    assert given_line == before
+    assert [len(one.pairs) for one in found] == [0, 0, 1000]

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loadgen.model import Ceiling, Churn
 from loadgen.results import histogram
+from loadgen.results.schema.line import Line
 from loadgen.views.dashboard.prometheus import BUCKETS_S, METRICS, OTHER, SOURCES_MAX, cumulated, exposition
 from loadgen.views.dashboard.watched import Watched
 
@@ -33,7 +34,7 @@ EVERYTHING: dict[str, Any] = {
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def watched(*lines: dict[str, Any], **changes: Any) -> Watched:
+def watched(*lines: Line, **changes: Any) -> Watched:
     found, same = Watched(), plan(**changes)
     for one in lines:
         found.update(same, one)

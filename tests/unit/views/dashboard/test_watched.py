@@ -50,7 +50,7 @@ def test_charts_mark_what_happened_in_their_own_run() -> None:
     watched.notice("in the first run")
     watched.update(second, line(0.5))
     watched.notice("in the second")
-    assert [(event["t_s"], event["text"]) for event in watched.events] == [(0.5, "in the second")]
+    assert [(event.t_s, event.text) for event in watched.events] == [(0.5, "in the second")]
 
 
 def test_only_the_latest_notices_are_kept() -> None:

@@ -8,9 +8,11 @@ from dataclasses import replace
 from html import unescape
 from typing import Any
 
+from msgspec import structs
+
 from loadgen.compare.comparable import Side, Subject
 from loadgen.compare.comparison import CompareResult, Group, compare
-from loadgen.results.schema import files
+from loadgen.results.schema.line import Line
 from loadgen.views.html import compare as compare_html
 from tests import samples
 
@@ -27,10 +29,10 @@ def result(*sides: tuple[Subject, ...], settings: dict[str, Any] | None = None) 
     return CompareResult(names, (Group(tuple(compare(base, other) for other in others), settings or {}),))
 
 
-def lines(count: int = 3) -> list[Any]:
+def lines(count: int = 3) -> list[Line]:
     connect = {str(bucket): 3 for bucket in range(900, 1500)}
-    line = files.plain(samples.line({"phase": "ramp", "latency_ns": {"connect": connect}}))
-    return [{**line, "t_s": n + 1.0, "established": 9 * n, "open": 9 * n} for n in range(count)]
+    line = samples.line({"phase": "ramp", "latency_ns": {"connect": connect}})
+    return [structs.replace(line, t_s=n + 1.0, established=9 * n, open=9 * n) for n in range(count)]
 
 
 def test_a_page_with_charts_loads_nothing() -> None:

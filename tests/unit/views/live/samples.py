@@ -10,7 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, PortRange, Stage, Target
+from loadgen.results.schema.line import Line
 from tests.plans import plan_of
+from tests.samples import bare_line
 
 TARGET = Target(Endpoint("127.0.0.1", 9000), sink=True)
 PLAN = plan_of(
@@ -35,10 +37,8 @@ MS = {"1780": 3}  # three values of about 1 ms
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 
 
-def line(t_s: float = 1.0, phase: str = "ramp", **changes: Any) -> dict[str, Any]:
-    return {
-        "t_s": t_s,
-        "phase": phase,
+def line(t_s: float = 1.0, phase: str = "ramp", **changes: Any) -> Line:
+    keys: dict[str, Any] = {
         "started": 25_010,
         "established": 25_000,
         "failed": 0,
@@ -56,6 +56,7 @@ def line(t_s: float = 1.0, phase: str = "ramp", **changes: Any) -> dict[str, Any
         "kernel": {},
         **changes,
     }
+    return bare_line(t_s, phase, **keys)
 
 
 TROUBLE: dict[str, Any] = {
@@ -68,7 +69,7 @@ TROUBLE: dict[str, Any] = {
 }
 
 
-def churning(t_s: float = 10.0, phase: str = "churn", **changes: Any) -> dict[str, Any]:
+def churning(t_s: float = 10.0, phase: str = "churn", **changes: Any) -> Line:
     """A line of a churn run in a lab of two namespaces."""
     return line(
         t_s,

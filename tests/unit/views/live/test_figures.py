@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen.results.schema.line import Line
 from loadgen.views.live.figures import Failures, Recall, TimeWait
-from loadgen.views.live.schedule import Left
+from loadgen.views.live.schedule import TimeLeft
 
-from .samples import CHURN, MS, PACED, PLAN, churning, line
+from .samples import CHURN, PACED, PLAN, churning, line
 
 
 def test_the_rate_is_that_since_the_line_before_and_close_lines_are_one() -> None:
@@ -66,20 +66,20 @@ def test_processor_time_is_known_from_the_second_line_on() -> None:
 
 
 def test_a_phase_began_with_the_last_line_of_the_one_before() -> None:
-    assert Recall().figures(PLAN, line(4.0, "hold")).left == Left(30.0, estimated=False)
+    assert Recall().figures(PLAN, line(4.0, "hold")).left == TimeLeft(30.0, estimated=False)
     recall = Recall()
     recall.figures(PLAN, line(3.0))
     recall.pass_over(line(4.0))
     recall.pass_over(line(5.0, "hold"))
     found = recall.figures(PLAN, line(14.0, "hold"))
-    assert found.left == Left(20.0, estimated=False)
+    assert found.left == TimeLeft(20.0, estimated=False)
     assert found.share == pytest.approx(1 / 3)
 
 
 def test_closing_takes_as_long_as_its_rate_says() -> None:
     recall = Recall()
     recall.figures(PLAN, line(10.0, "hold"))
-    assert recall.figures(PLAN, line(11.0, "drain", open=20_000)).left == Left(4.0, estimated=True)
+    assert recall.figures(PLAN, line(11.0, "drain", open=20_000)).left == TimeLeft(4.0, estimated=True)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_closing_takes_as_long_as_its_rate_says() -> None:
         (line(1.0, "hold"), None),
     ],
 )
-def test_a_rate_is_due_while_something_is_to_be_started(of: dict[str, Any], due_per_s: float | None) -> None:
+def test_a_rate_is_due_while_something_is_to_be_started(of: Line, due_per_s: float | None) -> None:
     assert Recall().figures(PACED, of).due_per_s == due_per_s
 
 
 def test_a_schedule_says_when_its_ramp_ends() -> None:
     """20,000 connections in the two seconds of the ramp, then 80,000 at 20,000/s."""
-    assert Recall().figures(PACED, line(2.0)).left == Left(4.0, estimated=False)
+    assert Recall().figures(PACED, line(2.0)).left == TimeLeft(4.0, estimated=False)
 
 
 def test_time_wait_is_of_both_sides() -> None:
@@ -112,13 +112,3 @@ def test_another_plan_has_other_spaces() -> None:
     alone = replace(PLAN, sources=("127.0.0.9",))
     found = recall.figures(alone, line(2.0, pairs=[[1, 0, 1]]))
     assert [one.name for one in found.occupancy.fullest] == ["127.0.0.9"]
-
-
-def test_lines_of_older_versions_are_understood() -> None:
-    old = line(latency_ns={"lateness": {}, "connect": MS})
-    for key in ("pairs", "lag_ns", "cpu_s"):
-        del old[key]
-    recall = Recall()
-    recall.figures(PLAN, old)
-    found = recall.figures(PLAN, old | {"t_s": 2.0})
-    assert (found.occupancy.fullest, found.lag, found.pace.cpu_cores) == ((), None, None)

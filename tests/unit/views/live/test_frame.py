@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
-from loadgen.views.live.frame import Blank, Frame, Gauge, Head, Labelled, Row
+from loadgen.views.live.frame import Blank, Frame, Gauge, Head, Labelled, TableRow
 
 WIDTHS = st.integers(1, 250)
 NAMES = st.text(st.characters(exclude_categories=["C", "Z", "M"]), max_size=80)
 PARTS = st.lists(st.text("0123456789,./s ms", max_size=30), min_size=1, max_size=5)
-ROWS: st.SearchStrategy[Row] = st.one_of(
+ROWS: st.SearchStrategy[TableRow] = st.one_of(
     st.builds(Blank, st.integers(0, 20)),
     st.builds(Head, st.integers(0, 20), NAMES, st.sampled_from(["opening", "done"]), st.just("12.5 s")),
     st.builds(
@@ -40,7 +40,7 @@ def gauge(
 
 @given(st.lists(ROWS, min_size=1, max_size=30), WIDTHS, st.integers(1, 60), st.booleans())
 def test_no_line_is_wider_and_no_frame_higher_than_the_terminal(
-    rows: list[Row], width: int, height: int, ascii_only: bool
+    rows: list[TableRow], width: int, height: int, ascii_only: bool
 ) -> None:
     lines = Frame(rows).lines(width, height, ascii_only=ascii_only)
     assert len(lines) <= height

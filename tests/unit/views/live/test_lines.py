@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from loadgen.model import Ceiling, Plan
+from loadgen.results.schema.line import Line
 from loadgen.views.live import PlainLines
 
 from .samples import CHURN, PACED, PLAN, TROUBLE, churning, line
 
 
-def printed(*lines: dict[str, Any], plan: Plan = PLAN, width: int = 80) -> list[str]:
+def printed(*lines: Line, plan: Plan = PLAN, width: int = 80) -> list[str]:
     file = io.StringIO()
     with PlainLines(Console(file=file, width=width)) as view:
         for part in lines:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from loadgen.model import Ceiling, Endpoint, Heartbeat, Plan, Target, Tls, Traffic, Transport
+from loadgen.results.schema.line import Line
 from loadgen.views.live.figures import Recall
 from loadgen.views.live.frame import Frame
 from loadgen.views.live.rows import rows
@@ -19,7 +19,7 @@ EVERYTHING = replace(
 )
 
 
-def shown(*lines: dict[str, Any], plan: Plan = PLAN, width: int = 80, height: int = 39) -> list[str]:
+def shown(*lines: Line, plan: Plan = PLAN, width: int = 80, height: int = 39) -> list[str]:
     """The frame of the last of these lines."""
     recall = Recall()
     for part in lines:
@@ -120,7 +120,7 @@ def test_no_row_moves_while_a_run_goes_on(plan: Plan, height: int) -> None:
         (replace(PLAN, name="長い名前" * 16), line()),
     ],
 )
-def test_the_table_keeps_within_the_terminal(plan: Plan, found: dict[str, Any], width: int, height: int) -> None:
+def test_the_table_keeps_within_the_terminal(plan: Plan, found: Line, width: int, height: int) -> None:
     recall = Recall()
     frame = Frame(rows(plan, recall.figures(plan, found), height)).lines(width, height)
     assert len(frame) <= height

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from loadgen.arrivals import due_within
 from loadgen.model import Stage
-from loadgen.views.live.schedule import Left, due_per_s, left, share
+from loadgen.results.schema.line import Line
+from loadgen.views.live.schedule import TimeLeft, due_per_s, left, share
 
 from .samples import CHURN, PACED, PLAN, churning, line
 
@@ -19,7 +20,7 @@ RATES = st.floats(0, 1e5)
 STAGES = st.lists(st.builds(Stage, RATES, RATES, st.floats(0.1, 100)), min_size=1, max_size=4)
 
 
-def left_of(plan: Any, of: dict[str, Any], **known: Any) -> Left | None:
+def left_of(plan: Any, of: Line, **known: Any) -> TimeLeft | None:
     usual: dict[str, Any] = {"began_s": 0.0, "last_due_s": None, "settled_per_s": 0.0, "closed_per_s": 0.0}
     return left(plan, of, **(usual | known))
 
@@ -58,22 +59,22 @@ def test_after_the_last_stage_nothing_is_due_unless_it_has_no_end() -> None:
         (CHURN, churning(31.0, "drain", open=4), 0.0, 0.25),
     ],
 )
-def test_each_phase_has_its_own_measure(plan: Any, of: dict[str, Any], began_s: float, expected: float) -> None:
+def test_each_phase_has_its_own_measure(plan: Any, of: Line, began_s: float, expected: float) -> None:
     assert share(plan, of, began_s=began_s) == pytest.approx(expected)
 
 
 def test_a_ramp_ends_by_its_schedule_and_after_that_by_its_rate() -> None:
-    assert left_of(PACED, line(2.0), last_due_s=6.0, settled_per_s=1.0) == Left(4.0, estimated=False)
-    assert left_of(PACED, line(7.0), last_due_s=6.0, settled_per_s=25_000) == Left(3.0, estimated=True)
-    assert left_of(PLAN, line(), settled_per_s=50_000) == Left(1.5, estimated=True)
+    assert left_of(PACED, line(2.0), last_due_s=6.0, settled_per_s=1.0) == TimeLeft(4.0, estimated=False)
+    assert left_of(PACED, line(7.0), last_due_s=6.0, settled_per_s=25_000) == TimeLeft(3.0, estimated=True)
+    assert left_of(PLAN, line(), settled_per_s=50_000) == TimeLeft(1.5, estimated=True)
     assert left_of(PLAN, line()) is None, "at a standstill nobody knows"
-    assert left_of(PLAN, line(established=100_000)) == Left(0.0, estimated=False)
+    assert left_of(PLAN, line(established=100_000)) == TimeLeft(0.0, estimated=False)
 
 
 def test_other_phases_end_by_the_clock_or_by_what_is_open() -> None:
-    assert left_of(PLAN, line(14.0, "hold"), began_s=4.0) == Left(20.0, estimated=False)
-    assert left_of(PLAN, line(99.0, "hold"), began_s=4.0) == Left(0.0, estimated=False)
-    assert left_of(CHURN, churning(10.0)) == Left(20.0, estimated=False)
-    assert left_of(PLAN, line(phase="drain"), closed_per_s=50_000) == Left(0.5, estimated=True)
+    assert left_of(PLAN, line(14.0, "hold"), began_s=4.0) == TimeLeft(20.0, estimated=False)
+    assert left_of(PLAN, line(99.0, "hold"), began_s=4.0) == TimeLeft(0.0, estimated=False)
+    assert left_of(CHURN, churning(10.0)) == TimeLeft(20.0, estimated=False)
+    assert left_of(PLAN, line(phase="drain"), closed_per_s=50_000) == TimeLeft(0.5, estimated=True)
     assert left_of(PLAN, line(phase="drain"), closed_per_s=-1) is None
     assert left_of(PLAN, line(phase="done")) is None

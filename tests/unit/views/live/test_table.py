@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from loadgen.model import Plan
+from loadgen.results.schema.line import Line
 from loadgen.views.live import LiveTable, draw
 
 from .samples import CHURN, CONTROL, CROWD, PLAN, TROUBLE, Tty, churning, line, terminal
@@ -27,7 +27,7 @@ def emptied(file: Tty) -> str:
     return text
 
 
-def drawn(lines: list[dict[str, Any]], plan: Plan = PLAN, width: int = 80, height: int = 40, **environment: str) -> str:
+def drawn(lines: list[Line], plan: Plan = PLAN, width: int = 80, height: int = 40, **environment: str) -> str:
     """What the last of these lines sends to the terminal, escape sequences included."""
     console, file = terminal(width, height, **environment)
     with LiveTable(console) as view:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from loadgen.views.live import LiveTable, PlainLines, Quiet, Unheard, view_for
+from loadgen.views.live import DetachableView, LiveTable, NoticesOnly, PlainLines, view_for
 
 from .samples import CONTROL, PLAN, line, terminal
 
@@ -16,7 +16,7 @@ def test_the_view_fits_where_it_is_shown() -> None:
     assert type(view_for(terminal()[0], quiet=False).view) is LiveTable
     assert type(view_for(terminal(TERM="dumb")[0], quiet=False).view) is PlainLines
     assert type(view_for(Console(file=io.StringIO()), quiet=False).view) is PlainLines
-    assert type(view_for(terminal()[0], quiet=True).view) is Quiet
+    assert type(view_for(terminal()[0], quiet=True).view) is NoticesOnly
 
 
 def test_who_asks_for_colours_makes_no_terminal_of_a_file() -> None:
@@ -48,7 +48,7 @@ def test_a_view_that_nobody_reads_any_more_falls_silent() -> None:
 
 def test_a_view_that_is_heard_is_told_everything() -> None:
     file = io.StringIO()
-    with Unheard(Quiet(Console(file=file))) as view:
+    with DetachableView(NoticesOnly(Console(file=file))) as view:
         view.notice("a word")
     assert file.getvalue() == "loadgen: a word\n"
 
@@ -57,7 +57,7 @@ def test_a_view_that_is_heard_is_told_everything() -> None:
 def test_a_quiet_view_has_notices_only_each_on_a_line(width: int) -> None:
     file = io.StringIO()
     sentence = "worker 3 was killed by SIGKILL in phase hold while it held 16,667 connections"
-    with Quiet(Console(file=file, width=width)) as view:
+    with NoticesOnly(Console(file=file, width=width)) as view:
         view.update(PLAN, line())
         view.notice(sentence)
     assert file.getvalue() == f"loadgen: {sentence}\n"
@@ -66,11 +66,11 @@ def test_a_quiet_view_has_notices_only_each_on_a_line(width: int) -> None:
 @pytest.mark.parametrize("name", ["[red]x[/]", "[/]", "[link=x]y", "\\[b]", "x\\"])
 def test_a_notice_that_looks_like_markup_stays_text(name: str) -> None:
     console, file = terminal()
-    Quiet(console).notice(f"lost {name}")
+    NoticesOnly(console).notice(f"lost {name}")
     assert f"loadgen: lost {name}" in CONTROL.sub("", file.getvalue())
 
 
 def test_a_notice_cannot_drive_the_terminal() -> None:
     console, file = terminal()
-    Quiet(console).notice("lost \x1b[2Jx")
+    NoticesOnly(console).notice("lost \x1b[2Jx")
     assert "loadgen: lost \\x1b[2Jx" in file.getvalue()

@@ -9,7 +9,7 @@ import pytest
 from loadgen.model import Phase
 from loadgen.views.live import wording
 from loadgen.views.live.figures import TimeWait
-from loadgen.views.live.schedule import Left
+from loadgen.views.live.schedule import TimeLeft
 
 from .samples import PLAN
 
@@ -18,13 +18,13 @@ from .samples import PLAN
     ("left", "text"),
     [
         (None, ""),
-        (Left(0.4, estimated=False), "0 s left"),
-        (Left(20.0, estimated=False), "20 s left"),
-        (Left(119.4, estimated=True), "about 119 s left"),
-        (Left(725.0, estimated=True), "about 12 min 05 s left"),
+        (TimeLeft(0.4, estimated=False), "0 s left"),
+        (TimeLeft(20.0, estimated=False), "20 s left"),
+        (TimeLeft(119.4, estimated=True), "about 119 s left"),
+        (TimeLeft(725.0, estimated=True), "about 12 min 05 s left"),
     ],
 )
-def test_time_left_is_no_more_exact_than_it_is_known(left: Left | None, text: str) -> None:
+def test_time_left_is_no_more_exact_than_it_is_known(left: TimeLeft | None, text: str) -> None:
     assert wording.left(left) == text
 
 

@@ -11,8 +11,6 @@ from rich.console import Console
 
 from loadgen.compare.comparable import Side, Subject
 from loadgen.compare.comparison import CompareResult, Group, compare
-from loadgen.results.measures import Unit
-from loadgen.results.spread import Spread
 from loadgen.views.text import compare as compare_text
 from tests import samples
 
@@ -107,22 +105,6 @@ def test_many_differences_are_counted() -> None:
     said = " ".join(" ".join(plain(result((subject("a"),), (other,)))).split())
     assert "scenario key0: not set -> 0" in said
     assert "and 29 more; --json has all of them" in said
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "said"),
-    [
-        (28232.0, Unit.COUNT, "28,232"),
-        (99.5, Unit.PER_S, "99.5/s"),
-        (1500.0, Unit.US, "1.50 ms"),
-        (1.5, Unit.S, "1.50 s"),
-        (0.5, Unit.SHARE, "50.0 %"),
-        (1.237, Unit.RATIO, "1.24"),
-    ],
-)
-def test_a_number_with_its_unit(value: float, unit: Unit, said: str) -> None:
-    assert compare_text.shown(value, unit) == said
-    assert compare_text.figure(Spread.of([value]), unit) == said
 
 
 def test_other_peoples_names_drive_no_terminal() -> None:
