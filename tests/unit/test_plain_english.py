@@ -18,7 +18,7 @@ CLEAN = (
     *sorted(
         str(path.relative_to(CHECKOUT))
         for path in (CHECKOUT / "loadgen").iterdir()
-        if path.name not in ("views", "__pycache__") and (path.is_dir() or path.suffix == ".py")
+        if path.name != "__pycache__" and (path.is_dir() or path.suffix == ".py")
     ),
 )
 #: Write "no process", "any client", "the caller", "count" and the like instead.

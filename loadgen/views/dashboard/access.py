@@ -2,10 +2,10 @@
 
 The key is a token in the path of the URL. A cookie would go to every other port of this host as well, because
 browsers do not tell ports apart (RFC 6265 8.5); a path goes nowhere. So that it goes nowhere indeed, no page names its
-own address to another (Referrer-Policy), and reports, which may have been written by anybody, have addresses without
+own address to another (Referrer-Policy), and reports, which may come from other authors, have addresses without
 the token.
 
-A page of somebody else that runs in a browser here knows no token. But it could learn an answer by having its own name
+A foreign page that runs in a browser here knows no token. But it could learn an answer by having its own name
 point to this host (DNS rebinding); so the Host of each request must be one under which we listen, and where a browser
 says which page it asks for (Origin), that must be ours.
 """
@@ -37,7 +37,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Server": "loadgen",
 }
-#: Of a report: its own script and style are within it, and it may ask nobody for anything. `sandbox` makes it a page of
+#: Of a report: its own script and style are within it, and it may load nothing. `sandbox` makes it a page of
 #: no origin, so that not even a forged one could press the stop button.
 REPORT_POLICY: Final = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
@@ -54,14 +54,14 @@ class Door:
 
     @property
     def url(self) -> str:
-        """What to open; the only place where the token is told."""
+        """The URL to open; the only text that has the token."""
         return f"http://{in_url(self.at.address)}:{self.at.port}/{self.token}/"
 
     def knows_host(self, host: str) -> bool:
-        """Whether a Host header (RFC 9110 7.2) is a name of this place.
+        """Return whether a Host header (RFC 9110 7.2) names this server.
 
         That is the address; for loopback also localhost. Who listens on every address is asked for by any of them, but
-        never by a name, which anybody could let point here.
+        never by a name, which a foreign DNS server could point here.
         """
         name, port = _split(host)
         if port != str(self.at.port):
@@ -75,16 +75,16 @@ class Door:
         return is_everywhere(self.at.address) or asked == ip_address(self.at.address.partition("%")[0])
 
     def knows_token(self, given: str) -> bool:
-        """Whether this is the token; takes as long whatever is wrong with it."""
+        """Return whether this is the token; a wrong one takes the same time however it differs."""
         return hmac.compare_digest(given.encode(), self.token.encode())
 
     def knows_bearer(self, authorization: str) -> bool:
-        """Whether an Authorization header has the token (RFC 6750 2.1)."""
+        """Return whether an Authorization header has the token (RFC 6750 2.1)."""
         scheme, _, given = authorization.partition(" ")
         return scheme.lower() == "bearer" and self.knows_token(given.strip())
 
     def knows_origin(self, origin: str | None, host: str) -> bool:
-        """Whether an Origin header (RFC 6454 7) is ours; who sends none is no page of somebody else."""
+        """Return whether an Origin header (RFC 6454 7) is ours; a request without one comes from no foreign page."""
         return origin is None or origin == f"http://{host}"
 
     def address_of(self, name: str) -> str:
@@ -92,7 +92,7 @@ class Door:
         return hmac.new(self.token.encode(), name.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:32]
 
     def opens(self, name: str, key: str) -> bool:
-        """Whether a key in a URL is the `address_of` this name."""
+        """Return whether a key in a URL is the `address_of` this name."""
         return hmac.compare_digest(self.address_of(name).encode(), key.encode(errors="replace"))
 
 

@@ -10,7 +10,7 @@ from loadgen.errors import UsageError
 from loadgen.model import Endpoint
 from loadgen.scenario.units import endpoint
 
-#: Every address of this host; endpoint() refuses them, because nobody can connect to them.
+#: Every address of this host; endpoint() refuses them, because no client can connect to them.
 _EVERYWHERE: Final = {"0.0.0.0": "0.0.0.0", "[::]": "::"}
 _SHORT: Final = {"": "127.0.0.1", "localhost": "127.0.0.1"}
 
@@ -34,7 +34,7 @@ def listen_at(text: str, *, public: bool) -> Endpoint:
     found = replace(found, address=_EVERYWHERE.get(host, found.address), port=int(port))
     if not is_loopback(found.address) and not public:
         raise UsageError(
-            f"--dashboard {text}: other machines can reach this address, and whoever reads the unencrypted traffic "
+            f"--dashboard {text}: other machines can reach this address, and a reader of the unencrypted traffic "
             "on the way can see the results and stop the run; listen on 127.0.0.1 and forward the port with ssh -L, or "
             "add --dashboard-public if this network is trusted"
         )
@@ -42,12 +42,12 @@ def listen_at(text: str, *, public: bool) -> Endpoint:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach it."""
+    """True when only this machine can reach it."""
     return ip_address(address.partition("%")[0]).is_loopback
 
 
 def is_everywhere(address: str) -> bool:
-    """Whether it stands for all addresses of this host."""
+    """True when it stands for all addresses of this host."""
     return ip_address(address.partition("%")[0]).is_unspecified
 
 

@@ -1,7 +1,7 @@
-"""Frames for those who look: made when somebody does, and never faster than a small share of a core allows.
+"""Frames for the clients of a dashboard: made while there are clients, within a small share of a core.
 
-Each client has room for one frame of each kind. A newer one takes its place, so whoever reads slowly sees fewer of
-them, and nobody waits for anybody. A frame is an event of a stream as browsers read it (server-sent events, HTML 9.2).
+Each client has room for one frame of each kind. A newer one takes its place, so a slow client gets fewer of them and
+no client waits for another. A frame is an event of a stream as browsers read it (server-sent events, HTML 9.2).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-#: What making one kind of frame may take of one core.
+#: Maximum share of one core for making one kind of frame.
 BUDGET: Final = 0.02
-#: Nobody reads faster.
+#: Minimum time between two frames: people read no faster.
 INTERVAL_S: Final = 0.25
 #: Browsers beyond this many are sent away.
 CLIENTS_MAX: Final = 32
-#: Something is written at least so often: that shows who is gone.
+#: Maximum time without a write: a write shows that a client is gone.
 _SILENCE_S: Final = 15.0
 
 #: Makes a frame; returns what it says and the CPU seconds that took.
@@ -26,7 +26,7 @@ Maker = Callable[[], Awaitable[tuple[object, float]]]
 
 
 class Client:
-    """Somebody who looks: the frames that were not sent to him yet, at most one of each kind."""
+    """A client: the frames that were not sent to it yet, at most one of each kind."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, bytes] = {}
@@ -44,7 +44,7 @@ class Client:
         self._wake.set()
 
     async def next(self) -> bytes | None:
-        """What is to be written now, a comment after a long silence; None at the end."""
+        """Return the bytes to write next, a comment after a long silence; None at the end."""
         try:
             async with asyncio.timeout(_SILENCE_S):
                 await self._wake.wait()
@@ -67,7 +67,7 @@ class Frames:
         """makers: by kind. trouble: told of what went wrong with a frame, which then is not made again."""
         self._makers, self._trouble, self._interval_s = makers, trouble, interval_s
         self._news = {kind: asyncio.Event() for kind in makers}
-        self._somebody = asyncio.Event()
+        self._watched = asyncio.Event()
         self._latest: dict[str, bytes] = {}
         self._clients: set[Client] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,14 +89,14 @@ class Frames:
         for kind, frame in self._latest.items():
             client.offer(kind, frame)
         self._clients.add(client)
-        self._somebody.set()
+        self._watched.set()
         return client
 
     def leave(self, client: Client) -> None:
         """This one looks no more."""
         self._clients.discard(client)
         if not self._clients:
-            self._somebody.clear()
+            self._watched.clear()
 
     async def finish(self) -> None:
         """One last frame of each kind that has something new, and the end."""
@@ -112,7 +112,7 @@ class Frames:
     async def _keep(self, kind: str, make: Maker) -> None:
         while True:
             await self._news[kind].wait()
-            await self._somebody.wait()
+            await self._watched.wait()
             self._news[kind].clear()
             cost_s = await self._make(kind, make)
             if cost_s is None:
@@ -120,7 +120,7 @@ class Frames:
             await asyncio.sleep(max(self._interval_s, cost_s / BUDGET))
 
     async def _make(self, kind: str, make: Maker) -> float | None:
-        """A frame to everybody, and what it cost; None when it could not be made."""
+        """Send a frame to every client; return its cost in seconds, None when it could not be made."""
         try:
             said, cost_s = await make()
             self._latest[kind] = frame = event(kind, said)
@@ -138,6 +138,6 @@ def event(kind: str, said: object) -> bytes:
 
 
 def timed(make: Callable[..., object], *arguments: Any) -> tuple[object, float]:
-    """What it returns, and the CPU seconds it took of this thread."""
+    """Return its result, and the CPU seconds that it took in this thread."""
     began_s = time.thread_time()
     return make(*arguments), time.thread_time() - began_s

@@ -51,7 +51,7 @@ class Described:
 
     @property
     def type(self) -> str:
-        """As the exposition format calls it."""
+        """Name of the type in the exposition format."""
         return "histogram" if self.read is None else "counter" if self.name.endswith("_total") else "gauge"
 
 

@@ -25,7 +25,7 @@ from loadgen.views.dashboard.frames import Frames, event
 
 #: Who takes nothing for so long is given up.
 WRITE_TIMEOUT_S: Final = 10.0
-#: For those who look to be sent the last frame, and for answers on their way; nobody waits longer for them.
+#: Maximum time at the end for sending last frames and answers.
 _FAREWELL_S: Final = 1.0
 #: What the kernel may keep for a client that does not read.
 _SEND_BUFFER_BYTES: Final = 128 * 1024

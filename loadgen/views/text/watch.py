@@ -64,18 +64,18 @@ class _Column:
 
 
 class Screen(Protocol):
-    """Where looks are shown."""
+    """A place to show snapshots."""
 
     def show(self, look: Snapshot) -> None:
-        """The next one."""
+        """Show the next snapshot."""
 
     def __enter__(self) -> Screen: ...
 
     def __exit__(self, *_: object) -> None: ...
 
 
-class Blocks:
-    """One block of lines for each look: for a file, a pipe, a CI job. top: so many groups; None: `TOP`."""
+class SnapshotBlocks:
+    """One block of lines for each snapshot: for a file, a pipe, a CI job. top: maximum of groups; None: `TOP`."""
 
     def __init__(self, console: Console, top: int | None = None) -> None:
         self._console, self._top, self._first = console, top or TOP, True
@@ -87,7 +87,7 @@ class Blocks:
         self._first = False
         self._console.print(render(look, self._console.width, self._top), highlight=False)
 
-    def __enter__(self) -> Blocks:
+    def __enter__(self) -> SnapshotBlocks:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,7 +95,7 @@ class Blocks:
 
 
 class Redrawn:
-    """A table that is drawn over itself; the last one stays. top: so many groups; None: what fits."""
+    """A table that is drawn over itself; the last one stays. top: maximum of groups; None: those that fit."""
 
     def __init__(self, console: Console, top: int | None = None) -> None:
         self._console, self._top = console, top
@@ -115,12 +115,12 @@ class Redrawn:
 
 
 def screen_for(console: Console, top: int | None, *, once: bool) -> Screen:
-    """The one that fits. once: there is one look, and nothing to draw it over."""
-    return Redrawn(console, top) if console.is_terminal and not once else Blocks(console, top)
+    """Return the screen for a console. once: there is one snapshot, and nothing to draw it over."""
+    return Redrawn(console, top) if console.is_terminal and not once else SnapshotBlocks(console, top)
 
 
 def render(look: Snapshot, width: int, top: int) -> RenderableType:
-    """A look on so many columns, with so many groups at most."""
+    """Return a snapshot as text of `width` columns, with `top` groups at most."""
     parts: list[RenderableType] = [Text(_head(look)), Text(_sockets(look), style="dim")]
     parts.append(_table(look.groups[:top], width) if look.groups else Text("no outbound connections"))
     if look.group_count > top:
@@ -219,7 +219,7 @@ def _inbound(look: Snapshot, place: int) -> str:
 
 
 def _notes(look: Snapshot, groups: Sequence[Usage]) -> list[str]:
-    """What stands below the table."""
+    """Return the notes below the table."""
     notes = []
     if any(one.reused and one.time_wait for one in groups):
         notes.append("* automatic choice takes these over after a rest (tcp_tw_reuse); they count as used all the same")
@@ -238,7 +238,7 @@ def _notes(look: Snapshot, groups: Sequence[Usage]) -> list[str]:
 
 
 def _state(state: TcpState) -> str:
-    """As RFC 9293 writes it: TIME-WAIT."""
+    """Return the name as RFC 9293 writes it: TIME-WAIT."""
     return state.name.replace("_", "-")
 
 
