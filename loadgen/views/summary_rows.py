@@ -66,7 +66,7 @@ def probes(summary: RunSummary) -> list[SummaryRow]:
 
 
 def traffic(summary: RunSummary) -> SummaryRow | None:
-    """Return the row of the traffic; bad when a reply was wrong, None when connections carried nothing."""
+    """What connections carried; bad when a reply was wrong, None when they carried nothing."""
     carried = summary.traffic
     if not carried:
         return None

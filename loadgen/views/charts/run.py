@@ -227,5 +227,5 @@ class Drawing:
 
 
 def everything(series: Series, events: Sequence[Event], plan: Plan) -> dict[str, Any]:
-    """Return the charts of a complete series."""
+    """As `Drawing`, of a series that is complete."""
     return Drawing(plan).everything(series, events)

@@ -26,7 +26,7 @@ _TONES: Final = {Judgement.BETTER: "good", Judgement.WORSE: "bad"}
 
 
 @dataclass(frozen=True, slots=True)
-class _FigureText:
+class _Figure:
     """A median, and the range of the runs if they differ."""
 
     text: str
@@ -36,8 +36,8 @@ class _FigureText:
 @dataclass(frozen=True, slots=True)
 class _FigureRow:
     title: str
-    base: _FigureText
-    other: _FigureText
+    base: _Figure
+    other: _Figure
     change: str
     judgement: str
     tone: str
@@ -53,7 +53,7 @@ class _ComparisonTable:
     more: int
 
 
-def page(result: CompareResult, series: Mapping[str, Series]) -> str:
+def page(result: Result, series: Mapping[str, Series]) -> str:
     """Return the whole page.
 
     series: the lines of each run by the name that the run has in the result; cells of a matrix are not drawn.
@@ -120,10 +120,10 @@ def _row(row: Row, comparison: Comparison) -> _FigureRow:
     return _FigureRow(row.measure.title, base, other, change(row), judged(row, comparison), tone)
 
 
-def _figure(spread: Spread | None, unit: Unit) -> _FigureText:
+def _figure(spread: Spread | None, unit: Unit) -> _Figure:
     middle = figure(spread, unit, with_range=False, micro="µs")
     whole = figure(spread, unit, with_range=True, micro="µs")
-    return _FigureText(middle, whole.removeprefix(middle).strip(" ()"))
+    return _Figure(middle, whole.removeprefix(middle).strip(" ()"))
 
 
 def _difference(difference: Difference) -> tuple[str, str, str, str]:

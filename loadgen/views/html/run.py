@@ -91,7 +91,7 @@ class _Tenth:
 
 @dataclass(frozen=True, slots=True)
 class _KernelSide:
-    """Kernel counters of one namespace; name: "" where there is only one. still: counters at rest."""
+    """What the kernel counted in one namespace; name: "" where there is only one. still: counters at rest."""
 
     name: str
     counts: KernelCounts | SinkKernelCounts

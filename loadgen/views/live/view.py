@@ -64,7 +64,7 @@ class DetachableView:
         self.view: LiveView | None = view
 
     def update(self, plan: Plan, line: Line) -> None:
-        """Pass it on, and survive a closed terminal."""
+        """As the other view."""
         self._do(lambda view: view.update(plan, line))
 
     def notice(self, text: str) -> None:

@@ -75,7 +75,7 @@ def listed(label: str, texts: Iterable[str], width: int, tone: str = "") -> list
 
 
 def numbered(label: str, texts: Iterable[str], width: int) -> list[StyledLine]:
-    """Return lines as `listed` does, with a number before each text."""
+    """As `listed`, with the number of each text before it."""
     return [
         ("", line)
         for number, text in enumerate(texts, start=1)
