@@ -66,7 +66,7 @@ def probes(summary: RunSummary) -> list[SummaryRow]:
 
 
 def traffic(summary: RunSummary) -> SummaryRow | None:
-    """What connections carried; bad when a reply was wrong, None when they carried nothing."""
+    """The traffic of the connections; bad when a reply was wrong, None when they carried nothing."""
     carried = summary.traffic
     if not carried:
         return None

@@ -142,7 +142,7 @@ def table(rows: Sequence[Floats]) -> Floats:
 
 
 def counters(series: Series, value: Callable[[Line], float | None]) -> Floats:
-    """As `column`, for something that only grows: a line without it repeats the line before, from 0."""
+    """A `column` of something that only grows: a line without it repeats the line before, from 0."""
     values = column(series, value)
     return np.maximum.accumulate(np.where(np.isnan(values), 0.0, values)) if len(values) else values
 

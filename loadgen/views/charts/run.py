@@ -227,5 +227,5 @@ class Drawing:
 
 
 def everything(series: Series, events: Sequence[Event], plan: Plan) -> dict[str, Any]:
-    """As `Drawing`, of a series that is complete."""
+    """All charts of a series that is complete; see `Drawing`."""
     return Drawing(plan).everything(series, events)

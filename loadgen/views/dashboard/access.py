@@ -1,4 +1,4 @@
-"""Who is let in, and what a browser is told to refuse.
+"""Access to the dashboard: the token, the Host and Origin of a request, and the headers of each answer.
 
 The key is a token in the path of the URL. A cookie would go to every other port of this host as well, because
 browsers do not tell ports apart (RFC 6265 8.5); a path goes nowhere. So that it goes nowhere indeed, no page names its
@@ -37,7 +37,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Server": "loadgen",
 }
-#: Of a report: its own script and style are within it, and it may load nothing. `sandbox` makes it a page of
+#: Of a report: its own script and style are within it, and it may request nothing. `sandbox` makes it a page of
 #: no origin, so that not even a forged one could press the stop button.
 REPORT_POLICY: Final = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
@@ -54,14 +54,14 @@ class Door:
 
     @property
     def url(self) -> str:
-        """The URL to open; the only text that has the token."""
+        """The URL to open; the only place where the token is shown."""
         return f"http://{in_url(self.at.address)}:{self.at.port}/{self.token}/"
 
     def knows_host(self, host: str) -> bool:
-        """Return whether a Host header (RFC 9110 7.2) names this server.
+        """Return whether a Host header (RFC 9110 7.2) is a name of this place.
 
-        That is the address; for loopback also localhost. Who listens on every address is asked for by any of them, but
-        never by a name, which a foreign DNS server could point here.
+        That is the address; for loopback also localhost. A server on every address accepts any address, but
+        never a name, which any DNS server could let point here.
         """
         name, port = _split(host)
         if port != str(self.at.port):
@@ -75,7 +75,7 @@ class Door:
         return is_everywhere(self.at.address) or asked == ip_address(self.at.address.partition("%")[0])
 
     def knows_token(self, given: str) -> bool:
-        """Return whether this is the token; a wrong one takes the same time however it differs."""
+        """Return whether this is the token, in a time that does not depend on where it is wrong."""
         return hmac.compare_digest(given.encode(), self.token.encode())
 
     def knows_bearer(self, authorization: str) -> bool:

@@ -34,7 +34,7 @@ def listen_at(text: str, *, public: bool) -> Endpoint:
     found = replace(found, address=_EVERYWHERE.get(host, found.address), port=int(port))
     if not is_loopback(found.address) and not public:
         raise UsageError(
-            f"--dashboard {text}: other machines can reach this address, and a reader of the unencrypted traffic "
+            f"--dashboard {text}: other machines can reach this address, and anyone who reads the unencrypted traffic "
             "on the way can see the results and stop the run; listen on 127.0.0.1 and forward the port with ssh -L, or "
             "add --dashboard-public if this network is trusted"
         )
@@ -42,12 +42,12 @@ def listen_at(text: str, *, public: bool) -> Endpoint:
 
 
 def is_loopback(address: str) -> bool:
-    """True when only this machine can reach it."""
+    """Return whether only this machine can reach the address."""
     return ip_address(address.partition("%")[0]).is_loopback
 
 
 def is_everywhere(address: str) -> bool:
-    """True when it stands for all addresses of this host."""
+    """Return whether it stands for all addresses of this host."""
     return ip_address(address.partition("%")[0]).is_unspecified
 
 

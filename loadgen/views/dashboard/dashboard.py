@@ -46,7 +46,7 @@ class Dashboard:
 
     @property
     def url(self) -> str:
-        """The URL to open in a browser, with the token; once it is served."""
+        """The URL to open in a browser, with the token; known once it is served."""
         return self._server.door.url
 
     @asynccontextmanager

@@ -1,7 +1,8 @@
-"""Frames for the clients of a dashboard: made while there are clients, within a small share of a core.
+"""Frames for the clients: made while a client is connected, and never faster than a small share of a core allows.
 
-Each client has room for one frame of each kind. A newer one takes its place, so a slow client gets fewer of them and
-no client waits for another. A frame is an event of a stream as browsers read it (server-sent events, HTML 9.2).
+Each client has room for one frame of each kind. A newer one takes its place, so a client that reads slowly sees fewer
+of them, and no client waits for another. A frame is an event of a stream as browsers read it (server-sent events,
+HTML 9.2).
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-#: Maximum share of one core for making one kind of frame.
+#: The share of one core that making one kind of frame may take.
 BUDGET: Final = 0.02
-#: Minimum time between two frames: people read no faster.
+#: Readers see no more.
 INTERVAL_S: Final = 0.25
 #: Browsers beyond this many are sent away.
 CLIENTS_MAX: Final = 32
-#: Maximum time without a write: a write shows that a client is gone.
+#: Something is written at least this often: that shows which clients are gone.
 _SILENCE_S: Final = 15.0
 
 #: Makes a frame; returns what it says and the CPU seconds that took.
@@ -26,7 +27,7 @@ Maker = Callable[[], Awaitable[tuple[object, float]]]
 
 
 class Client:
-    """A client: the frames that were not sent to it yet, at most one of each kind."""
+    """A browser: the frames that were not sent to it yet, at most one of each kind."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, bytes] = {}
@@ -44,7 +45,7 @@ class Client:
         self._wake.set()
 
     async def next(self) -> bytes | None:
-        """Return the bytes to write next, a comment after a long silence; None at the end."""
+        """Return the bytes to write now, a comment after a long silence; None at the end."""
         try:
             async with asyncio.timeout(_SILENCE_S):
                 await self._wake.wait()
@@ -138,6 +139,6 @@ def event(kind: str, said: object) -> bytes:
 
 
 def timed(make: Callable[..., object], *arguments: Any) -> tuple[object, float]:
-    """Return its result, and the CPU seconds that it took in this thread."""
+    """Return the result, and the CPU seconds that it took of this thread."""
     began_s = time.thread_time()
     return make(*arguments), time.thread_time() - began_s

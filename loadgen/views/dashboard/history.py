@@ -5,7 +5,7 @@ many lines go into each: running totals are those of the later one, and counts o
 no count is ever missing, only its time is known less exactly. Changes of phase stay in place.
 
 Of a histogram eight neighbouring buckets become one, which is 6 % wide: it keeps memory and drawing small, and on a
-chart the difference does not show. The report is made from the lines as they were written.
+chart the difference is not visible. The report is made from the lines as they were written.
 """
 
 from __future__ import annotations

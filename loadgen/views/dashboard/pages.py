@@ -1,4 +1,4 @@
-"""The content that the server sends: the page, the files it loads, and the list of earlier runs."""
+"""The resources that the server serves: the page, the files it asks for, and the list of earlier runs."""
 
 from __future__ import annotations
 

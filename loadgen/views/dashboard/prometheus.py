@@ -51,7 +51,7 @@ class Described:
 
     @property
     def type(self) -> str:
-        """Name of the type in the exposition format."""
+        """The type in the words of the exposition format."""
         return "histogram" if self.read is None else "counter" if self.name.endswith("_total") else "gauge"
 
 

@@ -23,9 +23,9 @@ from loadgen.views.dashboard.access import HEADERS, REPORT_POLICY, Door
 from loadgen.views.dashboard.address import in_url
 from loadgen.views.dashboard.frames import Frames, event
 
-#: Who takes nothing for so long is given up.
+#: Drop a client that reads nothing for this long.
 WRITE_TIMEOUT_S: Final = 10.0
-#: Maximum time at the end for sending last frames and answers.
+#: Time for clients to get the last frame, and for answers on their way; the run waits no longer for them.
 _FAREWELL_S: Final = 1.0
 #: What the kernel may keep for a client that does not read.
 _SEND_BUFFER_BYTES: Final = 128 * 1024

@@ -74,7 +74,7 @@ const loadgenCharts = (() => {
   const xAxis = (chart, space) => axis(0, {
     size: 30, values: (u, splits) => splits.map((v) => seconds(v, last(chart().x))), incrs: STEPS, space: space,
   });
-  /* From the start of the run, unless somebody zoomed in or there was nothing for long. */
+  /* From the start of the run, unless the reader zoomed in or nothing was measured for long. */
   const xRange = (chart) => (u, low, high) => {
     if (!(high > low)) return [0, high || 1];
     return [low <= chart().x[0] && low < 0.3 * high ? 0 : low, high];
@@ -336,7 +336,7 @@ const loadgenCharts = (() => {
       plots.set(chart.id, held);
     }
 
-    /* A stretch that somebody zoomed into stays; otherwise the axis grows with the run. */
+    /* A stretch that the reader zoomed into stays; otherwise the axis grows with the run. */
     function update(held, chart) {
       const x = held.u.scales.x, before = held.chart.x;
       const zoomed = x.max < last(before) || x.min > before[0];

@@ -26,7 +26,7 @@ _TONES: Final = {Judgement.BETTER: "good", Judgement.WORSE: "bad"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
+class _MedianText:
     """A median, and the range of the runs if they differ."""
 
     text: str
@@ -36,8 +36,8 @@ class _Figure:
 @dataclass(frozen=True, slots=True)
 class _FigureRow:
     title: str
-    base: _Figure
-    other: _Figure
+    base: _MedianText
+    other: _MedianText
     change: str
     judgement: str
     tone: str
@@ -120,10 +120,10 @@ def _row(row: Row, comparison: Comparison) -> _FigureRow:
     return _FigureRow(row.measure.title, base, other, change(row), judged(row, comparison), tone)
 
 
-def _figure(spread: Spread | None, unit: Unit) -> _Figure:
+def _figure(spread: Spread | None, unit: Unit) -> _MedianText:
     middle = figure(spread, unit, with_range=False, micro="µs")
     whole = figure(spread, unit, with_range=True, micro="µs")
-    return _Figure(middle, whole.removeprefix(middle).strip(" ()"))
+    return _MedianText(middle, whole.removeprefix(middle).strip(" ()"))
 
 
 def _difference(difference: Difference) -> tuple[str, str, str, str]:

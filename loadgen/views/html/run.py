@@ -91,7 +91,7 @@ class _Tenth:
 
 @dataclass(frozen=True, slots=True)
 class _KernelSide:
-    """What the kernel counted in one namespace; name: "" where there is only one. still: counters at rest."""
+    """The kernel's counts in one namespace; name: "" where there is only one. still: counters at rest."""
 
     name: str
     counts: KernelCounts | SinkKernelCounts
@@ -188,7 +188,7 @@ def uplot() -> str:
 
 @cache
 def environment() -> Environment:
-    """The template environment of every page: each expression is made visible, then escaped."""
+    """The environment that renders every page: each expression is made visible, then escaped."""
 
     def shown(value: object) -> object:
         """Applied to every {{ expression }} before it is escaped."""

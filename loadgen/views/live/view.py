@@ -64,11 +64,11 @@ class DetachableView:
         self.view: LiveView | None = view
 
     def update(self, plan: Plan, line: Line) -> None:
-        """As the other view."""
+        """Pass it on to the other view."""
         self._do(lambda view: view.update(plan, line))
 
     def notice(self, text: str) -> None:
-        """Pass it on, and survive a closed terminal."""
+        """Pass it on to the other view."""
         self._do(lambda view: view.notice(text))
 
     def __enter__(self) -> DetachableView:

@@ -75,7 +75,7 @@ def listed(label: str, texts: Iterable[str], width: int, tone: str = "") -> list
 
 
 def numbered(label: str, texts: Iterable[str], width: int) -> list[StyledLine]:
-    """As `listed`, with the number of each text before it."""
+    """Several texts under one label, each with its number before it."""
     return [
         ("", line)
         for number, text in enumerate(texts, start=1)

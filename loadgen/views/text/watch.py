@@ -74,8 +74,8 @@ class Screen(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-class SnapshotBlocks:
-    """One block of lines for each snapshot: for a file, a pipe, a CI job. top: maximum of groups; None: `TOP`."""
+class BlockScreen:
+    """One block of lines for each snapshot: for a file, a pipe, a CI job. top: maximum groups; None: `TOP`."""
 
     def __init__(self, console: Console, top: int | None = None) -> None:
         self._console, self._top, self._first = console, top or TOP, True
@@ -87,15 +87,15 @@ class SnapshotBlocks:
         self._first = False
         self._console.print(render(look, self._console.width, self._top), highlight=False)
 
-    def __enter__(self) -> SnapshotBlocks:
+    def __enter__(self) -> BlockScreen:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
 
-class Redrawn:
-    """A table that is drawn over itself; the last one stays. top: maximum of groups; None: those that fit."""
+class RedrawnScreen:
+    """A table that is drawn over itself; the last one stays. top: maximum groups; None: as many as fit."""
 
     def __init__(self, console: Console, top: int | None = None) -> None:
         self._console, self._top = console, top
@@ -106,7 +106,7 @@ class Redrawn:
         top = self._top or max(self._console.height - _OTHER_LINES, _TOP_MIN)
         self._live.update(render(look, self._console.width, top), refresh=True)
 
-    def __enter__(self) -> Redrawn:
+    def __enter__(self) -> RedrawnScreen:
         self._live.__enter__()
         return self
 
@@ -115,12 +115,12 @@ class Redrawn:
 
 
 def screen_for(console: Console, top: int | None, *, once: bool) -> Screen:
-    """Return the screen for a console. once: there is one snapshot, and nothing to draw it over."""
-    return Redrawn(console, top) if console.is_terminal and not once else SnapshotBlocks(console, top)
+    """The one that fits. once: there is one look, and nothing to draw it over."""
+    return RedrawnScreen(console, top) if console.is_terminal and not once else BlockScreen(console, top)
 
 
 def render(look: Snapshot, width: int, top: int) -> RenderableType:
-    """Return a snapshot as text of `width` columns, with `top` groups at most."""
+    """A snapshot in at most `width` columns, with at most `top` groups."""
     parts: list[RenderableType] = [Text(_head(look)), Text(_sockets(look), style="dim")]
     parts.append(_table(look.groups[:top], width) if look.groups else Text("no outbound connections"))
     if look.group_count > top:
@@ -219,7 +219,7 @@ def _inbound(look: Snapshot, place: int) -> str:
 
 
 def _notes(look: Snapshot, groups: Sequence[Usage]) -> list[str]:
-    """Return the notes below the table."""
+    """The notes below the table."""
     notes = []
     if any(one.reused and one.time_wait for one in groups):
         notes.append("* automatic choice takes these over after a rest (tcp_tw_reuse); they count as used all the same")
@@ -238,7 +238,7 @@ def _notes(look: Snapshot, groups: Sequence[Usage]) -> list[str]:
 
 
 def _state(state: TcpState) -> str:
-    """Return the name as RFC 9293 writes it: TIME-WAIT."""
+    """The name of a state in the spelling of RFC 9293: TIME-WAIT."""
     return state.name.replace("_", "-")
 
 

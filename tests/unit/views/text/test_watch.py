@@ -12,7 +12,7 @@ from rich.console import Console
 
 from loadgen.kernel.groups import SocketGroup
 from loadgen.kernel.sockdiag import TcpState
-from loadgen.views.text.watch import Redrawn, SnapshotBlocks, duration, screen_for
+from loadgen.views.text.watch import BlockScreen, RedrawnScreen, duration, screen_for
 from loadgen.watch.owners import Owner, Ownership
 from loadgen.watch.snapshot import Bound, Snapshot, Usage
 from loadgen.watch.space import Reuse
@@ -25,7 +25,7 @@ COLOUR = re.compile(r"(?:^|;)(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;|$)")
 
 def printed(*looks: Snapshot, width: int = 140, top: int | None = None) -> str:
     file = io.StringIO()
-    with SnapshotBlocks(Console(file=file, width=width), top) as screen:
+    with BlockScreen(Console(file=file, width=width), top) as screen:
         for one in looks:
             screen.show(one)
     return file.getvalue()
@@ -41,7 +41,7 @@ def drawn(one: Snapshot, width: int = 100, height: int = 30, **environment: str)
         color_system="standard" if "NO_COLOR" not in environment else None,
         _environ={"TERM": "xterm-256color", **environment},
     )
-    with Redrawn(console) as screen:
+    with RedrawnScreen(console) as screen:
         screen.show(one)
         return file.getvalue()  # at the end it is drawn once more, to stay
 
@@ -157,9 +157,9 @@ def test_durations(seconds: float, expected: str) -> None:
 
 def test_a_table_is_for_a_terminal_and_for_more_than_one_look() -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})
-    assert isinstance(screen_for(terminal, None, once=False), Redrawn)
-    assert isinstance(screen_for(terminal, None, once=True), SnapshotBlocks)
-    assert isinstance(screen_for(Console(file=io.StringIO()), None, once=False), SnapshotBlocks)
+    assert isinstance(screen_for(terminal, None, once=False), RedrawnScreen)
+    assert isinstance(screen_for(terminal, None, once=True), BlockScreen)
+    assert isinstance(screen_for(Console(file=io.StringIO()), None, once=False), BlockScreen)
 
 
 def test_reuse_without_time_wait_needs_no_star(usage: Make, snapshot: MakeSnapshot) -> None:
