@@ -53,7 +53,7 @@ class _ComparisonTable:
     more: int
 
 
-def page(result: Result, series: Mapping[str, Series]) -> str:
+def page(result: CompareResult, series: Mapping[str, Series]) -> str:
     """Return the whole page.
 
     series: the lines of each run by the name that the run has in the result; cells of a matrix are not drawn.

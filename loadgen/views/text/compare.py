@@ -31,7 +31,7 @@ def render(result: CompareResult, console: Console) -> None:
     show(lines(result, width_of(console)), console)
 
 
-def lines(result: Result, width: int) -> list[StyledLine]:
+def lines(result: CompareResult, width: int) -> list[StyledLine]:
     """The comparison as lines of at most `width` columns."""
     text: list[StyledLine] = [("verdict", line) for line in wrapped(result.verdict, "", width)]
     text.append(("", ""))
@@ -53,7 +53,7 @@ def _named(label: str, name: str) -> list[StyledLine]:
     return [("", f"{label if n == 0 else '':{LABEL_WIDTH}}{part}") for n, part in enumerate(parts)]
 
 
-def _comparison(comparison: Comparison, group: Group, result: Result, width: int) -> list[StyledLine]:
+def _comparison(comparison: Comparison, group: Group, result: CompareResult, width: int) -> list[StyledLine]:
     """One table. Of many cells it has only what differs beyond noise, and the rest is counted."""
     many = len(result.groups) > 1
     text: list[StyledLine] = [("", "")]

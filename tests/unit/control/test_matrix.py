@@ -17,7 +17,7 @@ from loadgen.results import run_directory
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.files import Json
-from loadgen.results.schema.matrix_plan import MatrixPlan
+from loadgen.results.schema.matrix_plan import MatrixPlan, ResolvedName
 from loadgen.results.schema.run import RunSummary
 from tests import matrices as makers
 from tests import samples

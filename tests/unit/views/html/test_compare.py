@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from loadgen.compare.comparable import Side, Subject
-from loadgen.compare.comparison import Group, Result, compare
+from loadgen.compare.comparison import CompareResult, Group, compare
 from loadgen.results.schema.line import Line
 from loadgen.views.html import compare as compare_html
 from tests import samples

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from loadgen.compare.comparable import Side, Subject
-from loadgen.compare.comparison import Group, Result, compare
+from loadgen.compare.comparison import CompareResult, Group, compare
 from loadgen.views.text import compare as compare_text
 from tests import samples
 
