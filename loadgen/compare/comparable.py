@@ -16,7 +16,7 @@ from loadgen.results.schema.host import Host
 from loadgen.results.schema.line import Line
 from loadgen.results.schema.run import RunSummary
 
-#: Ports that others had put into TIME-WAIT before a run began: this share of them is no accident.
+#: Share of the ports in TIME-WAIT before a run began, from which on it affects the run.
 CONTAMINATED_SHARE: Final = 0.01
 
 _HARDWARE: Final = ("machine", "cpu_model", "cpus")
@@ -47,84 +47,84 @@ class Side:
 
 
 def time_wait_before(first_line: Line) -> float:
-    """Of the first line of a series: sockets in TIME-WAIT, less those that have entered it since the start."""
+    """Return the sockets in TIME-WAIT of the first line of a series, less those that entered it since the start."""
     kernel = first_line.kernel
     return float(max(kernel.now.get("sockstat.tcp_tw", 0) - kernel.delta.get("TcpExt.TW", 0), 0))
 
 
 def refusals(base: Side, other: Side) -> list[str]:
-    """Why these two cannot be compared; empty when they can."""
-    found = [
+    """Return the reasons for which two sides cannot be compared; empty when they can."""
+    reasons = [
         f"{run.name} opened nothing, so it has no figures{_because(run)}"
         for run in (*base.runs, *other.runs)
         if not run.summary.arrivals.started
     ]
     for side in (base, other):
-        told = next((run for run in side.runs if _settings(run) != _settings(side.runs[0])), None)
-        if told is not None:
-            found.append(f"{told.name} and {side.runs[0].name} are no repetitions: their scenarios differ")
-    found += _unlike(
+        other_scenario = next((run for run in side.runs if _settings(run) != _settings(side.runs[0])), None)
+        if other_scenario is not None:
+            reasons.append(f"{other_scenario.name} and {side.runs[0].name} are no repetitions: their scenarios differ")
+    reasons += _unlike(
         base,
         other,
         "connections",
         lambda run: "opened and closed all the time (churn)" if _churns(run) else "held open",
     )
-    found += _unlike(base, other, "transport", lambda run: run.plan.transport.value)
-    return found
+    reasons += _unlike(base, other, "transport", lambda run: run.plan.transport.value)
+    return reasons
 
 
 def caveats(base: Side, other: Side) -> list[str]:
     """Return the possible reasons for a difference that the scenarios do not name."""
     runs = (*base.runs, *other.runs)
-    found: list[str] = []
+    reasons: list[str] = []
     for name, keys in (("hosts", _HARDWARE), ("kernels", ("kernel",)), ("versions", _VERSIONS)):
-        differ = [said for key in keys for said in _unlike(base, other, key, _of_host(key))]
-        if differ:
-            found.append(f"the {name} differ: {'; '.join(differ)}")
-    found += _unmeant_sysctls(base, other)
-    found += _unlike(base, other, "connections", lambda run: f"{run.plan.connections:,}")
-    found += _unlike(base, other, "what connections carry", _carried)
+        differences = [sentence for key in keys for sentence in _unlike(base, other, key, _of_host(key))]
+        if differences:
+            reasons.append(f"the {name} differ: {'; '.join(differences)}")
+    reasons += _unmeant_sysctls(base, other)
+    reasons += _unlike(base, other, "connections", lambda run: f"{run.plan.connections:,}")
+    reasons += _unlike(base, other, "what connections carry", _carried)
     for run in runs:
         if not run.summary.complete:
-            found.append(f"{run.name} is incomplete{_because(run)}")
+            reasons.append(f"{run.name} is incomplete{_because(run)}")
         if not run.summary.generator.trustworthy:
-            reasons = "; ".join(run.summary.generator.reasons) or "its summary does not say why"
-            found.append(f"{run.name} was limited by loadgen itself, so its figures may be about that: {reasons}")
+            because = "; ".join(run.summary.generator.reasons) or "its summary does not say why"
+            reasons.append(f"{run.name} was limited by loadgen itself, so its figures may be about that: {because}")
         if run.time_wait_before > CONTAMINATED_SHARE * max(run.plan.capacity_per_pair, 1):
-            found.append(
+            reasons.append(
                 f"{run.name} began with {run.time_wait_before:,.0f} sockets in TIME-WAIT that were not its own; "
                 "give it a lab, or wait a minute before it"
             )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(reasons))
 
 
 def _unlike(base: Side, other: Side, what: str, find: Callable[[Subject], str | None]) -> list[str]:
-    """That something is not the same in all runs of both sides, and what it is on each."""
+    """Return a sentence with the values of both sides where they are not the same in all runs, else nothing."""
     values = [_distinct(filter(None, map(find, side.runs))) for side in (base, other)]
     if not all(values) or len(_distinct([*values[0], *values[1]])) == 1:
         return []
-    said = (f"{' and '.join(one)} in {side.label}" for one, side in zip(values, (base, other), strict=True))
-    return [f"{what}: {', '.join(said)}"]
+    texts = (f"{' and '.join(of_side)} in {side.label}" for of_side, side in zip(values, (base, other), strict=True))
+    return [f"{what}: {', '.join(texts)}"]
 
 
 def _unmeant_sysctls(base: Side, other: Side) -> list[str]:
-    """Sysctls that differ between hosts, without a scenario that says so."""
+    """Return a sentence on sysctls that differ between the hosts and that no scenario sets."""
     first, second = base.runs[0], other.runs[0]
     if not first.host.sysctls or not second.host.sysctls:
         return []
     meant = {key.removeprefix("lab.") for run in (first, second) for key in run.scenario or {}}
     differ = between(Part.HOST, host_of(first.host), host_of(second.host))
-    # One that only one of them has was not asked for by the other's version of loadgen.
-    there = [one.key for one in differ if one.base is not None and one.other is not None]
-    names = [key for key in there if key.startswith("sysctls.") and key not in meant]
+    # A sysctl of only one side was not read by the other side's version of loadgen.
+    on_both = [row.key for row in differ if row.base is not None and row.other is not None]
+    names = [key for key in on_both if key.startswith("sysctls.") and key not in meant]
     listed = ", ".join(name.removeprefix("sysctls.") for name in names)
     return [f"sysctls differ that no scenario sets: {listed}"] if names else []
 
 
 def _of_host(key: str) -> Callable[[Subject], str | None]:
     def find(run: Subject) -> str | None:
-        found = host_of(run.host).get(key)
-        return None if found is None else str(found)
+        value = host_of(run.host).get(key)
+        return None if value is None else str(value)
 
     return find
 

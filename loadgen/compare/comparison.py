@@ -6,6 +6,7 @@ one between two cells of a matrix, see `spread.Spread.is_noise`. The first side 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -22,7 +23,7 @@ from loadgen.results.spread import Spread, spread_of
 SCHEMA: Final = "loadgen.compare/1"
 #: Figures that the verdict names; the others are counted.
 TOLD_MAX: Final = 3
-#: What a tail has to differ by where a side is a single run, as a share of the larger: three quarters are fourfold.
+#: Least difference of a tail where a side is a single run, as a share of the larger: three quarters are fourfold.
 #: A stall of the machine, in one run and not in the next, doubles it.
 TAIL_NOISE_OF_ONE: Final = 0.75
 
@@ -47,10 +48,10 @@ class Judgement(StrEnum):
         return {Judgement.BETTER: Judgement.WORSE, Judgement.WORSE: Judgement.BETTER}.get(self, self)
 
 
-#: As the verdict says what `NOISE_OF_ONE` and `TAIL_NOISE_OF_ONE` come to.
+#: The verdict's remark on `NOISE_OF_ONE` and `TAIL_NOISE_OF_ONE`.
 _FEW: Final = " With a single run on a side, only what doubled or halved counts (p99, p99.9 and lag: fourfold)."
 
-#: What no second run of the same would have shown.
+#: Judgements that a second run of the same scenario would not have given.
 BEYOND_NOISE: Final = (Judgement.BETTER, Judgement.WORSE, Judgement.CHANGED)
 
 
@@ -84,12 +85,12 @@ class Row:
 
     @property
     def change(self) -> float | None:
-        """How much more the other side has; None where a side has no such figure."""
+        """The other side's figure less the base's; None where a side has no such figure."""
         return None if self.base is None or self.other is None else self.other.median - self.base.median
 
     @property
     def share(self) -> float | None:
-        """The change as a share of the base; None of a base of 0, of which everything is infinitely more."""
+        """The change as a share of the base; None where the base is 0 and the other side is not."""
         if self.change is None or self.base is None or (self.base.median == 0 and self.change != 0):
             return None
         return self.change / abs(self.base.median) if self.base.median else 0.0
@@ -127,7 +128,7 @@ class Comparison:
     other: Side
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
-    #: Why no judgement here can be taken for granted.
+    #: Other possible reasons for the differences.
     caveats: tuple[str, ...] = ()
 
     @cached_property
@@ -136,14 +137,14 @@ class Comparison:
         return min(len(self.base.runs), len(self.other.runs)) == 1
 
     def found(self, judgement: Judgement) -> list[Row]:
-        """The rows that were judged so: if runs are made for any that differs then these, else all."""
+        """Return the rows with a judgement: of those that differ the aims of a run, if there are any, else all."""
         differ = [row for row in self.rows if row.judgement in BEYOND_NOISE]
         aims = [row for row in differ if row.measure.aim]
         return [row for row in aims or differ if row.judgement is judgement]
 
     @property
     def overall(self) -> str:
-        """better, worse, mixed, changed, within noise or same."""
+        """One word on all figures: better, worse, mixed, changed, within noise or same."""
         better, worse = self.found(Judgement.BETTER), self.found(Judgement.WORSE)
         if better and worse:
             return "mixed"
@@ -156,7 +157,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The whole of it in a sentence or two, with its caveats counted before anything is claimed."""
+        """The comparison in a sentence or two, which begin with the number of caveats."""
         count = len(self.caveats)
         head = f"With {'a caveat' if count == 1 else f'{count} caveats'}: " if count else ""
         return head + self._claim() + (_FEW if self.single else "")
@@ -185,7 +186,7 @@ class Comparison:
             "verdict": self.verdict,
             "single": self.single,
             "caveats": list(self.caveats),
-            "differences": [one.to_json() for one in self.differences],
+            "differences": [difference.to_json() for difference in self.differences],
             "figures": [row.to_json() for row in self.rows],
         }
 
@@ -199,47 +200,46 @@ class Group:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """The base, and those that are compared with it."""
-        return (self.comparisons[0].base, *(one.other for one in self.comparisons))
+        """The base, and the sides that are compared with it."""
+        return (self.comparisons[0].base, *(comparison.other for comparison in self.comparisons))
 
     def to_json(self) -> Mapping[str, object]:
         """The comparison as JSON."""
         return {
             "settings": dict(self.settings),
             "sides": [{"label": side.label, "runs": [run.name for run in side.runs]} for side in self.sides],
-            "comparisons": [one.to_json() for one in self.comparisons],
+            "comparisons": [comparison.to_json() for comparison in self.comparisons],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class CompareResult:
-    """All that one call of compare found."""
+    """The comparisons of one call of compare.
 
-    #: What each letter stands for: A is the base.
+    names: the argument that each letter stands for; A is the base. left_out: cells that only some of the sides have.
+    """
+
     names: Mapping[str, str]
     groups: tuple[Group, ...]
-    #: Cells that only some of the sides have.
     left_out: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
         """The sentence that stands first."""
-        found = [one for group in self.groups for one in group.comparisons]
-        if len(found) == 1:
-            return found[0].verdict
+        comparisons = [comparison for group in self.groups for comparison in group.comparisons]
+        if len(comparisons) == 1:
+            return comparisons[0].verdict
         if len(self.groups) == 1:
-            return " ".join(one.verdict for one in found)
-        counts: dict[str, int] = {}
-        for one in found:
-            counts[one.overall] = counts.get(one.overall, 0) + 1
-        doubtful = sum(bool(one.caveats) for one in found)
-        said = ", ".join(f"{count} {overall}" for overall, count in counts.items())
-        return f"Of {len(found)} comparisons of cells: {said}." + (
+            return " ".join(comparison.verdict for comparison in comparisons)
+        counts = Counter(comparison.overall for comparison in comparisons)
+        doubtful = sum(bool(comparison.caveats) for comparison in comparisons)
+        listed = ", ".join(f"{count} {overall}" for overall, count in counts.items())
+        return f"Of {len(comparisons)} comparisons of cells: {listed}." + (
             f" {doubtful} of them with caveats." if doubtful else ""
         )
 
     def to_json(self) -> Mapping[str, object]:
-        """The whole, loadgen.compare/1."""
+        """The result as JSON, loadgen.compare/1."""
         return {
             "schema": SCHEMA,
             "verdict": self.verdict,
@@ -250,9 +250,10 @@ class CompareResult:
 
 
 def compare(base: Side, other: Side, *, anyway: Sequence[str] = ()) -> Comparison:
-    """One side beside the base; `anyway`: why they should not be compared, if they are all the same."""
+    """Compare one side with the base; `anyway`: reasons for which they should not be compared, as further caveats."""
     runs = [run.summary for run in (*base.runs, *other.runs)]
-    rows = (Row(one, _spread(base, one), _spread(other, one)) for one in (*MEASURES, *kinds_of_failure(runs)))
+    measures = (*MEASURES, *kinds_of_failure(runs))
+    rows = (Row(measure, _spread(base, measure), _spread(other, measure)) for measure in measures)
     first, second = base.runs[0], other.runs[0]
     parts = [
         (Part.SCENARIO, first.scenario or {}, second.scenario or {}),
@@ -263,7 +264,7 @@ def compare(base: Side, other: Side, *, anyway: Sequence[str] = ()) -> Compariso
         base,
         other,
         tuple(row for row in rows if row.base or row.other),
-        tuple(one for part, left, right in parts if left and right for one in differences.between(part, left, right)),
+        tuple(row for part, left, right in parts if left and right for row in differences.between(part, left, right)),
         (*anyway, *comparable.caveats(base, other)),
     )
 

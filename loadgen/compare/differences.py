@@ -1,7 +1,7 @@
 """Differences between the scenarios, plans and hosts of two runs, key by key.
 
-Pure. A scenario is compared as it was kept, with its `--set` options applied, so what is not written in
-it is not there; the plan beside it has what the arithmetic made of it on that host.
+Pure. A scenario is compared as it was kept, with its `--set` options applied, so a default is not part of it;
+the plan beside it has the values that were computed for that host.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Flat = Mapping[str, Any]
 
 _SET: Final = "# --set "
 _CONTINUED: Final = "#   "
-#: A cell has values of its own, and no matrix; what is said about a run, or expected of it, does not change it.
+#: A cell has values of its own, and no matrix; a description or an expectation does not change a run.
 _LEFT_OUT: Final = ("matrix", "repeat", "description", "expect")
-#: In the plan, but words about it, or the scenario once more.
+#: Keys of the plan that describe it, or repeat the scenario.
 _WORDS: Final = ("name", "notes", "headroom", "expect", "prediction", "ceiling")
 #: Keys that differ between any two runs.
 _PASSING: Final = frozenset(
@@ -35,7 +35,7 @@ _PASSING: Final = frozenset(
 
 
 class Part(StrEnum):
-    """Where something differs."""
+    """The record of a run in which a key differs."""
 
     SCENARIO = "scenario"
     PLAN = "plan"
@@ -44,7 +44,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One key that two runs do not have alike; `base` and `other` are None where there is none."""
+    """One key whose value differs between two runs; `base` or `other` is None where that run lacks it."""
 
     part: Part
     key: str
@@ -67,7 +67,7 @@ def between(part: Part, base: Flat, other: Flat) -> list[Difference]:
 
 
 def scenario_of(text: str) -> Flat:
-    """A scenario as it was kept -> its leaves by dotted key, overrides applied.
+    """Return the leaves of a scenario as it was kept, by dotted key, overrides applied.
 
     Raises: ScenarioError when it cannot be read.
     """
@@ -76,13 +76,13 @@ def scenario_of(text: str) -> Flat:
     matrix = document.data.get("matrix")
     of_cell = matrix if isinstance(matrix, dict) else {}
     # The settings of a cell stand above the overrides of the whole, and win.
-    for override in (*overrides, *(one for one in reversed(overrides) if one.partition("=")[0] in of_cell)):
+    for override in (*overrides, *(text for text in reversed(overrides) if text.partition("=")[0] in of_cell)):
         document.override(override)
     return dict(leaves({key: value for key, value in document.data.items() if key not in _LEFT_OUT}))
 
 
 def readable_scenario(text: str) -> Flat | None:
-    """`scenario_of`, None where there is no scenario or none that this version of loadgen can read."""
+    """Return `scenario_of` the text; None where it is empty or this version of loadgen cannot read it."""
     try:
         return scenario_of(text) if text else None
     except ScenarioError:
@@ -103,11 +103,11 @@ def host_of(host: Host) -> Flat:
 
 
 def leaves(data: Flat, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is no mapping, nor a list with mappings in it, by dotted key."""
+    """Yield every value that is no mapping, nor a list with mappings in it, by dotted key."""
     for key, value in data.items():
         name = f"{prefix}{key}"
-        if isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
-            value = {str(index): one for index, one in enumerate(value)}
+        if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+            value = {str(index): item for index, item in enumerate(value)}
         if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{name}.")
         elif not isinstance(value, Mapping):
@@ -115,7 +115,7 @@ def leaves(data: Flat, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _overrides(text: str) -> Iterator[str]:
-    """The `--set` options above a scenario; one with a line feed goes on in the next comment."""
+    """Yield the `--set` options above a scenario; one with a line feed goes on in the next comment."""
     pending: str | None = None
     for line in text.splitlines():
         if line.startswith(_SET):

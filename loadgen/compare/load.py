@@ -18,14 +18,14 @@ from loadgen.results import run_directory
 from loadgen.results.run_directory import MatrixRun, Run
 from loadgen.results.schema.values import Settings
 
-#: More than these are told apart neither by colour nor by a reader.
+#: Maximum number of sides; neither colours nor readers keep more of them apart.
 SIDES_MAX: Final = 6
 _ANYWAY: Final = "--anyway compares them all the same, with that said beside every judgement"
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One argument, read. Of `runs` and `matrix` it has one."""
+    """One argument of `compare`, read: either `runs` or `matrix`."""
 
     label: str
     name: str
@@ -34,7 +34,7 @@ class Given:
 
 
 def read(arguments: Sequence[str]) -> list[Given]:
-    """Each argument is a directory, or several run directories joined with commas. The first is the base.
+    """Read the sides: each argument is a directory, or run directories joined with commas. The first is the base.
 
     Raises: UsageError when one is no run, there are too few or too many, or runs stand beside matrices.
     """
@@ -46,7 +46,7 @@ def read(arguments: Sequence[str]) -> list[Given]:
             "with commas: A1,A2,A3 B1,B2,B3"
         )
     given = [_given(label, argument) for label, argument in zip(ascii_uppercase, arguments, strict=False)]
-    matrices = [one for one in given if one.matrix]
+    matrices = [side for side in given if side.matrix]
     if matrices and len(matrices) < len(given):
         raise UsageError(
             f"{matrices[0].name} is a matrix and cannot stand beside a run; name one of its cells: "
@@ -56,19 +56,19 @@ def read(arguments: Sequence[str]) -> list[Given]:
 
 
 def compared(given: Sequence[Given], *, anyway: bool = False) -> CompareResult:
-    """Every side beside the first one; of matrices, the cells that have the same settings.
+    """Compare every side with the first one; of matrices, the cells that have the same settings.
 
     Raises: UsageError when they cannot be compared, unless `anyway`, or are not what this version of loadgen writes.
     """
-    names = {one.label: one.name for one in given}
+    names = {side.label: side.name for side in given}
     if given[0].matrix is not None:
         return _of_matrices(given, names, anyway=anyway)
-    sides = [Side(one.label, tuple(map(subject, one.runs))) for one in given]
+    sides = [Side(side.label, tuple(map(subject, side.runs))) for side in given]
     return CompareResult(names, (Group(tuple(_pairs(sides, anyway=anyway))),))
 
 
 def subject(run: Run) -> Subject:
-    """Return what is compared of a run. Raises: UsageError when its lines do not fit its plan."""
+    """Return the parts of a run that are compared. Raises: UsageError when its lines do not fit its plan."""
     return Subject(
         name=str(run.path),
         summary=run.summarised(),
@@ -82,7 +82,7 @@ def subject(run: Run) -> Subject:
 def _given(label: str, argument: str) -> Given:
     whole = Path(argument)
     # A directory may have a comma in its name.
-    paths = [whole] if whole.is_dir() else [Path(one) for one in argument.split(",")]
+    paths = [whole] if whole.is_dir() else [Path(part) for part in argument.split(",")]
     if not all(map(str.strip, argument.split(","))):
         raise UsageError(f"{argument!r}: write run directories joined with single commas, A1,A2,A3")
     if any(map(run_directory.is_matrix, paths)):
@@ -108,30 +108,30 @@ def _pairs(sides: Sequence[Side], *, anyway: bool) -> Iterator[Comparison]:
 
 
 def _of_matrices(given: Sequence[Given], names: Mapping[str, str], *, anyway: bool) -> CompareResult:
-    cells = {one.label: _cells(one) for one in given}
+    cells = {side.label: _cells(side) for side in given}
     base = given[0].label
     groups, left_out = [], []
-    every = {key: settings for found in cells.values() for key, (settings, _) in found.items()}
+    every = {key: settings for of_side in cells.values() for key, (settings, _) in of_side.items()}
     for key, settings in every.items():
-        sides = [Side(label, found[key][1]) for label, found in cells.items() if key in found and found[key][1]]
-        said = ", ".join(f"{name} {value}" for name, value in settings.items()) or "the only cell"
+        sides = [Side(label, own[key][1]) for label, own in cells.items() if key in own and own[key][1]]
+        cell = ", ".join(f"{name} {value}" for name, value in settings.items()) or "the only cell"
         if len(sides) < 2 or sides[0].label != base:
-            left_out.append(f"{said}: run in {' and '.join(side.label for side in sides) or 'none'} only")
+            left_out.append(f"{cell}: run in {' and '.join(side.label for side in sides) or 'none'} only")
             continue
         try:
             groups.append(Group(tuple(_pairs(sides, anyway=anyway)), settings))
         except UsageError as error:
-            left_out.append(f"{said}: {error}")
+            left_out.append(f"{cell}: {error}")
     if not groups:
         raise UsageError(f"no cell can be compared: {'; '.join(left_out)}")
     return CompareResult(names, tuple(groups), tuple(left_out))
 
 
 def _cells(given: Given) -> dict[str, tuple[Settings, tuple[Subject, ...]]]:
-    """By settings, those that ran or were to."""
+    """Return the cells of a matrix by settings, those without a run included."""
     assert given.matrix
-    found = {}
+    cells = {}
     for index, cell in enumerate(given.matrix.matrix.cells):
         runs = tuple(subject(run) for (of, _), run in sorted(given.matrix.runs.items()) if of == index)
-        found[json.dumps(cell.settings, sort_keys=True)] = (cell.settings, runs)
-    return found
+        cells[json.dumps(cell.settings, sort_keys=True)] = (cell.settings, runs)
+    return cells

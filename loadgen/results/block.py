@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from loadgen.results import histogram
 from loadgen.results.schema.counters import WORKER_COUNTERS
 
-#: Distinct (syscall, errno) a worker can tell apart; the last slot takes all that come later.
+#: Distinct (syscall, errno) a worker can tell apart; the last slot counts all further ones.
 ERROR_KINDS: Final = 32
 #: The key of that last slot.
 OTHER_KEY: Final = 0
@@ -53,7 +53,7 @@ class PairColumn(IntEnum):
 
 
 def block_dtype(pairs: int) -> np.dtype[np.void]:
-    """The layout of one worker's block for a plan of `pairs` (source, target) spaces; all int64."""
+    """Return the layout of one worker's block for a plan of `pairs` (source, target) spaces; all int64."""
     return np.dtype(
         [
             ("updates", "i8"),
@@ -70,7 +70,7 @@ def block_dtype(pairs: int) -> np.dtype[np.void]:
 
 
 def consistent_counters(record: Any) -> NDArray[np.int64]:
-    """A copy of one block's counters in which every number belongs to the same instant."""
+    """Return a copy of one block's counters in which every number belongs to the same instant."""
     for _ in range(8):  # a worker publishes once in a millisecond or so; a copy takes one microsecond
         updates = int(record["updates"])
         copy: NDArray[np.int64] = record["counters"][updates & 1].copy()

@@ -54,7 +54,7 @@ class ComparedCell:
     value: Setting
     instead_of: Setting
     noise: bool
-    #: The difference as a share of the larger median, then as such: what makes one change stronger.
+    #: Sort key of changes: the difference as a share of the larger median, then as such.
     strength: tuple[float, float]
     text: str
 
@@ -72,43 +72,45 @@ class ComparedCell:
 
 
 def changes(settings: Sequence[Settings], runs: Mapping[int, Sequence[RunSummary]]) -> list[ComparedCell]:
-    """Every cell of `runs` beside each one that differs in a single key, which has its first value there.
+    """Compare every cell of `runs` with each one that differs in a single key, which has its first value there.
 
     settings: of all cells, in their order. runs: the summaries of the cells that came to their end.
     """
     short = short_keys(settings)
-    index_of = {_frozen(one): index for index, one in enumerate(settings)}
+    index_of = {_frozen(cell): index for index, cell in enumerate(settings)}
     first: dict[str, Setting] = {}
-    for one in settings:
-        for key, value in one.items():
+    for cell in settings:
+        for key, value in cell.items():
             first.setdefault(key, value)
-    found = []
+    compared = []
     for index in sorted(runs):
         for key, value in settings[index].items():
             reference = index_of.get(_frozen({**settings[index], key: first[key]}))
             if reference is None or reference == index or reference not in runs:
                 continue
             head = f"{short[key]}={value_text(value)} instead of {value_text(first[key])}"
-            noise, strength, text = _told(head, runs[reference], runs[index])
-            found.append(ComparedCell(index, reference, key, value, first[key], noise, strength, text))
-    return found
+            noise, strength, text = _strongest_difference(head, runs[reference], runs[index])
+            compared.append(ComparedCell(index, reference, key, value, first[key], noise, strength, text))
+    return compared
 
 
-def effects(settings: Sequence[Settings], found: Sequence[ComparedCell]) -> tuple[SettingEffect, ...]:
-    """The changes by value: the strongest with what they hold under, and how many are noise.
+def effects(settings: Sequence[Settings], compared: Sequence[ComparedCell]) -> tuple[SettingEffect, ...]:
+    """Return the changes by value: the strongest with the settings they hold under, and the number within noise.
 
-    In the order of the keys, the first of which is what a matrix is written for; of one key the strongest first.
+    In the order of the keys, the first of which is the subject of a matrix; of one key the strongest first.
     """
     short = short_keys(settings)
     keys = list(short)
     grouped: dict[str, list[ComparedCell]] = {}
-    for change in found:
+    for change in compared:
         grouped.setdefault(_frozen({"key": change.key, "value": change.value}), []).append(change)
-    told = []
+    ranked = []
     for group in grouped.values():
-        real = sorted((one for one in group if not one.noise), key=lambda one: one.strength, reverse=True)
+        real = sorted(
+            (change for change in group if not change.noise), key=lambda change: change.strength, reverse=True
+        )
         noise = len(group) - len(real)
-        strongest = tuple(_under(one, settings, short) for one in real[:TOLD_MAX])
+        strongest = tuple(_under(change, settings, short) for change in real[:TOLD_MAX])
         change = group[0]
         effect = SettingEffect(
             key=change.key,
@@ -122,8 +124,8 @@ def effects(settings: Sequence[Settings], found: Sequence[ComparedCell]) -> tupl
             text=f"noise in {noise} of {len(group)} combinations",
         )
         strength = real[0].strength if real else (0.0, 0.0)
-        told.append((keys.index(change.key), [-part for part in strength], effect))
-    return tuple(effect for *_, effect in sorted(told, key=lambda one: one[:2]))
+        ranked.append((keys.index(change.key), [-part for part in strength], effect))
+    return tuple(effect for *_, effect in sorted(ranked, key=lambda row: row[:2]))
 
 
 def _under(change: ComparedCell, settings: Sequence[Settings], short: Mapping[str, str]) -> Strongest:
@@ -132,7 +134,7 @@ def _under(change: ComparedCell, settings: Sequence[Settings], short: Mapping[st
     return Strongest(cell=change.cell, instead_of_cell=change.reference, under=under, text=text)
 
 
-def _told(
+def _strongest_difference(
     head: str, before: Sequence[RunSummary], after: Sequence[RunSummary]
 ) -> tuple[bool, tuple[float, float], str]:
     """Return (noise, strength, sentence) of the strongest difference."""
@@ -151,7 +153,7 @@ def _told(
         strength, figure, old, new = best
         verb = "lifts" if new.median > old.median else "lowers"
         values = f"from {figure_text(old.median, figure.unit, 'us')} to {figure_text(new.median, figure.unit, 'us')}"
-        return False, strength, f"{head} {verb} {figure.name} {values}{_foretold(before, after)}"
+        return False, strength, f"{head} {verb} {figure.name} {values}{_prediction(before, after)}"
     assert last  # every run has a rate
     figure, old, new = last
     single = min(old.runs, new.runs) == 1
@@ -160,7 +162,7 @@ def _told(
     return True, (0.0, 0.0), f"{head} makes no difference beyond noise ({values}{cannot})"
 
 
-def _foretold(before: Sequence[RunSummary], after: Sequence[RunSummary]) -> str:
+def _prediction(before: Sequence[RunSummary], after: Sequence[RunSummary]) -> str:
     old, new = predicted(before), predicted(after)
     return f" (predicted {_ceiling(old)} and {_ceiling(new)})" if old and new else ""
 

@@ -39,7 +39,7 @@ _COUNT_MAX: Final = int(np.iinfo(np.int64).max)
 
 
 def bucket_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The bucket of each value, exact at every edge.
+    """Return the bucket of each value, exact at every edge.
 
     Returns: int64, the shape of `values_ns`, each in 0..BUCKETS-1 and non-decreasing in the value.
     """
@@ -61,7 +61,7 @@ def add(counts: NDArray[np.int64], values_ns: NDArray[np.int64]) -> None:
 
 
 def low_ns(index: int) -> int:
-    """The smallest value that goes into this bucket (into bucket 0: and everything below).
+    """Return the smallest value that goes into this bucket (into bucket 0: and everything below).
 
     Raises: IndexError unless 0 <= index < BUCKETS.
     """
@@ -72,7 +72,7 @@ def low_ns(index: int) -> int:
 
 
 def high_ns(index: int) -> int:
-    """The largest value that goes into this bucket, included (into the last: and everything above).
+    """Return the largest value that goes into this bucket, included (into the last: and everything above).
 
     Raises: IndexError unless 0 <= index < BUCKETS.
     """
@@ -80,7 +80,7 @@ def high_ns(index: int) -> int:
 
 
 def value_ns(index: int) -> float:
-    """The value a bucket is reported as: the middle between its smallest and its largest value.
+    """Return the value a bucket is reported as: the middle between its smallest and its largest value.
 
     Raises: IndexError unless 0 <= index < BUCKETS.
     """
@@ -88,7 +88,7 @@ def value_ns(index: int) -> float:
 
 
 def quantile_ns(counts: NDArray[np.int64], q: float) -> float:
-    """The value that a share `q` of all counted values does not exceed; 0 when nothing was counted.
+    """Return the value that a share `q` of all counted values does not exceed; 0 when nothing was counted.
 
     Of n values the one of rank ceil(q*n), at least 1, is meant (the nearest-rank definition, no
     interpolation); the answer is the middle of its bucket. So q=0 is the minimum, q=1 the maximum,
@@ -109,13 +109,13 @@ def quantile_ns(counts: NDArray[np.int64], q: float) -> float:
 
 
 def max_ns(counts: NDArray[np.int64]) -> float:
-    """The middle of the highest bucket in use, 0 when there is none; never below any quantile."""
+    """Return the middle of the highest bucket in use, 0 when there is none; never below any quantile."""
     used = np.flatnonzero(counts)
     return value_ns(int(used[-1])) if used.size else 0.0
 
 
 def sparse(counts: NDArray[np.int64]) -> dict[str, int]:
-    """The buckets in use, {"1780": 3}, in rising order: JSON has no integer keys."""
+    """Return the buckets in use, {"1780": 3}, in rising order: JSON has no integer keys."""
     used = np.flatnonzero(counts)
     return dict(zip(map(str, used.tolist()), counts[used].tolist(), strict=True))
 
@@ -136,7 +136,7 @@ def accumulate(counts: NDArray[np.int64], mapping: Mapping[str, int]) -> None:
 
 
 def dense(mapping: Mapping[str, int]) -> NDArray[np.int64]:
-    """The counts that `sparse` wrote, int64 (BUCKETS,); `dense({})` is an empty histogram.
+    """Return the counts that `sparse` wrote, int64 (BUCKETS,); `dense({})` is an empty histogram.
 
     Raises: ValueError as `accumulate`.
     """

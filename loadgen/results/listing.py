@@ -29,7 +29,7 @@ SCHEMA: Final = "loadgen.runs/1"
 
 #: Name of a run directory that was not renamed: UTC time, scenario, four hex digits.
 _NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-(.+)-[0-9a-f]{4}")
-#: A run that has written nothing for so long, nor for three of its intervals, is no longer on its way.
+#: A run that has written nothing for this time, nor for three of its intervals, is no longer running.
 QUIET_S: Final = 10.0
 _QUIET_INTERVALS: Final = 3
 
@@ -64,9 +64,9 @@ class ListedRun:
     #: The limit that was met, "none" for no limit.
     limit: str | None = None
     headline: str | None = None
-    #: Whether all expectations were met; None where nothing was expected.
+    #: True if all expectations were met; None where the scenario has none.
     expect_passed: bool | None = None
-    #: Why it is unfinished or broken.
+    #: The reason for which it is unfinished or broken.
     problem: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -87,16 +87,16 @@ class ListedRun:
 
 
 def list_runs(results: Path, limit: int | None = None, *, scenario: str | None = None) -> list[ListedRun]:
-    """The runs and matrices in a directory, newest first, at most `limit`, of one scenario or of all.
+    """Return the runs and matrices in a directory, newest first, at most `limit`, of one scenario or of all.
 
     Empty where the directory is not there, as before the first run. Raises: UsageError when it cannot be read.
     """
-    found = (listed(path) for path in _directories(results))
-    return list(islice((one for one in found if scenario in (None, one.scenario)), limit))
+    runs = (listed(path) for path in _directories(results))
+    return list(islice((run for run in runs if scenario in (None, run.scenario)), limit))
 
 
 def listed(path: Path) -> ListedRun:
-    """The line about one directory, whatever state it is in."""
+    """Return the line about one directory, whatever state it is in."""
     match = _NAME.fullmatch(path.name)
     named = match[2] if match else None
     try:
@@ -106,14 +106,14 @@ def listed(path: Path) -> ListedRun:
 
 
 def _directories(results: Path) -> Iterator[Path]:
-    """Every directory that is a run, or was to become one, newest first."""
+    """Yield every directory that is a run, or was to become one, newest first."""
     try:
-        found = [path for path in results.iterdir() if path.is_dir() and _is_run(path)]
+        directories = [path for path in results.iterdir() if path.is_dir() and _is_run(path)]
     except FileNotFoundError:
         return
     except OSError as error:
         raise UsageError(f"{results}: {error.strerror}; give the directory that runs were written to") from error
-    yield from sorted(found, key=lambda path: (_began(path), path.name), reverse=True)
+    yield from sorted(directories, key=lambda path: (_began(path), path.name), reverse=True)
 
 
 def _is_run(path: Path) -> bool:
@@ -122,7 +122,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _began(path: Path) -> str:
-    """When, as the name of the directory has it; of a renamed one, when it last changed."""
+    """Return when a run began, by the name of its directory; of a renamed one, when that last changed."""
     match = _NAME.fullmatch(path.name)
     if match:
         try:
@@ -167,7 +167,7 @@ def _of_run(summary: RunSummary) -> tuple[float | None, float | None]:
 
 
 def _of_matrix(summary: MatrixSummary) -> tuple[float | None, float | None]:
-    """The medians of what is only repeated; cells that differ have no figures together."""
+    """Return the medians of a matrix with one cell; several cells have no common figures."""
     figures = summary.cells[0].figures if len(summary.cells) == 1 else None
     if not figures:
         return None, None
@@ -176,7 +176,7 @@ def _of_matrix(summary: MatrixSummary) -> tuple[float | None, float | None]:
 
 
 def _without_summary(path: Path, named: str | None) -> ListedRun:
-    """A run that is on its way, or that ended without a summary."""
+    """Return the line about a run that is still going, or that ended without a summary."""
     plan = run_directory.written_plan(path)
     interval_s = plan.interval_s if isinstance(plan, Plan) else 0.0
     quiet_s = time.time() - run_directory.last_written_s(path)

@@ -1,8 +1,8 @@
 """The summaries of the runs of a matrix folded into one object.
 
-Pure, like `summary.py`, and used by the matrix itself and by `loadgen report`: what a matrix that was
-cut off anywhere came to is found out by the same code from the same files. A run is known by its cell,
-from 0, and its round, from 1.
+Pure, like `summary.py`, and used by the matrix itself and by `loadgen report`, so that a matrix that was
+cut off is summarised by the same code from the same files. A run is known by its cell, from 0, and its
+round, from 1.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from loadgen.scenario.expect import SOMETHING_OPENED, Expectation
 Place = tuple[int, int]
 
 RESUMED: Final = "resumed"
-#: Cells of a machine with other work to do differ by as much without any reason of ours.
+#: Ratio of figures that other work on the machine can cause between cells.
 _NOISE: Final = 1.5
 
 
 def rounds_of(matrix: MatrixPlan) -> range:
-    """The rounds of a matrix, from 1."""
+    """Return the rounds of a matrix, from 1."""
     return range(1, matrix.repeat + 1)
 
 
@@ -62,11 +62,11 @@ def summarise(
     expectations = [Expectation.parse(text) for text in matrix.expect]
     lenient = [index for index in range(len(settings)) if _allows_for_no_connection(index, expectations)]
     kept = {place: _without_demand(one) if place[0] in lenient else one for place, one in runs.items()}
-    cells = [_cell(index, one, rounds, kept, last) for index, one in enumerate(settings)]
+    cells = [_cell(index, own, rounds, kept, last) for index, own in enumerate(settings)]
     done = {index: cell.runs for index, cell in enumerate(cells) if cell.status is CellStatus.DONE}
     compared = effects.changes(settings, done)
     cells = [
-        structs.replace(cell, changes=tuple(one.change for one in compared if one.cell == index))
+        structs.replace(cell, changes=tuple(row.change for row in compared if row.cell == index))
         for index, cell in enumerate(cells)
     ]
     left = sum(cell.status is CellStatus.INCOMPLETE for cell in cells)
@@ -75,7 +75,7 @@ def summarise(
         reasons.append(f"{left} of {len(cells)} cells did not come to their end")
     if not has_ended(events):
         reasons.append("the matrix ended before its last cell did")
-    strongest = effects.effects(settings, sorted(compared, key=lambda one: one.cell))
+    strongest = effects.effects(settings, sorted(compared, key=lambda row: row.cell))
     return MatrixSummary(
         schema=SCHEMA,
         scenario=matrix.scenario,
@@ -105,11 +105,11 @@ def _since(events: Sequence[Event]) -> Sequence[Event]:
 def all_expectations(summary: files.Summary) -> list[ExpectationResult]:
     """Return the expectations of a matrix and of each of its runs; of a single run, its own."""
     cells = summary.cells if isinstance(summary, MatrixSummary) else ()
-    return [*summary.expect, *(one for cell in cells for run in cell.runs for one in run.expect)]
+    return [*summary.expect, *(row for cell in cells for run in cell.runs for row in run.expect)]
 
 
 def _last_events(events: Sequence[Event]) -> dict[Place, Event]:
-    """The last thing that happened to each run; of a cell that was resumed, what happened since."""
+    """Return the last event of each run, which of a resumed cell is one since then."""
     return {
         (event.cell, event.round or 1): event
         for event in events
@@ -136,17 +136,17 @@ def _cell(
     if not missing:
         return _cell_of(settings, CellStatus.DONE, None, kept)
     number, reason = missing[0]
-    more = f", and {len(missing) - 1} more rounds" if len(missing) > 2 else ", and 1 more round"
-    reason = reason if len(rounds) == 1 else f"round {number}: {reason}{more if len(missing) > 1 else ''}"
+    others = f", and {len(missing) - 1} more rounds" if len(missing) > 2 else ", and 1 more round"
+    reason = reason if len(rounds) == 1 else f"round {number}: {reason}{others if len(missing) > 1 else ''}"
     return _cell_of(settings, CellStatus.INCOMPLETE, reason, kept)
 
 
 def _cell_of(settings: Settings, status: CellStatus, reason: str | None, runs: Mapping[int, RunSummary]) -> CellResult:
-    """A cell with the figures of its runs that are complete, and what was predicted for them."""
+    """Return a cell with the figures of its complete runs, and the prediction for them."""
     complete = [run for run in runs.values() if run.complete]
     figures = {
-        name: CellFigure(median=one.median, low=one.low, high=one.high, runs=one.runs)
-        for name, one in spread.figures(complete).items()
+        name: CellFigure(median=figure.median, low=figure.low, high=figure.high, runs=figure.runs)
+        for name, figure in spread.figures(complete).items()
     }
     return CellResult(
         settings=settings,
@@ -162,7 +162,7 @@ def _cell_of(settings: Settings, status: CellStatus, reason: str | None, runs: M
 
 
 def _why_missing(run: RunSummary | None, last: Event | None) -> str | None:
-    """Why a round is not done; None when it is."""
+    """Return the reason for which a round is not done; None when it is."""
     if run is not None:
         return None if run.complete else str(run.incomplete_because)
     if last is None:
@@ -179,12 +179,14 @@ def _cell_named(expectation: Expectation) -> tuple[int | None, str]:
 def _allows_for_no_connection(index: int, expectations: Sequence[Expectation]) -> bool:
     """Return whether the matrix itself expects of this cell that nothing opens."""
     paths = [(expectation, *_cell_named(expectation)) for expectation in expectations]
-    return any(cell == index and replace(one, path=path).allows_for_no_connection for one, cell, path in paths)
+    return any(
+        cell == index and replace(expectation, path=path).allows_for_no_connection for expectation, cell, path in paths
+    )
 
 
 def _without_demand(run: RunSummary) -> RunSummary:
     """Take back `SOMETHING_OPENED`, which a run of its own would be held to."""
-    return structs.replace(run, expect=tuple(one for one in run.expect if one.expression != SOMETHING_OPENED.text))
+    return structs.replace(run, expect=tuple(row for row in run.expect if row.expression != SOMETHING_OPENED.text))
 
 
 def _held(expectation: Expectation, cells: Sequence[CellResult]) -> ExpectationResult:
@@ -205,21 +207,21 @@ def _held(expectation: Expectation, cells: Sequence[CellResult]) -> ExpectationR
 
 
 def _verdict(cells: Sequence[CellResult], strongest: Sequence[SettingEffect]) -> MatrixVerdict:
-    """The limit that all cells met, or "mixed", and what matters most between the cells that are done."""
+    """Return the limit that all cells met, or "mixed", and the largest difference between the cells that are done."""
     done = [cell for cell in cells if cell.status is CellStatus.DONE]
     limits = {run.verdict.limit for cell in done for run in cell.runs}
     limit = "none" if not limits else limits.pop() if len(limits) == 1 else "mixed"
-    said = "1 cell is" if len(done) == 1 else f"{len(done)} cells are"
+    count = "1 cell is" if len(done) == 1 else f"{len(done)} cells are"
     if len(done) < 2:
         text = _of_one(done[0]) if len(cells) == len(done) == 1 else ""
-        return MatrixVerdict(limit=limit, text=text or f"{said} done of {len(cells)}, so there is nothing to compare.")
+        return MatrixVerdict(limit=limit, text=text or f"{count} done of {len(cells)}, so there is nothing to compare.")
     if any(run.churn for cell in done for run in cell.runs):
         return MatrixVerdict(limit=limit, text=_of_churn(done, strongest))
     short = short_keys([cell.settings for cell in cells])
     best: tuple[float, str] = (_NOISE, "")
     for figure in effects.FIGURES:
         spreads = [(spread.spread_of(cell.runs, figure.find), cell.settings) for cell in done]
-        values = [(one, settings) for one, settings in spreads if one is not None]
+        values = [(figures, settings) for figures, settings in spreads if figures is not None]
         if len(values) < len(done):
             continue
         (low, lowest), (high, highest) = min(values, key=_median), max(values, key=_median)
@@ -242,8 +244,8 @@ def _of_one(cell: CellResult) -> str:
 
 
 def _of_churn(done: Sequence[CellResult], effects_found: Sequence[SettingEffect]) -> str:
-    """The strongest effect, then how far the arithmetic can be believed."""
-    strongest = [one.text for effect in effects_found for one in effect.strongest]
+    """Return a sentence on the strongest effect, and one on the cells that were as predicted."""
+    strongest = [change.text for effect in effects_found for change in effect.strongest]
     lead = strongest[0] if strongest else f"Nothing makes a difference beyond noise between {len(done)} cells"
     wrong = sum(cell.as_predicted is False for cell in done)
     judged = sum(cell.as_predicted is not None for cell in done)

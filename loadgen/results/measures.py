@@ -1,4 +1,4 @@
-"""The figures by which one run is told from another: where each stands in a summary, and which way is better.
+"""The figures that runs are compared by: where each stands in a summary, and which direction is better.
 
 Pure. One list for every comparison of runs, so that one name never means two numbers.
 """
@@ -49,9 +49,9 @@ class Measure:
     better: Better
     #: The figure of a run; None where it has none.
     find: Find
-    #: Whether runs are made for it: of all that differs it is named first.
+    #: True for a figure that runs are made for: a verdict names it first.
     aim: bool = False
-    #: Whether a few slow moments make it, so that of two equal runs one may have twice as much.
+    #: True if a few slow moments determine it, so that it may double between two equal runs.
     tail: bool = False
 
 
@@ -78,7 +78,7 @@ def rate_per_s(run: RunSummary) -> float:
 
 
 def _added(name: str) -> Find:
-    """A counter of the kernel; the summary has only those that moved, so one that is not there is 0."""
+    """Return a reader of a kernel counter; the summary has only those that moved, so a missing one is 0."""
     return lambda run: run.kernel.delta.get(name, 0)
 
 
@@ -87,7 +87,7 @@ def _time_wait_peak(run: RunSummary) -> int:
 
 
 def _cost_us(run: RunSummary) -> float | None:
-    """CPU microseconds of the workers per connection, over all tenths: each has as many connections."""
+    """Return the CPU microseconds of the workers per connection, over all tenths: each has as many connections."""
     return sum(run.cost_us) / len(run.cost_us) if run.cost_us else None
 
 
@@ -96,7 +96,7 @@ def _last_cost_us(run: RunSummary) -> float | None:
 
 
 def _occupancy(run: RunSummary) -> float | None:
-    """The share of its four-tuples that the fullest pair of source and target had open at once."""
+    """Return the share of its four-tuples that the fullest pair of source and target had open at once."""
     shares = [pair.peak_open / pair.capacity for pair in run.sources if pair.capacity]
     return max(shares, default=None)
 
@@ -114,7 +114,7 @@ def _of_heartbeat(name: str) -> Find:
 
 
 def _latencies() -> Iterable[Measure]:
-    """The percentiles of each latency. Of those that nothing was measured of there is no figure, not a 0."""
+    """Yield the percentiles of each latency; one that was not measured has no figure, rather than 0."""
     kinds = {
         "connect": ("p50", "p90", "p99", "p999"),
         "arrival": ("p50", "p99"),
@@ -188,28 +188,28 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure("lag_p99_us", "worker lag p99", Unit.US, _LOWER, lambda run: run.generator.lag_ms_p99 * 1e3, tail=True),
 )
 
-_BY_NAME: Final = {one.name: one for one in MEASURES}
+_BY_NAME: Final = {row.name: row for row in MEASURES}
 
 
 def measure(name: str) -> Measure:
-    """The figure of this name. Raises: KeyError."""
+    """Return the figure of this name. Raises: KeyError."""
     return _BY_NAME[name]
 
 
 def kinds_of_failure(runs: Iterable[RunSummary]) -> list[Measure]:
-    """One figure for each system call and errno that any of these runs failed with, 0 in those that did not.
+    """Return a figure for each system call and errno that any of these runs failed with, 0 in runs that did not.
 
     Named `failed.connect.ECONNREFUSED`. In the order in which they are first met.
     """
-    found: dict[str, Measure] = {}
+    kinds: dict[str, Measure] = {}
     for run in runs:
         for error in run.errors:
             syscall, errno = error.syscall, error.errno
             name = f"failed.{syscall}.{errno}"
-            if name not in found:
+            if name not in kinds:
                 title = f"{syscall} {errno}"
-                found[name] = Measure(name, title, Unit.COUNT, Better.LOWER, _failures(syscall, errno))
-    return list(found.values())
+                kinds[name] = Measure(name, title, Unit.COUNT, Better.LOWER, _failures(syscall, errno))
+    return list(kinds.values())
 
 
 def _failures(syscall: str, errno: str) -> Find:

@@ -11,12 +11,12 @@ from loadgen.results.schema.run import PredictionResult, VerdictResult
 
 #: Limits of a space whose four-tuples are used up, by the run or by others.
 _ALIKE: Final = frozenset(name for name, row in LIMITS.items() if row.uses_ports) - {"source-ports"}
-#: Edges that no arithmetic has: a connection lost in the ramp, a worker that was denied before the others.
+#: Tolerance for a connection lost in the ramp, or a worker that was denied before the others.
 _EDGE: Final = 0.01
 
 
 def held(plan: Plan, verdict: VerdictResult, churn: ChurnResult | None, *, complete: bool) -> PredictionResult:
-    """The prediction of a plan held against the verdict of its run.
+    """Compare the prediction of a plan with the verdict of its run.
 
     churn: that part of the summary, where there is one.
 
@@ -24,30 +24,30 @@ def held(plan: Plan, verdict: VerdictResult, churn: ChurnResult | None, *, compl
     observed_limit, observed_at of the run, and as_predicted: None where the run was cut off, or there is nothing to
     compare. A plan that was possible came true when no limit was met that plans know of.
     """
-    foretold = plan.prediction
+    predicted = plan.prediction
     ceiling = plan.ceiling.established if plan.ceiling and plan.ceiling.per_s is not None else None
-    at = foretold.at if foretold else None
-    if foretold and foretold.limit == "time-wait" and plan.churn:
+    at = predicted.at if predicted else None
+    if predicted and predicted.limit == "time-wait" and plan.churn:
         at = ceiling
     return PredictionResult(
-        limit=foretold.limit if foretold else None,
+        limit=predicted.limit if predicted else None,
         at_connections=at,
-        at_s=foretold.at_s if foretold else None,
-        possible=foretold.possible if foretold else None,
+        at_s=predicted.at_s if predicted else None,
+        possible=predicted.possible if predicted else None,
         observed_limit=verdict.limit,
         observed_at=verdict.observed,
-        as_predicted=_came_true(plan, verdict.limit, verdict.observed, churn) if complete and foretold else None,
+        as_predicted=_came_true(plan, verdict.limit, verdict.observed, churn) if complete and predicted else None,
     )
 
 
 def _came_true(plan: Plan, limit: str, observed: int, churn: ChurnResult | None) -> bool | None:
-    foretold = plan.prediction
-    assert foretold
-    if churn is not None and (foretold.limit == "time-wait" or foretold.possible):
+    predicted = plan.prediction
+    assert predicted
+    if churn is not None and (predicted.limit == "time-wait" or predicted.possible):
         return churn.as_predicted
-    if foretold.possible:
+    if predicted.possible:
         return not LIMITS[limit].planned
     # A run may call these each other where others have a part of the ports: how full a space was decides.
-    alike = limit == foretold.limit or {limit, foretold.limit} <= _ALIKE
-    edge = max(1, int(foretold.at * _EDGE))
-    return alike and foretold.at - edge <= observed <= foretold.at + max(foretold.slack, edge)
+    alike = limit == predicted.limit or {limit, predicted.limit} <= _ALIKE
+    edge = max(1, int(predicted.at * _EDGE))
+    return alike and predicted.at - edge <= observed <= predicted.at + max(predicted.slack, edge)

@@ -65,7 +65,7 @@ _Shape = TypeVar("_Shape")
 
 
 class RunWriter:
-    """Writes one run directory. Every method raises ResultsError when the disk will not have it."""
+    """Writer of one run directory. Every method raises ResultsError when a write fails."""
 
     def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
         """Make the directory: a new one under `results`, or `at` itself, which must not be there yet."""
@@ -74,35 +74,35 @@ class RunWriter:
         self._events = self._open(_EVENTS)
 
     def write_scenario(self, text: str) -> None:
-        """Keep the scenario as it was given."""
+        """Write the scenario as it was given."""
         self._write(_SCENARIO, text)
 
     def write_plan(self, plan: Plan) -> None:
-        """Keep the plan."""
+        """Write the plan."""
         self._write(_PLAN, files.pretty(plan))
 
     def write_host(self, host: Mapping[str, object]) -> None:
-        """Keep what the host was like."""
+        """Write the facts of the host."""
         self._write(_HOST, files.pretty(host))
 
     def write_summary(self, summary: RunSummary) -> None:
-        """Keep the result."""
+        """Write the summary."""
         self._write(_SUMMARY, files.pretty(summary))
 
     def write_report(self, html: str) -> None:
-        """Keep the page for people."""
+        """Write the HTML report."""
         self._write(_REPORT, html)
 
     def append_series(self, line: Line) -> None:
-        """Add a line of numbers."""
+        """Append a line to the series."""
         self._append(self._series, _SERIES, line)
 
     def append_event(self, line: Event) -> None:
-        """Add a line of words."""
+        """Append an event."""
         self._append(self._events, _EVENTS, line)
 
     def close(self) -> None:
-        """Close the two files that were kept open."""
+        """Close the series and the events."""
         os.close(self._series)
         os.close(self._events)
 
@@ -123,7 +123,7 @@ class RunWriter:
 
 
 def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
-    """A new run directory, and when that was. Raises: ResultsError."""
+    """Make a new run directory, and return it with the time. Raises: ResultsError."""
     started = wall_clock()
     # The name is a slug already; checking again costs nothing and keeps ../ out for every caller.
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "run"
@@ -153,15 +153,15 @@ class MatrixWriter:
         _end_last_line(at / _EVENTS)
 
     def close(self) -> None:
-        """Let go of the directory."""
+        """Release the directory."""
         os.close(self._lock)
 
     def run(self, index: int, number: int) -> Path:
-        """Where the run directory of a cell's round is to be; the round from 1."""
+        """Return the path of the run directory of a round of a cell; the round from 1."""
         return _run_path(self.path, index, number)
 
     def set_aside(self, index: int, number: int) -> Path | None:
-        """Rename what a run that was cut off has left, so that it can be made again; its new path, if any."""
+        """Rename the directory of a run that was cut off, so that it can run again; return the new path, if any."""
         path = self.run(index, number)
         if not path.exists():
             return None
@@ -175,15 +175,15 @@ class MatrixWriter:
         return aside
 
     def write_scenario(self, text: str) -> None:
-        """Keep the scenario as it was given."""
+        """Write the scenario as it was given."""
         _replace(self.path / _SCENARIO, text)
 
     def write_matrix(self, matrix: MatrixPlan) -> None:
-        """Keep what the cells are to be, before the first of them runs."""
+        """Write the cells, before the first of them runs."""
         _replace(self.path / _MATRIX, files.pretty(matrix))
 
     def append_event(self, line: Event) -> None:
-        """Add a line of words."""
+        """Append an event."""
         path = self.path / _EVENTS
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -196,12 +196,12 @@ class MatrixWriter:
 
 
 def _run_path(matrix: Path, index: int, number: int) -> Path:
-    """The run directory of one round of a cell; the first has no number, as where there is only one."""
+    """Return the run directory of one round of a cell; the first has no number, as where there is only one."""
     return matrix / _CELLS / (str(index) if number == 1 else f"{index}-{number}")
 
 
 def _hold(path: Path) -> int:
-    """A lock on a directory, until this process ends or closes it. Raises: UsageError when it is held."""
+    """Lock a directory until this process ends or closes the descriptor. Raises: UsageError when it is held."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -233,7 +233,7 @@ def _end_last_line(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MatrixRun:
-    """The directory of a matrix read back: its plan, what happened, and the runs that left something."""
+    """The directory of a matrix read back: its plan, its events, and the runs that left files."""
 
     path: Path
     scenario_text: str
@@ -280,7 +280,7 @@ def read_matrix(path: Path) -> MatrixRun:
 
 
 def write_matrix_results(path: Path, *, summary: MatrixSummary, report: str, table: str) -> Path:
-    """Write what is derived from the cells of a matrix; the report's path. Raises: ResultsError."""
+    """Write the summary and the report of a matrix, and return the report's path. Raises: ResultsError."""
     _replace(path / _SUMMARY, files.pretty(summary))
     _replace(path / _TABLE, table)
     _replace(path / _REPORT, report)
@@ -370,7 +370,7 @@ def written_events(path: Path) -> tuple[Event, ...]:
 
 
 def last_written_s(path: Path) -> float:
-    """When a line was last added to a run, or to any run of a matrix, as time.time(); 0 where there is none."""
+    """Return when a line was last added to a run, or to any run of a matrix, as time.time(); 0 where there is none."""
     times_s = [0.0]
     for name in (_SERIES, _EVENTS):
         for file in (path / name, *path.glob(f"{_CELLS}/*/{name}")):
@@ -413,7 +413,7 @@ def _replace(final: Path, text: str) -> None:
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    """write(2) may take less than it was given, on a nearly full disk for one; go on until all or an error."""
+    """Write all bytes: write(2) may take only a part, for example on a nearly full disk."""
     view = memoryview(data)
     while view:
         written = os.write(fd, view)

@@ -1,4 +1,4 @@
-"""How far the runs of one cell lie apart, and when two cells differ by more than that.
+"""The spread of the runs of one cell, and the test of whether two cells differ by more than noise.
 
 Pure. A number of one run says nothing about the next run; the median of several and their range do.
 """
@@ -31,11 +31,11 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """values: at least one finite number, none below 0."""
+        """Return the spread of these values: at least one finite number, none below 0."""
         return cls(float(median(values)), float(min(values)), float(max(values)), len(values))
 
     def share_of_difference(self, other: Spread) -> float:
-        """The difference of the medians as a share of the larger one, 0 to 1; 0 when both are 0."""
+        """Return the difference of the medians as a share of the larger one, 0 to 1; 0 when both are 0."""
         larger = max(abs(self.median), abs(other.median))
         return abs(self.median - other.median) / larger if larger else 0.0
 
@@ -53,7 +53,7 @@ class Spread:
         return share < NOISE or not apart
 
 
-#: What is told of a cell.
+#: Figures of a cell.
 _FIGURES: Final = (
     "rate_per_s",
     "established",
@@ -66,19 +66,19 @@ _FIGURES: Final = (
 
 
 def spread_of(runs: Sequence[RunSummary], find: Find) -> Spread | None:
-    """One figure over runs; those that lack it do not count, and None is when all do."""
+    """Return one figure over runs; those that lack it do not count, and None is returned when all do."""
     values = [value for run in runs if (value := find(run)) is not None]
     return Spread.of(values) if values else None
 
 
 def figures(runs: Sequence[RunSummary]) -> dict[str, Spread]:
-    """Every figure that at least one of these runs has."""
-    found = {name: spread_of(runs, measure(name).find) for name in _FIGURES}
-    return {name: spread for name, spread in found.items() if spread is not None}
+    """Return every figure that at least one of these runs has."""
+    spreads = {name: spread_of(runs, measure(name).find) for name in _FIGURES}
+    return {name: spread for name, spread in spreads.items() if spread is not None}
 
 
 def predicted(runs: Sequence[RunSummary]) -> Ceiling | None:
-    """The ceiling that the arithmetic predicted for these runs, the same for each; None for runs without churn."""
+    """Return the ceiling that was predicted for these runs, the same for each; None for runs without churn."""
     return next((run.churn.ceiling for run in runs if run.churn and run.churn.ceiling), None)
 
 

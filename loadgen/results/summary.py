@@ -136,7 +136,9 @@ def held(expectations: Iterable[Expectation], summary: RunSummary) -> tuple[Expe
     """Check each expectation on a summary that has everything else."""
     plain = files.plain(summary)
     checked = ((expectation.text, *expectation.check(plain)) for expectation in expectations)
-    return tuple(ExpectationResult(expression=text, passed=passed, observed=found) for text, passed, found in checked)
+    return tuple(
+        ExpectationResult(expression=text, passed=passed, observed=observed) for text, passed, observed in checked
+    )
 
 
 def _expectations(plan: Plan, summary: RunSummary) -> list[Expectation]:

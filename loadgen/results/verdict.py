@@ -1,14 +1,14 @@
-"""The one limit that stopped a run: its name, the numbers behind it, and what would move it.
+"""The one limit that stopped a run: its name, the numbers behind it, and the changes that would move it.
 
 Pure: a summary, its plan and the facts of the host in, a verdict out. docs/verdict.md has the limits for readers.
 
 Which limit, when several left a trace:
 
-- The cause that cost the most connections wins, because mending it gains the most. Each cause is counted
-  in connections that did not come to be, or did not stay; the same count in two causes goes to the one
-  nearer to loadgen, since a plan is easier to change than a network.
+- The cause that cost the most connections wins, because removing it gains the most. Each cause is counted
+  in connections that did not open, or did not stay open; of two causes with the same count the one nearer
+  to loadgen wins, since a plan is easier to change than a network.
 - An arrival that never started has no errno. In a run that was cut off, the cut is its cause. In a run
-  that came to its end it waited for room, and the cause is what took the room: a resource that ran
+  that came to its end it waited for room, and the cause is the limit on that room: a resource that ran
   out, else a target that left attempts waiting, else the window itself.
 - An errno says that a port is not free, not why. So a space of four-tuples that was (nearly) full is
   the wall, and one that was not has its ports elsewhere: in TIME-WAIT if there were enough of those,
@@ -37,12 +37,12 @@ from loadgen.results.schema.host import Host
 from loadgen.results.schema.run import ErrorCount, RemedyResult, RunSummary, VerdictResult
 from loadgen.strategies import PortScope
 
-#: System calls on connections that were open: what fails in them was lost, and no attempt.
+#: System calls on open connections: a failure in them is a lost connection, not a failed attempt.
 _ON_OPEN: Final = frozenset({"recv", "send", "tls"})
 
 #: Limits that an errno of an attempt without a port points at.
 _WALLS: Final = frozenset({LIMIT_OF_OUTCOME[Outcome.NO_FREE_FOUR_TUPLE], LIMIT_OF_OUTCOME[Outcome.NO_FREE_PORT]})
-#: A space of four-tuples this full is the wall; the few others that are missing are told in a note.
+#: A space of four-tuples this full is the wall; a note says where the other ports are.
 _NEARLY_FULL: Final = 0.9
 #: Share of heartbeats without an answer in time that is more than a passing delay.
 _MISSED_SHARE: Final = 0.01
@@ -97,11 +97,11 @@ class _RunFacts:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """Connections by the limit that their (system call, errno) speaks of."""
+        """Connections by the limit that their (system call, errno) points at."""
         counts: Counter[str] = Counter()
         for error in self.summary.errors:
             counts[_pointed_at(error)] += error.count
-        # Patience runs out in two places: waiting for a connection, and for an answer on one that is open.
+        # A time-out may end an attempt, or an open connection that waits for an answer.
         lost = sum(error.count for error in self.summary.errors if error.syscall in _ON_OPEN)
         unanswered = min(max(self.summary.open.lost - lost, 0), counts["blackhole"])
         counts["unanswered"] += unanswered
@@ -111,7 +111,7 @@ class _RunFacts:
 
     @property
     def wrong(self) -> int:
-        """Replies that were not the right ones; of heartbeats, of which a connection makes many, no more than beat."""
+        """Wrong replies; with heartbeats, of which a connection makes many, at most one for each connection."""
         if self.plan.transport is Transport.UDP:  # where a late reply counts as wrong, and any may get lost
             return 0
         heartbeat, traffic = self.summary.heartbeat, self.summary.traffic
@@ -120,7 +120,7 @@ class _RunFacts:
 
     @property
     def missed(self) -> int:
-        """Heartbeats that had no answer when the next was due; 0: so few that it may have been a moment's delay."""
+        """Heartbeats that had no answer when the next was due; 0 below the share of a passing delay."""
         if self.plan.transport is Transport.UDP:
             return 0
         heartbeat = self.summary.heartbeat
@@ -206,7 +206,7 @@ class _RunFacts:
 
 
 def _pointed_at(error: ErrorCount) -> str:
-    """The limit that the outcome of an error points at, before the rules look closer."""
+    """Return the limit that the outcome of an error points at, before the rules look closer."""
     try:
         return LIMIT_OF_OUTCOME[Outcome(error.outcome)]
     except ValueError:  # of a newer version
@@ -226,9 +226,13 @@ def _limit(run: _RunFacts) -> str:
         cut = "interrupted" if "interrupt" in (run.summary.incomplete_because or "") else "incomplete"
         counts[cut] += run.not_started + run.summary.outcomes.in_flight
     elif run.not_started:
-        spent = [name for name, row in LIMITS.items() if row.of_this_host and counts[name]]
+        used_up = [name for name, row in LIMITS.items() if row.of_this_host and counts[name]]
         cause = (
-            max(spent, key=lambda name: counts[name]) if spent else "blackhole" if counts["blackhole"] else "in-flight"
+            max(used_up, key=lambda name: counts[name])
+            if used_up
+            else "blackhole"
+            if counts["blackhole"]
+            else "in-flight"
         )
         counts[cause] += run.not_started
     order = [name for name in LIMITS if name in counts]
@@ -331,7 +335,7 @@ def _churn_note(run: _RunFacts) -> str:
 
 
 def _note(run: _RunFacts, limit: str) -> str:
-    """Why an exhausted run has less than the arithmetic promised."""
+    """Return a sentence on the ports that a run without a free port was predicted to have and did not."""
     short = (run.predicted or 0) - run.observed - run.waiting
     if not LIMITS[limit].uses_ports or short <= 0 or run.summary.open.lost:
         return ""
