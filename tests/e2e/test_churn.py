@@ -60,7 +60,7 @@ def test_ports_are_used_once_and_rest_for_a_minute(loadgen: Loadgen) -> None:
     assert summary["arrivals"]["scheduled"] == summary["arrivals"]["started"]
     assert summary["kernel"]["sink"]["peak"]["sockstat.tcp_tw"] == 0
     assert summary["verdict"]["limit"] == "time-wait"
-    assert "As predicted, at most 1.7/s" in summary["verdict"]["text"]
+    assert "As predicted, at most 1.67/s" in summary["verdict"]["text"]
     assert any("tcp_tw_reuse=1" in remedy for remedy in summary["verdict"]["remedies"])
 
 
