@@ -101,7 +101,7 @@ class Row:
         if self.base is None or self.other is None:
             return f"{self.measure.title} not on both sides"
         share = "" if self.share is None else f" ({100 * self.share:+.0f} %)"
-        before, after = (figure_text(one.median, self.measure.unit, "us") for one in (self.base, self.other))
+        before, after = (figure_text(spread.median, self.measure.unit, "us") for spread in (self.base, self.other))
         return f"{self.measure.title} {after} instead of {before}{share}"
 
     def to_json(self) -> Mapping[str, object]:
@@ -274,5 +274,5 @@ def _spread(side: Side, measure: Measure) -> Spread | None:
 
 
 def _listed(rows: Sequence[Row]) -> str:
-    more = len(rows) - TOLD_MAX
-    return "; ".join(row.told for row in rows[:TOLD_MAX]) + (f"; and {more} more" if more > 0 else "")
+    rest = len(rows) - TOLD_MAX
+    return "; ".join(row.told for row in rows[:TOLD_MAX]) + (f"; and {rest} more" if rest > 0 else "")
