@@ -48,7 +48,7 @@ class Remedy:
     set: keys of the scenario and their values, as `--set` takes them. sysctls: settings of the run's namespace, in a
     lab under `lab.sysctls`. command: a shell command for the host; a lab does without. needs: keys of the scenario
     that have to be set first, without which the change has no effect; empty: an alternative to the others.
-    gain: connections that it adds to the plan's capacity; None: it cannot be put as a sum.
+    gain: connections that it adds to the plan's capacity; None: it cannot be computed.
     """
 
     text: str

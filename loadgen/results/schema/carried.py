@@ -1,4 +1,4 @@
-"""The shape of what connections were for: `traffic`, `heartbeat` and `churn` of a summary."""
+"""The shape of the use of connections: `traffic`, `heartbeat` and `churn` of a summary."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class TrafficResult(Shape, frozen=True, kw_only=True):
     """Traffic of the connections."""
 
     transport: TransportName
-    """what carried it"""
+    """the protocol below"""
     protocol: str
     """name of the protocol; tcp carries nothing"""
     tls: bool
@@ -34,7 +34,7 @@ class TrafficResult(Shape, frozen=True, kw_only=True):
 
 
 class HeartbeatResult(Shape, frozen=True, kw_only=True):
-    """Signs of life of connections that were held."""
+    """Heartbeats of connections that were held."""
 
     every_s: Amount
     """how often each of them was to send, seconds"""
@@ -58,7 +58,7 @@ class ChurnResult(Shape, frozen=True, kw_only=True):
     duration_s: Amount
     """as planned, seconds"""
     lasted_s: Amount
-    """as it was, seconds"""
+    """as measured, seconds"""
     concurrency: Count
     """connections open at a time, at most"""
     exchanges: Count
@@ -72,9 +72,9 @@ class ChurnResult(Shape, frozen=True, kw_only=True):
     first_denied_s: Amount | None
     """when the ports first ran out, seconds from the start; null: never"""
     ceiling: Ceiling | None
-    """what the ports were thought to give"""
+    """the rate that was predicted for the ports"""
     as_predicted: bool | None
-    """whether it came to that; null of a run that was cut off, or without a ceiling"""
+    """whether the ceiling came true; null of a run that was cut off, or without a ceiling"""
     recycled: Count
     """sockets taken out of TIME-WAIT for another connection (TcpExt.TWRecycled)"""
     time_waits: Count

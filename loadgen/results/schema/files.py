@@ -27,7 +27,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 def read(text: bytes, shape: type[_Shape]) -> _Shape:
-    """The JSON text as a value of that type. Raises: ValueError with the key that is wrong, or that it is no JSON."""
+    """Read JSON text as a value of that type. Raises: ValueError with the key that is wrong, or that it is no JSON."""
     try:
         return msgspec.json.decode(text, type=shape)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -35,28 +35,28 @@ def read(text: bytes, shape: type[_Shape]) -> _Shape:
 
 
 def read_summary(text: bytes) -> Summary:
-    """A summary.json, of a run or of a matrix. Raises: ValueError as `read`."""
+    """Read a summary.json, of a run or of a matrix. Raises: ValueError as `read`."""
     keys = read(text, dict[str, msgspec.Raw])
     return read(text, MatrixSummary) if "cells" in keys else read(text, RunSummary)
 
 
 def line_of(value: object) -> bytes:
-    """The value as one line of JSON, with its line feed."""
+    """Return the value as one line of JSON, with its line feed."""
     return _ENCODER.encode(value) + b"\n"
 
 
 def pretty(value: object) -> str:
-    """The value as JSON for people, two spaces deep."""
+    """Return the value as JSON for people, two spaces deep."""
     return msgspec.json.format(_ENCODER.encode(value), indent=2).decode() + "\n"
 
 
 def plain(value: object) -> Any:
-    """The value as plain dicts, lists, numbers and texts: what --json prints and expressions are checked on."""
+    """Return the value as plain dicts, lists, numbers and texts, as --json prints it and expressions check it."""
     return msgspec.json.decode(_ENCODER.encode(value))
 
 
 def convert(data: Json, shape: type[_Shape]) -> _Shape:
-    """The plain value as one of that type. Raises: ValueError with the key that is wrong."""
+    """Convert a plain value to that type. Raises: ValueError with the key that is wrong."""
     try:
         return msgspec.convert(data, shape)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""The shape of `kernel` in a summary: what the kernel counted."""
+"""The shape of `kernel` in a summary: counters and gauges of the kernel."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class CellResult(Shape, frozen=True, kw_only=True):
     figures: CellFigures | None
     """null without a complete run"""
     predicted: Ceiling | None
-    """of churn: what the arithmetic foretold"""
+    """of churn: the ceiling that was predicted"""
     as_predicted: bool | None
     """of churn: whether that held in more than half of the runs"""
     changes: tuple[CellChange, ...]

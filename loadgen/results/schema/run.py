@@ -40,7 +40,7 @@ class ErrorCount(Shape, frozen=True, kw_only=True):
     syscall: str
     """the system call that failed; wait is loadgen's own timeout"""
     errno: str
-    """the name of its errno; EOF is an orderly close by the other side, SELF a connection that met itself"""
+    """the name of its errno; EOF is an orderly close by the other side, SELF a socket connected to itself"""
     outcome: OutcomeName
     """what that means for the connection"""
     count: Count
@@ -98,7 +98,7 @@ class Quantiles(Shape, frozen=True, kw_only=True):
 
 
 class LatencyUs(Shape, frozen=True, kw_only=True):
-    """How long things took, in microseconds."""
+    """Latencies of a run, in microseconds."""
 
     lateness: Quantiles
     """started - due; a count of 0 means that nothing was scheduled"""
@@ -141,7 +141,7 @@ class RemedyResult(Shape, frozen=True, kw_only=True):
     needs: Mapping[str, SettingValue]
     """keys of the scenario to set first, without which the change has no effect; empty: an alternative to the others"""
     gain: Count | None
-    """connections that the change adds to the plan's capacity; null: it cannot be put as a sum"""
+    """connections that the change adds to the plan's capacity; null: it cannot be computed"""
 
 
 class VerdictResult(Shape, frozen=True, kw_only=True):
@@ -152,7 +152,7 @@ class VerdictResult(Shape, frozen=True, kw_only=True):
     text: str
     """one sentence for people"""
     predicted: Count | None
-    """connections that the plan had room for; null: no limit was foreseen"""
+    """connections that the plan had room for; null: no limit was predicted"""
     observed: Count
     """the most that were open at once; of churn, those established"""
     evidence: tuple[str, ...]

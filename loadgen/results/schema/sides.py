@@ -1,4 +1,4 @@
-"""The shape of what each side saw: `sources`, `sink` and `probes` of a summary."""
+"""The shape of the counts of each side: `sources`, `sink` and `probes` of a summary."""
 
 from __future__ import annotations
 
