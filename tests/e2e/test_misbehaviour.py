@@ -133,5 +133,6 @@ def test_an_https_target_that_closes_first(loadgen: Loadgen) -> None:
     assert 0 < 3 * established - 2 * 4 <= summary["traffic"]["replies"] <= 3 * established
     assert summary["traffic"]["handshakes"] == established
     assert 0 < summary["traffic"]["resumed"] <= established - 1
-    assert summary["churn"]["time_waits"] == established
+    # Those four close first, with the session tickets of TLS unread, which is an RST and leaves no TIME-WAIT.
+    assert established - 4 <= summary["churn"]["time_waits"] <= established
     assert summary["sink"]["agrees"], summary["sink"]["text"]
