@@ -518,6 +518,41 @@ def faster_accept(situation: Situation) -> Iterator[Remedy]:
     yield Remedy("lower the arrival rate, or `in_flight`, to what the target accepts")
 
 
+def shorter_search(situation: Situation) -> Iterator[Remedy]:
+    """Do without the kernel's search, or leave it more free ports."""
+    yield from more_ports(situation)
+
+
+def more_nat_ports(situation: Situation) -> Iterator[Remedy]:
+    """Give the translation of this host more ports, or leave the load out of it."""
+    yield Remedy(
+        "give the rule that rewrites sources more ports or addresses: nft list ruleset", command="nft list ruleset"
+    )
+    yield Remedy(f"leave connections to {situation.target} out of the translation")
+
+
+def more_neighbours(_: Situation) -> Iterator[Remedy]:
+    """Enlarge the table, or use addresses that need no entry of their own."""
+    yield Remedy(
+        "raise net.ipv4.neigh.default.gc_thresh3 on the host or router whose table is full",
+        command="sysctl -w net.ipv4.neigh.default.gc_thresh3=NUMBER",
+    )
+    yield Remedy("route the source addresses as a prefix through this host, which needs one neighbour in all")
+
+
+def find_loss(situation: Situation) -> Iterator[Remedy]:
+    """Find the place where packets are lost."""
+    yield Remedy(f"see which SYNs arrive (tcpdump here and at {situation.target}); a box between drops the others")
+    yield Remedy("see whether a box on the way drops a SYN whose four-tuple it still remembers; use other source ports")
+
+
+def wider_path(situation: Situation) -> Iterator[Remedy]:
+    """Find the box that holds the number, or use another source or target."""
+    yield Remedy("raise the limit on the way: ports of a NAT gateway, its table, the target's limit for each client")
+    yield from more_sources(situation)
+    yield from more_targets(situation)
+
+
 def find_silence(situation: Situation) -> Iterator[Remedy]:
     """Find where packets are lost."""
     yield Remedy("see whether SYNs arrive and answers leave (tcpdump at the target): a firewall may drop them")

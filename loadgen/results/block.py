@@ -34,7 +34,7 @@ class Latency(IntEnum):
     LATENESS: started - due, loadgen's own delay. CONNECT: established - started, the network's and
     the target's. ARRIVAL: established - due, what a user would have waited; the only one of the
     three that is free of coordinated omission. EXCHANGE: reply read - request written. HANDSHAKE:
-    TLS secured - established.
+    TLS secured - established. BIND: the call of bind() that takes a port, which the connect time does not contain.
     """
 
     LATENESS = 0
@@ -42,6 +42,7 @@ class Latency(IntEnum):
     ARRIVAL = 2
     EXCHANGE = 3
     HANDSHAKE = 4
+    BIND = 5
 
 
 class PairColumn(IntEnum):

@@ -224,6 +224,7 @@ class Worker:
             recorder.record_lag(max(now - due_ns, 0))
         recorder.heartbeat_ns = now
         recorder.cpu_ns = process_time_ns()
+        recorder.user_cpu_ns = round(resource.getrusage(resource.RUSAGE_SELF).ru_utime * 1e9)
         self._connector.expire(now)
         recorder.publish_all()
         self._continue()

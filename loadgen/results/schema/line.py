@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from loadgen.model import Phase
 from loadgen.results.schema.counters import SeriesCounters
@@ -51,6 +51,8 @@ class LatencyNs(Struct, frozen=True, kw_only=True):
     """reply read - request written"""
     handshake: Sparse = {}
     """TLS secured - established"""
+    bind: Sparse | UnsetType = UNSET
+    """the call of bind(), where it takes a port; not in files of loadgen 0.1.0"""
 
 
 class WorkersAlive(Struct, frozen=True, kw_only=True):
@@ -145,6 +147,8 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     """how late the event loops of the workers were, since the line before"""
     cpu_s: Amount = 0.0
     """CPU time of the workers, seconds"""
+    user_cpu_s: Amount | UnsetType = UNSET
+    """the part of cpu_s outside system calls, seconds; not in files of loadgen 0.1.0"""
     worker_cpu_s: tuple[float, ...] = ()
     """the same for each worker"""
     workers: WorkersAlive | None = None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
 from loadgen.results.schema.kernel import KernelCounts
 from loadgen.results.schema.sides import PairResult, ProbeResult, SinkResult
 from loadgen.results.schema.values import Amount, Count, Limit, OutcomeName, SchemaName, SettingValue, Shape, Time
+
+#: How sure a verdict is.
+Confidence = Literal["certain", "likely", "open"]
 
 
 class Arrivals(Shape, frozen=True, kw_only=True):
@@ -110,6 +114,8 @@ class LatencyUs(Shape, frozen=True, kw_only=True):
     """reply read - request written; where there are any"""
     handshake: Quantiles | None = None
     """TLS secured - established; where there are any"""
+    bind: Quantiles | None = None
+    """the call of bind(); of strategies whose bind() takes a port"""
 
 
 class GeneratorResult(Shape, frozen=True, kw_only=True):
@@ -125,6 +131,8 @@ class GeneratorResult(Shape, frozen=True, kw_only=True):
     """processes"""
     cpu_s: Amount
     """CPU time of the workers, seconds"""
+    user_cpu_s: Amount | None = None
+    """the part of it outside system calls, seconds; not in summaries of loadgen 0.1.0"""
 
 
 class RemedyResult(Shape, frozen=True, kw_only=True):
@@ -144,6 +152,14 @@ class RemedyResult(Shape, frozen=True, kw_only=True):
     """connections that the change adds to the plan's capacity; null: it cannot be computed"""
 
 
+class RefutedLimit(Shape, frozen=True, kw_only=True):
+    """A limit that the symptoms of the run point at as well, and that did not stop it."""
+
+    limit: Limit
+    because: str
+    """the fact that says so, with its numbers"""
+
+
 class VerdictResult(Shape, frozen=True, kw_only=True):
     """The one limit that stopped the run; docs/verdict.md has them all."""
 
@@ -161,6 +177,17 @@ class VerdictResult(Shape, frozen=True, kw_only=True):
     """what would help and by how much, best first"""
     remedies_detail: tuple[RemedyResult, ...] | None = None
     """the same as values; not in summaries of loadgen 0.1.0"""
+    confidence: Confidence | None = None
+    """certain: shown by the evidence; likely: nothing else explains it; open: candidates has others as good; not in
+    summaries of loadgen 0.1.0"""
+    candidates: tuple[Limit, ...] = ()
+    """where confidence is open, the limits that the evidence leaves, that of the verdict first"""
+    decide_by: tuple[str, ...] = ()
+    """where confidence is open, the looks that would decide between the candidates"""
+    refuted: tuple[RefutedLimit, ...] | None = None
+    """limits that the symptoms point at and the evidence rules out; not in summaries of loadgen 0.1.0"""
+    findings: tuple[str, ...] = ()
+    """what hurt beside the limit: late connects, overflows, packets sent again, a cost that rose"""
 
 
 class PredictionResult(Shape, frozen=True, kw_only=True):
