@@ -22,6 +22,7 @@ class LimitRow:
     name: as in `verdict.limit`. sentence: the reason in a verdict; {target}, {not_started}, {window}, {because},
     {doubt} and {not_started_too} are filled in. meaning, shown_by, helps: the columns of docs/verdict.md: the missing
     resource, the evidence, and how to change it.
+    look: what would tell it from its neighbours where loadgen cannot see it, with the place; {target} is filled in.
     outcomes: of attempts, that point at this limit. also_explains: other limits that errors point at before the rules
     look closer. counters: of the kernel, that move with it; none moves when ports run out.
     makers: of its remedies, in order of effort.
@@ -34,6 +35,7 @@ class LimitRow:
     meaning: str
     shown_by: str = ""
     helps: str = ""
+    look: str = ""
     outcomes: tuple[Outcome, ...] = ()
     also_explains: tuple[str, ...] = ()
     counters: tuple[str, ...] = ()
@@ -167,6 +169,7 @@ _ROWS: Final = (
         "time-outs or EPERM, nf_conntrack_count within 5 % of its maximum as sampled during the run, or a packet "
         "dropped by the table for every attempt without an answer",
         "nf_conntrack_max, untracked load",
+        look="run `conntrack -S` here: drop moves when the table is full",
         also_explains=("blackhole", "forbidden"),
         counters=("conntrack.drop", "conntrack.early_drop", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
         makers=(remedies.more_tracking,),
@@ -178,6 +181,7 @@ _ROWS: Final = (
         "a rule of this host rewrites the source of packets, and the ports it may use are taken",
         "time-outs while insert_failed of connection tracking moves with drop and the table has room",
         "a wider range or more addresses in the rule (`nft list ruleset`), no translation for this load",
+        look="run `conntrack -S` here: insert_failed moves when translation finds no port",
         also_explains=("blackhole", "forbidden"),
         counters=("conntrack.insert_failed", "conntrack.drop", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
         makers=(remedies.more_nat_ports,),
@@ -188,6 +192,7 @@ _ROWS: Final = (
         "a host on the same segment, or its router, keeps no more neighbours than gc_thresh3",
         "some source addresses connect always, others never; table_fulls of this host where it is this host's table",
         "net.ipv4.neigh.default.gc_thresh3 there, fewer addresses on one segment, a routed prefix",
+        look="run `ip neigh | wc -l` and `sysctl net.ipv4.neigh.default.gc_thresh3` on the target or its router",
         also_explains=("blackhole", "unreachable", "memory"),
         counters=("neigh.table_fulls", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
         makers=(remedies.more_neighbours,),
@@ -207,6 +212,7 @@ _ROWS: Final = (
         "the target's accept queue is full, or was",
         "ListenOverflows, ListenDrops, or connects that took the time of a repeated SYN: 1, 2, 3, 4, 5, 7 s",
         "a faster target, a longer backlog, a lower rate",
+        look="run `nstat -az TcpExtListenOverflows` on the host of {target}: it moves when the queue is full",
         also_explains=("blackhole",),
         counters=(
             "TcpExt.ListenOverflows",
@@ -223,6 +229,7 @@ _ROWS: Final = (
         "packets that begin a connection get lost between this host and the target, whose queue is not full",
         "TCPSynRetrans, connects that took the time of a repeated SYN, and no overflow of the listener",
         "the box on the way that drops them; reuse of a four-tuple that it still remembers",
+        look="run `tcpdump 'tcp[tcpflags] & tcp-syn != 0'` at {target}: what does not arrive is lost on the way",
         also_explains=("blackhole",),
         counters=("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails", "softnet.dropped"),
         makers=(remedies.find_loss,),
@@ -233,6 +240,7 @@ _ROWS: Final = (
         "a box on the way, or the target, holds a number of connections for this client and drops the next silently",
         "the first connections of a source and target open at once, none of the others does",
         "NAT ports of a gateway, its table, a limit per client at the target; more source addresses or targets",
+        look="run `conntrack -S` on each gateway on the way to {target}: insert_failed or drop moves at a full table",
         also_explains=("blackhole",),
         counters=("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails"),
         makers=(remedies.wider_path,),
@@ -243,6 +251,7 @@ _ROWS: Final = (
         "no answer came, and nothing says why",
         "time-outs, no overflow; packets the cores dropped (softnet, of the whole host) are named",
         "firewall, way back, `timeout`",
+        look="run `tcpdump 'tcp[tcpflags] & tcp-syn != 0'` at {target}: do SYNs arrive, and do answers leave?",
         outcomes=(Outcome.TIMED_OUT,),
         counters=("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails", "softnet.dropped"),
         makers=(remedies.find_silence,),

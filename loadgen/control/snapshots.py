@@ -44,6 +44,7 @@ _LAST_ESTABLISHED_NS: Final = POSITION["last_established_ns"]
 _NOT_STARTED: Final = POSITION["not_started"]
 _OPEN: Final = POSITION["open"]
 _STARTED: Final = POSITION["started"]
+_OVERTAKEN: Final = POSITION["overtaken"]
 _USER_CPU_NS: Final = POSITION["user_cpu_ns"]
 _STARTED_CPU_NS: Final = POSITION["started_cpu_ns"]
 
@@ -151,6 +152,7 @@ class Snapshots:
             lag_ns=histogram.sparse(lag - self._lag),
             cpu_s=round(total[_CPU_NS] / NS_PER_S, 3),
             user_cpu_s=round(total[_USER_CPU_NS] / NS_PER_S, 3),
+            overtaken=total[_OVERTAKEN],
             worker_cpu_s=tuple((counters[:, _CPU_NS] / NS_PER_S).round(3).tolist()),
             workers=workers,
             sink=sink,

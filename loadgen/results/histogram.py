@@ -114,6 +114,11 @@ def max_ns(counts: NDArray[np.int64]) -> float:
     return value_ns(int(used[-1])) if used.size else 0.0
 
 
+def count_from(counts: NDArray[np.int64], low: float) -> int:
+    """Return how many values are this many nanoseconds or more, to the precision of a bucket."""
+    return int(counts[int(bucket_of(np.array([int(low)], dtype=np.int64))[0]) :].sum())
+
+
 def sparse(counts: NDArray[np.int64]) -> dict[str, int]:
     """Return the buckets in use, {"1780": 3}, in rising order: JSON has no integer keys."""
     used = np.flatnonzero(counts)

@@ -11,15 +11,17 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from msgspec import UNSET
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from loadgen.capacity.time_wait import came_true
-from loadgen.clock import NS_PER_US
+from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.model import Phase, Plan, Transport
 from loadgen.outcomes import Outcome
 from loadgen.results import histogram, prediction
 from loadgen.results.block import Latency
+from loadgen.results.run_facts import SYN_AGAIN_S
 from loadgen.results.schema import files
 from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
 from loadgen.results.schema.event import Event
@@ -98,7 +100,12 @@ def summarise(
             not_started=last.not_started if complete else scheduled - last.started,
         ),
         outcomes=Outcomes(
-            established=last.established, failed=last.failed, in_flight=last.in_flight, retried=last.retried
+            established=last.established,
+            failed=last.failed,
+            in_flight=last.in_flight,
+            retried=last.retried,
+            overtaken=None if last.overtaken is UNSET else last.overtaken,
+            late=histogram.count_from(latency[Latency.CONNECT], SYN_AGAIN_S * NS_PER_S),
         ),
         errors=tuple(
             ErrorCount(syscall=error.syscall, errno=error.errno, outcome=error.outcome, count=error.times)

@@ -227,6 +227,10 @@ class Lifecycle(Generic[K]):
         if key in NO_PORT:
             self.backoff.no_port(pair, now)
 
+    def give_up(self, pair: int, waiting: int) -> None:
+        """Note that an attempt of `waiting` has had no answer for too long; count it with `fail` as well."""
+        self._recorder.record_given_up(pair, self.waiting[waiting])
+
     def withdraw(self) -> None:
         """Take back one attempt that was started: it was denied together with one that is counted."""
         self._recorder.started -= 1

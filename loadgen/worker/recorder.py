@@ -42,6 +42,10 @@ class Recorder(WorkerCounters, eq=False):
     scheduled: int | None
     pair_established: list[int] = field(default_factory=list)
     pair_failed: list[int] = field(default_factory=list)
+    #: When the attempt began that opened last, of each pair, ns.
+    pair_opened_ns: list[int] = field(default_factory=list)
+    #: Attempts of a pair that were given up and not overtaken by a later one: how many, and when the last began.
+    _given_up: dict[int, tuple[int, int]] = field(default_factory=dict)
     next_mark: int = 0
     _pair_closed: list[int] = field(default_factory=list)
     #: The two copies of the counters in the block.
@@ -60,7 +64,9 @@ class Recorder(WorkerCounters, eq=False):
         pairs = self._block["pairs"].shape[0]
         # numpy calls an int64 "l" and array calls it "q"; assigning from one to the other wants one name.
         self._counters = tuple(memoryview(self._block["counters"][copy]).cast("B").cast("q") for copy in (0, 1))
-        self.pair_established, self.pair_failed, self._pair_closed = ([0] * pairs for _ in range(3))
+        self.pair_established, self.pair_failed, self.pair_opened_ns, self._pair_closed = (
+            [0] * pairs for _ in range(4)
+        )
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
         self._took = {Latency.EXCHANGE: [], Latency.HANDSHAKE: []}
         self.next_mark = self._mark_after(0)
@@ -114,6 +120,7 @@ class Recorder(WorkerCounters, eq=False):
             lateness[n] = started_ns - due_ns
             arrival[n] = established_ns - due_ns
         self.pair_established[pair] += 1
+        self.pair_opened_ns[pair] = max(started_ns, self.pair_opened_ns[pair])
         self.mark(1, established_ns)
         self.end_batch(0, n + 1, established_ns, scheduled=due_ns > 0)
 
@@ -122,6 +129,20 @@ class Recorder(WorkerCounters, eq=False):
         self.failed += 1
         self.pair_failed[pair] += 1
         self._count_error(pair, key)
+
+    def record_given_up(self, pair: int, started_ns: int) -> None:
+        """Note an attempt that has waited for too long: does a later one of its pair open, or none any more?"""
+        if started_ns < self.pair_opened_ns[pair]:
+            self.overtaken += 1
+        else:
+            count, last_ns = self._given_up.get(pair, (0, 0))
+            self._given_up[pair] = count + 1, max(started_ns, last_ns)
+
+    def _settle_given_up(self) -> None:
+        for pair, (count, last_ns) in tuple(self._given_up.items()):
+            if last_ns < self.pair_opened_ns[pair]:
+                self.overtaken += count
+                del self._given_up[pair]
 
     def record_lost(self, pair: int, key: int) -> None:
         """Count a held connection that the other side or the network has ended; `key` is the `error_key` of why."""
@@ -165,6 +186,8 @@ class Recorder(WorkerCounters, eq=False):
         """`publish`, and also what costs more: latencies and the counts of each pair."""
         self._sort_latencies()
         self._sort_took()
+        if self._given_up:
+            self._settle_given_up()
         block = self._block["pairs"]
         block[:, PairColumn.ESTABLISHED] = self.pair_established
         block[:, PairColumn.FAILED] = self.pair_failed

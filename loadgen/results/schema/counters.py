@@ -71,6 +71,7 @@ class WorkerCounters(SeriesCounters, kw_only=True):
     heartbeat_ns: Annotated[int, _counter("the worker's last sign of life", CounterUnit.INSTANT)] = 0
     cpu_ns: Annotated[int, _counter("CPU time of the worker", CounterUnit.CPU_TIME)] = 0
     user_cpu_ns: Annotated[int, _counter("CPU time of the worker outside system calls", CounterUnit.CPU_TIME)] = 0
+    overtaken: Annotated[int, _counter("attempts that timed out, while a later one of their pair opened")] = 0
     started_cpu_ns: Annotated[int, _counter("CPU time of the worker at its first attempt", CounterUnit.CPU_TIME)] = 0
     first_denied_ns: Annotated[int, _counter("when the ports first ran out for good", CounterUnit.INSTANT)] = 0
     established_then: Annotated[int, _counter("connections established by then")] = 0

@@ -149,6 +149,9 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     """CPU time of the workers, seconds"""
     user_cpu_s: Amount | UnsetType = UNSET
     """the part of cpu_s outside system calls, seconds; not in files of loadgen 0.1.0"""
+    overtaken: Count | UnsetType = UNSET
+    """attempts that timed out so far, while a later one of their source and target opened; not in files of loadgen
+    0.1.0"""
     worker_cpu_s: tuple[float, ...] = ()
     """the same for each worker"""
     workers: WorkersAlive | None = None

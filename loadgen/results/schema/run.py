@@ -36,6 +36,12 @@ class Outcomes(Shape, frozen=True, kw_only=True):
     """attempts without an end yet; 0 in a complete run"""
     retried: Count
     """source ports that another socket held and that were passed over"""
+    overtaken: Count | None = None
+    """attempts that timed out while a later one of the same source and target opened; not in summaries of loadgen
+    0.1.0"""
+    late: Count | None = None
+    """of those established, connections that took as long as a repeated SYN or longer; not in summaries of loadgen
+    0.1.0"""
 
 
 class ErrorCount(Shape, frozen=True, kw_only=True):
@@ -156,6 +162,7 @@ class RefutedLimit(Shape, frozen=True, kw_only=True):
     """A limit that the symptoms of the run point at as well, and that did not stop it."""
 
     limit: Limit
+    """its name"""
     because: str
     """the fact that says so, with its numbers"""
 

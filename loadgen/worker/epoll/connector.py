@@ -141,7 +141,8 @@ class EpollConnector:
         Returns: number of attempts started; fewer than asked for when the other pairs have no ports left.
         """
         recorder, targets, self_connect, no_port = self.recorder, self._targets, self._self_connect, self.rules.no_port
-        lifecycle, pair_established = self.lifecycle, self.recorder.pair_established
+        lifecycle, pair_established = self.lifecycle, recorder.pair_established
+        pair_opened_ns = recorder.pair_opened_ns
         self._pool.fill(len(due_ns))
         lateness_ns, connect_ns, arrival_ns, n = recorder.begin_batch(len(due_ns))
         first, established_ns, until_mark = n, 0, recorder.next_mark - recorder.established + n
@@ -185,6 +186,7 @@ class EpollConnector:
                     arrival_ns[n] = established_ns - due
                 n += 1
                 pair_established[pair] += 1
+                pair_opened_ns[pair] = started_ns
                 opened.append((sock, pair, port))
                 if backoff.active:
                     backoff.granted(pair)
@@ -430,6 +432,8 @@ class EpollConnector:
 
     def _fail_late(self, fd: int, syscall: Syscall, number: int) -> None:
         """Count an attempt that had to wait for its answer as failed."""
+        if number == ETIMEDOUT:
+            self.lifecycle.give_up(self._pair_of[fd], fd)
         del self.lifecycle.waiting[fd]
         self._fail(*self._release(fd), syscall, number)
 

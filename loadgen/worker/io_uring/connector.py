@@ -461,8 +461,9 @@ class UringConnector:
             np.frombuffer(arrival, dtype=np.int64)[at:end] = now - due_ns
         recorder.mark(len(slots), now)
         lifecycle.end_batch(0, len(slots), end, now, scheduled=scheduled)
-        for pair in pairs:
+        for pair, began_ns in zip(pairs, started_ns.tolist(), strict=True):
             recorder.pair_established[pair] += 1
+            recorder.pair_opened_ns[pair] = max(began_ns, recorder.pair_opened_ns[pair])
         if lifecycle.backoff.active:
             for pair in pairs:
                 lifecycle.backoff.granted(pair)
@@ -492,6 +493,8 @@ class UringConnector:
     def _fail(self, slot: int, syscall: Syscall, number: int, *, waiting: bool = False, reset: bool = False) -> None:
         """Count an attempt that ended without a connection. waiting: its connect() is still under way."""
         pair, port = int(self._pair_of[slot]), int(self._port_of[slot])
+        if number == ETIMEDOUT and slot in self.lifecycle.waiting:
+            self.lifecycle.give_up(pair, slot)
         self.lifecycle.waiting.pop(slot, None)
         tried = self._tried.pop(slot, [])
         if tried:

@@ -1,0 +1,252 @@
+"""The evidence for and against each limit that a run may have met, by the figures of the run.
+
+A limit that an errno names (refused, no descriptor) needs no rule here. The others share their symptom with
+neighbours: a time-out may be a full queue, a lost packet or a full table on the way, and a slow run may be the
+kernel's search for ports or loadgen itself. Each rule says what supports its limit, whether that alone shows it, and
+what rules it out. What is ruled out is never named; where nothing rules a neighbour out, both stay.
+
+Unknown is not zero: counters of a namespace that loadgen does not see neither support a limit nor rule it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from loadgen.format import percent
+from loadgen.results.run_facts import SYN_AGAIN_S, RunFacts, same
+
+#: A table this full had no room at the peaks between two samples.
+_TABLE_FULL: Final = 0.95
+#: A table this full at most had room all the time.
+_TABLE_ROOM: Final = 0.9
+#: Losses that explain the packets of this share of the attempts explain the run.
+_MOST: Final = 0.5
+#: Sources that have to connect always before a table of neighbours is worth a thought: gc_thresh1, below which nothing
+#: is ever removed, is 128 (Documentation/networking/ip-sysctl.rst).
+_NEIGHBOURS_MIN: Final = 100
+#: The default of gc_thresh3, and entries that other hosts of the segment may have in the same table.
+_NEIGHBOURS_DEFAULT, _NEIGHBOURS_OTHERS = 1024, 64
+#: Share of the attempts that may have been on their way when others opened, without being a sign.
+_FEW: Final = 0.1
+#: Share of the connections that is more than some lost packets, where the order of attempts is not known.
+_MANY: Final = 0.2
+#: Share of their CPU time that workers spend outside system calls when they themselves are what is slow.
+_USER_SHARE: Final = 0.5
+#: A connect() that takes no longer at the median kept nothing waiting.
+_QUICK_US: Final = 1000.0
+
+
+class Weight(IntEnum):
+    """How much speaks for a limit."""
+
+    NOTHING = 0
+    POSSIBLE = 1
+    """Nothing does, but the counters that would show it are out of sight."""
+    SUPPORTED = 2
+    """Facts that neighbours of the limit explain as well."""
+    STRONG = 3
+    """Facts that hardly anything else explains."""
+    SHOWN = 4
+    """Facts that nothing else explains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The weight of the facts for one limit, and their words.
+
+    refuted: the fact that rules the limit out; "": none does.
+    """
+
+    weight: Weight = Weight.NOTHING
+    supports: tuple[str, ...] = ()
+    refuted: str = ""
+
+
+NOTHING_KNOWN: Final = Judgement()
+
+
+def _ruled_out(because: str) -> Judgement:
+    return Judgement(refuted=because)
+
+
+Rule = Callable[[RunFacts], Judgement]
+
+
+def _backlog(run: RunFacts) -> Judgement:
+    if run.overflows is None:
+        if run.late:
+            return Judgement(Weight.SUPPORTED, (_late(run),))
+        if run.answered:
+            return _ruled_out(f"the target answered {run.answered:,} requests, so it accepts")
+        return Judgement(Weight.POSSIBLE)
+    if not run.overflows:
+        return _ruled_out(f"the listener's queue was never full (ListenOverflows +0 {run.where_listener})")
+    text = f"{run.overflows:,} packets found the listener's queue full {run.where_listener} (ListenOverflows)"
+    most = run.overflows >= _MOST * (run.silent + run.late)
+    return Judgement(Weight.SHOWN if most else Weight.SUPPORTED, (text,))
+
+
+def _late(run: RunFacts) -> str:
+    again = f", with {run.syns_again:,} SYNs sent again" if run.syns_again else ""
+    return f"{run.late:,} connections took the time of a repeated SYN, {SYN_AGAIN_S:g} s or longer{again}"
+
+
+def _syn_loss(run: RunFacts) -> Judgement:
+    if run.syns_again == 0 and run.plan.timeout_s > 1:
+        return _ruled_out("no SYN was sent again")
+    if run.late:
+        here = tuple(f"{_counted(run, name)} on the whole host" for name in ("softnet.dropped",) if run.moved(name))
+        return Judgement(Weight.SUPPORTED, (_late(run), *here))
+    if not run.established_any:
+        return _ruled_out("no connection opened at all, and what is lost now and then gets through at times")
+    if run.plan.timeout_s > 1:
+        return _ruled_out("no connection opened late: some attempts lost every SYN, and the others none")
+    return Judgement(Weight.POSSIBLE)  # attempts were given up before their SYN could be sent again
+
+
+def _conntrack(run: RunFacts) -> Judgement:
+    entries, size = run.tracked
+    dropped, early = run.dropped_by_tracking, run.moved("conntrack.early_drop")
+    if size and entries >= _TABLE_FULL * size:
+        return Judgement(Weight.SHOWN if dropped + early else Weight.STRONG, (_entries(run),))
+    if run.silent and dropped >= run.silent:
+        text = f"conntrack.drop {dropped:+,}: a packet was dropped for each attempt without an answer"
+        return Judgement(Weight.STRONG, (text,))
+    if size and entries < _TABLE_ROOM * size:
+        return _ruled_out(f"{_entries(run)}: the table had room")
+    if run.sampled and not size:
+        return _ruled_out("this namespace tracks no connections")
+    return NOTHING_KNOWN
+
+
+def _entries(run: RunFacts) -> str:
+    entries, size = run.tracked
+    return f"about {entries:,} of {size:,} entries of nf_conntrack in use"
+
+
+def _nat_ports(run: RunFacts) -> Judgement:
+    failed = run.moved("conntrack.insert_failed")
+    if not failed:
+        return _ruled_out("no packet was dropped for want of a translated port (insert_failed +0)")
+    text = f"{_counted(run, 'conntrack.insert_failed')} and {_counted(run, 'conntrack.drop')} moved together"
+    entries, size = run.tracked
+    if size and entries >= _TABLE_ROOM * size:
+        return Judgement(Weight.SUPPORTED, (text,))
+    facts = (text, f"{_entries(run)}: the table had room") if size else (text,)
+    most = failed >= max(_MOST * (run.silent + run.late), 1)
+    return Judgement(Weight.SHOWN if most and size else Weight.STRONG if most else Weight.SUPPORTED, facts)
+
+
+def _neighbours(run: RunFacts) -> Judgement:
+    if fulls := run.moved("neigh.table_fulls") + run.moved("neigh6.table_fulls"):
+        text = f"the table of neighbours of this host was full {fulls:,} times (table_fulls)"
+        return Judgement(Weight.SHOWN, (text,))
+    if run.on_loopback:
+        return _ruled_out("loopback has no neighbours")
+    good, bad = run.by_source
+    if not bad or not good:
+        return _ruled_out("no source address failed always while another connected always")
+    if run.partly:
+        return _ruled_out(f"{run.partly[0].source} connected at times, and a neighbour is known or it is not")
+    text = f"{len(good):,} source addresses connected always, the other {len(bad):,} never"
+    if len(good) < _NEIGHBOURS_MIN:
+        return _ruled_out(f"{text}: no table of neighbours is that small")
+    setting = run.host.sysctls.get("net.ipv4.neigh.default.gc_thresh3", "")
+    sizes = {_NEIGHBOURS_DEFAULT, int(setting) if setting.isdecimal() else _NEIGHBOURS_DEFAULT}
+    near = next((size for size in sorted(sizes) if size - _NEIGHBOURS_OTHERS <= len(good) <= size), None)
+    if near is None:
+        return Judgement(Weight.SUPPORTED, (text,))
+    return Judgement(Weight.STRONG, (f"{text}, as with a gc_thresh3 of {near:,}",))
+
+
+def _path_limit(run: RunFacts) -> Judgement:
+    if not run.established_any:
+        return _ruled_out("no connection opened at all")
+    if not run.partly:
+        return _ruled_out("no source and target had connections that opened and others that did not")
+    if 10 * run.late > run.silent:
+        return _ruled_out(f"{run.late:,} connections opened after a repeated SYN, so the way was not closed for good")
+    overtaken = run.summary.outcomes.overtaken
+    if overtaken is None:  # a summary of loadgen 0.1.0
+        return Judgement(Weight.POSSIBLE if run.silent >= _MANY * run.summary.outcomes.established else Weight.NOTHING)
+    if overtaken > _FEW * run.silent:
+        return _ruled_out(f"{overtaken:,} attempts without an answer were followed by others that opened")
+    return Judgement(Weight.SUPPORTED, (through(run),))
+
+
+def through(run: RunFacts) -> str:
+    """Return how many connections something on the way let through, and of what."""
+    rows = run.partly
+    each = same(row.established for row in rows)
+    if len(rows) == 1 or each is None:
+        return f"{sum(row.established for row in rows):,} connections opened at once, and none after them"
+    return f"{each:,} connections of each source and target opened at once, and none after them"
+
+
+def _blackhole(run: RunFacts) -> Judgement:
+    never = [row for row in run.summary.sources if row.failed and not row.established]
+    if not never:
+        return NOTHING_KNOWN
+    text = f"{len(never):,} of {len(run.summary.sources):,} pairs of source and target never connected"
+    return Judgement(Weight.SUPPORTED, (text,))
+
+
+def _port_search(run: RunFacts) -> Judgement:
+    rules, plan = run.plan.strategy.over(run.plan.transport), run.plan
+    if rules.cliff_at is None:
+        return _ruled_out(f"strategy {plan.strategy} does not search for a port")
+    rise = run.cost_rise
+    if rise is None:
+        return _ruled_out("a connection cost the same at every occupancy")
+    begins = 10 * rules.cliff_at * (1.0 if plan.churn else plan.capacity / max(plan.connections, 1))
+    if rise.tenth > begins + 1:
+        return _ruled_out(f"the cost rose long after {percent(rules.cliff_at)} of the ports, where the search begins")
+    occupied = percent(rise.tenth / begins * rules.cliff_at)
+    text = (
+        f"a connection cost {rise.before_us:,.0f} us of CPU time, and {rise.after_us:,.0f} us from about {occupied} of "
+        "the ports in use on"
+    )
+    bind = run.summary.latency_us.bind
+    facts = (
+        (text, f"bind() took {bind.p50:,.0f} us at the median, {bind.p99:,.0f} us at the 99th percentile")
+        if bind
+        else (text,)
+    )
+    return Judgement(Weight.SHOWN if rise.tenth >= begins - 1 else Weight.STRONG, facts)
+
+
+def _generator(run: RunFacts) -> Judgement:
+    generator, connect = run.summary.generator, run.summary.latency_us.connect
+    if generator.trustworthy:
+        return _ruled_out("loadgen kept up")
+    user_s, cpu_s = generator.user_cpu_s, generator.cpu_s
+    if user_s is not None and cpu_s and user_s >= _USER_SHARE * cpu_s:
+        text = f"{percent(user_s / cpu_s)} of the workers' CPU time was outside system calls"
+        return Judgement(Weight.STRONG, (*generator.reasons, text))
+    search = _port_search(run)
+    if search.weight >= Weight.STRONG:
+        return _ruled_out(f"the kernel took the time: {search.supports[0]}")
+    if connect.p50 > _QUICK_US:
+        return Judgement(Weight.SUPPORTED, generator.reasons)
+    quick = f"the kernel was quick: connect took {connect.p50:,.0f} us at the median"
+    return Judgement(Weight.STRONG, (*generator.reasons, quick))
+
+
+def _counted(run: RunFacts, name: str) -> str:
+    return f"{name} {run.moved(name):+,}"
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "port-search": _port_search,
+    "conntrack": _conntrack,
+    "nat-ports": _nat_ports,
+    "neighbours": _neighbours,
+    "backlog": _backlog,
+    "syn-loss": _syn_loss,
+    "path-limit": _path_limit,
+    "blackhole": _blackhole,
+    "generator": _generator,
+}

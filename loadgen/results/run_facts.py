@@ -1,0 +1,317 @@
+"""The figures of a run that the reasoning of a verdict reads, each computed once.
+
+Pure: a summary, its plan and the facts of the host in, numbers out. Where a counter was not sampled, or belongs to a
+namespace that loadgen does not see, the figure is None: unknown is not zero.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from loadgen.capacity.limits import LIMIT_OF_OUTCOME
+from loadgen.capacity.remedies import Situation
+from loadgen.model import Plan, Transport
+from loadgen.outcomes import Outcome
+from loadgen.results import cost
+from loadgen.results.cost import Rise
+from loadgen.results.schema.host import Host
+from loadgen.results.schema.run import ErrorCount, RunSummary
+from loadgen.results.schema.sides import PairResult
+from loadgen.strategies import PortScope
+
+#: System calls on open connections: a failure in them is a lost connection, not a failed attempt.
+_ON_OPEN: Final = frozenset({"recv", "send", "tls"})
+#: Share of heartbeats without an answer in time that is more than a passing delay.
+_MISSED_SHARE: Final = 0.01
+#: A SYN is sent again after a second (TCP_TIMEOUT_INIT, include/net/tcp.h), whatever the other settings; a connect
+#: that took this long or longer was answered after that. The clock of the kernel's timer is coarse, hence the slack.
+SYN_AGAIN_S: Final = 0.95
+#: Counters of a listener that dropped a SYN, or the ACK that would have completed a connection, snmp_counter.rst.
+_OVERFLOWS: Final = ("TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDrop")
+
+
+class Space(NamedTuple):
+    """A space of ports: a pair, or a source that shares none. opened: the most at once."""
+
+    name: str
+    opened: int
+    capacity: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run, and what its numbers say before any limit is judged."""
+
+    summary: RunSummary
+    plan: Plan
+    host: Host
+
+    # --- The run as a whole -----------------------------------------------------------------------
+
+    @property
+    def predicted(self) -> int | None:
+        """Connections that the plan had room for; None: no limit was predicted."""
+        if self.plan.churn:
+            return self.plan.ceiling.established if self.plan.ceiling else None
+        return min(self.plan.capacity, self.plan.connections)
+
+    @property
+    def observed(self) -> int:
+        """The most connections that were open at once; of churn, those established."""
+        if self.plan.churn:
+            return self.summary.outcomes.established
+        return self.summary.open.peak
+
+    @property
+    def tcp(self) -> bool:
+        """True unless the run was over UDP, which has no SYN, no queue and no TIME-WAIT."""
+        return self.plan.transport is Transport.TCP
+
+    @property
+    def not_started(self) -> int:
+        """Arrivals that were never begun."""
+        return self.summary.arrivals.not_started
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """Connections by the limit that their (system call, errno) points at."""
+        counts: Counter[str] = Counter()
+        for error in self.summary.errors:
+            counts[pointed_at(error)] += error.count
+        # A time-out may end an attempt, or an open connection that waits for an answer.
+        lost = sum(error.count for error in self.summary.errors if error.syscall in _ON_OPEN)
+        unanswered = min(max(self.summary.open.lost - lost, 0), counts["blackhole"])
+        counts["unanswered"] += unanswered
+        counts["blackhole"] -= unanswered
+        counts["wrong-reply"] += self.wrong
+        return +counts
+
+    @property
+    def silent(self) -> int:
+        """Attempts that timed out."""
+        return self.counts["blackhole"]
+
+    @property
+    def wrong(self) -> int:
+        """Wrong replies; with heartbeats, of which a connection makes many, at most one for each connection."""
+        if not self.tcp:  # where a late reply counts as wrong, and any may get lost
+            return 0
+        heartbeat, traffic = self.summary.heartbeat, self.summary.traffic
+        wrong = traffic.wrong if traffic else 0
+        return min(wrong, heartbeat.connections) if heartbeat else wrong
+
+    @property
+    def missed(self) -> int:
+        """Heartbeats that had no answer when the next was due; 0 below the share of a passing delay."""
+        heartbeat = self.summary.heartbeat
+        if heartbeat is None or not self.tcp:
+            return 0
+        return heartbeat.missed if heartbeat.missed > _MISSED_SHARE * (heartbeat.missed + heartbeat.sent) else 0
+
+    @property
+    def answered(self) -> int:
+        """Replies that open connections were given, which shows that the target accepts."""
+        traffic, heartbeat = self.summary.traffic, self.summary.heartbeat
+        return (traffic.replies if traffic else 0) + (heartbeat.answered if heartbeat else 0)
+
+    @cached_property
+    def target(self) -> str:
+        """The target to name: the one that failed, or "the targets"."""
+        failing = {row.target for row in self.summary.sources if row.failed}
+        names = failing or {str(target.endpoint) for target in self.plan.targets}
+        return names.pop() if len(names) == 1 else "the targets"
+
+    @cached_property
+    def situation(self) -> Situation:
+        """The facts that remedies are computed from."""
+        return Situation(
+            self.plan,
+            self.host.facts(self.plan.ports),
+            short=max((self.plan.scheduled or 0) - self.observed, 0),
+            errnos=frozenset(error.errno for error in self.summary.errors),
+            target=self.target,
+            time_wait=self.time_wait,
+        )
+
+    @property
+    def established_any(self) -> bool:
+        """True if any connection opened."""
+        return self.summary.outcomes.established > 0
+
+    @cached_property
+    def cost_rise(self) -> Rise | None:
+        """The occupancy from which on a connection cost at least four times as much; None: there is none."""
+        return cost.rise(self.summary.cost_us)
+
+    # --- Source ports -----------------------------------------------------------------------------
+
+    @cached_property
+    def spaces(self) -> list[Space]:
+        """The spaces of ports, each with what was opened in it at most, and what failed."""
+        spaces: dict[str, tuple[int, int, int]] = {}
+        scope = self.plan.strategy.over(self.plan.transport).scope
+        names = {PortScope.PAIR: "{source} -> {target}", PortScope.SOURCE: "{source}", PortScope.HOST: "this host"}
+        for row in self.summary.sources:
+            name = names[scope].format(source=row.source, target=row.target)
+            opened, _, failed = spaces.get(name, (0, 0, 0))
+            spaces[name] = (opened + row.peak_open, row.capacity, failed + row.failed)
+        return [Space(name, *numbers) for name, numbers in spaces.items()]
+
+    @cached_property
+    def time_wait(self) -> int:
+        """The most sockets in TIME-WAIT while connections were opened: those of the drain came too late."""
+        return self.summary.kernel.ramp_peak.get("sockstat.tcp_tw", 0)
+
+    @property
+    def waiting(self) -> int:
+        """Attempts that held a four-tuple without being open: SYN-SENT does."""
+        return self.silent + self.summary.outcomes.in_flight
+
+    # --- Counters, by the namespace they are of ---------------------------------------------------
+
+    @property
+    def sampled(self) -> bool:
+        """True if the kernel's counters of the load's namespace are known, so that one that is not there is 0."""
+        kernel = self.summary.kernel
+        return bool(kernel.delta or kernel.peak or kernel.sampling)
+
+    def moved(self, name: str) -> int:
+        """Return the increase of a counter in the load's namespace."""
+        return self.summary.kernel.delta.get(name, 0)
+
+    @cached_property
+    def syns_again(self) -> int | None:
+        """SYNs (and SYN-ACKs) of this side that were sent again; None: not sampled."""
+        return self.moved("TcpExt.TCPSynRetrans") if self.sampled else None
+
+    @cached_property
+    def late(self) -> int:
+        """Connections that were established only after their SYN had been sent again.
+
+        The time alone does not show it: a target may be far away. So none where the kernel says that nothing was sent
+        again.
+        """
+        if not self.tcp or self.syns_again == 0:
+            return 0
+        counted = self.summary.outcomes.late
+        if counted is not None:
+            return counted
+        connect = self.summary.latency_us.connect
+        shares = ((connect.p50, 0.5), (connect.p90, 0.1), (connect.p99, 0.01), (connect.p999, 0.001))
+        share = next((share for value, share in shares if value >= SYN_AGAIN_S * 1e6), 0.0)
+        return int(share * connect.count)
+
+    @property
+    def late_s(self) -> float:
+        """The 99th percentile of connect where that is a connection of `late`; else 0."""
+        p99_s = self.summary.latency_us.connect.p99 / 1e6
+        return p99_s if self.late and p99_s >= SYN_AGAIN_S else 0.0
+
+    @cached_property
+    def listener(self) -> Mapping[str, int] | None:
+        """Counters of the namespace in which all targets listen; None where some of them are out of sight.
+
+        A sink of loadgen lives in this namespace or, in a veth lab, in that of the sinks; an address of loopback
+        leads to this namespace.
+        """
+        if not self.sampled or not all(self._in_sight(target) for target in self._failing_targets):
+            return None
+        kernel = self.summary.kernel
+        return kernel.sink.delta if kernel.sink else kernel.delta
+
+    @property
+    def _failing_targets(self) -> set[str]:
+        rows = self.summary.sources
+        return {row.target for row in rows if row.failed} or {row.target for row in rows}
+
+    def _in_sight(self, target: str) -> bool:
+        for planned in self.plan.targets:
+            if str(planned.endpoint) == target and not planned.sink:
+                address = ipaddress.ip_address(planned.endpoint.address.partition("%")[0])
+                return address.is_loopback and self.summary.kernel.sink is None
+        return True
+
+    @cached_property
+    def overflows(self) -> int | None:
+        """Packets that the listeners' queues had no room for; None: the listeners are out of sight."""
+        if self.listener is None:
+            return None
+        return max(self.listener.get(name, 0) for name in _OVERFLOWS)
+
+    @property
+    def where_listener(self) -> str:
+        """The namespace that `listener` is of, in words."""
+        return "in the sinks' namespace" if self.summary.kernel.sink else "in this namespace"
+
+    # --- Connection tracking ----------------------------------------------------------------------
+
+    @cached_property
+    def tracked(self) -> tuple[int, int]:
+        """(entries of the connection tracking table with this run's in it, its size); (0, 0) without table or size.
+
+        As sampled; of a run without samples as the host had it before, and one more for each connection.
+        """
+        peak = self.summary.kernel.peak
+        if "conntrack.max" in peak:
+            entries, size = peak.get("conntrack.count", 0), peak["conntrack.max"]
+            return (entries, size) if entries and size else (0, 0)
+        settings = (self.host.sysctls.get(f"net.netfilter.nf_conntrack_{key}", "") for key in ("count", "max"))
+        count, size = (int(text) if text.isdecimal() else 0 for text in settings)
+        return (count + self.observed, size) if count and size else (0, 0)
+
+    @property
+    def dropped_by_tracking(self) -> int:
+        """Packets that the table had no room for: `drop` also counts those that translation found no port for."""
+        return max(self.moved("conntrack.drop") - self.moved("conntrack.insert_failed"), 0)
+
+    # --- Sources and targets ----------------------------------------------------------------------
+
+    @cached_property
+    def partly(self) -> list[PairResult]:
+        """Pairs of which some connections opened, and some did not."""
+        return [row for row in self.summary.sources if row.established and row.failed]
+
+    @cached_property
+    def by_source(self) -> tuple[list[str], list[str]]:
+        """(source addresses that connected always, those that never did), in the order of the plan."""
+        sums: dict[str, list[int]] = {}
+        for row in self.summary.sources:
+            counts = sums.setdefault(row.source, [0, 0])
+            counts[0] += row.established
+            counts[1] += row.failed
+        good = [source for source, (established, failed) in sums.items() if established and not failed]
+        bad = [source for source, (established, failed) in sums.items() if failed and not established]
+        return good, bad
+
+    @cached_property
+    def on_loopback(self) -> bool:
+        """True if no packet leaves this host, so that nothing lies between both ends but its own kernel."""
+        targets = {str(target.endpoint): target for target in self.plan.targets}
+        return all(
+            ipaddress.ip_address(targets[name].endpoint.address.partition("%")[0]).is_loopback
+            for name in self._failing_targets
+            if name in targets
+        )
+
+
+def pointed_at(error: ErrorCount) -> str:
+    """Return the limit that the outcome of an error points at, before the rules look closer."""
+    try:
+        return LIMIT_OF_OUTCOME[Outcome(error.outcome)]
+    except ValueError:  # of a newer version
+        return "other"
+
+
+def same(numbers: Iterable[int], slack: float = 0.02) -> int | None:
+    """Return the mean of numbers that are all within a share of it, None where they differ more."""
+    values = list(numbers)
+    if not values:
+        return None
+    mean = sum(values) / len(values)
+    return round(mean) if all(abs(value - mean) <= max(slack * mean, 1) for value in values) else None
