@@ -111,7 +111,7 @@ def _note(run: RunFacts, limit: str) -> str:
 
 
 def findings(run: RunFacts, named: Collection[str]) -> Iterator[str]:
-    """Yield a sentence for each thing that hurts and that the limits of the verdict do not explain."""
+    """Yield a sentence for each thing that hurts and that none of these limits explains."""
     of_syns = {"backlog", "syn-loss", "conntrack", "nat-ports", "neighbours", "path-limit", "blackhole"}
     if run.tcp and not of_syns.intersection(named):
         yield from _syn_findings(run)
@@ -122,7 +122,7 @@ def findings(run: RunFacts, named: Collection[str]) -> Iterator[str]:
             f"A connection came to cost {times:.0f} times as much CPU time, {rise.after_us:,.0f} us, from the "
             f"{_ordinal(rise.tenth + 1)} tenth on{_by_search(run)}."
         )
-    if not run.summary.generator.trustworthy and "generator" not in named:
+    if not run.summary.generator.trustworthy and not {"generator", "port-search"}.intersection(named):
         yield f"Its latencies are also loadgen's own: {run.summary.generator.reasons[0]}."
     yield from _probe_findings(run)
 

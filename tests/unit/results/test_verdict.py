@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -43,6 +43,8 @@ WALL = replace(
 )
 BIND = replace(WALL, strategy=Strategy.BIND, targets=PLAN.targets)
 EXPLICIT = replace(WALL, strategy=Strategy.EXPLICIT)
+#: The same to a target on another host, whose counters are out of sight.
+FAR = replace(PLAN, targets=(Target(Endpoint("198.18.1.1", 9000), sink=False),))
 HOST = {
     "descriptors": 20_000,
     "port_range": {"low": 32_768, "high": 60_999},
@@ -65,6 +67,7 @@ TRACKED = {
     "sysctls": {"net.netfilter.nf_conntrack_count": "1000", "net.netfilter.nf_conntrack_max": "1024"},
 }
 OVERFLOW = {"TcpExt.ListenOverflows": 512, "TcpExt.ListenDrops": 512}
+AGAIN = {"TcpExt.TCPSynRetrans": 40}
 
 TUPLE = ("connect", "EADDRNOTAVAIL", "no-free-four-tuple")
 PORT = ("bind", "EADDRINUSE", "no-free-port")
@@ -102,6 +105,8 @@ def run(
     delta: Mapping[str, int] = {},
     time_wait: int = 0,
     p99_s: float = 0.001,
+    overtaken: int | None = None,
+    cost_us: Sequence[float] = (),
 ) -> dict[str, Any]:
     """A summary whose sums hold; `opened` is the most at once where that is not all established."""
     lost = sum(count for (*_, outcome), count in errors if outcome in ("lost", "certificate", "tls"))
@@ -127,7 +132,8 @@ def run(
             "started": max(plan.connections - not_started, 0),
             "not_started": not_started,
         },
-        "outcomes": {"established": established, "failed": failed, "in_flight": in_flight},
+        "outcomes": {"established": established, "failed": failed, "in_flight": in_flight, "overtaken": overtaken},
+        "cost_us": list(cost_us),
         "errors": [
             {"syscall": syscall, "errno": number, "outcome": outcome, "count": count}
             for (syscall, number, outcome), count in errors
@@ -160,6 +166,31 @@ UNANSWERED = {
 ISSUER = ("tls", "CERTIFICATE_UNKNOWN_ISSUER", "certificate")
 NOT_TLS = ("tls", "NOT_TLS", "tls")
 
+FEW = {"TcpExt.ListenOverflows": 2, "TcpExt.ListenDrops": 2}
+NO_TUPLE = {"conntrack.insert_failed": 150, "conntrack.drop": 150, **AGAIN}
+TABLE_WITH_ROOM = {
+    **HOST,
+    "sysctls": {"net.netfilter.nf_conntrack_count": "100", "net.netfilter.nf_conntrack_max": "262144"},
+}
+#: 28,000 of 28,232 ports of one source, by connect() alone; past half of them it searches.
+SEARCHED = replace(PLAN, strategy=Strategy.KERNEL, connections=28_000, sources=("127.0.0.1",), targets=PLAN.targets[:1])
+CLIFF = (110.0, 112.0, 108.0, 109.0, 111.0, 640.0, 700.0, 705.0, 690.0, 699.0)
+#: 3,000 sources on one segment, of which 1,020 connect.
+MANY = replace(FAR, connections=3_000, sources=tuple(f"198.18.{n // 250}.{n % 250 + 2}" for n in range(3_000)))
+NEIGHBOURS = run((SILENT, 1_980), plan=MANY) | {
+    "sources": [
+        {
+            "source": source,
+            "target": "198.18.1.1:9000",
+            "capacity": 28_232,
+            "peak_open": int(n < 1_020),
+            "established": int(n < 1_020),
+            "failed": int(n >= 1_020),
+        }
+        for n, source in enumerate(MANY.sources)
+    ]
+}
+
 CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ("nothing", run(), PLAN, HOST, "none", "no limit was met"),
     ("wall", run((TUPLE, 50), plan=WALL), WALL, HOST, "four-tuples", "(connect EADDRNOTAVAIL 50 times)"),
@@ -181,8 +212,39 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ("shed", run((("socket", "EMFILE", "no-descriptor"), 5), not_started=90), PLAN, HOST, "descriptors", "descriptor"),
     ("ENOBUFS", run((("connect", "ENOBUFS", "no-memory"), 5)), PLAN, HOST, "memory", "no memory"),
     ("overflow", run((SILENT, 5), delta=OVERFLOW), PLAN, HOST, "backlog", "did not accept fast enough"),
-    ("late", run(p99_s=3.07), PLAN, HOST, "backlog", "took 1 % of the connections only after 3.1 s"),
-    ("late and lost", run((SILENT, 5), p99_s=1.02), PLAN, HOST, "backlog", "wait ETIMEDOUT 5 times"),
+    ("late", run(p99_s=3.07, delta=OVERFLOW | AGAIN), PLAN, HOST, "backlog", "(connect 3.07 s at the 99th"),
+    (
+        "late, far",
+        run(plan=FAR, p99_s=3.07, delta=AGAIN),
+        FAR,
+        HOST,
+        "backlog",
+        "either 198.18.1.1:9000 did not accept fast",
+    ),
+    ("lost SYNs", run(p99_s=3.07, delta=AGAIN), PLAN, HOST, "syn-loss", "most likely packets were lost on the way"),
+    ("few overflows", run(p99_s=3.07, delta=AGAIN | FEW), PLAN, HOST, "backlog", "or packets were lost"),
+    ("late and lost", run((SILENT, 5), p99_s=1.02, delta=AGAIN), PLAN, HOST, "syn-loss", "wait ETIMEDOUT 5 times"),
+    ("slow as light", run(p99_s=3.07), PLAN, HOST, "none", "no limit was met."),
+    (
+        "through",
+        run((SILENT, 900), plan=FAR, overtaken=0),
+        FAR,
+        HOST,
+        "path-limit",
+        "50 connections of each source and target",
+    ),
+    ("not through", run((SILENT, 900), plan=FAR, overtaken=400), FAR, HOST, "blackhole", "did not answer"),
+    ("translated", run((SILENT, 50), delta=NO_TUPLE), PLAN, TABLE_WITH_ROOM, "nat-ports", "no free source port for"),
+    ("neighbours", NEIGHBOURS, MANY, HOST, "neighbours", "most likely a table of neighbours"),
+    ("search", run(plan=SEARCHED, cost_us=CLIFF), SEARCHED, HOST, "port-search", "search for a free source port took"),
+    (
+        "search, late",
+        run(plan=SEARCHED, cost_us=CLIFF, untrusted="late"),
+        SEARCHED,
+        HOST,
+        "port-search",
+        "port took the time.",
+    ),
     ("slow", run(p99_s=0.7), PLAN, HOST, "none", "no limit"),
     ("silent", run((SILENT, 5)), PLAN, HOST, "blackhole", "the targets did not answer (wait ETIMEDOUT 5 times)"),
     ("window silent", run((SILENT, 5), not_started=700), PLAN, HOST, "blackhole", "did not answer"),
@@ -277,6 +339,84 @@ def test_what_can_be_mended_has_a_remedy(limit: str) -> None:
             assert decided(found, plan, host)["remedies"]
 
 
+# --- How sure a verdict is -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "plan", "confidence", "candidates"),
+    [
+        (run(p99_s=3.07, delta=OVERFLOW | AGAIN), PLAN, "certain", []),
+        (run(p99_s=3.07, delta=AGAIN), PLAN, "likely", []),
+        (run(plan=FAR, p99_s=3.07, delta=AGAIN), FAR, "open", ["backlog", "syn-loss"]),
+        (run((SILENT, 900), plan=FAR, overtaken=0), FAR, "open", ["path-limit", "backlog"]),
+        (run((SILENT, 900), overtaken=0), PLAN, "likely", []),
+        (run((SILENT, 1000), plan=FAR), FAR, "open", ["blackhole", "backlog"]),
+        (run((REFUSED, 5)), PLAN, "certain", []),
+        (run((TUPLE, 50), plan=WALL), WALL, "certain", []),
+        (run((TUPLE, 120), plan=WALL), WALL, "likely", []),
+    ],
+)
+def test_where_the_evidence_does_not_decide_all_that_is_left_is_named(
+    found: dict[str, Any], plan: Plan, confidence: str, candidates: list[str]
+) -> None:
+    verdict = decided(found, plan, HOST)
+    assert verdict["confidence"] == confidence
+    assert verdict.get("candidates", []) == candidates
+    assert len(verdict.get("decide_by", [])) == len(candidates)
+
+
+def ruled_out(found: dict[str, Any], plan: Plan, host: dict[str, Any] = HOST) -> dict[str, str]:
+    return {row["limit"]: row["because"] for row in decided(found, plan, host)["refuted"]}
+
+
+def test_what_is_ruled_out_is_named_with_the_fact() -> None:
+    assert "ListenOverflows +0" in ruled_out(run(p99_s=3.07, delta=AGAIN), PLAN)["backlog"]
+    assert "the table had room" in ruled_out(run((SILENT, 50), delta=NO_TUPLE), PLAN, TABLE_WITH_ROOM)["conntrack"]
+    assert (
+        "the kernel took the time" in ruled_out(run(plan=SEARCHED, cost_us=CLIFF, untrusted="x"), SEARCHED)["generator"]
+    )
+    assert "100 of 100 ports in use by this run" in ruled_out(run((TUPLE, 50), plan=WALL), WALL)["port-held"]
+
+
+def test_the_queue_of_a_target_that_answers_requests_is_not_full() -> None:
+    found = run((SILENT, 900), plan=FAR, overtaken=0) | {"traffic": {**WRONG["traffic"], "wrong": 0}}
+    assert "answered 100 requests" in ruled_out(found, FAR)["backlog"]
+
+
+def test_counters_of_the_sinks_namespace_count_as_the_listeners() -> None:
+    """As in a lab of two namespaces, where the queue overflows on the other side."""
+    found = run((SILENT, 50))
+    found["kernel"]["sink"] = {"delta": dict(OVERFLOW), "peak": {}, "states": None}
+    plan = replace(PLAN, targets=(Target(Endpoint("198.18.1.1", 9000), sink=True),))
+    verdict = decided(found, plan, HOST)
+    assert (verdict["limit"], verdict["confidence"]) == ("backlog", "certain")
+    assert "TcpExt.ListenOverflows +512 in the sinks' namespace" in verdict["evidence"]
+
+
+# --- What hurts beside the limit -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "plan", "finding"),
+    [
+        (
+            run(p99_s=0.9, delta=AGAIN) | {"outcomes": {"established": 1000, "late": 5}},
+            PLAN,
+            "5 connections opened late",
+        ),
+        (run(delta={"TcpExt.ListenOverflows": 9}), PLAN, "The listener's queue was full for 9 packets"),
+        (run(cost_us=CLIFF), replace(PLAN, strategy=Strategy.LATE_RANGE), "came to cost 6 times as much CPU time"),
+        (run((TUPLE, 50), plan=WALL, cost_us=CLIFF), WALL, "strategy late searches for a port"),
+        (run((REFUSED, 5), untrusted="it slept"), PLAN, "Its latencies are also loadgen's own: it slept."),
+    ],
+)
+def test_what_hurts_stands_in_the_second_sentence(found: dict[str, Any], plan: Plan, finding: str) -> None:
+    verdict = decided(found, plan, HOST)
+    assert len(verdict["findings"]) == 1
+    assert finding in verdict["findings"][0]
+    assert verdict["text"].endswith(verdict["findings"][0])
+
+
 # --- Which cause comes first -----------------------------------------------------------------------
 
 
@@ -331,7 +471,7 @@ def test_evidence_is_facts_with_their_numbers() -> None:
     assert "127.0.0.2: 100 of 100 source ports in use" in decided(run((PORT, 50), plan=BIND), BIND, HOST)["evidence"]
     assert decided(run((SILENT, 5), delta=OVERFLOW, p99_s=1.02), PLAN, HOST)["evidence"] == [
         "wait ETIMEDOUT 5 times",
-        "connect took 1.02 s at the 99th percentile, where a repeated SYN puts it",
+        "512 packets found the listener's queue full in this namespace (ListenOverflows)",
         "TcpExt.ListenOverflows +512",
         "TcpExt.ListenDrops +512",
     ]
@@ -446,6 +586,9 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], Plan]:
 def test_every_run_has_a_verdict(case: tuple[dict[str, Any], Plan], host: dict[str, Any]) -> None:
     verdict = decided(*case, host)
     assert verdict["limit"] in LIMITS
+    named = {verdict["limit"], *verdict.get("candidates", [])}
+    assert not named & {row["limit"] for row in verdict["refuted"]}
+    assert (verdict["confidence"] == "open") == (len(named) > 1)
     assert "{" not in verdict["text"]
     for line in (*verdict["evidence"], *verdict["remedies"]):
         assert line.strip()
