@@ -223,7 +223,7 @@ def _latency(series: Sequence[Line]) -> NDArray[np.int64]:
     counts = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
     for line in series:
         for row in Latency:
-            histogram.accumulate(counts[row], getattr(line.latency_ns, row.name.lower()) or {})
+            histogram.accumulate(counts[row], line.latency_ns.of(row.name.lower()))
     return counts
 
 
