@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from msgspec import UNSET
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -507,5 +508,5 @@ def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> G
         lag_ms_p99=round(lag_ms, 3),
         workers=plan.workers,
         cpu_s=series[-1].cpu_s if series else 0.0,
-        user_cpu_s=(series[-1].user_cpu_s or None) if series else None,
+        user_cpu_s=None if not series or series[-1].user_cpu_s is UNSET else series[-1].user_cpu_s,
     )
