@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from loadgen.clock import NS_PER_S, NS_PER_US
@@ -89,6 +90,12 @@ def cost_us(marks_cpu_ns: NDArray[np.int64], started_cpu_ns: NDArray[np.int64], 
     return costs
 
 
+def _latency_ns(counts: NDArray[np.int64]) -> LatencyNs:
+    """Return the rows of int64 (len(Latency), BUCKETS) by name; only strategies that bind a port have a bind()."""
+    measured = {row.name.lower(): histogram.sparse(counts[row]) for row in Latency if row is not Latency.BIND}
+    return LatencyNs(**measured, bind=histogram.sparse(counts[Latency.BIND]) or UNSET)
+
+
 class Snapshots:
     """Turns worker blocks into series lines, one call per line.
 
@@ -146,9 +153,7 @@ class Snapshots:
             cost_us=tuple(cost_us(self._records["marks_cpu_ns"], counters[:, _STARTED_CPU_NS], self._sizes)),
             errors=self._errors(),
             pairs=tuple(PairTally(*row) for row in self._pairs().tolist()),
-            latency_ns=LatencyNs(
-                **{row.name.lower(): histogram.sparse(latency[row] - self._latency[row]) for row in Latency}
-            ),
+            latency_ns=_latency_ns(latency - self._latency),
             lag_ns=histogram.sparse(lag - self._lag),
             cpu_s=round(total[_CPU_NS] / NS_PER_S, 3),
             user_cpu_s=round(total[_USER_CPU_NS] / NS_PER_S, 3),

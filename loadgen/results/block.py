@@ -34,7 +34,8 @@ class Latency(IntEnum):
     LATENESS: started - due, loadgen's own delay. CONNECT: established - started, the network's and
     the target's. ARRIVAL: established - due, what a user would have waited; the only one of the
     three that is free of coordinated omission. EXCHANGE: reply read - request written. HANDSHAKE:
-    TLS secured - established. BIND: the call of bind() that takes a port, which the connect time does not contain.
+    TLS secured - established. BIND: a call of bind() that takes a port, successful or
+    not, which comes before `started`.
     """
 
     LATENESS = 0

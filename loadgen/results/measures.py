@@ -116,6 +116,7 @@ def _of_heartbeat(name: str) -> Find:
 def _latencies() -> Iterable[Measure]:
     """Yield the percentiles of each latency; one that was not measured has no figure, rather than 0."""
     kinds = {
+        "bind": ("p50", "p99"),
         "connect": ("p50", "p90", "p99", "p999"),
         "arrival": ("p50", "p99"),
         "handshake": ("p50", "p99"),

@@ -230,7 +230,7 @@ def _latency(series: Sequence[Line]) -> NDArray[np.int64]:
     counts = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
     for line in series:
         for row in Latency:
-            histogram.accumulate(counts[row], getattr(line.latency_ns, row.name.lower()) or {})
+            histogram.accumulate(counts[row], line.latency_ns.of(row.name.lower()))
     return counts
 
 
@@ -514,5 +514,5 @@ def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> G
         lag_ms_p99=round(lag_ms, 3),
         workers=plan.workers,
         cpu_s=series[-1].cpu_s if series else 0.0,
-        user_cpu_s=(series[-1].user_cpu_s or None) if series else None,
+        user_cpu_s=None if not series or series[-1].user_cpu_s is UNSET else series[-1].user_cpu_s,
     )

@@ -165,6 +165,11 @@ class StrategyRow:
         return self.binding is Binding.OUR_PORT
 
     @property
+    def binds_port(self) -> bool:
+        """True if bind() takes the port, so that a search for a free one, or the check of ours, is time in bind()."""
+        return self.binding in (Binding.ADDRESS_AND_PORT, Binding.OUR_PORT)
+
+    @property
     def narrows_range(self) -> bool:
         """True if IP_LOCAL_PORT_RANGE shows the kernel one port at a time."""
         return self.binding is Binding.ONE_PORT_RANGE

@@ -66,7 +66,7 @@ def connector_of(shard: Shard, recorder: Recorder, descriptors: int) -> Connecto
     plan = shard.plan
     if plan.engine is Engine.IO_URING:
         return _uring_of(shard, recorder)
-    settings, ports = settings_of(shard, descriptors), _source_ports_of(shard)
+    settings, ports = settings_of(shard, descriptors), _source_ports_of(shard, recorder)
     if plan.traffic and (name := protocols.own_connector(plan.traffic.protocol)):
         make: MakeConnector = resolve_name(name)
         return make(plan, settings, ports, recorder)
@@ -108,7 +108,7 @@ def _schedule_of(shard: Shard) -> Schedule:
     )
 
 
-def _source_ports_of(shard: Shard) -> SourcePorts:
+def _source_ports_of(shard: Shard, recorder: Recorder) -> SourcePorts:
     plan = shard.plan
     sources = [source for source, _ in plan.pairs]
     ports = strategy_for(
@@ -118,6 +118,7 @@ def _source_ports_of(shard: Shard) -> SourcePorts:
         frozenset(plan.skipped_ports),
         churn=plan.churn is not None,
         transport=plan.transport,
+        record_bind=recorder.record_bind,
     )
     return Freebind(ports, sources) if plan.freebind else ports
 

@@ -57,7 +57,7 @@ class Recorder(WorkerCounters, eq=False):
     _connect: array[int] = _NOT_SCHEDULED
     _arrival: array[int] = _NOT_SCHEDULED
     _pending: int = 0
-    #: Times of exchanges and of handshakes that are still to be sorted into their histograms, ns.
+    #: Times of exchanges, of handshakes and of bind() that are still to be sorted into their histograms, ns.
     _took: dict[Latency, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Recorder(WorkerCounters, eq=False):
             [0] * pairs for _ in range(4)
         )
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
-        self._took = {Latency.EXCHANGE: [], Latency.HANDSHAKE: []}
+        self._took = {Latency.EXCHANGE: [], Latency.HANDSHAKE: [], Latency.BIND: []}
         self.next_mark = self._mark_after(0)
 
     def begin_batch(self, attempts: int) -> tuple[array[int], array[int], array[int], int]:
@@ -165,6 +165,10 @@ class Recorder(WorkerCounters, eq=False):
         """Count a TLS handshake that is done."""
         self.resumed += resumed
         self._record(Latency.HANDSHAKE, took_ns)
+
+    def record_bind(self, took_ns: int) -> None:
+        """Count a bind() that takes a port, whether it found one or not."""
+        self._record(Latency.BIND, took_ns)
 
     def _record(self, latency: Latency, took_ns: int) -> None:
         took = self._took[latency]

@@ -12,11 +12,13 @@ Rows are read when a shard is set up, never per connection.
 from __future__ import annotations
 
 import socket
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from errno import EADDRINUSE, EAFNOSUPPORT, EINVAL
+from functools import partial
 from typing import Final, Protocol
 
+from loadgen.clock import now_ns
 from loadgen.model import Endpoint, PortRange, Strategy, Transport
 from loadgen.strategies import Binding, PortScope
 from loadgen.strategies.options import IP_LOCAL_PORT_RANGE, PORT_RANGE
@@ -30,6 +32,11 @@ NEW_SOCKET: Final = -1
 
 #: Ports an attempt tries before it fails, when each turns out to be held by another process.
 TRIES: Final = 10
+
+#: An address as socket.bind() takes it.
+_Address = tuple[str | int, ...]
+#: bind(2) as a strategy calls it; returns 0 or the errno.
+_Bind = Callable[[socket.SocketType, _Address], int]
 
 
 class SourcePorts(Protocol):
@@ -64,7 +71,8 @@ class PortSetup:
 
     options: (level, number) of socket options that are set to 1.
     narrows: whether IP_LOCAL_PORT_RANGE shows the kernel one port at a time, or all of `ports` when none is free.
-    binds: whether bind() is called; names_port: with a port of ours, else with port 0.
+    binds: whether bind() is called; names_port: with a port of ours, else with port 0; binds_port: whether it takes
+    the port, see StrategyRow.
     asked: the port that bind() asks for when none is free, so that it is the kernel that says no; 0: any.
     asks_openly: whether it asks without the options, with which the kernel would say yes.
     rings: free ports for each (source, target), one object for all pairs that share ports; empty where the kernel
@@ -78,6 +86,7 @@ class PortSetup:
     narrows: bool
     binds: bool
     names_port: bool
+    binds_port: bool
     asked: int
     asks_openly: bool
     rings: tuple[PortRing, ...]
@@ -116,6 +125,7 @@ def setup_of(
         narrows=row.narrows_range,
         binds=row.binds_address,
         names_port=row.names_ports,
+        binds_port=row.binds_port,
         asked=asked if row.names_ports else 0,
         asks_openly=transport is Transport.UDP,
         rings=rings,
@@ -131,18 +141,23 @@ def strategy_for(
     *,
     churn: bool = False,
     transport: Transport = Transport.TCP,
+    record_bind: Callable[[int], None] | None = None,
 ) -> SourcePorts:
-    """Return the object that prepares the sockets of one shard; arguments and exceptions as of `setup_of`."""
+    """Return the object that prepares the sockets of one shard; arguments and exceptions as of `setup_of`.
+
+    record_bind: called with the nanoseconds that each bind() took which takes a port, one that failed included.
+    """
+    bind = partial(_timed_bind, record_bind) if record_bind and strategy.row.binds_port else _bind
     setup = setup_of(strategy, sources, ports, skipped, churn=churn, transport=transport)
     match strategy.row.binding:
         case Binding.NOTHING:
             return UnboundSocket()
         case Binding.ADDRESS | Binding.ADDRESS_AND_PORT:
-            return BoundAddress(setup)
+            return BoundAddress(setup, bind)
         case Binding.ONE_PORT_RANGE:
             return OnePortRange(setup)
         case Binding.OUR_PORT:
-            return BoundPort(setup)
+            return BoundPort(setup, bind)
 
 
 class _KernelPicksPort:
@@ -185,15 +200,16 @@ class BoundAddress(_KernelPicksPort):
     connections happens to live.
     """
 
-    def __init__(self, setup: PortSetup) -> None:
+    def __init__(self, setup: PortSetup, bind: _Bind) -> None:
         self._addresses = [Endpoint(source, 0).sockaddr for source in setup.sources]
         self._options = setup.options
+        self._bind = bind
 
     def prepare(self, sock: socket.SocketType, pair: int) -> int:
         """Set the options and bind the address. EADDRNOTAVAIL here means that the address is on no interface."""
         for level, number in self._options:
             sock.setsockopt(level, number, 1)
-        return -_bind(sock, self._addresses[pair])
+        return -self._bind(sock, self._addresses[pair])
 
 
 class _OwnRings:
@@ -273,8 +289,9 @@ class BoundPort(_OwnRings):
     the host, until the last such socket is gone.
     """
 
-    def __init__(self, setup: PortSetup) -> None:
+    def __init__(self, setup: PortSetup, bind: _Bind) -> None:
         super().__init__(setup)
+        self._bind = bind
         addresses = (Endpoint(source, 0).sockaddr for source in setup.sources)
         self._sources = [(address, scope) for address, _, *scope in addresses]
         self._asked = setup.asked
@@ -288,7 +305,7 @@ class BoundPort(_OwnRings):
         tried: list[int] = []
         while port := (ring.another() if tried else ring.allocate()):
             self.retried += bool(tried)
-            failure = _bind(sock, (source, port, *scope))
+            failure = self._bind(sock, (source, port, *scope))
             if not failure:
                 break
             tried.append(port)
@@ -300,7 +317,7 @@ class BoundPort(_OwnRings):
             return -failure or port
         return -self._ask_in_vain(sock, (source, self._asked, *scope))
 
-    def _ask_in_vain(self, sock: socket.SocketType, address: tuple[str | int, ...]) -> int:
+    def _ask_in_vain(self, sock: socket.SocketType, address: _Address) -> int:
         """All are in use, as far as we know; ask for one of them, so that it is the kernel that says so.
 
         Over UDP without the options, because with them the kernel would say yes, and two sockets have one four-tuple.
@@ -308,7 +325,7 @@ class BoundPort(_OwnRings):
         if self._asks_openly:
             for level, number in self._options:
                 sock.setsockopt(level, number, 0)
-        return _bind(sock, address)
+        return self._bind(sock, address)
 
     def another(self, sock: socket.SocketType, pair: int) -> int:  # noqa: ARG002  # the protocol's
         """The four-tuple is taken, and a bound socket cannot bind again."""
@@ -316,7 +333,7 @@ class BoundPort(_OwnRings):
         return NEW_SOCKET
 
 
-def _bind(sock: socket.SocketType, address: tuple[str | int, ...]) -> int:
+def _bind(sock: socket.SocketType, address: _Address) -> int:
     """bind(2); 0 or the errno. An address of another family is what the kernel calls EAFNOSUPPORT."""
     try:
         sock.bind(address)
@@ -325,3 +342,11 @@ def _bind(sock: socket.SocketType, address: tuple[str | int, ...]) -> int:
     except OSError as error:
         return error.errno or EINVAL
     return 0
+
+
+def _timed_bind(record: Callable[[int], None], sock: socket.SocketType, address: _Address) -> int:
+    """The same, and record how long it took, in nanoseconds."""
+    begun_ns = now_ns()
+    failure = _bind(sock, address)
+    record(now_ns() - begun_ns)
+    return failure

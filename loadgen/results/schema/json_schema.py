@@ -55,13 +55,13 @@ def _objects(shapes: tuple[type[msgspec.Struct], ...]) -> Iterator[_Object]:
 
 
 def _describe(definition: dict[str, Any], shape: _Object) -> None:
-    """Forbid other keys, describe each, and let a key that is left out without a value not be null."""
+    """Forbid other keys, describe each, name no defaults; a key that is left out without a value is never null."""
     definition["additionalProperties"] = False
     defaults = {field.encode_name: field.default for field in shape.fields}
     for key, text in _texts(shape.cls).items():
         value = definition["properties"][key]
+        value.pop("default", None)
         if defaults[key] is None:
-            value.pop("default", None)
             options = [option for option in value.pop("anyOf") if option != {"type": "null"}]
             value |= options[0] if len(options) == 1 else {"anyOf": options}
         definition["properties"][key] = value | ({"description": text} if text else {})

@@ -52,7 +52,12 @@ class LatencyNs(Struct, frozen=True, kw_only=True):
     handshake: Sparse = {}
     """TLS secured - established"""
     bind: Sparse | UnsetType = UNSET
-    """the call of bind(), where it takes a port; not in files of loadgen 0.1.0"""
+    """each call of bind() that takes a port, one that failed included; absent without any"""
+
+    def of(self, name: str) -> Sparse:
+        """Return the latency of this name; empty where none was measured."""
+        measured: Sparse | UnsetType = getattr(self, name)
+        return {} if measured is UNSET else measured
 
 
 class WorkersAlive(Struct, frozen=True, kw_only=True):

@@ -121,7 +121,7 @@ class LatencyUs(Shape, frozen=True, kw_only=True):
     handshake: Quantiles | None = None
     """TLS secured - established; where there are any"""
     bind: Quantiles | None = None
-    """the call of bind(); of strategies whose bind() takes a port"""
+    """each call of bind() that takes a port, one that failed included; of the io_uring engine one of each batch"""
 
 
 class GeneratorResult(Shape, frozen=True, kw_only=True):
@@ -138,7 +138,7 @@ class GeneratorResult(Shape, frozen=True, kw_only=True):
     cpu_s: Amount
     """CPU time of the workers, seconds"""
     user_cpu_s: Amount | None = None
-    """the part of it outside system calls, seconds; not in summaries of loadgen 0.1.0"""
+    """the part of it outside system calls, as the kernel's tick divides it; not in summaries of loadgen 0.1.0"""
 
 
 class RemedyResult(Shape, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ SCHEMA: Final = "loadgen.summary/1"
 
 
 class Shape(Struct, frozen=True, omit_defaults=True):
-    """A JSON object with known keys. A key whose default is None is left out of the file where there is no value.
+    """A JSON object with known keys. A key that has a default is left out of the file where it has that value.
 
     The text below a field describes its key in the JSON Schema.
     """

@@ -104,7 +104,7 @@ def together(lines: Sequence[Interval | None], ends: Indices) -> Intervals:
 
 def latency(kind: str) -> Callable[[Line], Interval | None]:
     """Return a reader of the latency of this name from a line."""
-    return lambda line: interval(getattr(line.latency_ns, kind))
+    return lambda line: interval(line.latency_ns.of(kind))
 
 
 def quantiles_us(counts: NDArray[np.int64], shares: Floats) -> Floats:

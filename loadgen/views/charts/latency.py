@@ -22,12 +22,16 @@ Counts = NDArray[np.int64]
 CURVE_END_MAX: Final = 100_000
 _TITLES: Final = {
     "lateness": "Lateness (started - due): our own delay",
+    "bind": "bind() that takes a port",
     "connect": "Connect (established - started)",
     "arrival": "Arrival (established - due)",
     "exchange": "Exchange (reply read - request written)",
     "handshake": "TLS handshake (secured - established)",
 }
-_TONES: Final = {"lateness": "grey", "connect": "blue", "arrival": "orange", "exchange": "green", "handshake": "purple"}
+_TONES: Final = {
+    **{"lateness": "grey", "bind": "red", "connect": "blue", "arrival": "orange"},
+    **{"exchange": "green", "handshake": "purple"},
+}
 
 
 def quantiles(name: str, title: str, what: str, t_s: Floats, found: Intervals) -> Chart | None:

@@ -135,9 +135,10 @@ def _worst(now: Figures) -> str:
 
 
 def _latencies(watched: Watched) -> list[Figure]:
-    """Connecting, TLS and exchanges, over the whole run; those that were measured."""
+    """Binding a port, connecting, TLS and exchanges, over the whole run; those that were measured."""
     latencies = []
-    for kind, title in (("connect", "Connect"), ("handshake", "TLS handshake"), ("exchange", "Exchange")):
+    titles = {"bind": "bind()", "connect": "Connect", "handshake": "TLS handshake", "exchange": "Exchange"}
+    for kind, title in titles.items():
         if counts := watched.totals.of_run(kind):
             dense = histogram.dense(counts)
             p50, p99 = (fmt.latency(histogram.quantile_ns(dense, q) / 1e3) for q in (0.5, 0.99))

@@ -44,7 +44,7 @@ class History:
         """Take a line of the series."""
         line = structs.replace(
             line,
-            latency_ns=LatencyNs(**{kind: coarse(getattr(line.latency_ns, kind)) for kind in _KINDS}),
+            latency_ns=LatencyNs(**{kind: coarse(line.latency_ns.of(kind)) for kind in _KINDS}),
             lag_ns=coarse(line.lag_ns),
         )
         if self._lines and len(line.pairs) > _PAIRS_MAX:
@@ -63,7 +63,7 @@ class History:
 
 def merged(earlier: Line, later: Line) -> Line:
     """Two neighbouring lines as one line for both intervals."""
-    latency = {kind: _sum(getattr(earlier.latency_ns, kind), getattr(later.latency_ns, kind)) for kind in _KINDS}
+    latency = {kind: _sum(earlier.latency_ns.of(kind), later.latency_ns.of(kind)) for kind in _KINDS}
     return structs.replace(later, latency_ns=LatencyNs(**latency), lag_ns=_sum(earlier.lag_ns, later.lag_ns))
 
 

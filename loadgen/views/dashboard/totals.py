@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from msgspec import structs
-
 from loadgen.results.schema.counters import SERIES_COUNTERS
-from loadgen.results.schema.line import Line, SinkKernelLine
+from loadgen.results.schema.line import LatencyNs, Line, SinkKernelLine
 
 Key = tuple[str, ...]
 
@@ -43,7 +41,8 @@ class Totals:
         """Take a line of the series."""
         for key, value in _counts(line).items():
             self._run[key] = max(self._run.get(key, 0), value)
-        for kind, counts in {**structs.asdict(line.latency_ns), "lag": line.lag_ns}.items():
+        latencies = {kind: line.latency_ns.of(kind) for kind in LatencyNs.__struct_fields__}
+        for kind, counts in (latencies | {"lag": line.lag_ns}).items():
             self._run_histograms.setdefault(kind, Counter()).update(counts)
 
     def now(self) -> dict[Key, float]:

@@ -297,6 +297,7 @@ def _latency(summary: RunSummary) -> list[tuple[str, str, Quantiles]]:
     """(kind, meaning, quantiles) of each latency that was measured."""
     meaning = {
         "lateness": "started − due: our own delay",  # noqa: RUF001 - a minus sign in running text
+        "bind": "bind() that takes a port",
         "connect": "established − started",  # noqa: RUF001
         "arrival": "established − due: free of coordinated omission",  # noqa: RUF001
         "exchange": "reply read − request written",  # noqa: RUF001

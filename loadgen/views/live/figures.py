@@ -24,7 +24,7 @@ from loadgen.views.live.schedule import TimeLeft
 
 STEP_S_MIN: Final = 0.05
 #: The histograms that are shown, the generator's own lag beside those of `latency_ns`.
-LATENCIES: Final = ("connect", "handshake", "exchange", "lateness")
+LATENCIES: Final = ("bind", "connect", "handshake", "exchange", "lateness")
 _LAG: Final = "lag"
 
 
@@ -143,7 +143,7 @@ class Recall:
         elif self._latest.phase is not line.phase:
             self._began_s = self._latest.t_s  # every phase ends with a line
         self._latest = line
-        measured = {name: getattr(line.latency_ns, name) for name in LATENCIES}
+        measured = {name: line.latency_ns.of(name) for name in LATENCIES}
         for name, sparse in (measured | {_LAG: line.lag_ns}).items():
             if name not in self._counts:
                 self._counts[name] = np.zeros(histogram.BUCKETS, dtype=np.int64)

@@ -70,6 +70,8 @@ def _predicted(ceiling: Ceiling) -> list[Text]:
 
 def _latencies(plan: Plan, figures: Figures) -> Iterator[TableRow]:
     line, spreads = figures.line, figures.pace.spreads
+    if plan.strategy.row.binds_port:
+        yield Labelled(7, "bind", _spread(spreads.get("bind")))
     yield Labelled(7, "connect", _spread(spreads.get("connect")))
     if plan.tls:
         yield Labelled(11, "handshake", _spread(spreads.get("handshake")))

@@ -7,7 +7,9 @@ calls: everything before connect(); connect(); and watching what was established
 How instants are taken. connect() of a batch is one system call, and its answers come together: `started` is read just
 before that call and `established` when the answers are in. So a connect time is never too short, but on a fast path
 too long by the cost of the CONNECTS_AT_ONCE connections sent with it (one to two milliseconds). An answer that takes
-longer than that is timed when it comes, as with epoll.
+longer than that is timed when it comes, as with epoll. The bind() calls of a batch have one system call as well, so
+their own times are not known; where bind() takes the port, the first of each batch gets a system call of its own, whose
+time is recorded.
 
 The states of a slot are those of `lifecycle`. HELD: a poll is under way; READING: a read, after the poll reported data
 or the end; CLOSING: closed, but a poll or a connect() under way keeps the socket until that is cancelled. To find it
@@ -38,7 +40,7 @@ from loadgen.outcomes import Syscall, error_key
 from loadgen.worker.backoff import NO_PORT
 from loadgen.worker.io_uring.abi import FIXED_FILES_MAX
 from loadgen.worker.io_uring.ring import Ring
-from loadgen.worker.io_uring.submissions import KIND_SHIFT, SLOT_MASK, Kind, Slots, Submissions
+from loadgen.worker.io_uring.submissions import KIND_SHIFT, SLOT_MASK, Kind, Slots, Sqes, Submissions
 from loadgen.worker.lifecycle import TRANSITIONS, Lifecycle, State
 from loadgen.worker.recorder import BATCH_MAX, Recorder
 from loadgen.worker.settings import Settings
@@ -274,7 +276,10 @@ class UringConnector:
         self._pair_of[slots], self._port_of[slots] = pairs, ports
         for table, here in self._by_table(slots):
             ring = table.ring
-            for sqes in self._submissions.prepare(here, table.base, self._pair_of[here], self._port_of[here]):
+            steps = self._submissions.prepare(here, table.base, self._pair_of[here], self._port_of[here])
+            if self._setup.binds_port:
+                steps = self._timing_one_bind(table, here[0], steps)
+            for sqes in steps:
                 ring.push(sqes)
             ring.submit()
             while True:
@@ -286,6 +291,19 @@ class UringConnector:
             self._sort_out([slot for slot, _, _ in taken])
         else:
             self._ready.extend(taken)
+
+    def _timing_one_bind(self, table: _Table, slot: int, steps: Iterator[Sqes]) -> Iterator[Sqes]:
+        """Yield these steps, after bind() of this slot, the first of them, was done by a system call of its own."""
+        *before, binds = steps
+        yield from before
+        table.ring.submit()
+        self._collect(table)  # a socket that could not be made has no bind() to time
+        table.ring.push(binds[:1])
+        begun_ns = now_ns()
+        table.ring.submit()  # bind() never waits, so it is done when this returns (io_bind(), io_uring/net.c)
+        if slot not in self._prepare_failed:
+            self._recorder.record_bind(now_ns() - begun_ns)
+        yield binds[1:]
 
     def _prepared(self, kind: Kind, table: _Table, slots: Slots, answers: Answers, _: int) -> None:
         """Handle a step before connect() that has failed, or the last one, which completes in any case."""

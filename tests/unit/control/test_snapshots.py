@@ -68,6 +68,7 @@ def test_before_anything_happens_a_line_is_all_zeros() -> None:
         "latency_ns": {"lateness": {}, "connect": {}, "arrival": {}, "exchange": {}, "handshake": {}},
         "lag_ns": {},
         "cpu_s": 0.0,
+        "user_cpu_s": 0.0,
         "worker_cpu_s": [0.0, 0.0],
         "workers": None,
         "sink": None,
@@ -83,6 +84,7 @@ def test_a_line_is_the_sum_of_all_workers() -> None:
     first, second = workers.recorders
     first.started += 2
     first.in_flight, first.not_started, first.retried, first.cpu_ns = 1, 2, 3, 1_500_000_000
+    first.user_cpu_ns, second.user_cpu_ns = 400_000_000, 50_000_000
     first.record_failed(1, error_key(Syscall.CONNECT, errno.EADDRNOTAVAIL))
     second.started += 2
     second.cpu_ns = 250_000_000
@@ -98,8 +100,18 @@ def test_a_line_is_the_sum_of_all_workers() -> None:
         ("bind", "EADDRINUSE", "no-free-port", 1),
         ("recv", "EOF", "lost", 1),
     )
-    assert line.cpu_s == 1.75
+    assert (line.cpu_s, line.user_cpu_s) == (1.75, 0.45)
     assert line.worker_cpu_s == (1.5, 0.25)
+
+
+def test_only_where_bind_took_a_port_is_its_time_in_the_line() -> None:
+    workers = Workers(10, 10)
+    for recorder in workers.recorders:
+        recorder.record_bind(1_000)
+    line = workers.line()
+    assert sum(line.latency_ns.of("bind").values()) == 2
+    assert "bind" not in files.plain(workers.line())["latency_ns"], "nothing since the line before"
+    assert workers.line().latency_ns.of("bind") == {}
 
 
 def test_what_goes_on_counts_from_the_first_denial() -> None:

@@ -120,8 +120,21 @@ def folded(plan: Plan, lines: list[dict[str, Any]], *events: Mapping[str, Any], 
     return files.plain(summary)  # type: ignore[no-any-return]  # a summary is an object
 
 
+def undecided(plan: Plan, lines: list[dict[str, Any]], *events: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary whose evidence fits two limits and rules out a third."""
+    summary = folded(plan, lines, *events)
+    doubt = {
+        "confidence": "open",
+        "candidates": ["syn-loss", "backlog"],
+        "decide_by": ["run `nstat -az TcpExtListenOverflows` on the target"],
+        "refuted": [{"limit": "generator", "because": "the workers used 0.2 of a core"}],
+        "findings": ["the 99th percentile of connect was 1.03 s"],
+    }
+    return summary | {"verdict": summary["verdict"] | {"limit": "syn-loss"} | doubt}
+
+
 def exchanged(**more: Any) -> dict[str, Any]:
-    latency = {row: {"100": 9} for row in ("lateness", "connect", "arrival", "exchange", "handshake")}
+    latency = {row: {"100": 9} for row in ("lateness", "bind", "connect", "arrival", "exchange", "handshake")}
     return {"latency_ns": latency, "wrong": 0, **more}
 
 
@@ -158,6 +171,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "killed at once": folded(HELD, [], started=False),
     "wall": folded(replace(HELD, connections=150), series(started=150, established=100, failed=50, open=100,
         open_peak=100, pairs=[[100, 50, 100]], errors=[["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 50]]), ENDED),
+    "an open verdict": undecided(HELD, series(user_cpu_s=0.25), ENDED),
     "stalled": folded(HELD, series(), {"t_s": 1.0, "event": "worker-stalled", "text": "worker 0 stood still"}, ENDED),
 }  # fmt: skip
 
@@ -281,7 +295,7 @@ def refused(summary: Mapping[str, Any]) -> bool:
     return not VALIDATOR.is_valid(summary)
 
 
-@pytest.mark.parametrize("kind", ["hold", "udp", "two namespaces", "matrix: churning"])
+@pytest.mark.parametrize("kind", ["hold", "udp", "two namespaces", "an open verdict", "matrix: churning"])
 def test_an_unknown_key_is_refused_wherever_it_stands(kind: str) -> None:
     count = sum(1 for _ in objects(ALL[kind]))
     assert count > 20
@@ -296,8 +310,15 @@ SOMETIMES = {
     "ramp_s",
     "hold_s",
     "churn_s",
+    "bind",
     "exchange",
     "handshake",
+    "user_cpu_s",
+    "confidence",
+    "candidates",
+    "decide_by",
+    "refuted",
+    "findings",
     "sent",
     "answered",
     "lost",

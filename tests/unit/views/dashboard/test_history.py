@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
 
 from loadgen.results import histogram
-from loadgen.results.schema.line import Line
+from loadgen.results.schema.line import LatencyNs, Line
 from loadgen.views.dashboard.history import History, coarse
 from tests.samples import bare_line
 
@@ -34,7 +33,7 @@ def runs(draw: st.DrawFn) -> list[Line]:
             float(number),
             PHASES[phases[number]],
             established=established[number],
-            latency_ns={"connect": connect} | ({"exchange": exchange} if number % 3 else {}),
+            latency_ns={"connect": connect} | ({"bind": exchange} if number % 3 else {}),
             lag_ns=lag,
         )
         for number, (_, connect, exchange, lag) in enumerate(steps)
@@ -51,8 +50,8 @@ def kept(lines: list[Line], limit: int) -> list[Line]:
 def counted(lines: list[Line]) -> Counter[str]:
     found: Counter[str] = Counter()
     for one in lines:
-        for kind, counts in structs.asdict(one.latency_ns).items():
-            found[kind] += sum(counts.values())
+        for kind in LatencyNs.__struct_fields__:
+            found[kind] += sum(one.latency_ns.of(kind).values())
         found["lag"] += sum(one.lag_ns.values())
     return +found
 
