@@ -562,7 +562,7 @@ def find_silence(situation: Situation) -> Iterator[Remedy]:
 
 def start_server(situation: Situation) -> Iterator[Remedy]:
     """Start a listener at the target."""
-    yield Remedy(f"start the server at {situation.target}; a refusal means that nothing listens there")
+    yield Remedy(f"start the server at {situation.target}; nothing listens there, or a firewall rejects")
     if not any(target.sink for target in situation.plan.targets):
         yield Remedy("or write `sink: true` at the target, and loadgen listens there itself")
 

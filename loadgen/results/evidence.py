@@ -54,7 +54,7 @@ class Weight(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Indication:
     """The weight of the facts for one limit, and their words.
 
     refuted: the fact that rules the limit out; "": none does.
@@ -65,28 +65,28 @@ class Judgement:
     refuted: str = ""
 
 
-NOTHING_KNOWN: Final = Judgement()
+NOTHING_KNOWN: Final = Indication()
 
 
-def _ruled_out(because: str) -> Judgement:
-    return Judgement(refuted=because)
+def _ruled_out(because: str) -> Indication:
+    return Indication(refuted=because)
 
 
-Rule = Callable[[RunFacts], Judgement]
+Rule = Callable[[RunFacts], Indication]
 
 
-def _backlog(run: RunFacts) -> Judgement:
+def _backlog(run: RunFacts) -> Indication:
     if run.overflows is None:
         if run.late:
-            return Judgement(Weight.SUPPORTED, (_late(run),))
+            return Indication(Weight.SUPPORTED, (_late(run),))
         if run.answered:
             return _ruled_out(f"the target answered {run.answered:,} requests, so it accepts")
-        return Judgement(Weight.POSSIBLE)
+        return Indication(Weight.POSSIBLE)
     if not run.overflows:
         return _ruled_out(f"the listener's queue was never full (ListenOverflows +0 {run.where_listener})")
     text = f"{run.overflows:,} packets found the listener's queue full {run.where_listener} (ListenOverflows)"
     most = run.overflows >= _MOST * (run.silent + run.late)
-    return Judgement(Weight.SHOWN if most else Weight.SUPPORTED, (text,))
+    return Indication(Weight.SHOWN if most else Weight.SUPPORTED, (text,))
 
 
 def _late(run: RunFacts) -> str:
@@ -94,27 +94,27 @@ def _late(run: RunFacts) -> str:
     return f"{run.late:,} connections took the time of a repeated SYN, {SYN_AGAIN_S:g} s or longer{again}"
 
 
-def _syn_loss(run: RunFacts) -> Judgement:
+def _syn_loss(run: RunFacts) -> Indication:
     if run.syns_again == 0 and run.plan.timeout_s > 1:
         return _ruled_out("no SYN was sent again")
     if run.late:
         here = tuple(f"{_counted(run, name)} on the whole host" for name in ("softnet.dropped",) if run.moved(name))
-        return Judgement(Weight.SUPPORTED, (_late(run), *here))
+        return Indication(Weight.SUPPORTED, (_late(run), *here))
     if not run.established_any:
         return _ruled_out("no connection opened at all, and what is lost now and then gets through at times")
     if run.plan.timeout_s > 1:
         return _ruled_out("no connection opened late: some attempts lost every SYN, and the others none")
-    return Judgement(Weight.POSSIBLE)  # attempts were given up before their SYN could be sent again
+    return Indication(Weight.POSSIBLE)  # attempts were given up before their SYN could be sent again
 
 
-def _conntrack(run: RunFacts) -> Judgement:
+def _conntrack(run: RunFacts) -> Indication:
     entries, size = run.tracked
     dropped, early = run.dropped_by_tracking, run.moved("conntrack.early_drop")
     if size and entries >= _TABLE_FULL * size:
-        return Judgement(Weight.SHOWN if dropped + early else Weight.STRONG, (_entries(run),))
+        return Indication(Weight.SHOWN if dropped + early else Weight.STRONG, (_entries(run),))
     if run.silent and dropped >= run.silent:
         text = f"conntrack.drop {dropped:+,}: a packet was dropped for each attempt without an answer"
-        return Judgement(Weight.STRONG, (text,))
+        return Indication(Weight.STRONG, (text,))
     if size and entries < _TABLE_ROOM * size:
         return _ruled_out(f"{_entries(run)}: the table had room")
     if run.sampled and not size:
@@ -127,23 +127,23 @@ def _entries(run: RunFacts) -> str:
     return f"about {entries:,} of {size:,} entries of nf_conntrack in use"
 
 
-def _nat_ports(run: RunFacts) -> Judgement:
+def _nat_ports(run: RunFacts) -> Indication:
     failed = run.moved("conntrack.insert_failed")
     if not failed:
         return _ruled_out("no packet was dropped for want of a translated port (insert_failed +0)")
     text = f"{_counted(run, 'conntrack.insert_failed')} and {_counted(run, 'conntrack.drop')} moved together"
     entries, size = run.tracked
     if size and entries >= _TABLE_ROOM * size:
-        return Judgement(Weight.SUPPORTED, (text,))
+        return Indication(Weight.SUPPORTED, (text,))
     facts = (text, f"{_entries(run)}: the table had room") if size else (text,)
     most = failed >= max(_MOST * (run.silent + run.late), 1)
-    return Judgement(Weight.SHOWN if most and size else Weight.STRONG if most else Weight.SUPPORTED, facts)
+    return Indication(Weight.SHOWN if most and size else Weight.STRONG if most else Weight.SUPPORTED, facts)
 
 
-def _neighbours(run: RunFacts) -> Judgement:
+def _neighbours(run: RunFacts) -> Indication:
     if fulls := run.moved("neigh.table_fulls") + run.moved("neigh6.table_fulls"):
         text = f"the table of neighbours of this host was full {fulls:,} times (table_fulls)"
-        return Judgement(Weight.SHOWN, (text,))
+        return Indication(Weight.SHOWN, (text,))
     if run.on_loopback:
         return _ruled_out("loopback has no neighbours")
     good, bad = run.by_source
@@ -158,11 +158,11 @@ def _neighbours(run: RunFacts) -> Judgement:
     sizes = {_NEIGHBOURS_DEFAULT, int(setting) if setting.isdecimal() else _NEIGHBOURS_DEFAULT}
     near = next((size for size in sorted(sizes) if size - _NEIGHBOURS_OTHERS <= len(good) <= size), None)
     if near is None:
-        return Judgement(Weight.SUPPORTED, (text,))
-    return Judgement(Weight.STRONG, (f"{text}, as with a gc_thresh3 of {near:,}",))
+        return Indication(Weight.SUPPORTED, (text,))
+    return Indication(Weight.STRONG, (f"{text}, as with a gc_thresh3 of {near:,}",))
 
 
-def _path_limit(run: RunFacts) -> Judgement:
+def _path_limit(run: RunFacts) -> Indication:
     if not run.established_any:
         return _ruled_out("no connection opened at all")
     if not run.partly:
@@ -171,10 +171,10 @@ def _path_limit(run: RunFacts) -> Judgement:
         return _ruled_out(f"{run.late:,} connections opened after a repeated SYN, so the way was not closed for good")
     overtaken = run.summary.outcomes.overtaken
     if overtaken is None:  # a summary of loadgen 0.1.0
-        return Judgement(Weight.POSSIBLE if run.silent >= _MANY * run.summary.outcomes.established else Weight.NOTHING)
+        return Indication(Weight.POSSIBLE if run.silent >= _MANY * run.summary.outcomes.established else Weight.NOTHING)
     if overtaken > _FEW * run.silent:
         return _ruled_out(f"{overtaken:,} attempts without an answer were followed by others that opened")
-    return Judgement(Weight.SUPPORTED, (through(run),))
+    return Indication(Weight.SUPPORTED, (through(run),))
 
 
 def through(run: RunFacts) -> str:
@@ -186,15 +186,15 @@ def through(run: RunFacts) -> str:
     return f"{each:,} connections of each source and target opened at once, and none after them"
 
 
-def _blackhole(run: RunFacts) -> Judgement:
+def _blackhole(run: RunFacts) -> Indication:
     never = [row for row in run.summary.sources if row.failed and not row.established]
     if not never:
         return NOTHING_KNOWN
     text = f"{len(never):,} of {len(run.summary.sources):,} pairs of source and target never connected"
-    return Judgement(Weight.SUPPORTED, (text,))
+    return Indication(Weight.SUPPORTED, (text,))
 
 
-def _port_search(run: RunFacts) -> Judgement:
+def _port_search(run: RunFacts) -> Indication:
     rules, plan = run.plan.strategy.over(run.plan.transport), run.plan
     if rules.cliff_at is None:
         return _ruled_out(f"strategy {plan.strategy} does not search for a port")
@@ -215,24 +215,24 @@ def _port_search(run: RunFacts) -> Judgement:
         if bind
         else (text,)
     )
-    return Judgement(Weight.SHOWN if rise.tenth >= begins - 1 else Weight.STRONG, facts)
+    return Indication(Weight.SHOWN if rise.tenth >= begins - 1 else Weight.STRONG, facts)
 
 
-def _generator(run: RunFacts) -> Judgement:
+def _generator(run: RunFacts) -> Indication:
     generator, connect = run.summary.generator, run.summary.latency_us.connect
     if generator.trustworthy:
         return _ruled_out("loadgen kept up")
     user_s, cpu_s = generator.user_cpu_s, generator.cpu_s
     if user_s is not None and cpu_s and user_s >= _USER_SHARE * cpu_s:
         text = f"{percent(user_s / cpu_s)} of the workers' CPU time was outside system calls"
-        return Judgement(Weight.STRONG, (*generator.reasons, text))
+        return Indication(Weight.STRONG, (*generator.reasons, text))
     search = _port_search(run)
     if search.weight >= Weight.STRONG:
         return _ruled_out(f"the kernel took the time: {search.supports[0]}")
     if connect.p50 > _QUICK_US:
-        return Judgement(Weight.SUPPORTED, generator.reasons)
+        return Indication(Weight.SUPPORTED, generator.reasons)
     quick = f"the kernel was quick: connect took {connect.p50:,.0f} us at the median"
-    return Judgement(Weight.STRONG, (*generator.reasons, quick))
+    return Indication(Weight.STRONG, (*generator.reasons, quick))
 
 
 def _counted(run: RunFacts, name: str) -> str:

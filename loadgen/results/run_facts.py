@@ -35,7 +35,7 @@ SYN_AGAIN_S: Final = 0.95
 _OVERFLOWS: Final = ("TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDrop")
 
 
-class Space(NamedTuple):
+class PortSpace(NamedTuple):
     """A space of ports: a pair, or a source that shares none. opened: the most at once."""
 
     name: str
@@ -152,7 +152,7 @@ class RunFacts:
     # --- Source ports -----------------------------------------------------------------------------
 
     @cached_property
-    def spaces(self) -> list[Space]:
+    def spaces(self) -> list[PortSpace]:
         """The spaces of ports, each with what was opened in it at most, and what failed."""
         spaces: dict[str, tuple[int, int, int]] = {}
         scope = self.plan.strategy.over(self.plan.transport).scope
@@ -161,7 +161,7 @@ class RunFacts:
             name = names[scope].format(source=row.source, target=row.target)
             opened, _, failed = spaces.get(name, (0, 0, 0))
             spaces[name] = (opened + row.peak_open, row.capacity, failed + row.failed)
-        return [Space(name, *numbers) for name, numbers in spaces.items()]
+        return [PortSpace(name, *numbers) for name, numbers in spaces.items()]
 
     @cached_property
     def time_wait(self) -> int:

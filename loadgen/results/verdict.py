@@ -26,7 +26,7 @@ from typing import Final
 from loadgen.capacity.limits import LIMITS
 from loadgen.model import Plan
 from loadgen.results import ports_verdict, verdict_text
-from loadgen.results.evidence import NOTHING_KNOWN, RULES, Judgement, Weight
+from loadgen.results.evidence import NOTHING_KNOWN, RULES, Indication, Weight
 from loadgen.results.run_facts import RunFacts
 from loadgen.results.schema import files
 from loadgen.results.schema.host import Host
@@ -51,7 +51,7 @@ class Reasoned:
 
     limit: str
     confidence: Confidence = "certain"
-    judgement: Judgement = NOTHING_KNOWN
+    judgement: Indication = NOTHING_KNOWN
     candidates: tuple[str, ...] = ()
     refuted: tuple[RefutedLimit, ...] = ()
 

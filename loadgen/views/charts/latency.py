@@ -29,8 +29,12 @@ _TITLES: Final = {
     "handshake": "TLS handshake (secured - established)",
 }
 _TONES: Final = {
-    **{"lateness": "grey", "bind": "red", "connect": "blue", "arrival": "orange"},
-    **{"exchange": "green", "handshake": "purple"},
+    "lateness": "grey",
+    "bind": "red",
+    "connect": "blue",
+    "arrival": "orange",
+    "exchange": "green",
+    "handshake": "purple",
 }
 
 

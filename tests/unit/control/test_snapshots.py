@@ -69,6 +69,7 @@ def test_before_anything_happens_a_line_is_all_zeros() -> None:
         "lag_ns": {},
         "cpu_s": 0.0,
         "user_cpu_s": 0.0,
+        "overtaken": 0,
         "worker_cpu_s": [0.0, 0.0],
         "workers": None,
         "sink": None,

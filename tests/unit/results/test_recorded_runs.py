@@ -59,14 +59,19 @@ SENTENCES: Final = {
     ("sink", "text"),
     ("generator", "reasons"),
 }
+#: Keys that loadgen 0.1.0 did not write.
+ADDED: Final = {
+    ("outcomes", "late"),
+    *(("verdict", key) for key in ("remedies_detail", "confidence", "candidates", "decide_by", "refuted", "findings")),
+}
 #: A list of these may get longer or shorter, too.
-REMEDIES: Final = ("verdict", "remedies")
+LISTS: Final = {("verdict", "remedies"), ("verdict", "evidence")}
 
 
 def facts_of(node: Any, above: str = "") -> Any:
     """A summary with a type in place of each sentence.
 
-    Values of remedies are left out, which loadgen 0.1.0 did not write; see `assert_remedies_agree`.
+    What loadgen 0.1.0 did not write is left out; of remedies see `assert_remedies_agree`.
     """
     if isinstance(node, list):
         return [facts_of(item, above) for item in node]
@@ -76,9 +81,9 @@ def facts_of(node: Any, above: str = "") -> Any:
     for key, value in node.items():
         place = (above, key)
         if place in SENTENCES:
-            many = isinstance(value, list) and place != REMEDIES
+            many = isinstance(value, list) and place not in LISTS
             facts[key] = [type(line) for line in value] if many else type(value)
-        elif place != ("verdict", "remedies_detail"):
+        elif place not in ADDED:
             facts[key] = facts_of(value, "" if key == "runs" else key)
     return facts
 

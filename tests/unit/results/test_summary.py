@@ -196,7 +196,7 @@ def test_a_complete_run() -> None:
     assert (summary["scenario"], summary["run"]) == ("fold", "r")
     assert summary["started_at"] == "2026-01-31T12:00:00+00:00"
     assert summary["arrivals"] == {"scheduled": 100, "started": 100, "not_started": 0}
-    assert summary["outcomes"] == {"established": 99, "failed": 1, "in_flight": 0, "retried": 0}
+    assert summary["outcomes"] == {"established": 99, "failed": 1, "in_flight": 0, "retried": 0, "late": 0}
     assert summary["errors"] == [
         {"syscall": "recv", "errno": "EOF", "outcome": "lost", "count": 2},
         {"syscall": "connect", "errno": "ECONNREFUSED", "outcome": "refused", "count": 1},

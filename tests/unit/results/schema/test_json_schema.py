@@ -171,7 +171,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "killed at once": folded(HELD, [], started=False),
     "wall": folded(replace(HELD, connections=150), series(started=150, established=100, failed=50, open=100,
         open_peak=100, pairs=[[100, 50, 100]], errors=[["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 50]]), ENDED),
-    "an open verdict": undecided(HELD, series(user_cpu_s=0.25), ENDED),
+    "an open verdict": undecided(HELD, series(user_cpu_s=0.25, overtaken=0), ENDED),
     "stalled": folded(HELD, series(), {"t_s": 1.0, "event": "worker-stalled", "text": "worker 0 stood still"}, ENDED),
 }  # fmt: skip
 
@@ -314,6 +314,8 @@ SOMETIMES = {
     "exchange",
     "handshake",
     "user_cpu_s",
+    "late",
+    "overtaken",
     "confidence",
     "candidates",
     "decide_by",
