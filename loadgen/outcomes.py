@@ -1,8 +1,10 @@
 """The meaning of (syscall, errno) for a connection: a table, not a tree of exceptions.
 
-The system call is half of the meaning. EADDRNOTAVAIL from bind() means that the source address is not on this host;
-from connect() that no four-tuple is free, which over UDP is EAGAIN and concerns the port. So every failure is kept as
-the pair, and the table maps it to an outcome that a person can act on.
+The system call is half of the meaning. EADDRNOTAVAIL from bind() means that the source address cannot be used here;
+from connect() that no four-tuple is free, which over UDP is EAGAIN and concerns the port. (Without bind(), connect()
+says the same where the target's family has no address here, as with IPv6 switched off: `loadgen.kernel.missing` looks
+for that before a run.) So every failure is kept as the pair, and the table maps it to an outcome that a person can act
+on.
 
 Five of the "system calls" are not calls that failed: `wait` is loadgen's own time-out, `recv` or `send` on an open
 connection means that the other side closed it, `getsockname` with errno 0 is a connection to itself, errno 0 from

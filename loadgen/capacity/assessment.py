@@ -24,7 +24,8 @@ class Assessment:
     """The demand of a scenario on this host, beside what the host has.
 
     plan: also where it cannot work. facts: of this host. resources: all of them, in a fixed order. absent: the error
-    where source addresses are not there. excused: a run may begin although it meets a limit that it survives.
+    where source addresses are missing. excused: a run may begin although it meets a limit that it survives.
+    absence_excused: it may begin although source addresses are missing.
     """
 
     plan: Plan
@@ -32,6 +33,7 @@ class Assessment:
     resources: tuple[Resource, ...]
     absent: HostError | None
     excused: bool
+    absence_excused: bool = False
 
     @property
     def in_order(self) -> tuple[Resource, ...]:
@@ -51,7 +53,7 @@ class Assessment:
     @property
     def refusal(self) -> HostError | None:
         """The error with which `loadgen run` refuses to begin; None where it begins."""
-        if self.absent:
+        if self.absent and not self.absence_excused:
             return self.absent
         for resource in self.in_order:
             if resource.shortage and not (resource.shortage.excusable and self.excused):
@@ -96,8 +98,13 @@ class Assessment:
 
     @property
     def prediction(self) -> Prediction:
-        """The limit that a run is expected to meet, and after how many connections."""
+        """The limit that a run is expected to meet, and after how many connections.
+
+        With missing sources any number of the others' connections may open.
+        """
         first = self.first
+        if self.absent:
+            return Prediction("source-address", "source addresses", 0, None, False, self.plan.connections)
         at = first.at or 0
         at_s = second_of(self.plan.stages, at) if first.short and not self.possible else None
         return Prediction(first.limit, first.name, at, at_s, not first.short, first.slack)

@@ -95,10 +95,7 @@ def assess(
     if not sources:
         raise HostError("the scenario names no source address that this host has")
     addresses.require_families(sources, targets)
-    routes: tuple[str, ...] = ()
-    if not strategy.row.binds_address:
-        addresses.require_source_of_route(strategy, sources, targets, facts)
-        routes = facts.default_sources
+    routes = addresses.routes_of(strategy, sources, targets, facts)
     port_range = ports.ports_of(scenario, strategy, facts, allowances)
     supply = ports.supply_of(strategy, transport, port_range, sources, targets, routes, facts)
     if allowances.extend_sources and not routes and supply.usable:
@@ -154,8 +151,9 @@ def assess(
         if resource.name in _HEADROOM
     )
     excused = scenario.expects_failure or allowances.force
-    absent = addresses.absent(facts, freebind=scenario.sources.freebind)
-    assessment = Assessment(replace(plan, headroom=headroom), facts, resources, absent, excused)
+    absent = addresses.absent(facts)
+    absence_excused = allowances.force or scenario.expects("source-address")
+    assessment = Assessment(replace(plan, headroom=headroom), facts, resources, absent, excused, absence_excused)
     return replace(assessment, plan=replace(assessment.plan, prediction=assessment.prediction))
 
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from loadgen.arrivals import shard_sizes
-from loadgen.capacity import ports
-from loadgen.capacity.addresses import command_for
+from loadgen.capacity import addresses, ports
 from loadgen.capacity.processes import (
     RESERVED_DESCRIPTORS,
     descriptors_per_worker,
@@ -475,10 +474,11 @@ def _per_worker(situation: Situation) -> Iterator[Remedy]:
 
 
 def add_source_address(situation: Situation) -> Iterator[Remedy]:
-    """Put the address on an interface, or with freebind a route to it."""
-    missing = (situation.facts.missing_sources or situation.plan.sources)[0]
-    command = command_for(missing, freebind=situation.plan.freebind)
-    yield Remedy(f"add the address: {command}", command=command)
+    """Do what lets the first missing address be used; it depends on the reason why it is missing."""
+    plan = situation.plan
+    missing = addresses.first_missing(situation.facts)  # none where the address went away during the run
+    for change in addresses.helps(missing or addresses.unexplained(plan.sources[0], freebind=plan.freebind)):
+        yield Remedy(change.sentence, set=change.set, sysctls=change.sysctls, command=change.command)
 
 
 def more_memory(situation: Situation) -> Iterator[Remedy]:

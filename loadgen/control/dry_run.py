@@ -153,6 +153,8 @@ def _head(environment: Environment, soft_descriptors: int) -> Report:
             "late_bind": facts.late_bind,
             "port_range_option": facts.port_range_option,
             "missing_sources": list(facts.missing_sources),
+            "missing_count": facts.missing_count,
+            "missing_because": [source.reason.value for source in facts.missing_because],
         },
     }
 
@@ -163,12 +165,12 @@ def report_of(assessment: Assessment) -> Report:
     return {
         "possible": assessment.possible,
         "verdict": assessment.verdict,
-        "limit": "source-address" if assessment.absent else prediction.limit,
-        "at_connections": 0 if assessment.absent else prediction.at,
+        "limit": prediction.limit,
+        "at_connections": prediction.at,
         "at_s": prediction.at_s,
         "refused": str(assessment.refusal) if assessment.refusal else None,
         "resources": [_resource(resource) for resource in assessment.in_order],
-        "remedies": [] if assessment.absent else _remedies(assessment),
+        "remedies": _remedies(assessment),
         "notes": list(plan.notes),
         "plan": _plan_facts(plan),
     }

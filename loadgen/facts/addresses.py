@@ -46,7 +46,8 @@ def _anyip() -> str:
     "8.3",
     "a source address that is not on this host fails in bind()",
     expected="early: bind EADDRNOTAVAIL; late: bind EADDRNOTAVAIL",
-    meaning="The same errno from connect() means something else: no four-tuple is free (1.1, 2.6).",
+    meaning="The same errno from connect() means that no four-tuple is free (1.1, 2.6), or without bind() that no "
+    "address of the target's family is usable here, as where IPv6 is off.",
 )
 def _not_local() -> str:
     bench = Bench()

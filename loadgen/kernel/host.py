@@ -13,16 +13,16 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT, ENOPROTOOPT
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, route, sockdiag, sysctl, tcp
+from loadgen.kernel import cgroup, missing, route, sockdiag, sysctl, tcp
+from loadgen.kernel.missing import Missing
 from loadgen.model import Endpoint, PortRange, Transport
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
@@ -35,8 +35,9 @@ class HostFacts:
 
     cpus, memory_available_bytes: of the machine or of the control group (`loadgen.kernel.cgroup`), whichever is less.
     descriptors: RLIMIT_NOFILE, hard. files_free: fs.file-max less the open files of all processes.
-    listeners: TCP ports with a listener. missing_sources: requested source addresses that are on no interface here,
-    or with IP_FREEBIND, not routed to this host.
+    listeners: TCP ports with a listener. missing_sources: requested source addresses that cannot be bound here, or
+    with IP_FREEBIND are not routed to this host; at most `LISTED_MAX` of `missing_count`. missing_because: why, for
+    each of those listed.
     datagram_ports: UDP ports in use on any address; read only for UDP.
     default_sources: for each target, the source address that connect() alone would use.
     no_io_uring: the reason why io_uring cannot be used; empty if it can, or was not requested.
@@ -61,6 +62,8 @@ class HostFacts:
     sysctls: dict[str, str]
     datagram_ports: tuple[int, ...] = ()
     no_io_uring: str = ""
+    missing_because: tuple[Missing, ...] = ()
+    missing_count: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for host.json, with the versions of Python, loadgen and libraries."""
@@ -89,6 +92,9 @@ def read(
     _require_zones([*sources, *(target.address for target in targets)])
     file_max, files_used = file_numbers()
     group = cgroup.read()
+    missing_sources = _missing(sources, freebind=freebind)
+    missing_because = missing.reasons(missing_sources[:LISTED_MAX], freebind=freebind)
+    appeared = len(missing_sources[:LISTED_MAX]) - len(missing_because)  # between the two looks
     return HostFacts(
         kernel=platform.release(),
         machine=platform.machine(),
@@ -101,12 +107,14 @@ def read(
         unprivileged_port_start=int(sysctl.read("net.ipv4.ip_unprivileged_port_start") or 1024),
         privileged=os.geteuid() == 0,
         listeners=tuple(sorted(tcp.listeners(Path("/proc/self/net")))),
-        missing_sources=tuple(islice(_missing(sources, freebind=freebind), _MISSING_MAX)),
+        missing_sources=tuple(source.address for source in missing_because),
         default_sources=tuple(_default_source(target) for target in targets),
         late_bind=has_option(IP_BIND_ADDRESS_NO_PORT, 1),
         port_range_option=has_option(IP_LOCAL_PORT_RANGE, 0),
         sysctls=sysctl.read_all(sysctl.RELEVANT),
         datagram_ports=_datagram_ports() if transport is Transport.UDP else (),
+        missing_because=missing_because,
+        missing_count=len(missing_sources) - appeared,
     )
 
 
@@ -143,8 +151,8 @@ def interface_addresses(names: Sequence[str]) -> tuple[str, ...]:
 
 #: rtnetlink(7), RT_SCOPE_LINK: fe80:: addresses, which mean nothing without their interface.
 _SCOPE_LINK: Final = 253
-#: Maximum missing addresses listed: enough for a message about a plan with 65,536 of them.
-_MISSING_MAX: Final = 100
+#: Most missing addresses that are listed and explained, of a plan with up to 65,536 of them.
+LISTED_MAX: Final = 100
 
 
 def _require_zones(addresses: Sequence[str]) -> None:
@@ -155,8 +163,8 @@ def _require_zones(addresses: Sequence[str]) -> None:
             raise HostError(f"there is no interface {zone!r} here, as in {address}; `ip link` lists those that are")
 
 
-def _missing(sources: Sequence[str], *, freebind: bool) -> Iterator[str]:
-    return route.not_local(sources) if freebind else (source for source in sources if not _can_bind(source))
+def _missing(sources: Sequence[str], *, freebind: bool) -> list[str]:
+    return list(route.not_local(sources)) if freebind else [source for source in sources if not _can_bind(source)]
 
 
 def _can_bind(address: str) -> bool:

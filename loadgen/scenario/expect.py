@@ -54,6 +54,10 @@ class Expectation:
         about_failure = self.path.startswith("errors") or self.path in ("outcomes.failed", "arrivals.not_started")
         return about_failure and not (self.operator in ("==", "<=") and self.value == 0)
 
+    def names_limit(self, limit: str) -> bool:
+        """Return True if it holds only for a run that ends at this limit."""
+        return (self.path, self.operator, self.value) == ("verdict.limit", "==", limit)
+
     @property
     def allows_for_no_connection(self) -> bool:
         """True if it speaks of connections that fail, or says how many are to open."""

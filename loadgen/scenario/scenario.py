@@ -407,6 +407,10 @@ class ScenarioSpec(Model):
         """True if `expect` names a failure, so that the scenario runs into a limit on purpose."""
         return any(expectation.names_a_failure for expectation in self.expect)
 
+    def expects(self, limit: str) -> bool:
+        """Return True if `expect` names this limit as the verdict's."""
+        return any(expectation.names_limit(limit) for expectation in self.expect)
+
     def _mistakes_of_probes(self) -> Mistakes:
         """Probes run in labs, under names of their own, with both ends of one family."""
         if self.probes and (self.lab is None or self.lab.fallback is Fallback.HOST):

@@ -140,10 +140,19 @@ def test_a_missing_source_is_refused_in_the_same_words(loadgen: Loadgen) -> None
     assert (said["possible"], said["limit"], said["at_connections"]) == (False, "source-address", 0)
     assert "ip address add 10.0.0.1/32 dev lo" in said["verdict"]
     assert said["host"]["missing_sources"] == ["10.0.0.1"]
-    for flags in ((), ("--force",)):
-        refused = loadgen("run", scenario, *flags)
-        assert refused.code == 3
-        assert said["refused"] in assert_one_message(refused)
+    assert [remedy["text"] for remedy in said["remedies"]] == ["add it with: ip address add 10.0.0.1/32 dev lo"]
+    assert said["host"]["missing_because"] == ["absent"]
+    refused = loadgen("run", scenario)
+    assert refused.code == 3
+    assert said["refused"] in assert_one_message(refused)
+
+
+def test_a_run_that_insists_on_a_missing_source_meets_what_was_predicted(loadgen: Loadgen) -> None:
+    done = loadgen("run", loadgen.scenario(sources={"addresses": "10.0.0.1"}), "--force", "--json")
+    assert done.code == 99
+    assert done.summary["verdict"]["limit"] == "source-address"
+    assert done.summary["prediction"]["as_predicted"] is True
+    assert done.summary["verdict"]["remedies"] == ["add it with: ip address add 10.0.0.1/32 dev lo"]
 
 
 # --- What a run refuses, and what --force is for --------------------------------------------------

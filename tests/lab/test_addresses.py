@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loadgen import scenario as scenarios
+from loadgen.capacity import addresses
 from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.errors import HostError, UsageError
-from loadgen.kernel import host, route, sysctl
+from loadgen.kernel import host, missing, route, sysctl
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
 from tests.plans import plan_of
 
@@ -22,6 +25,8 @@ from .support import Crew, add_address, add_route, listen, on_loop, until
 #: A prefix that a test makes this namespace's own, by one route.
 PREFIX = "fd00:77::"
 RANGE = "40000 40063"
+#: linux/if_addr.h
+IFA_F_DADFAILED = 0x08
 PORTS = PortRange(40_000, 40_063)
 
 
@@ -141,8 +146,111 @@ connections: 1
     with pytest.raises(HostError, match=f"ip route add local {PREFIX}1/128"):
         run(tmp_path, text)
     route_prefix()
-    with pytest.raises(HostError, match=f"ip address add {PREFIX}1/128"):
+    with pytest.raises(HostError, match=f"{PREFIX}1 is routed to this host, .*set `sources.freebind: true`"):
         run(tmp_path, text.replace(", freebind: true", ""))
+
+
+# --- Addresses that cannot be bound -----------------------------------------------------------------------
+
+
+def why(address: str, *, freebind: bool = False) -> tuple[str, str] | None:
+    """The reason that this host gives for an address, and the interface."""
+    because = host.read([address], [], freebind=freebind).missing_because
+    return (because[0].reason.value, because[0].interface) if because else None
+
+
+def packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6, address)
+
+
+def change(command: str) -> None:
+    """Run a command of the advice."""
+    subprocess.run(["sh", "-c", command], check=True, capture_output=True)
+
+
+@pytest.fixture
+def cable() -> None:
+    """An interface c0 whose other end, s0, is up."""
+    change("ip link add c0 type veth peer name s0; ip link set s0 up")
+
+
+def test_an_address_that_is_nowhere_is_absent_until_it_is_added() -> None:
+    for address in ("10.9.9.9", "fd00::9"):
+        assert why(address) == ("absent", "lo")
+        change(addresses.helps(host.read([address], []).missing_because[0])[0].command)
+        assert why(address) is None
+
+
+def test_a_prefix_of_the_other_family_needs_no_freebind() -> None:
+    add_route("local", "10.9.0.0/16")
+    route_prefix()
+    assert why("10.9.1.1") is None
+    assert why(f"{PREFIX}1") == ("needs-freebind", "lo")
+    assert why(f"{PREFIX}1", freebind=True) is None
+
+
+@pytest.mark.usefixtures("cable")
+def test_detection_that_has_not_ended_is_seen_and_can_be_left_out() -> None:
+    sysctl.write("net.ipv6.conf.c0.dad_transmits", "100")
+    change("ip address add fd00:7::2/64 dev c0")
+    assert why("fd00:7::2") == ("interface-down", "c0")
+    change("ip link set c0 up")
+    until(lambda: why("fd00:7::2") == ("tentative", "c0"))
+    assert why("fd00:7::2", freebind=True) == ("tentative", "c0")  # no local route yet
+    found = host.read(["fd00:7::2"], []).missing_because[0]
+    change(addresses.helps(found)[1].command)
+    assert why("fd00:7::2") is None
+    change("ip address change fd00:7::2/64 dev c0 preferred_lft 0")
+    assert why("fd00:7::2") is None  # deprecated, and usable all the same
+
+
+@pytest.mark.usefixtures("cable")
+def test_an_address_that_another_host_has_is_a_duplicate() -> None:
+    sysctl.write("net.ipv6.conf.c0.router_solicitation_delay", "0")  # otherwise detection begins within a second
+    change("ip link set c0 up; ip address add fd00:7::2/64 dev s0 nodad; ip address add fd00:7::2/64 dev c0")
+    until(lambda: any(entry.flags & IFA_F_DADFAILED for entry in missing._addresses()[packed("fd00:7::2")]))
+    assert why("fd00:7::2") is None  # the other host is this one
+    change("ip address del fd00:7::2/64 dev s0")
+    assert why("fd00:7::2") == ("duplicate", "c0")
+
+
+@pytest.mark.parametrize("interface", ["lo", "all"])
+def test_loopback_without_ipv6_says_so(interface: str) -> None:
+    sysctl.write(f"net.ipv6.conf.{interface}.disable_ipv6", "1")
+    assert why("::1") == ("ipv6-off", "lo")
+    assert why("::1", freebind=True) == ("ipv6-off", "lo")
+    change(addresses.helps(host.read(["::1"], []).missing_because[0])[1].command)
+    assert why("::1") is None
+
+
+@pytest.mark.usefixtures("cable")
+def test_a_host_without_ipv6_on_any_interface_says_so() -> None:
+    sysctl.write("net.ipv6.conf.all.disable_ipv6", "1")
+    assert why("fd00:7::2") == ("ipv6-off", "all")
+    sysctl.write("net.ipv6.conf.lo.disable_ipv6", "0")
+    assert why("fd00:7::2") == ("absent", "lo")
+
+
+V6_OFF = """
+name: off
+lab:
+  sysctls: {net.ipv6.conf.lo.disable_ipv6: 1}
+sources: {addresses: "::1", strategy: kernel}
+targets: [{address: "[::1]:9000"}]
+connections: 2
+"""
+
+
+@pytest.mark.parametrize("strategy", ["kernel", "late-range", "bind", "explicit"])
+def test_a_run_without_ipv6_is_refused_with_the_reason(tmp_path: Path, strategy: str) -> None:
+    with pytest.raises(HostError, match=r"IPv6 is off on interface lo .*use 127\.0\.0\.1 .*lo\.disable_ipv6=0$"):
+        run(tmp_path, V6_OFF.replace("kernel", strategy))
+
+
+def test_connect_alone_gives_the_errno_of_a_lack_of_ports_where_ipv6_is_off() -> None:
+    sysctl.write("net.ipv6.conf.lo.disable_ipv6", "1")
+    with socket.socket(socket.AF_INET6) as sock:
+        assert sock.connect_ex(("::1", 9000)) == errno.EADDRNOTAVAIL
 
 
 # --- Zones ------------------------------------------------------------------------------------------------

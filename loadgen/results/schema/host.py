@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from loadgen.kernel.host import HostFacts
+from loadgen.kernel.missing import Missing
 from loadgen.model import PortRange
 from loadgen.results.schema.values import Shape
 
@@ -37,7 +38,11 @@ class Host(Shape, frozen=True, kw_only=True):
     datagram_ports: tuple[int, ...] = ()
     """UDP ports with a socket; only where the run is over UDP"""
     missing_sources: tuple[str, ...] = ()
-    """source addresses that are not on this host"""
+    """source addresses that cannot be used, the first 100"""
+    missing_because: tuple[Missing, ...] = ()
+    """why, for each of them; not in files of loadgen 0.1.0"""
+    missing_count: int | None = None
+    """the number of all of them; not in files of loadgen 0.1.0"""
     default_sources: tuple[str, ...] = ()
     """for each target, the source address that connect() alone takes"""
     late_bind: bool = True
@@ -77,4 +82,6 @@ class Host(Shape, frozen=True, kw_only=True):
             port_range_option=self.port_range_option,
             sysctls=dict(self.sysctls),
             datagram_ports=self.datagram_ports,
+            missing_because=self.missing_because,
+            missing_count=len(self.missing_sources) if self.missing_count is None else self.missing_count,
         )

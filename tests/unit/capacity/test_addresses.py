@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen import scenario as scenarios
-from loadgen.capacity import Allowances, make_plan
+from loadgen.capacity import Allowances, addresses, make_plan
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
+from loadgen.kernel.missing import Missing, MissingReason
 from loadgen.model import Plan, PortRange, Strategy
 
 from .samples import FACTS, LAB, SOURCE, plan
@@ -45,8 +46,8 @@ def test_the_kernels_own_choice_cannot_be_extended() -> None:
 def test_missing_addresses_are_named_with_the_command_that_adds_them() -> None:
     with pytest.raises(HostError, match=r"address 10\.0\.0\.1 is not on this host; .*add 10\.0\.0\.1/32 dev lo"):
         plan(missing_sources=("10.0.0.1",))
-    with pytest.raises(HostError, match=r"fd00::1 and 2 more is not .*add fd00::1/128 dev lo"):
-        plan(missing_sources=("fd00::1", "fd00::2", "fd00::3"))
+    with pytest.raises(HostError, match=r"fd00::1 and 1,022 more is not .*add fd00::1/128 dev lo"):
+        plan(missing_sources=("fd00::1", "fd00::2", "fd00::3"), missing_count=1_023)
     with pytest.raises(HostError, match="names no source address"):
         plan(sources=())
 
@@ -56,9 +57,79 @@ def test_addresses_that_need_only_a_route_are_missing_without_one() -> None:
         "name: x\nsources: {addresses: 'fd00::/126', freebind: true}\ntargets: [{address: '[::1]:9'}]\nconnections: 1\n"
     )
     assert make_plan(found, found.sources.expanded, HostFacts(**FACTS), LAB).freebind
-    facts = HostFacts(**{**FACTS, "missing_sources": ("fd00::1",)})
+    facts = HostFacts(**{**FACTS, **missing(MissingReason.NOT_ROUTED, "fd00::1")})
     with pytest.raises(HostError, match=r"is not routed to this host; .*ip route add local fd00::1/128 dev lo"):
         make_plan(found, found.sources.expanded, facts, LAB)
+
+
+REASONS = {
+    ("fd00::1", MissingReason.ABSENT, "eth0"): ("is not on this host", "ip address add fd00::1/64 dev eth0"),
+    ("fd00::1", MissingReason.NEEDS_FREEBIND, "lo"): ("is routed to this host", "`sources.freebind: true`"),
+    ("fd00::1", MissingReason.TENTATIVE, "eth0"): (
+        "tentative",
+        "sleep 2, or .*ip address del fd00::1/64 dev eth0; ip address add fd00::1/64 dev eth0 nodad$",
+    ),
+    ("fd00::1", MissingReason.DUPLICATE, "eth0"): ("found another host", "use another address"),
+    ("fd00::1", MissingReason.INTERFACE_DOWN, "eth0"): ("interface eth0 is down", "ip link set eth0 up$"),
+    ("::1", MissingReason.IPV6_OFF, "lo"): (
+        "IPv6 is off on interface lo",
+        r"use 127\.0\.0\.1 instead of ::1.*sysctl -w net\.ipv6\.conf\.lo\.disable_ipv6=0$",
+    ),
+    ("fd00::1", MissingReason.IPV6_OFF, "eth0.5"): (
+        "IPv6 is off on interface eth0.5",
+        r"sysctl -w net\.ipv6\.conf\.eth0/5\.disable_ipv6=0; ip address add fd00::1/64 dev eth0\.5$",
+    ),
+    ("fd00::1", MissingReason.IPV6_OFF, "all"): ("off on every interface", r"net\.ipv6\.conf\.all\.disable_ipv6=0"),
+    ("fd00::1", MissingReason.NO_IPV6, "lo"): ("runs without IPv6", "use IPv4 addresses"),
+    ("::1", MissingReason.NO_IPV6, "lo"): ("runs without IPv6", r"use 127\.0\.0\.1 instead of ::1"),
+}
+
+
+def missing(reason: MissingReason, address: str, interface: str = "lo", count: int = 1) -> dict[str, Any]:
+    """The facts of a host without this address."""
+    because = (Missing(address, reason, interface, 64 if interface != "lo" else 128),)
+    return {"missing_sources": (address,), "missing_because": because, "missing_count": count}
+
+
+@pytest.mark.parametrize("case", REASONS, ids=str)
+def test_every_reason_has_its_own_words_and_help(case: tuple[str, MissingReason, str]) -> None:
+    address, reason, interface = case
+    says, helps = REASONS[case]
+    facts = missing(reason, address, interface)
+    with pytest.raises(HostError, match=f"^source address {address}:? .*{says}.*; .*{helps}"):
+        plan(sources=(address,), targets=("[::1]:9000",), **facts)
+    assert addresses.because(HostFacts(**{**FACTS, **facts})).startswith(f"source address {address}")
+
+
+def test_every_reason_is_tested() -> None:
+    assert {reason for _, reason, _ in REASONS} == set(MissingReason) - {MissingReason.NOT_ROUTED}
+
+
+def test_without_a_missing_address_there_is_nothing_to_say() -> None:
+    facts = HostFacts(**FACTS)
+    assert (addresses.absent(facts), addresses.because(facts), addresses.first_missing(facts)) == (None, "", None)
+
+
+def test_the_kernels_own_choice_is_not_blamed_for_an_address_that_is_missing() -> None:
+    """Without IPv6 connect() finds no source, and beside a tentative address it takes another."""
+    facts = missing(MissingReason.IPV6_OFF, "::1")
+    for others in ("", "fd00::9"):
+        with pytest.raises(HostError, match="IPv6 is off on interface lo"):
+            plan(sources=("::1",), targets=("[::1]:9000",), strategy="kernel", default_sources=(others,), **facts)
+
+
+def test_a_run_may_insist_on_an_address_that_is_missing() -> None:
+    facts = missing(MissingReason.TENTATIVE, "::1")
+    force = Allowances(in_lab=True, force=True)
+    insisting = plan(sources=("::1",), targets=("[::1]:9000",), allowances=force, **facts)
+    expecting = plan(
+        sources=("::1",), targets=("[::1]:9000",), more="expect: [verdict.limit == source-address]", **facts
+    )
+    for made in (insisting, expecting):
+        assert made.prediction
+        assert (made.prediction.limit, made.prediction.at) == ("source-address", 0)
+    with pytest.raises(HostError):
+        plan(sources=("::1",), targets=("[::1]:9000",), more="expect: [verdict.limit == four-tuples]", **facts)
 
 
 def test_an_interface_without_an_address_of_a_targets_family_is_refused() -> None:

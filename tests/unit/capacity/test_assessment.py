@@ -104,7 +104,7 @@ def test_force_excuses_walls_that_a_run_survives_and_no_others() -> None:
     for name, little in (("memory_available_bytes", 1), ("files_free", 50), ("descriptors", 60)):
         short: dict[str, Any] = {name: little}
         assert isinstance(assessed(100, allowances=force, **short).refusal, CapacityError)
-    missing = assessed(allowances=force, missing_sources=("10.0.0.1",))
+    missing = assessed(missing_sources=("10.0.0.1",))
     assert str(missing.refusal) == str(missing.absent)
     assert missing.verdict.startswith("impossible: source address 10.0.0.1 is not on this host; add it with: ip addr")
 

@@ -6,13 +6,15 @@ import errno
 import json
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, host, route, sysctl
+from loadgen.kernel import cgroup, host, missing, route, sysctl
+from loadgen.kernel.missing import Missing, MissingReason
 from loadgen.model import Endpoint, PortRange
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
@@ -193,8 +195,8 @@ def test_a_zone_has_to_be_an_interface(sources: list[str], target: str, monkeypa
 def test_with_freebind_an_address_is_present_if_it_is_routed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "not_local", lambda sources: iter(sources[1:]))
     monkeypatch.setattr(host, "_can_bind", lambda _: False)
-    assert list(host._missing(["a", "b"], freebind=True)) == ["b"]
-    assert list(host._missing(["a", "b"], freebind=False)) == ["a", "b"]
+    assert host._missing(["a", "b"], freebind=True) == ["b"]
+    assert host._missing(["a", "b"], freebind=False) == ["a", "b"]
 
 
 def test_an_option_is_present_unless_the_kernel_refuses_it(fake: type[FakeSocket]) -> None:
@@ -206,21 +208,40 @@ def test_an_option_is_present_unless_the_kernel_refuses_it(fake: type[FakeSocket
         host.has_option(IP_LOCAL_PORT_RANGE, 0)
 
 
-def test_the_list_of_missing_addresses_is_limited(fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Further addresses are not tested."""
-    asked: list[str] = []
+@pytest.fixture
+def reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every missing address is absent."""
 
-    def absent(address: str) -> bool:
-        asked.append(address)
-        return False
+    def absent(addresses: Sequence[str], *, freebind: bool) -> tuple[Missing, ...]:
+        assert freebind is False
+        return tuple(Missing(address, MissingReason.ABSENT, "lo", 32) for address in addresses)
 
-    monkeypatch.setattr(host, "_can_bind", absent)
-    found = host.read([f"10.0.{n >> 8}.{n & 255}" for n in range(65_536)], [])
+    monkeypatch.setattr(missing, "reasons", absent)
+
+
+@pytest.mark.usefixtures("reasons")
+def test_all_missing_addresses_are_counted_and_some_listed(
+    fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "_can_bind", lambda address: address == "10.0.0.7")
+    found = host.read([f"10.0.{n >> 8}.{n & 255}" for n in range(2000)], [])
     assert found.missing_sources[0] == "10.0.0.0"
-    assert len(found.missing_sources) == len(asked) == 100
+    assert len(found.missing_sources) == len(found.missing_because) == host.LISTED_MAX
+    assert found.missing_count == 1999
     assert fake.no_family == set()
 
 
+def test_an_address_that_appears_meanwhile_is_not_missing(
+    fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.bind_errno = {"10.0.0.1": errno.EADDRNOTAVAIL, "10.0.0.2": errno.EADDRNOTAVAIL}
+    still = Missing("10.0.0.2", MissingReason.ABSENT, "lo", 32)
+    monkeypatch.setattr(missing, "reasons", lambda _addresses, **_: (still,))
+    found = host.read(["10.0.0.1", "10.0.0.2"], [])
+    assert (found.missing_sources, found.missing_because, found.missing_count) == (("10.0.0.2",), (still,), 1)
+
+
+@pytest.mark.usefixtures("reasons")
 def test_the_facts_of_this_host(fake: type[FakeSocket]) -> None:
     """Files of /proc only; the sockets are fakes."""
     fake.bind_errno = {"10.0.0.1": errno.EADDRNOTAVAIL}
