@@ -30,6 +30,21 @@ def headline(summary: Summary) -> str:
     return summary.verdict.text.strip()
 
 
+
+def limit(summary: RunSummary) -> str:
+    """The limit of the verdict, or the limits that are left where it is open, and how sure that is."""
+    verdict = summary.verdict
+    if verdict.limit == "none":
+        return "no limit reached"
+    names = " or ".join(verdict.candidates or (verdict.limit,))
+    return f"limit: {names}" + (f" ({verdict.confidence})" if verdict.confidence not in (None, "certain") else "")
+
+
+def ruled_out(summary: RunSummary) -> list[str]:
+    """The limits that have the same symptom, each with the fact that rules it out."""
+    return [f"{refuted.limit}: {refuted.because}" for refuted in summary.verdict.refuted or ()]
+
+
 def attempts(summary: RunSummary) -> tuple[int, str]:
     """Return the number that the established connections are a share of, and its name: (400, "scheduled").
 

@@ -106,7 +106,11 @@ def _expectations(summary: Summary) -> str:
 
 
 def _end(summary: Summary, directory: str) -> Iterator[str]:
-    remedies = summary.verdict.remedies if isinstance(summary, RunSummary) else ()
+    verdict = summary.verdict if isinstance(summary, RunSummary) else None
+    if verdict and verdict.decide_by:
+        yield "What would decide:"
+        yield "\n".join(f"- {escaped(look)}" for look in verdict.decide_by)
+    remedies = verdict.remedies if verdict else ()
     if remedies:
         yield "What would help:"
         yield "\n".join(f"{number}. {escaped(text)}" for number, text in enumerate(remedies, 1))

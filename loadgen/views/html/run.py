@@ -119,6 +119,8 @@ def render(run: Run, summary: RunSummary) -> str:
             charts=_slots(drawn["charts"]),
             summary=summary,
             headline=summary_rows.headline(summary),
+            limit=summary_rows.limit(summary),
+            ruled_out=summary_rows.ruled_out(summary),
             incomplete=summary_rows.incomplete_because(summary),
             distrust=summary_rows.distrust(summary),
             expect_failed=sum(not expectation.passed for expectation in summary.expect),

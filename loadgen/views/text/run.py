@@ -45,6 +45,8 @@ def lines(summary: RunSummary, report: str | None = None, width: int = 80) -> li
     if distrust is not None:
         text += labelled("generator", "NOT TRUSTWORTHY: " + "; ".join(distrust), width, "bad")
     text += listed("evidence", _evidence(summary), width)
+    text += listed("ruled out", summary_rows.ruled_out(summary), width)
+    text += listed("decide by", summary.verdict.decide_by, width)
     text += numbered("remedies", summary.verdict.remedies, width)
     if report:
         # Not wrapped, so that a double click selects it.

@@ -1,0 +1,126 @@
+"""The weight of the figures for each limit, and what rules one out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from loadgen.capacity.limits import LIMITS
+from loadgen.model import Endpoint, Strategy, Target, Transport
+from loadgen.results.evidence import RULES, Weight
+from tests.verdicts import AGAIN, FAR, HOST, OVERFLOW, PLAN, SILENT, TRACKED, WALL, facts, run
+
+#: 28,000 of 28,232 ports of one source, by a strategy that searches from half of them on.
+SEARCHING = replace(PLAN, strategy=Strategy.LATE, connections=28_000, sources=("127.0.0.2",), targets=PLAN.targets[:1])
+UDP = replace(PLAN, transport=Transport.UDP)
+
+
+def rows(*counts: tuple[int, int]) -> dict[str, Any]:
+    """A summary with (established, failed) of a source each."""
+    errors = [{"syscall": "wait", "errno": "ETIMEDOUT", "outcome": "timed-out", "count": sum(f for _, f in counts)}]
+    return run(plan=FAR) | {
+        "outcomes": {"established": sum(e for e, _ in counts), "failed": errors[0]["count"], "overtaken": 0},
+        "errors": errors,
+        "sources": [
+            {
+                "source": f"198.18.{n // 250}.{n % 250 + 2}",
+                "target": "198.18.1.1:9000",
+                "capacity": 28_232,
+                "peak_open": established,
+                "established": established,
+                "failed": failed,
+            }
+            for n, (established, failed) in enumerate(counts)
+        ],
+    }
+
+
+def costing(*cost_us: float) -> dict[str, Any]:
+    return run(plan=SEARCHING, cost_us=cost_us)
+
+
+CASES = [
+    ("backlog", run((SILENT, 5), delta=OVERFLOW), PLAN, Weight.SHOWN),
+    ("backlog", run((SILENT, 5)), PLAN, "ListenOverflows +0 in this namespace"),
+    ("backlog", run((SILENT, 5), plan=FAR), FAR, Weight.POSSIBLE),
+    ("backlog", run(plan=FAR, p99_s=1.02, delta=AGAIN), FAR, Weight.SUPPORTED),
+    ("syn-loss", run(p99_s=1.02, delta=AGAIN), PLAN, Weight.SUPPORTED),
+    ("syn-loss", run(p99_s=1.02), PLAN, "no SYN was sent again"),
+    ("syn-loss", run((SILENT, 5), delta=AGAIN), PLAN, "no connection opened late"),
+    ("syn-loss", run((SILENT, 5), delta=AGAIN), replace(PLAN, timeout_s=0.5), Weight.POSSIBLE),
+    ("syn-loss", run((SILENT, 1000), delta=AGAIN), PLAN, "no connection opened at all"),
+    ("conntrack", run((SILENT, 5)), PLAN, "tracks no connections"),
+    ("conntrack", run((SILENT, 5), delta={"conntrack.drop": 5}), PLAN, Weight.STRONG),
+    ("conntrack", run((SILENT, 5), delta={"conntrack.drop": 5, "conntrack.insert_failed": 5}), PLAN, "tracks no"),
+    ("nat-ports", run((SILENT, 5), delta={"conntrack.drop": 15, "conntrack.insert_failed": 15}), PLAN, Weight.STRONG),
+    ("nat-ports", run((SILENT, 50), delta={"conntrack.drop": 1, "conntrack.insert_failed": 1}), PLAN, Weight.SUPPORTED),
+    ("nat-ports", run((SILENT, 5), delta={"conntrack.drop": 15}), PLAN, "insert_failed +0"),
+    ("neighbours", rows(*[(1, 0)] * 1_000, *[(0, 1)] * 500), FAR, Weight.STRONG),
+    ("neighbours", rows(*[(1, 0)] * 300, *[(0, 1)] * 500), FAR, Weight.SUPPORTED),
+    ("neighbours", rows(*[(1, 0)] * 30, *[(0, 1)] * 500), FAR, "no table of neighbours is that small"),
+    ("neighbours", rows(*[(1, 0)] * 1_000, (1, 1), *[(0, 1)] * 500), FAR, "connected at times"),
+    ("neighbours", run((SILENT, 5)), PLAN, "loopback has no neighbours"),
+    ("neighbours", run((SILENT, 5), delta={"neigh.table_fulls": 9}), PLAN, Weight.SHOWN),
+    ("path-limit", rows((100, 50)), FAR, Weight.SUPPORTED),
+    ("path-limit", rows((0, 50)), FAR, "no connection opened at all"),
+    ("path-limit", rows((50, 0), (0, 50)), FAR, "connections that opened and others that did not"),
+    ("path-limit", rows((100, 50)) | {"outcomes": {"established": 100, "overtaken": 20}}, FAR, "followed by others"),
+    ("path-limit", rows((100, 50)) | {"outcomes": {"established": 100}}, FAR, Weight.POSSIBLE),
+    ("path-limit", rows((900, 5)) | {"outcomes": {"established": 900}}, FAR, Weight.NOTHING),
+    ("blackhole", rows((50, 0), (0, 50)), FAR, Weight.SUPPORTED),
+    ("blackhole", rows((50, 50)), FAR, Weight.NOTHING),
+    ("port-search", costing(*[100.0] * 5, *[600.0] * 5), SEARCHING, Weight.SHOWN),
+    ("port-search", costing(*[100.0] * 3, *[600.0] * 7), SEARCHING, Weight.STRONG),
+    ("port-search", costing(*[100.0] * 8, *[600.0] * 2), SEARCHING, "the cost rose long after 50.0 %"),
+    ("port-search", costing(*[100.0] * 10), SEARCHING, "cost the same at every occupancy"),
+    ("port-search", run(cost_us=[100.0] * 5 + [600.0] * 5), replace(PLAN, strategy=Strategy.EXPLICIT), "not search"),
+    ("generator", run(), PLAN, "kept up"),
+    ("generator", run(untrusted="late"), PLAN, Weight.STRONG),
+    ("generator", run(untrusted="late") | {"latency_us": {"connect": {"p50": 4e5}}}, PLAN, Weight.SUPPORTED),
+    ("generator", run(untrusted="late") | {"generator": {"trustworthy": False, "reasons": ["late"], "cpu_s": 4.0,
+        "user_cpu_s": 3.0}}, PLAN, Weight.STRONG),
+    ("generator", costing(*[100.0] * 5, *[600.0] * 5) | {"generator": {"trustworthy": False, "reasons": ["late"]}},
+        SEARCHING, "the kernel took the time"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("limit", "found", "plan", "weight"), CASES)
+def test_the_weight_of_the_figures(limit: str, found: dict[str, Any], plan: Any, weight: Weight | str) -> None:
+    """A text is what rules the limit out."""
+    indication = RULES[limit](facts(found, plan, HOST))
+    if isinstance(weight, str):
+        assert weight in indication.refuted
+        assert (indication.weight, indication.supports) == (Weight.NOTHING, ())
+    else:
+        assert (indication.weight, indication.refuted) == (weight, "")
+        assert bool(indication.supports) == (weight >= Weight.SUPPORTED)
+
+
+def test_every_rule_has_cases_on_both_sides() -> None:
+    assert {limit for limit, *_ in CASES} == set(RULES) <= set(LIMITS)
+    for limit in set(RULES) - {"blackhole"}:  # which only says what was seen
+        weights = [weight for name, *_, weight in CASES if name == limit]
+        assert any(isinstance(weight, str) for weight in weights)
+        assert any(isinstance(weight, Weight) and weight >= Weight.SUPPORTED for weight in weights)
+
+
+def test_a_table_that_was_full_when_sampled_is_shown_by_what_it_dropped() -> None:
+    assert RULES["conntrack"](facts(run((SILENT, 5)), PLAN, TRACKED)).weight is Weight.STRONG
+    dropped = run((SILENT, 5), delta={"conntrack.early_drop": 3})
+    assert RULES["conntrack"](facts(dropped, PLAN, TRACKED)).weight is Weight.SHOWN
+
+
+@pytest.mark.parametrize("limit", ["backlog", "syn-loss"])
+def test_over_udp_nothing_is_late(limit: str) -> None:
+    """A reply that is late is no SYN that was sent again."""
+    assert facts(run(p99_s=3.0, delta=AGAIN), UDP, HOST).late == 0
+    assert RULES[limit](facts(run(plan=UDP, p99_s=3.0, delta=AGAIN), UDP, HOST)).weight < Weight.SUPPORTED
+
+
+def test_a_listener_elsewhere_is_out_of_sight_though_another_is_near() -> None:
+    """Counters of this namespace say nothing of the far one."""
+    both = replace(PLAN, targets=(PLAN.targets[0], Target(Endpoint("198.18.1.1", 9000), sink=False)))
+    assert facts(run((SILENT, 5), plan=both, delta=OVERFLOW), both, HOST).overflows is None
+    assert facts(run((SILENT, 5), plan=WALL, delta=OVERFLOW), WALL, HOST).overflows == 512
