@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from loadgen.control.sinks import SINK
 from loadgen.errors import HostError
-from loadgen.kernel import conntrack, snmp, snmp6, sockstat, softnet
+from loadgen.kernel import conntrack, neighbours, snmp, snmp6, sockstat, softnet
 from loadgen.lab import namespace_fds
 from loadgen.lab.namespace_fds import NamespaceFds
 from loadgen.processes.fleet import GONE, Fleet
@@ -94,7 +94,7 @@ class KernelSampler:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sockets-by-state")
         self._listing = StateCounter([side.states for side in self._sides], self._executor, notice)
         self._proc_net, self._processes = proc_net, processes
-        self._host_before = softnet.read(proc_net)
+        self._packets_before, self._neighbours_before = softnet.read(proc_net), neighbours.read(proc_net)
         self._samples, self._cpu_s = 0, 0.0
 
     def now(self, *, final: bool = False) -> KernelLine:
@@ -106,8 +106,13 @@ class KernelSampler:
         clients, sinks = self._clients.now(), self._sinks.now() if self._sinks else None
         if clients is None:
             return UNREAD
-        on_host = softnet.delta(self._host_before, softnet.read(self._proc_net))
-        delta = {**clients.delta, **{f"softnet.{name}": value for name, value in on_host.items()}}
+        packets = softnet.delta(self._packets_before, softnet.read(self._proc_net))
+        known = neighbours.read(self._proc_net)
+        delta = {
+            **clients.delta,
+            **{f"softnet.{name}": value for name, value in packets.items()},
+            **self._neighbours_before.delta(known),
+        }
         if latest := self._listing.latest():
             age_s = round(self._listing.age_s(latest), 3)
             clients = _with_states(clients, latest.states[0], age_s)
@@ -121,7 +126,7 @@ class KernelSampler:
             run_cpu_s=round(sum(map(_cpu_s, self._processes())), 2) if final else None,
         )
         return KernelLine(
-            now=clients.now,
+            now={**clients.now, **known.gauges},
             delta=delta,
             states=clients.states,
             states_age_s=clients.states_age_s,

@@ -13,7 +13,7 @@ from typing import Final
 from loadgen.capacity import Allowances, Assessment, assess, sink_endpoints
 from loadgen.control import name_resolution
 from loadgen.errors import HostError, IncompleteError, LabForbiddenError
-from loadgen.kernel import limits
+from loadgen.kernel import limits, sysctl
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import HostLimits
 from loadgen.model import Engine, Plan
@@ -76,7 +76,7 @@ async def prepare(
         `kernel.host.read`, and for names that cannot be pinned; IncompleteError if a process is lost.
     """
     zygote = fleet.zygote
-    host_limits = limits.of_host()
+    host_limits, of_host = limits.of_host(), sysctl.of_host()
     in_lab = scenario.lab is not None
     if scenario.lab:
         sysctls = {name: str(value) for name, value in scenario.lab.sysctls.items()}
@@ -96,6 +96,7 @@ async def prepare(
         await _connect_namespaces(fleet, sources, list(dict.fromkeys(target.address for target in targets)), enough)
     transport, freebind = scenario.transport, scenario.sources.freebind
     facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets, transport, freebind)
+    facts = replace(facts, sysctls={**of_host, **facts.sysctls})
     if scenario.engine is Engine.IO_URING:
         facts = replace(facts, no_io_uring=uring.available())
     in_use = await zygote.call("loadgen.kernel.limits:in_use", sources, transport)

@@ -24,44 +24,25 @@ from errno import ENOENT
 from pathlib import Path
 from typing import Final
 
+from loadgen.kernel import core_stats
+
 #: Counters of a full table; they never decrease. drop: packets without room for an entry, and some that lost a race to
 #: make the same entry. early_drop: unanswered entries that were evicted. insert_failed: entries that existed already.
 LOSSES: Final = ("drop", "early_drop", "insert_failed")
 _SETTINGS: Final = {name: f"/proc/sys/net/netfilter/nf_conntrack_{name}" for name in ("count", "max")}
 
 
-def parse(text: str) -> dict[str, int]:
-    """Parse /proc/net/stat/nf_conntrack: "entries" of the whole table, all other counters summed over the cores.
-
-    Names are those of the kernel, some of which have changed: "searched" became "clashres".
-
-    Raises: ValueError quoting the first line that breaks the format.
-    """
-    header, *lines = text.splitlines() or [""]
-    names = header.split()
-    if names[:1] != ["entries"] or not lines:
-        raise ValueError(f"no header of connection tracking with lines of counters: {header!r}")
-    sums = dict.fromkeys(names, 0)
-    for line in lines:
-        try:
-            numbers = dict(zip(names, (int(number, 16) for number in line.split()), strict=True))
-        except ValueError as error:
-            raise ValueError(f"not one hexadecimal number for each name: {line!r}") from error
-        sums = {name: sums[name] + numbers[name] for name in names}
-        entries = numbers["entries"]  # of the whole table, repeated on every line
-    return {**sums, "entries": entries}
-
-
 def read(proc_net: Path) -> dict[str, int]:
     """Return the counters below a directory such as /proc/self/net; {} if the kernel has no such file.
 
-    Raises: ValueError, see `parse`; OSError other than ENOENT if the process that names the directory has exited.
+    Raises: ValueError, see `core_stats.parse`; OSError other than ENOENT if the process that names the directory has
+        exited.
     """
     try:
         text = (proc_net / "stat" / "nf_conntrack").read_text()
     except FileNotFoundError:
         return {}
-    return parse(text)
+    return core_stats.parse(text)
 
 
 def open_settings() -> dict[str, int]:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from loadgen.errors import HostError, UsageError
+from loadgen.kernel import sysctl_names
 from loadgen.model import PortRange
 
 _ROOT: Final = Path("/proc/sys")
@@ -31,8 +33,11 @@ RELEVANT: Final = (
     _RESERVED_PORTS,
     "net.ipv4.ip_unprivileged_port_start",
     "net.ipv4.ip_autobind_reuse",
+    "net.ipv4.ip_local_port_step_width",
     "net.ipv4.ip_nonlocal_bind",
     "net.ipv6.ip_nonlocal_bind",
+    "net.ipv6.conf.all.disable_ipv6",
+    "net.ipv6.conf.lo.disable_ipv6",
     # how long a four-tuple stays in use
     "net.ipv4.tcp_tw_reuse",
     "net.ipv4.tcp_tw_reuse_delay",
@@ -42,6 +47,7 @@ RELEVANT: Final = (
     "net.ipv4.tcp_rfc1337",
     # how long connect() tries
     "net.ipv4.tcp_syn_retries",
+    "net.ipv4.tcp_rto_max_ms",
     "net.ipv4.tcp_syn_linear_timeouts",
     # the listening side
     "net.ipv4.tcp_synack_retries",
@@ -58,9 +64,17 @@ RELEVANT: Final = (
     "net.ipv4.tcp_ehash_entries",
     "net.ipv4.tcp_child_ehash_entries",
     "net.ipv4.neigh.default.gc_thresh3",
+    "net.ipv6.neigh.default.gc_thresh3",
     "net.netfilter.nf_conntrack_max",
     "net.netfilter.nf_conntrack_count",
+    # how long connection tracking remembers a connection, by its last state
+    "net.netfilter.nf_conntrack_tcp_timeout_syn_sent",
+    "net.netfilter.nf_conntrack_tcp_timeout_established",
+    "net.netfilter.nf_conntrack_tcp_timeout_fin_wait",
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
+    "net.netfilter.nf_conntrack_tcp_timeout_last_ack",
     "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
+    "net.netfilter.nf_conntrack_tcp_timeout_close",
     # descriptors
     "fs.file-max",
     "fs.nr_open",
@@ -89,10 +103,23 @@ def read(name: str, *, root: Path = _ROOT) -> str | None:
         raise HostError(f"cannot read sysctl {name}: {error.strerror}") from error
 
 
-def write(name: str, value: str, *, root: Path = _ROOT) -> None:
+def is_writable(name: str, *, root: Path = _ROOT) -> bool:
+    """Return True for a setting that exists and that its file's mode lets be changed.
+
+    Raises: UsageError if the name is not a dotted name.
+    """
+    try:
+        return bool(_path(name, root).stat().st_mode & stat.S_IWUSR)
+    except OSError:
+        return False
+
+
+def write(name: str, value: str, *, root: Path = _ROOT, elsewhere: bool = False) -> None:
     """Set a value and read it back: the kernel accepts some values and then keeps a different one.
 
-    Raises: HostError naming setting, value and reason if the kernel refuses or changes it;
+    elsewhere: the setting can be written outside of this namespace, which explains a refusal here.
+
+    Raises: HostError naming setting, value, reason and remedy if the kernel refuses or changes it;
         UsageError if the name is not a dotted name.
     """
     path = _path(name, root)
@@ -105,7 +132,8 @@ def write(name: str, value: str, *, root: Path = _ROOT) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise HostError(f"cannot set sysctl {name} to {wanted!r}: {error.strerror}") from error
+        why = sysctl_names.explained(name, wanted, error.errno or 0, elsewhere=elsewhere)
+        raise HostError(f"cannot set sysctl {name} to {wanted!r}: {why or error.strerror}") from error
     actual = read(name, root=root)
     if actual is None or not _same(name, wanted, actual):
         raise HostError(f"cannot set sysctl {name} to {wanted!r}: the kernel made it {actual!r}")
@@ -129,6 +157,14 @@ def read_all(names: Iterable[str] = RELEVANT, *, root: Path = _ROOT) -> dict[str
     """
     values = ((name, read(name, root=root)) for name in names)
     return {name: value for name, value in values if value is not None}
+
+
+def of_host(*, root: Path = _ROOT) -> dict[str, str]:
+    """Return the relevant settings that exist once per host, which the initial network namespace alone shows in full.
+
+    Raises: HostError, see `read`.
+    """
+    return read_all(filter(sysctl_names.is_host_wide, RELEVANT), root=root)
 
 
 def port_range(*, root: Path = _ROOT) -> PortRange:

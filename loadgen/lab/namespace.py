@@ -17,11 +17,11 @@ import os
 import pkgutil
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from loadgen.errors import LabForbiddenError
+from loadgen.errors import HostError, LabForbiddenError
 from loadgen.kernel import sysctl
 from loadgen.model import Topology
 
@@ -47,18 +47,20 @@ def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) ->
 
     sysctls: set in every namespace of the lab and read back, after the defaults of every lab.
 
-    Raises: LabForbiddenError if no namespace can be made; HostError if the kernel refuses a sysctl.
+    Raises: LabForbiddenError if no namespace can be made; HostError if the kernel refuses a sysctl, or
+        UsageError for one whose name is not a dotted name.
     """
     global _sinks_fd
+    of_host = {name for name in sysctls if sysctl.is_writable(name)}
     _unshare()
-    _settle(sysctls)
+    _settle(sysctls, of_host)
     if topology is Topology.VETH:
         _sinks_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         # Made in the user namespace of the first, if that needed one: a veth pair joins namespaces of one owner only.
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(_CLONE_NEWNET):
             raise _forbidden("unshare(CLONE_NEWNET)", ctypes.get_errno())
-        _settle(sysctls)
+        _settle(sysctls, of_host)
 
 
 def sinks_fd() -> int:
@@ -84,13 +86,17 @@ def in_sinks(shard: Any, entry: str, *args: Any) -> None:
     pkgutil.resolve_name(entry)(shard, *args)
 
 
-def _settle(sysctls: Mapping[str, str]) -> None:
+def _settle(sysctls: Mapping[str, str], of_host: Container[str]) -> None:
+    """Bring up loopback and make the settings. of_host: those that could be made outside of the lab."""
     try:
         _bring_up("lo")
     except OSError as error:
         raise _forbidden("bringing up its loopback", error.errno or 0) from error
     for name, value in {**DEFAULT_SYSCTLS, **sysctls}.items():
-        sysctl.write(name, value)
+        try:
+            sysctl.write(name, value, elsewhere=name in of_host)
+        except HostError as error:
+            raise HostError(f"lab.sysctls: {error}") from error
 
 
 def _unshare() -> None:

@@ -129,18 +129,30 @@ def test_a_scenario_overrides_the_default_of_every_lab() -> None:
     assert in_child(body) == "128"
 
 
+ONCE_PER_HOST = (
+    "it exists once per host, not once per network namespace; leave it out here, and set it on the host: "
+    "sysctl -w net.netfilter.nf_conntrack_max=9"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
         ("net.ipv4.tcp_tw_reuse", "7", "Invalid argument"),
         ("net.ipv4.ip_local_port_range", "50000 40000", "Invalid argument"),
-        ("net.ipv4.no_such_setting", "1", "No such file or directory"),
+        ("net.ipv4.no_such_setting", "1", "this kernel has no such setting; `sysctl -a` lists what it has"),
+        (
+            "net.netfilter.nf_conntrack_max",
+            "9",
+            ONCE_PER_HOST,
+        ),
+        ("net.ipv4.tcp_tw_recycle", "1", "it is gone since Linux 4.12; net.ipv4.tcp_tw_reuse is what is left"),
     ],
 )
 def test_a_refused_setting_is_named_with_the_reason(name: str, value: str, reason: str) -> None:
     with pytest.raises(HostError) as caught:
         in_child(lambda: namespace.enter({name: value}))
-    assert str(caught.value) == f"cannot set sysctl {name} to {value!r}: {reason}"
+    assert str(caught.value) == f"lab.sysctls: cannot set sysctl {name} to {value!r}: {reason}"
 
 
 def test_a_name_that_leads_elsewhere_is_no_setting() -> None:

@@ -223,6 +223,20 @@ def test_packets_of_the_whole_host_are_counted_once(both: tuple[KernelSampler, F
     assert kernel.sink.delta == {"Tcp.ActiveOpens": 5}
 
 
+def test_neighbours_of_the_whole_host_are_counted_once(both: tuple[KernelSampler, Fake, Fake], tmp_path: Path) -> None:
+    def write(fulls: int) -> None:
+        (tmp_path / "stat").mkdir(exist_ok=True)
+        (tmp_path / "stat" / "arp_cache").write_text(f"entries  table_fulls\n00000400 {fulls:08x}\n")
+
+    write(7)
+    kernel = both[0].now()
+    assert kernel.delta["neigh.table_fulls"] == 7
+    assert kernel.now["neigh.entries"] == 1024
+    assert kernel.sink
+    assert "neigh.table_fulls" not in kernel.sink.delta
+    assert "neigh.entries" not in kernel.sink.now
+
+
 def test_a_closed_namespace_is_left_out(both: tuple[KernelSampler, Fake, Fake]) -> None:
     telemetry, clients, sinks = both
     sinks.gone = True

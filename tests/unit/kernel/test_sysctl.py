@@ -64,7 +64,7 @@ def test_a_written_value_can_be_read(root: Path) -> None:
 
 
 def test_a_missing_setting_is_not_created(root: Path) -> None:
-    with pytest.raises(HostError, match=r"net.ipv4.tcp_new to '1': No such file or directory"):
+    with pytest.raises(HostError, match=r"net.ipv4.tcp_new to '1': this kernel has no such setting"):
         sysctl.write("net.ipv4.tcp_new", "1", root=root)
     assert not (root / "net/ipv4/tcp_new").exists()
 
@@ -98,6 +98,29 @@ def test_reserved_ports_may_come_back_in_another_spelling(root: Path, monkeypatc
     for other in ("9000", "all"):
         with pytest.raises(HostError, match="the kernel made it"):
             sysctl.write("net.ipv4.ip_local_reserved_ports", other, root=root)
+
+
+def test_a_refused_setting_says_why(root: Path) -> None:
+    with pytest.raises(HostError, match=r"cannot set sysctl net\.ipv4\.tcp_mem to '1 2 3': it exists once per host"):
+        sysctl.write("net.ipv4.tcp_mem", "1 2 3", root=root)
+    with pytest.raises(HostError, match="`sysctl -a` lists"):
+        sysctl.write("net.ipv4.nothing", "1", root=root)
+    with pytest.raises(HostError, match="once per host"):
+        sysctl.write("net.ipv4.nothing", "1", root=root, elsewhere=True)
+
+
+def test_a_setting_is_writable_by_its_mode(root: Path) -> None:
+    path = root / "net/ipv4/tcp_tw_reuse"
+    assert sysctl.is_writable("net.ipv4.tcp_tw_reuse", root=root)
+    path.chmod(0o444)
+    assert not sysctl.is_writable("net.ipv4.tcp_tw_reuse", root=root)
+    assert not sysctl.is_writable("net.ipv4.nothing", root=root)
+
+
+def test_settings_of_the_host_are_read_apart(root: Path) -> None:
+    assert sysctl.of_host(root=root) == {}
+    (root / "net/ipv4/tcp_mem").write_text("1\t2\t3\n")
+    assert sysctl.of_host(root=root) == {"net.ipv4.tcp_mem": "1 2 3"}
 
 
 def test_read_all_leaves_out_missing_settings(root: Path) -> None:
