@@ -290,6 +290,8 @@ class Ceiling:
     """the most in the duration of the plan, first use of every port included; null: no limit"""
     because: str
     """the same in words"""
+    rest_s: Annotated[float, Meta(ge=0)] = 0.0
+    """seconds for which a port rests after its connection; 0: it does not, or TIME-WAIT has no room for every port"""
 
 
 @dataclass(frozen=True, slots=True)
