@@ -1,7 +1,7 @@
 """From which occupancy on a connection costs more: a step in `cost_us` that is no noise.
 
-Past a share of the range the kernel's search for a source port walks through taken ports for each connection (`cliff_at`
-of a strategy), and CPU time per connection rises at once by a factor of ten or more. Pure arithmetic on tenths.
+Past a share of the range (`cliff_at` of a strategy) the kernel's search for a source port walks through taken ports for
+each connection, and CPU time per connection rises at once by a factor of ten or more. Pure arithmetic on tenths.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BEFORE_MIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class CostRise:
+class Rise:
     """A rise that lasts to the end. tenth: the first that is dearer, from 0; us: medians before and from there on."""
 
     tenth: int
@@ -36,7 +36,7 @@ class CostRise:
         return self.tenth / TENTHS
 
 
-def cost_rise(cost_us: Sequence[float], *, lasting: int = 2) -> CostRise | None:
+def rise(cost_us: Sequence[float], *, lasting: int = 2) -> Rise | None:
     """Return where the cost rises, None where it does not.
 
     cost_us: CPU time per connection in microseconds, in each tenth of the connections or of the ports in use, as far as
@@ -44,13 +44,13 @@ def cost_rise(cost_us: Sequence[float], *, lasting: int = 2) -> CostRise | None:
     tenth may be disturbed; in churn it is, where occupancy settles in that tenth and most of the run is spent there.
 
     The rise is at least RISE_FACTOR times the median of the tenths before it and RISE_US_MIN above it. It lasts to the
-    end, but for one tenth, which is neither among the first two nor the last; so a disturbed tenth does not make a rise,
-    nor hide one.
+    end, but for one tenth, which is neither among the first two nor the last; so one disturbed tenth makes no rise, nor
+    does it hide one.
     """
     for tenth in range(_BEFORE_MIN, len(cost_us) - lasting + 1):
         before_us, after = median(cost_us[:tenth]), cost_us[tenth:]
         least_us = max(RISE_FACTOR * before_us, before_us + RISE_US_MIN)
         below = [place for place, cost in enumerate(after) if cost < least_us]
         if not below or (len(below) == 1 and 2 <= below[0] < len(after) - 1):
-            return CostRise(tenth, before_us, median(after))
+            return Rise(tenth, before_us, median(after))
     return None

@@ -40,7 +40,18 @@ class PortUse:
     spent: int64 (TENTHS, 2), CPU nanoseconds and connections of each tenth, 0 where not known: written here.
     """
 
-    __slots__ = ("_before", "_impossible", "_least", "_others", "_past", "_ports", "_rest_ns", "_spent", "_sums", "step")
+    __slots__ = (
+        "_before",
+        "_impossible",
+        "_least",
+        "_others",
+        "_past",
+        "_ports",
+        "_rest_ns",
+        "_spent",
+        "_sums",
+        "step",
+    )
 
     def __init__(
         self, ports: float, rest_ns: int, spent: NDArray[np.int64], *, workers: int = 1, others: Others | None = None

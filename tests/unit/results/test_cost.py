@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.results.cost import RISE_FACTOR, RISE_US_MIN, CostRise, cost_rise
+from loadgen.results.cost import RISE_FACTOR, RISE_US_MIN, Rise, rise
 
 LEVEL_US = st.floats(8, 200)
 UNEVEN = st.lists(st.floats(0.8, 1.25), min_size=10, max_size=10)
@@ -24,19 +24,19 @@ def costs(level_us: float, uneven: list[float], cliff: int, times: float) -> lis
 @given(LEVEL_US, UNEVEN, CLIFF, TIMES)
 def test_a_cliff_is_found_where_it_is(level_us: float, uneven: list[float], cliff: int, times: float) -> None:
     found = costs(level_us, uneven, cliff, times)
-    assert cost_rise(found) == CostRise(cliff, median(found[:cliff]), median(found[cliff:]))
+    assert rise(found) == Rise(cliff, median(found[:cliff]), median(found[cliff:]))
 
 
 @given(LEVEL_US, UNEVEN, st.integers(0, 10), st.integers(1, 2))
 def test_an_even_cost_does_not_rise(level_us: float, uneven: list[float], known: int, lasting: int) -> None:
-    assert cost_rise(costs(level_us, uneven, 10, 1)[:known], lasting=lasting) is None
+    assert rise(costs(level_us, uneven, 10, 1)[:known], lasting=lasting) is None
 
 
 @given(LEVEL_US, UNEVEN, st.integers(0, 9), st.floats(0.01, 1000))
 def test_one_disturbed_tenth_is_no_rise(level_us: float, uneven: list[float], place: int, noise: float) -> None:
     found = costs(level_us, uneven, 10, 1)
     found[place] *= noise
-    assert cost_rise(found) is None
+    assert rise(found) is None
 
 
 @given(LEVEL_US, UNEVEN, CLIFF, TIMES, st.integers(0, 9), st.floats(0.01, 1000))
@@ -46,33 +46,33 @@ def test_one_disturbed_tenth_hides_no_rise(
     """But for one at the very end: whether it would have lasted is not known."""
     found = costs(level_us, uneven, cliff, times)
     found[place] *= noise
-    rise = cost_rise(found)
+    found_rise = rise(found)
     if place < 9 and not (cliff == 8 and place == 8) and not (cliff == 2 and place < 2):
-        assert rise is not None
-        assert cliff - 1 <= rise.tenth <= cliff + 2
+        assert found_rise is not None
+        assert cliff - 1 <= found_rise.tenth <= cliff + 2
         if place not in (cliff - 1, cliff, cliff + 1):
-            assert rise.tenth == cliff
+            assert found_rise.tenth == cliff
 
 
 @given(st.lists(st.floats(0, 10_000), max_size=10), st.integers(1, 3))
 def test_a_rise_is_as_high_and_as_long_as_it_must_be(found: list[float], lasting: int) -> None:
-    rise = cost_rise(found, lasting=lasting)
-    if rise is not None:
-        assert rise.tenth >= 2
-        assert len(found) - rise.tenth >= lasting
-        assert rise.occupancy == rise.tenth / 10
-        least = max(RISE_FACTOR * rise.before_us, rise.before_us + RISE_US_MIN)
-        assert found[rise.tenth] >= least
+    found_rise = rise(found, lasting=lasting)
+    if found_rise is not None:
+        assert found_rise.tenth >= 2
+        assert len(found) - found_rise.tenth >= lasting
+        assert found_rise.occupancy == found_rise.tenth / 10
+        least = max(RISE_FACTOR * found_rise.before_us, found_rise.before_us + RISE_US_MIN)
+        assert found[found_rise.tenth] >= least
         assert found[-1] >= least
-        assert rise.after_us >= least
+        assert found_rise.after_us >= least
 
 
 @given(LEVEL_US, UNEVEN, CLIFF, TIMES, st.integers(1, 50))
 def test_the_unit_of_the_level_does_not_matter(
     level_us: float, uneven: list[float], cliff: int, times: float, more: int
 ) -> None:
-    once = cost_rise(costs(level_us, uneven, cliff, times))
-    scaled = cost_rise(costs(level_us * more, uneven, cliff, times))
+    once = rise(costs(level_us, uneven, cliff, times))
+    scaled = rise(costs(level_us * more, uneven, cliff, times))
     assert once is not None
     assert scaled is not None
     assert once.tenth == scaled.tenth
@@ -91,5 +91,5 @@ def test_the_unit_of_the_level_does_not_matter(
     ],
 )
 def test_rises_that_were_seen(cost_us: list[float], lasting: int, tenth: int | None) -> None:
-    rise = cost_rise(cost_us, lasting=lasting)
-    assert (rise and rise.tenth) == tenth
+    found_rise = rise(cost_us, lasting=lasting)
+    assert (found_rise and found_rise.tenth) == tenth

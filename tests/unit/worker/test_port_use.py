@@ -1,4 +1,4 @@
-"""CPU time by ports in use: what a connection cost stands under the occupancy at which it was made, and nowhere else."""
+"""CPU time by ports in use: the cost of a connection stands under the occupancy at which it was made, nowhere else."""
 
 from __future__ import annotations
 
