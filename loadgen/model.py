@@ -280,8 +280,7 @@ class Heartbeat:
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ceiling:
+class Ceiling(Struct, frozen=True, omit_defaults=True):
     """The churn that TIME-WAIT allows; made by `loadgen.capacity.time_wait`."""
 
     per_s: Annotated[float, Meta(ge=0)] | None
@@ -290,6 +289,8 @@ class Ceiling:
     """the most in the duration of the plan, first use of every port included; null: no limit"""
     because: str
     """the same in words"""
+    rest_s: Annotated[float, Meta(ge=0)] = 0.0
+    """seconds for which a port rests after its connection; absent: it does not, or TIME-WAIT has no room for all"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,7 +227,9 @@ class Orchestrator:
         notice = partial(self._event, "note")
         self._telemetry = await KernelSampler.start(fleet, apart=self._scenario.has_cable, notice=notice)
         self._start_ns = now_ns() + _START_DELAY_NS
-        self._snapshots = snapshots = Snapshots(self._blocks, sizes_of(plan), start_ns=self._start_ns)
+        self._snapshots = snapshots = Snapshots(
+            self._blocks, sizes_of(plan), start_ns=self._start_ns, capacity=plan.capacity if plan.churn else None
+        )
         record = partial(self._record_line, fleet, plan, snapshots)
         if not self._interrupts:
             fleet.tell(SINK, do="start", at_ns=self._start_ns)

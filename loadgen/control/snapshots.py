@@ -9,6 +9,7 @@ summed up from the very same data.
 
 from __future__ import annotations
 
+import math
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -90,6 +91,16 @@ def cost_us(marks_cpu_ns: NDArray[np.int64], started_cpu_ns: NDArray[np.int64], 
     return costs
 
 
+def cost_us_by_port_use(spent: NDArray[np.int64]) -> list[float]:
+    """CPU time that a connection cost its worker, in each tenth of the ports in use, as far as known without a gap.
+
+    spent: int64 (workers, TENTHS, 2), CPU nanoseconds and connections, both 0 where a worker does not know.
+    """
+    cpu_ns, connections = spent.sum(axis=0).T
+    known = int(np.argmin(connections)) if not connections.all() else TENTHS
+    return [round(float(cost) / NS_PER_US, 2) for cost in cpu_ns[:known] / connections[:known]]
+
+
 def _latency_ns(counts: NDArray[np.int64]) -> LatencyNs:
     """Return the rows of int64 (len(Latency), BUCKETS) by name; only strategies that bind a port have a bind()."""
     measured = {row.name.lower(): histogram.sparse(counts[row]) for row in Latency if row is not Latency.BIND}
@@ -99,16 +110,19 @@ def _latency_ns(counts: NDArray[np.int64]) -> LatencyNs:
 class Snapshots:
     """Turns worker blocks into series lines, one call per line.
 
-    sizes: connections planned for each worker; the blocks are in the same order.
+    sizes: connections planned for each worker; the blocks are in the same order. capacity: connections that the ports
+    allow; None: of a plan without churn.
     """
 
-    def __init__(self, blocks: Blocks, sizes: Sequence[int], *, start_ns: int) -> None:
+    def __init__(self, blocks: Blocks, sizes: Sequence[int], *, start_ns: int, capacity: int | None = None) -> None:
         self._records = blocks.records
         self._sizes = sizes
         self._start_ns = start_ns
         self._latency = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
         self._lag = np.zeros(histogram.BUCKETS, dtype=np.int64)
         self._lost: list[int] = []
+        self._capacity = capacity
+        self._in_use_max: int | None = None  # ports, by the kernel's gauge; None: it was never read
 
     def lose(self, index: int) -> int:
         """A worker is gone: what it had not started never will be, and what it held the kernel has closed.
@@ -150,7 +164,7 @@ class Snapshots:
             sustained_per_s=sustained_per_s,
             first_denied_s=first_denied_s,
             tenths_s=tuple(tenths_s(self._records["marks_ns"], self._sizes, self._start_ns)),
-            cost_us=tuple(cost_us(self._records["marks_cpu_ns"], counters[:, _STARTED_CPU_NS], self._sizes)),
+            cost_us=tuple(self._cost_us(counters, kernel)),
             errors=self._errors(),
             pairs=tuple(PairTally(*row) for row in self._pairs().tolist()),
             latency_ns=_latency_ns(latency - self._latency),
@@ -166,6 +180,20 @@ class Snapshots:
         )
         self._latency, self._lag = latency, lag
         return line
+
+    def _cost_us(self, counters: NDArray[np.int64], kernel: KernelLine) -> list[float]:
+        """Return the cost by tenths of the connections; in churn by tenths of the ports that were in use.
+
+        The workers compute which ports are in use from the time for which they should rest. No tenth is shown that
+        the kernel's own gauge of TIME-WAIT never came to: there the other side closed first, or the table is full.
+        """
+        if not self._capacity:
+            return cost_us(self._records["marks_cpu_ns"], counters[:, _STARTED_CPU_NS], self._sizes)
+        if kernel:
+            in_use = kernel.now.get("sockstat.tcp_tw", 0) + int(counters[:, _OPEN].sum())
+            self._in_use_max = max(in_use, self._in_use_max or 0)
+        costs = cost_us_by_port_use(self._records["port_use"])
+        return costs if self._in_use_max is None else costs[: math.ceil(TENTHS * self._in_use_max / self._capacity)]
 
     def _ramp_s(self, counters: NDArray[np.int64]) -> float:
         """Seconds from the first attempt of any worker to the last connection established by any."""

@@ -24,7 +24,8 @@ ERROR_KINDS: Final = 32
 OTHER_KEY: Final = 0
 #: A worker notes when each hundredth of its connections was established, and its CPU time by then.
 MARKS: Final = 100
-#: A series says when each tenth was.
+#: A series says when each tenth was. In churn it has the cost by tenths of the ports in use: for each, the CPU time and
+#: the connections it was spent on.
 TENTHS: Final = 10
 
 
@@ -62,6 +63,7 @@ def block_dtype(pairs: int) -> np.dtype[np.void]:
             ("counters", "i8", (2, len(WORKER_COUNTERS))),
             ("marks_ns", "i8", (MARKS,)),
             ("marks_cpu_ns", "i8", (MARKS,)),
+            ("port_use", "i8", (TENTHS, 2)),
             ("error_keys", "i8", (ERROR_KINDS,)),
             ("errors", "i8", (pairs, ERROR_KINDS)),
             ("pairs", "i8", (pairs, len(PairColumn))),

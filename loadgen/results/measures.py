@@ -88,6 +88,8 @@ def _time_wait_peak(run: RunSummary) -> int:
 
 def _cost_us(run: RunSummary) -> float | None:
     """Return the CPU microseconds of the workers per connection, over all tenths: each has as many connections."""
+    if run.churn:  # its tenths are of the ports, and hold as many connections each as it happens
+        return None
     return sum(run.cost_us) / len(run.cost_us) if run.cost_us else None
 
 

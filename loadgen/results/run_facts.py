@@ -147,7 +147,7 @@ class RunFacts:
     @cached_property
     def cost_rise(self) -> Rise | None:
         """The occupancy from which on a connection cost at least four times as much; None: there is none."""
-        return cost.rise(self.summary.cost_us)
+        return cost.rise(self.summary.cost_us, lasting=1 if self.plan.churn else 2)
 
     # --- Source ports -----------------------------------------------------------------------------
 

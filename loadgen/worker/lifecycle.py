@@ -225,6 +225,7 @@ class Lifecycle(Generic[K]):
         self._recorder.record_failed(pair, key)
         self.unanswered -= 1
         if key in NO_PORT:
+            self._recorder.denials += 1
             self.backoff.no_port(pair, now)
 
     def give_up(self, pair: int, waiting: int) -> None:

@@ -19,6 +19,7 @@ from msgspec import field
 from loadgen.results import histogram
 from loadgen.results.block import ERROR_KINDS, MARKS, OTHER_KEY, Latency, PairColumn
 from loadgen.results.schema.counters import POSITION, WorkerCounters
+from loadgen.worker.port_use import PortUse
 
 #: Latencies waiting to be sorted into histograms: numpy wants many at once, memory wants few.
 _PENDING: Final = 1024
@@ -35,11 +36,14 @@ class Recorder(WorkerCounters, eq=False):
     The inherited counters are the worker's own truth; `publish` copies them to the block.
 
     _block: the record of this worker. scheduled: the number of connections of which each hundredth is marked; None: no
-    hundredths.
+    hundredths. port_use: of a churn whose connections leave their ports in TIME-WAIT here.
     """
 
     _block: Any
     scheduled: int | None
+    port_use: PortUse | None = None
+    #: Attempts that found no port.
+    denials: int = 0
     pair_established: list[int] = field(default_factory=list)
     pair_failed: list[int] = field(default_factory=list)
     #: When the attempt began that opened last, of each pair, ns.
@@ -105,11 +109,27 @@ class Recorder(WorkerCounters, eq=False):
 
         Returns: how many connections of this batch complete the next one.
         """
+        if self.port_use is not None:
+            return self._mark_port_use(self.port_use, more, at_ns)
         while self.established + more >= self.next_mark:
             self._block["marks_ns"][self._marks] = at_ns
             self._block["marks_cpu_ns"][self._marks] = thread_time_ns()
             self._marks += 1
             self.next_mark = self._mark_after(self._marks)
+        return self.next_mark - self.established
+
+    def _mark_port_use(self, port_use: PortUse, more: int, at_ns: int) -> int:
+        established = self.established + more
+        if established >= self.next_mark:
+            port_use.note(
+                at_ns,
+                thread_time_ns(),
+                established=established,
+                open_now=self.open + more,
+                closed=self.closed,
+                denials=self.denials,
+            )
+            self.next_mark = established + port_use.step
         return self.next_mark - self.established
 
     def record_established(self, pair: int, due_ns: int, started_ns: int, established_ns: int) -> None:
@@ -161,14 +181,18 @@ class Recorder(WorkerCounters, eq=False):
         """Count a reply that was read in full."""
         self._record(Latency.EXCHANGE, took_ns)
 
+    @property
+    def record_bind(self) -> Callable[[int], None]:
+        """Counts a bind() that takes a port, whether it found one or not, by its nanoseconds.
+
+        Itself the append() of a list: bind() takes but two microseconds, and a method here would add a third of one.
+        """
+        return self._took[Latency.BIND].append
+
     def record_handshake(self, took_ns: int, *, resumed: bool) -> None:
         """Count a TLS handshake that is done."""
         self.resumed += resumed
         self._record(Latency.HANDSHAKE, took_ns)
-
-    def record_bind(self, took_ns: int) -> None:
-        """Count a bind() that takes a port, whether it found one or not."""
-        self._record(Latency.BIND, took_ns)
 
     def _record(self, latency: Latency, took_ns: int) -> None:
         took = self._took[latency]
@@ -200,6 +224,8 @@ class Recorder(WorkerCounters, eq=False):
 
     def _mark_after(self, marks: int) -> int:
         """Return the number of connections that make the next hundredth; out of reach when all are marked."""
+        if self.port_use is not None:
+            return self.port_use.step
         if self.scheduled is None or marks == MARKS:
             return sys.maxsize
         return -(-self.scheduled * (marks + 1) // MARKS)

@@ -12,11 +12,12 @@ import resource
 import signal
 import socket
 from collections.abc import Sequence
-from time import process_time_ns, thread_time_ns
-from typing import Any, Final
+from time import thread_time_ns
+from typing import Final
 
 import numpy as np
 import uvloop
+from numpy.typing import NDArray
 
 from loadgen.clock import NS_PER_S, Alarm, now_ns
 from loadgen.model import CloseMode, Engine, Shard
@@ -25,6 +26,7 @@ from loadgen.processes.shared_memory import Blocks
 from loadgen.results.block import block_dtype
 from loadgen.worker.connector import connector_of
 from loadgen.worker.io_uring import connector as uring
+from loadgen.worker.port_use import port_use_of
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.shard import schedule_of
 
@@ -36,9 +38,9 @@ _TICK_S: Final = 0.1
 
 
 class Worker:
-    """Drive one shard. `link` carries commands and reports, `block` the numbers."""
+    """Drive one shard. `link` carries commands and reports, `blocks` the numbers of all workers."""
 
-    def __init__(self, shard: Shard, link: Link, block: Any, *, descriptors: int) -> None:
+    def __init__(self, shard: Shard, link: Link, blocks: NDArray[np.void], *, descriptors: int) -> None:
         plan = shard.plan
         self._link = link
         self._loop = asyncio.get_running_loop()
@@ -52,7 +54,11 @@ class Worker:
         self._started = self._opened = self._draining = False
         self._close_by_ns = 0
         self._timeout_ns = int(plan.timeout_s * NS_PER_S)
-        self._recorder = Recorder(block, scheduled=None if plan.churn else len(self._due))
+        self._recorder = Recorder(
+            blocks[shard.index],
+            scheduled=None if plan.churn else len(self._due),
+            port_use=port_use_of(plan, shard.index, blocks),
+        )
         self._connector = connector_of(shard, self._recorder, descriptors)
         self._lifecycle = self._connector.lifecycle
         self._batch = uring.BATCH if plan.engine is Engine.IO_URING else _BATCH
@@ -120,7 +126,7 @@ class Worker:
                 self._pump_again()
         elif self._started and not self._opened and self._lifecycle.idle:
             self._opened = True
-            self._recorder.publish_all()
+            self._publish_all()
             self._link.send(report="opened")
 
     def _pump(self) -> None:
@@ -214,7 +220,7 @@ class Worker:
         if self._connector.close_batch(_BATCH * 4):
             self._loop.call_soon(self._drain)
         else:
-            self._recorder.publish_all()
+            self._publish_all()
             self._link.send(report="drained")
 
     def _tick(self, due_ns: int) -> None:
@@ -223,12 +229,21 @@ class Worker:
         if self._started:  # before the start there is no work to be late with
             recorder.record_lag(max(now - due_ns, 0))
         recorder.heartbeat_ns = now
-        recorder.cpu_ns = process_time_ns()
-        recorder.user_cpu_ns = round(resource.getrusage(resource.RUSAGE_SELF).ru_utime * 1e9)
         self._connector.expire(now)
-        recorder.publish_all()
+        self._publish_all()
         self._continue()
         self._loop.call_later(_TICK_S, self._tick, now_ns() + int(_TICK_S * 1e9))
+
+    def _publish_all(self) -> None:
+        """Show all numbers to the orchestrator, and the CPU time of this process up to now.
+
+        Its two parts are from one call, so that they are of the same time. Their sum is exact; the kernel divides it
+        by what each tick of its timer found running (cputime_adjust(), kernel/sched/cputime.c).
+        """
+        recorder, usage = self._recorder, resource.getrusage(resource.RUSAGE_SELF)
+        recorder.user_cpu_ns = round(usage.ru_utime * NS_PER_S)
+        recorder.cpu_ns = round((usage.ru_utime + usage.ru_stime) * NS_PER_S)
+        recorder.publish_all()
 
 
 def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:
@@ -239,12 +254,12 @@ def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     blocks = Blocks(blocks_fd, block_dtype(len(shard.plan.pairs)), shard.count)
     link = Link(socket.socket(fileno=link_fd))
-    uvloop.run(_serve(shard, link, blocks.records[shard.index], descriptors))
+    uvloop.run(_serve(shard, link, blocks.records, descriptors))
 
 
-async def _serve(shard: Shard, link: Link, block: Any, descriptors: int) -> None:
+async def _serve(shard: Shard, link: Link, blocks: NDArray[np.void], descriptors: int) -> None:
     try:
-        worker = Worker(shard, link, block, descriptors=descriptors)
+        worker = Worker(shard, link, blocks, descriptors=descriptors)
     except Exception as error:  # of any kind: without a report the orchestrator would wait
         link.send(report="failed", text=f"{type(error).__name__}: {error}")
         raise

@@ -244,7 +244,15 @@ class Load:
             setup = setup_of(strategy, sources, ports, frozenset(skipped), freebind=freebind)
             self.connector = UringConnector(self.settings, setup, self.recorder)
             return
-        self.ports = strategy_for(strategy, sources, ports, frozenset(skipped), churn=churn, transport=transport)
+        self.ports = strategy_for(
+            strategy,
+            sources,
+            ports,
+            frozenset(skipped),
+            churn=churn,
+            transport=transport,
+            record_bind=self.recorder.record_bind,
+        )
         if freebind:
             self.ports = Freebind(self.ports, sources)
         self.connector = epoll = EpollConnector(self.settings, self.ports, self.recorder)
@@ -369,7 +377,8 @@ class Crew:
 
     def line(self) -> Line:
         """All blocks added up, with what must always be true of them."""
-        snapshots = Snapshots(self.blocks, self.sizes, start_ns=self.start_ns)
+        capacity = self.plan.capacity if self.plan.churn else None
+        snapshots = Snapshots(self.blocks, self.sizes, start_ns=self.start_ns, capacity=capacity)
         for member, _, _ in self.lost:
             snapshots.lose(member.index)
         line = snapshots.take(Phase.RAMP, now_ns())

@@ -741,3 +741,27 @@ def test_without_watches_attempts_fail_and_the_sums_hold(
     monkeypatch.setattr(failing.connector, "_epoll", _FullEpoll())
     failing.start(3)
     assert failing.errors == {("register", "ENOSPC"): 3}
+
+
+# --- Time in bind() ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_bind_is_timed_where_it_takes_the_port(
+    strategy: Strategy, engine: Engine, load: MakeLoad, listeners: MakeListeners
+) -> None:
+    """By epoll each call, those that were told no included; by io_uring the first of each batch."""
+    listeners(TARGET)
+    opening = load(strategy, PAIR, HUNDRED)
+    for _ in range(10):
+        opening.open(10)
+    held = opening.recorder.established
+    assert held == 100 or (strategy is Strategy.REUSEADDR and held > 90)
+    opening.start(1)
+    assert opening.recorder.failed == 101 - held
+    timed = opening.block["latency"][Latency.BIND]
+    if not strategy.row.binds_port:
+        assert not timed.any()
+        return
+    assert 1_000 <= histogram.quantile_ns(timed, 0.5) <= 10_000_000
+    assert timed.sum() == (101 if engine is Engine.EPOLL else 11)

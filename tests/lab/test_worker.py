@@ -19,8 +19,8 @@ import uvloop
 from loadgen.arrivals import due_ns
 from loadgen.clock import now_ns
 from loadgen.kernel import sockstat
-from loadgen.model import Churn, CloseMode, Endpoint, PortRange, Shard, Stage, Strategy, Target
-from loadgen.results.block import Latency
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, PortRange, Shard, Stage, Strategy, Target
+from loadgen.results.block import Latency, consistent_counters
 from loadgen.results.schema.counters import POSITION
 from loadgen.worker.shard import slice_of
 from tests.plans import plan_of
@@ -204,6 +204,59 @@ def test_churn_goes_through_every_port_once_and_then_asks_in_vain(
             assert line.open_peak == 4 or (stages and 1 <= line.open_peak <= 4)
             await crew.drain()
             assert crew.line().closed == 40
+
+    run(body)
+
+
+@pytest.mark.lab(net__ipv4__tcp_tw_reuse="0")
+@pytest.mark.parametrize("rest_s", [60.0, 0.0])
+@pytest.mark.parametrize(("strategy", "workers"), [(Strategy.KERNEL, 1), (Strategy.LATE_RANGE, 2)])
+def test_churn_has_its_cost_by_the_ports_that_rest(
+    strategy: Strategy, workers: int, rest_s: float, run: Run, listeners: MakeListeners
+) -> None:
+    """Forty ports, each used once: every tenth of them has a cost, unless they are said not to rest."""
+    listeners(TARGETS[0])
+    plan = plan_of(
+        connections=workers,
+        strategy=strategy,
+        ports=FORTY,
+        capacity_per_pair=40,
+        workers=workers,
+        close=CloseMode.FIN,
+        churn=Churn(duration_s=0.3),
+        ceiling=Ceiling(per_s=None, established=None, because="", rest_s=rest_s),
+    )
+
+    async def body() -> None:
+        async with Crew(plan) as crew:
+            await crew.muster()
+            await crew.go()
+            line = crew.line()
+            assert line.established == 40
+            assert line.failed > 0
+            assert len(line.cost_us) == (10 if rest_s else 0)
+            assert all(cost > 0 for cost in line.cost_us)
+            spent_us = 1e6 * line.cpu_s
+            assert sum(4 * cost for cost in line.cost_us) < spent_us
+
+    run(body)
+
+
+def test_processor_time_is_complete_when_a_phase_ends(run: Run, listeners: MakeListeners) -> None:
+    """Not only every tenth of a second: a short run has it, too, and the part outside system calls is of the same."""
+    listeners(TARGETS[0])
+
+    async def body() -> None:
+        async with Crew(plan_of(connections=40, ports=FORTY)) as crew:
+            await crew.muster()
+            await crew.go()
+            opened = consistent_counters(crew.blocks.records[0])
+            marked_ns = crew.blocks.records[0]["marks_cpu_ns"][-1]
+            await crew.drain()
+            drained = consistent_counters(crew.blocks.records[0])
+            cpu, user = POSITION["cpu_ns"], POSITION["user_cpu_ns"]
+            assert marked_ns - 1000 <= opened[cpu] < drained[cpu]  # of getrusage(), to the microsecond
+            assert all(0 <= counters[user] <= counters[cpu] for counters in (opened, drained))
 
     run(body)
 

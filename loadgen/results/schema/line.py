@@ -142,7 +142,7 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     tenths_s: tuple[float, ...] = ()
     """when each tenth of the connections was established, seconds after the start, as far as reached"""
     cost_us: tuple[float, ...] = ()
-    """CPU time per connection in each tenth, microseconds, as far as reached"""
+    """CPU time per connection in each tenth, microseconds, as far as reached; in churn of the ports in use"""
     errors: tuple[ErrorTally, ...] = ()
     """every kind seen, the most frequent first"""
     pairs: tuple[PairTally, ...]

@@ -259,9 +259,10 @@ class RunSummary(Shape, frozen=True, kw_only=True):
     tenths_s: tuple[Amount, ...]
     """how long each tenth of the connections took to open, seconds"""
     cost_us: tuple[Amount, ...]
-    """CPU time of the workers per connection, in each tenth of them, microseconds"""
+    """CPU time of the workers per connection, microseconds, in each tenth of the connections as far as reached; in
+    churn while this tenth of the ports was in use or in TIME-WAIT, as far as known, and empty where no port rests"""
     cost_last_to_first: Amount | None
-    """the last of cost_us divided by the first; null: unknown"""
+    """the last of cost_us divided by the first; null: not all ten are known"""
     phases: PhaseLengths
     latency_us: LatencyUs
     sources: tuple[PairResult, ...]

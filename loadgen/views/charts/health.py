@@ -55,15 +55,19 @@ def worker_cpu(t_s: Floats, lines: Sequence[Floats]) -> Chart | None:
     }
 
 
-def cost(series: Series) -> Chart | None:
-    """CPU time that a connection cost its worker, tenth by tenth of the connections; the last line has it all."""
+def cost(series: Series, *, churn: bool = False) -> Chart | None:
+    """CPU time that a connection cost its worker, tenth by tenth of the connections, in churn of the ports in use.
+
+    The last line has it all.
+    """
     costs_us = series[-1].cost_us if series else ()
     if not costs_us:
         return None
+    tenths = "by tenth of the ports in use" if churn else "in each tenth of the connections"
     return {
         "id": "cost",
-        "title": "CPU time of a connection",
-        "label": f"Line chart of CPU time per connection in each tenth of the connections, from "
+        "title": "CPU time of a connection, by ports in use" if churn else "CPU time of a connection",
+        "label": f"Line chart of CPU time per connection {tenths}, from "
         f"{fmt.latency(costs_us[0])} in the first to {fmt.latency(costs_us[-1])} in the last.",
         "unit": "cost",
         "along": "percent",

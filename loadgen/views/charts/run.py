@@ -213,7 +213,7 @@ class Drawing:
             *latency.latencies(ends_s, measured),
             latency.percentile_curve(measured),
             *heat.latency_maps(ends_s, measured),
-            health.cost(series),
+            health.cost(series, churn=self._plan.churn is not None),
             kernel.trouble(series),
             kernel.sockets(series),
             health.lag(ends_s, intervals.together(self._lag.of(series), ends)),

@@ -22,7 +22,7 @@ from loadgen.results import histogram
 from loadgen.results.block import MARKS, TENTHS, block_dtype
 from loadgen.results.schema import files
 from loadgen.results.schema.counters import POSITION
-from loadgen.results.schema.line import Line
+from loadgen.results.schema.line import UNREAD, KernelLine, Line
 from loadgen.worker.recorder import Recorder
 
 START_NS = 5_000_000_000
@@ -293,3 +293,34 @@ def test_a_run_that_stops_half_way_has_half_of_its_tenths() -> None:
         for n in range(1, 51):
             workers.establish(worker, at_ns=START_NS + n * 1_000_000_000)
     assert workers.line().tenths_s == (10.0, 20.0, 30.0, 40.0, 50.0)
+
+
+# --- Cost by ports in use ----------------------------------------------------------------------------
+
+
+def churning(tw: int | None, *, spent: tuple[list[tuple[int, int]], ...]) -> Line:
+    """The line of workers with these (CPU ns, connections) by tenth of 100 ports; the kernel's gauge says `tw`."""
+    blocks = Blocks.create("test", block_dtype(2), len(spent))
+    os.close(blocks.fd)
+    for record, tenths in zip(blocks.records, spent, strict=True):
+        record["port_use"][: len(tenths)] = tenths
+    snapshots = Snapshots(blocks, [0] * len(spent), start_ns=START_NS, capacity=100)
+    kernel = UNREAD if tw is None else KernelLine(now={"sockstat.tcp_tw": tw})
+    snapshots.take(Phase.CHURN, START_NS, kernel=kernel)
+    return snapshots.take(Phase.DONE, START_NS + 1)
+
+
+def test_the_cost_in_churn_is_that_of_all_workers_by_tenth_of_the_ports() -> None:
+    line = churning(None, spent=([(20_000, 10), (90_000, 30)], [(40_000, 20)]))
+    assert line.cost_us == (2.0, 3.0)
+
+
+def test_past_a_tenth_that_is_not_known_none_is_shown() -> None:
+    assert churning(None, spent=([(20_000, 10), (0, 0), (20_000, 10)],)).cost_us == (2.0,)
+    assert churning(None, spent=([(0, 0)],)).cost_us == ()
+
+
+@pytest.mark.parametrize(("tw", "shown"), [(0, 0), (20, 2), (21, 3), (100, 10), (None, 10)])
+def test_no_tenth_is_shown_that_the_kernels_gauge_never_came_to(tw: int | None, shown: int) -> None:
+    """Not even when it falls again before the end."""
+    assert churning(tw, spent=([(20_000, 10)] * 10,)).cost_us == (2.0,) * shown

@@ -63,6 +63,12 @@ def test_over_udp_only_strategies_that_name_ports_share_them(strategy: Strategy,
         assert strategy.row.names_ports or not shares
 
 
+@pytest.mark.parametrize("strategy", TABLE)
+def test_a_strategy_that_ends_in_bind_or_names_ports_takes_the_port_in_bind(strategy: Strategy) -> None:
+    ends_in_bind = strategy.row.tcp.ends[0] is Syscall.BIND
+    assert strategy.row.binds_port == (ends_in_bind or strategy.row.names_ports)
+
+
 @pytest.mark.parametrize("strategy", [strategy for strategy, row in TABLE.items() if row.udp is None])
 def test_a_strategy_that_udp_does_not_offer_says_why(strategy: Strategy) -> None:
     with pytest.raises(ValueError, match=strategy.row.udp_refusal):

@@ -21,6 +21,7 @@ from loadgen.results.block import (
     consistent_counters,
 )
 from loadgen.results.schema.counters import POSITION
+from loadgen.worker.port_use import PortUse
 from loadgen.worker.recorder import BATCH_MAX, Recorder
 
 
@@ -171,6 +172,42 @@ def test_exchanges_are_sorted_by_the_thousand_and_whenever_all_is_published() ->
     assert histogram.sparse(block["latency"][Latency.EXCHANGE]) == {"100": 1024}
     recorder.publish_all()
     assert block["latency"].sum() == 1025
+
+
+def test_times_of_bind_are_sorted_whenever_all_is_published() -> None:
+    block = new_block(1)
+    recorder = Recorder(block, scheduled=1)
+    record_bind = recorder.record_bind
+    for _ in range(2):
+        record_bind(100)
+        recorder.publish_all()
+    assert histogram.sparse(block["latency"][Latency.BIND]) == {"100": 2}
+    assert block["latency"].sum() == 2
+
+
+def test_in_churn_each_hundredth_of_the_ports_is_noted_as_soon_as_it_is_used() -> None:
+    """By one connection after the other and in batches; the connections of a batch are open until it is over."""
+    notes: list[tuple[int, int, int, int]] = []
+
+    class Notes(PortUse):
+        def note(self, at_ns: int, cpu_ns: int, **counts: int) -> None:
+            assert cpu_ns > 0
+            notes.append((at_ns, counts["established"], counts["open_now"], counts["closed"]))
+
+    block = new_block(1)
+    recorder = Recorder(block, scheduled=None, port_use=Notes(500, 1, block["port_use"]))
+    for n in range(1, 7):
+        recorder.record_established(0, 0, n, 1000 + n)
+        recorder.record_closed(0)
+    assert notes == [(1005, 5, 1, 4)]
+    until_mark = recorder.next_mark - recorder.established
+    for n in range(1, 13):
+        if n >= until_mark:
+            until_mark = recorder.mark(n, 2000 + n)
+    recorder.end_batch(12, 12, 2012, scheduled=False)
+    assert notes[1:] == [(2004, 10, 4, 6), (2009, 15, 9, 6)]
+    recorder.record_failed(0, REFUSED)
+    assert not block["marks_ns"].any()
 
 
 def test_without_a_number_of_connections_there_are_no_hundredths() -> None:

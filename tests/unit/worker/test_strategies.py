@@ -300,3 +300,22 @@ def test_in_udp_no_port_rests_in_churn() -> None:
 def test_in_udp_blind_sharing_is_refused() -> None:
     with pytest.raises(ValueError, match="SO_REUSEADDR"):
         over_udp("reuseaddr")
+
+
+# --- Time in bind() -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "transport"),
+    [(name, transport) for name in Strategy for transport in Transport if transport is Transport.TCP or name.row.udp],
+)
+def test_each_bind_that_takes_a_port_is_recorded(name: Strategy, transport: Transport) -> None:
+    """One that fails as well, and each of several that one attempt makes."""
+    took_ns: list[int] = []
+    ports = strategy_for(name, SOURCES, PORTS, transport=transport, record_bind=took_ns.append)
+    binds = 0
+    for held in (set(), {40_001, 40_002}, {0, 40_000, 40_001, 40_002, 40_003}):
+        _, calls = prepare(ports, held=held)
+        binds += sum(call[0] == "bind" for call in calls)
+    assert len(took_ns) == (binds if name.row.binds_port else 0)
+    assert all(took > 0 for took in took_ns)

@@ -64,7 +64,7 @@ HELD = Plan(
 CHURNING = replace(
     HELD,
     churn=Churn(duration_s=2.0, exchanges=1),
-    ceiling=Ceiling(per_s=1.7, established=100, because="100 ports / 60 s"),
+    ceiling=Ceiling(per_s=1.7, established=100, because="100 ports / 60 s", rest_s=60.0),
     prediction=Prediction("time-wait", "time-wait", 100, 0.5, possible=False),
 )
 ENDED = {"t_s": 3.0, "event": "ended", "text": "the run came to its end"}
@@ -316,6 +316,7 @@ SOMETIMES = {
     "user_cpu_s",
     "late",
     "overtaken",
+    "rest_s",
     "confidence",
     "candidates",
     "decide_by",

@@ -65,6 +65,15 @@ def test_the_cost_of_a_connection_goes_along_the_tenths_of_the_last_line() -> No
     assert "50.0 µs in the first to 40.2 µs in the last" in chart["label"]
 
 
+def test_in_churn_the_tenths_are_of_the_ports_in_use() -> None:
+    held, churning = (health.cost([bare_line(cost_us=[9.0])], churn=churn) for churn in (False, True))
+    assert held is not None
+    assert churning is not None
+    assert "ports in use" in churning["title"]
+    assert "ports in use" in churning["label"]
+    assert "ports" not in held["label"]
+
+
 @pytest.mark.parametrize("series", [[], [bare_line()]])
 def test_without_a_cost_there_is_no_chart_of_it(series: list[Line]) -> None:
     assert health.cost(series) is None
