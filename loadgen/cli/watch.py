@@ -187,7 +187,7 @@ def _watch(
 
 
 def _show_json(top: int | None) -> Callable[[Snapshot], None]:
-    from loadgen.watch.snapshot import TOP, as_json
+    from loadgen.watch.plain import TOP, as_json
 
     return lambda look: click.echo(json.dumps(as_json(look, top or TOP)))
 

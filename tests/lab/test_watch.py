@@ -20,7 +20,8 @@ from loadgen.watch import netns, owners
 from loadgen.watch import snapshot as look_module
 from loadgen.watch.filters import GroupFilter, network
 from loadgen.watch.owners import Owner
-from loadgen.watch.snapshot import Usage, Watcher, as_json
+from loadgen.watch.plain import as_json
+from loadgen.watch.snapshot import Usage, Watcher
 
 from .support import accept_all, child, in_child, listen, until
 from .test_namespace import become_ordinary

@@ -11,7 +11,8 @@ from typing import Any
 from loadgen.kernel.groups import SocketGroup
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.watch.owners import Owner, Ownership
-from loadgen.watch.snapshot import Bound, Snapshot, Usage, as_json
+from loadgen.watch.plain import as_json
+from loadgen.watch.snapshot import Bound, Snapshot, Usage
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "watch.md"
 
