@@ -63,7 +63,7 @@ def _conditions(texts: tuple[str, ...]) -> list[WatchCondition]:
     try:
         return [WatchCondition.parse(text) for text in texts]
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--fail-if") from None
+        raise click.BadParameter(str(error), param_hint="'--fail-if'") from None
 
 
 @contextmanager
@@ -182,7 +182,7 @@ def _ask(ports: tuple[int, ...], netns: int | str | None, as_json: bool, conditi
             option = next(option for option in context.command.params if option.name == name)
             raise click.UsageError(f"--port answers once, about one port; leave out {option.opts[0]}")
     if any(text.strip() != _TAKEN for text in conditions):
-        raise click.BadParameter(f"with --port write '{_TAKEN}'", param_hint="--fail-if")
+        raise click.BadParameter(f"with --port write '{_TAKEN}'", param_hint="'--fail-if'")
     _go_to(netns, None)
 
     from loadgen.views.text import ports as view

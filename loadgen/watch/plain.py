@@ -37,9 +37,7 @@ def as_json(snapshot: Snapshot, top: int) -> Mapping[str, Any]:
         "group_count": snapshot.group_count,
         "groups": [_usage_json(usage) for usage in snapshot.groups[:top]],
         "sources": [_source_json(one) for one in snapshot.sources[:top]],
-        "udp": {"unknown": snapshot.udp_unknown}
-        if snapshot.udp is None
-        else {"sources": [_source_json(one) for one in snapshot.udp[:top]]},
+        "udp": _udp_json(snapshot, top),
         "inbound": [
             {
                 "source": sockets.source,
@@ -61,6 +59,12 @@ def as_json(snapshot: Snapshot, top: int) -> Mapping[str, Any]:
         "counters": snapshot.counters,
         "interrupted": snapshot.interrupted,
     }
+
+
+def _udp_json(snapshot: Snapshot, top: int) -> Mapping[str, Any] | None:
+    if snapshot.udp is not None:
+        return {"sources": [_source_json(one) for one in snapshot.udp[:top]]}
+    return {"unknown": snapshot.udp_unknown} if snapshot.udp_unknown else None
 
 
 def _usage_json(usage: Usage) -> Mapping[str, Any]:
