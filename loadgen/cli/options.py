@@ -55,3 +55,23 @@ permissions: Final = all_of(*_PERMISSIONS)
 def as_json(what: str) -> Callable[[Command], Command]:
     """Return the option --json, passed as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help=f"{what} as JSON on stdout, and nothing else there.")
+
+
+def _place(_context: click.Context, _option: click.Parameter, text: str | None) -> int | str | None:
+    if text is None:
+        return None
+    if text.isascii() and text.isdecimal() and int(text) > 0:
+        return int(text)
+    if "/" not in text:
+        raise click.BadParameter("write a pid, or the path of a namespace such as /run/netns/NAME")
+    return text
+
+
+def netns(verb: str) -> Callable[[Command], Command]:
+    """Return the option --netns, a pid or a path."""
+    return click.option(
+        "--netns",
+        metavar="PID|PATH",
+        callback=_place,
+        help=f"{verb} the network namespace of this process, or at this path; needs CAP_SYS_ADMIN.",
+    )

@@ -11,10 +11,12 @@ from contextlib import ExitStack, contextmanager
 from itertools import count as numbers
 from time import monotonic, sleep
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
+from click.core import ParameterSource
 
+from loadgen.cli import options, streams
 from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave
 from loadgen.errors import ExitCode, UsageError
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 _INTERVAL_MIN_S, _INTERVAL_MAX_S = 0.1, 3600.0
 #: Width of a table that goes to a file: few lines fold.
 _FILE_WIDTH = 160
+#: Reading the descriptors of all processes may take that long.
+_SCAN_LIMIT_S = 10.0
 
 
 def _interval(_context: click.Context, _option: click.Parameter, text: str) -> float:
@@ -53,11 +57,13 @@ def _destination(_context: click.Context, _option: click.Parameter, text: str | 
         return filters.destination(text) if text is not None else (None, 0)
 
 
-def _conditions(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[WatchCondition]:
+def _conditions(texts: tuple[str, ...]) -> list[WatchCondition]:
     from loadgen.watch.conditions import WatchCondition
 
-    with _as_bad_parameter():
+    try:
         return [WatchCondition.parse(text) for text in texts]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="'--fail-if'") from None
 
 
 @contextmanager
@@ -81,12 +87,7 @@ def _as_bad_parameter() -> Iterator[None]:
 @click.option("--count", "looks", metavar="N", type=click.IntRange(1), help="Take N snapshots, then exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print each snapshot as one line of JSON on stdout.")
 @click.option("--pid", metavar="PID", type=click.IntRange(1), help="Show only sockets of this process.")
-@click.option(
-    "--netns",
-    metavar="PID",
-    type=click.IntRange(1),
-    help="Watch the network namespace of this process; needs CAP_SYS_ADMIN.",
-)
+@options.netns("Watch")
 @click.option("--source", metavar="ADDR", callback=_source, help="Show only connections from this address or CIDR.")
 @click.option(
     "--destination",
@@ -96,6 +97,14 @@ def _as_bad_parameter() -> Iterator[None]:
 )
 @click.option("--inbound", is_flag=True, help="Show accepted connections too.")
 @click.option(
+    "--port",
+    "ports",
+    metavar="PORT",
+    multiple=True,
+    type=click.IntRange(1, 65535),
+    help="Say once who has this port, and whether a service could listen on it now; repeatable.",
+)
+@click.option(
     "--top", metavar="N", type=click.IntRange(1), help="Maximum groups shown (default: terminal height, else 10)."
 )
 @click.option(
@@ -103,9 +112,8 @@ def _as_bad_parameter() -> Iterator[None]:
     "conditions",
     metavar="CONDITION",
     multiple=True,
-    callback=_conditions,
     help="Exit with 99 as soon as a snapshot meets the condition: 'used > 80%'; repeatable. Names: used, free, in_use, "
-    "time_wait, exhausts_in, bound.",
+    "time_wait, exhausts_in, source_used, bound. With --port: 'taken'.",
 )
 def watch(
     interval: float,
@@ -113,12 +121,13 @@ def watch(
     looks: int | None,
     as_json: bool,
     pid: int | None,
-    netns: int | None,
+    netns: int | str | None,
     source: Network | None,
     destination: tuple[Network | None, int],
     inbound: bool,
+    ports: tuple[int, ...],
     top: int | None,
-    conditions: list[WatchCondition],
+    conditions: tuple[str, ...],
 ) -> None:
     """Watch how full each destination of this host is, until Ctrl-C.
 
@@ -133,11 +142,16 @@ def watch(
       loadgen watch --once --json | jq .groups[0]
       loadgen watch --count 3 --fail-if 'used > 80%' --fail-if 'exhausts_in < 60s'
       loadgen watch --netns 4711                 the namespace of a container or a lab
+      loadgen watch --port 8500 --port 38151     who has these ports
     """
+    if ports:
+        _ask(ports, netns, as_json, conditions)
+        return
+    wanted = _conditions(conditions)
     if once and looks is not None:
         raise click.UsageError("--once is --count 1; leave one of them out")
     looks = 1 if once else looks
-    if looks == 1 and any(condition.name == "exhausts_in" for condition in conditions):
+    if looks == 1 and any(condition.name == "exhausts_in" for condition in wanted):
         raise click.UsageError("exhausts_in is known from the second snapshot on; use --count 3 or more")
     with _until_interrupted(), reader_may_leave(), ExitStack() as stack:
         _go_to(netns, pid)
@@ -147,14 +161,42 @@ def watch(
 
         watcher = stack.enter_context(Watcher(GroupFilter(source, *destination), pid=pid or 0, inbound=inbound))
         show = _show_json(top) if as_json else stack.enter_context(_screen(top, once=looks == 1)).show
-        violation = _watch(watcher, show, conditions, interval, looks)
+        violation = _watch(watcher, show, wanted, interval, looks)
         stack.close()  # so that the violation stands below the table
         if violation:
             complain(violation)
             sys.exit(ExitCode.EXPECTATION)
 
 
-def _go_to(netns: int | None, pid: int | None) -> None:
+#: With --port a condition is this word alone.
+_TAKEN: Final = "taken"
+#: Options that select or repeat snapshots, of which --port takes none.
+_OF_SNAPSHOTS: Final = ("interval", "looks", "pid", "source", "destination", "inbound", "top")
+
+
+def _ask(ports: tuple[int, ...], netns: int | str | None, as_json: bool, conditions: tuple[str, ...]) -> None:
+    """Answer --port. Raises: HostError, UsageError; exits with 99 if a port is taken and that is a failure."""
+    context = click.get_current_context()
+    for name in _OF_SNAPSHOTS:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = next(option for option in context.command.params if option.name == name)
+            raise click.UsageError(f"--port answers once, about one port; leave out {option.opts[0]}")
+    if any(text.strip() != _TAKEN for text in conditions):
+        raise click.BadParameter(f"with --port write '{_TAKEN}'", param_hint="'--fail-if'")
+    _go_to(netns, None)
+
+    from loadgen.views.text import ports as view
+    from loadgen.watch import holders, owners
+
+    answers = holders.ask(tuple(dict.fromkeys(ports)), owners.scan(_SCAN_LIMIT_S, monotonic))
+    streams.show(holders.as_json(answers), lambda made: view.render(answers, made), as_json=as_json)
+    taken = [answer.port for answer in answers if answer.taken]
+    if conditions and taken:
+        complain(f"--fail-if {_TAKEN}: {', '.join(map(str, taken))}")
+        sys.exit(ExitCode.EXPECTATION)
+
+
+def _go_to(netns: int | str | None, pid: int | None) -> None:
     """Enter the namespace of a process, before there are threads. Raises: HostError, UsageError."""
     from loadgen.watch import netns as namespaces
 
@@ -187,7 +229,7 @@ def _watch(
 
 
 def _show_json(top: int | None) -> Callable[[Snapshot], None]:
-    from loadgen.watch.snapshot import TOP, as_json
+    from loadgen.watch.plain import TOP, as_json
 
     return lambda look: click.echo(json.dumps(as_json(look, top or TOP)))
 

@@ -25,6 +25,7 @@ from loadgen.doctor.finding import (
     setting,
 )
 from loadgen.doctor.reading import Reading
+from loadgen.kernel.sysctl import ports_text
 
 _RANGE: Final = "net.ipv4.ip_local_port_range"
 _RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
@@ -120,17 +121,6 @@ def _taken_out(
         gain = more(purpose.connections, left * purpose.pairs, total * purpose.pairs)
         return LimitJudgement(Grade.WALL, allows, change, gain if gains else 0, gains)
     return LimitJudgement(Grade.GOOD, allows, change)
-
-
-def ports_text(ports: frozenset[int] | set[int] | list[int]) -> str:
-    """Return ports as a list that ip_local_reserved_ports takes: 22,8080-8082."""
-    runs: list[list[int]] = []
-    for port in sorted(ports):
-        if runs and port == runs[-1][1] + 1:
-            runs[-1][1] = port
-        else:
-            runs.append([port, port])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
 
 
 @setting("net.ipv4.ip_unprivileged_port_start")

@@ -78,6 +78,23 @@ def group(sockets: Sockets, limit: int | None = None) -> list[SocketGroup]:
     ]
 
 
+def sources(sockets: Sockets) -> tuple[list[str], _Indexes]:
+    """Return the source addresses, and of each socket the index of its own; IPv4-mapped as in `group`."""
+    if not sockets.size:
+        return [], np.empty(0, np.int64)
+    columns = _addresses(sockets, "source")
+    members, examples = _group_of_each([*columns])
+    text = _AddressText()
+    return [text[halves] for halves in zip(*(column[examples].tolist() for column in columns), strict=True)], members
+
+
+def destinations(sockets: Sockets) -> _Indexes:
+    """Return for each socket the number, from 0, of its destination among those of these sockets."""
+    if not sockets.size:
+        return np.empty(0, np.int64)
+    return _group_of_each([*_addresses(sockets, "destination"), _ports(sockets, "destination_port")])[0]
+
+
 def outbound(sockets: Sockets) -> Sockets:
     """Return the sockets that neither listen nor were accepted by a listener of the same dump.
 

@@ -207,3 +207,14 @@ def parse_ports(text: str) -> tuple[int, ...]:
             raise ValueError(f"{part!r} is neither a port nor a range of ports")
         ports.update(range(low, high + 1))
     return tuple(sorted(ports))
+
+
+def ports_text(ports: Iterable[int]) -> str:
+    """Return ports as a list that `parse_ports` and ip_local_reserved_ports take: 22,8080-8082."""
+    runs: list[list[int]] = []
+    for port in sorted(set(ports)):
+        if runs and port == runs[-1][1] + 1:
+            runs[-1][1] = port
+        else:
+            runs.append([port, port])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)

@@ -1,12 +1,14 @@
 """Conditions of `watch --fail-if`: `used > 80%`, held against each snapshot.
 
-A name stands for one number of a snapshot, that of the group where it is worst:
+A name stands for one number of a snapshot, that of the row where it is worst. Rows are the groups, the source addresses
+of UDP sockets, and those source addresses whose connections look as if they were bound early:
 
-    used         share of its usable ports that the fullest group uses
-    free         free ports of the group that has fewest
+    used         share of its usable ports that the fullest row uses
+    free         free ports of the row that has fewest
+    exhausts_in  time until the first row is exhausted at its present growth; known from the second snapshot on
     in_use       four-tuples in use of the group that has most, TIME-WAIT left out
     time_wait    four-tuples in TIME-WAIT of the group that has most
-    exhausts_in  time until the first group is exhausted at its present growth; known from the second snapshot on
+    source_used  share of its usable ports that the fullest source address uses, over TCP, however they were bound
     bound        bound, unconnected sockets that block ports, of the whole namespace
 """
 
@@ -17,11 +19,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from loadgen.errors import HostError
+from loadgen.format import count, seconds
 from loadgen.scenario import units
 from loadgen.scenario.condition import OPERATORS, Condition
+from loadgen.strategies import Transport
 
 if TYPE_CHECKING:  # numpy comes with these, and it starts threads; see netns.enter()
     from loadgen.watch.snapshot import Snapshot, Usage
+    from loadgen.watch.sources import SourceUsage
+
+    #: One row of the tables: a group, or a source address.
+    Row: TypeAlias = Usage | SourceUsage
 
 #: Operators that a number meets when it is small.
 _SMALL: Final = ("<", "<=")
@@ -29,15 +37,14 @@ _SMALL: Final = ("<", "<=")
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A condition that a snapshot meets. observed: the number, in words. group: where; None: the whole namespace."""
+    """A condition that a snapshot meets. observed: the number, in words. row: where; None: the whole namespace."""
 
     text: str
     observed: str
-    group: Usage | None
+    row: Row | None
 
     def __str__(self) -> str:
-        where = f", from {self.group.source} to {endpoint_of(self.group)}" if self.group else ""
-        return f"--fail-if {self.text}: {self.observed}{where}"
+        return f"--fail-if {self.text}: {self.observed}{place_of(self.row) if self.row else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,9 @@ class WatchCondition:
         worst = number.worst(snapshot)
         if worst is None:
             return None
-        observed, group = worst
+        observed, row = worst
         met = OPERATORS[self.operator](observed, self.value)
-        return Violation(self.text, number.say(observed, group), group) if met else None
+        return Violation(self.text, number.say(observed, row), row) if met else None
 
 
 def endpoint_of(group: Usage) -> str:
@@ -82,8 +89,18 @@ def endpoint_of(group: Usage) -> str:
     return f"{address}:{group.destination_port}"
 
 
-#: A number of a snapshot, and the group that it belongs to; None: the whole namespace.
-_Worst: TypeAlias = "tuple[float, Usage | None]"
+def place_of(row: Row) -> str:
+    """Return the place of a number in words: ", from 10.0.0.5 to 10.0.0.7:443"."""
+    from loadgen.watch.sources import SourceUsage  # see above
+
+    if isinstance(row, SourceUsage):
+        kind = "UDP sockets" if row.transport is Transport.UDP else "TCP sockets"
+        return f", {kind} of {row.source}, whatever the destination"
+    return f", from {row.source} to {endpoint_of(row)}"
+
+
+#: A number of a snapshot, and the row that it belongs to; None: the whole namespace.
+_Worst: TypeAlias = "tuple[float, Row | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +113,7 @@ class _Number:
 
     read: Callable[[Condition], float]
     worst: Callable[[Snapshot], _Worst | None]
-    say: Callable[[float, Usage | None], str]
+    say: Callable[[float, Row | None], str]
 
 
 def _percent(condition: Condition) -> float:
@@ -117,6 +134,11 @@ def _duration_s(condition: Condition) -> float:
     return units.duration_s(condition.value)
 
 
+def _rows(snapshot: Snapshot) -> tuple[Row, ...]:
+    """Return the rows whose ports are a limit."""
+    return (*snapshot.groups, *snapshot.limited_sources)
+
+
 def _most(value: Callable[[Usage], float]) -> Callable[[Snapshot], _Worst | None]:
     """Return a function that finds the largest value of any group; 0 where there is no group."""
 
@@ -127,13 +149,23 @@ def _most(value: Callable[[Usage], float]) -> Callable[[Snapshot], _Worst | None
     return worst
 
 
+def _fullest(rows: Callable[[Snapshot], tuple[Row, ...]]) -> Callable[[Snapshot], _Worst | None]:
+    """Return a function that finds the row with the largest share of its ports in use; 0 where there is no row."""
+
+    def worst(snapshot: Snapshot) -> _Worst | None:
+        row = max(rows(snapshot), key=lambda row: row.capacity.share, default=None)
+        return (row.capacity.share * 100, row) if row else (0.0, None)
+
+    return worst
+
+
 def _least_free(snapshot: Snapshot) -> _Worst:
-    group = min(snapshot.groups, key=lambda group: group.capacity.free, default=None)
-    return (group.capacity.free, group) if group else (snapshot.usable, None)
+    row = min(_rows(snapshot), key=lambda row: row.capacity.free, default=None)
+    return (row.capacity.free, row) if row else (snapshot.usable, None)
 
 
 def _soonest(snapshot: Snapshot) -> _Worst | None:
-    known = [(group.exhausts_in_s, group) for group in snapshot.groups if group.exhausts_in_s is not None]
+    known = [(row.exhausts_in_s, row) for row in _rows(snapshot) if row.exhausts_in_s is not None]
     return min(known, key=lambda pair: pair[0], default=None)
 
 
@@ -143,16 +175,19 @@ def _bound(snapshot: Snapshot) -> _Worst:
     return snapshot.bound.sockets, None
 
 
-def _say_used(percent: float, group: Usage | None) -> str:
-    ports = f", {group.capacity.used:,} of {group.capacity.usable:,} ports" if group else ""
+def _say_used(percent: float, row: Row | None) -> str:
+    ports = f", {row.capacity.used:,} of {row.capacity.usable:,} ports" if row else ""
     return f"{percent:.4g}%{ports}"
 
 
 _NUMBERS: Final = {
-    "used": _Number(_percent, _most(lambda group: group.capacity.share * 100), _say_used),
-    "free": _Number(_count, _least_free, lambda ports, _: f"{ports:,.0f} free"),
-    "in_use": _Number(_count, _most(lambda group: group.in_use), lambda count, _: f"{count:,.0f} in use"),
-    "time_wait": _Number(_count, _most(lambda group: group.time_wait), lambda count, _: f"{count:,.0f} in TIME-WAIT"),
-    "exhausts_in": _Number(_duration_s, _soonest, lambda left_s, _: f"exhausted in {left_s:,.1f} s"),
-    "bound": _Number(_count, _bound, lambda count, _: f"{count:,.0f} bound, unconnected sockets"),
+    "used": _Number(_percent, _fullest(_rows), _say_used),
+    "free": _Number(_count, _least_free, lambda ports, _: f"{count(ports)} free"),
+    "in_use": _Number(_count, _most(lambda group: group.in_use), lambda sockets, _: f"{count(sockets)} in use"),
+    "time_wait": _Number(
+        _count, _most(lambda group: group.time_wait), lambda sockets, _: f"{count(sockets)} in TIME-WAIT"
+    ),
+    "exhausts_in": _Number(_duration_s, _soonest, lambda left_s, _: f"exhausted in {seconds(left_s)}"),
+    "source_used": _Number(_percent, _fullest(lambda snapshot: snapshot.sources), _say_used),
+    "bound": _Number(_count, _bound, lambda sockets, _: f"{count(sockets)} bound, unconnected sockets"),
 }

@@ -21,11 +21,20 @@ class GroupFilter:
     destination: Network | None = None
     port: int = 0
 
+    @property
+    def any_destination(self) -> bool:
+        """True if no destination is selected."""
+        return self.destination is None and not self.port
+
+    def include_source(self, source: str) -> bool:
+        """Return True if groups from this address match, whatever their destination."""
+        return self.source is None or ip_address(source) in self.source
+
     def include(self, source: str, destination: str, port: int) -> bool:
         """Return True if the group matches."""
         return (
             (not self.port or port == self.port)
-            and (self.source is None or ip_address(source) in self.source)
+            and self.include_source(source)
             and (self.destination is None or ip_address(destination) in self.destination)
         )
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP
+from typing import Final
 
 import numpy as np
 
@@ -18,16 +19,25 @@ from loadgen.clock import wall_clock
 from loadgen.errors import HostError
 from loadgen.kernel import snmp, sysctl
 from loadgen.kernel.groups import SocketGroup, group, outbound
-from loadgen.kernel.sockdiag import TUPLES, Reader, Sockets, TcpState, count_states, lists_bound, mask
+from loadgen.kernel.groups import sources as group_sources
+from loadgen.kernel.sockdiag import (
+    SOCKET,
+    TUPLES,
+    Extension,
+    Reader,
+    Sockets,
+    TcpState,
+    count_states,
+    lists_bound,
+    mask,
+)
 from loadgen.model import PortRange
-from loadgen.watch import owners
+from loadgen.watch import owners, sources
 from loadgen.watch.filters import GroupFilter
 from loadgen.watch.owners import Inodes, Key, Ownership, SocketOwners, group_key
+from loadgen.watch.sources import BoundSockets, SourceUsage
 from loadgen.watch.space import Capacity, Ports, Reuse, Space, exhausts_in_s, growth_per_s
 
-SCHEMA: Final = "loadgen.watch/1"
-#: Groups shown by default if the output is not a terminal.
-TOP: Final = 10
 #: Number of snapshots used to estimate growth.
 GROWTH_SNAPSHOTS: Final = 10
 #: Maximum groups tracked in a namespace, the fullest ones.
@@ -35,14 +45,14 @@ FOLLOWED: Final = 1000
 #: Expensive scans (bound sockets, owners) may use at most this fraction of the time.
 _SCAN_SHARE: Final = 1 / 50
 _SCAN_LIMIT_S: Final = 1.0
-#: Maximum ports of bound sockets, and processes of a group, listed in JSON.
-_PORTS_NAMED: Final = 100
-_OWNERS_NAMED: Final = 10
 #: Of this thread: the main thread may be in another namespace (proc(5)).
 _PROC_NET: Final = Path("/proc/thread-self/net")
 _COUNTED: Final = ("Tcp.", "TcpExt.")
 #: A gauge (RFC 4022); the states are more precise.
 _GAUGE: Final = "Tcp.CurrEstab"
+#: INET_DIAG_SKV6ONLY, linux/inet_diag.h; attributes are listed when an extension, any of them, is asked for.
+_SKV6ONLY: Final = 11
+_NONE: Final = np.empty(0, SOCKET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,8 @@ class Snapshot:
     listening: further ports of it with a listener. usable: ports left for a group without connections.
     bound: at a recent scan; None if unknown, for the reason in `bound_unknown`.
     groups: outbound, the fullest first. group_count: all groups, including those beyond `FOLLOWED`.
+    sources: the account of TCP by source address, the fullest first. udp: that of UDP sockets; None: left out, or
+    unknown for the reason in `udp_unknown`.
     inbound: by client address, listening address and port, if requested; largest first.
     states: all sockets of the namespace. counters: changes of Tcp and TcpExt since the previous snapshot.
     interrupted: the kernel changed its tables meanwhile, so a socket may be missing or counted twice.
@@ -99,6 +111,14 @@ class Snapshot:
     states: dict[TcpState, int]
     counters: dict[str, int]
     interrupted: bool
+    sources: tuple[SourceUsage, ...] = ()
+    udp: tuple[SourceUsage, ...] | None = ()
+    udp_unknown: str = ""
+
+    @property
+    def limited_sources(self) -> tuple[SourceUsage, ...]:
+        """The sources, of both transports, whose ports are known to be a limit."""
+        return tuple(one for one in (*self.sources, *(self.udp or ())) if one.is_limit)
 
 
 class Watcher:
@@ -146,6 +166,12 @@ class Watcher:
         own = owners.inodes_of(self._pid) if self._pid else None
         groups = self._capacities(outgoing, space, own)
         self._histories.begin(now, complete=len(groups) <= FOLLOWED)
+        listeners = sockets[sockets["state"] == TcpState.LISTEN]
+        by_source = sources.tcp(outgoing, self._scans.bound_sockets, listeners, space.offered, self._scans.owners)
+        if not self._ends.any_destination:
+            with_groups = {sockets_of.source for sockets_of, _ in groups}
+            by_source = [one for one in by_source if one.source in with_groups]
+        udp, udp_unknown = self._udp(space.offered, own)
         return Snapshot(
             at=wall_clock().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             t_s=round(now - self._began_s, 3),
@@ -162,7 +188,40 @@ class Watcher:
             states=count_states(sockets),
             counters=self._changes(),
             interrupted=dump.interrupted,
+            sources=self._with_growth(by_source, outgoing, own),
+            udp=udp,
+            udp_unknown=udp_unknown,
         )
+
+    def _udp(self, offered: Ports, own: Inodes | None) -> tuple[tuple[SourceUsage, ...] | None, str]:
+        """Return the account of UDP, or None and the reason; with a destination selected there is neither."""
+        if not self._ends.any_destination:
+            return None, ""
+        try:
+            connected = self._reader.dump(mask(TcpState.ESTABLISHED), protocol=IPPROTO_UDP).sockets
+            others = _with_only_six(self._reader, mask(TcpState.CLOSE), IPPROTO_UDP)
+        except HostError as error:
+            return None, str(error)
+        held = BoundSockets(
+            np.concatenate([others.sockets, connected]),
+            np.concatenate([others.only_six, np.zeros(connected.size, np.bool_)]),
+        )
+        return self._with_growth(sources.udp(held, offered, self._scans.owners), held.sockets, own), ""
+
+    def _with_growth(
+        self, rows: Sequence[SourceUsage], sockets: Sockets, own: Inodes | None
+    ) -> tuple[SourceUsage, ...]:
+        """Return the selected rows with their growth. own: as in `_selected`."""
+        if own is not None:
+            with_own = set(group_sources(sockets[np.isin(sockets["inode"], own)])[0])
+            rows = [row for row in rows if row.source in with_own]
+        found = []
+        for row in rows:
+            if self._ends.include_source(row.source):
+                growth = self._histories.growth((row.source, row.transport, 0), row.capacity.used)
+                left_s = exhausts_in_s(row.capacity.free, growth)
+                found.append(replace(row, growth_per_s=growth, exhausts_in_s=left_s))
+        return tuple(found)
 
     def _capacities(self, sockets: Sockets, space: Space, own: Inodes | None) -> list[tuple[SocketGroup, Capacity]]:
         """Return the selected groups with their capacities, the fullest first."""
@@ -218,17 +277,19 @@ class _Scans:
         self._due_s = clock()
         self.bound: Bound | None = None
         self.bound_unknown = ""
+        self.bound_sockets = BoundSockets(_NONE, np.empty(0, np.bool_))
         self.owned: dict[Key, Ownership] = {}
+        self.owners: SocketOwners | None = None
 
     def refresh(self, outgoing: Sockets, offered: Ports) -> None:
         """Scan again if it is due."""
         began_s = self._clock()
         if began_s < self._due_s:
             return
-        socket_owners = owners.scan(_SCAN_LIMIT_S, self._clock)
-        self.owned = owners.by_group(outgoing, socket_owners)
+        self.owners = owners.scan(_SCAN_LIMIT_S, self._clock)
+        self.owned = owners.by_group(outgoing, self.owners)
         try:
-            self.bound, self.bound_unknown = self._bound(socket_owners, offered), ""
+            self.bound, self.bound_unknown = self._bound(self.owners, offered), ""
         except HostError as error:
             self.bound, self.bound_unknown = None, str(error)
         ended_s = self._clock()
@@ -237,10 +298,19 @@ class _Scans:
     def _bound(self, socket_owners: SocketOwners, offered: Ports) -> Bound:
         if not lists_bound():
             raise HostError("this kernel does not list bound, unconnected sockets; Linux 6.8 does")
-        sockets = self._reader.dump(mask(TcpState.BOUND)).sockets
+        self.bound_sockets = _with_only_six(self._reader, mask(TcpState.BOUND), IPPROTO_TCP)
+        sockets = self.bound_sockets.sockets
         blocking = sockets[offered[sockets["source_port"]]]
         ports = tuple(np.unique(blocking["source_port"]).tolist())
         return Bound(blocking.size, ports, owners.of_all(blocking, socket_owners))
+
+
+def _with_only_six(reader: Reader, states: int, protocol: int) -> BoundSockets:
+    """List sockets that are not connected, with their IPV6_V6ONLY, which the kernel tells of such sockets alone."""
+    four = reader.dump(states, protocol=protocol, families=(AF_INET,)).sockets
+    six = reader.dump(states, protocol=protocol, families=(AF_INET6,), extensions=Extension.TOS)
+    only_six = [attributes.get(_SKV6ONLY, b"\0") != b"\0" for attributes in six.attributes]
+    return BoundSockets(np.concatenate([four, six.sockets]), np.array([False] * four.size + only_six, np.bool_))
 
 
 class _Histories:
@@ -269,77 +339,6 @@ class _Histories:
         history.append((self._now, used))
         self._current[key] = history
         return growth_per_s(history)
-
-
-def as_json(snapshot: Snapshot, top: int) -> Mapping[str, Any]:
-    """Return plain values, with at most `top` groups; docs/watch.md describes the keys."""
-    return {
-        "schema": SCHEMA,
-        "at": snapshot.at,
-        "t_s": snapshot.t_s,
-        "ports": {
-            "low": snapshot.ports.low,
-            "high": snapshot.ports.high,
-            "reserved": snapshot.reserved,
-            "listening": snapshot.listening,
-            "usable": snapshot.usable,
-        },
-        "tcp_tw_reuse": snapshot.reuse.setting,
-        "states": _named(snapshot.states),
-        "group_count": snapshot.group_count,
-        "groups": [_usage_json(usage) for usage in snapshot.groups[:top]],
-        "inbound": [
-            {
-                "source": sockets.source,
-                "destination": sockets.destination,
-                "destination_port": sockets.destination_port,
-                "in_use": sockets.in_use,
-                "time_wait": sockets.time_wait,
-                "states": _named(sockets.states),
-            }
-            for sockets in snapshot.inbound[:top]
-        ],
-        "bound": {
-            "sockets": snapshot.bound.sockets,
-            "ports": list(snapshot.bound.ports[:_PORTS_NAMED]),
-            "owners": _owned_json(snapshot.bound.owned),
-        }
-        if snapshot.bound
-        else {"unknown": snapshot.bound_unknown},
-        "counters": snapshot.counters,
-        "interrupted": snapshot.interrupted,
-    }
-
-
-def _usage_json(usage: Usage) -> Mapping[str, Any]:
-    return {
-        "source": usage.source,
-        "destination": usage.destination,
-        "destination_port": usage.destination_port,
-        "in_use": usage.in_use,
-        "time_wait": usage.time_wait,
-        "time_wait_reused": usage.reused,
-        "states": _named(usage.states),
-        "used": usage.capacity.used,
-        "usable": usage.capacity.usable,
-        "free": usage.capacity.free,
-        "used_share": round(usage.capacity.share, 6),
-        "growth_per_s": usage.growth_per_s,
-        "exhausts_in_s": usage.exhausts_in_s,
-        "owners": None if usage.owned is None else _owned_json(usage.owned),
-    }
-
-
-def _owned_json(owned: Ownership) -> Mapping[str, Any]:
-    return {
-        "processes": [asdict(owner) for owner in owned.owners[:_OWNERS_NAMED]],
-        "unknown": owned.unknown,
-        "unknown_because": owned.reason,
-    }
-
-
-def _named(states: Mapping[TcpState, int]) -> dict[str, int]:
-    return {state.name: count for state, count in states.items()}
 
 
 def _ports_used(sockets: Sockets) -> dict[Key, int]:

@@ -6,9 +6,9 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from errno import EADDRNOTAVAIL
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAGAIN
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -16,11 +16,14 @@ from loadgen.errors import HostError
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.lab import namespace
 from loadgen.model import Endpoint
+from loadgen.strategies import Strategy
 from loadgen.watch import netns, owners
 from loadgen.watch import snapshot as look_module
+from loadgen.watch.conditions import WatchCondition
 from loadgen.watch.filters import GroupFilter, network
 from loadgen.watch.owners import Owner
-from loadgen.watch.snapshot import Usage, Watcher, as_json
+from loadgen.watch.plain import as_json
+from loadgen.watch.snapshot import Usage, Watcher
 
 from .support import accept_all, child, in_child, listen, until
 from .test_namespace import become_ordinary
@@ -242,6 +245,138 @@ def test_a_kernel_that_lists_no_bound_sockets(watcher: Make, monkeypatch: pytest
     look = watcher().snapshot()
     assert (look.bound, look.usable) == (None, 20)
     assert "Linux 6.8 does" in look.bound_unknown
+
+
+TEN: Final = range(9000, 9010)
+#: Tables of both parities, as 200 ports have them.
+WIDE: Final = "40000 40199"
+
+
+@pytest.fixture
+def ten_targets(keep: ExitStack) -> list[socket.socket]:
+    return [keep.enter_context(listen(Endpoint(HERE, port))) for port in TEN]
+
+
+def bound_early(keep: ExitStack, target: socket.socket, source: str, *, reuseaddr: bool = False) -> None:
+    """Bind to port 0 before the target is known, and connect. Raises: OSError EADDRINUSE when no port is left."""
+    sock = keep.enter_context(socket.socket())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuseaddr)
+    sock.bind((source, 0))
+    sock.connect(target.getsockname())
+
+
+@pytest.mark.lab(WIDE)
+@pytest.mark.parametrize("reuseaddr", [False, True])
+def test_early_binding_is_told_by_its_ports(
+    watcher: Make, ten_targets: list[socket.socket], keep: ExitStack, clock: Clock, reuseaddr: bool
+) -> None:
+    """What the account of the source calls free is what bind() gets, although each group is nearly empty."""
+    watching = watcher()
+    watching.snapshot()
+    for number in range(180):
+        bound_early(keep, ten_targets[number % 10], "127.0.0.9", reuseaddr=reuseaddr)
+    clock.now_s += 10
+    look = watching.snapshot()
+    assert [one.capacity.used for one in look.groups] == [18] * 10
+    (source,) = look.sources
+    assert (source.source, source.destinations, source.in_use) == ("127.0.0.9", 10, 180)
+    assert (source.capacity.used, source.capacity.usable, source.capacity.free) == (180, 200, 20)
+    assert (source.strategy, source.shown_by) == (Strategy.BIND, "")
+    assert (source.growth_per_s, source.exhausts_in_s) == (18.0, pytest.approx(20 / 18))
+    assert [owner.sockets for owner in source.owned.owners] == [180] if source.owned else False
+    assert str(WatchCondition.parse("used > 80%").violation(look)).startswith("--fail-if used > 80%: 90%")
+    for number in range(source.capacity.free):
+        bound_early(keep, ten_targets[number % 10], "127.0.0.9", reuseaddr=reuseaddr)
+    with pytest.raises(OSError, match="Address already in use"):
+        bound_early(keep, ten_targets[0], "127.0.0.9", reuseaddr=reuseaddr)
+
+
+@pytest.mark.lab(WIDE)
+@pytest.mark.parametrize("source", ["", "127.0.0.9"])
+@pytest.mark.parametrize("each", [1, 2, 4, 8, 16, 19])
+def test_late_binding_is_never_taken_for_early(
+    watcher: Make, connect: Connect, ten_targets: list[socket.socket], source: str, each: int
+) -> None:
+    """However full: connect() alone, and IP_BIND_ADDRESS_NO_PORT."""
+    watching = watcher()
+    for _ in range(each):
+        for target in ten_targets:
+            connect(target, source)
+    (found,) = watching.snapshot().sources
+    assert (found.strategy, found.is_limit, found.in_use) == (None, False, 10 * each)
+
+
+@pytest.mark.lab("40000 40099")
+def test_leaked_bound_sockets_are_in_the_account_of_their_address(watcher: Make, keep: ExitStack) -> None:
+    for _ in range(90):
+        keep.enter_context(socket.socket()).bind(("127.0.0.5", 0))
+    look = watcher().snapshot()
+    (source,) = look.sources
+    assert (source.source, source.unconnected, source.capacity.used, source.strategy) == (
+        "127.0.0.5", 90, 90, Strategy.BIND,
+    )  # fmt: skip
+    assert look.groups == ()
+    assert WatchCondition.parse("used > 80%").violation(look)
+    assert not watcher(GroupFilter(source=network("127.0.0.6"))).snapshot().sources
+
+
+def udp_until_denied(keep: ExitStack, bind: str = "", most: int = 300) -> int:
+    """Make UDP sockets until the kernel finds no port; how many there were."""
+    for opened in range(most):
+        sock = keep.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        try:
+            if bind:
+                sock.bind((bind, 0))
+            sock.sendto(b"x", (HERE, 5300 + opened % 4))
+        except OSError as error:
+            if error.errno not in (EAGAIN, EADDRINUSE):
+                raise
+            return opened
+    return most
+
+
+@pytest.mark.lab("40000 40049")
+def test_what_is_free_is_what_a_udp_socket_gets(watcher: Make, keep: ExitStack) -> None:
+    """At one address first, of which another one does not care, but a socket without an address does."""
+    for _ in range(20):
+        keep.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("127.0.0.5", 0))
+    watching = watcher()
+    rows = {row.source: row for row in watching.snapshot().udp or ()}
+    assert {name: row.capacity.free for name, row in rows.items()} == {"127.0.0.5": 30, "0.0.0.0": 30}
+    assert udp_until_denied(keep) == 30
+    look = watching.snapshot()
+    rows = {row.source: row for row in look.udp or ()}
+    assert {name: row.capacity.free for name, row in rows.items()} == {"127.0.0.5": 0, "0.0.0.0": 0}
+    assert rows["0.0.0.0"].owned
+    assert [(one.pid, one.sockets) for one in rows["0.0.0.0"].owned.owners] == [(os.getpid(), 30)]
+    assert WatchCondition.parse("used > 80%").violation(look)
+    assert udp_until_denied(keep, "127.0.0.5") == 0
+    assert udp_until_denied(keep, "127.0.0.6") == 20, "the ports that only the first address has"
+
+
+@pytest.mark.lab("40000 40049")
+@pytest.mark.parametrize("only_six", [False, True])
+def test_udp_sockets_of_ipv6_count_for_ipv4_unless_they_say_otherwise(
+    watcher: Make, keep: ExitStack, only_six: bool
+) -> None:
+    for _ in range(20):
+        sock = keep.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_six)
+        sock.bind(("::", 0))
+    look = watcher().snapshot()
+    free = {row.source: row.capacity.free for row in look.udp or ()}
+    assert free["::"] == 30
+    assert free["0.0.0.0"] == (50 if only_six else 30) == udp_until_denied(keep)
+
+
+def test_a_selected_destination_leaves_udp_out(watcher: Make, connect: Connect, target: socket.socket) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((HERE, 0))
+        connect(target)
+        look = watcher(GroupFilter(port=9000)).snapshot()
+        assert ([one.source for one in look.sources], look.udp, look.udp_unknown) == ([HERE], None, "")
+        assert watcher(GroupFilter(port=9001)).snapshot().sources == ()
+        assert watcher().snapshot().udp
 
 
 def test_what_costs_much_is_done_rarely(connect: Connect, target: socket.socket) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.model import PortRange
+from loadgen.strategies import Transport
 from loadgen.watch.owners import Owner, Ownership
 from loadgen.watch.snapshot import Bound, Snapshot, Usage
+from loadgen.watch.sources import SourceUsage
 from loadgen.watch.space import Capacity, Reuse
 
 
@@ -32,6 +34,24 @@ def usage() -> Callable[..., Usage]:
             "owned": Ownership((Owner(812, "proxy", used - time_wait),)),
         }
         return Usage(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def source() -> Callable[..., SourceUsage]:
+    """Make a source address: `source(used=95, transport=Transport.UDP)`."""
+
+    def make(used: int = 50, usable: int = 100, **changes: Any) -> SourceUsage:
+        values: dict[str, Any] = {
+            "transport": Transport.TCP,
+            "source": "127.0.0.1",
+            "states": {TcpState.ESTABLISHED: used},
+            "unconnected": 0,
+            "destinations": 9,
+            "capacity": Capacity(used, usable),
+        }
+        return SourceUsage(**{**values, **changes})
 
     return make
 

@@ -80,7 +80,9 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/views/charts/matrix_cells.py": "tests/unit/views/html/test_matrix.py",
     "loadgen/views/dashboard/dashboard.py": "tests/lab/test_dashboard.py",
     "loadgen/views/dashboard/server.py": "tests/lab/test_dashboard.py",
+    "loadgen/watch/holders.py": "tests/lab/test_watch_ports.py",
     "loadgen/watch/netns.py": "tests/lab/test_watch.py",
+    "loadgen/watch/snapshot.py": "tests/lab/test_watch.py",
     "loadgen/worker/io_uring/connector.py": "tests/lab/test_io_uring.py",
     "loadgen/worker/worker.py": "tests/lab/test_worker.py",
 }

@@ -19,7 +19,9 @@ from loadgen.format import visible
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.watch.conditions import endpoint_of
 from loadgen.watch.owners import Ownership
-from loadgen.watch.snapshot import TOP, Snapshot, Usage
+from loadgen.watch.plain import TOP
+from loadgen.watch.snapshot import Snapshot, Usage
+from loadgen.watch.sources import SourceUsage
 
 #: Lines of the view that are no groups, most of the time.
 _OTHER_LINES: Final = 12
@@ -31,6 +33,7 @@ _HORIZON_S: Final = 24 * 3600.0
 _OWNERS_SHOWN: Final = 2
 _PORTS_SHOWN: Final = 8
 _COUNTERS_SHOWN: Final = 6
+_SOURCES_SHOWN: Final = 5
 
 #: What those counters mean that tell of ports, queues and losses; the most telling first.
 #: Source: Documentation/networking/snmp_counter.rst, RFC 4022, docs/facts.md section 10.
@@ -46,7 +49,7 @@ WORDS: Final = {
     "TcpExt.TCPSynRetrans": "SYNs sent again",
     "Tcp.RetransSegs": "segments sent again",
     "TcpExt.TWRecycled": "four-tuples taken over from TIME-WAIT",
-    "TcpExt.TW": "connections came to rest in TIME-WAIT",
+    "TcpExt.TW": "connections came to rest in TIME-WAIT, or in FIN-WAIT-2 without their process",
     "Tcp.ActiveOpens": "connections begun from here",
     "Tcp.PassiveOpens": "connections came in",
     "Tcp.OutRsts": "resets sent",
@@ -59,7 +62,7 @@ class _Column:
 
     title: str
     width: int
-    cell: Callable[[Usage], Text]
+    cell: Callable[[Usage | SourceUsage], Text]
     right: bool = True
 
 
@@ -125,6 +128,7 @@ def render(look: Snapshot, width: int, top: int) -> RenderableType:
     parts.append(_table(look.groups[:top], width) if look.groups else Text("no outbound connections"))
     if look.group_count > top:
         parts.append(Text(f"and {look.group_count - top:,} groups less full", style="dim"))
+    parts += _sources_part(look, width)
     if look.inbound:
         parts += [Text("came in:"), *(Text(_inbound(look, place)) for place in range(min(top, len(look.inbound))))]
     parts += [Text(line) for line in _notes(look, look.groups[:top])]
@@ -147,7 +151,26 @@ def _sockets(look: Snapshot) -> str:
     return f"sockets: {said or 'none'}"
 
 
-def _table(groups: Sequence[Usage], width: int) -> Table:
+def _sources_part(look: Snapshot, width: int) -> list[RenderableType]:
+    """The accounts by source address, where they say more than that of the groups."""
+    parts: list[RenderableType] = []
+    shown = [one for one in look.sources if one.strategy or one.destinations > 1][:_SOURCES_SHOWN]
+    if shown:
+        parts += [Text("\nby source address, as clients that bind before they connect use it up:")]
+        parts += [_table(shown, width), *(Text(_sign(one)) for one in shown if one.strategy)]
+    if look.udp:
+        parts += [Text("\nUDP, by source address:"), _table(look.udp[:_SOURCES_SHOWN], width)]
+        if len(look.udp) > _SOURCES_SHOWN:
+            parts.append(Text(f"and {len(look.udp) - _SOURCES_SHOWN:,} addresses less full", style="dim"))
+    return parts
+
+
+def _sign(one: SourceUsage) -> str:
+    whose = f"{visible(one.shown_by)} at {one.source}" if one.shown_by else one.source
+    return f"{whose} looks like early binding (strategy {one.strategy}): {one.because}"
+
+
+def _table(groups: Sequence[Usage | SourceUsage], width: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     columns = [column for column in _COLUMNS if column.width <= width]
     for column in columns:
@@ -163,13 +186,13 @@ def _table(groups: Sequence[Usage], width: int) -> Table:
     return table
 
 
-def _used(one: Usage) -> Text:
+def _used(one: Usage | SourceUsage) -> Text:
     share = one.capacity.share
     style = "bold red" if share >= _FULL else "yellow" if share >= _TIGHT else ""
     return Text(f"{share * 100:.1f}%", style=style)
 
 
-def _growth(one: Usage) -> Text:
+def _growth(one: Usage | SourceUsage) -> Text:
     if one.growth_per_s is None:
         return Text("")
     if abs(one.growth_per_s) >= 100:
@@ -177,7 +200,7 @@ def _growth(one: Usage) -> Text:
     return Text(f"{one.growth_per_s:+.3g}/s" if abs(one.growth_per_s) >= 0.05 else "0/s")
 
 
-def _exhausts(one: Usage) -> Text:
+def _exhausts(one: Usage | SourceUsage) -> Text:
     if one.exhausts_in_s is None or one.exhausts_in_s > _HORIZON_S:
         return Text("")
     if not one.exhausts_in_s:
@@ -192,12 +215,20 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _time_wait(one: Usage) -> Text:
+def _time_wait(one: Usage | SourceUsage) -> Text:
     """With a star where automatic choice takes them over."""
-    return Text(f"{one.time_wait:,}{'*' if one.reused and one.time_wait else ''}")
+    reused = isinstance(one, Usage) and one.reused
+    return Text(f"{one.time_wait:,}{'*' if reused and one.time_wait else ''}")
 
 
-def _owners(one: Usage) -> Text:
+def _to(one: Usage | SourceUsage) -> Text:
+    if isinstance(one, Usage):
+        return Text(endpoint_of(one))
+    unconnected = f", {one.unconnected:,} unconnected" if one.unconnected else ""
+    return Text(f"{one.destinations:,} destination{'' if one.destinations == 1 else 's'}{unconnected}")
+
+
+def _owners(one: Usage | SourceUsage) -> Text:
     return Text("" if one.owned is None else owners_in_words(one.owned))
 
 
@@ -230,6 +261,8 @@ def _notes(look: Snapshot, groups: Sequence[Usage]) -> list[str]:
         more = f" and {len(look.bound.ports) - _PORTS_SHOWN:,} more" if len(look.bound.ports) > _PORTS_SHOWN else ""
         whose = owners_in_words(look.bound.owned)
         notes.append(f"bound, unconnected sockets block {named}{more}: {whose}")
+    if look.udp is None and look.udp_unknown:
+        notes.append(f"UDP sockets: unknown, {look.udp_unknown}")
     if look.interrupted:
         notes.append("the kernel moved sockets while it listed them: a few may be missing, or counted twice")
     moved = [(name, look.counters[name]) for name in WORDS if look.counters.get(name)]
@@ -250,6 +283,6 @@ _COLUMNS: Final = (
     _Column("growth", 80, _growth),
     _Column("exhausts", 50, _exhausts),
     _Column("from", 0, lambda one: Text(one.source), right=False),
-    _Column("to", 0, lambda one: Text(endpoint_of(one)), right=False),
+    _Column("to", 0, _to, right=False),
     _Column("owned by", 100, _owners, right=False),
 )

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from loadgen.doctor import ports
 from loadgen.doctor.finding import Grade, LimitCheck, Purpose
-from loadgen.kernel import sysctl
 
 from .reading import HOST, found
 
@@ -86,11 +85,6 @@ def test_listeners_in_the_range_are_named_and_taken_off() -> None:
     assert found(ports.listeners, Purpose(28_230), listeners=frozenset({40_000, 40_001, 50_000})).verdict is Grade.WALL
     assert found(ports.listeners, listeners=frozenset({22, 80})).value == "none"
     assert found(ports.listeners, listeners=frozenset(range(40_000, 40_020, 2))).value.endswith("40008...")
-
-
-@given(st.sets(st.integers(1, 65535), max_size=50))
-def test_ports_are_written_as_the_kernel_reads_them(numbers: set[int]) -> None:
-    assert set(sysctl.parse_ports(ports.ports_text(numbers))) == numbers
 
 
 @pytest.mark.parametrize(

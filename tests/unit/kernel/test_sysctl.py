@@ -171,3 +171,8 @@ def test_the_settings_of_this_host_can_be_read() -> None:
     assert "net.ipv4.ip_local_port_range" in found
     assert sysctl.port_range().high <= 65535
     assert len(set(sysctl.RELEVANT)) == len(sysctl.RELEVANT)
+
+
+@given(st.sets(st.integers(1, 65535), max_size=50))
+def test_ports_are_written_as_the_kernel_reads_them(numbers: set[int]) -> None:
+    assert set(sysctl.parse_ports(sysctl.ports_text(numbers))) == numbers

@@ -8,12 +8,15 @@ from collections.abc import Callable
 import pytest
 
 from loadgen.errors import HostError
+from loadgen.strategies import Strategy, Transport
 from loadgen.watch.conditions import WatchCondition
 from loadgen.watch.owners import Ownership
 from loadgen.watch.snapshot import Bound, Snapshot, Usage
+from loadgen.watch.sources import SourceUsage
 
 Make = Callable[..., Usage]
 MakeSnapshot = Callable[..., Snapshot]
+MakeSource = Callable[..., SourceUsage]
 
 
 @pytest.fixture
@@ -52,6 +55,28 @@ def test_not_met(busy: Snapshot, text: str) -> None:
     assert WatchCondition.parse(text).violation(busy) is None
 
 
+def test_a_source_address_can_be_the_fullest_row(usage: Make, snapshot: MakeSnapshot, source: MakeSource) -> None:
+    """UDP, and TCP that was bound early: their ports are used up whatever the destination."""
+    groups = [usage(10, destination_port=port) for port in range(9000, 9009)]
+    early = source(90, strategy=Strategy.BIND, because="said so")
+    late = source(90)
+    udp = source(95, transport=Transport.UDP, exhausts_in_s=8.0)
+
+    def met(text: str, seen: Snapshot) -> str:
+        return str(WatchCondition.parse(text).violation(seen) or "")
+
+    assert met("used > 80%", snapshot(*groups, sources=(early,))) == (
+        "--fail-if used > 80%: 90%, 90 of 100 ports, TCP sockets of 127.0.0.1, whatever the destination"
+    )
+    assert met("free < 11", snapshot(*groups, sources=(early,)))
+    assert not met("used > 80%", snapshot(*groups, sources=(late,))), "ports of late binding are not used up"
+    assert met("source_used > 80%", snapshot(*groups, sources=(late,)))
+    seen = snapshot(*groups, udp=(udp,))
+    assert "UDP sockets of 127.0.0.1" in met("used > 80%", seen)
+    assert met("exhausts_in < 9s", seen)
+    assert not met("used > 80%", snapshot(*groups, udp=None))
+
+
 def test_without_connections_everything_is_free(snapshot: MakeSnapshot) -> None:
     empty = snapshot()
     for text in ("used > 0%", "in_use > 0", "time_wait > 0", "exhausts_in < 1h", "bound > 0", "free < 100"):
@@ -76,7 +101,7 @@ def test_unknown_bound_sockets_are_no_pass(snapshot: MakeSnapshot) -> None:
         ("used", "write NAME OP VALUE"),
         ("used 80%", "write NAME OP VALUE"),
         ("used => 80%", "write NAME OP VALUE"),
-        ("load > 80%", "one of used, free, in_use, time_wait, exhausts_in, bound"),
+        ("load > 80%", "one of used, free, in_use, time_wait, exhausts_in, source_used, bound"),
         ("used > 80", "a share from 0% to 100%"),
         ("used > 101%", "a share from 0% to 100%"),
         ("used > -1%", "a share from 0% to 100%"),
