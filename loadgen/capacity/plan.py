@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Final
 
 from loadgen.arrivals import due_within
-from loadgen.capacity import addresses, demands, ports, processes
+from loadgen.capacity import addresses, demands, ports, processes, tracking
 from loadgen.capacity.allowances import Allowances
 from loadgen.capacity.assessment import Assessment
 from loadgen.capacity.demands import ProcessCounts
@@ -143,6 +143,7 @@ def assess(
         *demands.of_ports_for_workers(plan, counts),
         *demands.of_memory(plan, counts, facts, limits),
         *demands.of_processes(counts, limits),
+        *tracking.of_tracking(plan, facts),
         *demands.of_tables(plan, counts, facts),
     )
     headroom = tuple(
