@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.arrivals import due_ns_of, shard_sizes
+from loadgen.capacity.ports import PortSearch
 from loadgen.capacity.processes import RESERVED_DESCRIPTORS, held_by_sinks, unlucky
 from loadgen.capacity.resources import (
     HOST_DESCRIPTORS,
     LINK_DESCRIPTORS,
     MEMORY,
+    PORT_SEARCH,
     PROCESS_DESCRIPTORS,
     SINK_DESCRIPTORS,
     TIME_WAIT_PORTS,
@@ -243,6 +245,17 @@ def of_time_wait(plan: Plan, facts: HostFacts) -> Iterator[Resource]:
     due_ns, resting_s = due_of_churn_ns(plan), rest_s(plan, facts.sysctls)[0]
     at = first_too_soon(due_ns, ports, resting_s) or ports
     yield Resource(TIME_WAIT_PORTS, "time-wait", most_within(due_ns, resting_s), ports, at, note, per_s=per_s)
+
+
+def of_search(plan: Plan, search: PortSearch | None, facts: HostFacts) -> Iterator[Resource]:
+    """Yield the ports that the kernel finds without a long search; further ones cost time, and stop no connection."""
+    if search is None:
+        return
+    needed: int | None = plan.connections
+    if plan.churn and plan.ceiling and plan.ceiling.per_s is not None:  # ports in TIME-WAIT are walked through, too
+        open_loop = plan.churn.arrivals is not None
+        needed = most_within(due_of_churn_ns(plan), rest_s(plan, facts.sysctls)[0]) if open_loop else None
+    yield Resource(PORT_SEARCH, "port-search", needed, search.in_all, note=search.sentence)
 
 
 def first_too_soon(due_ns: NDArray[np.int64], room: int, rest_s: float) -> int | None:

@@ -15,6 +15,7 @@ LINK_DESCRIPTORS: Final = "descriptors of loadgen"
 WORKER_PORTS: Final = "source ports for workers"
 MEMORY: Final = "memory, bytes"
 TIME_WAIT_PORTS: Final = "ports in TIME-WAIT"
+PORT_SEARCH: Final = "ports found quickly"
 TRACKING: Final = "connection tracking"
 
 #: More connections than any plan can have; where the search for the last that fits may stop.
