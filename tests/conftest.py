@@ -53,6 +53,11 @@ def _chromium() -> None:
     """For pages as a browser shows them."""
 
 
+@pytest.fixture(scope="session")
+def _nft() -> None:
+    """For rules of netfilter."""
+
+
 @cache
 def _missing(need: str) -> str:
     """The reason to skip a test that uses this fixture; empty when it may run."""
@@ -66,6 +71,8 @@ def _missing(need: str) -> str:
             return _refusal("a mount namespace", "unshare", flag, "true", remedy=_OUTSIDE)
         case "_chromium":
             return "" if shutil.which("chromium") else "needs chromium: apt install chromium"
+        case "_nft":
+            return "" if shutil.which("nft") else "needs nft: apt install nftables"
     return ""
 
 

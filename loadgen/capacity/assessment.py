@@ -8,15 +8,33 @@ from typing import Final
 from loadgen.capacity.demands import second_of
 from loadgen.capacity.limits import EVERY_LIMIT, LIMITS
 from loadgen.capacity.remedies import Remedy, Situation
-from loadgen.capacity.resources import TIME_WAIT_PORTS, Resource, Shortage
+from loadgen.capacity.resources import TIME_WAIT_PORTS, TRACKING, Resource, Shortage
 from loadgen.errors import CapacityError, HostError
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Plan, Prediction
+from loadgen.model import Churn, Plan, Prediction
 
 #: Resources whose names take a singular verb.
 _SINGULAR: Final = ("memory", "connection tracking")
 #: Remedies that a refusal names.
 _ADVICE_MAX: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Words for a resource that churn fills connection by connection, and that rests before it can be used again."""
+
+    full: str
+    taken: str
+    name: str
+    used: str
+
+
+_FILLED_BY_CHURN: Final = {
+    TIME_WAIT_PORTS: _Table(
+        "every port is in TIME-WAIT", "are in use or rest", "TIME-WAIT", "every port has been used once"
+    ),
+    TRACKING: _Table("the connection tracking table is full", "are in use or kept", TRACKING, "the table is full"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +103,9 @@ class Assessment:
         return EVERY_LIMIT[resource.limit].remedies(situation)
 
     def _short(self, resource: Resource) -> int:
-        """Return the connections that exceed a resource; in churn limited by TIME-WAIT, of all arrivals."""
+        """Return the connections that exceed a resource; of all arrivals, where it is filled in the course of churn."""
         churn = self.plan.churn
-        arrivals = churn.arrivals if churn and resource.name == TIME_WAIT_PORTS else None
+        arrivals = churn.arrivals if churn and resource.name in _FILLED_BY_CHURN else None
         return max((arrivals or self.plan.connections) - (resource.at or 0), 0)
 
     def insist(self) -> Plan:
@@ -115,8 +133,8 @@ class Assessment:
         first, plan = self.first, self.plan
         if self.absent:
             return f"impossible: {self.absent}"
-        if first.name == TIME_WAIT_PORTS:
-            return self._churn_verdict()
+        if plan.churn and first.name in _FILLED_BY_CHURN:
+            return self._churn_verdict(_FILLED_BY_CHURN[first.name], plan.churn)
         asked, name = f"{plan.connections:,}", first.name.removesuffix(", bytes")
         at_a_time = " at a time" if plan.churn else ""
         if not first.short:
@@ -131,25 +149,22 @@ class Assessment:
         ends = "ends" if name in _SINGULAR else "end"
         return f"impossible: {name} {ends} at {first.at:,} of {asked} connections{at_a_time}{when}"
 
-    def _churn_verdict(self) -> str:
-        first, plan = self.first, self.plan
-        assert plan.ceiling
-        assert plan.churn
-        pace = f"{plan.ceiling.per_s:,.4g}/s can go on for ever"
+    def _churn_verdict(self, table: _Table, churn: Churn) -> str:
+        first = self.first
+        assert first.per_s is not None
+        pace = f"{first.per_s:,.4g}/s can go on for ever"
         if first.short:
-            at_s = self.prediction.at_s
             return (
-                f"impossible: every port is in TIME-WAIT after {first.at:,} of {plan.churn.arrivals:,} connections, "
-                f"in second {at_s:,.1f}; {pace}"
+                f"impossible: {table.full} after {first.at:,} of {churn.arrivals:,} connections, "
+                f"in second {self.prediction.at_s:,.1f}; {pace}"
             )
         if first.needed is not None:
             return (
-                f"possible; the first limit would be ports in TIME-WAIT: {first.needed:,} of {first.available:,} "
-                f"are in use or rest at a time; {pace}"
+                f"possible; the first limit would be {first.name}: {first.needed:,} of {first.available:,} "
+                f"{table.taken} at a time; {pace}"
             )
         return (
-            f"possible; the first limit would be TIME-WAIT: after {first.at:,} connections every port has been used "
-            f"once, and {pace}"
+            f"possible; the first limit would be {table.name}: after {first.at:,} connections {table.used}, and {pace}"
         )
 
 

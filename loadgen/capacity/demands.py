@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.arrivals import due_ns_of, shard_sizes
+from loadgen.capacity.ports import PortSearch
 from loadgen.capacity.processes import RESERVED_DESCRIPTORS, held_by_sinks, unlucky
 from loadgen.capacity.resources import (
     HOST_DESCRIPTORS,
     LINK_DESCRIPTORS,
     MEMORY,
+    PORT_SEARCH,
     PROCESS_DESCRIPTORS,
     SINK_DESCRIPTORS,
     TIME_WAIT_PORTS,
@@ -192,15 +194,11 @@ def of_processes(counts: ProcessCounts, limits: HostLimits) -> Iterator[Resource
 
 
 def of_tables(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[Resource]:
-    """Yield connection tracking, accept queues and sockets in TIME-WAIT."""
-    count, size = (_setting(facts, f"net.netfilter.nf_conntrack_{key}") for key in ("count", "max"))
-    if count and size:  # nothing is tracked where there is no entry
-        free = max(size - count, 0)
-        yield Resource("connection tracking", "conntrack", plan.connections, free, free, "nf_conntrack_max")
-    somaxconn = _setting(facts, "net.core.somaxconn")
+    """Yield accept queues and sockets in TIME-WAIT."""
+    somaxconn = setting(facts, "net.core.somaxconn")
     if counts.sinks and somaxconn and plan.transport is Transport.TCP:
         yield _accept_queues(plan, counts, somaxconn)
-    buckets = _setting(facts, "net.ipv4.tcp_max_tw_buckets")
+    buckets = setting(facts, "net.ipv4.tcp_max_tw_buckets")
     if buckets and plan.close is CloseMode.FIN and plan.transport is Transport.TCP:
         yield Resource(
             "TIME-WAIT sockets",
@@ -233,27 +231,46 @@ def _time_waits(plan: Plan) -> int | None:
         return min(plan.connections, max(plan.capacity, 0))
     if plan.churn.arrivals is None:
         return None
-    return min(_most_within(_due_ns(plan), TIME_WAIT_S), plan.capacity)
+    return min(most_within(due_of_churn_ns(plan), TIME_WAIT_S), plan.capacity)
 
 
 def of_time_wait(plan: Plan, facts: HostFacts) -> Iterator[Resource]:
     """Yield the ports in use or in TIME-WAIT, for churn whose ports enter TIME-WAIT."""
     if not plan.churn or not plan.ceiling or plan.ceiling.per_s is None:
         return
-    ports, note = plan.capacity, plan.ceiling.because
+    ports, note, per_s = plan.capacity, plan.ceiling.because, plan.ceiling.per_s
     if plan.churn.arrivals is None:
-        yield Resource(TIME_WAIT_PORTS, "time-wait", None, ports, ports, note)
+        yield Resource(TIME_WAIT_PORTS, "time-wait", None, ports, ports, note, per_s=per_s)
         return
-    due_ns, resting_s = _due_ns(plan), rest_s(plan, facts.sysctls)[0]
-    # An attempt is denied when the attempt before it that used the same port is less than a rest ago.
-    too_soon = (
-        due_ns[ports:] - due_ns[: due_ns.size - ports] < resting_s * NS_PER_S if 0 < ports < due_ns.size else None
-    )
-    at = ports + int(too_soon.argmax()) if too_soon is not None and too_soon.any() else ports
-    yield Resource(TIME_WAIT_PORTS, "time-wait", _most_within(due_ns, resting_s), ports, at, note)
+    due_ns, resting_s = due_of_churn_ns(plan), rest_s(plan, facts.sysctls)[0]
+    at = first_too_soon(due_ns, ports, resting_s) or ports
+    yield Resource(TIME_WAIT_PORTS, "time-wait", most_within(due_ns, resting_s), ports, at, note, per_s=per_s)
 
 
-def _most_within(due_ns: NDArray[np.int64], window_s: float) -> int:
+def of_search(plan: Plan, search: PortSearch | None, facts: HostFacts) -> Iterator[Resource]:
+    """Yield the ports that the kernel finds without a long search; further ones cost time, and stop no connection."""
+    if search is None:
+        return
+    needed: int | None = plan.connections
+    if plan.churn and plan.ceiling and plan.ceiling.per_s is not None:  # ports in TIME-WAIT are walked through, too
+        open_loop = plan.churn.arrivals is not None
+        needed = most_within(due_of_churn_ns(plan), rest_s(plan, facts.sysctls)[0]) if open_loop else None
+    yield Resource(PORT_SEARCH, "port-search", needed, search.in_all, note=search.sentence)
+
+
+def first_too_soon(due_ns: NDArray[np.int64], room: int, rest_s: float) -> int | None:
+    """Return the number of the first attempt, from 0, that finds no room; None where each finds some.
+
+    due_ns: instants in rising order. room: attempts that fit, each of which takes its place for rest_s.
+    """
+    if not 0 < room < due_ns.size:
+        return None
+    # An attempt finds no room when the one before it that had the same place is less than a rest ago.
+    too_soon = due_ns[room:] - due_ns[: due_ns.size - room] < rest_s * NS_PER_S
+    return room + int(too_soon.argmax()) if too_soon.any() else None
+
+
+def most_within(due_ns: NDArray[np.int64], window_s: float) -> int:
     """Return the most of these instants, in rising order, that lie within a half-open window."""
     if not due_ns.size:
         return 0
@@ -261,7 +278,8 @@ def _most_within(due_ns: NDArray[np.int64], window_s: float) -> int:
     return int((np.arange(due_ns.size) + 1 - first).max())
 
 
-def _due_ns(plan: Plan) -> NDArray[np.int64]:
+def due_of_churn_ns(plan: Plan) -> NDArray[np.int64]:
+    """Return when the arrivals of churn in an open loop are due, the first four million of them."""
     assert plan.churn
     count = min(plan.churn.arrivals or 0, _ARRIVALS_MAX)
     return due_ns_of(plan.stages, np.arange(count, dtype=np.int64))
@@ -274,6 +292,7 @@ def second_of(stages: tuple[Stage, ...], attempt: int) -> float | None:
     return round(float(due_ns_of(stages, np.array([attempt], dtype=np.int64))[0]) / NS_PER_S, 3)
 
 
-def _setting(facts: HostFacts, name: str) -> int:
+def setting(facts: HostFacts, name: str) -> int:
+    """Return a setting as a number; 0 where it is unknown."""
     text = facts.sysctls.get(name, "")
     return int(text) if text.isdecimal() else 0

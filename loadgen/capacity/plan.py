@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Final
 
 from loadgen.arrivals import due_within
-from loadgen.capacity import addresses, demands, ports, processes
+from loadgen.capacity import addresses, demands, ports, processes, tracking
 from loadgen.capacity.allowances import Allowances
 from loadgen.capacity.assessment import Assessment
 from loadgen.capacity.demands import ProcessCounts
@@ -105,6 +105,9 @@ def assess(
     counts = _process_counts(scenario, strategy, supply, facts, notes)
     if supply.scope is PortScope.PAIR:
         notes += processes.first_filled(scenario.most_open, supply.pairs, targets, supply.usable)
+    search = supply.search(strategy, transport)
+    if search and scenario.most_open > search.in_all:
+        notes.append(f"{search.sentence}, and this plan goes beyond; late-range does without it")
     plan = Plan(
         name=scenario.name,
         connections=scenario.most_open,
@@ -139,10 +142,12 @@ def assess(
     resources = (
         *demands.of_time_wait(plan, facts),
         *_of_four_tuples(plan, supply, facts, limits),
+        *demands.of_search(plan, search, facts),
         *demands.of_descriptors(plan, counts, facts),
         *demands.of_ports_for_workers(plan, counts),
         *demands.of_memory(plan, counts, facts, limits),
         *demands.of_processes(counts, limits),
+        *tracking.of_tracking(plan, facts),
         *demands.of_tables(plan, counts, facts),
     )
     headroom = tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from loadgen.capacity.allowances import Allowances
 from loadgen.capacity.time_wait import rest_s
@@ -103,6 +104,24 @@ def lost_to_parity(ports: PortRange, strategy: Strategy, transport: Transport) -
 
 
 @dataclass(frozen=True, slots=True)
+class PortSearch:
+    """Where the kernel's own search for a source port gets long: it walks through taken ports for each connection.
+
+    of_space: connections of one space (`strategies.PortScope`) from which on it does; in_all: of the whole plan, when
+    its spaces fill evenly. space: in words.
+    """
+
+    of_space: int
+    in_all: int
+    space: str
+
+    @property
+    def sentence(self) -> str:
+        """The occupancy in words."""
+        return f"the kernel's search for a source port is long from {self.of_space:,} connections {self.space} on"
+
+
+@dataclass(frozen=True, slots=True)
 class PortSupply:
     """The source ports that a strategy can use, and the number of times it can use each.
 
@@ -125,6 +144,14 @@ class PortSupply:
         """The most connections that can be open at once."""
         return self.usable * self.spaces
 
+    def search(self, strategy: Strategy, transport: Transport) -> PortSearch | None:
+        """Return where the search of a strategy gets long; None for one that names its ports, or one port at a time."""
+        begins_at = strategy.over(transport).cliff_at
+        if begins_at is None:
+            return None
+        of_space = int(self.usable * begins_at)
+        return PortSearch(of_space, of_space * self.spaces, _SPACE_IN_WORDS[self.scope])
+
     @property
     def counted(self) -> str:
         """The capacity as a product, in words."""
@@ -135,6 +162,13 @@ class PortSupply:
                 return f"{self.usable:,} for each of {self.spaces} sources, all targets together"
             case PortScope.HOST:
                 return f"{self.usable:,} for all sources and targets together"
+
+
+_SPACE_IN_WORDS: Final = {
+    PortScope.PAIR: "of a source and target",
+    PortScope.SOURCE: "of a source",
+    PortScope.HOST: "in all",
+}
 
 
 def supply_of(

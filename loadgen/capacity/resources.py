@@ -15,6 +15,8 @@ LINK_DESCRIPTORS: Final = "descriptors of loadgen"
 WORKER_PORTS: Final = "source ports for workers"
 MEMORY: Final = "memory, bytes"
 TIME_WAIT_PORTS: Final = "ports in TIME-WAIT"
+PORT_SEARCH: Final = "ports found quickly"
+TRACKING: Final = "connection tracking"
 
 #: More connections than any plan can have; where the search for the last that fits may stop.
 _BEYOND: Final = 1 << 32
@@ -40,7 +42,7 @@ class Resource:
     limit: the verdict of a run that meets it (a key of `limits.EVERY_LIMIT`). needed: None where it is not known
     before the run. at: number of connections that it allows; None: it stops no connection, or more processes make up
     for it. shortage: the reason to refuse a run. slack: connections that may open beyond `at`, because the arithmetic
-    keeps a reserve.
+    keeps a reserve. per_s: connections per second that it allows for ever, in churn.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Resource:
     note: str = ""
     shortage: Shortage | None = None
     slack: int = 0
+    per_s: float | None = None
 
     @property
     def short(self) -> bool:

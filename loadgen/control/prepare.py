@@ -6,6 +6,7 @@ stopped. No packet leaves the host.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -16,7 +17,7 @@ from loadgen.errors import HostError, IncompleteError, LabForbiddenError
 from loadgen.kernel import limits, sysctl
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import HostLimits
-from loadgen.model import Engine, Plan
+from loadgen.model import Endpoint, Engine, Plan
 from loadgen.processes.fleet import Fleet
 from loadgen.scenario import Fallback, ScenarioSpec
 from loadgen.worker.io_uring import ring as uring
@@ -96,13 +97,20 @@ async def prepare(
         await _connect_namespaces(fleet, sources, list(dict.fromkeys(target.address for target in targets)), enough)
     transport, freebind = scenario.transport, scenario.sources.freebind
     facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets, transport, freebind)
-    facts = replace(facts, sysctls={**of_host, **facts.sysctls})
+    tracked = await zygote.call("loadgen.kernel.conntrack:tracks", sorted({target.family for target in targets}))
+    if tracked is False and not in_lab and not all(map(_is_loopback, targets)):
+        tracked = None  # a rule may be about other interfaces than loopback; a lab is new and has no rules
+    facts = replace(facts, tracked=tracked, sysctls={**of_host, **facts.sysctls})
     if scenario.engine is Engine.IO_URING:
         facts = replace(facts, no_io_uring=uring.available())
     in_use = await zygote.call("loadgen.kernel.limits:in_use", sources, transport)
     if scenario.lab and not in_lab:
         notes = (f"no namespace here: ran on the host's own loopback with its port range {facts.port_range}", *notes)
     return Environment(scenario, tuple(sources), facts, replace(host_limits, in_use=in_use), in_lab, notes)
+
+
+def _is_loopback(target: Endpoint) -> bool:
+    return ipaddress.ip_address(target.address.partition("%")[0]).is_loopback
 
 
 async def _connect_namespaces(

@@ -20,6 +20,8 @@ net/netfilter/nf_conntrack_core.c.
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Collection
 from errno import ENOENT
 from pathlib import Path
 from typing import Final
@@ -29,6 +31,8 @@ from loadgen.kernel import core_stats
 #: Counters of a full table; they never decrease. drop: packets without room for an entry, and some that lost a race to
 #: make the same entry. early_drop: unanswered entries that were evicted. insert_failed: entries that existed already.
 LOSSES: Final = ("drop", "early_drop", "insert_failed")
+#: Loopback delivers at once.
+_LOOPBACK_TIMEOUT_S: Final = 0.5
 _SETTINGS: Final = {name: f"/proc/sys/net/netfilter/nf_conntrack_{name}" for name in ("count", "max")}
 
 
@@ -57,6 +61,40 @@ def open_settings() -> dict[str, int]:
         except FileNotFoundError:
             continue
     return descriptors
+
+
+def tracks(families: Collection[int]) -> bool | None:
+    """Return True if connections of this namespace are tracked, False if not; None if that cannot be told.
+
+    The table alone does not say: an empty one may belong to rules that have had nothing to track yet. So a socket on
+    loopback sends one empty datagram to itself for each of these address families; where a rule tracks, that makes an
+    entry, for nf_conntrack_udp_timeout. Rules for other interfaces only do not show.
+    """
+    entries = _entries()
+    if entries is None or not families:
+        return None
+    answers = [_tracks(family) for family in families] if not entries else [True]
+    return True if True in answers else None if None in answers else False
+
+
+def _tracks(family: int) -> bool | None:
+    loopback = "127.0.0.1" if family == socket.AF_INET else "::1"
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(_LOOPBACK_TIMEOUT_S)
+            sock.bind((loopback, 0))
+            sock.sendto(b"", sock.getsockname())
+            sock.recv(1)
+    except OSError:  # no such address, or a rule dropped it: perhaps not before it was tracked
+        return True if _entries() else None
+    return bool(_entries())
+
+
+def _entries() -> int | None:
+    try:
+        return int(Path(_SETTINGS["count"]).read_text())
+    except FileNotFoundError:
+        return None
 
 
 def read_setting(fd: int) -> int | None:

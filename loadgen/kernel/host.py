@@ -41,6 +41,7 @@ class HostFacts:
     datagram_ports: UDP ports in use on any address; read only for UDP.
     default_sources: for each target, the source address that connect() alone would use.
     no_io_uring: the reason why io_uring cannot be used; empty if it can, or was not requested.
+    tracked: True if connection tracking of this namespace has rules to track for; None: not known.
     late_bind, port_range_option: True if the kernel has IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE.
     """
 
@@ -64,6 +65,7 @@ class HostFacts:
     no_io_uring: str = ""
     missing_because: tuple[Missing, ...] = ()
     missing_count: int = 0
+    tracked: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for host.json, with the versions of Python, loadgen and libraries."""

@@ -75,6 +75,7 @@ RELEVANT: Final = (
     "net.netfilter.nf_conntrack_tcp_timeout_last_ack",
     "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
     "net.netfilter.nf_conntrack_tcp_timeout_close",
+    "net.netfilter.nf_conntrack_udp_timeout",
     # descriptors
     "fs.file-max",
     "fs.nr_open",

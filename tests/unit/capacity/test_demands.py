@@ -45,13 +45,6 @@ def test_processes_have_to_be_allowed() -> None:
     assert assessed(100, limits=room).possible
 
 
-def test_connection_tracking_counts_where_anything_is_tracked() -> None:
-    tables = {"net.netfilter.nf_conntrack_count": "10", "net.netfilter.nf_conntrack_max": "110"}
-    found = assessed(101, sysctls=tables)
-    assert (found.prediction.limit, found.prediction.at, found.refusal) == ("conntrack", 100, None)
-    assert assessed(101, sysctls={**tables, "net.netfilter.nf_conntrack_count": "0"}).possible
-
-
 def test_estimates_make_nothing_impossible() -> None:
     tight: dict[str, Any] = {
         "sysctls": {"net.core.somaxconn": "1", "net.ipv4.tcp_max_tw_buckets": "1"},

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.capacity import Allowances
+from loadgen import scenario as scenarios
+from loadgen.capacity import Allowances, assess
 from loadgen.errors import CapacityError, HostError, UsageError
+from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import HostLimits, InUse
 from loadgen.model import Endpoint, PortRange, Shard, Strategy, Transport
 from loadgen.worker.shard import slice_of
 
-from .samples import HOST, LAB, WIDE, addresses, assessed, plan, refused
+from .samples import FACTS, FIN_ACROSS, HOST, LAB, WIDE, addresses, assessed, plan, refused
 
 TWO: tuple[str, ...] = ("127.0.0.1:9000", "127.0.0.1:9001")
 
@@ -229,3 +231,44 @@ def test_time_wait_of_others_counts_where_it_cannot_be_taken_over() -> None:
     assert (never.prediction.limit, never.prediction.at) == ("time-wait", 50)
     assert assessed(80, sysctls={"net.ipv4.tcp_tw_reuse": "1"}, **options).possible
     assert assessed(80, strategy="explicit", sysctls={"net.ipv4.tcp_tw_reuse": "0"}, **options).possible
+
+
+@pytest.mark.parametrize(
+    ("strategy", "begins"),
+    [
+        ("kernel", "14,116 connections of a source and target"),
+        ("late", "14,116 connections of a source and target"),
+        ("bind", "14,116 connections of a source"),
+        ("reuseaddr", "7,058 connections of a source"),
+    ],
+)
+def test_a_plan_says_from_which_occupancy_on_the_search_is_long(strategy: str, begins: str) -> None:
+    sentence = f"the kernel's search for a source port is long from {begins} on"
+    source = ("127.0.0.1",)
+    found = assessed(15_000, source, strategy=strategy)
+    (row,) = (resource for resource in found.resources if resource.limit == "port-search")
+    assert row.note == sentence
+    assert (row.needed, row.at, row.short, found.possible) == (15_000, None, False, True)
+    assert any(note.startswith(sentence) for note in found.plan.notes)
+    below = assessed(row.available, source, strategy=strategy)
+    assert not any("search" in note for note in below.plan.notes)
+
+
+def test_the_ports_found_quickly_are_those_of_every_space() -> None:
+    found = assessed(100, ("127.0.0.2", "127.0.0.3"), targets=("127.0.0.1:9000", "127.0.0.1:9001"), strategy="late")
+    assert [row.available for row in found.resources if row.limit == "port-search"] == [4 * 14_116]
+
+
+@pytest.mark.parametrize("strategy", ["late-range", "explicit", "exclusive", "reuseport"])
+def test_a_strategy_that_names_its_ports_has_no_search(strategy: str) -> None:
+    found = assessed(28_000, strategy=strategy)
+    assert not [resource for resource in found.resources if resource.limit == "port-search"]
+
+
+def test_in_churn_ports_in_time_wait_are_walked_through_as_well() -> None:
+    churn = "sources: {addresses: 198.18.0.1, strategy: late}\nchurn: {duration: 10s, concurrency: 8}\n"
+    for more, needed in (("", None), ("arrival: {rate: 6/s}", 60), ("close: rst", 8)):
+        text = FIN_ACROSS.replace("sources: {addresses: 198.18.0.1}\n", churn) + more
+        facts = HostFacts(**{**FACTS, "port_range": PortRange(40_000, 40_099)})
+        found = assess(scenarios.parse(text), ("198.18.0.1",), facts, LAB)
+        assert [(row.needed, row.available) for row in found.resources if row.limit == "port-search"] == [(needed, 50)]

@@ -89,3 +89,17 @@ def test_churn_is_judged_by_its_ceiling(came_true: bool) -> None:
 def test_the_limits_of_plans_are_limits_of_verdicts() -> None:
     """But for one: a run that would meet it is refused."""
     assert {name for name, row in EVERY_LIMIT.items() if row.planned} - set(LIMITS) == {"processes"}
+
+
+def test_the_ceiling_of_ports_does_not_excuse_another_limit_of_churn() -> None:
+    """Connection tracking was to be the first limit, if any, and more than that opened before it was met."""
+    run = samples.summary({"churn.as_predicted": True}, "churn")
+    for limit, observed, true in (("conntrack", 334_559, False), ("none", 334_559, True), ("descriptors", 9, False)):
+        for foretold in (
+            Prediction("conntrack", "connection tracking", 262_143, None, True),
+            Prediction("time-wait", "ports in TIME-WAIT", 262_143, None, True),
+        ):
+            assert held(foretold, limit, observed, churn=run.churn).as_predicted is true
+    full = Prediction("conntrack", "connection tracking", 1_000, 2.5, False)
+    for observed, true in ((1_000, True), (1_009, True), (1_300, False)):
+        assert held(full, "conntrack", observed, churn=run.churn).as_predicted is true
