@@ -138,10 +138,9 @@ class Assessment:
         asked, name = f"{plan.connections:,}", first.name.removesuffix(", bytes")
         at_a_time = " at a time" if plan.churn else ""
         if not first.short:
-            return (
-                f"possible; the first limit would be {name} at {first.at:,} connections{at_a_time} "
-                f"(you ask for {asked})"
-            )
+            open_loop = plan.churn is not None and plan.churn.arrivals is not None
+            asks = f"at most {asked} are open" if open_loop else f"you ask for {asked}"
+            return f"possible; the first limit would be {name} at {first.at:,} connections{at_a_time} ({asks})"
         if not first.at and first.shortage:
             return f"impossible: {self._error(first, first.shortage)}"
         at_s = self.prediction.at_s

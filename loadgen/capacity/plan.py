@@ -166,15 +166,18 @@ def _of_four_tuples(plan: Plan, supply: ports.PortSupply, facts: HostFacts, limi
     """Return the limit of four-tuples, after the nearer one where other sockets hold some of the ports."""
     limit = LIMIT_OF_OUTCOME[plan.strategy.over(plan.transport).outcome]
     needed, room = plan.connections, supply.capacity
+    # In an open loop the schedule asks for connections, and `concurrency` is an upper bound that need not be reached.
+    bounded = plan.churn is not None and plan.churn.arrivals is not None
+    needed = min(needed, room) if bounded else needed
     shortage = Shortage("four-tuples", needed, room, excusable=True) if needed > room else None
     wall = Resource("four-tuples", limit, needed, room, room, supply.counted, shortage, slack=1)
-    taken, resting = ports.held_by_others(plan, limits.in_use, facts.sysctls)
-    if not taken:
+    held = ports.held_by_others(plan, limits, facts.sysctls)
+    if not held.taken:
         return (wall,)
-    limit = "time-wait" if 2 * resting >= taken else "port-held"
-    note = f"{taken:,} are taken by other sockets of this host, {resting:,} of these in TIME-WAIT"
-    left = max(room - taken, 0)
-    return Resource("four-tuples left by others", limit, needed, left, left, note, slack=taken), wall
+    limit = "time-wait" if 2 * held.resting >= held.taken else "port-held"
+    left = max(room - held.taken, 0)
+    needed = min(needed, left) if bounded else needed
+    return Resource("four-tuples left by others", limit, needed, left, left, held.sentence, slack=held.taken), wall
 
 
 def _process_counts(

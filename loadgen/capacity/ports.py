@@ -10,12 +10,14 @@ from loadgen.capacity.allowances import Allowances
 from loadgen.capacity.time_wait import rest_s
 from loadgen.errors import HostError, UsageError
 from loadgen.kernel.host import HostFacts
-from loadgen.kernel.limits import InUse
+from loadgen.kernel.limits import BoundPorts, HostLimits
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport, pairs_of
 from loadgen.scenario import ScenarioSpec
 from loadgen.strategies import TABLE, PortScope
 from loadgen.strategies.options import NO_PORT, PORT_RANGE, SocketOption
 
+#: A source address and a target; None where a port serves one target only.
+_Space = tuple[str, Endpoint | None]
 #: A retry gets a port that leaves TIME-WAIT within this time (loadgen.worker.backoff).
 _SOON_S = 1.0
 
@@ -186,8 +188,29 @@ def supply_of(
     return PortSupply(strategy.over(transport).scope, skipped, usable, pairs_of(sources, targets, routes))
 
 
-def held_by_others(plan: Plan, in_use: Sequence[InUse], sysctls: dict[str, str]) -> tuple[int, int]:
-    """Return how many of the plan's four-tuples other sockets of this namespace hold, and how many are in TIME-WAIT.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Four-tuples of a plan that other sockets of the namespace hold.
+
+    taken: all of them. resting: of these in TIME-WAIT alone. bound: of these by sockets that are bound and never
+    connected, which close their port to automatic choice on every address.
+    """
+
+    taken: int
+    resting: int
+    bound: int
+
+    @property
+    def sentence(self) -> str:
+        """The numbers in words."""
+        parts = [f"{self.taken:,} are taken by other sockets of this host, {self.resting:,} of these in TIME-WAIT"]
+        if self.bound:
+            parts.append(f"{self.bound:,} bound and not connected (`ss` does not show these)")
+        return ", ".join(parts)
+
+
+def held_by_others(plan: Plan, limits: HostLimits, sysctls: dict[str, str]) -> Held:
+    """Return how many of the plan's four-tuples other sockets of this namespace hold.
 
     Where a port serves one target only, a socket that holds it on the source address holds it for all targets.
     TIME-WAIT is left out where the strategy may take the port over at once, or within a second.
@@ -195,21 +218,37 @@ def held_by_others(plan: Plan, in_use: Sequence[InUse], sysctls: dict[str, str])
     resting_s, _ = rest_s(replace(plan, close=CloseMode.FIN), sysctls)
     pairs = set(plan.pairs)
     sources = {source for source, _ in pairs}
-    skipped = set(plan.skipped_ports)
-    open_ports: dict[tuple[str, Endpoint | None], set[int]] = {}
-    resting: dict[tuple[str, Endpoint | None], set[int]] = {}
-    for held in in_use:
-        space: tuple[str, Endpoint | None] = (held.source, held.target if plan.shares_ports else None)
+    usable = set(range(plan.ports.low, plan.ports.high + 1)).difference(plan.skipped_ports)
+    open_ports: dict[_Space, set[int]] = {}
+    resting: dict[_Space, set[int]] = {}
+    for held in limits.in_use:
+        space: _Space = (held.source, held.target if plan.shares_ports else None)
         if held.source not in sources or (plan.shares_ports and (held.source, held.target) not in pairs):
             continue
-        open_ports.setdefault(space, set()).update(held.ports)
+        open_ports.setdefault(space, set()).update(usable.intersection(held.ports))
         if resting_s > _SOON_S:
-            resting.setdefault(space, set()).update(held.resting)
+            resting.setdefault(space, set()).update(usable.intersection(held.resting))
+    bound: dict[_Space, set[int]] = {}
+    for source, target in pairs if limits.bound else ():
+        closed = usable & _closed_by(limits.bound, source, plan.strategy)
+        if closed:
+            bound[source, target if plan.shares_ports else None] = closed
 
-    def count(ports: set[int]) -> int:
-        return sum(port in plan.ports and port not in skipped for port in ports)
+    def count(*kinds: dict[_Space, set[int]]) -> int:
+        spaces = {space for kind in kinds for space in kind}
+        return sum(len(set().union(*(kind.get(space, ()) for kind in kinds))) for space in spaces)
 
-    spaces = open_ports.keys() | resting.keys()
-    both = {space: open_ports.get(space, set()) | resting.get(space, set()) for space in spaces}
-    taken = sum(map(count, both.values()))
-    return taken, taken - sum(map(count, open_ports.values()))
+    taken, not_resting = count(open_ports, resting, bound), count(open_ports, bound)
+    return Held(taken, taken - not_resting, not_resting - count(open_ports))
+
+
+def _closed_by(bound: Sequence[BoundPorts], source: str, strategy: Strategy) -> set[int]:
+    """Return the ports that bound, unconnected sockets close to connections from an address.
+
+    The kernel's choice in connect() leaves out a port that any socket has bound, whatever the address; bind() finds
+    it in use on the same address, or where the other is bound to all of them. (Two sockets with SO_REUSEADDR could
+    share it; whether the other has it, the kernel does not tell.)
+    """
+    by_bind = strategy.row.binds_port
+    everywhere = ("::" if ":" in source else "0.0.0.0", source)
+    return {port for one in bound if not by_bind or one.address in everywhere for port in one.ports}

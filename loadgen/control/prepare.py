@@ -104,9 +104,10 @@ async def prepare(
     if scenario.engine is Engine.IO_URING:
         facts = replace(facts, no_io_uring=uring.available())
     in_use = await zygote.call("loadgen.kernel.limits:in_use", sources, transport)
+    bound = await zygote.call("loadgen.kernel.limits:bound", transport)
     if scenario.lab and not in_lab:
         notes = (f"no namespace here: ran on the host's own loopback with its port range {facts.port_range}", *notes)
-    return Environment(scenario, tuple(sources), facts, replace(host_limits, in_use=in_use), in_lab, notes)
+    return Environment(scenario, tuple(sources), facts, replace(host_limits, in_use=in_use, bound=bound), in_lab, notes)
 
 
 def _is_loopback(target: Endpoint) -> bool:

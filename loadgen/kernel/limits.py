@@ -18,10 +18,13 @@ from typing import Final
 
 import numpy as np
 
+from loadgen.errors import HostError
 from loadgen.kernel import cgroup, sockdiag, sockstat, sysctl
-from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState
+from loadgen.kernel.sockdiag import MAPPED, SOCKET, Sockets, TcpState
 from loadgen.model import Endpoint, Transport
 
+#: linux/inet_diag.h, INET_DIAG_SKV6ONLY.
+_SKV6ONLY: Final = 11
 _PROC: Final = Path("/proc")
 #: The fields that identify a (source address, target) pair.
 _SPACE: Final = np.dtype([(name, SOCKET[name]) for name in ("family", "source", "destination", "destination_port")])
@@ -55,8 +58,19 @@ class InUse:
 
 
 @dataclass(frozen=True, slots=True)
+class BoundPorts:
+    """Ports of TCP sockets that are bound to one address, and neither listen nor connect; in rising order.
+
+    address: "0.0.0.0" or "::" where bound to all addresses; a socket of IPv6 that takes IPv4, too, is under both.
+    """
+
+    address: str
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HostLimits:
-    """Results of `of_host` and `in_use`; None and (): not read, or not limited.
+    """Results of `of_host`, `in_use` and `bound`; None and (): not read, or not limited.
 
     processes: the tightest limit on processes and threads. tcp_memory: pages of 4 KiB, or of this machine's size.
     """
@@ -64,6 +78,7 @@ class HostLimits:
     processes: HostLimit | None = None
     tcp_memory: HostLimit | None = None
     in_use: tuple[InUse, ...] = ()
+    bound: tuple[BoundPorts, ...] = ()
 
 
 def of_host() -> HostLimits:
@@ -116,6 +131,43 @@ def in_use(sources: Sequence[str], transport: Transport = Transport.TCP) -> tupl
         return ()
     with sockdiag.Reader() as reader:
         return tuple(grouped(reader.dump(sockdiag.TUPLES).sockets, sources))
+
+
+def bound(transport: Transport = Transport.TCP) -> tuple[BoundPorts, ...]:
+    """Return the ports of sockets that are bound and not connected, which `ss` does not show.
+
+    () over UDP (see `HostFacts.datagram_ports`), and where the kernel cannot list them: before Linux 6.8, or without a
+    free port, in which case the sockets that have all of them are in `in_use`.
+
+    Raises: HostError if the kernel does not list sockets.
+    """
+    if transport is Transport.UDP:
+        return ()
+    with sockdiag.Reader() as reader:
+        try:
+            four = reader.dump(sockdiag.mask(TcpState.BOUND), families=(socket.AF_INET,))
+            # Asked for an extension, the kernel tells IPV6_V6ONLY as well.
+            six = reader.dump(
+                sockdiag.mask(TcpState.BOUND), families=(socket.AF_INET6,), extensions=sockdiag.Extension.TOS
+            )
+        except HostError:
+            return ()
+    only_six = [attributes.get(_SKV6ONLY, b"\0") != b"\0" for attributes in six.attributes]
+    return tuple(by_address(np.concatenate([four.sockets, six.sockets]), [False] * four.sockets.size + only_six))
+
+
+def by_address(sockets: Sockets, only_six: Sequence[bool]) -> Iterator[BoundPorts]:
+    """Yield the ports of a dump of bound sockets by address. only_six: IPV6_V6ONLY of each."""
+    ports: dict[str, set[int]] = {}
+    for sock, only in zip(sockets, only_six, strict=True):
+        family, packed = int(sock["family"]), bytes(sock["source"])
+        if packed.startswith(MAPPED):
+            family, packed = socket.AF_INET, packed[len(MAPPED) :]
+        address = socket.inet_ntop(family, packed[: 4 if family == socket.AF_INET else 16])
+        for one in (address, *(("0.0.0.0",) if address == "::" and not only else ())):
+            ports.setdefault(one, set()).add(int(sock["source_port"]))
+    for address, found in sorted(ports.items()):
+        yield BoundPorts(address, tuple(sorted(found)))
 
 
 def grouped(sockets: Sockets, sources: Sequence[str]) -> Iterator[InUse]:

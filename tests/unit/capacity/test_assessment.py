@@ -109,6 +109,19 @@ def test_force_excuses_walls_that_a_run_survives_and_no_others() -> None:
     assert missing.verdict.startswith("impossible: source address 10.0.0.1 is not on this host; add it with: ip addr")
 
 
+def test_in_an_open_loop_the_concurrency_is_a_bound_and_asks_for_no_port() -> None:
+    text = "churn: {{duration: 2s, concurrency: {0}}}\narrival: {{rate: 10/s}}\nclose: rst"
+    for concurrency in (100, 101, 5_000):
+        found = churned(text.format(concurrency))
+        assert (found.refusal, found.possible) == (None, True)
+        assert found.verdict == (
+            f"possible; the first limit would be four-tuples at 100 connections at a time "
+            f"(at most {concurrency:,} are open)"
+        )
+    closed = churned("churn: {duration: 2s, concurrency: 101}\nclose: rst")
+    assert str(closed.refusal).startswith("four-tuples: need 101, have 100")
+
+
 def test_in_a_closed_loop_the_ceiling_is_told_and_nothing_is_impossible() -> None:
     found = churned("churn: {duration: 2s, concurrency: 8}", tcp_tw_reuse="0")
     assert found.possible

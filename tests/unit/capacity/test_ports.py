@@ -13,7 +13,7 @@ from loadgen import scenario as scenarios
 from loadgen.capacity import Allowances, assess
 from loadgen.errors import CapacityError, HostError, UsageError
 from loadgen.kernel.host import HostFacts
-from loadgen.kernel.limits import HostLimits, InUse
+from loadgen.kernel.limits import BoundPorts, HostLimits, InUse
 from loadgen.model import Endpoint, PortRange, Shard, Strategy, Transport
 from loadgen.worker.shard import slice_of
 
@@ -231,6 +231,34 @@ def test_time_wait_of_others_counts_where_it_cannot_be_taken_over() -> None:
     assert (never.prediction.limit, never.prediction.at) == ("time-wait", 50)
     assert assessed(80, sysctls={"net.ipv4.tcp_tw_reuse": "1"}, **options).possible
     assert assessed(80, strategy="explicit", sysctls={"net.ipv4.tcp_tw_reuse": "0"}, **options).possible
+
+
+@pytest.mark.parametrize(
+    ("strategy", "address", "left"),
+    [
+        ("late-range", "127.0.0.9", 70),  # closed to automatic choice, whatever the address
+        ("late", "::1", 70),
+        ("late-range", "0.0.0.0", 70),
+        ("bind", "127.0.0.9", 100),
+        ("bind", "127.0.0.2", 70),
+        ("explicit", "0.0.0.0", 70),
+        ("exclusive", "::1", 100),
+    ],
+)
+def test_a_socket_that_is_bound_and_never_connected_holds_its_port(strategy: str, address: str, left: int) -> None:
+    bound = (BoundPorts(address, tuple(range(40_000, 40_030))), BoundPorts("127.0.0.9", (5, 41_000)))
+    found = assessed(100, strategy=strategy, port_range=PortRange(40_000, 40_099), limits=HostLimits(bound=bound))
+    assert found.possible is (left == 100)
+    assert (found.prediction.limit == "port-held", found.prediction.at) == (left < 100, left)
+    assert left == 100 or "30 bound and not connected (`ss` does not show these)" in found.first.note
+
+
+def test_a_port_that_is_bound_and_in_use_is_counted_once_in_each_space() -> None:
+    target, numbers = Endpoint("127.0.0.1", 9000), tuple(range(40_000, 40_030))
+    others = HostLimits(in_use=(InUse("127.0.0.2", target, numbers, ()),), bound=(BoundPorts("127.0.0.2", numbers),))
+    ports: dict[str, Any] = {"port_range": PortRange(40_000, 40_099), "limits": others}
+    assert assessed(100, **ports).prediction.at == 70
+    assert assessed(200, targets=TWO, **ports).prediction.at == 140
 
 
 @pytest.mark.parametrize(

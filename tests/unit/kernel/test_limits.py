@@ -7,7 +7,7 @@ import socket
 import numpy as np
 
 from loadgen.kernel import limits
-from loadgen.kernel.limits import HostLimit, InUse
+from loadgen.kernel.limits import BoundPorts, HostLimit, InUse
 from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState
 from loadgen.model import Endpoint, Transport
 
@@ -49,8 +49,26 @@ def test_equal_bytes_of_two_families_are_two_addresses() -> None:
     assert list(limits.grouped(sockets, ["127.0.0.2"])) == []
 
 
+def test_bound_ports_are_listed_by_address() -> None:
+    """One of IPv6 that is bound to all addresses takes those of IPv4, unless it is of IPv6 alone."""
+    sockets = table(
+        ("127.0.0.5", 40_002, "0.0.0.0", 0, TcpState.CLOSE),
+        ("127.0.0.5", 40_001, "0.0.0.0", 0, TcpState.CLOSE),
+        ("::ffff:127.0.0.5", 40_003, "::", 0, TcpState.CLOSE),
+        ("::", 40_004, "::", 0, TcpState.CLOSE),
+        ("::", 40_005, "::", 0, TcpState.CLOSE),
+        ("0.0.0.0", 40_006, "0.0.0.0", 0, TcpState.CLOSE),
+    )
+    assert list(limits.by_address(sockets, [False, False, False, True, False, False])) == [
+        BoundPorts("0.0.0.0", (40_005, 40_006)),
+        BoundPorts("127.0.0.5", (40_001, 40_002, 40_003)),
+        BoundPorts("::", (40_004, 40_005)),
+    ]
+    assert list(limits.by_address(table(), [])) == []
+
+
 def test_udp_sockets_are_not_counted() -> None:
-    assert limits.in_use(["127.0.0.1"], Transport.UDP) == ()
+    assert limits.in_use(["127.0.0.1"], Transport.UDP) == limits.bound(Transport.UDP) == ()
 
 
 def test_over_the_limit_nothing_is_free() -> None:
