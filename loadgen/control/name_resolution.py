@@ -94,7 +94,8 @@ def judge(scenario: ScenarioSpec, answers: ResolvedNames, *, allowed: Sequence[s
     """
     resolved = scenario.resolved({name: answers[name].addresses for name in scenario.names})
     name_of = {target.endpoint.address: target.host for target in reversed(resolved.every_target)}
-    name_of |= {spec.target.address: "" for spec in scenario.probes if spec.target}
+    probed = (spec.target for spec in scenario.probes if not spec.listens_everywhere)
+    name_of |= {target.address: "" for target in probed if target}
     for address, name in reversed(name_of.items()):
         try:
             allowlist.check(address, allowed=allowed, authorized=authorized, lab=scenario.lab_networks)

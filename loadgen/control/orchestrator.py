@@ -475,8 +475,9 @@ def _count_over(workers: Sequence[Member]) -> int:
 
 def _failures(result: ProbeResult) -> str:
     """Return the failures of a probe as a phrase: "; bind EADDRINUSE 20 times"."""
-    return "".join(
-        f"; {syscall} {name} {count:,} times"
+    failures = [
+        f"{syscall} {name} {count:,} times"
         for syscall, numbers in (result.errors or {}).items()
         for name, count in numbers.items()
-    )
+    ]
+    return "".join(f"; {text}" for text in (*failures, result.holders) if text)

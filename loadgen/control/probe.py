@@ -5,7 +5,7 @@ probe opens a few connections, or tries to listen, or restarts a server, and rep
 uses blocking calls, does one thing at a time, and leaves no TIME-WAIT: its connections are reset.
 
     connect   open `count` connections one by one, and keep them open until the last attempt
-    listen    bind and listen on one port, once
+    listen    bind and listen on one port, once; where the port is in use, say by what
     restart   serve one connection and close it first, which leaves TIME-WAIT on the server's side;
               then listen on the same port again
 
@@ -19,10 +19,12 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from errno import EADDRNOTAVAIL, ETIMEDOUT, errorcode
+from errno import EADDRINUSE, EADDRNOTAVAIL, ETIMEDOUT, errorcode
 from typing import Any, Final
 
 from loadgen.clock import NS_PER_S, now_ns
+from loadgen.errors import HostError
+from loadgen.kernel import port_holders
 from loadgen.model import Endpoint, Probe, ProbeKind
 from loadgen.processes.lifetime import die_with_parent
 from loadgen.processes.link import Link
@@ -41,6 +43,7 @@ class ProbeCounts:
         self.established = self.failed = 0
         self.errors: dict[str, dict[str, int]] = {}
         self.sources: dict[str, int] = {}
+        self.held_by: dict[str, int] = {}
         self._ports: set[int] = set()
 
     def success(self, name: tuple[Any, ...] | None = None) -> None:
@@ -64,6 +67,7 @@ class ProbeCounts:
             "failed": self.failed,
             "errors": self.errors,
             "source_ports": len(self._ports),
+            **({"held_by": self.held_by} if self.held_by else {}),
         }
 
 
@@ -83,9 +87,19 @@ def run(probe: Probe) -> ProbeCounts:
         listener = _listen(stack, where, reuseaddr=probe.reuseaddr)
         if isinstance(listener, tuple):
             counts.failure(*listener)
+            if listener[1] == errorcode[EADDRINUSE]:
+                counts.held_by = _holders(where)
         else:
             counts.success()
     return counts
+
+
+def _holders(where: Endpoint) -> dict[str, int]:
+    """Return the sorts of sockets that have the port; {} where the kernel does not list sockets."""
+    try:
+        return port_holders.holders_of(where)
+    except HostError:
+        return {}
 
 
 def _connect(probe: Probe) -> ProbeCounts:

@@ -101,9 +101,9 @@ def check_count(count: int) -> None:
         raise ValueError(f"write at most {ADDRESSES_MAX:,} addresses in all, these are {many}")
 
 
-def endpoint_text(text: str) -> str:
-    """Return an address and port in canonical form."""
-    return str(units.endpoint(text))
+def listening_text(text: str) -> str:
+    """Return an address and port in canonical form; the address may stand for all of its family."""
+    return str(units.listening_endpoint(text))
 
 
 def destination_text(text: str) -> str:

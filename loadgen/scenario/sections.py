@@ -39,8 +39,8 @@ from loadgen.scenario.fields import (
     address_text,
     check_count,
     destination_text,
-    endpoint_text,
     items,
+    listening_text,
     refuse,
     within,
     wrong_at,
@@ -240,10 +240,10 @@ class ProbeSpec(Model):
     source: Annotated[str, AfterValidator(_one_address)] | None = Field(
         None, description="source address, where the strategy binds one", examples=["127.0.0.3"]
     )
-    address: Annotated[str, AfterValidator(endpoint_text)] | None = Field(
+    address: Annotated[str, AfterValidator(listening_text)] | None = Field(
         None,
         alias="target",
-        description="literal address and port; left out: the first target",
+        description="literal address and port; to listen also 0.0.0.0 or [::]; left out: the first target",
         examples=["127.0.0.1:9000"],
     )
     sink: StrictBool = Field(False, description="whether the probe listens at its target itself")
@@ -254,11 +254,19 @@ class ProbeSpec(Model):
     @property
     def target(self) -> Endpoint | None:
         """Its target, if it has one of its own."""
-        return units.endpoint(self.address) if self.address else None
+        return units.listening_endpoint(self.address) if self.address else None
+
+    @property
+    def listens_everywhere(self) -> bool:
+        """True if it listens on all addresses of its host."""
+        return self.target is not None and self.target.address in units.EVERY_ADDRESS
 
     @model_validator(mode="after")
     def _says_what_it_takes(self) -> ProbeSpec:
         refuse(self._mistakes_of_connect() if self.kind is ProbeKind.CONNECT else self._mistakes_of_listen())
+        if self.listens_everywhere and self.kind is not ProbeKind.LISTEN:
+            message = f"a probe of kind {self.kind} connects to its target; write an address, 127.0.0.1:9000"
+            refuse([wrong_at(("target",), message)])
         return self
 
     def _mistakes_of_listen(self) -> Mistakes:

@@ -39,6 +39,8 @@ _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 #: RFC 4291 2.5.6. Every link has this network, so that an address means nothing without its link.
 LINK_LOCAL: Final = ipaddress.ip_network("fe80::/10")
 
+#: All addresses of this host, for listeners; "::" takes IPv4 as well, unless net.ipv6.bindv6only is 1.
+EVERY_ADDRESS: Final = ("0.0.0.0", "::")
 #: Networks whose addresses cannot be an end of a TCP connection, and the reason.
 _UNUSABLE: Final = tuple(
     (ipaddress.ip_network(network), reason)
@@ -195,6 +197,12 @@ def endpoint(text: str) -> Endpoint:
     if _reads_as_name(host):
         raise ValueError("give a literal address, for example 127.0.0.1:9000; names are not resolved here")
     return Endpoint(_one_address(host), _port(port))
+
+
+def listening_endpoint(text: str) -> Endpoint:
+    """Convert as `endpoint`; also all addresses of a family, `0.0.0.0:9000` or `[::]:9000`. Raises: ValueError."""
+    host, port = _host_and_port(text)
+    return Endpoint(host, _port(port)) if host in EVERY_ADDRESS else endpoint(text)
 
 
 def destination(text: str) -> Destination:

@@ -76,6 +76,7 @@ def probes(summary: RunSummary) -> list[SummaryRow]:
             text = f"{count(result.established)} succeeded"
             for syscall, times in (result.errors or {}).items():
                 text += "".join(f"; {syscall} {errno} {count(number)}" for errno, number in times.items())
+            text += f"; {result.holders}" if result.holders else ""
         rows.append(SummaryRow(visible(name), visible(text)))
     return rows
 

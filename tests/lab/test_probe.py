@@ -15,7 +15,7 @@ from loadgen.kernel import sockstat
 from loadgen.model import Endpoint, PortRange, Probe, ProbeKind, ProbeWhen, Strategy
 from loadgen.processes.link import Link
 
-from .support import PROC_NET, child
+from .support import PROC_NET, child, listen
 
 HERE = Endpoint("127.0.0.1", 9000)
 
@@ -37,8 +37,15 @@ def a_probe(**changes: Any) -> Probe:
     return Probe(**{**keys, **changes})
 
 
-def result(established: int, failed: int, source_ports: int, **errors: dict[str, int]) -> dict[str, Any]:
-    return {"established": established, "failed": failed, "errors": errors, "source_ports": source_ports}
+def result(
+    established: int,
+    failed: int,
+    source_ports: int,
+    held_by: dict[str, int] | None = None,
+    **errors: dict[str, int],
+) -> dict[str, Any]:
+    counts = {"established": established, "failed": failed, "errors": errors, "source_ports": source_ports}
+    return counts | ({"held_by": held_by} if held_by else {})
 
 
 @pytest.mark.parametrize(
@@ -102,13 +109,41 @@ def test_a_connection_that_met_itself_is_none() -> None:
 def test_listening(port: int, expected: dict[str, Any], listeners: Callable[..., list[socket.socket]]) -> None:
     listeners(HERE)
     tally = probe.run(a_probe(kind=ProbeKind.LISTEN, ports=PortRange(port, port)))
-    assert tally.result == result(int(not expected), int(bool(expected)), 0, **expected)
+    held_by = {"listener": 1} if expected else None
+    assert tally.result == result(int(not expected), int(bool(expected)), 0, held_by, **expected)
+
+
+@pytest.mark.parametrize(
+    ("address", "blocked"),
+    [("127.0.0.1", False), ("127.0.0.2", True), ("0.0.0.0", True), ("::", True), ("::1", False)],
+)
+@pytest.mark.parametrize("holder", ["connection", "time-wait", "bound", "listener"])
+def test_a_port_in_use_says_by_what(address: str, holder: str, blocked: bool, keep: ExitStack) -> None:
+    """An outgoing connection from 127.0.0.2 has the port of a service that starts later."""
+    listener = keep.enter_context(listen(HERE))
+    listener.setblocking(True)
+    client = keep.enter_context(socket.socket())
+    client.bind(("127.0.0.2", 40_000))
+    if holder == "listener":
+        client.listen()
+    elif holder != "bound":
+        client.connect(HERE.sockaddr)
+        accepted, _ = listener.accept()
+        keep.callback(accepted.close)
+        if holder == "time-wait":
+            client.close()
+            assert accepted.recv(1) == b""
+            accepted.close()
+    service = a_probe(kind=ProbeKind.LISTEN, target=Endpoint(address, 1), ports=PortRange(40_000, 40_000))
+    found = probe.run(service).result
+    assert found == (result(0, 1, 0, {holder: 1}, bind={"EADDRINUSE": 1}) if blocked else result(1, 0, 0))
 
 
 @pytest.mark.parametrize(("reuseaddr", "expected"), [(False, {"bind": {"EADDRINUSE": 1}}), (True, {})])
 def test_restarting_a_server(reuseaddr: bool, expected: dict[str, Any]) -> None:
     tally = probe.run(a_probe(kind=ProbeKind.RESTART, ports=PortRange(9100, 9100), reuseaddr=reuseaddr))
-    assert tally.result == result(int(not expected), int(bool(expected)), 0, **expected)
+    held_by = {"time-wait": 1} if expected else None
+    assert tally.result == result(int(not expected), int(bool(expected)), 0, held_by, **expected)
     assert sockstat.read(PROC_NET)["tcp_tw"] == 1
 
 

@@ -78,5 +78,14 @@ class ProbeResult(Shape, frozen=True, kw_only=True):
     """failures by system call and errno"""
     source_ports: Count | None = None
     """distinct source ports of its connections"""
+    held_by: Mapping[str, Count] | None = None
+    """where it could not listen because the port was in use, the sockets that have it: listener, connection, time-wait,
+    bound"""
     reason: str | None = None
     """why it could not run"""
+
+    @property
+    def holders(self) -> str:
+        """What had the port, in words: "held by 1 connection, 2 time-wait"; "" where that is not known."""
+        sorts = ", ".join(f"{count:,} {sort}" for sort, count in (self.held_by or {}).items())
+        return f"held by {sorts}" if sorts else ""

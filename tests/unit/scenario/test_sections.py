@@ -73,9 +73,20 @@ def test_everything_of_a_probe() -> None:
     assert (second.kind, second.ports, second.reuseaddr) == (ProbeKind.RESTART, PortRange(9100, 9100), True)
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "127.0.0.5"])
+def test_a_probe_may_listen_on_all_addresses(address: str) -> None:
+    target = Endpoint(address, 1)
+    found = parse(PROBED + f"  - {{name: a, when: hold, kind: listen, target: '{target}', ports: 9100}}")
+    assert found.probe(found.probes[0], PortRange(5, 6)).target == target
+    assert found.probes[0].listens_everywhere is (address != "127.0.0.5")
+
+
 @pytest.mark.parametrize(
     ("probes", "message"),
     [
+        ("{name: a, when: hold, target: '0.0.0.0:9000'}", "kind connect connects to its target; write an address"),
+        ("{name: a, when: hold, kind: restart, ports: 9100, target: '[::]:1'}", "kind restart connects to its target"),
+        ("{name: a, when: hold, kind: listen, ports: 9100, target: '0.0.0.1:1'}", "unspecified"),
         ("{name: a}", "when is missing"),
         ("{name: a.b, when: hold}", "digits, underscores or hyphens"),
         ("{name: a, when: hold, count: 1001}", "at most 1,000"),
