@@ -120,7 +120,7 @@ listeners = LimitCheck(
 
 
 def _search(host: Reading, purpose: Purpose) -> LimitJudgement:
-    """Facts 1.3 and 2.3. Judged for connect() alone, which is what most programs do."""
+    """Fact 1.3. Judged for connect() alone, which is what most programs do."""
     said = "; ".join(_search_begins(host.usable_ports))
     allows = f"beyond that each search for a free port first passes all taken ports of one parity; {said}"
     gains = (

@@ -1,7 +1,7 @@
 """Ports that services need, against the range that outgoing connections take their ports from.
 
 An outgoing connection on the port of a service keeps it from starting: bind() says EADDRINUSE, for as long as the
-connection and its TIME-WAIT last, unless both sides set SO_REUSEADDR. `loadgen facts`, 4.3, tries it out.
+connection and its TIME-WAIT last, unless both sides set SO_REUSEADDR. `loadgen facts`, 2.11, tries it out.
 """
 
 from __future__ import annotations
