@@ -17,7 +17,10 @@ SCHEMA: Final = "loadgen.doctor/1"
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """The result of one checkup. kernel: its release. uid: of the user who asked."""
+    """The result of one checkup.
+
+    kernel: its release. uid: of the user who asked. netns: the network namespace as it was named; "": that of the user.
+    """
 
     purpose: Purpose
     kernel: str
@@ -25,6 +28,7 @@ class Checkup:
     findings: Sequence[LimitFinding]
     features: Sequence[Feature]
     permissions: Sequence[Permission]
+    netns: str = ""
 
     @property
     def walls(self) -> list[LimitFinding]:
@@ -37,7 +41,15 @@ class Checkup:
             "schema": SCHEMA,
             "kernel": self.kernel,
             "uid": self.uid,
-            "purpose": {"connections": self.purpose.connections, "pairs": self.purpose.pairs},
+            "netns": self.netns,
+            "purpose": {
+                "connections": self.purpose.connections,
+                "pairs": self.purpose.pairs,
+                "rate_per_s": self.purpose.rate_per_s,
+                "close": self.purpose.close.value,
+                "services": list(self.purpose.services),
+                "processes": self.purpose.processes,
+            },
             "summary": limits.count(self.findings),
             "change_first": [finding.name for finding in limits.to_change_first(self.findings)],
             "limits": [
@@ -77,12 +89,14 @@ class Checkup:
         }
 
 
-def take(purpose: Purpose) -> Checkup:
-    """Examine this host without changing it.
+def take(purpose: Purpose, netns: str = "") -> Checkup:
+    """Examine this host, in the network namespace of this process, without changing it.
+
+    netns: what that namespace was named by, if it is not the user's own.
 
     Raises: HostError where the kernel does not tell a value that every judgement needs.
     """
-    host = reading.read()  # before the trials, which are processes and sockets themselves
+    host = reading.read(purpose.services)  # before the trials, which are processes and sockets themselves
     permissions = features.permissions()
     return Checkup(
         purpose=purpose,
@@ -91,4 +105,5 @@ def take(purpose: Purpose) -> Checkup:
         findings=limits.find_all(host, purpose),
         features=features.features(host, permissions),
         permissions=list(permissions.values()),
+        netns=netns,
     )

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 
 from loadgen.capacity.remedies import sysctl_command
 from loadgen.doctor.reading import Reading
+from loadgen.format import count, rate
+from loadgen.model import CloseMode
 
 #: For settings that are to last; read at boot, and by `sysctl --system` (sysctl.d(5)).
 SYSCTL_FILE: Final = "/etc/sysctl.d/90-loadgen.conf"
@@ -30,13 +32,20 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Target number of concurrent connections from this host.
+    """Target number of concurrent connections from this host, and of new ones per second.
 
     pairs: pairs of source address and destination, over which they are spread evenly.
+    rate_per_s: connections opened and closed again per second, for ever; None: the open ones stay.
+    close: the side that closes them, and how. services: TCP ports that services of this host need.
+    processes: of the program that opens the connections. loadgen does not ask: it starts as many as it takes.
     """
 
     connections: int = 100_000
     pairs: int = 1
+    rate_per_s: float | None = None
+    close: CloseMode = CloseMode.FIN
+    services: tuple[int, ...] = ()
+    processes: int = 1
 
     @property
     def text(self) -> str:
@@ -44,7 +53,18 @@ class Purpose:
         where = "from one source address to one destination"
         if self.pairs > 1:
             where = f"over {self.pairs:,} pairs of source address and destination"
-        return f"{self.connections:,} connections {where}"
+        new = f", {rate(self.rate_per_s)} new ones" if self.rate_per_s else ""
+        return f"{count(self.connections)} connection{'s' * (self.connections != 1)}{new} {where}"
+
+    @property
+    def per_process(self) -> int:
+        """Connections of the process that has most."""
+        return -(-self.connections // self.processes)
+
+    @property
+    def per_pair(self) -> int:
+        """Connections of the pair that has most."""
+        return -(-self.connections // self.pairs)
 
 
 class ChangeCommands(NamedTuple):
@@ -87,11 +107,16 @@ class LimitFinding:
 
 @dataclass(frozen=True, slots=True)
 class LimitCheck:
-    """A limit that the doctor checks. value: as shown, None where this host has no such limit. judge: its verdict."""
+    """A limit that the doctor checks.
+
+    value: as shown, None where this host has no such limit. judge: its verdict. asked: whether it belongs to a purpose
+    on this host; the table leaves it out where not.
+    """
 
     name: str
     value: Callable[[Reading], str | None]
     judge: Judge
+    asked: Callable[[Reading, Purpose], bool] = lambda _host, _purpose: True
 
     def find(self, host: Reading, purpose: Purpose) -> LimitFinding:
         """Return the finding on this limit of a host."""
@@ -136,11 +161,6 @@ def more(needed: int, available: int, after: int) -> int:
 def roomy(number: int) -> int:
     """Return the next power of two, as such settings are usually written: 131,072 for 100,000."""
     return 1 << max(number - 1, 0).bit_length()
-
-
-def rate(per_s: float) -> str:
-    """Return a rate as text."""
-    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:,.1f}"
 
 
 _NOT_HERE: Final = "this kernel, or this network namespace, has no such setting"

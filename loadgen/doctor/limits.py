@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from loadgen.doctor import listening, ports, resources
+from loadgen.doctor import listening, ports, rates, resources, services, sysctl_files
 from loadgen.doctor.finding import Grade, LimitCheck, LimitFinding, Purpose
 from loadgen.doctor.reading import Reading
 
@@ -13,6 +13,8 @@ ALL: Final[tuple[LimitCheck, ...]] = (
     ports.port_range,
     ports.reserved_ports,
     ports.listeners,
+    services.services,
+    ports.search,
     ports.unprivileged_start,
     ports.autobind_reuse,
     ports.tw_reuse,
@@ -20,6 +22,10 @@ ALL: Final[tuple[LimitCheck, ...]] = (
     ports.timestamps,
     ports.tw_buckets,
     ports.fin_timeout,
+    rates.time_wait,
+    rates.tracking,
+    sysctl_files.recycle,
+    sysctl_files.files,
     ports.time_wait,
     ports.in_use,
     resources.descriptors_hard,
@@ -49,14 +55,16 @@ _WORST_FIRST: Final = tuple(Grade)
 
 
 def find_all(host: Reading, purpose: Purpose) -> list[LimitFinding]:
-    """Return the finding on every limit of this host."""
-    return [limit.find(host, purpose) for limit in ALL]
+    """Return the finding on every limit of this host that the purpose asks for."""
+    return [limit.find(host, purpose) for limit in ALL if limit.asked(host, purpose)]
 
 
 def to_change_first(findings: Sequence[LimitFinding]) -> list[LimitFinding]:
     """Return the limits that are in the way and can be changed, by gain, then walls before tight ones."""
     wanting = [
-        finding for finding in findings if finding.verdict in (Grade.WALL, Grade.TIGHT) and finding.judgement.change.now
+        finding
+        for finding in findings
+        if finding.verdict in (Grade.WALL, Grade.TIGHT) and any(finding.judgement.change)
     ]
     ordered = sorted(wanting, key=lambda finding: (-finding.judgement.gain, _WORST_FIRST.index(finding.verdict)))
     return ordered[:FIRST_MAX]

@@ -7,6 +7,7 @@ numbers of the facts.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Final
 
 from loadgen.capacity.remedies import ADD_ADDRESS, widest_range
@@ -19,13 +20,15 @@ from loadgen.doctor.finding import (
     Purpose,
     judged,
     more,
-    rate,
     roomy,
     set_sysctl,
     setting,
 )
 from loadgen.doctor.reading import Reading
+from loadgen.format import count, rate
 from loadgen.kernel.sysctl import ports_text
+from loadgen.model import CloseMode
+from loadgen.strategies import TABLE, PortScope, Strategy
 
 _RANGE: Final = "net.ipv4.ip_local_port_range"
 _RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
@@ -42,14 +45,15 @@ def port_range(host: Reading, purpose: Purpose) -> LimitJudgement:
     ports = host.port_range
     widest = widest_range(host.number("net.ipv4.ip_unprivileged_port_start", 1024))
     now, after = len(ports) * purpose.pairs, len(widest) * purpose.pairs
+    taken = sum(port in widest for port in host.taken_ports)
     allows = f"{len(ports):,} connections {_EACH} ({ports.high:,} - {ports.low:,} + 1)"
     if purpose.pairs > 1:
         allows += f", {now:,} over {purpose.pairs:,} pairs"
     if now < purpose.connections:
         allows += f"; {purpose.connections:,} take {_pairs(purpose, len(ports))}"
     verdict = judged(purpose.connections, now, math.ceil(purpose.connections * 1.1))
-    gain = more(purpose.connections, now, after)
-    gains = f"{len(ports):,} become {len(widest):,} {_EACH}"
+    gain = more(purpose.connections, host.usable_ports * purpose.pairs, after - taken * purpose.pairs)
+    gains = f"{host.usable_ports:,} become {len(widest) - taken:,} {_EACH}"
     if after < purpose.connections:
         addresses = math.ceil(purpose.connections / len(widest))
         gains += f"; {purpose.connections:,} still take {addresses:,} source addresses ({ADD_ADDRESS.format(bits=32)})"
@@ -88,10 +92,13 @@ def _listeners_inside(host: Reading) -> list[int]:
 def _listeners(host: Reading, purpose: Purpose) -> LimitJudgement:
     """Facts 4.2 and 1.4: closed to automatic choice on every address; when the server is down one may meet oneself."""
     total, inside = len(host.port_range), _listeners_inside(host)
+    udp = sum(port in host.port_range for port in host.udp_ports)
+    beside = f"; {count(udp)} UDP sockets without a peer are in the range, of services or of clients" if udp else ""
+    unseen = "; a service that does not listen now is not seen, name it with --services"
     if not inside:
-        return LimitJudgement(Grade.GOOD, f"no server has one of the {total:,} ports")
+        return LimitJudgement(Grade.GOOD, f"no TCP server has one of the {total:,} ports{beside}{unseen}")
     left = total - len(inside)
-    allows = f"{total:,} - {len(inside):,} = {left:,} ports for automatic choice, on every address"
+    allows = f"{total:,} - {len(inside):,} = {left:,} ports for automatic choice, on every address{beside}{unseen}"
     joined = ports_text(host.reserved_ports | set(inside))
     judgement = _taken_out(purpose, total, left, allows, set_sysctl(_RESERVED, joined), "")
     if judgement.verdict is not Grade.GOOD:
@@ -110,6 +117,34 @@ listeners = LimitCheck(
     ),
     _listeners,
 )
+
+
+def _search(host: Reading, purpose: Purpose) -> LimitJudgement:
+    """Fact 1.3. Judged for connect() alone, which is what most programs do."""
+    said = "; ".join(_search_begins(host.usable_ports))
+    allows = f"beyond that each search for a free port first passes all taken ports of one parity; {said}"
+    gains = (
+        "a second source address, a second destination or a wider range stay below it; a program that sets "
+        "IP_BIND_ADDRESS_NO_PORT and IP_LOCAL_PORT_RANGE, as late-range does, or that names its ports, does not search"
+    )
+    slow = purpose.per_pair > _search_at(host.usable_ports)
+    return LimitJudgement(Grade.TIGHT if slow else Grade.GOOD, allows, _more_addresses(), 0, gains)
+
+
+def _search_begins(usable: int) -> Iterator[str]:
+    """Yield the connections from which on the search is long, for each strategy that searches."""
+    for strategy, row in TABLE.items():
+        if row.tcp.cliff_at is not None:
+            each = "of a source address" if row.tcp.scope is PortScope.SOURCE else _EACH
+            yield f"{strategy}: {count(int(usable * row.tcp.cliff_at))} {each}"
+
+
+def _search_at(usable: int) -> int:
+    return int(usable * (TABLE[Strategy.KERNEL].tcp.cliff_at or 1.0))
+
+
+#: The name is that of the limit which a run meets.
+search = LimitCheck("port-search", lambda host: f"from {count(_search_at(host.usable_ports))} on", _search)
 
 
 def _taken_out(
@@ -155,10 +190,10 @@ def rests_s(host: Reading, *, loopback: bool) -> float:
 
 
 def per_second(ports: int, resting_s: float) -> str:
-    """Return the connections per second that a range sustains if each of its ports rests for this time."""
+    """Return the new connections per second that a range sustains if each of its ports rests for this time."""
     if not resting_s:
-        return "no ceiling on connections per second"
-    return f"{ports:,} / {resting_s:g} s = {rate(ports / resting_s)} connections per second"
+        return "no ceiling on new connections per second"
+    return f"{ports:,} / {resting_s:g} s = {rate(ports / resting_s)}"
 
 
 @setting("net.ipv4.tcp_tw_reuse")
@@ -172,12 +207,15 @@ def tw_reuse(host: Reading, _: Purpose) -> LimitJudgement:
     change = set_sysctl("net.ipv4.tcp_tw_reuse", 1)
     if reuse == 1 and far != TIME_WAIT_S:
         return LimitJudgement(Grade.GOOD, allows, change)
+    if reuse:
+        allows += ": without tcp_timestamps it does nothing" if far == near == TIME_WAIT_S else ""
     if reuse == 1:
-        return LimitJudgement(Grade.TIGHT, f"{allows}: without tcp_timestamps it does nothing", change)
+        gains = "tcp_tw_reuse=1 takes effect"
+        return LimitJudgement(Grade.TIGHT, allows, set_sysctl("net.ipv4.tcp_timestamps", 1), 0, gains)
     soon = host.number("net.ipv4.tcp_tw_reuse_delay", _DELAY_MS) / 1000
     then = rate(ports / soon) if soon else "any number"
     with_timestamps = "" if host.number("net.ipv4.tcp_timestamps", 1) else ", with tcp_timestamps=1"
-    gains = f"{rate(ports / far)} connections per second become {then}{with_timestamps}"
+    gains = f"{rate(ports / far)} become {then}{with_timestamps}"
     return LimitJudgement(Grade.TIGHT, allows, change, 0, gains)
 
 
@@ -210,12 +248,18 @@ def tw_buckets(host: Reading, purpose: Purpose) -> LimitJudgement:
     """Fact 5.12."""
     buckets = host.number("net.ipv4.tcp_max_tw_buckets")
     allows = f"{buckets:,} sockets in TIME-WAIT at once; what is closed beyond that has none of its protection"
-    over = purpose.connections - buckets
+    resting = purpose.connections
+    if purpose.rate_per_s is not None:
+        resting = math.ceil(purpose.rate_per_s * TIME_WAIT_S) if purpose.close is CloseMode.FIN else 0
+    over = resting - buckets
     if over > 0:
-        allows += f": {over:,} of {purpose.connections:,}"
-    change = set_sysctl("net.ipv4.tcp_max_tw_buckets", roomy(max(purpose.connections, buckets) + 1))
+        allows += f": {over:,} of {resting:,}"
+    usual = host.usual_tw_buckets
+    if buckets < usual:
+        allows += f"; lowered from {usual:,}, which frees no port sooner but for a connection that loses its protection"
+    change = set_sysctl("net.ipv4.tcp_max_tw_buckets", max(roomy(max(resting, buckets) + 1), usual))
     gains = "every connection that is closed here first gets its TIME-WAIT"
-    return LimitJudgement(Grade.TIGHT if over > 0 else Grade.GOOD, allows, change, 0, gains)
+    return LimitJudgement(Grade.TIGHT if over > 0 or buckets < usual else Grade.GOOD, allows, change, 0, gains)
 
 
 @setting("net.ipv4.tcp_fin_timeout")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, host, sockstat, sysctl, tcp
+from loadgen.kernel import cgroup, host, sockdiag, sockstat, sysctl, sysctl_conf, tcp
+from loadgen.kernel.sysctl_conf import SysctlLine
 from loadgen.model import PortRange
 
 SYSCTLS: Final = (
@@ -25,6 +27,8 @@ SYSCTLS: Final = (
     "net.ipv4.tcp_tw_reuse_delay",
     "net.ipv4.tcp_timestamps",
     "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_ehash_entries",
+    "net.ipv4.tcp_tw_recycle",
     "net.ipv4.tcp_fin_timeout",
     "net.core.somaxconn",
     "net.ipv4.tcp_max_syn_backlog",
@@ -35,6 +39,8 @@ SYSCTLS: Final = (
     "net.ipv4.tcp_wmem",
     "net.netfilter.nf_conntrack_max",
     "net.netfilter.nf_conntrack_count",
+    "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
+    "net.netfilter.nf_conntrack_tcp_timeout_close",
     "fs.nr_open",
     "fs.file-max",
     "fs.epoll.max_user_watches",
@@ -54,7 +60,9 @@ class Reading:
 
     sysctls: by dotted name, without those that are not here. refused: those that are here and may not be read.
     files_used: open files of the whole machine. descriptors: RLIMIT_NOFILE of this process, soft and hard.
-    listeners: TCP ports that are listened on. sockets: as `loadgen.kernel.sockstat` counts them.
+    listeners: TCP ports that are listened on, over IPv4 or IPv6. connected: TCP ports that were asked for and that a
+    connection has. udp_ports: of UDP sockets without a peer. files: lines of sysctl.conf(5) and sysctl.d(5).
+    sockets: as `loadgen.kernel.sockstat` counts them.
     memory_available_bytes, cpus: those of the machine that this process may use, whatever its control group says.
     tasks: processes and threads of the whole machine.
     """
@@ -66,6 +74,9 @@ class Reading:
     cpus: int
     tasks: int
     listeners: frozenset[int] = frozenset()
+    connected: frozenset[int] = frozenset()
+    udp_ports: frozenset[int] = frozenset()
+    files: tuple[SysctlLine, ...] = ()
     sockets: Mapping[str, int] = field(default_factory=dict)
     group: cgroup.CgroupLimits = field(default_factory=cgroup.CgroupLimits)
     refused: frozenset[str] = frozenset()
@@ -79,6 +90,10 @@ class Reading:
         """A setting that is several numbers."""
         return tuple(map(int, self.sysctls.get(name, "").split()))
 
+    def with_sysctl(self, name: str, value: str) -> Reading:
+        """Return the same host with another value of a setting."""
+        return replace(self, sysctls={**self.sysctls, name: value})
+
     @property
     def port_range(self) -> PortRange:
         """Where automatic source ports come from."""
@@ -91,14 +106,29 @@ class Reading:
         return frozenset(sysctl.parse_ports(self.sysctls.get("net.ipv4.ip_local_reserved_ports", "")))
 
     @property
+    def usual_tw_buckets(self) -> int:
+        """The default of tcp_max_tw_buckets, half of the entries of the table of connections; 0: unknown.
+
+        Source: tcp_sk_init(), net/ipv4/tcp_ipv4.c. tcp_ehash_entries is negative where the table is the host's.
+        """
+        return abs(self.number("net.ipv4.tcp_ehash_entries")) // 2
+
+    @property
+    def taken_ports(self) -> frozenset[int]:
+        """Ports that automatic choice leaves out, reserved or with a listener, inside the range or not."""
+        return self.reserved_ports | self.listeners
+
+    @property
     def usable_ports(self) -> int:
         """Ports of the range that automatic choice can give to one source address and destination."""
         ports = self.port_range
-        return len(ports) - sum(port in ports for port in self.reserved_ports | self.listeners)
+        return len(ports) - sum(port in ports for port in self.taken_ports)
 
 
-def read() -> Reading:
+def read(services: Iterable[int] = ()) -> Reading:
     """This host as it is now, in the network namespace of this process.
+
+    services: TCP ports of which it matters whether a connection has them.
 
     Raises: HostError without a usable ip_local_port_range; OSError where /proc is not mounted.
     """
@@ -113,10 +143,29 @@ def read() -> Reading:
         cpus=len(os.sched_getaffinity(0)),
         tasks=parse_tasks(Path("/proc/loadavg").read_text()),
         listeners=frozenset(tcp.listeners(Path("/proc/self/net"))),
+        connected=frozenset(port for port in services if _is_connected(port)),
+        udp_ports=_udp_ports(),
+        files=sysctl_conf.read(),
         sockets=sockstat.read(Path("/proc/self/net")),
         group=cgroup.read(),
         page_bytes=os.sysconf("SC_PAGESIZE"),
     )
+
+
+def _is_connected(port: int) -> bool:
+    """Return True if a TCP socket has the port and does not listen, one in TIME-WAIT too. Raises: HostError."""
+    with sockdiag.Reader() as reader:
+        return bool(reader.dump(sockdiag.TUPLES, source_port=port).sockets.size)
+
+
+def _udp_ports() -> frozenset[int]:
+    """Return the ports of UDP sockets without a peer; empty where the kernel does not list them."""
+    try:
+        with sockdiag.Reader() as reader:
+            sockets = reader.dump(sockdiag.mask(sockdiag.TcpState.CLOSE), protocol=socket.IPPROTO_UDP).sockets
+    except HostError:
+        return frozenset()
+    return frozenset(sockets["source_port"].tolist())
 
 
 def read_settings(names: Iterable[str], *, root: Path = Path("/proc/sys")) -> tuple[dict[str, str], frozenset[str]]:

@@ -25,6 +25,7 @@ from loadgen.doctor.finding import (
     setting,
 )
 from loadgen.doctor.reading import Reading
+from loadgen.format import count, size
 
 BYTES_PER_END: Final = KERNEL_BYTES_PER_END + USER_BYTES_PER_END
 #: Processes of a run beside workers and sinks: the orchestrator, the zygote, and what they fork for a moment.
@@ -65,15 +66,28 @@ def _set_descriptors(number: int) -> ChangeCommands:
     )
 
 
-def _soft(host: Reading, _: Purpose) -> LimitJudgement:
-    soft, hard = host.descriptors
-    allows = "loadgen raises it to the hard limit itself; other programs stop here"
-    return LimitJudgement(
-        Grade.GOOD,
-        allows,
-        ChangeCommands((f"ulimit -Sn {hard}",), (f"echo '* soft nofile {hard}' >> {LIMITS_FILE}",)),
-        gains=f"{hard:,} instead of {soft:,} for other programs",
+def _soft(host: Reading, purpose: Purpose) -> LimitJudgement:
+    """The limit of a process of any program. loadgen raises its own, and starts more processes."""
+    (soft, hard), connections = host.descriptors, purpose.per_process
+    needed, comfortable = connections + _STANDARD_STREAMS, connections + RESERVED_DESCRIPTORS
+    program = "a program of one process" if purpose.processes == 1 else "each process"
+    allows = f"{program} ends at {count(max(soft - _STANDARD_STREAMS, 0))} connections (EMFILE)"
+    if soft < hard:
+        allows += f", unless it raises its limit to the hard one of {count(hard)}, as loadgen does"
+    change = ChangeCommands((f"ulimit -Sn {hard}",), (f"echo '* soft nofile {hard}' >> {LIMITS_FILE}",))
+    if needed <= hard:
+        verdict = judged(0, soft, comfortable)
+        return LimitJudgement(verdict, allows, change, gains=f"{count(hard)} instead of {count(soft)}")
+    processes = math.ceil(purpose.connections / max(hard - _STANDARD_STREAMS, 1))
+    allows += f"; {count(connections)} in one process are more than the hard limit of {count(hard)}, too"
+    gains = (
+        f"one process can have {count(connections)}; or spread them over {count(processes)} processes, as loadgen does"
     )
+    return LimitJudgement(Grade.WALL, allows, _set_descriptors(max(roomy(comfortable), hard)), 0, gains)
+
+
+#: Descriptors that every process has, and a program of one process beside its connections at least.
+_STANDARD_STREAMS: Final = 3
 
 
 descriptors_hard = LimitCheck("RLIMIT_NOFILE hard", lambda host: f"{host.descriptors[1]:,}", _hard)
@@ -150,7 +164,7 @@ def tcp_mem(host: Reading, purpose: Purpose) -> LimitJudgement:
     _, pressure, high = host.numbers("net.ipv4.tcp_mem")
     page = host.page_bytes
     allows = (
-        f"{high:,} pages x {page:,} = {_bytes(high * page)} of data that waits in sockets: {high:,} connections "
+        f"{high:,} pages x {page:,} = {size(high * page)} of data that waits in sockets: {high:,} connections "
         f"with one page each, thrifty from {pressure:,} on; an idle connection has none"
     )
     after = roomy(2 * purpose.connections)
@@ -168,10 +182,10 @@ def _buffer(name: str, what: str) -> LimitCheck:
         least, default, most = host.numbers(setting_name)
         whole = least * purpose.connections
         allows = (
-            f"{least:,} bytes to {what} are sure for each, {_bytes(whole)} for {purpose.connections:,}; "
+            f"{least:,} bytes to {what} are sure for each, {size(whole)} for {purpose.connections:,}; "
             f"it may grow from {default:,} to {most:,}"
         )
-        gains = f"under pressure {_bytes(4096 * purpose.connections)} are kept, not {_bytes(whole)}"
+        gains = f"under pressure {size(4096 * purpose.connections)} are kept, not {size(whole)}"
         change = set_sysctl(setting_name, f"4096 {default} {most}")
         return LimitJudgement(judged(0, host.memory_available_bytes, whole), allows, change, 0, gains)
 
@@ -198,7 +212,7 @@ def _memory(host: Reading, purpose: Purpose) -> LimitJudgement:
     return LimitJudgement(*_room(host.memory_available_bytes, host, purpose))
 
 
-memory = LimitCheck("MemAvailable", lambda host: _bytes(host.memory_available_bytes), _memory)
+memory = LimitCheck("MemAvailable", lambda host: size(host.memory_available_bytes), _memory)
 
 
 def _group_memory(host: Reading, purpose: Purpose) -> LimitJudgement:
@@ -206,7 +220,7 @@ def _group_memory(host: Reading, purpose: Purpose) -> LimitJudgement:
     if use is None:
         return LimitJudgement(Grade.GOOD, "no control group above this process limits its memory")
     verdict, allows = _room(use.free, host, purpose)
-    allows = f"{_bytes(use.limit)} - {_bytes(use.used)} used = {_bytes(use.free)}: {allows}"
+    allows = f"{size(use.limit)} - {size(use.used)} used = {size(use.free)}: {allows}"
     gain = more(purpose.connections, use.free // BYTES_PER_END, host.memory_available_bytes // BYTES_PER_END)
     change = _set_group(use.file, "max" if use.file.endswith(("max", "high")) else "-1", "MemoryMax=infinity")
     return LimitJudgement(verdict, allows, change, gain, "as much as the machine has")
@@ -218,7 +232,7 @@ def _set_group(file: str, value: str, unit: str) -> ChangeCommands:
 
 group_memory = LimitCheck(
     "memory.max of the cgroup",
-    lambda host: _bytes(host.group.memory.limit) if host.group.memory else "no limit",
+    lambda host: size(host.group.memory.limit) if host.group.memory else "no limit",
     _group_memory,
 )
 
@@ -306,12 +320,3 @@ def _group_cpu(host: Reading, _: Purpose) -> LimitJudgement:
 group_cpu = LimitCheck(
     "cpu.max of the cgroup", lambda host: f"{host.group.cpu.cpus:g}" if host.group.cpu else "no limit", _group_cpu
 )
-
-
-def _bytes(number: int) -> str:
-    """Return bytes in decimal units: 2.4 GB, 380 MB."""
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
-        if number >= unit:
-            many = number / unit
-            return f"{many:.3g} {name}" if many < 999 else f"{many:,.0f} {name}"  # .3g of 1,000 is 1e+03
-    return f"{number:,} bytes"

@@ -30,7 +30,6 @@ def headline(summary: Summary) -> str:
     return summary.verdict.text.strip()
 
 
-
 def limit(summary: RunSummary) -> str:
     """The limit of the verdict, or the limits that are left where it is open, and how sure that is."""
     verdict = summary.verdict

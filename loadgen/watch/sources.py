@@ -5,7 +5,7 @@ For them a port is used up whatever the destination. An address has as many as a
     usable = ip_local_port_range - ip_local_reserved_ports - ports of listeners on this address, or on all
     used   = ports of the range that a socket of this address has, or one that is bound to all addresses
 
-TCP sockets in TIME-WAIT, and those that are bound and not connected, count as used (docs/facts.md, 2.1, 4.2, 5.4). UDP
+TCP sockets in TIME-WAIT, and those that are bound and not connected, count as used (docs/facts.md, 2.1, 4.2, 5.9). UDP
 has neither listeners nor TIME-WAIT, so `usable` is the whole range.
 
 A socket on all addresses, 0.0.0.0 or ::, needs a port that is free on every one of them. Over UDP that is what any

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import site
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from loadgen.kernel import sysctl
 
-from .conftest import CHECKOUT, Loadgen, Namespace, environment, forbidden
+from .conftest import CHECKOUT, Loadgen, Namespace, assert_one_message, environment, forbidden
 from .test_run import become_nobody, loadgen_of_nobody
 
 __all__ = ["loadgen_of_nobody"]  # a fixture
@@ -55,6 +56,7 @@ def test_json_has_every_part(loadgen: Loadgen) -> None:
         "schema",
         "kernel",
         "uid",
+        "netns",
         "purpose",
         "summary",
         "change_first",
@@ -63,8 +65,11 @@ def test_json_has_every_part(loadgen: Loadgen) -> None:
         "permissions",
     }
     assert (data["schema"], data["uid"]) == ("loadgen.doctor/1", os.geteuid())
-    assert data["purpose"] == {"connections": 100_000, "pairs": 1}
-    assert sum(data["summary"].values()) == len(data["limits"]) == 32
+    assert (data["netns"], data["purpose"]) == (
+        "",
+        {"connections": 100_000, "pairs": 1, "rate_per_s": None, "close": "fin", "services": [], "processes": 1},
+    )
+    assert sum(data["summary"].values()) == len(data["limits"]) == 34
     for one in data["limits"]:
         assert set(one) == {
             "name",
@@ -122,7 +127,7 @@ def test_the_settings_of_a_namespace_are_those_that_are_judged_and_stay(loadgen:
     assert (ports["value"], ports["verdict"]) == ("40000 40099", "tight")
     assert ports["allows"].startswith("100 connections per source address and destination (40,099 - 40,000 + 1)")
     assert (reserved["verdict"], reserved["gain"]) == ("wall", 5)
-    assert "90 / 60 s = 1.5 connections per second" in limit(data, "net.ipv4.tcp_tw_reuse")["allows"]
+    assert "90 / 60 s = 1.5/s" in limit(data, "net.ipv4.tcp_tw_reuse")["allows"]
     assert limit(data, "sockets in TIME-WAIT now")["value"] == "0"
     assert data["change_first"][0] == "net.ipv4.ip_local_reserved_ports"
 
@@ -134,6 +139,123 @@ def test_a_wall_is_an_exit_code_when_asked_for(loadgen: Loadgen, namespace: Name
     assert walled.code == 3
     assert "wall   1. net.ipv4.ip_local_port_range" in walled.out
     assert loadgen("doctor", "--connections", "10", "--fail-if-wall", prefix=namespace.enter).code == 0
+
+
+def test_the_namespace_of_a_process_is_judged_from_outside(loadgen: Loadgen, namespace: Namespace) -> None:
+    """As a container, whose range stays what it was when that of the host was widened."""
+    in_namespace(namespace, "sh", "-c", "echo '40000 40099' > /proc/sys/net/ipv4/ip_local_port_range")
+    pid = namespace.enter[2]
+    by_pid = ("doctor", "--connections", "50", "--netns", pid)
+    data = loadgen(*by_pid, "--json").summary
+    assert data["netns"] == f"process {pid}"
+    assert limit(data, "net.ipv4.ip_local_port_range")["value"] == "40000 40099"
+    by_path = loadgen("doctor", "--json", "--netns", f"/proc/{pid}/ns/net").summary
+    assert limit(by_path, "net.ipv4.ip_local_port_range")["value"] == "40000 40099"
+    assert "40,099 - 40,000 + 1" in " ".join(loadgen(*by_pid).out.split())
+    assert f"the network namespace of process {pid};" in " ".join(loadgen(*by_pid).out.split())
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        (str((1 << 22) + 1), "there is no process"),
+        ("/nowhere/net", "cannot open the network namespace /nowhere/net: No such file or directory"),
+        ("/proc/self/status", "it is a file, and no network namespace"),
+    ],
+)
+def test_a_namespace_that_is_none(loadgen: Loadgen, place: str, says: str) -> None:
+    done = loadgen("doctor", "--netns", place)
+    assert done.code == 3
+    assert says in assert_one_message(done)
+
+
+def test_a_rate_has_a_ceiling_too(loadgen: Loadgen, namespace: Namespace) -> None:
+    in_namespace(namespace, "sh", "-c", "echo '40000 40099' > /proc/sys/net/ipv4/ip_local_port_range")
+    for rate, close, code in (("331/s", "fin", 3), ("331/s", "rst", 0), ("331/s", "target", 0), ("60/min", "fin", 0)):
+        done = loadgen(
+            "doctor", "--rate", rate, "--close", close, "--connections", "10", "--fail-if-wall", prefix=namespace.enter
+        )
+        assert done.code == code, done.out
+    data = loadgen("doctor", "--rate", "331/s", "--json", prefix=namespace.enter).summary
+    assert "100 / 60 s = " in limit(data, "rate: ports in TIME-WAIT")["allows"]
+    assert "not in the way" in limit(data, "rate: connection tracking")["allows"]
+
+
+_TRACKING: Final = """
+add table inet t
+add chain inet t c { type filter hook output priority 0; }
+add rule inet t c ct state new accept
+"""
+_TRACKED: Final = """
+import socket
+listener = socket.create_server(("127.0.0.1", 9000))
+kept = [socket.create_connection(("127.0.0.1", 9000)) for _ in range(5)]
+"""
+
+
+@pytest.mark.skipif(not shutil.which("nft"), reason="no nft here")
+def test_tracking_that_is_on_is_a_ceiling(loadgen: Loadgen, namespace: Namespace) -> None:
+    in_namespace(namespace, "nft", _TRACKING)
+    in_namespace(namespace, sys.executable, "-c", _TRACKED)
+    command = ("doctor", "--rate", "2500/s", "--close", "fin", "--json")
+    found = limit(loadgen(*command, prefix=namespace.enter).summary, "rate: connection tracking")
+    assert found["verdict"] == "wall"
+    assert "2,500/s wanted" in found["allows"]
+    assert "nf_conntrack_tcp_timeout_time_wait=" in found["gains"]
+
+
+def test_a_program_of_one_process_and_its_descriptors(loadgen: Loadgen) -> None:
+    """loadgen itself has as many processes as it takes, which most programs have not."""
+    prefix = ("prlimit", "--nofile=1024:1024")
+    soft = limit(loadgen("doctor", "--connections", "4096", "--json", prefix=prefix).summary, "RLIMIT_NOFILE soft")
+    assert (soft["value"], soft["verdict"]) == ("1,024", "wall")
+    assert "ends at 1,021 connections (EMFILE)" in soft["allows"]
+    spread = loadgen("doctor", "--connections", "4096", "--processes", "8", "--json", prefix=prefix).summary
+    assert limit(spread, "RLIMIT_NOFILE soft")["verdict"] == "good"
+
+
+#: A connection on the only port that there is, until standard input closes.
+_ON_THE_PORT: Final = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 8500))
+client = socket.create_connection(("127.0.0.1", 8500))
+print(client.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_services_whose_ports_outgoing_connections_may_take(loadgen: Loadgen, namespace: Namespace) -> None:
+    """Judged before and after; and the command that is advised keeps what is reserved."""
+
+    def settings(text: str) -> None:
+        in_namespace(namespace, "sh", "-c", text)
+
+    settings("echo '40000 40001' > /proc/sys/net/ipv4/ip_local_port_range")
+    settings("echo 40001 > /proc/sys/net/ipv4/ip_local_reserved_ports")
+    command = ("doctor", "--connections", "1", "--services", "8500,40000-40001", "--json")
+
+    def services() -> dict[str, Any]:
+        return limit(loadgen(*command, prefix=namespace.enter).summary, "ports of services (--services)")
+
+    before = services()
+    assert before["verdict"] == "tight"
+    assert before["allows"].startswith("40000: inside ip_local_port_range")
+    assert before["change_now"] == ["sysctl -w net.ipv4.ip_local_reserved_ports=40000-40001"]
+    with subprocess.Popen(
+        [*namespace.enter, sys.executable, "-c", _ON_THE_PORT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(),
+    ) as client:
+        assert client.stdin
+        assert client.stdout
+        assert client.stdout.readline() == b"40000\n"
+        taken = services()
+        assert taken["verdict"] == "wall"
+        assert taken["allows"].startswith("40000: a connection has it now")
+        client.stdin.close()
+    settings("echo 40000-40001 > /proc/sys/net/ipv4/ip_local_reserved_ports")
+    assert services()["change_now"] == [], "there is nothing left to reserve"
 
 
 def test_the_host_is_left_as_it_was(loadgen: Loadgen) -> None:

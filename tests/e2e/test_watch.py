@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import pytest
 
@@ -107,6 +109,116 @@ def test_a_probe_passes(loadgen: Loadgen, busy: Busy) -> None:
     assert done.out.count("usable ports") == 2
 
 
+#: Ten listeners, and a client that binds before it connects to each in turn until no port is left.
+_EARLY: Final = """
+import socket, sys
+from loadgen.lab import namespace
+namespace.enter({"net.ipv4.ip_local_port_range": "40000 40199"})
+listeners = [socket.create_server(("127.0.1.1", 8000 + n)) for n in range(10)]
+kept = []
+try:
+    while True:
+        kept.append(socket.socket())
+        kept[-1].bind(("127.0.0.9", 0))
+        kept[-1].connect(("127.0.1.1", 8000 + len(kept) % 10))
+except OSError as error:
+    print(error.errno, len(kept) - 1, flush=True)
+sys.stdin.read()
+"""
+#: UDP sockets until there is no port.
+_UDP: Final = """
+import socket, sys
+from loadgen.lab import namespace
+namespace.enter({"net.ipv4.ip_local_port_range": "40000 40199"})
+kept = []
+try:
+    while True:
+        kept.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        kept[-1].sendto(b"x", ("127.0.0.1", 5300 + len(kept) % 4))
+except OSError as error:
+    print(error.errno, len(kept) - 1, flush=True)
+sys.stdin.read()
+"""
+#: Sockets that are bound and never connected.
+_LEAK: Final = """
+import socket, sys
+from loadgen.lab import namespace
+namespace.enter({"net.ipv4.ip_local_port_range": "40000 40199"})
+kept = [socket.socket() for _ in range(180)]
+for sock in kept:
+    sock.bind(("127.0.0.5", 0))
+print(0, 180, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "ends", "where", "shown"),
+    [
+        (
+            _EARLY,
+            (errno.EADDRINUSE, 200),
+            "100%, 200 of 200 ports, TCP sockets of 127.0.0.9, whatever the destination",
+            "127.0.0.9 looks like early binding (strategy bind): 200 sockets to 10 destinations use 200 ports",
+        ),
+        (
+            _UDP,
+            (errno.EAGAIN, 200),
+            "100%, 200 of 200 ports, UDP sockets of 0.0.0.0, whatever the destination",
+            "UDP, by source address:",
+        ),
+        (
+            _LEAK,
+            (0, 180),
+            "90%, 180 of 200 ports, TCP sockets of 127.0.0.5, whatever the destination",
+            "127.0.0.5 looks like early binding (strategy bind): 180 of 180 sockets are bound and not connected",
+        ),
+    ],
+    ids=["early", "udp", "leak"],
+)
+def test_ports_that_are_used_up_whatever_the_destination(
+    loadgen: Loadgen, program: str, ends: tuple[int, int], where: str, shown: str
+) -> None:
+    """No row of a destination is full, and yet the program has no port left."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
+    ) as client:
+        assert client.stdin
+        assert client.stdout
+        assert tuple(map(int, client.stdout.readline().split())) == ends
+        flags = ("--netns", str(client.pid), "--once", "--fail-if", "used > 80%", "--fail-if", "free < 50")
+        done = loadgen("watch", *flags)
+        assert done.code == 99
+        assert done.err == f"loadgen: --fail-if used > 80%: {where}\n"
+        assert shown in done.out
+        assert f"[{client.pid}]" in done.out
+        client.stdin.close()
+
+
+def test_who_has_a_port(loadgen: Loadgen, busy: Busy) -> None:
+    here = ("--netns", str(busy.pid))
+    every = [word for port in range(40000, 40010) for word in ("--port", str(port))]
+    found = loadgen("watch", *here, *every, "--json").summary["ports"]
+    assert sum(one["taken"] for one in found) == 7
+    port = next(one["port"] for one in found if one["taken"])
+    done = loadgen("watch", *here, "--port", str(port), "--port", "40099")
+    assert (done.code, done.err) == (0, "")
+    assert f"port {port}: 1 socket; in ip_local_port_range 40000-40009, not reserved" in done.out
+    assert re.search(rf"TCP ESTABLISHED 127\.0\.0\.1 to 127\.0\.0\.1:9000 of \S+\[{busy.pid}\]", done.out)
+    assert "a TCP service could not listen on 0.0.0.0 or :: now: EADDRINUSE, with SO_REUSEADDR as well" in done.out
+    assert "port 40099: free; outside ip_local_port_range 40000-40009" in done.out
+    assert f"ip_local_reserved_ports={port}" in done.out
+
+
+def test_a_port_as_a_check_before_a_service_starts(loadgen: Loadgen, busy: Busy) -> None:
+    here = ("watch", "--netns", str(busy.pid), "--fail-if", "taken", "--json")
+    taken = loadgen(*here, "--port", "9000", "--port", "9001")
+    assert (taken.code, taken.err) == (99, "loadgen: --fail-if taken: 9000\n")
+    assert [(one["port"], one["taken"]) for one in taken.summary["ports"]] == [(9000, True), (9001, False)]
+    assert taken.summary["ports"][0]["holders"][0]["state"] == "LISTEN"
+    assert loadgen(*here, "--port", "9001").code == 0
+
+
 def test_filters(loadgen: Loadgen, busy: Busy) -> None:
     for flag, value, groups in (
         ("--source", "127.0.0.0/8", 1),
@@ -183,6 +295,11 @@ def test_what_cannot_be_meant(loadgen: Loadgen) -> None:
         ("--interval", "soon"),
         ("--destination", "nowhere:x"),
         ("--once", "--count", "2"),
+        ("--fail-if", "taken"),
+        ("--port", "80", "--fail-if", "used > 80%"),
+        ("--port", "80", "--top", "3"),
+        ("--port", "65536"),
+        ("--netns", "blue"),
     ):
         done = loadgen("watch", *flags)
         assert done.code == 2

@@ -282,7 +282,8 @@ def test_early_binding_is_told_by_its_ports(
     assert (source.source, source.destinations, source.in_use) == ("127.0.0.9", 10, 180)
     assert (source.capacity.used, source.capacity.usable, source.capacity.free) == (180, 200, 20)
     assert (source.strategy, source.shown_by) == (Strategy.BIND, "")
-    assert (source.growth_per_s, source.exhausts_in_s) == (18.0, pytest.approx(20 / 18))
+    assert source.growth_per_s == 18.0
+    assert source.exhausts_in_s == pytest.approx(20 / 18)
     assert [owner.sockets for owner in source.owned.owners] == [180] if source.owned else False
     assert str(WatchCondition.parse("used > 80%").violation(look)).startswith("--fail-if used > 80%: 90%")
     for number in range(source.capacity.free):

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from loadgen.model import Endpoint
+from loadgen.strategies import Transport
 from loadgen.watch import holders, owners
 from loadgen.watch.holders import PortAnswer
 
@@ -93,7 +94,7 @@ def test_a_listener_a_bound_socket_and_udp(keep: ExitStack) -> None:
     assert states(both) == [("tcp", "BOUND", "127.0.0.7"), ("udp", "OPEN", "127.0.0.8")]
     assert both.taken
     trials = {(one.transport, one.address): one.refused for one in both.trials if not one.reuseaddr}
-    assert trials["udp", "0.0.0.0"] == "EADDRINUSE"
+    assert trials[Transport.UDP, "0.0.0.0"] == "EADDRINUSE"
 
 
 def test_asking_leaves_no_trace(keep: ExitStack) -> None:

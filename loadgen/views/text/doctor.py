@@ -9,6 +9,7 @@ from loadgen.doctor import limits
 from loadgen.doctor.checkup import Checkup
 from loadgen.doctor.features import Feature, Permission
 from loadgen.doctor.finding import ChangeCommands, Grade, LimitFinding
+from loadgen.format import visible
 from loadgen.views.text.layout import LineStyle, StyledLine, show, width_of, wrapped
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def lines(checkup: Checkup, width: int = 80, *, commands: bool = False) -> list[
 
 def _lines(checkup: Checkup, width: int, *, commands: bool) -> Iterator[StyledLine]:
     yield from _wrapped("head", headline(checkup), "", width)
+    if checkup.netns:
+        where = (
+            f"net.* and sockets: the network namespace of {visible(checkup.netns)}; all else: where this command runs, "
+            "not the container's"
+        )
+        yield from _wrapped("dim", where, "", width)
     first = limits.to_change_first(checkup.findings)
     if first:
         yield from _title("to change first")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,13 +21,21 @@ def made(name: str, verdict: Grade, gain: int = 0, change: ChangeCommands = CHAN
 
 
 def test_every_limit_is_found_once_with_words_and_a_change() -> None:
-    found = limits.find_all(HOST, Purpose())
+    everything = Purpose(rate_per_s=331.0, services=(8500,))
+    found = limits.find_all(HOST.with_sysctl("net.ipv4.tcp_tw_recycle", "0"), everything)
     assert len({one.name for one in found}) == len(found) == len(limits.ALL)
     for one in found:
         assert one.judgement.allows
         assert one.verdict is not Grade.ABSENT, one.name
-        if one.verdict in (Grade.WALL, Grade.TIGHT) and one.judgement.change.now:
+        if one.verdict in (Grade.WALL, Grade.TIGHT) and any(one.judgement.change):
             assert one.judgement.gains, one.name
+
+
+def test_rates_services_and_settings_that_are_gone_have_a_row_only_where_asked_for() -> None:
+    names = {one.name for one in limits.find_all(HOST, Purpose())}
+    assert len(limits.ALL) - len(names) == 4
+    assert not any(name.startswith(("rate:", "ports of services")) for name in names)
+    assert "net.ipv4.tcp_tw_recycle" not in names
 
 
 def test_on_an_empty_kernel_only_the_range_is_needed() -> None:
@@ -49,11 +56,13 @@ def test_a_setting_that_may_not_be_read_says_so() -> None:
     assert (found.value, found.verdict) == ("unreadable", Grade.ABSENT)
 
 
-def test_the_default_host_has_one_wall_and_it_comes_first() -> None:
+def test_the_walls_of_the_default_host_come_first() -> None:
     found = limits.find_all(HOST, Purpose())
-    assert [one.name for one in found if one.verdict is Grade.WALL] == ["net.ipv4.ip_local_port_range"]
+    walls = ["net.ipv4.ip_local_port_range", "RLIMIT_NOFILE soft"]
+    assert [one.name for one in found if one.verdict is Grade.WALL] == walls
     assert [one.name for one in limits.to_change_first(found)] == [
-        "net.ipv4.ip_local_port_range",
+        *walls,
+        "port-search",
         "net.ipv4.tcp_tw_reuse",
         "RLIMIT_NOFILE hard",
     ]
@@ -106,11 +115,7 @@ def _walls(host: Reading, purpose: Purpose) -> list[LimitFinding]:
     return limits.find_all(host, purpose)
 
 
-@pytest.mark.parametrize(("per_s", "text"), [(470.5, "470"), (28_232.0, "28,232"), (1.667, "1.7")])
-def test_rates(per_s: float, text: str) -> None:
-    assert finding.rate(per_s) == text
-
-
 def test_a_purpose_in_words() -> None:
     assert Purpose().text == "100,000 connections from one source address to one destination"
+    assert Purpose(1, 1, rate_per_s=331.0).text.startswith("1 connection, 331/s new ones from one source address")
     assert Purpose(5, 2).text == "5 connections over 2 pairs of source address and destination"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from loadgen.doctor import ports
 from loadgen.doctor.finding import Grade, LimitCheck, Purpose
+from loadgen.model import CloseMode
 
 from .reading import HOST, found
 
@@ -90,12 +91,12 @@ def test_listeners_in_the_range_are_named_and_taken_off() -> None:
 @pytest.mark.parametrize(
     ("settings", "verdict", "allows"),
     [
-        ({"tcp_tw_reuse": "0"}, Grade.TIGHT, "28,232 / 60 s = 471 connections per second per source"),
-        ({"tcp_tw_reuse": "1"}, Grade.GOOD, "28,232 / 1 s = 28,232 connections per second per source"),
-        ({"tcp_tw_reuse": "1", "tcp_tw_reuse_delay": "100"}, Grade.GOOD, "28,232 / 0.1 s = 282,320 connections"),
-        ({"tcp_tw_reuse": "1", "tcp_timestamps": "0"}, Grade.TIGHT, "28,232 / 60 s = 471 connections per second"),
+        ({"tcp_tw_reuse": "0"}, Grade.TIGHT, "28,232 / 60 s = 471/s per source"),
+        ({"tcp_tw_reuse": "1"}, Grade.GOOD, "28,232 / 1 s = 28,232/s per source"),
+        ({"tcp_tw_reuse": "1", "tcp_tw_reuse_delay": "100"}, Grade.GOOD, "28,232 / 0.1 s = 282,320/s"),
+        ({"tcp_tw_reuse": "1", "tcp_timestamps": "0"}, Grade.TIGHT, "28,232 / 60 s = 471/s"),
         ({"tcp_tw_reuse": "2"}, Grade.TIGHT, "closed here first; between loopback addresses 28,232 / 1 s = 28,232"),
-        ({"tcp_tw_reuse": "1", "tcp_tw_reuse_delay": "0"}, Grade.GOOD, "no ceiling on connections per second"),
+        ({"tcp_tw_reuse": "1", "tcp_tw_reuse_delay": "0"}, Grade.GOOD, "no ceiling on new connections per second"),
     ],
 )
 def test_how_soon_a_port_serves_again(settings: dict[str, str], verdict: Grade, allows: str) -> None:
@@ -105,7 +106,7 @@ def test_how_soon_a_port_serves_again(settings: dict[str, str], verdict: Grade, 
 
 
 def test_tw_reuse_says_what_it_would_gain() -> None:
-    assert found(ports.tw_reuse).judgement.gains == "471 connections per second become 28,232"
+    assert found(ports.tw_reuse).judgement.gains == "471/s become 28,232/s"
 
 
 def test_ports_that_nobody_can_have_do_not_count_for_churn() -> None:
@@ -178,3 +179,53 @@ def test_open_sockets_are_those_of_both_families() -> None:
     finding = found(ports.in_use)
     assert finding.value == "4"
     assert "9 in the whole machine" in finding.judgement.allows
+
+
+@pytest.mark.parametrize(
+    ("connections", "pairs", "verdict"),
+    [(14_116, 1, Grade.GOOD), (14_117, 1, Grade.TIGHT), (28_232, 2, Grade.GOOD), (28_233, 2, Grade.TIGHT)],
+)
+def test_the_search_for_a_port_is_long_beyond_half_of_the_range(connections: int, pairs: int, verdict: Grade) -> None:
+    finding = found(ports.search, Purpose(connections, pairs))
+    assert (finding.name, finding.value, finding.verdict) == ("port-search", "from 14,116 on", verdict)
+    assert "kernel: 14,116 per source address and destination" in finding.judgement.allows
+    assert "bind: 14,116 of a source address" in finding.judgement.allows
+    assert "reuseaddr: 7,058 of a source address" in finding.judgement.allows
+    assert "late-range" not in finding.judgement.allows
+    assert "IP_BIND_ADDRESS_NO_PORT and IP_LOCAL_PORT_RANGE" in finding.judgement.gains
+
+
+def test_a_wider_range_gains_no_port_that_a_listener_has() -> None:
+    judgement = found(ports.port_range, listeners=frozenset({22, 9000, 40_000})).judgement
+    assert judgement.gain == 64_510 - 28_231
+    assert judgement.gains.startswith("28,231 become 64,510 per source address and destination")
+
+
+def test_without_timestamps_they_are_the_remedy_and_not_tw_reuse() -> None:
+    judgement = found(ports.tw_reuse, sysctls={"tcp_tw_reuse": "1", "tcp_timestamps": "0"}).judgement
+    assert judgement.allows.endswith("without tcp_timestamps it does nothing")
+    assert judgement.change.now == ("sysctl -w net.ipv4.tcp_timestamps=1",)
+    assert judgement.gains == "tcp_tw_reuse=1 takes effect"
+
+
+def test_lowered_buckets_of_time_wait_are_a_warning() -> None:
+    finding = found(
+        ports.tw_buckets, Purpose(100), sysctls={"tcp_max_tw_buckets": "5000", "tcp_ehash_entries": "-262144"}
+    )
+    assert finding.verdict is Grade.TIGHT
+    assert "lowered from 131,072, which frees no port sooner" in finding.judgement.allows
+    assert finding.judgement.change.now == ("sysctl -w net.ipv4.tcp_max_tw_buckets=131072",)
+    assert found(ports.tw_buckets, Purpose(100), sysctls={"tcp_ehash_entries": "262144"}).verdict is Grade.GOOD
+
+
+def test_at_a_rate_the_buckets_are_filled_by_a_minute_of_it() -> None:
+    assert found(ports.tw_buckets, Purpose(1, rate_per_s=3_000)).verdict is Grade.TIGHT
+    assert found(ports.tw_buckets, Purpose(1, rate_per_s=2_000)).verdict is Grade.GOOD
+    assert found(ports.tw_buckets, Purpose(1, rate_per_s=3_000, close=CloseMode.RST)).verdict is Grade.GOOD
+
+
+def test_udp_sockets_and_services_that_are_down_are_not_overlooked() -> None:
+    finding = found(ports.listeners, udp_ports=frozenset({53, 40_000, 40_001}))
+    assert finding.verdict is Grade.GOOD
+    assert "2 UDP sockets without a peer are in the range" in finding.judgement.allows
+    assert "name it with --services" in finding.judgement.allows

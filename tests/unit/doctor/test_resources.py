@@ -56,10 +56,28 @@ def test_a_limit_beyond_nr_open_says_what_comes_first() -> None:
     assert found(resources.nr_open).verdict is Grade.GOOD
 
 
-def test_the_soft_limit_is_no_wall() -> None:
-    finding = found(resources.descriptors_soft)
-    assert (finding.value, finding.verdict) == ("1,024", Grade.GOOD)
-    assert finding.judgement.change.now == ("ulimit -Sn 20000",)
+@pytest.mark.parametrize(
+    ("connections", "processes", "descriptors", "verdict", "command"),
+    [
+        (900, 1, (1024, 20_000), Grade.GOOD, "ulimit -Sn 20000"),
+        (1_000, 1, (1024, 20_000), Grade.TIGHT, "ulimit -Sn 20000"),
+        (4_096, 1, (1024, 20_000), Grade.TIGHT, "ulimit -Sn 20000"),
+        (4_096, 1, (1024, 1024), Grade.WALL, "prlimit --pid $$ --nofile=8192:8192"),
+        (4_096, 5, (1024, 1024), Grade.GOOD, "ulimit -Sn 1024"),
+        (100_000, 1, (1024, 20_000), Grade.WALL, "prlimit --pid $$ --nofile=131072:131072"),
+        (100_000, 6, (1024, 20_000), Grade.TIGHT, "ulimit -Sn 20000"),
+    ],
+)
+def test_descriptors_of_a_program_that_is_no_loadgen(
+    connections: int, processes: int, descriptors: tuple[int, int], verdict: Grade, command: str
+) -> None:
+    """One process can have as many as its hard limit, if it raises the soft one; loadgen starts more processes."""
+    purpose = Purpose(connections, processes=processes)
+    judgement = found(resources.descriptors_soft, purpose, descriptors=descriptors).judgement
+    assert (judgement.verdict, judgement.change.now) == (verdict, (command,))
+    soft, hard = descriptors
+    assert f"ends at {soft - 3:,} connections (EMFILE)" in judgement.allows
+    assert (f"hard one of {hard:,}, as loadgen does" in judgement.allows) is (soft < hard)
 
 
 @pytest.mark.parametrize(
@@ -117,14 +135,14 @@ def test_connection_tracking_is_a_wall_where_it_tracks(
 def test_pages_become_bytes_and_connections() -> None:
     finding = found(resources.tcp_mem)
     assert finding.verdict is Grade.GOOD
-    assert "575,802 pages x 4,096 = 2.36 GB" in finding.judgement.allows
+    assert "575,802 pages x 4,096 = 2.2 GiB" in finding.judgement.allows
     assert "575,802 connections with one page each" in finding.judgement.allows
     assert found(resources.tcp_mem, Purpose(1_000_000)).verdict is Grade.TIGHT
-    assert "65,536 = 37.7 GB" in found(resources.tcp_mem, page_bytes=65_536).judgement.allows
+    assert "65,536 = 35.1 GiB" in found(resources.tcp_mem, page_bytes=65_536).judgement.allows
 
 
 def test_least_buffers_are_summed_up() -> None:
-    assert "410 MB for 100,000" in found(resources.tcp_rmem).judgement.allows
+    assert "390.6 MiB for 100,000" in found(resources.tcp_rmem).judgement.allows
     assert found(resources.tcp_rmem, memory_available_bytes=400_000_000).verdict is Grade.TIGHT
     assert found(resources.tcp_wmem).judgement.change.now == ('sysctl -w net.ipv4.tcp_wmem="4096 16384 4194304"',)
 
@@ -142,8 +160,10 @@ def test_memory_of_the_control_group() -> None:
     assert found(resources.group_memory).value == "no limit"
     use = CgroupUsage(400_000_000, 300_000_000, "/sys/fs/cgroup/load/memory.max")
     finding = found(resources.group_memory, group=CgroupLimits(memory=use))
-    assert (finding.value, finding.verdict) == ("400 MB", Grade.WALL)
-    assert finding.judgement.allows.startswith("400 MB - 300 MB used = 100 MB: about 26,315 connections of 3,800 bytes")
+    assert (finding.value, finding.verdict) == ("381.5 MiB", Grade.WALL)
+    assert finding.judgement.allows.startswith(
+        "381.5 MiB - 286.1 MiB used = 95.4 MiB: about 26,315 connections of 3,800 bytes"
+    )
     assert finding.judgement.gain == 100_000 - 26_315
     assert finding.judgement.change.now == ("echo max > /sys/fs/cgroup/load/memory.max",)
     first = replace(use, file="/sys/fs/cgroup/memory/load/memory.limit_in_bytes")
@@ -185,11 +205,3 @@ def test_the_backlog_of_syns_is_asked_only_without_cookies() -> None:
     assert finding.judgement.allows.startswith("1,536 half-open connections")
     assert finding.verdict is Grade.GOOD
     assert found(listening.syn_backlog, sysctls={**off, "net.ipv4.tcp_max_syn_backlog": "128"}).verdict is Grade.TIGHT
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(999, "999 bytes"), (4_096, "4.1 KB"), (409_600_000, "410 MB"), (24_576_000_000, "24.6 GB"), (5 * 10**12, "5 TB")],
-)
-def test_bytes_in_a_sentence(number: int, text: str) -> None:
-    assert resources._bytes(number) == text

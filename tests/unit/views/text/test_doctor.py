@@ -43,13 +43,19 @@ def test_every_line_fits(width: int, commands: bool) -> None:
 def test_what_to_change_first_stands_before_the_table() -> None:
     text = "\n".join(doctor.lines(CHECKUP))
     head, _, rest = text.partition("\n\nto change first\n")
-    assert head == "100,000 connections from one source address to one destination: 1 wall, 2 tight,\n29 good."
+    assert head == "100,000 connections from one source address to one destination: 2 walls, 3\ntight, 29 good."
     first, _, table = rest.partition("\n\nlimits\n")
     assert first.startswith("wall   1. net.ipv4.ip_local_port_range: +36,280; 28,232 become 64,512")
     assert 'now       sysctl -w net.ipv4.ip_local_port_range="1024 65535"' in first
     assert "for good  echo" in first
     for finding in CHECKUP.findings:
         assert any(line.split()[0] == finding.verdict and finding.name in line for line in table.splitlines())
+
+
+def test_a_namespace_that_is_not_ours_is_named() -> None:
+    """With what is not its own, and without a way to drive the terminal."""
+    head = " ".join(doctor.lines(replace(CHECKUP, netns="/run/netns/\x1b[31m"), 140)[:3])
+    assert "the network namespace of /run/netns/\\x1b[31m; all else: where this command runs" in head
 
 
 def test_with_nothing_to_change_there_is_no_such_list() -> None:
@@ -103,8 +109,10 @@ def test_a_command_is_folded_only_where_a_shell_would_split_it() -> None:
 def test_json_says_what_the_table_says() -> None:
     data = json.loads(json.dumps(CHECKUP.to_json()))
     assert data["schema"] == "loadgen.doctor/1"
-    assert data["purpose"] == {"connections": 100_000, "pairs": 1}
-    assert data["summary"] == {"wall": 1, "tight": 2, "good": 29, "absent": 0}
+    assert data["purpose"] == {
+        "connections": 100_000, "pairs": 1, "rate_per_s": None, "close": "fin", "services": [], "processes": 1,
+    }  # fmt: skip
+    assert data["summary"] == {"wall": 2, "tight": 3, "good": 29, "absent": 0}
     assert data["change_first"][0] == "net.ipv4.ip_local_port_range"
     first = data["limits"][0]
     assert (first["name"], first["value"], first["verdict"], first["gain"]) == (

@@ -12,13 +12,16 @@ from rich.console import Console
 
 from loadgen.kernel.groups import SocketGroup
 from loadgen.kernel.sockdiag import TcpState
+from loadgen.strategies import Strategy, Transport
 from loadgen.views.text.watch import BlockScreen, RedrawnScreen, duration, screen_for
 from loadgen.watch.owners import Owner, Ownership
 from loadgen.watch.snapshot import Bound, Snapshot, Usage
+from loadgen.watch.sources import SourceUsage
 from loadgen.watch.space import Reuse
 
 Make = Callable[..., Usage]
 MakeSnapshot = Callable[..., Snapshot]
+MakeSource = Callable[..., SourceUsage]
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 COLOUR = re.compile(r"(?:^|;)(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;|$)")
 
@@ -61,6 +64,27 @@ def busy(usage: Make, snapshot: MakeSnapshot) -> Snapshot:
         states={TcpState.ESTABLISHED: 1234, TcpState.LISTEN: 2},
         counters={"TcpExt.TCPTimeWaitOverflow": 17, "TcpExt.TCPPureAcks": 4, "Tcp.ActiveOpens": 30},
     )
+
+
+def test_accounts_by_source_stand_below_the_groups(usage: Make, snapshot: MakeSnapshot, source: MakeSource) -> None:
+    early = source(180, 200, strategy=Strategy.BIND, because="180 sockets, 180 ports", shown_by="squid\x1b[812]")
+    late = source(30, source="10.0.0.2", destinations=2)
+    alone = source(5, source="10.0.0.3", destinations=1)
+    udp = source(190, 200, transport=Transport.UDP, source="0.0.0.0", destinations=0, unconnected=190)
+    text = printed(snapshot(usage(20), sources=(early, late, alone), udp=(udp,)))
+    _, _, by_source = text.partition("by source address, as clients that bind before they connect use it up:\n")
+    table, _, of_udp = by_source.partition("UDP, by source address:\n")
+    assert [line.split()[0] for line in table.splitlines()[1:3]] == ["90.0%", "30.0%"]
+    assert "squid\\x1b[812] at 127.0.0.1 looks like early binding (strategy bind): 180 sockets, 180 ports" in table
+    assert "10.0.0.2 looks like" not in table
+    assert "10.0.0.3" not in text, "its one group says the same"
+    assert of_udp.splitlines()[1].split()[0] == "95.0%"
+    assert "0 destinations, 190 unconnected" in of_udp
+
+
+def test_without_more_to_say_there_are_no_accounts_by_source(usage: Make, snapshot: MakeSnapshot) -> None:
+    assert "by source address" not in printed(snapshot(usage(20)))
+    assert "UDP sockets: unknown, no udp_diag" in printed(snapshot(udp=None, udp_unknown="no udp_diag"))
 
 
 def test_a_block_has_it_all(busy: Snapshot) -> None:
