@@ -4,6 +4,8 @@ SCENARIO ?= scenarios/past-64k.yaml
 BIN := .venv/bin
 # A third of the time the end-to-end tests wait: three at a time keep two cores busy, more only wait for their turn.
 PYTEST := $(BIN)/pytest -n 3 --dist worksteal
+# One at a time for each core, because some are about the time that a call takes.
+INCIDENTS := $(BIN)/pytest -n 2 --dist worksteal tests/incidents
 # Without a time limit of its own a package index that does not answer would hold `make run` up for good.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
 
@@ -11,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run million test check unit lab e2e browser bench schemas screenshots verify-vendor clean
+.PHONY: help setup run million test check unit lab e2e incidents browser bench schemas screenshots verify-vendor clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,9 +27,10 @@ million: .venv/.run ## 1,000,000 connections held for a minute, both ends here (
 	$(BIN)/loadgen run scenarios/million.yaml
 
 # Two commands, because for an ordinary user pytest starts the lab tests inside a user namespace.
-test: .venv/.dev ## every test: unit, lab, end to end, browser
-	$(PYTEST) tests --ignore=tests/lab
+test: .venv/.dev ## every test: unit, lab, end to end, incidents, browser
+	$(PYTEST) tests --ignore=tests/lab --ignore=tests/incidents
 	$(PYTEST) tests/lab
+	$(INCIDENTS)
 
 check: .venv/.dev ## style, types, import rules
 	$(BIN)/ruff check .
@@ -43,6 +46,9 @@ lab: .venv/.dev ## the tests that use real sockets, each in a throwaway namespac
 
 e2e: .venv/.dev ## the tests that use the command line as a user does
 	$(PYTEST) tests/e2e
+
+incidents: .venv/.dev ## situations that people met: the limit and the remedy that are right, n of m (three minutes)
+	$(INCIDENTS)
 
 browser: .venv/.dev ## the tests that look at the pages in Debian's chromium; skipped without it
 	$(BIN)/pytest -n 2 tests/browser

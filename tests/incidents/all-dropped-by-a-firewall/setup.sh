@@ -1,0 +1,8 @@
+nft -f - <<'N'
+table inet closed {
+  chain in {
+    type filter hook input priority 0
+    tcp dport 9000 drop
+  }
+}
+N

@@ -1,0 +1,281 @@
+"""An incident: a situation that people met, run as a user would, and judged by what loadgen said about it.
+
+A directory is an incident if it has an incident.yaml; README.md describes the files. This module reads them, runs
+the command in namespaces that end with it, and compares what it printed with what is right.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from ruamel.yaml import YAML
+
+HERE: Final = Path(__file__).parent
+CHECKOUT: Final = HERE.parents[1]
+#: No incident takes a quarter of it, unless it hangs.
+PATIENCE_S: Final = 100.0
+#: Commands that read the scenario.
+_OF_A_SCENARIO: Final = ("run", "plan")
+_FACT = re.compile(r"(\S+) (==|!=|<=|>=|<|>|~|!~) (.+)")
+_ORDER: Final = {
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+
+
+class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a remedy must be: every key that is given has to hold; a value "*" is any."""
+
+    text: str = ""
+    """a regular expression found in its text"""
+    set: dict[str, Any] = {}
+    """keys of the scenario that it sets, alone or with what it needs first"""
+    sysctls: dict[str, str] = {}
+    """settings that it changes"""
+    command: str = ""
+    """a regular expression found in its command"""
+    any: tuple[Remedy, ...] = ()
+    """at least one of these"""
+
+    def holds(self, remedy: Mapping[str, Any]) -> bool:
+        """True if the remedy of a verdict or a plan is as described."""
+        sets = {**remedy.get("needs", {}), **remedy.get("set", {})}
+        return (
+            bool(re.search(self.text, remedy["text"], re.IGNORECASE))
+            and bool(re.search(self.command, remedy.get("command", ""), re.IGNORECASE))
+            and all(_given(sets, key, value) for key, value in self.set.items())
+            and all(_given(remedy.get("sysctls", {}), key, value) for key, value in self.sysctls.items())
+            and (not self.any or any(one.holds(remedy) for one in self.any))
+        )
+
+
+def _given(values: Mapping[str, Any], key: str, wanted: object) -> bool:
+    return key in values and wanted in ("*", values[key])
+
+
+class Right(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The answer that is right."""
+
+    limit: str | tuple[str, ...] = ()
+    """the limit of the verdict, or of the plan; of several each is right"""
+    confidence: tuple[str, ...] = ()
+    """how sure the verdict may be"""
+    candidates: tuple[str, ...] = ()
+    """limits that must be among the candidates"""
+    refuted: tuple[str, ...] = ()
+    """limits that must be ruled out, with a reason"""
+    never: tuple[str, ...] = ()
+    """limits that must be neither the verdict nor a candidate"""
+    first: Remedy | None = None
+    """the first remedy"""
+    remedies: tuple[Remedy, ...] = ()
+    """further ones that must be offered"""
+    no_remedy: tuple[Remedy, ...] = ()
+    """remedies that would not come true, or do harm"""
+    facts: tuple[str, ...] = ()
+    """`PATH OP VALUE` on what the command printed; ~ and !~ search for a regular expression in a value, or in a list"""
+    exit: int | None = None
+    """the exit code, where it matters"""
+
+
+class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The file incident.yaml."""
+
+    kind: str
+    """what family of situations it belongs to"""
+    situation: str
+    """what happens, in a line"""
+    right: Right
+    thread: str = ""
+    """the public thread that describes such a case; empty for a variant of our own"""
+    command: str = "run"
+    """run, plan, watch or doctor"""
+    arguments: tuple[str, ...] = ()
+    """further arguments of the command"""
+    descriptors: int = 0
+    """ulimit -n of the command"""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A directory."""
+
+    path: Path
+    description: Description
+
+    @property
+    def name(self) -> str:
+        """Where it is, below tests/incidents."""
+        return str(self.path.relative_to(HERE))
+
+    @property
+    def setup(self) -> Path | None:
+        """The script that makes the lab, if there is one."""
+        path = self.path / "setup.sh"
+        return path if path.exists() else None
+
+    def missing(self) -> str:
+        """What this host lacks for it, with the remedy; empty if nothing."""
+        text = self.setup.read_text() if self.setup else ""
+        if re.search(r"\bnft\b", text) and not shutil.which("nft"):
+            return "needs nft: apt install nftables"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the command said."""
+
+    code: int
+    out: str
+    err: str
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Mapping[str, Any]:
+        """That of a run; of a plan the same keys as far as it has them."""
+        found = self.document.get("verdict")
+        return found if isinstance(found, dict) else self.document
+
+    @property
+    def limit(self) -> str:
+        """The limit it names, or the message with which it refused."""
+        return self.verdict.get("limit") or self.err.strip()
+
+    @property
+    def remedies(self) -> Sequence[Mapping[str, Any]]:
+        """The remedies, best first."""
+        detail: Sequence[Mapping[str, Any]] = self.verdict.get("remedies_detail") or []
+        plain = self.verdict.get("remedies") or []
+        return detail or [{"text": one} if isinstance(one, str) else one for one in plain]
+
+
+def incidents() -> list[Incident]:
+    """Every incident, by name. Raises: msgspec.ValidationError for a file that is not as described above."""
+    return [read(path.parent) for path in sorted(HERE.rglob("incident.yaml"))]
+
+
+def read(path: Path) -> Incident:
+    """The incident of a directory."""
+    data = YAML(typ="safe", pure=True).load(path / "incident.yaml")
+    return Incident(path, msgspec.convert(data, Description))
+
+
+def run(incident: Incident, home: Path, python: str = sys.executable, checkout: Path = CHECKOUT) -> Answer:
+    """Run the command of an incident; results go to `home`.
+
+    Raises: subprocess.TimeoutExpired; whatever was started has ended then, too.
+    """
+    described = incident.description
+    arguments = [described.command, "--json"]
+    if described.command in _OF_A_SCENARIO:
+        arguments.append(str(incident.path / "scenario.yaml"))
+    if described.command == "run":
+        arguments += ["--quiet", "--out", str(home / "results")]
+    arguments += described.arguments
+    loadgen = [python, "-m", "loadgen"]
+    command = [*loadgen, *arguments]
+    if incident.setup:
+        unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
+        command = [*unshare, "bash", str(HERE / "run.sh"), str(incident.setup), *arguments]
+    if described.descriptors:
+        command = ["prlimit", f"--nofile={described.descriptors}", *command]
+    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "GITHUB_STEP_SUMMARY")
+    kept = {key: value for key, value in os.environ.items() if key not in unwanted}
+    with subprocess.Popen(
+        command,
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**kept, "PYTHONPATH": str(checkout), "PYTHON": python, "LOADGEN": " ".join(loadgen)},
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=PATIENCE_S)
+        finally:
+            with suppress(ProcessLookupError):  # of a command that left nothing behind
+                os.killpg(process.pid, signal.SIGKILL)
+    lines = out.strip().splitlines()
+    text = lines[-1] if described.command == "watch" and lines else out
+    return Answer(process.returncode, out, err, json.loads(text) if text.startswith("{") else {})
+
+
+def wrong(right: Right, answer: Answer) -> Iterator[str]:
+    """Yield each way in which an answer differs from the right one, with what came."""
+    verdict, remedies = answer.verdict, answer.remedies
+    if not answer.document or "Traceback" in answer.err:
+        yield f"no answer, exit code {answer.code}: {answer.err[-2000:] or answer.out[-2000:]}"
+        return
+    if right.exit is not None and answer.code != right.exit:
+        yield f"exit code {answer.code}, not {right.exit}"
+    if right.limit and answer.limit not in (right.limit if isinstance(right.limit, tuple) else (right.limit,)):
+        yield f"limit {answer.limit}, not {right.limit}"
+    if right.confidence and verdict.get("confidence") not in right.confidence:
+        yield f"confidence {verdict.get('confidence')}, not {right.confidence}"
+    named = {answer.limit, *verdict.get("candidates", ())}
+    if missing := set(right.candidates) - named:
+        yield f"no candidate: {missing}"
+    if false := set(right.never) & named:
+        yield f"named although it is not: {false}"
+    refuted = {one["limit"] for one in verdict.get("refuted") or ()}
+    if missing := set(right.refuted) - refuted:
+        yield f"not refuted: {missing}"
+    if contradictory := refuted & named:
+        yield f"named and refuted: {contradictory}"
+    if right.first and not (remedies and right.first.holds(remedies[0])):
+        yield f"first remedy {remedies[0]['text'] if remedies else None!r}, not {_shown(right.first)}"
+    for wanted in right.remedies:
+        if not any(wanted.holds(remedy) for remedy in remedies):
+            yield f"no remedy {_shown(wanted)}"
+    for harmful in right.no_remedy:
+        yield from (f"remedy {remedy['text']!r}" for remedy in remedies if harmful.holds(remedy))
+    for fact in right.facts:
+        if reason := untrue(fact, answer.document):
+            yield reason
+
+
+def _shown(remedy: Remedy) -> str:
+    given = {key: value for key, value in msgspec.to_builtins(remedy).items() if value}
+    return json.dumps(given)
+
+
+def untrue(fact: str, document: Any) -> str:
+    """Why a fact is not true of a document; empty if it is. Raises: ValueError for a fact that is not PATH OP VALUE."""
+    parts = _FACT.fullmatch(fact)
+    if not parts:
+        raise ValueError(f"{fact!r} is not PATH OP VALUE")
+    path, operator, text = parts.groups()
+    found = document
+    for step in path.split("."):
+        try:
+            found = found[int(step)] if isinstance(found, list) else found[step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return f"{fact}: there is no {step}"
+    if operator in ("~", "!~"):
+        shown = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+        holds = bool(re.search(text, shown, re.IGNORECASE)) == (operator == "~")
+    else:
+        value = YAML(typ="safe", pure=True).load(text)
+        try:
+            holds = _ORDER[operator](found, value)
+        except TypeError:
+            holds = False
+    return "" if holds else f"{fact}: it is {json.dumps(found, ensure_ascii=False)[:600]}"

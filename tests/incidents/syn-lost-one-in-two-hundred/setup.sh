@@ -1,0 +1,8 @@
+nft -f - <<'N'
+table inet lossy {
+  chain in {
+    type filter hook input priority 0
+    tcp dport 9000 tcp flags & (syn|ack) == syn numgen inc mod 200 == 0 counter drop
+  }
+}
+N
