@@ -43,7 +43,7 @@ class ProbeCounts:
         self.established = self.failed = 0
         self.errors: dict[str, dict[str, int]] = {}
         self.sources: dict[str, int] = {}
-        self.held_by: dict[str, int] = {}
+        self.endpoint, self.held_by = "", dict[str, int]()
         self._ports: set[int] = set()
 
     def success(self, name: tuple[Any, ...] | None = None) -> None:
@@ -67,6 +67,7 @@ class ProbeCounts:
             "failed": self.failed,
             "errors": self.errors,
             "source_ports": len(self._ports),
+            **({"endpoint": self.endpoint} if self.endpoint else {}),
             **({"held_by": self.held_by} if self.held_by else {}),
         }
 
@@ -88,7 +89,7 @@ def run(probe: Probe) -> ProbeCounts:
         if isinstance(listener, tuple):
             counts.failure(*listener)
             if listener[1] == errorcode[EADDRINUSE]:
-                counts.held_by = _holders(where)
+                counts.endpoint, counts.held_by = str(where), _holders(where)
         else:
             counts.success()
     return counts

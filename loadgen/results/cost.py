@@ -36,20 +36,20 @@ class Rise:
         return self.tenth / TENTHS
 
 
-def rise(cost_us: Sequence[float], *, lasting: int = 2) -> Rise | None:
+def rise(cost_us: Sequence[float], *, lasting: int = 2, factor: float = RISE_FACTOR) -> Rise | None:
     """Return where the cost rises, None where it does not.
 
     cost_us: CPU time per connection in microseconds, in each tenth of the connections or of the ports in use, as far as
     known. lasting: tenths that have to be dearer at least. Of connections that are held one is not enough, because any
     tenth may be disturbed; in churn it is, where occupancy settles in that tenth and most of the run is spent there.
 
-    The rise is at least RISE_FACTOR times the median of the tenths before it and RISE_US_MIN above it. It lasts to the
+    The rise is at least `factor` times the median of the tenths before it and RISE_US_MIN above it. It lasts to the
     end, but for one tenth, which is neither among the first two nor the last; so one disturbed tenth makes no rise, nor
     does it hide one.
     """
     for tenth in range(_BEFORE_MIN, len(cost_us) - lasting + 1):
         before_us, after = median(cost_us[:tenth]), cost_us[tenth:]
-        least_us = max(RISE_FACTOR * before_us, before_us + RISE_US_MIN)
+        least_us = max(factor * before_us, before_us + RISE_US_MIN)
         below = [place for place, cost in enumerate(after) if cost < least_us]
         if not below or (len(below) == 1 and 2 <= below[0] < len(after) - 1):
             return Rise(tenth, before_us, median(after))

@@ -31,6 +31,8 @@ _MISSED_SHARE: Final = 0.01
 #: A SYN is sent again after a second (TCP_TIMEOUT_INIT, include/net/tcp.h), whatever the other settings; a connect
 #: that took this long or longer was answered after that. The clock of the kernel's timer is coarse, hence the slack.
 SYN_AGAIN_S: Final = 0.95
+#: Where the search begins is known, so a smaller rise shows it than one that may have any cause.
+_SEARCH_FACTOR: Final = 2.0
 #: Counters of a listener that dropped a SYN, or the ACK that would have completed a connection, snmp_counter.rst.
 _OVERFLOWS: Final = ("TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDrop")
 
@@ -147,7 +149,31 @@ class RunFacts:
     @cached_property
     def cost_rise(self) -> Rise | None:
         """The occupancy from which on a connection cost at least four times as much; None: there is none."""
-        return cost.rise(self.summary.cost_us, lasting=1 if self.plan.churn else 2)
+        return self._rise(cost.RISE_FACTOR)
+
+    @cached_property
+    def cost_rise_of_search(self) -> Rise | None:
+        """The same of a smaller rise, for a strategy whose search is known to begin at that occupancy."""
+        return self._rise(_SEARCH_FACTOR)
+
+    def _rise(self, factor: float) -> Rise | None:
+        return cost.rise(self.summary.cost_us, lasting=1 if self.plan.churn else 2, factor=factor)
+
+    @property
+    def past_cliff(self) -> bool:
+        """True if so many ports were in use that the strategy's search for one is long."""
+        cliff_at = self.plan.strategy.over(self.plan.transport).cliff_at
+        return cliff_at is not None and any(
+            space.opened > cliff_at * space.capacity for space in self.spaces if space.capacity
+        )
+
+    @property
+    def kernel_us(self) -> float | None:
+        """CPU time of a connection inside system calls, microseconds; None: not measured."""
+        generator, established = self.summary.generator, self.summary.outcomes.established
+        if generator.user_cpu_s is None or not established:
+            return None
+        return max(generator.cpu_s - generator.user_cpu_s, 0.0) / established * 1e6
 
     # --- Source ports -----------------------------------------------------------------------------
 

@@ -148,9 +148,9 @@ def _by_search(run: RunFacts) -> str:
 
 def _probe_findings(run: RunFacts) -> Iterator[str]:
     for name, probe in run.summary.probes.items():
-        for number, count in (probe.errors or {}).get("bind", {}).items():
-            if number == "EADDRINUSE" and count and probe.established == 0:
-                yield f"Probe {name} could not bind its port (bind EADDRINUSE): a connection or a listener has it."
+        if probe.endpoint:
+            by = f", which is {probe.holders}" if probe.held_by else ""
+            yield f"Probe {name} could not listen on {probe.endpoint}{by}."
 
 
 def _ordinal(number: int) -> str:

@@ -78,6 +78,8 @@ class ProbeResult(Shape, frozen=True, kw_only=True):
     """failures by system call and errno"""
     source_ports: Count | None = None
     """distinct source ports of its connections"""
+    endpoint: str | None = None
+    """address and port that it could not listen on"""
     held_by: Mapping[str, Count] | None = None
     """where it could not listen because the port was in use, the sockets that have it: listener, connection, time-wait,
     bound"""

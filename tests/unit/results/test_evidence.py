@@ -37,6 +37,11 @@ def rows(*counts: tuple[int, int]) -> dict[str, Any]:
     }
 
 
+def late(**figures: float) -> dict[str, Any]:
+    """1,000 connections, and arrivals that started late."""
+    return run() | {"generator": {"trustworthy": False, "reasons": ["late"], **figures}}
+
+
 def costing(*cost_us: float) -> dict[str, Any]:
     return run(plan=SEARCHING, cost_us=cost_us)
 
@@ -73,14 +78,16 @@ CASES = [
     ("blackhole", rows((50, 50)), FAR, Weight.NOTHING),
     ("port-search", costing(*[100.0] * 5, *[600.0] * 5), SEARCHING, Weight.SHOWN),
     ("port-search", costing(*[100.0] * 3, *[600.0] * 7), SEARCHING, Weight.STRONG),
+    ("port-search", costing(*[100.0] * 5, *[300.0] * 5), SEARCHING, Weight.STRONG),
+    ("port-search", costing(), SEARCHING, Weight.POSSIBLE),
     ("port-search", costing(*[100.0] * 8, *[600.0] * 2), SEARCHING, "the cost rose long after 50.0 %"),
-    ("port-search", costing(*[100.0] * 10), SEARCHING, "cost the same at every occupancy"),
+    ("port-search", costing(*[100.0] * 10), SEARCHING, "about the same at every occupancy"),
     ("port-search", run(cost_us=[100.0] * 5 + [600.0] * 5), replace(PLAN, strategy=Strategy.EXPLICIT), "not search"),
     ("generator", run(), PLAN, "kept up"),
-    ("generator", run(untrusted="late"), PLAN, Weight.STRONG),
-    ("generator", run(untrusted="late") | {"latency_us": {"connect": {"p50": 4e5}}}, PLAN, Weight.SUPPORTED),
-    ("generator", run(untrusted="late") | {"generator": {"trustworthy": False, "reasons": ["late"], "cpu_s": 4.0,
-        "user_cpu_s": 3.0}}, PLAN, Weight.STRONG),
+    ("generator", run(untrusted="late"), PLAN, Weight.SUPPORTED),
+    ("generator", late(cpu_s=4.0, user_cpu_s=3.0), PLAN, Weight.STRONG),
+    ("generator", late(cpu_s=0.06, user_cpu_s=0.01), PLAN, Weight.STRONG),
+    ("generator", late(cpu_s=4.0, user_cpu_s=1.0), PLAN, Weight.SUPPORTED),
     ("generator", costing(*[100.0] * 5, *[600.0] * 5) | {"generator": {"trustworthy": False, "reasons": ["late"]}},
         SEARCHING, "the kernel took the time"),
 ]  # fmt: skip
