@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pytest
 
+from loadgen.results.cost import rise
+
 from .conftest import CHECKOUT, Done, Loadgen, assert_adds_up, assert_one_message
 
 #: A hundred ports across a cable, where tcp_tw_reuse is not about loopback addresses.
@@ -82,6 +84,28 @@ def test_without_time_wait_of_our_own_there_is_no_ceiling(loadgen: Loadgen, clos
     assert (summary["churn"]["time_waits"], summary["churn"]["time_wait_peak"]) == (0, 0)
     kept = summary["kernel"]["sink"]["delta"].get("TcpExt.TW", 0)
     assert kept == (summary["outcomes"]["established"] if close == "target" else 0)
+
+
+@pytest.mark.parametrize(("strategy", "tenth"), [("late", 5), ("bind", 5), ("late-range", None)])
+def test_the_kernels_search_shows_by_the_ports_that_rest(loadgen: Loadgen, strategy: str, tenth: int | None) -> None:
+    """Past half of 8,000 ports, each of which rests for a minute; where bind() searches, its own time shows it, too."""
+    ports = ("lab.sysctls.net.ipv4.ip_local_port_range=40000 47999", f"sources.strategy={strategy}", "workers=1")
+    summary = churned(loadgen, *ports, "churn.duration=5s")
+    assert len(summary["cost_us"]) >= 6
+    found = rise(summary["cost_us"], lasting=1)
+    assert (found and found.tenth) == tenth
+    assert ("bind" in summary["latency_us"]) == (strategy == "bind")
+    if strategy == "bind":
+        assert summary["latency_us"]["bind"]["p99"] > 10 * summary["cost_us"][0]
+        assert summary["latency_us"]["bind"]["count"] >= summary["arrivals"]["started"]
+
+
+def test_where_the_target_closes_first_against_the_plan_no_share_of_ports_is_made_up(loadgen: Loadgen) -> None:
+    """Then TIME-WAIT is over there, and every port serves at once."""
+    target = [{"address": "198.19.0.1:9000", "sink": {"close_after_requests": 1}}]
+    summary = churned(loadgen, targets=target, protocol="echo")
+    assert summary["outcomes"]["established"] > 200
+    assert summary["cost_us"] == []
 
 
 def test_an_open_loop_has_a_schedule(loadgen: Loadgen) -> None:
