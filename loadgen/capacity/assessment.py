@@ -20,7 +20,7 @@ _ADVICE_MAX: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _Refilled:
     """Words for a resource that churn fills connection by connection, and that rests before it can be used again."""
 
     full: str
@@ -30,10 +30,10 @@ class _Table:
 
 
 _FILLED_BY_CHURN: Final = {
-    TIME_WAIT_PORTS: _Table(
+    TIME_WAIT_PORTS: _Refilled(
         "every port is in TIME-WAIT", "are in use or rest", "TIME-WAIT", "every port has been used once"
     ),
-    TRACKING: _Table("the connection tracking table is full", "are in use or kept", TRACKING, "the table is full"),
+    TRACKING: _Refilled("the connection tracking table is full", "are in use or kept", TRACKING, "the table is full"),
 }
 
 
@@ -148,7 +148,7 @@ class Assessment:
         ends = "ends" if name in _SINGULAR else "end"
         return f"impossible: {name} {ends} at {first.at:,} of {asked} connections{at_a_time}{when}"
 
-    def _churn_verdict(self, table: _Table, churn: Churn) -> str:
+    def _churn_verdict(self, table: _Refilled, churn: Churn) -> str:
         first = self.first
         assert first.per_s is not None
         pace = f"{first.per_s:,.4g}/s can go on for ever"

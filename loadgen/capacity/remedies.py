@@ -27,6 +27,7 @@ from loadgen.capacity.processes import (
 from loadgen.capacity.resources import HOST_DESCRIPTORS, MEMORY, SINK_DESCRIPTORS, WORKER_DESCRIPTORS, WORKER_PORTS
 from loadgen.capacity.time_wait import ceiling
 from loadgen.format import rate
+from loadgen.kernel import missing_help
 from loadgen.kernel.host import HostFacts
 from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
 from loadgen.strategies import TABLE, TimeWaitReuse
@@ -477,7 +478,7 @@ def add_source_address(situation: Situation) -> Iterator[Remedy]:
     """Do what lets the first missing address be used; it depends on the reason why it is missing."""
     plan = situation.plan
     missing = addresses.first_missing(situation.facts)  # none where the address went away during the run
-    for change in addresses.helps(missing or addresses.unexplained(plan.sources[0], freebind=plan.freebind)):
+    for change in missing_help.helps(missing or addresses.unexplained(plan.sources[0], freebind=plan.freebind)):
         yield Remedy(change.sentence, set=change.set, sysctls=change.sysctls, command=change.command)
 
 

@@ -43,10 +43,10 @@ def remembered_s(plan: Plan, facts: HostFacts) -> int:
 def of_tracking(plan: Plan, facts: HostFacts) -> Iterator[Resource]:
     """Yield the entries of the connection tracking table, unless it is known that nothing is tracked."""
     count, size = (setting(facts, f"{_PREFIX}{key}") for key in ("count", "max"))
-    if not size or (facts.tracked is False and not count):
+    if not size or (facts.tracks_connections is False and not count):
         return
     free = max(size - count, 0)
-    if facts.tracked is None and not count:
+    if facts.tracks_connections is None and not count:
         # An empty table of a namespace that may track nothing at all: no limit of the plan.
         yield Resource(
             TRACKING, "conntrack", None, free, note="nf_conntrack_max; not known whether this load is tracked"

@@ -97,10 +97,10 @@ async def prepare(
         await _connect_namespaces(fleet, sources, list(dict.fromkeys(target.address for target in targets)), enough)
     transport, freebind = scenario.transport, scenario.sources.freebind
     facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets, transport, freebind)
-    tracked = await zygote.call("loadgen.kernel.conntrack:tracks", sorted({target.family for target in targets}))
-    if tracked is False and not in_lab and not all(map(_is_loopback, targets)):
-        tracked = None  # a rule may be about other interfaces than loopback; a lab is new and has no rules
-    facts = replace(facts, tracked=tracked, sysctls={**of_host, **facts.sysctls})
+    tracks = await zygote.call("loadgen.kernel.conntrack:tracks", sorted({target.family for target in targets}))
+    if tracks is False and not in_lab and not all(map(_is_loopback, targets)):
+        tracks = None  # a rule may be about other interfaces than loopback; a lab is new and has no rules
+    facts = replace(facts, tracks_connections=tracks, sysctls={**of_host, **facts.sysctls})
     if scenario.engine is Engine.IO_URING:
         facts = replace(facts, no_io_uring=uring.available())
     in_use = await zygote.call("loadgen.kernel.limits:in_use", sources, transport)

@@ -41,7 +41,7 @@ class HostFacts:
     datagram_ports: UDP ports in use on any address; read only for UDP.
     default_sources: for each target, the source address that connect() alone would use.
     no_io_uring: the reason why io_uring cannot be used; empty if it can, or was not requested.
-    tracked: True if connection tracking of this namespace has rules to track for; None: not known.
+    tracks_connections: True if connection tracking of this namespace has rules to track for; None: not known.
     late_bind, port_range_option: True if the kernel has IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE.
     """
 
@@ -65,7 +65,7 @@ class HostFacts:
     no_io_uring: str = ""
     missing_because: tuple[Missing, ...] = ()
     missing_count: int = 0
-    tracked: bool | None = None
+    tracks_connections: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for host.json, with the versions of Python, loadgen and libraries."""
@@ -166,10 +166,11 @@ def _require_zones(addresses: Sequence[str]) -> None:
 
 
 def _missing(sources: Sequence[str], *, freebind: bool) -> list[str]:
-    return list(route.not_local(sources)) if freebind else [source for source in sources if not _can_bind(source)]
+    return list(route.not_local(sources)) if freebind else [source for source in sources if not can_bind(source)]
 
 
-def _can_bind(address: str) -> bool:
+def can_bind(address: str) -> bool:
+    """Return True if a socket of this namespace can be bound to the address; no port is taken."""
     sock = _socket(address, socket.SOCK_STREAM)
     if sock is None:
         return False

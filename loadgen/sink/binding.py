@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from errno import EADDRINUSE, EADDRNOTAVAIL, ENODEV, errorcode
+from dataclasses import replace
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ENODEV, errorcode
 
 from loadgen.errors import HostError
+from loadgen.kernel import host, missing, missing_help
+from loadgen.kernel.missing import MissingReason
 from loadgen.model import Endpoint, Transport
 
 
@@ -17,13 +20,13 @@ def require_free(endpoints: Sequence[Endpoint], transport: Transport = Transport
     """
     kind = socket.SOCK_STREAM if transport is Transport.TCP else socket.SOCK_DGRAM
     for endpoint in endpoints:
-        with socket.socket(endpoint.family, kind) as sock:
-            if transport is Transport.TCP:  # a listener may bind over TIME-WAIT; in UDP the option would share the port
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+        try:
+            with socket.socket(endpoint.family, kind) as sock:
+                if transport is Transport.TCP:  # a listener may bind over TIME-WAIT; in UDP the option shares the port
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(endpoint.sockaddr)
-            except OSError as error:
-                raise HostError(bind_failure([endpoint], error, transport)) from error
+        except OSError as error:
+            raise HostError(bind_failure([endpoint], error, transport)) from error
 
 
 def bind_failure(endpoints: Sequence[Endpoint], error: OSError, transport: Transport) -> str:
@@ -33,9 +36,22 @@ def bind_failure(endpoints: Sequence[Endpoint], error: OSError, transport: Trans
     else:
         action, owners = "receive UDP on", "ss -lunp"
     number = error.errno or 0
-    remedy = {
+    remedies = {
         EADDRINUSE: f"another socket has that port: choose another, or stop the process that owns it ({owners})",
-        EADDRNOTAVAIL: "the address is not on this host: ip address add ADDRESS dev lo",
         ENODEV: "the zone after % is not an interface of this host: ip link lists them",
-    }.get(number, "choose a port above net.ipv4.ip_unprivileged_port_start, or run as root")
+    }
+    remedy = remedies.get(number, "choose a port above net.ipv4.ip_unprivileged_port_start, or run as root")
+    if number in (EADDRNOTAVAIL, EAFNOSUPPORT):
+        remedy = _why_not(endpoints)
     return f"the sink cannot {action} {', '.join(map(str, endpoints))}: {errorcode.get(number, '')}; {remedy}"
+
+
+def _why_not(endpoints: Sequence[Endpoint]) -> str:
+    """Return which of the addresses cannot be bound here and why, with what helps."""
+    absent = [endpoint.address for endpoint in endpoints if not host.can_bind(endpoint.address)]
+    for found in missing.reasons(absent, freebind=False):
+        if found.reason is MissingReason.NEEDS_FREEBIND:  # sinks do not bind freely, so to them it is absent
+            found = replace(found, reason=MissingReason.ABSENT)
+        changes = ", or ".join(change.sentence for change in missing_help.helps(found))
+        return f"{missing_help.because(found)}; {changes}"
+    return "the address was not on this host a moment ago; try again"

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from loadgen import scenario as scenarios
-from loadgen.capacity import addresses
 from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.errors import HostError, UsageError
-from loadgen.kernel import host, missing, route, sysctl
+from loadgen.kernel import host, missing, missing_help, route, sysctl
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy, Target
 from tests.plans import plan_of
 
@@ -177,7 +176,7 @@ def cable() -> None:
 def test_an_address_that_is_nowhere_is_absent_until_it_is_added() -> None:
     for address in ("10.9.9.9", "fd00::9"):
         assert why(address) == ("absent", "lo")
-        change(addresses.helps(host.read([address], []).missing_because[0])[0].command)
+        change(missing_help.helps(host.read([address], []).missing_because[0])[0].command)
         assert why(address) is None
 
 
@@ -198,7 +197,7 @@ def test_detection_that_has_not_ended_is_seen_and_can_be_left_out() -> None:
     until(lambda: why("fd00:7::2") == ("tentative", "c0"))
     assert why("fd00:7::2", freebind=True) == ("tentative", "c0")  # no local route yet
     found = host.read(["fd00:7::2"], []).missing_because[0]
-    change(addresses.helps(found)[1].command)
+    change(missing_help.helps(found)[1].command)
     assert why("fd00:7::2") is None
     change("ip address change fd00:7::2/64 dev c0 preferred_lft 0")
     assert why("fd00:7::2") is None  # deprecated, and usable all the same
@@ -219,7 +218,7 @@ def test_loopback_without_ipv6_says_so(interface: str) -> None:
     sysctl.write(f"net.ipv6.conf.{interface}.disable_ipv6", "1")
     assert why("::1") == ("ipv6-off", "lo")
     assert why("::1", freebind=True) == ("ipv6-off", "lo")
-    change(addresses.helps(host.read(["::1"], []).missing_because[0])[1].command)
+    change(missing_help.helps(host.read(["::1"], []).missing_because[0])[1].command)
     assert why("::1") is None
 
 

@@ -51,7 +51,7 @@ class Host(Shape, frozen=True, kw_only=True):
     """the kernel has IP_LOCAL_PORT_RANGE"""
     no_io_uring: str = ""
     """why io_uring cannot be used; empty where it can, or where the run did not ask"""
-    tracked: bool | None = None
+    tracks_connections: bool | None = None
     """connections were tracked (netfilter); null: not known"""
     sysctls: Mapping[str, str] = {}
     """settings of the run's namespace by name"""
@@ -84,7 +84,7 @@ class Host(Shape, frozen=True, kw_only=True):
             port_range_option=self.port_range_option,
             sysctls=dict(self.sysctls),
             datagram_ports=self.datagram_ports,
-            tracked=self.tracked,
+            tracks_connections=self.tracks_connections,
             missing_because=self.missing_because,
             missing_count=len(self.missing_sources) if self.missing_count is None else self.missing_count,
         )

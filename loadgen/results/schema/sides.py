@@ -88,6 +88,6 @@ class ProbeResult(Shape, frozen=True, kw_only=True):
 
     @property
     def holders(self) -> str:
-        """What had the port, in words: "held by 1 connection, 2 time-wait"; "" where that is not known."""
+        """The sockets that had the port, in words: "held by 1 connection, 2 time-wait"; "" where that is not known."""
         sorts = ", ".join(f"{count:,} {sort}" for sort, count in (self.held_by or {}).items())
         return f"held by {sorts}" if sorts else ""

@@ -26,28 +26,28 @@ def table(found: Assessment) -> Resource | None:
 
 def churned(more: str, size: int = 50, **facts: Any) -> Assessment:
     """Churn with 100 ports on a host that tracks; its table has room for `size`."""
-    facts = {"tracked": True, "sysctls": settings(0, size), **facts}
+    facts = {"tracks_connections": True, "sysctls": settings(0, size), **facts}
     host = HostFacts(**{**FACTS, "port_range": PortRange(40_000, 40_099), **facts})
     return assess(scenarios.parse(FIN_ACROSS + more), ("198.18.0.1",), host, LAB)
 
 
 @pytest.mark.parametrize("tracked", [True, None])
 def test_what_is_tracked_already_leaves_less_room(*, tracked: bool | None) -> None:
-    found = assessed(101, sysctls=settings(10, 110), tracked=tracked)
+    found = assessed(101, sysctls=settings(10, 110), tracks_connections=tracked)
     assert (found.prediction.limit, found.prediction.at, found.refusal) == ("conntrack", 100, None)
     assert not found.possible
 
 
 def test_an_empty_table_counts_where_a_rule_tracks() -> None:
-    found = assessed(111, sysctls=settings(0, 110), tracked=True)
+    found = assessed(111, sysctls=settings(0, 110), tracks_connections=True)
     assert (found.prediction.limit, found.prediction.at) == ("conntrack", 110)
-    assert table(assessed(111, sysctls=settings(0, 110), tracked=False)) is None
-    assert table(assessed(111, tracked=True)) is None  # a kernel without the table
-    assert table(assessed(111, sysctls=settings(0, 0), tracked=True)) is None  # 0: no maximum
+    assert table(assessed(111, sysctls=settings(0, 110), tracks_connections=False)) is None
+    assert table(assessed(111, tracks_connections=True)) is None  # a kernel without the table
+    assert table(assessed(111, sysctls=settings(0, 0), tracks_connections=True)) is None  # 0: no maximum
 
 
 def test_an_empty_table_that_may_be_of_no_use_is_shown_and_limits_nothing() -> None:
-    found = assessed(111, sysctls=settings(0, 110), tracked=None)
+    found = assessed(111, sysctls=settings(0, 110), tracks_connections=None)
     row = table(found)
     assert row
     assert (row.needed, row.available, row.at, row.short) == (None, 110, None, False)

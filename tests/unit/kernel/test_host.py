@@ -149,18 +149,18 @@ def test_the_first_cpu_names_the_model(proc: dict[str, str], monkeypatch: pytest
 def test_an_address_is_present_if_it_can_be_bound(fake: type[FakeSocket]) -> None:
     fake.bind_errno = {"10.0.0.1": errno.EADDRNOTAVAIL, "fd00::1": errno.EADDRNOTAVAIL}
     for address, here in (("127.0.0.2", True), ("10.0.0.1", False), ("::1", True), ("fd00::1", False)):
-        assert host._can_bind(address) is here
+        assert host.can_bind(address) is here
 
 
 def test_another_bind_error_does_not_make_an_address_missing(fake: type[FakeSocket]) -> None:
     fake.bind_errno = {"10.0.0.1": errno.EPERM}
     with pytest.raises(PermissionError):
-        host._can_bind("10.0.0.1")
+        host.can_bind("10.0.0.1")
 
 
 def test_without_ipv6_an_ipv6_address_is_missing(fake: type[FakeSocket]) -> None:
     fake.no_family = {socket.AF_INET6}
-    assert host._can_bind("::1") is False
+    assert host.can_bind("::1") is False
 
 
 def test_without_ipv6_there_is_no_route_to_an_ipv6_target(fake: type[FakeSocket]) -> None:
@@ -194,7 +194,7 @@ def test_a_zone_has_to_be_an_interface(sources: list[str], target: str, monkeypa
 
 def test_with_freebind_an_address_is_present_if_it_is_routed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "not_local", lambda sources: iter(sources[1:]))
-    monkeypatch.setattr(host, "_can_bind", lambda _: False)
+    monkeypatch.setattr(host, "can_bind", lambda _: False)
     assert host._missing(["a", "b"], freebind=True) == ["b"]
     assert host._missing(["a", "b"], freebind=False) == ["a", "b"]
 
@@ -223,7 +223,7 @@ def reasons(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_missing_addresses_are_counted_and_some_listed(
     fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "_can_bind", lambda address: address == "10.0.0.7")
+    monkeypatch.setattr(host, "can_bind", lambda address: address == "10.0.0.7")
     found = host.read([f"10.0.{n >> 8}.{n & 255}" for n in range(2000)], [])
     assert found.missing_sources[0] == "10.0.0.0"
     assert len(found.missing_sources) == len(found.missing_because) == host.LISTED_MAX

@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from loadgen.kernel import host, missing
+from loadgen.kernel.missing import Missing, MissingReason
 from loadgen.model import Endpoint, Transport
 from loadgen.sink.binding import bind_failure
 
@@ -18,7 +20,6 @@ ENDPOINTS = (Endpoint("127.0.0.1", 9000), Endpoint("::1", 9000))
     [
         (Transport.TCP, errno.EADDRINUSE, "listen on", "ss -ltnp"),
         (Transport.UDP, errno.EADDRINUSE, "receive UDP on", "ss -lunp"),
-        (Transport.TCP, errno.EADDRNOTAVAIL, "listen on", "ip address add"),
         (Transport.TCP, errno.ENODEV, "listen on", "ip link"),
         (Transport.TCP, errno.EACCES, "listen on", "net.ipv4.ip_unprivileged_port_start"),
     ],
@@ -29,3 +30,27 @@ def test_a_sink_that_cannot_bind_names_place_and_remedy(
     text = bind_failure(ENDPOINTS, OSError(number, os.strerror(number)), transport)
     assert text.startswith(f"the sink cannot {action} 127.0.0.1:9000, [::1]:9000: {errno.errorcode[number]}; ")
     assert remedy in text
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        (MissingReason.ABSENT, "address ::1 is not on this host; add it with: ip address add ::1/128 dev lo"),
+        (MissingReason.NEEDS_FREEBIND, "address ::1 is not on this host; add it with: ip address add ::1/128 dev lo"),
+        (MissingReason.IPV6_OFF, "address ::1: IPv6 is off on interface lo (disable_ipv6); use 127.0.0.1 instead"),
+        (None, "try again"),
+    ],
+)
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_a_sink_whose_address_cannot_be_used_says_why(
+    monkeypatch: pytest.MonkeyPatch, number: int, reason: MissingReason | None, says: str
+) -> None:
+    def reasons(addresses: list[str], *, freebind: bool) -> tuple[Missing, ...]:
+        assert (addresses, freebind) == (["::1"], False)
+        return (Missing("::1", reason, "lo", 128),) if reason else ()
+
+    monkeypatch.setattr(host, "can_bind", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(missing, "reasons", reasons)
+    text = bind_failure(ENDPOINTS, OSError(number, os.strerror(number)), Transport.TCP)
+    assert f": {errno.errorcode[number]}; " in text
+    assert says in text
