@@ -171,9 +171,12 @@ class _Table:
             return _NO_SIGN
         processes = self.processes[connected]
         pids, counts = np.unique(processes[processes != 0], return_counts=True)
-        if counts.size and counts.max() * 2 > connected.size:
-            pid = int(pids[counts.argmax()])
-            if because := self._never_twice(connected[processes == pid]):
+        if not counts.size or counts.max() * 2 <= counts.sum():
+            return _NO_SIGN
+        pid = int(pids[counts.argmax()])
+        # Its connections in TIME-WAIT have no owner any more; nor have those of other programs, which may share ports.
+        for own in (processes == pid) | (processes == 0), processes == pid:
+            if own.sum() * 2 > connected.size and (because := self._never_twice(connected[own])):
                 return _Sign(Strategy.BIND, because, f"{self._command(pid)}[{pid}]")
         return _NO_SIGN
 
