@@ -91,7 +91,7 @@ class SourceUsage:
         return self.transport is Transport.UDP or self.strategy is not None
 
 
-class _Table:
+class _SourceTable:
     """Columns of the sockets in the range, and their rows by source address.
 
     Columns, because a record of all fields takes far longer to select. processes: the owner of each socket, 0 if it is
@@ -215,8 +215,8 @@ def tcp(
     outgoing: connections that began here, in any state. bound: bound and not connected. listening: listeners.
     offered: the range without reserved ports. socket_owners: of a recent scan; None: there was none.
     """
-    table = _Table(joined(_as_held(outgoing), bound), offered, socket_owners)
-    listeners = _Table(_as_held(listening), offered, None)
+    table = _SourceTable(joined(_as_held(outgoing), bound), offered, socket_owners)
+    listeners = _SourceTable(_as_held(listening), offered, None)
     found = []
     for source in table.rows:
         taken = table.taken(source)
@@ -228,7 +228,7 @@ def tcp(
 
 def udp(sockets: BoundSockets, offered: Ports, socket_owners: SocketOwners | None) -> list[SourceUsage]:
     """Return the account of UDP, the fullest source first; empty without a UDP socket in the range."""
-    table = _Table(sockets, offered, socket_owners)
+    table = _SourceTable(sockets, offered, socket_owners)
     usable = int(offered.sum())
     sources = dict.fromkeys([*table.rows, ANY_4]) if table.rows else {}
     return _ordered([table.usage(Transport.UDP, one, Capacity(int(table.taken(one).sum()), usable)) for one in sources])
