@@ -23,21 +23,28 @@ from loadgen.kernel.host import HostFacts
 from loadgen.model import CloseMode, Plan, Transport
 
 _PREFIX: Final = "net.netfilter.nf_conntrack_"
-#: The kernel's defaults, in seconds.
-_TIMEOUTS: Final = {"tcp_timeout_time_wait": 120, "tcp_timeout_close": 10, "udp_timeout": 30}
+#: The kernel's defaults of these settings, in seconds.
+DEFAULTS_S: Final = {
+    f"{_PREFIX}tcp_timeout_time_wait": 120,
+    f"{_PREFIX}tcp_timeout_close": 10,
+    f"{_PREFIX}udp_timeout": 30,
+}
 
 
 def timeout_name(plan: Plan) -> str:
     """Return the setting that says how long an entry stays after a connection of this plan has ended."""
-    if plan.transport is Transport.UDP:
-        return f"{_PREFIX}udp_timeout"
-    return f"{_PREFIX}tcp_timeout_{'close' if plan.close is CloseMode.RST else 'time_wait'}"
+    return timeout_after(plan.close) if plan.transport is Transport.TCP else f"{_PREFIX}udp_timeout"
+
+
+def timeout_after(close: CloseMode) -> str:
+    """Return the setting that says how long an entry stays after a TCP connection was closed so."""
+    return f"{_PREFIX}tcp_timeout_{'close' if close is CloseMode.RST else 'time_wait'}"
 
 
 def remembered_s(plan: Plan, facts: HostFacts) -> int:
     """Return how long an entry stays after a connection of this plan has ended, in seconds."""
     name = timeout_name(plan)
-    return setting(facts, name) or _TIMEOUTS[name.removeprefix(_PREFIX)]
+    return setting(facts, name) or DEFAULTS_S[name]
 
 
 def of_tracking(plan: Plan, facts: HostFacts) -> Iterator[Resource]:

@@ -276,7 +276,10 @@ def _time_wait(host: Reading, purpose: Purpose) -> LimitJudgement:
     resting, room = host.sockets.get("tcp_tw", 0), host.usable_ports * purpose.pairs
     if not resting:
         return LimitJudgement(Grade.GOOD, "no four-tuple rests")
-    allows = f"these four-tuples rest, for {TIME_WAIT_S:g} s at most, whatever their destinations"
+    allows = (
+        f"these four-tuples rest, for {TIME_WAIT_S:g} s at most, whatever their destinations; the kernel counts "
+        "FIN-WAIT-2 without a process among them"
+    )
     if room - resting < purpose.connections <= room:
         allows += f"; if all are those of the purpose, {room:,} - {resting:,} = {room - resting:,} are left"
         gain = more(purpose.connections, room - resting, room)

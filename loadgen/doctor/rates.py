@@ -1,7 +1,6 @@
 """Ceilings on new connections per second: ports in TIME-WAIT, and entries of connection tracking. Only with --rate.
 
-Sources: `loadgen.capacity.time_wait`; nf_conntrack-sysctl.rst, nf_conntrack_tcp_timeout_*; tcp_conntracks in
-net/netfilter/nf_conntrack_proto_tcp.c.
+The arithmetic is that of `loadgen.capacity.time_wait` and `loadgen.capacity.tracking`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from typing import Final
 
 from loadgen.capacity.remedies import ADD_ADDRESS, widest_range
 from loadgen.capacity.time_wait import TIME_WAIT_S
+from loadgen.capacity.tracking import DEFAULTS_S, timeout_after
 from loadgen.doctor.finding import (
     ChangeCommands,
     Grade,
@@ -28,9 +28,6 @@ from loadgen.model import CloseMode
 _COMFORT: Final = 1.5
 _REUSE: Final = "net.ipv4.tcp_tw_reuse"
 _CONNTRACK: Final = "net.netfilter.nf_conntrack_"
-#: Seconds that the kernel tracks a closed connection where the setting is not here: nf_conntrack_proto_tcp.c.
-_TRACKED_S: Final = {CloseMode.FIN: 120, CloseMode.TARGET: 120, CloseMode.RST: 10}
-_TIMEOUTS: Final = {CloseMode.FIN: "time_wait", CloseMode.TARGET: "time_wait", CloseMode.RST: "close"}
 _ALIVE: Final = "keep connections alive: the ceiling is one on new connections, not on requests"
 
 
@@ -85,19 +82,22 @@ time_wait = LimitCheck("rate: ports in TIME-WAIT", lambda host: f"{host.usable_p
 
 
 def _tracking(host: Reading, purpose: Purpose) -> LimitJudgement:
-    limit, tracked = (host.number(f"{_CONNTRACK}{name}") for name in ("max", "count"))
-    wanted, name = purpose.rate_per_s or 0.0, f"{_CONNTRACK}tcp_timeout_{_TIMEOUTS[purpose.close]}"
-    kept_s = host.number(name, _TRACKED_S[purpose.close])
-    free = max(limit - tracked, 0)
-    ceiling = free / kept_s if kept_s else float("inf")
+    """A four-tuple has one entry, however often it is used again, so there are never more than four-tuples."""
+    limit, count_now = (host.number(f"{_CONNTRACK}{name}") for name in ("max", "count"))
+    wanted, name = purpose.rate_per_s or 0.0, timeout_after(purpose.close)
+    kept_s = host.number(name) or DEFAULTS_S[name]
+    free, tuples = max(limit - count_now, 0), host.usable_ports * purpose.pairs
+    if tuples <= free:
+        return LimitJudgement(Grade.GOOD, f"no ceiling: {count(tuples)} four-tuples have an entry each at most")
+    ceiling = free / kept_s
     sums = f"{count(free)} free entries / {kept_s} s after the close = {rate(ceiling)}; {rate(wanted)} wanted"
-    if not tracked:
-        allows = f"not in the way, nothing is tracked here now; if a rule came to track: {sums}"
-        return LimitJudgement(Grade.GOOD, allows)
-    shorter = max(int(free / (wanted * _COMFORT)), 1) if wanted else kept_s
-    change = set_sysctl(f"{_CONNTRACK}max", max(roomy(int(wanted * _COMFORT * kept_s) + tracked), limit))
+    if not host.tracks:
+        unknown = "nothing is tracked here now" if host.tracks is False else "not known whether this host tracks"
+        return LimitJudgement(Grade.GOOD, f"not in the way, {unknown}; if a rule came to track: {sums}")
+    change = set_sysctl(f"{_CONNTRACK}max", max(roomy(int(wanted * _COMFORT * kept_s) + count_now), limit))
     gains = "the entries of closed connections fit"
-    if shorter < kept_s:
+    shorter = int(free / (wanted * _COMFORT))
+    if 0 < shorter < kept_s:
         gains += f"; or {name}={shorter}; or leave the load untracked (nft: notrack in a raw chain)"
     return LimitJudgement(_judged(wanted, ceiling), sums, change, 0, gains)
 

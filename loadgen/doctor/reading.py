@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, host, sockdiag, sockstat, sysctl, sysctl_conf, tcp
+from loadgen.kernel import cgroup, conntrack, host, sockdiag, sockstat, sysctl, sysctl_conf, sysctl_names, tcp
 from loadgen.kernel.sysctl_conf import SysctlLine
 from loadgen.model import PortRange
 
@@ -62,7 +62,8 @@ class Reading:
     files_used: open files of the whole machine. descriptors: RLIMIT_NOFILE of this process, soft and hard.
     listeners: TCP ports that are listened on, over IPv4 or IPv6. connected: TCP ports that were asked for and that a
     connection has. udp_ports: of UDP sockets without a peer. files: lines of sysctl.conf(5) and sysctl.d(5).
-    sockets: as `loadgen.kernel.sockstat` counts them.
+    sockets: as `loadgen.kernel.sockstat` counts them. tracked: whether connections of this namespace are tracked; None:
+    not known. gone: names in `files` that this kernel lacks because it is too new, each with what to know about it.
     memory_available_bytes, cpus: those of the machine that this process may use, whatever its control group says.
     tasks: processes and threads of the whole machine.
     """
@@ -77,6 +78,8 @@ class Reading:
     connected: frozenset[int] = frozenset()
     udp_ports: frozenset[int] = frozenset()
     files: tuple[SysctlLine, ...] = ()
+    tracked: bool | None = False
+    gone: Mapping[str, str] = field(default_factory=dict)
     sockets: Mapping[str, int] = field(default_factory=dict)
     group: cgroup.CgroupLimits = field(default_factory=cgroup.CgroupLimits)
     refused: frozenset[str] = frozenset()
@@ -104,6 +107,11 @@ class Reading:
     def reserved_ports(self) -> frozenset[int]:
         """Ports that automatic choice leaves out, inside the range or not."""
         return frozenset(sysctl.parse_ports(self.sysctls.get("net.ipv4.ip_local_reserved_ports", "")))
+
+    @property
+    def tracks(self) -> bool | None:
+        """True if connections are tracked here: there are entries, or rules that would make them; None: not known."""
+        return True if self.number("net.netfilter.nf_conntrack_count") else self.tracked
 
     @property
     def usual_tw_buckets(self) -> int:
@@ -134,6 +142,7 @@ def read(services: Iterable[int] = ()) -> Reading:
     """
     sysctl.port_range()  # without it nothing here means anything
     sysctls, refused = read_settings(SYSCTLS)
+    files = sysctl_conf.read()
     return Reading(
         sysctls=sysctls,
         refused=refused,
@@ -145,11 +154,19 @@ def read(services: Iterable[int] = ()) -> Reading:
         listeners=frozenset(tcp.listeners(Path("/proc/self/net"))),
         connected=frozenset(port for port in services if _is_connected(port)),
         udp_ports=_udp_ports(),
-        files=sysctl_conf.read(),
+        files=files,
+        tracked=conntrack.tracks((socket.AF_INET,)),
+        gone=_gone(files),
         sockets=sockstat.read(Path("/proc/self/net")),
         group=cgroup.read(),
         page_bytes=os.sysconf("SC_PAGESIZE"),
     )
+
+
+def _gone(files: Iterable[SysctlLine]) -> dict[str, str]:
+    """Return the names that Linux no longer has, each with the version and what to use."""
+    named = {line.name: sysctl_names.gone(line.name) for line in files}
+    return {name: why for name, why in named.items() if why and not read_settings((name,))[0]}
 
 
 def _is_connected(port: int) -> bool:

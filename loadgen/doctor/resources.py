@@ -150,8 +150,9 @@ def conntrack(host: Reading, purpose: Purpose) -> LimitJudgement:
     to = max(2 * roomy(purpose.connections), limit)
     change = set_sysctl("net.netfilter.nf_conntrack_max", to)
     gains = f"{to:,} fit; or leave the load untracked (nft: notrack in a raw chain)"
-    if not tracked:
-        allows = f"not in the way: nothing is tracked here now; if a rule came to track, {limit:,} connections fit"
+    if not host.tracks:
+        why = "nothing is tracked here now" if host.tracks is False else "not known whether anything is tracked here"
+        allows = f"not in the way: {why}; if a rule came to track, {limit:,} connections fit"
         return LimitJudgement(judged(0, free, purpose.connections), allows, change, 0, gains)
     allows = f"in the way: {tracked:,} are tracked here, so {limit:,} - {tracked:,} = {free:,} connections fit"
     gain = more(purpose.connections, free, purpose.connections)

@@ -36,8 +36,8 @@ def problems(host: Reading) -> Iterator[tuple[SysctlLine, str]]:
     timestamps = last.get("net.ipv4.tcp_timestamps")
     for line in last.values():
         match line.name, line.value:
-            case "net.ipv4.tcp_tw_recycle", _ if line.name not in host.sysctls:
-                yield line, "this kernel has no such setting, Linux 4.12 removed it"
+            case name, _ if name in host.gone:
+                yield line, f"has no effect: {host.gone[name]}"
             case "net.ipv4.tcp_tw_recycle", value if value != "0":
                 yield line, "drops SYNs of clients behind one NAT address"
             case "net.ipv4.tcp_tw_reuse", "1" | "2" if timestamps and timestamps.value == "0":

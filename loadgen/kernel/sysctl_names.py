@@ -55,6 +55,14 @@ def is_host_wide(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in _HOST_WIDE)
 
 
+def gone(name: str) -> str:
+    """Return since when Linux lacks a setting that it had, and what to use; "" for any other."""
+    return next(
+        (f"it is gone since Linux {version}; {use}" for pattern, version, use in _GONE if fnmatchcase(name, pattern)),
+        "",
+    )
+
+
 def explained(name: str, value: str, number: int, *, elsewhere: bool = False) -> str:
     """Return why the kernel refused to set `name`, and what helps; "" where the errno says it all.
 
@@ -62,9 +70,8 @@ def explained(name: str, value: str, number: int, *, elsewhere: bool = False) ->
     """
     if number not in (ENOENT, EACCES, EPERM):
         return ""
-    for pattern, version, instead in _GONE:
-        if number == ENOENT and fnmatchcase(name, pattern):
-            return f"it is gone since Linux {version}; {instead}"
+    if number == ENOENT and (obsolete := gone(name)):
+        return obsolete
     of_interface = any(f".{kind}." in name for kind in ("conf", "neigh")) and not is_host_wide(name)
     if of_interface and number == ENOENT:  # the interface may well be on the host
         return "there is no such interface here, or no such setting of one; `ip link` lists the interfaces"

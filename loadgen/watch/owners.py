@@ -30,7 +30,7 @@ PROCESSES_MAX: Final = 50
 #: Inode numbers of sockets, distinct, rising.
 #: Numbers of sockets, each once, rising.
 Inodes: TypeAlias = npt.NDArray[np.uint32]
-_Pids: TypeAlias = npt.NDArray[np.uint32]
+Pids: TypeAlias = npt.NDArray[np.uint32]
 #: Source address, destination address and port.
 Key: TypeAlias = tuple[str, str, int]
 
@@ -44,11 +44,11 @@ class SocketOwners:
     """
 
     inodes: Inodes
-    pids: _Pids
+    pids: Pids
     forbidden: int
     complete: bool
 
-    def of(self, sockets: Sockets) -> _Pids:
+    def of(self, sockets: Sockets) -> Pids:
         """Return the process of each socket; 0 if unknown."""
         if not self.inodes.size:
             return np.zeros(sockets.size, np.uint32)
@@ -155,11 +155,15 @@ def _sockets(process: Path) -> Iterator[int]:
 
 def of_all(sockets: Sockets, socket_owners: SocketOwners, proc: Path = _PROC) -> Ownership:
     """Return the owners of all these sockets together."""
-    pids = socket_owners.of(sockets)[sockets["inode"] != 0]
+    return of_pids(socket_owners.of(sockets)[sockets["inode"] != 0], socket_owners, lambda pid: command_of(pid, proc))
+
+
+def of_pids(pids: Pids, socket_owners: SocketOwners, command: Callable[[int], str]) -> Ownership:
+    """Return the owners of sockets, of which these are the processes; 0: unknown. command: name of a process."""
     numbers, counts = np.unique(pids, return_counts=True)
     sockets_of = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
     unknown = sockets_of.pop(0, 0)
-    owners = [Owner(pid, command_of(pid, proc), count) for pid, count in sockets_of.items()]
+    owners = [Owner(pid, command(pid), count) for pid, count in sockets_of.items()]
     return _owned(owners, unknown, socket_owners)
 
 

@@ -202,10 +202,7 @@ class Watcher:
             others = _with_only_six(self._reader, mask(TcpState.CLOSE), IPPROTO_UDP)
         except HostError as error:
             return None, str(error)
-        held = BoundSockets(
-            np.concatenate([others.sockets, connected]),
-            np.concatenate([others.only_six, np.zeros(connected.size, np.bool_)]),
-        )
+        held = sources.joined(BoundSockets(connected, np.zeros(connected.size, np.bool_)), others)
         return self._with_growth(sources.udp(held, offered, self._scans.owners), held.sockets, own), ""
 
     def _with_growth(

@@ -18,27 +18,28 @@ inet_rcv_saddr_equal(), net/ipv4/inet_connection_sock.c.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from loadgen.format import percent
 from loadgen.kernel import groups
-from loadgen.kernel.sockdiag import Sockets, TcpState, count_states
+from loadgen.kernel.sockdiag import Sockets, TcpState
 from loadgen.strategies import Strategy, Transport
 from loadgen.watch import early
-from loadgen.watch.owners import PROCESSES_MAX, Ownership, SocketOwners, command_of, of_all
+from loadgen.watch.owners import Ownership, SocketOwners, command_of, of_pids
 from loadgen.watch.space import Capacity, Ports
 
 #: All addresses of a family.
 ANY_4: Final = "0.0.0.0"
 ANY_6: Final = "::"
-#: Most sources that have a row, those with most ports.
+#: Most sources that have a row, those with most sockets.
 FOLLOWED: Final = 1000
-_PORTS: Final = 65_536
+#: Indexes into the columns of a table.
+_Rows: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,45 +91,120 @@ class SourceUsage:
         return self.transport is Transport.UDP or self.strategy is not None
 
 
-class _Addresses:
-    """Sockets in the range by source address, and the ports that each address cannot bind any more.
+class _SourceTable:
+    """Columns of the sockets in the range, and their rows by source address.
 
-    only_six: those of the sockets that are on :: and leave IPv4 alone.
+    Columns, because a record of all fields takes far longer to select. processes: the owner of each socket, 0 if it is
+    unknown; None without a scan.
     """
 
-    def __init__(self, sockets: Sockets, only_six: npt.NDArray[np.bool_], offered: Ports) -> None:
-        inside = offered[sockets["source_port"]]
-        sockets, only_six = sockets[inside], only_six[inside]
+    def __init__(self, held: BoundSockets, offered: Ports, socket_owners: SocketOwners | None) -> None:
+        sockets, inside = held.sockets, offered[held.sockets["source_port"]]
         names, members = groups.sources(sockets)
+        members = members[inside]
+        self.offered, self.socket_owners, self._command = offered, socket_owners, cache(command_of)
+        self.ports: npt.NDArray[np.uint16] = sockets["source_port"][inside].astype(np.uint16)
+        self.states = sockets["state"][inside]
+        self.connected = sockets["destination_port"][inside] != 0
+        self.places = groups.destinations(sockets)[inside]
+        self.owned = sockets["inode"][inside] != 0
+        self.processes = None if socket_owners is None else socket_owners.of(sockets)[inside]
         order = np.argsort(members, kind="stable")
-        ends = np.cumsum(np.bincount(members, minlength=len(names)))[:-1]
-        parts = np.split(order, ends) if names else []
-        self.sockets = {name: sockets[part] for name, part in zip(names, parts, strict=True)}
-        is_six = _of_each([":" in name for name in names], members)
-        self._four, self._six = (_ports(sockets[kind]) for kind in (~is_six, is_six))
-        self._everywhere = _ports(self.sockets.get(ANY_4, sockets[:0]))
-        self._both_families = _ports(sockets[_of_each([name == ANY_6 for name in names], members) & ~only_six])
+        counts = np.bincount(members, minlength=len(names))
+        most = np.argsort(-counts, kind="stable")[:FOLLOWED]
+        begins = np.cumsum(counts) - counts
+        self.rows: dict[str, _Rows] = {
+            names[one]: order[begins[one] : begins[one] + counts[one]] for one in most.tolist() if counts[one]
+        }
+        is_six = np.array([":" in name for name in names], np.bool_)[members]
+        on_all_six = np.array([name == ANY_6 for name in names], np.bool_)[members]
+        on_all_four = np.array([name == ANY_4 for name in names], np.bool_)[members]
+        self._four, self._six = self._ports(~is_six), self._ports(is_six)
+        self._wild_four, self._wild_six = self._ports(on_all_four), self._ports(on_all_six)
+        self._wild_both = self._ports(on_all_six & ~held.only_six[inside])
 
     def taken(self, address: str) -> Ports:
         """Return the ports that a bind() to this address does not find free."""
         if address == ANY_6:  # includes IPv4
             return self._four | self._six
         if address == ANY_4:
-            return self._four | self._both_families
-        own = _ports(self.sockets[address]) if address in self.sockets else np.zeros_like(self._four)
-        wild = _ports(self.sockets[ANY_6]) if ":" in address and ANY_6 in self.sockets else self._both_families
-        return own | wild if ":" in address else own | wild | self._everywhere
+            return self._four | self._wild_both
+        wild = self._wild_six if ":" in address else self._wild_four | self._wild_both
+        return self._ports(self.rows[address]) | wild if address in self.rows else wild
+
+    def _ports(self, rows: _Rows | npt.NDArray[np.bool_]) -> Ports:
+        found = np.zeros_like(self.offered)
+        found[self.ports[rows]] = True
+        return found
+
+    def usage(self, transport: Transport, source: str, capacity: Capacity) -> SourceUsage:
+        """Return the row of a source address."""
+        rows = self.rows.get(source, np.empty(0, np.int64))
+        connected = rows[self.connected[rows]]
+        sign = self._sign(rows, connected) if transport is Transport.TCP else _NO_SIGN
+        states = np.bincount(self.states[rows], minlength=max(TcpState) + 1)
+        owned = None
+        if self.socket_owners is not None and self.processes is not None:
+            owned = of_pids(self.processes[rows[self.owned[rows]]], self.socket_owners, self._command)
+        return SourceUsage(
+            transport=transport,
+            source=source,
+            states={state: int(states[state]) for state in TcpState if states[state]},
+            unconnected=rows.size - connected.size,
+            destinations=np.unique(self.places[connected]).size,
+            capacity=capacity,
+            strategy=sign.strategy,
+            because=sign.because,
+            shown_by=sign.shown_by,
+            owned=owned,
+        )
+
+    def _sign(self, rows: _Rows, connected: _Rows) -> _Sign:
+        """Return the sign of early binding in the TCP sockets of one source; see `loadgen.watch.early`."""
+        unconnected = rows.size - connected.size
+        if unconnected * 2 > rows.size:
+            because = f"{unconnected:,} of {rows.size:,} sockets are bound and not connected"
+            return _Sign(Strategy.BIND, because)
+        if because := self._never_twice(connected):
+            return _Sign(Strategy.BIND, because)
+        if self.processes is None:
+            return _NO_SIGN
+        processes = self.processes[connected]
+        pids, counts = np.unique(processes[processes != 0], return_counts=True)
+        if not counts.size or counts.max() * 2 <= counts.sum():
+            return _NO_SIGN
+        pid = int(pids[counts.argmax()])
+        # Its connections in TIME-WAIT have no owner any more; nor have those of other programs, which may share ports.
+        for own in (processes == pid) | (processes == 0), processes == pid:
+            if own.sum() * 2 > connected.size and (because := self._never_twice(connected[own])):
+                return _Sign(Strategy.BIND, because, f"{self._command(pid)}[{pid}]")
+        return _NO_SIGN
+
+    def _never_twice(self, rows: _Rows) -> str:
+        """Return what shows that these sockets were bound early; "" if nothing does."""
+        if np.unique(self.ports[rows]).size < rows.size:
+            return ""
+        counts = np.unique(self.places[rows], return_counts=True)[1]
+        ports, first = int(self.offered.sum()), int(max(self.offered[::2].sum(), self.offered[1::2].sum()))
+        by_chance = early.chance(counts.tolist(), ports, first)
+        if by_chance >= early.CHANCE_MAX:
+            return ""
+        return (
+            f"{rows.size:,} sockets to {counts.size:,} destinations use {rows.size:,} ports, none of them twice "
+            f"(by chance: {percent(by_chance)})"
+        )
 
 
-def _of_each(flags: Sequence[bool], members: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return the flag of each member's group."""
-    return np.array(flags, np.bool_)[members]
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """Values of `SourceUsage`."""
+
+    strategy: Strategy | None = None
+    because: str = ""
+    shown_by: str = ""
 
 
-def _ports(sockets: Sockets) -> Ports:
-    found = np.zeros(_PORTS, np.bool_)
-    found[sockets["source_port"]] = True
-    return found
+_NO_SIGN: Final = _Sign()
 
 
 def tcp(
@@ -139,108 +215,37 @@ def tcp(
     outgoing: connections that began here, in any state. bound: bound and not connected. listening: listeners.
     offered: the range without reserved ports. socket_owners: of a recent scan; None: there was none.
     """
-    only_six = np.concatenate([np.zeros(outgoing.size, np.bool_), bound.only_six])
-    addresses = _Addresses(np.concatenate([outgoing, bound.sockets]), only_six, offered)
-    listeners = _Addresses(listening, np.zeros(listening.size, np.bool_), offered)
-    rows = []
-    for source, sockets in addresses.sockets.items():
-        taken = addresses.taken(source)
+    table = _SourceTable(joined(_as_held(outgoing), bound), offered, socket_owners)
+    listeners = _SourceTable(_as_held(listening), offered, None)
+    found = []
+    for source in table.rows:
+        taken = table.taken(source)
         blocked = listeners.taken(source) & ~taken
         capacity = Capacity(int(taken.sum()), int(offered.sum()) - int(blocked.sum()))
-        rows.append(_row(Transport.TCP, source, sockets, capacity, socket_owners, offered))
-    return _ordered(rows)
+        found.append(table.usage(Transport.TCP, source, capacity))
+    return _ordered(found)
 
 
 def udp(sockets: BoundSockets, offered: Ports, socket_owners: SocketOwners | None) -> list[SourceUsage]:
     """Return the account of UDP, the fullest source first; empty without a UDP socket in the range."""
-    addresses = _Addresses(sockets.sockets, sockets.only_six, offered)
-    named = {ANY_4: sockets.sockets[:0], **addresses.sockets} if addresses.sockets else {}
-    return _ordered(
-        [
-            _row(
-                Transport.UDP,
-                source,
-                of_source,
-                Capacity(int(addresses.taken(source).sum()), int(offered.sum())),
-                socket_owners,
-                offered,
-            )
-            for source, of_source in named.items()
-        ]
+    table = _SourceTable(sockets, offered, socket_owners)
+    usable = int(offered.sum())
+    sources = dict.fromkeys([*table.rows, ANY_4]) if table.rows else {}
+    return _ordered([table.usage(Transport.UDP, one, Capacity(int(table.taken(one).sum()), usable)) for one in sources])
+
+
+def joined(some: BoundSockets, others: BoundSockets) -> BoundSockets:
+    """Return all these sockets."""
+    if not others.sockets.size:
+        return some
+    return BoundSockets(
+        np.concatenate([some.sockets, others.sockets]), np.concatenate([some.only_six, others.only_six])
     )
+
+
+def _as_held(sockets: Sockets) -> BoundSockets:
+    return BoundSockets(sockets, np.zeros(sockets.size, np.bool_))
 
 
 def _ordered(rows: list[SourceUsage]) -> list[SourceUsage]:
-    return sorted(rows, key=lambda row: (-row.capacity.share, -row.capacity.used, row.source))[:FOLLOWED]
-
-
-def _row(
-    transport: Transport,
-    source: str,
-    sockets: Sockets,
-    capacity: Capacity,
-    socket_owners: SocketOwners | None,
-    offered: Ports,
-) -> SourceUsage:
-    connected = sockets[sockets["destination_port"] != 0]
-    places = groups.destinations(connected)
-    sign = _Sign(None) if transport is Transport.UDP else _sign(sockets, connected, places, socket_owners, offered)
-    return SourceUsage(
-        transport=transport,
-        source=source,
-        states=count_states(sockets),
-        unconnected=sockets.size - connected.size,
-        destinations=int(places.max()) + 1 if places.size else 0,
-        capacity=capacity,
-        strategy=sign.strategy,
-        because=sign.because,
-        shown_by=sign.shown_by,
-        owned=None if socket_owners is None else of_all(sockets, socket_owners),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Sign:
-    strategy: Strategy | None
-    because: str = ""
-    shown_by: str = ""
-
-
-def _sign(
-    sockets: Sockets,
-    connected: Sockets,
-    places: npt.NDArray[np.int64],
-    socket_owners: SocketOwners | None,
-    offered: Ports,
-) -> _Sign:
-    """Return the sign of early binding in the TCP sockets of one source; see `loadgen.watch.early`."""
-    unconnected = sockets.size - connected.size
-    if unconnected * 2 > sockets.size:
-        return _Sign(Strategy.BIND, f"{unconnected:,} of {sockets.size:,} sockets are bound and not connected")
-    if because := _never_twice(connected, places, offered):
-        return _Sign(Strategy.BIND, because)
-    if socket_owners is None:
-        return _Sign(None)
-    pids = socket_owners.of(connected)
-    for pid in np.unique(pids[pids != 0]).tolist()[:PROCESSES_MAX]:
-        own = pids == pid
-        if own.sum() * 2 > connected.size and (because := _never_twice(connected[own], places[own], offered)):
-            return _Sign(Strategy.BIND, because, f"{command_of(pid)}[{pid}]")
-    return _Sign(None)
-
-
-def _never_twice(sockets: Sockets, places: npt.NDArray[np.int64], offered: Ports) -> str:
-    """Return what shows that these sockets were bound early; "" if nothing does."""
-    ports = np.unique(sockets["source_port"])
-    counts = np.bincount(places)
-    counts = counts[counts > 0]
-    if ports.size < sockets.size or counts.size < 2:
-        return ""
-    first = max(int(offered[::2].sum()), int(offered[1::2].sum()))
-    by_chance = early.chance(counts.tolist(), int(offered.sum()), first)
-    if by_chance >= early.CHANCE_MAX:
-        return ""
-    return (
-        f"{sockets.size:,} sockets to {counts.size:,} destinations use {ports.size:,} ports, none of them twice "
-        f"(by chance: {percent(by_chance)})"
-    )
+    return sorted(rows, key=lambda row: (-row.capacity.share, -row.capacity.used, row.source))

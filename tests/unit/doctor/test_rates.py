@@ -56,6 +56,8 @@ def test_the_change_is_the_one_that_has_an_effect(settings: dict[str, str], verd
     assert all(command in now for now in judgement.change.now)
 
 
+#: So many that the table has no room for all four-tuples.
+MANY = 20
 TRACKED = {"net.netfilter.nf_conntrack_count": "2144", "net.netfilter.nf_conntrack_tcp_timeout_time_wait": "120"}
 
 
@@ -71,23 +73,35 @@ TRACKED = {"net.netfilter.nf_conntrack_count": "2144", "net.netfilter.nf_conntra
 def test_tracked_connections_are_kept_after_their_close(
     per_s: float, close: CloseMode, verdict: Grade, sums: str
 ) -> None:
-    finding = found(rates.tracking, purpose(per_s, close), sysctls=TRACKED)
+    finding = found(rates.tracking, purpose(per_s, close, MANY), sysctls=TRACKED)
     assert finding.verdict is verdict
     assert sums in finding.judgement.allows
 
 
 def test_a_shorter_time_out_is_a_remedy_that_suffices() -> None:
-    finding = found(rates.tracking, purpose(3_000), sysctls=TRACKED)
+    finding = found(rates.tracking, purpose(3_000, pairs=MANY), sysctls=TRACKED)
     assert finding.judgement.change.now == ("sysctl -w net.netfilter.nf_conntrack_max=1048576",)
     assert "nf_conntrack_tcp_timeout_time_wait=57;" in finding.judgement.gains
     shorter = {**TRACKED, "net.netfilter.nf_conntrack_tcp_timeout_time_wait": "57"}
-    assert found(rates.tracking, purpose(3_000), sysctls=shorter).verdict is Grade.GOOD
+    assert found(rates.tracking, purpose(3_000, pairs=MANY), sysctls=shorter).verdict is Grade.GOOD
+
+
+def test_a_four_tuple_has_one_entry_however_often_it_is_used() -> None:
+    """A table with room for all four-tuples of the purpose is never full."""
+    finding = found(rates.tracking, purpose(50_000, pairs=9), sysctls=TRACKED)
+    assert (finding.verdict, finding.judgement.allows) == (
+        Grade.GOOD,
+        "no ceiling: 254,088 four-tuples have an entry each at most",
+    )
+    assert found(rates.tracking, purpose(50_000, pairs=10), sysctls=TRACKED).verdict is Grade.WALL
 
 
 def test_without_tracking_it_is_not_in_the_way() -> None:
-    finding = found(rates.tracking, purpose(50_000))
-    assert finding.verdict is Grade.GOOD
-    assert finding.judgement.allows.startswith("not in the way")
+    for tracked, why in ((False, "nothing is tracked here now"), (None, "not known whether this host tracks")):
+        finding = found(rates.tracking, purpose(50_000, pairs=MANY), tracked=tracked)
+        assert finding.verdict is Grade.GOOD
+        assert finding.judgement.allows.startswith(f"not in the way, {why}")
+    assert found(rates.tracking, purpose(50_000, pairs=MANY), tracked=True).verdict is Grade.WALL
 
 
 @pytest.mark.parametrize("limit", [rates.time_wait, rates.tracking])

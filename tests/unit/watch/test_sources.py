@@ -85,6 +85,17 @@ def test_it_is_the_process_that_binds_early() -> None:
     assert [owner.sockets for owner in row.owned.owners] == [80, 2]
 
 
+def test_closed_connections_of_an_early_program_count_as_its_own() -> None:
+    """Most sockets are in TIME-WAIT and have no process; another program's open ones share ports."""
+    rows: list[Row] = [("10.0.0.1", LOW + n, 9000 + n % 5) for n in range(80)]
+    proxy, closed = table(rows[:20], inode=7), table(rows[20:], TcpState.TIME_WAIT)
+    other = table([("10.0.0.1", LOW + 90, port) for port in (53, 443)], inode=8)
+    owners = SocketOwners(np.array([7, 8], np.uint32), np.array([1 << 30, (1 << 30) + 1], np.uint32), 0, True)
+    (row,) = sources.tcp(np.concatenate([proxy, closed, other]), NONE, NO_LISTENER, OFFERED, owners)
+    assert (row.strategy, row.time_wait) == (Strategy.BIND, 60)
+    assert row.because.startswith("80 sockets to 5 destinations")
+
+
 def test_sockets_that_never_connected_are_early() -> None:
     bound = held(*(("10.0.0.1", LOW + n, 0) for n in range(50)))
     (row,) = sources.tcp(table([]), bound, NO_LISTENER, OFFERED, None)
