@@ -21,7 +21,7 @@ _ADVICE_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _ChurnWords:
     """Words for a resource that churn fills connection by connection, and that rests before it can be used again."""
 
     full: str
@@ -31,10 +31,10 @@ class _Table:
 
 
 _FILLED_BY_CHURN: Final = {
-    TIME_WAIT_PORTS: _Table(
+    TIME_WAIT_PORTS: _ChurnWords(
         "every port is in TIME-WAIT", "are in use or rest", "TIME-WAIT", "every port has been used once"
     ),
-    TRACKING: _Table("the connection tracking table is full", "are in use or kept", TRACKING, "the table is full"),
+    TRACKING: _ChurnWords("the connection tracking table is full", "are in use or kept", TRACKING, "the table is full"),
 }
 
 
@@ -157,7 +157,7 @@ class Assessment:
         ends = "ends" if name in _SINGULAR else "end"
         return f"impossible: {name} {ends} at {first.at:,} of {asked} connections{at_a_time}{when}"
 
-    def _churn_verdict(self, table: _Table, churn: Churn) -> str:
+    def _churn_verdict(self, table: _ChurnWords, churn: Churn) -> str:
         first = self.first
         assert first.per_s is not None
         pace = f"{rate(first.per_s)} can go on for ever"
