@@ -36,7 +36,7 @@ from loadgen.results.schema.run import Confidence, RefutedLimit, RemedyResult, R
 _LATE, _COSTLY, _BEHIND = "late", "costly", "behind"
 _SYMPTOMS: Final = {
     _LATE: ("conntrack", "nat-ports", "backlog", "syn-loss"),
-    _COSTLY: ("port-search",),
+    _COSTLY: ("port-search", "generator"),
     _BEHIND: ("port-search", "generator"),
 }
 
