@@ -27,7 +27,8 @@ class LimitRow:
     look closer. counters: of the kernel, that move with it; none moves when ports run out.
     makers: of its remedies, in order of effort.
     uses_ports: the plan's source ports are used up, by the run or by others. of_this_host: a resource that an arrival
-    may wait for. planned: `loadgen plan` can predict it.
+    may wait for. planned: `loadgen plan` can predict it. only_slows: a run that meets it goes on, at another cost, as
+    its plan says.
     """
 
     name: str
@@ -43,6 +44,7 @@ class LimitRow:
     uses_ports: bool = False
     of_this_host: bool = False
     planned: bool = False
+    only_slows: bool = False
 
     @property
     def explains(self) -> frozenset[str]:
@@ -129,6 +131,7 @@ _ROWS: Final = (
         "late-range, explicit or exclusive; more source addresses or targets; a wider range; more cores do not help",
         makers=(remedies.shorter_search,),
         planned=True,
+        only_slows=True,
     ),
     LimitRow(
         "descriptors",

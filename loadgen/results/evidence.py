@@ -212,13 +212,11 @@ def _port_search(run: RunFacts) -> Indication:
         f"a connection cost {rise.before_us:,.0f} us of CPU time, and {rise.after_us:,.0f} us from about {occupied} of "
         "the ports in use on"
     )
-    bind = run.summary.latency_us.bind
-    facts = (
-        (text, f"bind() took {bind.p50:,.0f} us at the median, {bind.p99:,.0f} us at the 99th percentile")
-        if bind
-        else (text,)
-    )
-    return Indication(Weight.SHOWN if rise.tenth >= begins - 1 else Weight.STRONG, facts)
+    facts = [text]
+    if bind := run.summary.latency_us.bind:
+        facts.append(f"bind() took {bind.p50:,.0f} us at the median, {bind.p99:,.0f} us at the 99th percentile")
+    fourfold = run.cost_rise is not None and rise.tenth >= begins - 1
+    return Indication(Weight.SHOWN if fourfold else Weight.STRONG, tuple(facts))
 
 
 def _generator(run: RunFacts) -> Indication:

@@ -43,6 +43,8 @@ def held(plan: Plan, verdict: VerdictResult, churn: ChurnResult | None, *, compl
 def _came_true(plan: Plan, limit: str, observed: int, churn: ChurnResult | None) -> bool | None:
     predicted = plan.prediction
     assert predicted
+    if LIMITS[limit].only_slows:
+        limit = "none"
     # The ceiling of churn is about ports, and says nothing where another limit that plans know of was met.
     of_ports = limit in _ALIKE or not LIMITS[limit].planned
     if churn is not None and of_ports and (predicted.limit == "time-wait" or predicted.possible):

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from loadgen.capacity.limits import LIMIT_OF_OUTCOME
 from loadgen.capacity.remedies import Situation
+from loadgen.kernel.port_holders import LISTENER
 from loadgen.model import Plan, Transport
 from loadgen.outcomes import Outcome
 from loadgen.results import cost
@@ -174,6 +175,16 @@ class RunFacts:
         if generator.user_cpu_s is None or not established:
             return None
         return max(generator.cpu_s - generator.user_cpu_s, 0.0) / established * 1e6
+
+    @property
+    def stolen_ports(self) -> tuple[int, ...]:
+        """Ports at which a probe could not listen because something else than a listener has them."""
+        ports = (
+            int(probe.endpoint.rpartition(":")[2])
+            for probe in self.summary.probes.values()
+            if probe.endpoint and (probe.held_by is None or set(probe.held_by) - {LISTENER})
+        )
+        return tuple(sorted(set(ports)))
 
     # --- Source ports -----------------------------------------------------------------------------
 

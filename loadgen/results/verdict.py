@@ -20,7 +20,7 @@ Which limit, when several left a trace:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from loadgen.capacity.limits import LIMITS
@@ -62,6 +62,8 @@ def decide(summary: RunSummary, plan: Plan, host: Host) -> VerdictResult:
     reasoned = reason(run)
     limit = reasoned.limit
     remedies = LIMITS[limit].remedies(run.situation)
+    if run.stolen_ports:
+        remedies += LIMITS["port-held"].remedies(replace(run.situation, listening=run.stolen_ports))
     findings = tuple(verdict_text.findings(run, reasoned.candidates or (limit,)))
     looks = (LIMITS[name].look for name in reasoned.candidates)
     return VerdictResult(

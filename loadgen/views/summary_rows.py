@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from loadgen.capacity.limits import LIMITS
 from loadgen.format import count, latency, percent, rate, scalar, seconds, signed, visible
 from loadgen.model import Ceiling
 from loadgen.results.proof import gained
@@ -241,6 +242,7 @@ def prediction(summary: RunSummary) -> SummaryRow | None:
         return SummaryRow("planned", f"{text}: NOT as predicted", "bad")
     # A plan without a limit holds also where something limited the run that no plan can know.
     beyond = planned.possible and limit not in ("none", planned.limit) and not summary.churn
+    beyond = beyond and not LIMITS[limit].only_slows
     text += ", which no plan foretells: otherwise" if beyond else ":"
     return SummaryRow("planned", f"{text} as predicted", "good")
 
