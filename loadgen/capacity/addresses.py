@@ -12,6 +12,7 @@ from loadgen.kernel.host import HostFacts
 from loadgen.kernel.missing import Missing, MissingReason
 from loadgen.model import Endpoint, Strategy, Target
 
+_IPV6_OFF: Final = "net.ipv6.conf.all.disable_ipv6"
 _LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 
 
@@ -48,13 +49,19 @@ def unexplained(address: str, *, freebind: bool = False) -> Missing:
     return Missing(address, reason, "lo", 128 if ":" in address else 32)
 
 
-def require_families(sources: Sequence[str], targets: Sequence[Target]) -> None:
+def require_families(sources: Sequence[str], targets: Sequence[Target], facts: HostFacts) -> None:
     """Raise HostError for a target whose family no source address has, which an interface may turn out to lack."""
     families = {Endpoint(source, 0).family for source in sources}
     for target in targets:
         if target.endpoint.family not in families:
             version = 6 if ":" in target.endpoint.address else 4
-            raise HostError(f"no source address is IPv{version}, as {target.endpoint} is; add one to sources.addresses")
+            off = version == 6 and facts.sysctls.get(_IPV6_OFF) == "1"
+            helps = (
+                f"IPv6 is off here ({_IPV6_OFF}=1): use a target of IPv4, or sysctl -w {_IPV6_OFF}=0"
+                if off
+                else "add one to sources.addresses"
+            )
+            raise HostError(f"no source address is IPv{version}, as {target.endpoint} is; {helps}")
 
 
 def routes_of(

@@ -94,7 +94,7 @@ def assess(
     transport, targets = scenario.transport, scenario.every_target
     if not sources:
         raise HostError("the scenario names no source address that this host has")
-    addresses.require_families(sources, targets)
+    addresses.require_families(sources, targets, facts)
     routes = addresses.routes_of(strategy, sources, targets, facts)
     port_blocking = allowances.in_lab or allowances.port_blocking
     port_range = ports.ports_of(scenario.sources.ports, strategy, facts, port_blocking=port_blocking)

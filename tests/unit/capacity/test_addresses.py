@@ -135,6 +135,8 @@ def test_a_run_may_insist_on_an_address_that_is_missing() -> None:
 def test_an_interface_without_an_address_of_a_targets_family_is_refused() -> None:
     with pytest.raises(HostError, match=r"no source address is IPv6, as \[::1\]:9000 is"):
         plan(targets=("127.0.0.1:9000", "[::1]:9000"))
+    with pytest.raises(HostError, match=r"IPv6 is off here .*sysctl -w net\.ipv6\.conf\.all\.disable_ipv6=0"):
+        plan(targets=("[::1]:9000",), sysctls={"net.ipv6.conf.all.disable_ipv6": "1"})
 
 
 @settings(max_examples=25)
