@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from loadgen.errors import HostError
 from loadgen.format import count, seconds
+from loadgen.model import Endpoint
 from loadgen.scenario import units
 from loadgen.scenario.condition import OPERATORS, Condition
 from loadgen.strategies import Transport
@@ -83,12 +84,6 @@ class WatchCondition:
         return Violation(self.text, number.say(observed, row), row) if met else None
 
 
-def endpoint_of(group: Usage) -> str:
-    """Return the destination of a group as 127.0.0.1:9000 or [::1]:9000."""
-    address = f"[{group.destination}]" if ":" in group.destination else group.destination
-    return f"{address}:{group.destination_port}"
-
-
 def place_of(row: Row) -> str:
     """Return the place of a number in words: ", from 10.0.0.5 to 10.0.0.7:443"."""
     from loadgen.watch.sources import SourceUsage  # see above
@@ -96,7 +91,7 @@ def place_of(row: Row) -> str:
     if isinstance(row, SourceUsage):
         kind = "UDP sockets" if row.transport is Transport.UDP else "TCP sockets"
         return f", {kind} of {row.source}, whatever the destination"
-    return f", from {row.source} to {endpoint_of(row)}"
+    return f", from {row.source} to {Endpoint(row.destination, row.destination_port)}"
 
 
 #: A number of a snapshot, and the row that it belongs to; None: the whole namespace.

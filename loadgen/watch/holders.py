@@ -3,7 +3,8 @@
 The second question is answered by a trial: bind() to all addresses, without and with SO_REUSEADDR, of a socket that is
 closed at once. No rule answers it, because the kernel lists the port of a socket and not its SO_REUSEADDR, on which the
 answer depends (docs/facts.md, 2.11). The trial does not listen, so no client can reach it. Where bind() succeeds, the
-port is taken for some microseconds.
+port is taken for some microseconds. Before Linux 6.18 a bind() that succeeds beside a connection (both with
+SO_REUSEADDR) closes the port to automatic choice until that connection ends (docs/facts.md, 4.4).
 
 Sources: bind(2), socket(7), ip(7), ipv6(7); inet_csk_get_port(), net/ipv4/inet_connection_sock.c.
 """

@@ -293,6 +293,28 @@ def test_early_binding_is_told_by_its_ports(
 
 
 @pytest.mark.lab(WIDE)
+def test_early_binding_is_told_over_ipv6_and_in_time_wait_too(watcher: Make, keep: ExitStack) -> None:
+    """Closed connections have no process, and keep their ports from bind() all the same."""
+    targets = [keep.enter_context(listen(Endpoint("::1", port))) for port in TEN]
+    for number in range(180):
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+            sock.connect(targets[number % 10].getsockname()[:2])
+    for target in targets:
+        for accepted in accept_all(target, 18):
+            accepted.close()
+    watching = watcher()
+    until(lambda: watching.snapshot().sources[0].time_wait == 180)
+    (source,) = watching.snapshot().sources
+    assert (source.source, source.in_use, source.capacity.free, source.strategy) == ("::1", 0, 20, Strategy.BIND)
+    with socket.socket(socket.AF_INET6) as left:
+        for _ in range(source.capacity.free):
+            keep.enter_context(socket.socket(socket.AF_INET6)).bind(("::1", 0))
+        with pytest.raises(OSError, match="Address already in use"):
+            left.bind(("::1", 0))
+
+
+@pytest.mark.lab(WIDE)
 @pytest.mark.parametrize("source", ["", "127.0.0.9"])
 @pytest.mark.parametrize("each", [1, 2, 4, 8, 16, 19])
 def test_late_binding_is_never_taken_for_early(
@@ -453,7 +475,9 @@ def test_one_process_of_several(watcher: Make, connect: Connect, target: socket.
 
     with ours, theirs, child(elsewhere) as pid:
         assert ours.recv(1) == b"\x03"
-        groups = {one.destination_port: one for one in watcher(pid=os.getpid()).snapshot().groups}
+        look = watcher(pid=os.getpid()).snapshot()
+        groups = {one.destination_port: one for one in look.groups}
+        assert [(one.source, one.in_use) for one in look.sources] == [(HERE, 6)]
         assert {port: numbers(one) for port, one in groups.items()} == {9000: (2, 0, 5, 15), 9001: (1, 0, 1, 19)}
         assert groups[9000].owned
         assert [(owner.pid, owner.sockets) for owner in groups[9000].owned.owners] == [(pid, 3), (os.getpid(), 2)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from loadgen.format import count, visible
+from loadgen.model import Endpoint
 from loadgen.strategies import Transport
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _place(answer: PortAnswer) -> str:
 def _holder(holder: PortHolder) -> str:
     words = [f"{holder.transport.upper():<4}{holder.state:<12}{holder.source}"]
     if holder.destination:
-        words.append(f"to {_endpoint(holder.destination, holder.destination_port)}")
+        words.append(f"to {Endpoint(holder.destination, holder.destination_port)}")
     if holder.pid:
         words.append(f"of {visible(holder.command) or '?'}[{holder.pid}]")
     elif holder.unknown:
@@ -65,10 +66,6 @@ def _holder(holder: PortHolder) -> str:
     else:
         words.append("of no process")
     return " ".join(words)
-
-
-def _endpoint(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _could(trials: Sequence[ListenTrial]) -> str:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from loadgen.format import visible
 from loadgen.kernel.sockdiag import TcpState
-from loadgen.watch.conditions import endpoint_of
+from loadgen.model import Endpoint
 from loadgen.watch.owners import Ownership
 from loadgen.watch.plain import TOP
 from loadgen.watch.snapshot import Snapshot, Usage
@@ -125,7 +125,7 @@ def screen_for(console: Console, top: int | None, *, once: bool) -> Screen:
 def render(look: Snapshot, width: int, top: int) -> RenderableType:
     """A snapshot in at most `width` columns, with at most `top` groups."""
     parts: list[RenderableType] = [Text(_head(look)), Text(_sockets(look), style="dim")]
-    parts.append(_table(look.groups[:top], width) if look.groups else Text("no outbound connections"))
+    parts.append(_table(look.groups[:top], width) if look.groups else Text("no outbound TCP connections"))
     if look.group_count > top:
         parts.append(Text(f"and {look.group_count - top:,} groups less full", style="dim"))
     parts += _sources_part(look, width)
@@ -223,7 +223,7 @@ def _time_wait(one: Usage | SourceUsage) -> Text:
 
 def _to(one: Usage | SourceUsage) -> Text:
     if isinstance(one, Usage):
-        return Text(endpoint_of(one))
+        return Text(str(Endpoint(one.destination, one.destination_port)))
     unconnected = f", {one.unconnected:,} unconnected" if one.unconnected else ""
     return Text(f"{one.destinations:,} destination{'' if one.destinations == 1 else 's'}{unconnected}")
 
@@ -245,8 +245,8 @@ def owners_in_words(owned: Ownership) -> str:
 
 def _inbound(look: Snapshot, place: int) -> str:
     one = look.inbound[place]
-    address = f"[{one.destination}]" if ":" in one.destination else one.destination
-    return f"  {one.source} to {address}:{one.destination_port}: {one.in_use:,} in use, {one.time_wait:,} in TIME-WAIT"
+    destination = Endpoint(one.destination, one.destination_port)
+    return f"  {one.source} to {destination}: {one.in_use:,} in use, {one.time_wait:,} in TIME-WAIT"
 
 
 def _notes(look: Snapshot, groups: Sequence[Usage]) -> list[str]:

@@ -159,7 +159,7 @@ def test_nothing_to_see(snapshot: MakeSnapshot) -> None:
         snapshot(states={}), snapshot(bound=None, bound_unknown="this kernel does not list them", interrupted=True)
     )
     first, second = text.split("\n\n")
-    assert "no outbound connections" in first
+    assert "no outbound TCP connections" in first
     assert "sockets: none" in first
     assert "bound, unconnected sockets: unknown, this kernel does not list them" in second
     assert "the kernel moved sockets while it listed them" in second
