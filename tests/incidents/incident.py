@@ -22,6 +22,8 @@ from typing import Any, Final
 import msgspec
 from ruamel.yaml import YAML
 
+from loadgen.worker.io_uring import ring
+
 HERE: Final = Path(__file__).parent
 CHECKOUT: Final = HERE.parents[1]
 #: No incident takes a quarter of it, unless it hangs.
@@ -132,9 +134,12 @@ class Incident:
 
     def missing(self) -> str:
         """What this host lacks for it, with the remedy; empty if nothing."""
-        text = self.setup.read_text() if self.setup else ""
-        if re.search(r"\bnft\b", text) and not shutil.which("nft"):
+        setup = self.setup.read_text() if self.setup else ""
+        if re.search(r"\bnft\b", setup) and not shutil.which("nft"):
             return "needs nft: apt install nftables"
+        scenario = self.path / "scenario.yaml"
+        if scenario.exists() and "engine: io_uring" in scenario.read_text() and (reason := ring.available()):
+            return f"needs io_uring: {reason}"
         return ""
 
 
