@@ -201,7 +201,7 @@ def run(incident: Incident, home: Path, python: str = sys.executable, checkout: 
         command = [*unshare, "bash", str(HERE / "run.sh"), str(incident.setup), *arguments]
     if described.descriptors:
         command = ["prlimit", f"--nofile={described.descriptors}", *command]
-    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "GITHUB_STEP_SUMMARY")
+    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONPATH", "GITHUB_STEP_SUMMARY")
     kept = {key: value for key, value in os.environ.items() if key not in unwanted}
     with subprocess.Popen(
         command,
@@ -218,9 +218,8 @@ def run(incident: Incident, home: Path, python: str = sys.executable, checkout: 
         finally:
             with suppress(ProcessLookupError):  # of a command that left nothing behind
                 os.killpg(process.pid, signal.SIGKILL)
-    lines = out.strip().splitlines()
-    text = lines[-1] if described.command == "watch" and lines else out
-    return Answer(process.returncode, out, err, json.loads(text) if text.startswith("{") else {})
+    text = out if out.startswith("{") else "{}"  # of a command that refused
+    return Answer(process.returncode, out, err, json.loads(text))
 
 
 def wrong(right: Right, answer: Answer) -> Iterator[str]:
