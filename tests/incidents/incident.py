@@ -22,6 +22,8 @@ from typing import Any, Final
 import msgspec
 from ruamel.yaml import YAML
 
+from loadgen.worker.io_uring import ring
+
 HERE: Final = Path(__file__).parent
 CHECKOUT: Final = HERE.parents[1]
 #: No incident takes a quarter of it, unless it hangs.
@@ -132,9 +134,12 @@ class Incident:
 
     def missing(self) -> str:
         """What this host lacks for it, with the remedy; empty if nothing."""
-        text = self.setup.read_text() if self.setup else ""
-        if re.search(r"\bnft\b", text) and not shutil.which("nft"):
+        setup = self.setup.read_text() if self.setup else ""
+        if re.search(r"\bnft\b", setup) and not shutil.which("nft"):
             return "needs nft: apt install nftables"
+        scenario = self.path / "scenario.yaml"
+        if scenario.exists() and "engine: io_uring" in scenario.read_text() and (reason := ring.available()):
+            return f"needs io_uring: {reason}"
         return ""
 
 
@@ -196,7 +201,7 @@ def run(incident: Incident, home: Path, python: str = sys.executable, checkout: 
         command = [*unshare, "bash", str(HERE / "run.sh"), str(incident.setup), *arguments]
     if described.descriptors:
         command = ["prlimit", f"--nofile={described.descriptors}", *command]
-    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "GITHUB_STEP_SUMMARY")
+    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONPATH", "GITHUB_STEP_SUMMARY")
     kept = {key: value for key, value in os.environ.items() if key not in unwanted}
     with subprocess.Popen(
         command,
@@ -213,9 +218,8 @@ def run(incident: Incident, home: Path, python: str = sys.executable, checkout: 
         finally:
             with suppress(ProcessLookupError):  # of a command that left nothing behind
                 os.killpg(process.pid, signal.SIGKILL)
-    lines = out.strip().splitlines()
-    text = lines[-1] if described.command == "watch" and lines else out
-    return Answer(process.returncode, out, err, json.loads(text) if text.startswith("{") else {})
+    text = out if out.startswith("{") else "{}"  # of a command that refused
+    return Answer(process.returncode, out, err, json.loads(text))
 
 
 def wrong(right: Right, answer: Answer) -> Iterator[str]:

@@ -6,7 +6,7 @@ setup=$1
 shift
 ip link set lo up
 . "$here/lab.sh"
-trap 'kill $(jobs -p) 2> /dev/null; wait; rm -r "$files"' EXIT
+trap 'kill $(jobs -p) 2> /dev/null || true; wait; rm -r "$files"' EXIT
 . "$setup" >&2
 arguments=()
 for argument in "$@"; do

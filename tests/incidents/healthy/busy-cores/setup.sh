@@ -1,0 +1,9 @@
+for core in 1 2; do
+  program here <<'P'
+import time
+print("ready")
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    pass
+P
+done
