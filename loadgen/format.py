@@ -49,9 +49,11 @@ def signed(value: float) -> str:
 
 
 def rate(per_s: float | None) -> str:
-    """Something per second: 19,812/s, 98.5/s."""
+    """Something per second: 19,812/s, 98.5/s; where that is little, per minute or per hour: 2/min, 1.5/h."""
     if per_s is None:
         return MISSING
+    if 0 < abs(per_s) < 0.1:
+        return f"{per_s * 60:,.3g}/min" if abs(per_s) * 60 >= 0.1 else f"{per_s * 3600:,.3g}/h"
     return f"{per_s:,.0f}/s" if abs(per_s) >= 100 else f"{per_s:,.3g}/s"
 
 

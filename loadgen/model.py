@@ -333,6 +333,8 @@ class Plan:
     routes: where connect() alone chooses, the source address it takes for each target; else empty.
     descriptor_limit: what the workers' limit of open files is lowered to; None: left as it is.
     freebind: whether sources may be on no interface of this host (IP_FREEBIND), as long as they are routed to it.
+    own_ports: whether the scenario names `ports`; else they are those of ip_local_port_range. in_lab: in a namespace of
+    its own. port_blocking: whether ports of ip_local_port_range may be bound by number, in a lab or by permission.
     heartbeat: of connections that are held; None: they make one exchange, if the traffic has any.
     churn, ceiling: of a plan that opens and closes all the time; else None.
     prediction: the limit that is met first; None in a run directory of a version that made none.
@@ -357,6 +359,9 @@ class Plan:
     routes: tuple[str, ...] = ()
     descriptor_limit: int | None = None
     freebind: bool = False
+    own_ports: bool = False
+    in_lab: bool = False
+    port_blocking: bool = False
     engine: Engine = Engine.EPOLL
     transport: Transport = Transport.TCP
     traffic: Traffic = Traffic()

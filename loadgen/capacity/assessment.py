@@ -10,13 +10,14 @@ from loadgen.capacity.limits import EVERY_LIMIT, LIMITS
 from loadgen.capacity.remedies import Remedy, Situation
 from loadgen.capacity.resources import TIME_WAIT_PORTS, TRACKING, Resource, Shortage
 from loadgen.errors import CapacityError, HostError
+from loadgen.format import rate
 from loadgen.kernel.host import HostFacts
 from loadgen.model import Churn, Plan, Prediction
 
 #: Resources whose names take a singular verb.
 _SINGULAR: Final = ("memory", "connection tracking")
 #: Remedies that a refusal names.
-_ADVICE_MAX: Final = 2
+_ADVICE_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,11 @@ class Assessment:
         """Return the error of a run for a shortage, with the remedies that gain enough, else with the best."""
         remedies, short = self.remedies_of(resource), self._short(resource)
         best = [remedy for remedy in remedies if (remedy.gain or 0) >= max(short, 1)] or remedies
-        advice = ", or ".join(remedy.sentence for remedy in best[:_ADVICE_MAX])
+        advice = [remedy.sentence for remedy in best[:_ADVICE_MAX]] or ["ask for less"]
+        if shortage.excusable:
+            advice.append("run into the limit with --force")
         return CapacityError(
-            shortage.resource, needed=shortage.needed, available=shortage.available, remedy=advice or "ask for less"
+            shortage.resource, needed=shortage.needed, available=shortage.available, remedy=", or ".join(advice)
         )
 
     @property
@@ -98,7 +101,13 @@ class Assessment:
         """Return the changes that would move the limit of one resource, the best first."""
         target = str(self.plan.targets[0].endpoint)
         situation = Situation(
-            self.plan, self.facts, self._short(resource), resource=resource.name, note=resource.note, target=target
+            self.plan,
+            self.facts,
+            self._short(resource),
+            resource=resource.name,
+            note=resource.note,
+            target=target,
+            time_wait=resource.resting,
         )
         return EVERY_LIMIT[resource.limit].remedies(situation)
 
@@ -151,7 +160,7 @@ class Assessment:
     def _churn_verdict(self, table: _Refilled, churn: Churn) -> str:
         first = self.first
         assert first.per_s is not None
-        pace = f"{first.per_s:,.4g}/s can go on for ever"
+        pace = f"{rate(first.per_s)} can go on for ever"
         if first.short:
             return (
                 f"impossible: {table.full} after {first.at:,} of {churn.arrivals:,} connections, "

@@ -64,7 +64,7 @@ _ROWS: Final = (
         "no free four-tuple was left",
         "a (source, target) has a connection on every port",
         "connect EADDRNOTAVAIL; the pair is (nearly) full",
-        "source addresses, a wider range, another target",
+        "source addresses, a wider range, more targets",
         outcomes=(Outcome.NO_FREE_FOUR_TUPLE,),
         also_explains=_NO_PORT,
         makers=(remedies.more_ports,),
@@ -90,7 +90,8 @@ _ROWS: Final = (
         "source ports that the plan counts on are held by others",
         "ports the plan counts on belong to a listener or another process",
         "the same errors while the space is not full",
-        "`ss -tanp` names the holder; other `ports`",
+        "`loadgen watch` names the holder; other `ports`; for services ip_local_reserved_ports, "
+        "SO_REUSEADDR on both sides",
         also_explains=_NO_PORT,
         makers=(remedies.free_held_ports,),
         uses_ports=True,
@@ -101,7 +102,8 @@ _ROWS: Final = (
         "the source ports that were missing are in TIME-WAIT",
         "the missing ports wait out the 60 s after an earlier close",
         "as above, with enough sockets in TIME-WAIT during the ramp",
-        "`close: rst`, tcp_tw_reuse, a strategy that may reuse; in churn each with the ceiling it would put instead",
+        "in churn, each with the ceiling it would put instead: connections kept alive, tcp_tw_reuse, a wider range, "
+        "`close`, a strategy that may reuse, more targets or sources; else tcp_tw_reuse, or 60 s of waiting",
         also_explains=_NO_PORT,
         counters=("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow"),
         makers=(remedies.end_time_wait,),
@@ -168,7 +170,7 @@ _ROWS: Final = (
         "the connection tracking table is nearly full; the kernel then drops silently",
         "time-outs or EPERM, and nf_conntrack_count within 5 % of its maximum as sampled during the run, or a packet "
         "dropped by the table for each attempt without an answer",
-        "nf_conntrack_max, untracked load",
+        "shorter nf_conntrack_tcp_timeout_time_wait, nf_conntrack_max, connections kept alive, untracked load",
         look="run `conntrack -S` here: drop moves when the table is full",
         also_explains=("blackhole", "forbidden"),
         counters=("conntrack.drop", "conntrack.early_drop", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),

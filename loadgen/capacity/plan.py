@@ -96,7 +96,8 @@ def assess(
         raise HostError("the scenario names no source address that this host has")
     addresses.require_families(sources, targets)
     routes = addresses.routes_of(strategy, sources, targets, facts)
-    port_range = ports.ports_of(scenario, strategy, facts, allowances)
+    port_blocking = allowances.in_lab or allowances.port_blocking
+    port_range = ports.ports_of(scenario.sources.ports, strategy, facts, port_blocking=port_blocking)
     supply = ports.supply_of(strategy, transport, port_range, sources, targets, routes, facts)
     if allowances.extend_sources and not routes and supply.usable:
         per_source = supply.usable * (len(targets) if supply.scope is PortScope.PAIR else 1)
@@ -128,6 +129,9 @@ def assess(
         routes=routes,
         descriptor_limit=scenario.descriptors,
         freebind=scenario.sources.freebind,
+        own_ports=scenario.sources.ports is not None,
+        in_lab=allowances.in_lab,
+        port_blocking=port_blocking,
         engine=scenario.engine,
         transport=transport,
         traffic=scenario.traffic,
@@ -177,7 +181,8 @@ def _of_four_tuples(plan: Plan, supply: ports.PortSupply, facts: HostFacts, limi
     limit = "time-wait" if 2 * held.resting >= held.taken else "port-held"
     left = max(room - held.taken, 0)
     needed = min(needed, left) if bounded else needed
-    return Resource("four-tuples left by others", limit, needed, left, left, held.sentence, slack=held.taken), wall
+    name, slack = "four-tuples left by others", held.taken
+    return Resource(name, limit, needed, left, left, held.sentence, slack=slack, resting=held.resting), wall
 
 
 def _process_counts(

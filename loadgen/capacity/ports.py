@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from loadgen.capacity.allowances import Allowances
 from loadgen.capacity.time_wait import rest_s
 from loadgen.errors import HostError, UsageError
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import BoundPorts, HostLimits
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport, pairs_of
-from loadgen.scenario import ScenarioSpec
 from loadgen.strategies import TABLE, PortScope
 from loadgen.strategies.options import NO_PORT, PORT_RANGE, SocketOption
 
@@ -43,12 +41,14 @@ def lacking_option(strategy: Strategy, facts: HostFacts) -> SocketOption | None:
     return next((option for option in reversed(strategy.row.tcp.options) if not supported.get(option, True)), None)
 
 
-def ports_of(scenario: ScenarioSpec, strategy: Strategy, facts: HostFacts, allowances: Allowances) -> PortRange:
+def ports_of(asked: PortRange | None, strategy: Strategy, facts: HostFacts, *, port_blocking: bool) -> PortRange:
     """Return the range to take ports from.
+
+    asked: by the scenario. port_blocking: whether ports of ip_local_port_range may be bound by number.
 
     Raises: UsageError where the strategy cannot keep to what is asked; HostError where this host does not allow it.
     """
-    asked, automatic = scenario.sources.ports, facts.port_range
+    automatic = facts.port_range
     ports = asked or automatic
     if not strategy.row.slices_ports:
         if ports != automatic:
@@ -69,7 +69,7 @@ def ports_of(scenario: ScenarioSpec, strategy: Strategy, facts: HostFacts, allow
                 "begin there, or run as root"
             )
         overlap = ports.low <= automatic.high and automatic.low <= ports.high
-        if overlap and not (allowances.in_lab or allowances.port_blocking):
+        if overlap and not port_blocking:
             raise HostError(
                 f"strategy {strategy} would bind ports inside ip_local_port_range ({automatic}), and a bound port is "
                 "closed to every other process's automatic choice on all addresses of this host; choose `ports` "

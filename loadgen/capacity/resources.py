@@ -42,7 +42,8 @@ class Resource:
     limit: the verdict of a run that meets it (a key of `limits.EVERY_LIMIT`). needed: None where it is not known
     before the run. at: number of connections that it allows; None: it stops no connection, or more processes make up
     for it. shortage: the reason to refuse a run. slack: connections that may open beyond `at`, because the arithmetic
-    keeps a reserve. per_s: connections per second that it allows for ever, in churn.
+    keeps a reserve. per_s: connections per second that it allows for ever, in churn. resting: ports that are missing
+    because they are in TIME-WAIT.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Resource:
     shortage: Shortage | None = None
     slack: int = 0
     per_s: float | None = None
+    resting: int = 0
 
     @property
     def short(self) -> bool:

@@ -90,7 +90,13 @@ def ceiling(plan: Plan, churn: Churn, sysctls: Sysctls, *, times: int = 1) -> Ce
     passes = max(math.ceil(churn.duration_s / resting_s), 1)
     established = ports * passes if scheduled is None else min(scheduled, ports * passes)
     many = f"{ports:,} ports" if spaces == 1 else f"{plan.capacity_per_pair:,} ports x {spaces:,}"
-    return Ceiling(round(ports / resting_s, 3), established, f"{many} / {resting_s:g} s: {reason}", resting_s)
+    because = f"{many} / {resting_s:g} s: {reason}"
+    return Ceiling(_rounded(ports / resting_s), established, because, resting_s)
+
+
+def _rounded(per_s: float) -> float:
+    """Round a rate to thousandths, or a small one, of some per minute, to six digits."""
+    return round(per_s, 3) if per_s >= 1 else float(f"{per_s:.6g}")
 
 
 def came_true(plan: Plan, *, established: int, denied: int, first_denied_s: float | None) -> bool:

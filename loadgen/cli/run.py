@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,8 +16,9 @@ from loadgen.cli.streams import EPILOG, complain, console, show
 from loadgen.errors import ExitCode
 
 if TYPE_CHECKING:
-    from loadgen.control.matrix import Matrix, Order
-    from loadgen.control.orchestrator import Options, Orchestrator, Result
+    from loadgen.control.matrix import Matrix
+    from loadgen.control.orchestrator import Orchestrator, Result
+    from loadgen.control.prove import Prover
     from loadgen.views.dashboard.dashboard import Dashboard
     from loadgen.views.live.view import RunObserver
 
@@ -52,6 +54,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Run although the plan predicts that four-tuples or the workers' descriptors run out.",
 )
+@click.option(
+    "--prove",
+    is_flag=True,
+    help="Afterwards try the best three remedies, each in a fresh lab, and print the claimed gain beside the measured.",
+)
 @click.pass_context
 def run(
     context: click.Context,
@@ -68,6 +75,7 @@ def run(
     authorized: bool,
     port_blocking: bool,
     force: bool,
+    prove: bool,
 ) -> None:
     """Run SCENARIO and write a run directory with its report.
 
@@ -80,28 +88,36 @@ def run(
       loadgen run mine.yaml --allow 10.20.0.0/16 --json > summary.json
       loadgen run mine.yaml --quiet --junit junit.xml
       loadgen run mine.yaml --dashboard
+      loadgen run scenarios/eaddrinuse.yaml --prove
       loadgen run --resume results/20260131T120000Z-mine-1f3a
     """
 
     from loadgen import scenario as scenarios
     from loadgen.control import matrix as matrices
+    from loadgen.control import prove as prover
     from loadgen.control.orchestrator import Options, Orchestrator
     from loadgen.views import live
+    from loadgen.views.text import matrix as table
     from loadgen.views.text import run as text
 
     permitted = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking, force=force)
     if resume is not None:
-        _alone(context, "scenario", "settings", "out")
+        _alone(context, "scenario", "settings", "out", "prove")
         served = dashboard.made(dashboard_at, resume.parent, public=dashboard_public)
-        _run_matrix(matrices.resume(resume), permitted, served, as_json=as_json, quiet=quiet, junit=junit)
+        resumed = partial(matrices.Matrix, matrices.resume(resume), permitted)
+        _run_several(resumed, table.render, served, as_json=as_json, quiet=quiet, junit=junit)
     served = dashboard.made(dashboard_at, out, public=dashboard_public)
     if scenario is None:
         raise click.UsageError("Missing argument 'SCENARIO'; give a scenario file, or --resume RUN.", context)
     data = scenarios.read_bytes(scenario)  # once: it may be a pipe
     whole, cells = scenarios.parse_cells(data, str(scenario), settings)
+    if prove:
+        prover.require_lab(whole, cells)
+        proofs = partial(prover.Prover, prover.ProofOrder(whole, data.decode(), str(scenario), settings), permitted)
+        _run_several(proofs, text.render, served, as_json=as_json, quiet=quiet, junit=junit)
     if cells:
-        order = matrices.Order(whole, cells, data.decode(), settings)
-        _run_matrix(order, permitted, served, as_json=as_json, quiet=quiet, junit=junit)
+        of_matrix = partial(matrices.Matrix, matrices.Order(whole, cells, data.decode(), settings), permitted)
+        _run_several(of_matrix, table.render, served, as_json=as_json, quiet=quiet, junit=junit)
     _ready(junit)
     given = matrices.with_overrides(settings, data.decode())
     shown = live.view_for(console(stderr=True), quiet=quiet)
@@ -131,12 +147,17 @@ def _ready(junit: Path | None) -> None:
         files.ready(junit, "--junit")
 
 
-def _run_matrix(
-    order: Order, permitted: Options, served: Dashboard | None, *, as_json: bool, quiet: bool, junit: Path | None
+def _run_several(
+    conductor: Callable[..., Matrix | Prover],
+    render: Callable[..., None],
+    served: Dashboard | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    junit: Path | None,
 ) -> NoReturn:
-    from loadgen.control.matrix import Matrix
+    """Make several runs, each with a view of its own. conductor: is given `view` and `say`, see `Matrix`."""
     from loadgen.views import live
-    from loadgen.views.text import matrix as table
 
     def say(message: str) -> None:
         if served:
@@ -148,8 +169,8 @@ def _run_matrix(
         return dashboard.beside(live.view_for(console(stderr=True), quiet=quiet), served)
 
     _ready(junit)
-    result = _execute(Matrix(order, permitted, view=view, say=say), served, complain)
-    _conclude(result, table.render, as_json=as_json, junit=junit)
+    result = _execute(conductor(view=view, say=say), served, complain)
+    _conclude(result, render, as_json=as_json, junit=junit)
 
 
 def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, junit: Path | None) -> NoReturn:
@@ -165,7 +186,9 @@ def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, jun
     sys.exit(result.exit_code or (unwritten.exit_code if unwritten else ExitCode.FINE))
 
 
-def _execute(conductor: Orchestrator | Matrix, served: Dashboard | None, announce: Callable[[str], None]) -> Result:
+def _execute(
+    conductor: Orchestrator | Matrix | Prover, served: Dashboard | None, announce: Callable[[str], None]
+) -> Result:
     """Run on uvloop; Ctrl-C and SIGTERM interrupt the run in order."""
     import asyncio
     import signal

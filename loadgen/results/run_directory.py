@@ -31,7 +31,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -394,6 +394,19 @@ def replace_derived(path: Path, *, summary: files.Summary | None, report: str) -
         _replace(path / _SUMMARY, files.pretty(summary))
     _replace(path / _REPORT, report)
     return path / _REPORT
+
+
+def append_events(path: Path, events: Iterable[Event]) -> None:
+    """Add events to a run that has ended. Raises: ResultsError."""
+    _end_last_line(path / _EVENTS)
+    try:
+        fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            _write_all(fd, b"".join(map(files.line_of, events)))
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise _cannot_write(path / _EVENTS, error) from error
 
 
 def _replace(final: Path, text: str) -> None:

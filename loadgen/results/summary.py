@@ -133,6 +133,7 @@ def summarise(
         verdict=UNDECIDED,
         prediction=UNFORETOLD,
         expect=(),
+        proof=tuple(event.proof for event in events if event.proof) or None,
     )
     decided = replace(facts, verdict=decide(facts, plan, host))
     foretold = replace(decided, prediction=prediction.held(plan, decided.verdict, churn, complete=complete))

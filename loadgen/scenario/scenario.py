@@ -43,6 +43,7 @@ from loadgen.scenario.fields import (
     CELLS_MAX,
     CONNECTIONS_MAX,
     DATAGRAM_BYTES_MAX,
+    DESCRIPTORS_MAX,
     LOOPBACK,
     NAME,
     PROBES_MAX,
@@ -167,7 +168,7 @@ class ScenarioSpec(Model):
     descriptors: StrictInt | None = Field(
         None,
         ge=128,
-        le=1_048_576,
+        le=DESCRIPTORS_MAX,
         description="open files a worker may have; left out: the hard limit",
         examples=[1024],
     )

@@ -142,7 +142,8 @@ class StrategyRow:
     binding: of the source, by bind(). tcp, udp: rules of each transport; udp is None where UDP does not offer the
     strategy, for the reason in `udp_refusal`. time_wait: when TCP may take over a four-tuple in TIME-WAIT.
     instead: the strategy to fall back to on a kernel without one of the options. one_user: sockets of other users have
-    no part in its ports. summary: a line for the docs.
+    no part in its ports. summary: a line for the docs. program: the same for the author of a program, in the
+    imperative; "" where no remedy names the strategy.
     """
 
     binding: Binding
@@ -153,6 +154,7 @@ class StrategyRow:
     udp_refusal: str = ""
     instead: Strategy | None = None
     one_user: bool = False
+    program: str = ""
 
     @property
     def binds_address(self) -> bool:
@@ -207,6 +209,7 @@ TABLE: Final[dict[Strategy, StrategyRow]] = {
         time_wait=TimeWaitReuse.TW_REUSE,
         instead=Strategy.LATE,
         summary="bind() fixes the address, connect() gets a range of one port, which loadgen picked",
+        program="set IP_BIND_ADDRESS_NO_PORT and IP_LOCAL_PORT_RANGE before bind(address, 0)",
     ),
     Strategy.LATE: StrategyRow(
         binding=Binding.ADDRESS,
@@ -214,6 +217,7 @@ TABLE: Final[dict[Strategy, StrategyRow]] = {
         udp=TransportRules((NO_PORT,), PortScope.SOURCE, _NO_PORT_IN_CONNECT),
         time_wait=TimeWaitReuse.TW_REUSE,
         summary="bind() fixes the address, connect() searches the range for a port",
+        program="set IP_BIND_ADDRESS_NO_PORT before bind(address, 0)",
     ),
     Strategy.EXPLICIT: StrategyRow(
         binding=Binding.OUR_PORT,
@@ -221,6 +225,7 @@ TABLE: Final[dict[Strategy, StrategyRow]] = {
         udp=TransportRules((REUSEADDR,), PortScope.PAIR, _NO_PORT_IN_BIND),
         time_wait=TimeWaitReuse.AT_ONCE,
         summary="bind() names a port that loadgen picked, shared between targets and closed to other processes",
+        program="set SO_REUSEADDR before bind(address, port), with a port of its own choice",
     ),
     Strategy.REUSEPORT: StrategyRow(
         binding=Binding.OUR_PORT,
@@ -229,6 +234,7 @@ TABLE: Final[dict[Strategy, StrategyRow]] = {
         time_wait=TimeWaitReuse.AT_ONCE,
         one_user=True,
         summary="as explicit, shared with sockets of the same user only",
+        program="set SO_REUSEPORT before bind(address, port), with a port of its own choice",
     ),
     Strategy.EXCLUSIVE: StrategyRow(
         binding=Binding.OUR_PORT,
@@ -236,6 +242,7 @@ TABLE: Final[dict[Strategy, StrategyRow]] = {
         udp=TransportRules((), PortScope.SOURCE, _NO_PORT_IN_BIND),
         time_wait=TimeWaitReuse.NEVER,
         summary="bind() names a port that loadgen picked, and shares it with no other socket",
+        program="call bind(address, port) with a port of its own choice",
     ),
     Strategy.BIND: StrategyRow(
         binding=Binding.ADDRESS_AND_PORT,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from loadgen.format import count, latency, rate, scalar, seconds, visible
+from loadgen.format import count, latency, percent, rate, scalar, seconds, signed, visible
 from loadgen.model import Ceiling
+from loadgen.results.proof import gained
 from loadgen.results.schema.carried import ChurnResult
 from loadgen.results.schema.files import Summary
+from loadgen.results.schema.proof import ProofResult
 from loadgen.results.schema.run import ExpectationResult, Quantiles, RunSummary
 
 #: Counters of TIME-WAIT in the kernel, in the order in which a row has them.
@@ -125,6 +127,44 @@ def latencies(summary: RunSummary) -> list[tuple[str, Quantiles]]:
     """Each latency that was measured, by name."""
     measured = [(name, getattr(summary.latency_us, name)) for name in LATENCIES]
     return [(name, quantiles) for name, quantiles in measured if quantiles and quantiles.count]
+
+
+class ProofRow(NamedTuple):
+    """A remedy that was tried: its number, the gains, the limit that the trial met, and what that shows in words."""
+
+    number: int
+    remedy: str
+    claimed: str
+    measured: str
+    limit: str
+    shows: str
+    ok: bool
+    note: str
+
+
+def proofs(summary: RunSummary) -> list[ProofRow]:
+    """The remedies that were tried, each with the gain it claims beside the gain that was measured."""
+    return [
+        ProofRow(
+            number,
+            visible(proof.remedy),
+            _gain(proof, proof.claimed),
+            _gain(proof, proof.measured),
+            proof.limit or scalar(None),
+            "comes true" if gained(proof) else "limit gone" if proof.ok else "DOES NOT",
+            proof.ok,
+            visible(f"could not run: {proof.reason}") if proof.reason else "",
+        )
+        for number, proof in enumerate(summary.proof or (), 1)
+    ]
+
+
+def _gain(proof: ProofResult, value: float | None) -> str:
+    """A figure of a trial as a difference to the run before it: "+1,800"; of a share of ports the share itself."""
+    if proof.quantity == "occupancy":
+        return percent(value)
+    unit = " req." if proof.quantity == "requests" else ""
+    return scalar(None) if value is None else f"{signed(round(value - proof.before))}{unit}"
 
 
 def churn(summary: RunSummary) -> list[SummaryRow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loadgen.results.schema.proof import ProofResult
 from loadgen.results.schema.sides import ProbeResult
 from loadgen.results.schema.values import Shape
 
@@ -12,7 +13,7 @@ class Event(Shape, frozen=True, kw_only=True):
     """Something that happened, in words for people and with what a program needs of it."""
 
     event: str
-    """its kind: note, probe, interrupted, worker-lost, ended, cell-started, ..."""
+    """its kind: note, probe, proof, interrupted, worker-lost, ended, cell-started, ..."""
     text: str
     """one sentence"""
     t_s: float = -1.0
@@ -31,3 +32,5 @@ class Event(Shape, frozen=True, kw_only=True):
     """of a matrix: number of the cell, from 0"""
     round: int | None = None
     """of a matrix: number of the round, from 1"""
+    proof: ProofResult | None = None
+    """a remedy that was tried, and what came of it"""

@@ -7,8 +7,19 @@ from typing import Literal
 
 from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
 from loadgen.results.schema.kernel import KernelCounts
+from loadgen.results.schema.proof import ProofResult
 from loadgen.results.schema.sides import PairResult, ProbeResult, SinkResult
-from loadgen.results.schema.values import Amount, Count, Limit, OutcomeName, SchemaName, SettingValue, Shape, Time
+from loadgen.results.schema.values import (
+    Amount,
+    Count,
+    Limit,
+    OutcomeName,
+    QuantityName,
+    SchemaName,
+    SettingValue,
+    Shape,
+    Time,
+)
 
 #: How sure a verdict is.
 Confidence = Literal["certain", "likely", "open"]
@@ -141,6 +152,18 @@ class GeneratorResult(Shape, frozen=True, kw_only=True):
     """the part of it outside system calls, as the kernel's tick divides it; not in summaries of loadgen 0.1.0"""
 
 
+class ClaimResult(Shape, frozen=True, kw_only=True):
+    """A figure of the plan without a change and with it."""
+
+    quantity: QuantityName
+    """connections: open at once; connections_per_s, requests_per_s: what churn can go on with for ever; occupancy:
+    share of the ports in use, 0 to 1"""
+    before: Amount
+    """without the change"""
+    after: Amount | None
+    """with it, and with what it needs; null: no ceiling"""
+
+
 class RemedyResult(Shape, frozen=True, kw_only=True):
     """A change that would move the limit, ready to be made."""
 
@@ -155,7 +178,10 @@ class RemedyResult(Shape, frozen=True, kw_only=True):
     needs: Mapping[str, SettingValue]
     """keys of the scenario to set first, without which the change has no effect; empty: an alternative to the others"""
     gain: Count | None
-    """connections that the change adds to the plan's capacity; null: it cannot be computed"""
+    """connections that the change adds, with what it needs: to those there is room for at once, in churn to those that
+    the ports give in the duration; null: it cannot be computed, or is none"""
+    claim: ClaimResult | None = None
+    """the figure that the change moves; not in summaries of loadgen 0.1.0"""
 
 
 class RefutedLimit(Shape, frozen=True, kw_only=True):
@@ -277,3 +303,5 @@ class RunSummary(Shape, frozen=True, kw_only=True):
     prediction: PredictionResult
     expect: tuple[ExpectationResult, ...]
     """conditions of the scenario, each with its result"""
+    proof: tuple[ProofResult, ...] | None = None
+    """remedies that were tried (--prove), in the order of the verdict's"""

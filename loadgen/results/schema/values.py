@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct
 
 from loadgen.capacity.limits import LIMITS
+from loadgen.capacity.remedies import Quantity
 from loadgen.outcomes import Outcome
 
 #: Name and version of the shape of summary.json.
@@ -29,6 +30,7 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 OutcomeName = Annotated[str, Meta(extra_json_schema={"enum": [outcome.value for outcome in Outcome]})]
 Limit = Annotated[str, Meta(extra_json_schema={"enum": list(LIMITS)})]
 MatrixLimit = Annotated[str, Meta(extra_json_schema={"enum": [*LIMITS, "mixed"]})]
+QuantityName = Annotated[str, Meta(extra_json_schema={"enum": [quantity.value for quantity in Quantity]})]
 TransportName = Literal["tcp", "udp"]
 #: Any value that YAML can hold, and values by dotted path: what sets the cells of a matrix apart.
 Setting = Any

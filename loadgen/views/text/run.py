@@ -48,6 +48,7 @@ def lines(summary: RunSummary, report: str | None = None, width: int = 80) -> li
     text += listed("ruled out", summary_rows.ruled_out(summary), width)
     text += listed("decide by", summary.verdict.decide_by, width)
     text += numbered("remedies", summary.verdict.remedies, width)
+    text += _proofs(summary, width)
     if report:
         # Not wrapped, so that a double click selects it.
         text.append(("", "report".ljust(LABEL_WIDTH) + fmt.on_one_line(report)))
@@ -62,6 +63,26 @@ def _evidence(summary: RunSummary) -> list[str]:
     """The evidence of the verdict without the counts of errors, which stand above it."""
     errors = tuple(f"{error.syscall} {error.errno} " for error in summary.errors)
     return [fact for fact in summary.verdict.evidence if not fact.startswith(errors)]
+
+
+_PROOF_COLUMNS: Final = (14, 14, 14)
+
+
+def _proofs(summary: RunSummary, width: int) -> list[StyledLine]:
+    """A table of the remedies that were tried, the claimed gain beside the measured one."""
+    rows = summary_rows.proofs(summary)
+    if not rows:
+        return []
+    heads = zip(("claimed", "measured", "limit then"), _PROOF_COLUMNS, strict=True)
+    head = "proved".ljust(LABEL_WIDTH) + "".join(f"{name:>{wide}}" for name, wide in heads)
+    text: list[StyledLine] = [("head", head)]
+    for row in rows:
+        cells = zip((row.claimed, row.measured, row.limit), _PROOF_COLUMNS, strict=True)
+        figures = f"  {row.number}".ljust(LABEL_WIDTH) + "".join(f"{cell:>{wide}}" for cell, wide in cells)
+        text.append(("good" if row.ok else "bad", f"{figures}  {row.shows}"))
+        if row.note:
+            text += labelled("", row.note, width, "bad")
+    return text
 
 
 def _connections(summary: RunSummary, width: int) -> list[StyledLine]:

@@ -127,7 +127,7 @@ def test_in_a_closed_loop_the_ceiling_is_told_and_nothing_is_impossible() -> Non
     assert found.possible
     assert found.verdict == (
         "possible; the first limit would be TIME-WAIT: after 100 connections every port has been used once, "
-        "and 1.667/s can go on for ever"
+        "and 1.67/s can go on for ever"
     )
     assert churned("churn: {duration: 2s, concurrency: 8}\nclose: rst").verdict == (
         "possible; the first limit would be four-tuples at 100 connections at a time (you ask for 8)"

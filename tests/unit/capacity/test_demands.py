@@ -62,7 +62,7 @@ def test_in_an_open_loop_the_schedule_says_when_the_ports_are_at_rest() -> None:
     more = "churn: {duration: 10s, concurrency: 8}\narrival: {rate: 50/s}"
     found = churned(more, tcp_tw_reuse="0")
     assert found.verdict == (
-        "impossible: every port is in TIME-WAIT after 100 of 500 connections, in second 2.0; 1.667/s can go on for ever"
+        "impossible: every port is in TIME-WAIT after 100 of 500 connections, in second 2.0; 1.67/s can go on for ever"
     )
     assert (found.prediction.limit, found.refusal) == ("time-wait", None)
     soon = churned(more, tcp_tw_reuse="1")

@@ -73,6 +73,14 @@ PROBES = [
         "established": 1, "failed": 1, "errors": {"bind": {"EADDRINUSE": 1}}, "source_ports": 1}},
     {"t_s": 2.0, "event": "probe", "name": "other", "text": "", "reason": "after 30 s 5 had been tried"},
 ]  # fmt: skip
+PROOF = {"remedy": "do it: +90", "settings": {"close": "rst", "sinks": 2}, "quantity": "connections", "before": 10,
+         "claimed": 100, "measured": 100, "ok": True, "limit": "none", "run": "proofs/1"}  # fmt: skip
+#: One that came true, and one that could not run.
+PROOFS = [
+    {"t_s": 3.0, "event": "proof", "text": "", "proof": PROOF},
+    {"t_s": 3.0, "event": "proof", "text": "", "proof": {
+        **PROOF, "claimed": None, "measured": None, "ok": False, "limit": None, "reason": "no such sysctl"}},
+]  # fmt: skip
 KERNEL = {"now": {"sockstat.tcp_tw": 3}, "delta": {"TcpExt.TW": 3}, "states": {"time_wait": 3}, "states_age_s": 0.1}
 SAMPLING = {"samples": 3, "listings": 1, "cpu_s": 0.01, "run_cpu_s": 0.5}
 
@@ -143,6 +151,7 @@ UDP = exchanged(
 )
 ECHO = replace(HELD, traffic=Traffic("echo"))
 BEATING = replace(ECHO, heartbeat=Heartbeat(every_s=1.0, share=1.0))
+DENIED = [["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 1]]
 CLOSED_LOOP = {"sustained_per_s": 3.3, "first_denied_s": 0.7, "closed": 9}
 RUNS: dict[str, dict[str, Any]] = {
     "hold": folded(HELD, series(), ENDED),
@@ -171,6 +180,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "killed at once": folded(HELD, [], started=False),
     "wall": folded(replace(HELD, connections=150), series(started=150, established=100, failed=50, open=100,
         open_peak=100, pairs=[[100, 50, 100]], errors=[["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 50]]), ENDED),
+    "ceiling": folded(CHURNING, [
+        line(1.0, "churn", kernel={**KERNEL, "now": {"sockstat.tcp_tw": 100}}, errors=DENIED),
+        *series("churn", errors=DENIED)[1:],
+    ], ENDED),
+    "proofs": folded(HELD, series(), ENDED, *PROOFS),
     "an open verdict": undecided(HELD, series(user_cpu_s=0.25, overtaken=0), ENDED),
     "stalled": folded(HELD, series(), {"t_s": 1.0, "event": "worker-stalled", "text": "worker 0 stood still"}, ENDED),
 }  # fmt: skip

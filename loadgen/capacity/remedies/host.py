@@ -1,0 +1,207 @@
+"""Remedies for the other resources of this host: descriptors, memory, tables, processes, source addresses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from loadgen.arrivals import shard_sizes
+from loadgen.capacity import addresses
+from loadgen.capacity.processes import (
+    RESERVED_DESCRIPTORS,
+    descriptors_per_worker,
+    held_by_sinks,
+    share_of_sinks,
+    sinks_needed,
+    workers_needed,
+)
+from loadgen.capacity.remedies.churn import keep_alive
+from loadgen.capacity.remedies.remedy import Claim, Quantity, Remedy, sysctl_command, sysctl_commands
+from loadgen.capacity.remedies.situation import PlanChange, Situation
+from loadgen.capacity.remedies.space import with_targets
+from loadgen.capacity.resources import HOST_DESCRIPTORS, MEMORY, SINK_DESCRIPTORS, WORKER_DESCRIPTORS
+from loadgen.capacity.tracking import remembered_s, timeout_name
+from loadgen.format import rate
+from loadgen.kernel import missing_help
+from loadgen.kernel.host import HostFacts
+from loadgen.model import Churn, CloseMode, Plan
+from loadgen.scenario.fields import DESCRIPTORS_MAX, PROCESSES_MAX
+
+_TABLE_SIZE: Final = "net.netfilter.nf_conntrack_max"
+_TABLE_COUNT: Final = "net.netfilter.nf_conntrack_count"
+_NEIGHBOURS: Final = "net.ipv4.neigh.default.gc_thresh3"
+#: How long the table keeps a closed connection with the remedy, where no schedule says how short it has to be.
+_FORGOTTEN_S: Final = 10
+
+
+def more_descriptors(situation: Situation) -> Iterator[Remedy]:
+    """Share them between more processes, or raise the limit that is short."""
+    plan, facts, resource = situation.plan, situation.facts, situation.resource
+    if resource == HOST_DESCRIPTORS or "ENFILE" in situation.errnos:
+        now = situation.sysctl("fs.file-max")
+        yield Remedy(f"raise fs.file-max, now {now or 'too low'}", command="sysctl -w fs.file-max=NUMBER")
+    if resource == HOST_DESCRIPTORS:
+        yield Remedy("open fewer connections")
+        return
+    if resource == SINK_DESCRIPTORS:
+        yield from _per_sink(situation)
+    elif resource in ("", WORKER_DESCRIPTORS):
+        yield from _per_worker(situation)
+    if not (plan.descriptor_limit and plan.descriptor_limit < facts.descriptors):
+        now = f", now {facts.descriptors:,}" if facts.descriptors else ""
+        yield Remedy(f"raise the hard limit of open files (ulimit -Hn{now})", command="ulimit -Hn NUMBER")
+
+
+def _per_sink(situation: Situation) -> Iterator[Remedy]:
+    plan = situation.plan
+    room = situation.facts.descriptors - RESERVED_DESCRIPTORS - sum(target.sink for target in plan.targets)
+    if room < 1:
+        yield Remedy("name fewer targets")
+        return
+    held = held_by_sinks(plan.connections, share_of_sinks(plan.pairs, plan.targets), plan.transport)
+    needed = sinks_needed(held, room)
+    if needed > PROCESSES_MAX:
+        yield Remedy("open fewer connections, or listen elsewhere")
+        return
+    yield Remedy(f"use `sinks: {needed}`, or leave it out", set={"sinks": needed})
+
+
+def _per_worker(situation: Situation) -> Iterator[Remedy]:
+    plan, facts = situation.plan, situation.facts
+    lowered = plan.descriptor_limit
+    if lowered and lowered < facts.descriptors:
+        gained = facts.descriptors - lowered
+        yield Remedy(
+            f"leave `descriptors: {lowered}` out of the scenario: {gained:,} more in each worker",
+            set={"descriptors": min(facts.descriptors, DESCRIPTORS_MAX)},
+        )
+    each = descriptors_per_worker(plan.engine, lowered or facts.descriptors)
+    needed = workers_needed(plan.connections, plan.sharded_spaces, each) if each > 0 else 0
+    if plan.workers < needed <= PROCESSES_MAX:
+        sizes = shard_sizes(plan.connections, plan.sharded_spaces, plan.workers)
+        gain = sum(max(size - each, 0) for size in sizes)
+        yield Remedy(f"use `workers: {needed}`, or leave it out", set={"workers": needed}, gain=gain)
+
+
+def add_source_address(situation: Situation) -> Iterator[Remedy]:
+    """Do what lets the first missing address be used; it depends on the reason why it is missing."""
+    plan = situation.plan
+    missing = addresses.first_missing(situation.facts)  # none where the address went away during the run
+    for change in missing_help.helps(missing or addresses.unexplained(plan.sources[0], freebind=plan.freebind)):
+        yield Remedy(change.sentence, set=change.set, sysctls=change.sysctls, command=change.command)
+
+
+def more_memory(situation: Situation) -> Iterator[Remedy]:
+    """Raise the memory of the machine, of the control group, or of TCP."""
+    yield Remedy("open fewer connections")
+    if situation.resource == MEMORY:
+        yield Remedy("give the machine, or the control group, more memory")
+    else:
+        yield Remedy("raise net.ipv4.tcp_mem, or the memory limit of the control group")
+
+
+def more_tracking(situation: Situation) -> Iterator[Remedy]:
+    """Have entries end sooner, enlarge the table, or leave the load out of it."""
+    plan = situation.plan
+    now = tracked_ceiling(plan, situation.facts) if plan.churn else None
+    if plan.churn and now:
+        yield from _sooner_forgotten(situation, plan.churn, now)
+    yield from _larger_table(situation, now)
+    if plan.churn and now:
+        yield from keep_alive(situation, plan.churn, now)
+    yield Remedy("leave the load untracked (nft: a `notrack` rule in a raw chain)")
+
+
+def tracked_ceiling(plan: Plan, facts: HostFacts) -> float | None:
+    """Return the churn that the tracking table allows for ever, in connections per second; None: it sets no limit.
+
+    See `loadgen.capacity.tracking`. It never has more entries of a plan than the plan has four-tuples.
+    """
+    size, count = (_number(facts.sysctls.get(name, "")) for name in (_TABLE_SIZE, _TABLE_COUNT))
+    free = max(size - count, 0)
+    return free / remembered_s(plan, facts) if 0 < free < plan.capacity else None
+
+
+def _sooner_forgotten(situation: Situation, churn: Churn, now: float) -> Iterator[Remedy]:
+    """Shorten the time for which closed connections stay in the table, or close in a way that it forgets sooner."""
+    plan, facts = situation.plan, situation.facts
+    kept_s, name, wanted_s = remembered_s(plan, facts), timeout_name(plan), _FORGOTTEN_S
+    if churn.arrivals:
+        wanted_s = math.floor(now * kept_s / (churn.arrivals / churn.duration_s))
+    if 1 <= wanted_s < kept_s:
+        change = {name: str(wanted_s)}
+        shorter = Remedy(f"set {name}={wanted_s}", sysctls=change, command=sysctl_commands(change))
+        yield _tracked(shorter, now, tracked_ceiling(plan, _with(facts, change)))
+    if plan.close is not CloseMode.RST and (reset := situation.after(PlanChange(close=CloseMode.RST))):
+        after = tracked_ceiling(reset, facts)
+        if after is None or after > now:
+            remedy = Remedy("use `close: rst`, after which an entry ends sooner", set={"close": CloseMode.RST.value})
+            yield _tracked(remedy, now, after)
+
+
+def _tracked(remedy: Remedy, now: float, after: float | None) -> Remedy:
+    """Return a remedy with the ceilings that the table puts on churn, before and after."""
+    becomes = "no ceiling" if after is None else rate(after)
+    return replace(remedy, text=f"{remedy.text}: {rate(now)} becomes {becomes}", claim=Claim(Quantity.CHURN, now, after))
+
+
+def _larger_table(situation: Situation, now: float | None) -> Iterator[Remedy]:
+    """Raise nf_conntrack_max, which exists once per host, to a power of two that has room for the plan."""
+    plan, facts = situation.plan, situation.facts
+    size, used = _number(situation.sysctl(_TABLE_SIZE)), _number(situation.sysctl(_TABLE_COUNT))
+    if not size:
+        yield Remedy(f"raise {_TABLE_SIZE}", command=f"sysctl -w {_TABLE_SIZE}=NUMBER")
+        return
+    wanted = max(2 * size, 1 << (used + plan.connections - 1).bit_length())
+    larger = {_TABLE_SIZE: str(wanted)}
+    remedy = Remedy(f"raise {_TABLE_SIZE}, now {size:,}, to {wanted:,}", command=sysctl_commands(larger))
+    if now:
+        yield _tracked(remedy, now, tracked_ceiling(plan, _with(facts, larger)))
+    else:
+        yield remedy if plan.churn else replace(remedy, gain=wanted - size)
+
+
+def _with(facts: HostFacts, sysctls: Mapping[str, str]) -> HostFacts:
+    return replace(facts, sysctls={**facts.sysctls, **sysctls})
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def fewer_processes(situation: Situation) -> Iterator[Remedy]:
+    """Raise the limit, or use fewer workers and sinks."""
+    yield Remedy(f"raise {situation.note}")
+    yield Remedy("use fewer workers and sinks")
+
+
+def more_nat_ports(situation: Situation) -> Iterator[Remedy]:
+    """Give the translation of this host more ports, leave the load out of it, or spread it over more targets."""
+    text = "give the rule that rewrites the source more ports (`:1024-65535`) or more addresses: nft list ruleset"
+    yield Remedy(text, command="nft list ruleset")
+    yield Remedy(f"leave connections to {situation.target} out of the translation (a rule that accepts them before it)")
+    if situation.plan.churn is None and (found := with_targets(situation, lambda plan: plan.spaces, 1)):
+        remedy, _ = found
+        opened = opened_in_each(situation)
+        yield replace(remedy, text=f"{remedy.text}, which has translated ports of its own", gain=opened or None)
+
+
+def opened_in_each(situation: Situation) -> int:
+    """Return the connections that each pair of source and target got; the least where they differ."""
+    plan = situation.plan
+    return max(plan.connections - situation.short, 0) // max(len(plan.pairs), 1)
+
+
+def more_neighbours(situation: Situation) -> Iterator[Remedy]:
+    """Enlarge the table, or use addresses that need no entry of their own."""
+    count, size = len(situation.plan.sources), situation.sysctl(_NEIGHBOURS)
+    wanted = 1 << count.bit_length()
+    now = f" (here {int(size):,})" if size.isdecimal() else ""
+    yield Remedy(
+        f"raise {_NEIGHBOURS}{now} on the host or router whose table is full, above the {count:,} source addresses",
+        command=sysctl_command(_NEIGHBOURS, str(max(wanted, 2 * int(size)) if size.isdecimal() else wanted)),
+    )
+    yield Remedy("route the source addresses as a prefix through this host, which needs one neighbour in all")
+    yield Remedy("use fewer source addresses on one segment, and more targets or a wider range of ports")
