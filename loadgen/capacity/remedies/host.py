@@ -144,7 +144,9 @@ def _sooner_forgotten(situation: Situation, churn: Churn, now: float) -> Iterato
 def _tracked(remedy: Remedy, now: float, after: float | None) -> Remedy:
     """Return a remedy with the ceilings that the table puts on churn, before and after."""
     becomes = "no ceiling" if after is None else rate(after)
-    return replace(remedy, text=f"{remedy.text}: {rate(now)} becomes {becomes}", claim=Claim(Quantity.CHURN, now, after))
+    return replace(
+        remedy, text=f"{remedy.text}: {rate(now)} becomes {becomes}", claim=Claim(Quantity.CHURN, now, after)
+    )
 
 
 def _larger_table(situation: Situation, now: float | None) -> Iterator[Remedy]:

@@ -82,7 +82,7 @@ def test_a_closed_loop_has_a_rate_that_can_go_on() -> None:
     assert found.possible
     assert found.verdict == (
         "possible; the first limit would be connection tracking: after 50 connections the table is full, "
-        "and 0.4167/s can go on for ever"
+        "and 0.417/s can go on for ever"
     )
     assert "each entry stays 120 s" in row.note
     assert churned("churn: {duration: 50s, concurrency: 8}\nclose: rst").verdict.endswith("5/s can go on for ever")
