@@ -368,6 +368,7 @@ _ROWS: Final = (
         "none",
         "no limit was met",
         "all connections opened, and stayed",
+        makers=(remedies.keep_for_listeners,),
     ),
 )
 

@@ -39,7 +39,10 @@ def more_ports(situation: Situation) -> Iterator[Remedy]:
         yield Remedy(f"use at most {usable:,} workers", set={"workers": usable} if usable else {})
         yield from wider_range(situation)
         return
-    for way in (better_strategy, more_sources, wider_ports, wider_range, more_targets):
+    ways = [better_strategy, more_sources, wider_ports, wider_range, more_targets]
+    if not situation.plan.strategy.row.binds_address:
+        ways.append(ways.pop(1))  # an address needs another strategy first, which is more effort than the others
+    for way in ways:
         yield from way(situation)
 
 
@@ -194,7 +197,7 @@ def with_targets(situation: Situation, measure: Callable[[Plan], float], short: 
 def free_held_ports(situation: Situation) -> Iterator[Remedy]:
     """Find the process that holds the ports, keep the ports of services apart, or use other ports."""
     if situation.listening:
-        yield from _keep_for_listeners(situation)
+        yield from keep_for_listeners(situation)
         return
     plan, used = situation.plan, situation.plan.ports
     if plan.transport is Transport.UDP:
@@ -240,9 +243,14 @@ def _held(situation: Situation) -> int:
     return math.ceil(max(missing, 0) / max(plan.spaces, 1))
 
 
-def _keep_for_listeners(situation: Situation) -> Iterator[Remedy]:
-    """Keep the ports of services out of the automatic choice, or let both sides share them."""
+def keep_for_listeners(situation: Situation) -> Iterator[Remedy]:
+    """Keep the ports of services out of the automatic choice, or let both sides share them.
+
+    None where every service could listen.
+    """
     plan, ports = situation.plan, situation.listening
+    if not ports:
+        return
     named = ",".join(map(str, ports[:_RESERVED_MAX]))
     if not plan.strategy.row.names_ports:
         now = situation.sysctl(_RESERVED)

@@ -37,9 +37,11 @@ def test_bind_is_told_to_share_its_ports_first() -> None:
 
 
 def test_strategy_kernel_is_told_to_change_before_it_adds_addresses() -> None:
-    """The source address is that of the route, so adding one alone is refused."""
+    """The source address is that of the route, so adding one alone is refused; what needs no change comes before."""
     plan = replace(ONE, strategy=Strategy.KERNEL, routes=("127.0.0.2",))
-    sources, *_ = values_of(plan, 9)
+    wider, targets, sources = values_of(plan, 9)
+    assert wider.sysctls
+    assert "target," in targets.text
     assert sources.sentence == f"use late-range ({LATE_RANGE}) and add 1 source address: +28,232"
     assert sources.needs == {"sources.strategy": "late-range"}
     assert sources.set == {"sources.addresses": ["127.0.0.2-127.0.0.3"]}
@@ -136,6 +138,7 @@ def test_the_ports_of_services_are_kept_out_of_the_automatic_choice() -> None:
     host = {**HOST, "sysctls": {"net.ipv4.ip_local_reserved_ports": "8080"}}
     plan = replace(ONE, strategy=Strategy.KERNEL, routes=("127.0.0.2",))
     reserved, shared = values_of(plan, 0, host, "port-held", listening=(38_151, 40_051))
+    assert [reserved, shared] == values_of(plan, 0, host, "none", listening=(38_151, 40_051))
     assert reserved.sysctls == {"net.ipv4.ip_local_reserved_ports": "8080,38151,40051"}
     assert "SO_REUSEADDR" in shared.text
     assert shared.set == {"sources.strategy": "late-range"}
