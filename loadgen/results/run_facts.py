@@ -140,6 +140,7 @@ class RunFacts:
             errnos=frozenset(error.errno for error in self.summary.errors),
             target=self.target,
             time_wait=self.time_wait,
+            listening=self.stolen_ports,
         )
 
     @property

@@ -20,10 +20,11 @@ Which limit, when several left a trace:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from loadgen.capacity.limits import LIMITS
+from loadgen.capacity.remedies import keep_for_listeners
 from loadgen.model import Plan
 from loadgen.results import ports_verdict, verdict_text
 from loadgen.results.evidence import NOTHING_KNOWN, RULES, Indication, Weight
@@ -61,9 +62,7 @@ def decide(summary: RunSummary, plan: Plan, host: Host) -> VerdictResult:
     run = RunFacts(summary, plan, host)
     reasoned = reason(run)
     limit = reasoned.limit
-    remedies = LIMITS[limit].remedies(run.situation)
-    if run.stolen_ports:
-        remedies += LIMITS["port-held"].remedies(replace(run.situation, listening=run.stolen_ports))
+    remedies = [*LIMITS[limit].remedies(run.situation), *keep_for_listeners(run.situation)]
     findings = tuple(verdict_text.findings(run, reasoned.candidates or (limit,)))
     looks = (LIMITS[name].look for name in reasoned.candidates)
     return VerdictResult(

@@ -39,7 +39,7 @@ from loadgen.capacity.remedies.peer import (
 from loadgen.capacity.remedies.remedy import Claim, Quantity, Remedy, sysctl_command
 from loadgen.capacity.remedies.search import shorter_search
 from loadgen.capacity.remedies.situation import ADD_ADDRESS, RemedyMaker, Situation, widest_range
-from loadgen.capacity.remedies.space import free_held_ports, more_ports
+from loadgen.capacity.remedies.space import free_held_ports, keep_for_listeners, more_ports
 
 __all__ = [
     "ADD_ADDRESS",
@@ -55,6 +55,7 @@ __all__ = [
     "find_loss",
     "find_silence",
     "free_held_ports",
+    "keep_for_listeners",
     "leave_target_ports",
     "look_at_losses",
     "mend_tls",

@@ -39,7 +39,10 @@ def more_ports(situation: Situation) -> Iterator[Remedy]:
         yield Remedy(f"use at most {usable:,} workers", set={"workers": usable} if usable else {})
         yield from wider_range(situation)
         return
-    for way in (better_strategy, more_sources, wider_ports, wider_range, more_targets):
+    ways = [better_strategy, more_sources, wider_ports, wider_range, more_targets]
+    if not situation.plan.strategy.row.binds_address:
+        ways.append(ways.pop(1))  # an address needs another strategy first, which is more effort than the others
+    for way in ways:
         yield from way(situation)
 
 
@@ -192,10 +195,7 @@ def with_targets(situation: Situation, measure: Callable[[Plan], float], short: 
 
 
 def free_held_ports(situation: Situation) -> Iterator[Remedy]:
-    """Find the process that holds the ports, keep the ports of services apart, or use other ports."""
-    if situation.listening:
-        yield from _keep_for_listeners(situation)
-        return
+    """Find the process that holds the ports, or use other ports."""
     plan, used = situation.plan, situation.plan.ports
     if plan.transport is Transport.UDP:
         command = f"ss -uanp 'sport >= {used.low} and sport <= {used.high}'"
@@ -240,9 +240,14 @@ def _held(situation: Situation) -> int:
     return math.ceil(max(missing, 0) / max(plan.spaces, 1))
 
 
-def _keep_for_listeners(situation: Situation) -> Iterator[Remedy]:
-    """Keep the ports of services out of the automatic choice, or let both sides share them."""
+def keep_for_listeners(situation: Situation) -> Iterator[Remedy]:
+    """Keep the ports of services out of the automatic choice, or let both sides share them.
+
+    Belongs to no limit: a run that meets none may take the port of a service. None where every service could listen.
+    """
     plan, ports = situation.plan, situation.listening
+    if not ports:
+        return
     named = ",".join(map(str, ports[:_RESERVED_MAX]))
     if not plan.strategy.row.names_ports:
         now = situation.sysctl(_RESERVED)

@@ -40,8 +40,11 @@ def values_of(
     plan: Plan, short: int, host: Mapping[str, Any] = HOST, limit: str = "four-tuples", **known: Any
 ) -> list[Remedy]:
     """The remedies of a plan that is `short` connections too small."""
-    situation = Situation(plan, files.convert(host, Host).facts(plan.ports), short, target="127.0.0.1:9000", **known)
-    return EVERY_LIMIT[limit].remedies(situation)
+    return EVERY_LIMIT[limit].remedies(situation_of(plan, short, host, **known))
+
+
+def situation_of(plan: Plan, short: int = 0, host: Mapping[str, Any] = HOST, **known: Any) -> Situation:
+    return Situation(plan, files.convert(host, Host).facts(plan.ports), short, target="127.0.0.1:9000", **known)
 
 
 def sentences_of(

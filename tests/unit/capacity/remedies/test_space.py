@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
+from loadgen.capacity.remedies import keep_for_listeners
 from loadgen.model import Endpoint, PortRange, Strategy, Target, Transport
 
-from .situations import HOST, LATE_RANGE, ONE, TARGETS, sentences_of, values_of
+from .situations import HOST, LATE_RANGE, ONE, TARGETS, sentences_of, situation_of, values_of
 
 
 def test_the_way_past_28232() -> None:
@@ -37,9 +38,11 @@ def test_bind_is_told_to_share_its_ports_first() -> None:
 
 
 def test_strategy_kernel_is_told_to_change_before_it_adds_addresses() -> None:
-    """The source address is that of the route, so adding one alone is refused."""
+    """The source address is that of the route, so adding one alone is refused; what needs no change comes before."""
     plan = replace(ONE, strategy=Strategy.KERNEL, routes=("127.0.0.2",))
-    sources, *_ = values_of(plan, 9)
+    wider, targets, sources = values_of(plan, 9)
+    assert wider.sysctls
+    assert "target," in targets.text
     assert sources.sentence == f"use late-range ({LATE_RANGE}) and add 1 source address: +28,232"
     assert sources.needs == {"sources.strategy": "late-range"}
     assert sources.set == {"sources.addresses": ["127.0.0.2-127.0.0.3"]}
@@ -135,11 +138,13 @@ def test_the_ports_of_services_are_kept_out_of_the_automatic_choice() -> None:
     """Beside those that are reserved already; and SO_REUSEADDR is needed on both sides."""
     host = {**HOST, "sysctls": {"net.ipv4.ip_local_reserved_ports": "8080"}}
     plan = replace(ONE, strategy=Strategy.KERNEL, routes=("127.0.0.2",))
-    reserved, shared = values_of(plan, 0, host, "port-held", listening=(38_151, 40_051))
+    assert list(keep_for_listeners(situation_of(plan))) == []
+    reserved, shared = keep_for_listeners(situation_of(plan, host=host, listening=(38_151, 40_051)))
     assert reserved.sysctls == {"net.ipv4.ip_local_reserved_ports": "8080,38151,40051"}
     assert "SO_REUSEADDR" in shared.text
     assert shared.set == {"sources.strategy": "late-range"}
-    (listener,) = values_of(replace(plan, strategy=Strategy.EXPLICIT, routes=()), 0, host, "port-held", listening=(1,))
+    explicit = replace(plan, strategy=Strategy.EXPLICIT, routes=())
+    (listener,) = keep_for_listeners(situation_of(explicit, listening=(1,)))
     assert listener.text.startswith("the service has to set SO_REUSEADDR")
 
 
