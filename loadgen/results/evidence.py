@@ -207,10 +207,11 @@ def _port_search(run: RunFacts) -> Indication:
     begins = 10 * rules.cliff_at * (1.0 if plan.churn else plan.capacity / max(plan.connections, 1))
     if rise.tenth > begins + 1:
         return _ruled_out(f"the cost rose long after {percent(rules.cliff_at)} of the ports, where the search begins")
-    occupied = percent(rise.tenth / begins * rules.cliff_at)
+    usable = plan.capacity_per_pair
+    occupied = round(rise.tenth / begins * rules.cliff_at * usable)
     text = (
-        f"a connection cost {rise.before_us:,.0f} us of CPU time, and {rise.after_us:,.0f} us from about {occupied} of "
-        "the ports in use on"
+        f"a connection cost {rise.before_us:,.0f} us of CPU time, and {rise.after_us:,.0f} us from about {occupied:,} "
+        f"of {usable:,} ports in use on"
     )
     facts = [text]
     if bind := run.summary.latency_us.bind:
