@@ -112,10 +112,16 @@ class Assessment:
         return EVERY_LIMIT[resource.limit].remedies(situation)
 
     def _short(self, resource: Resource) -> int:
-        """Return the connections that exceed a resource; of all arrivals, where it is filled in the course of churn."""
-        churn = self.plan.churn
+        """Return the connections that exceed a resource, as a run will find; in churn of all arrivals.
+
+        TIME-WAIT gives ports back, so what it lets through is the ceiling and not the first pass over the ports.
+        """
+        plan, churn = self.plan, self.plan.churn
+        if churn and resource.name == TIME_WAIT_PORTS:
+            most = plan.ceiling.established if plan.ceiling else None
+            return max((churn.arrivals or 0) - (most or 0), 0)
         arrivals = churn.arrivals if churn and resource.name in _FILLED_BY_CHURN else None
-        return max((arrivals or self.plan.connections) - (resource.at or 0), 0)
+        return max((arrivals or plan.connections) - (resource.at or 0), 0)
 
     def insist(self) -> Plan:
         """Return the plan of a run. Raises: HostError, CapacityError where there is a `refusal`."""

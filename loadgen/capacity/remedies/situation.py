@@ -199,6 +199,8 @@ def _several_routes(routes: Sequence[str]) -> bool:
 
 #: The reader fills in the address and the interface.
 ADD_ADDRESS: Final = "ip address add ADDRESS/{bits} dev INTERFACE"
+#: With freebind a route is enough.
+ROUTE_ADDRESS: Final = "ip route add local ADDRESS/{bits} dev lo"
 ADDRESS_BITS: Final = {4: 32, 6: 128}
 _LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 #: Networks whose addresses a scenario may use without asking: loopback, RFC 2544's for benchmarks, and in a lab those

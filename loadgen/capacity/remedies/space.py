@@ -11,6 +11,7 @@ from loadgen.capacity.remedies.remedy import Claim, Quantity, Remedy, sysctl_com
 from loadgen.capacity.remedies.situation import (
     ADD_ADDRESS,
     ADDRESS_BITS,
+    ROUTE_ADDRESS,
     PlanChange,
     Situation,
     are_loopback,
@@ -124,7 +125,7 @@ def with_sources(situation: Situation, measure: Callable[[Plan], float], short: 
     free = may_take(plan, last, addresses)
     change = {"sources.addresses": in_ranges([*plan.sources, *addresses])} if free else {}
     exist = free and (plan.in_lab or are_loopback(addresses))
-    command = "" if exist else ADD_ADDRESS.format(bits=ADDRESS_BITS[last.version])
+    command = "" if exist else (ROUTE_ADDRESS if plan.freebind else ADD_ADDRESS).format(bits=ADDRESS_BITS[last.version])
     return Remedy(text, set=change, command=command, needs=needs.keys), more
 
 

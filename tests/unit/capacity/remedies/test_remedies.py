@@ -344,3 +344,46 @@ def test_every_limit_with_figures_has_a_case() -> None:
         for name, row in EVERY_LIMIT.items()
         if row.uses_ports or name in ("port-search", "conntrack", "path-limit")
     }
+
+
+@pytest.mark.parametrize(
+    ("more", "established"),
+    [
+        ({}, 98),  # a closed loop: every port once
+        ({"arrival": {"rate": "100/s"}}, 98),
+        ({"arrival": {"rate": "100/s"}, "sources": {"addresses": ["198.18.0.2-198.18.0.3"]}}, 196),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["late-range", "bind"])
+def test_a_plan_of_churn_and_its_verdict_advise_the_same(more: dict[str, Any], established: int, strategy: str) -> None:
+    """The run that got as many as the plan has ports for: the same values, in the same order."""
+    keys = across(strategy, protocol="http", churn={"duration": "8s", "concurrency": 25}) | more
+    keys["sources"] = {**keys["sources"], "strategy": strategy}
+    facts = replace(FACTS, sysctls={"net.ipv4.tcp_timestamps": "1", "net.ipv4.tcp_tw_reuse": "2"})
+    assessment = planned(keys, {}, facts)
+    plan = assessment.plan
+    assert plan.ceiling
+    assert plan.ceiling.established == established
+    scheduled = plan.scheduled or 2 * established
+    rules = plan.strategy.over(plan.transport)
+    syscall, number = rules.ends_text.split()
+    denied = scheduled - established
+    summary = samples.summary(
+        {
+            "arrivals": {"scheduled": scheduled, "started": scheduled, "not_started": 0},
+            "outcomes": {"established": established, "failed": denied, "in_flight": 0, "retried": 0},
+            "errors": [{"syscall": syscall, "errno": number, "outcome": rules.outcome.value, "count": denied}],
+            "open": {"peak": 4, "end_of_hold": 0, "lost": 0},
+            "sources": rows(plan.pairs, plan.capacity_per_pair, 4, denied),
+            "probes": {},
+            "kernel.delta": {},
+            "kernel.peak": {},
+            "kernel.ramp_peak": {"sockstat.tcp_tw": established},
+        },
+        "churn",
+    )
+    verdict = files.plain(decide(summary, plan, files.convert(facts.to_json(), Host)))
+    assert verdict["limit"] == "time-wait"
+    assert verdict["remedies_detail"] == [
+        remedy.to_json() for remedy in assessment.remedies_of(assessment.resources[0])
+    ]

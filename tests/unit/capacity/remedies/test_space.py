@@ -165,3 +165,5 @@ def test_addresses_outside_a_lab_come_with_the_command_that_adds_them() -> None:
     outside, inside = (values_of(changed, 9)[0] for changed in (plan, replace(plan, in_lab=True)))
     assert outside.set == inside.set == {"sources.addresses": ["198.18.0.2-198.18.0.3"]}
     assert (outside.command, inside.command) == ("ip address add ADDRESS/32 dev INTERFACE", "")
+    routed = values_of(replace(plan, freebind=True), 9)[0]
+    assert routed.command == "ip route add local ADDRESS/32 dev lo"
