@@ -161,9 +161,11 @@ def proofs(summary: RunSummary) -> list[ProofRow]:
 
 
 def _gain(proof: ProofResult, value: float | None) -> str:
-    """A figure of a trial as a difference to the run before it: "+1,800"; of a share of ports the share itself."""
+    """A figure of a trial as a difference to the run before it: "+1,800"; a share of the ports or a cost itself."""
     if proof.quantity == "occupancy":
         return percent(value)
+    if proof.quantity == "cost_us":
+        return latency(value, "us")
     unit = " req." if proof.quantity == "requests" else ""
     return scalar(None) if value is None else f"{signed(round(value - proof.before))}{unit}"
 

@@ -15,9 +15,10 @@ class ProofResult(Shape, frozen=True, kw_only=True):
     """the change in words, as in verdict.remedies"""
     settings: Mapping[str, SettingValue]
     """keys of the scenario and their values in that run, its sysctls and what the remedy needs among them"""
-    quantity: Literal["connections", "established", "requests", "occupancy"]
+    quantity: Literal["connections", "established", "requests", "occupancy", "cost_us"]
     """the figure that was compared: connections open at once; in churn those established in all, or the requests that
-    were answered; occupancy: largest share of the ports in use, 0 to 1"""
+    were answered; occupancy: largest share of the ports in use, 0 to 1; cost_us: CPU time of a connection of the last
+    tenth, microseconds"""
     before: Amount
     """without the remedy, in the run that this summary is about"""
     claimed: Amount | None

@@ -99,6 +99,14 @@ def test_a_share_of_the_ports_has_to_fall(opened: int, came: bool) -> None:
     assert gained(proof) is came
 
 
+def test_where_a_search_is_avoided_the_cost_of_a_connection_is_compared() -> None:
+    """No figure was claimed, so its limit has to be gone."""
+    first = run(2_000, limit="port-search", cost_us=[20.0] * 9 + [700.0])
+    proof = proved(first, remedy(), run(2_000, limit="none", cost_us=[21.0] * 10))
+    assert (proof.quantity, proof.before, proof.claimed, proof.measured) == ("cost_us", 700, None, 21)
+    assert proof.ok
+
+
 def test_a_trial_that_could_not_run_proves_nothing() -> None:
     proof = proved(run(200), remedy(100), None, "cannot set sysctl")
     assert (proof.measured, proof.limit, proof.ok, proof.reason) == (None, None, False, "cannot set sysctl")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from loadgen import format as fmt
 from loadgen.model import Ceiling
 from loadgen.views import summary_rows
 from tests import samples
@@ -201,3 +202,44 @@ def test_plan_versus_observed_in_words(found: dict[str, Any], said: tuple[str, s
 
 def test_a_plan_without_a_prediction_has_no_such_row() -> None:
     assert summary_rows.prediction(samples.summary({"prediction.limit": None})) is None
+
+
+@pytest.mark.parametrize(
+    ("proof", "claimed", "measured", "shows"),
+    [
+        ({}, "+1,800", "+1,790", "comes true"),
+        ({"measured": 900.0, "limit": "generator"}, "+1,800", "+700", "limit gone"),
+        ({"measured": 900.0, "ok": False, "limit": "source-ports"}, "+1,800", "+700", "DOES NOT"),
+        ({"quantity": "requests"}, "+1,800 req.", "+1,790 req.", "comes true"),
+        (
+            {"quantity": "occupancy", "before": 0.99, "claimed": 0.5, "measured": 0.496},
+            "50.0 %",
+            "49.6 %",
+            "comes true",
+        ),
+        (
+            {"quantity": "cost_us", "before": 700.0, "claimed": None, "measured": 25.4},
+            fmt.MISSING,
+            "25.4 us",
+            "limit gone",
+        ),
+        ({"measured": None, "ok": False, "limit": None, "reason": "no"}, "+1,800", fmt.MISSING, "DOES NOT"),
+    ],
+)
+def test_a_trial_shows_the_claimed_gain_beside_the_measured(
+    proof: dict[str, Any], claimed: str, measured: str, shows: str
+) -> None:
+    plain = {
+        "remedy": "do it",
+        "settings": {},
+        "quantity": "connections",
+        "before": 200.0,
+        "claimed": 2_000.0,
+        "measured": 1_990.0,
+        "ok": True,
+        "limit": "none",
+        "run": "proofs/1",
+    }
+    (row,) = summary_rows.proofs(samples.summary({"proof": [plain | proof]}))
+    assert (row.claimed, row.measured, row.shows) == (claimed, measured, shows)
+    assert row.note == ("could not run: no" if "reason" in proof else "")

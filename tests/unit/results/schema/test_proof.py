@@ -30,6 +30,6 @@ def test_a_reason_is_left_out_where_there_is_none() -> None:
     assert "reason" not in files.plain(PROOF)
 
 
-def test_a_quantity_has_one_of_four_names() -> None:
+def test_a_quantity_has_one_of_the_names() -> None:
     with pytest.raises(ValueError, match="quantity"):
         files.convert({**files.plain(PROOF), "quantity": "pace"}, ProofResult)
