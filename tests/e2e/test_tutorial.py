@@ -1,4 +1,4 @@
-"""docs/tutorial.md and docs/symptoms.md to the letter: their commands in order, in a directory and namespace of their own."""
+"""docs/tutorial.md and docs/symptoms.md to the letter: their commands in order, in a directory and namespace each."""
 
 from __future__ import annotations
 
