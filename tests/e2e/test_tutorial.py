@@ -1,4 +1,4 @@
-"""docs/tutorial.md to the letter: its commands in order, in one shell, in a directory and a namespace of their own."""
+"""docs/tutorial.md and docs/symptoms.md to the letter: their commands in order, in a directory and namespace each."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from .conftest import CHECKOUT, Namespace, environment
 
 TUTORIAL: Final = CHECKOUT / "docs" / "tutorial.md"
+SYMPTOMS: Final = CHECKOUT / "docs" / "symptoms.md"
 #: A minute on an idle machine.
 TIME_LIMIT_S: Final = 400
 #: How often a connect() was refused a port, and how many never started: both depend on the number of workers.
@@ -24,7 +25,7 @@ BY_WORKERS: Final = frozenset({"24", "244"})
 #: A whole number as it is shown, but for those of the machine: with a decimal point, a unit or a per cent sign.
 _EXACT = re.compile(r"(?<![\d.,+-])\d+(?:,\d{3})*(?![\d,]|\.\d|/s| [num]?s\b| %)")
 _ERRNO = re.compile(r"\bE[A-Z]{4,}\b")
-_WORD = re.compile(r"\b(?:four-tuples|refused|FAIL|pass)\b")
+_WORD = re.compile(r"\b(?:four-tuples|source-ports|ListenOverflows|LISTEN|refused|FAIL|pass)\b")
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ def facts(text: str) -> set[str]:
     return {fact for pattern in (_EXACT, _ERRNO, _WORD) for fact in pattern.findall(text)}
 
 
-def commands() -> list[Command]:
-    """All of the tutorial, in order."""
-    blocks = re.findall(r"^```console\n(.*?)^```", TUTORIAL.read_text(), re.MULTILINE | re.DOTALL)
+def commands(page: Path = TUTORIAL) -> list[Command]:
+    """All of a page, in order."""
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     parts = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
     return [Command(*part.split("\n", 1)) for part in parts]
 
@@ -65,8 +66,8 @@ def script(steps: list[Command]) -> str:
     return "\n".join([*lines, "wait"])
 
 
-def set_up_checkout(home: Path) -> None:
-    """What `make run` finds in a checkout that is set up: the Makefile, the scenarios and .venv, ready."""
+def set_up_checkout(home: Path, page: Path) -> None:
+    """What `make run` finds in a checkout that is set up: the Makefile, the scenarios, .venv; and the page's files."""
     shutil.copy(CHECKOUT / "Makefile", home)
     shutil.copytree(CHECKOUT / "scenarios", home / "scenarios")
     (home / ".venv").mkdir()
@@ -75,24 +76,26 @@ def set_up_checkout(home: Path) -> None:
         (home / name).touch()
         os.utime(home / name, (0, 0))
     (home / ".venv" / ".run").touch()
-    for block in re.findall(r"^```yaml\n(.*?)^```", TUTORIAL.read_text(), re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
         title = re.match(r"# (\S+\.yaml)\n", block)
         assert title, "the first line of each file is its name"
         (home / title[1]).write_text(block)
 
 
 @pytest.mark.timeout(TIME_LIMIT_S + 20)
-def test_the_tutorial_comes_true(tmp_path: Path, namespace: Namespace) -> None:
-    steps = commands()
-    assert len(steps) >= 10
-    set_up_checkout(tmp_path)
+@pytest.mark.parametrize(("page", "least"), [(TUTORIAL, 10), (SYMPTOMS, 6)], ids=["tutorial", "symptoms"])
+def test_a_page_comes_true(tmp_path: Path, namespace: Namespace, page: Path, least: int) -> None:
+    steps = commands(page)
+    assert len(steps) >= least
+    set_up_checkout(tmp_path, page)
     with subprocess.Popen(
         [*namespace.enter, "bash", "-c", script(steps)],
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=environment(),
+        # The tutorial sets the path itself.
+        env=environment(PATH=os.environ["PATH"] if page == TUTORIAL else f"{tmp_path}/.venv/bin:{os.environ['PATH']}"),
         start_new_session=True,
     ) as shell:
         try:
@@ -114,6 +117,8 @@ def test_the_tutorial_comes_true(tmp_path: Path, namespace: Namespace) -> None:
 def test_the_lines_shown_hold_the_facts_that_the_tutorial_is_about() -> None:
     """So that the test above compares something: a pattern that finds nothing would agree with everything."""
     promised = {step.line.split(" --set")[0]: step.promised for step in reversed(commands())}
+    symptoms = {step.line: step.promised for step in commands(SYMPTOMS)}
+    assert symptoms["loadgen run short-queue.yaml --quiet"] >= {"40", "ListenOverflows"}
     assert promised["make run"] == {"100,000", "0"}
     assert promised["loadgen run scenarios/wall-28k.yaml"] >= {"28,232", "28,500", "EADDRNOTAVAIL", "four-tuples"}
     assert promised["loadgen plan mine.yaml"] == {"112,928", "1,000", "four-tuples"}

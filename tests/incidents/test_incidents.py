@@ -67,6 +67,10 @@ def test_the_judge_finds_what_is_wrong() -> None:
     assert len(list(wrong(right, answer))) == 12
     same = Right(limit=("backlog", "none"), candidates=("syn-loss",), first=Remedy(any=(Remedy("x"), Remedy("Raise"))))
     assert list(wrong(same, answer)) == ["named and refuted: {'backlog'}"]
+    late = {"verdict": {"limit": "generator"}}
+    healthy = Right(limit="none", never=("generator",))
+    assert len(list(wrong(healthy, Answer(0, "", "", late)))) == 2
+    assert list(wrong(healthy, Answer(0, "", "", late, others_cpus=1.0))) == []
     assert next(iter(wrong(right, Answer(3, "", "loadgen: no")))).startswith("no answer")
 
 
