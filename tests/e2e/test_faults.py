@@ -194,7 +194,14 @@ def test_one_interrupt_in_the_hold_drains_and_reports(loadgen: Loadgen, number: 
     summary = summary_of(done)
     assert not summary["complete"]
     assert summary["incomplete_because"] == "interrupted; drained early"
-    assert summary["outcomes"] == {"established": 200, "failed": 0, "in_flight": 0, "retried": 0}
+    assert summary["outcomes"] == {
+        "established": 200,
+        "failed": 0,
+        "in_flight": 0,
+        "retried": 0,
+        "late": 0,
+        "overtaken": 0,
+    }
     assert summary["open"] == {"peak": 200, "end_of_hold": 200, "lost": 0}
     assert summary["sink"]["agrees"]
     series = lines_of(done.run / "series.jsonl")

@@ -257,7 +257,10 @@ def test_nobody_is_connected_to(loadgen: Loadgen, namespace: Namespace, transpor
     before = counters(namespace.enter)
     done = loadgen("plan", scenario, "--json", prefix=namespace.enter)
     assert done.code == 0, done.err
-    assert counters(namespace.enter) == before
+    after = counters(namespace.enter)
+    # The table of connection tracking is empty, and a datagram from loopback to itself shows whether it is in use.
+    assert int(after.pop("Udp:OutDatagrams")) - int(before.pop("Udp:OutDatagrams")) <= 1
+    assert after == before
     assert done.summary["routes"] == [{"way": "local, dev lo", "first": "127.0.0.1", "targets": 1}]
 
 

@@ -310,7 +310,14 @@ def test_workers_share_a_small_range_without_a_failure(loadgen: Loadgen) -> None
         "--json",
     )
     assert done.code == 0, done.err
-    assert done.summary["outcomes"] == {"established": 200, "failed": 0, "in_flight": 0, "retried": 0}
+    assert done.summary["outcomes"] == {
+        "established": 200,
+        "failed": 0,
+        "in_flight": 0,
+        "retried": 0,
+        "late": 0,
+        "overtaken": 0,
+    }
     assert [row["peak_open"] for row in done.summary["sources"]] == [100, 100]
 
 

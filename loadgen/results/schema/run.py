@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated
+
+from msgspec import Meta
 
 from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
 from loadgen.results.schema.kernel import KernelCounts
@@ -22,7 +24,7 @@ from loadgen.results.schema.values import (
 )
 
 #: How sure a verdict is.
-Confidence = Literal["certain", "likely", "open"]
+Confidence = Annotated[str, Meta(extra_json_schema={"enum": ["certain", "likely", "open"]})]
 
 
 class Arrivals(Shape, frozen=True, kw_only=True):
