@@ -98,6 +98,8 @@ class Right(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """`PATH OP VALUE` on what the command printed; ~ and !~ search for a regular expression in a value, or in a list"""
     exit: int | None = None
     """the exit code, where it matters"""
+    message: str = ""
+    """a regular expression found in the message of a command that refuses, and then prints nothing else"""
 
 
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -241,9 +243,15 @@ def _cpu_s_of_others() -> float:
 def wrong(right: Right, answer: Answer) -> Iterator[str]:
     """Yield each way in which an answer differs from the right one, with what came."""
     verdict, remedies = answer.verdict, answer.remedies
+    if right.message and not answer.out and re.search(right.message, answer.err, re.IGNORECASE):
+        if right.exit is not None and answer.code != right.exit:
+            yield f"exit code {answer.code}, not {right.exit}"
+        return
     if not answer.document or "Traceback" in answer.err:
         yield f"no answer, exit code {answer.code}: {answer.err[-2000:] or answer.out[-2000:]}"
         return
+    if right.message:
+        yield f"it did not refuse with {right.message!r}"
     if right.exit is not None and answer.code != right.exit:
         yield f"exit code {answer.code}, not {right.exit}"
     limits = {right.limit} if isinstance(right.limit, str) else set(right.limit)

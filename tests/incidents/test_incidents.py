@@ -31,7 +31,7 @@ def test_every_incident_says_what_is_right() -> None:
     assert len({incident.name for incident in ALL}) == len(ALL) >= 30
     for incident in ALL:
         right = incident.description.right
-        assert right.limit or right.facts, incident.name
+        assert right.limit or right.facts or right.message, incident.name
         needs_scenario = incident.description.command in ("run", "plan")
         assert needs_scenario == (incident.path / "scenario.yaml").exists(), incident.name
 
@@ -71,6 +71,10 @@ def test_the_judge_finds_what_is_wrong() -> None:
     healthy = Right(limit="none", never=("generator",))
     assert len(list(wrong(healthy, Answer(0, "", "", late)))) == 2
     assert list(wrong(healthy, Answer(0, "", "", late, others_cpus=1.0))) == []
+    refuses = Right(message="gone since", exit=3)
+    assert list(wrong(refuses, Answer(3, "", "loadgen: it is gone since 4.12"))) == []
+    assert list(wrong(refuses, Answer(2, "", "loadgen: it is gone since 4.12"))) == ["exit code 2, not 3"]
+    assert next(iter(wrong(refuses, Answer(3, "", "loadgen: no")))).startswith("no answer")
     assert next(iter(wrong(right, Answer(3, "", "loadgen: no")))).startswith("no answer")
 
 
