@@ -42,10 +42,12 @@ def result(
     failed: int,
     source_ports: int,
     held_by: dict[str, int] | None = None,
+    endpoint: str = "",
     **errors: dict[str, int],
 ) -> dict[str, Any]:
+    """endpoint: where it could not listen because of `held_by`."""
     counts = {"established": established, "failed": failed, "errors": errors, "source_ports": source_ports}
-    return counts | ({"held_by": held_by} if held_by else {})
+    return counts | ({"endpoint": endpoint, "held_by": held_by} if held_by else {})
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_listening(port: int, expected: dict[str, Any], listeners: Callable[...,
     listeners(HERE)
     tally = probe.run(a_probe(kind=ProbeKind.LISTEN, ports=PortRange(port, port)))
     held_by = {"listener": 1} if expected else None
-    assert tally.result == result(int(not expected), int(bool(expected)), 0, held_by, **expected)
+    assert tally.result == result(int(not expected), int(bool(expected)), 0, held_by, "127.0.0.1:9000", **expected)
 
 
 @pytest.mark.parametrize(
@@ -135,15 +137,16 @@ def test_a_port_in_use_says_by_what(address: str, holder: str, blocked: bool, ke
             assert accepted.recv(1) == b""
             accepted.close()
     service = a_probe(kind=ProbeKind.LISTEN, target=Endpoint(address, 1), ports=PortRange(40_000, 40_000))
-    found = probe.run(service).result
-    assert found == (result(0, 1, 0, {holder: 1}, bind={"EADDRINUSE": 1}) if blocked else result(1, 0, 0))
+    where = str(Endpoint(address, 40_000))
+    blocked_by = result(0, 1, 0, {holder: 1}, where, bind={"EADDRINUSE": 1})
+    assert probe.run(service).result == (blocked_by if blocked else result(1, 0, 0))
 
 
 @pytest.mark.parametrize(("reuseaddr", "expected"), [(False, {"bind": {"EADDRINUSE": 1}}), (True, {})])
 def test_restarting_a_server(reuseaddr: bool, expected: dict[str, Any]) -> None:
     tally = probe.run(a_probe(kind=ProbeKind.RESTART, ports=PortRange(9100, 9100), reuseaddr=reuseaddr))
     held_by = {"time-wait": 1} if expected else None
-    assert tally.result == result(int(not expected), int(bool(expected)), 0, held_by, **expected)
+    assert tally.result == result(int(not expected), int(bool(expected)), 0, held_by, "127.0.0.1:9100", **expected)
     assert sockstat.read(PROC_NET)["tcp_tw"] == 1
 
 
