@@ -118,6 +118,8 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """further arguments of the command"""
     descriptors: int = 0
     """ulimit -n of the command"""
+    alone: bool = False
+    """no other incident runs meanwhile, because it uses up what all namespaces of a host share"""
 
 
 @dataclass(frozen=True, slots=True)

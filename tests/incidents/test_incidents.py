@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,15 @@ ALL = incidents()
 
 @pytest.mark.usefixtures("_network_namespaces")
 @pytest.mark.parametrize("incident", ALL, ids=lambda incident: incident.name)
-def test_an_incident_is_told_right(incident: Incident, tmp_path: Path) -> None:
+def test_an_incident_is_told_right(
+    incident: Incident, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     if missing := incident.missing():
         pytest.skip(missing)
-    answer = run(incident, tmp_path)
+    # pytest's processes have directories of their own below one.
+    with (tmp_path_factory.getbasetemp().parent / "incidents.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if incident.description.alone else fcntl.LOCK_SH)
+        answer = run(incident, tmp_path)
     differences = list(wrong(incident.description.right, answer))
     assert not differences, "\n".join([incident.description.situation, *differences, said(answer)])
 
