@@ -113,6 +113,14 @@ _BY_SYSCALL: Final = {
 }
 
 
+#: Errnos with which this host ends an open connection, or a router does; all others mean that the other side did.
+_ON_OPEN: Final = {
+    **_ANYWHERE,
+    errno.ENETUNREACH: Outcome.UNREACHABLE,
+    errno.EHOSTUNREACH: Outcome.UNREACHABLE,
+}
+
+
 class TlsReason(IntEnum):
     """Reason why TLS failed; takes the place of an errno."""
 
@@ -148,7 +156,7 @@ def error_key(syscall: Syscall, number: int) -> int:
 def outcome_of(syscall: Syscall, number: int) -> Outcome:
     """Return the outcome of a failure; an unlisted pair is OTHER, and its errno is kept beside it."""
     if syscall in (Syscall.RECV, Syscall.SEND):
-        return Outcome.LOST
+        return _ON_OPEN.get(number, Outcome.LOST)
     if syscall is Syscall.TLS:
         return Outcome.CERTIFICATE if number in _CERTIFICATE else Outcome.TLS
     return _BY_SYSCALL.get((syscall, number)) or _ANYWHERE.get(number, Outcome.OTHER)

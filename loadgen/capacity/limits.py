@@ -292,9 +292,9 @@ _ROWS: Final = (
     ),
     LimitRow(
         "lost",
-        "{target} closed connections while they were held",
-        "the other side closed held connections",
-        "recv EOF (orderly) or ECONNRESET (RST)",
+        "connections with {target} ended while they were held",
+        "held connections ended: the other side closed them, or they were broken",
+        "recv EOF (orderly), ECONNRESET (RST) or ETIMEDOUT (data that was never acknowledged)",
         "the target's idle time-out and limits; firewalls that forget",
         outcomes=(Outcome.LOST,),
         counters=("Tcp.EstabResets", "Tcp.OutRsts", "TcpExt.ListenOverflows", "Udp.NoPorts", "Udp.RcvbufErrors"),

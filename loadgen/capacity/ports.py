@@ -105,6 +105,10 @@ def lost_to_parity(ports: PortRange, strategy: Strategy, transport: Transport) -
     return len(ports) % 2 if searches and len(ports) > 1 else 0
 
 
+#: Taken ports that a search may walk through without being long: 30 us, as each takes 0.06 us (measured on Linux 6.18).
+_SEARCH_MIN: Final = 500
+
+
 @dataclass(frozen=True, slots=True)
 class PortSearch:
     """Where the kernel's own search for a source port gets long: it walks through taken ports for each connection.
@@ -147,11 +151,13 @@ class PortSupply:
         return self.usable * self.spaces
 
     def search(self, strategy: Strategy, transport: Transport) -> PortSearch | None:
-        """Return where the search of a strategy gets long; None for one that names its ports, or one port at a time."""
+        """Return where the search of a strategy gets long; None where it never does."""
         begins_at = strategy.over(transport).cliff_at
         if begins_at is None:
             return None
         of_space = int(self.usable * begins_at)
+        if of_space < _SEARCH_MIN:
+            return None
         return PortSearch(of_space, of_space * self.spaces, _SPACE_IN_WORDS[self.scope])
 
     @property

@@ -173,6 +173,7 @@ def evidence(run: RunFacts, reasoned: Reasoned) -> list[str]:
         facts += ["EOF is the other side's orderly close"] if "EOF" in ways else []
         facts += ["ECONNRESET is its RST, or one from a box between"] if "ECONNRESET" in ways else []
         facts += ["ECONNREFUSED is an ICMP port unreachable"] if "ECONNREFUSED" in ways else []
+        facts += ["ETIMEDOUT is data that was never acknowledged"] if "ETIMEDOUT" in ways else []
     traffic = run.summary.traffic
     if run.wrong and traffic and limit in ("wrong-reply", "lost", "unanswered"):
         facts.append(f"{traffic.wrong:,} replies were wrong")

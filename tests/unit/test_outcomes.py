@@ -33,8 +33,8 @@ BY_SYSCALL = [
     (Syscall.RECV, "ETIMEDOUT", "lost"),
     (Syscall.SEND, "EPIPE", "lost"),
 ]
-#: Calls for which a number that is known anywhere means the same; on an open connection everything is a loss.
-CALLS = [syscall for syscall in Syscall if syscall not in (Syscall.RECV, Syscall.SEND, Syscall.TLS)]
+#: Calls for which a number that is known anywhere means the same.
+CALLS = [syscall for syscall in Syscall if syscall is not Syscall.TLS]
 
 
 @pytest.mark.parametrize(("syscall", "name", "outcome"), BY_SYSCALL)
@@ -62,6 +62,8 @@ def test_errno_zero_has_a_name() -> None:
 def test_over_udp_eagain_means_no_free_port() -> None:
     assert outcome_of(Syscall.CONNECT, errno.EAGAIN) is Outcome.NO_FREE_PORT
     assert outcome_of(Syscall.SEND, errno.EAGAIN) is Outcome.LOST
+    assert outcome_of(Syscall.SEND, errno.EPERM) is Outcome.FORBIDDEN
+    assert outcome_of(Syscall.RECV, errno.EHOSTUNREACH) is Outcome.UNREACHABLE
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSPC, 999])

@@ -305,6 +305,16 @@ def test_in_churn_ports_in_time_wait_are_walked_through_as_well() -> None:
     churn = "sources: {addresses: 198.18.0.1, strategy: late}\nchurn: {duration: 10s, concurrency: 8}\n"
     for more, needed in (("", None), ("arrival: {rate: 6/s}", 60), ("close: rst", 8)):
         text = FIN_ACROSS.replace("sources: {addresses: 198.18.0.1}\n", churn) + more
-        facts = HostFacts(**{**FACTS, "port_range": PortRange(40_000, 40_099)})
+        facts = HostFacts(**{**FACTS, "port_range": PortRange(40_000, 41_999)})
         found = assess(scenarios.parse(text), ("198.18.0.1",), facts, LAB)
-        assert [(row.needed, row.available) for row in found.resources if row.limit == "port-search"] == [(needed, 50)]
+        searches = [(row.needed, row.available) for row in found.resources if row.limit == "port-search"]
+        assert searches == [(needed, 1_000)]
+
+
+def test_a_search_through_few_ports_is_not_long() -> None:
+    """Of 998 ports it walks through 499, which takes less time than a batch of the event loop."""
+    for ports, long in ((998, False), (1_000, True)):
+        facts = HostFacts(**{**FACTS, "port_range": PortRange(40_000, 40_000 + ports - 1)})
+        text = FIN_ACROSS.replace("{addresses: 198.18.0.1}", "{addresses: 198.18.0.1, strategy: late}")
+        found = assess(scenarios.parse(text), ("198.18.0.1",), facts, LAB)
+        assert any(row.limit == "port-search" for row in found.resources) is long

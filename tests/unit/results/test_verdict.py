@@ -175,7 +175,7 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ("one missed", run() | ONE_MISSED, PLAN, HOST, "none", "no limit was met"),
     ("asleep, missed", run(untrusted="it slept") | MISSED, PLAN, HOST, "generator", "it slept"),
     ("wrong", run(plan=WALL) | WRONG, WALL, HOST, "wrong-reply", "not the right ones (50 wrong, 100 right)"),
-    ("wrong beats", run((EOF, 31)) | WRONG | MISSED, PLAN, HOST, "lost", "closed connections"),
+    ("wrong beats", run((EOF, 31)) | WRONG | MISSED, PLAN, HOST, "lost", "ended while"),
     ("strange", run((("connect", "EINVAL", "other"), 5)), PLAN, HOST, "other", "no name for (connect EINVAL 5 times)"),
     ("newer", run((("connect", "EINVAL", "from-the-future"), 5)), PLAN, HOST, "other", "no name for"),
     ("window", run(not_started=10), PLAN, HOST, "in-flight", "10 connections never started: the window of 256"),
@@ -198,7 +198,7 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ),
     ("asleep", run(untrusted="it slept"), PLAN, HOST, "generator", "loadgen itself was the bottleneck: it slept"),
     ("asleep, refused", run((REFUSED, 5), untrusted="it slept"), PLAN, HOST, "refused", "refused"),
-    ("asleep, lost", run((EOF, 1), untrusted="it slept"), PLAN, HOST, "lost", "closed"),
+    ("asleep, lost", run((EOF, 1), untrusted="it slept"), PLAN, HOST, "lost", "ended"),
     ("old host", run((SILENT, 5)), PLAN, {}, "blackhole", "did not answer"),
 ]
 
