@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, missing, route, sockdiag, sysctl, tcp
+from loadgen.kernel import cgroup, conntrack, missing, route, sockdiag, sysctl, tcp
 from loadgen.kernel.missing import Missing
 from loadgen.model import Endpoint, PortRange, Transport
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
@@ -42,6 +42,7 @@ class HostFacts:
     default_sources: for each target, the source address that connect() alone would use.
     no_io_uring: the reason why io_uring cannot be used; empty if it can, or was not requested.
     tracks_connections: True if connection tracking of this namespace has rules to track for; None: not known.
+    tracking_counters: True if the kernel shows what its table dropped (CONFIG_NF_CONNTRACK_PROCFS).
     late_bind, port_range_option: True if the kernel has IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE.
     """
 
@@ -66,6 +67,7 @@ class HostFacts:
     missing_because: tuple[Missing, ...] = ()
     missing_count: int = 0
     tracks_connections: bool | None = None
+    tracking_counters: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for host.json, with the versions of Python, loadgen and libraries."""
@@ -113,6 +115,7 @@ def read(
         default_sources=tuple(_default_source(target) for target in targets),
         late_bind=has_option(IP_BIND_ADDRESS_NO_PORT, 1),
         port_range_option=has_option(IP_LOCAL_PORT_RANGE, 0),
+        tracking_counters=bool(conntrack.read(Path("/proc/self/net"))),
         sysctls=sysctl.read_all(sysctl.RELEVANT),
         datagram_ports=_datagram_ports() if transport is Transport.UDP else (),
         missing_because=missing_because,

@@ -98,6 +98,8 @@ def _late(run: RunFacts) -> str:
 def _syn_loss(run: RunFacts) -> Indication:
     if run.syns_again == 0 and run.plan.timeout_s > 1:
         return _ruled_out("no SYN was sent again")
+    if run.challenged and run.challenged >= _MOST * (run.syns_again or 0):
+        return _ruled_out(f"{run.challenged:,} SYNs met four-tuples that the other side still had open")
     if run.late:
         here = tuple(f"{_counted(run, name)} on the whole host" for name in ("softnet.dropped",) if run.moved(name))
         return Indication(Weight.SUPPORTED, (_late(run), *here))
@@ -112,6 +114,8 @@ def _conntrack(run: RunFacts) -> Indication:
     entries, size = run.tracked
     dropped, early = run.dropped_by_tracking, run.moved("conntrack.early_drop")
     if size and entries >= _TABLE_FULL * size:
+        if run.host.tracking_counters and not dropped + early:
+            return _ruled_out(f"{_entries(run)}, and none was dropped for want of room")
         return Indication(Weight.SHOWN if dropped + early else Weight.STRONG, (_entries(run),))
     if run.silent and dropped >= run.silent:
         text = f"conntrack.drop {dropped:+,}: a packet was dropped for each attempt without an answer"
@@ -207,11 +211,10 @@ def _port_search(run: RunFacts) -> Indication:
     begins = 10 * rules.cliff_at * (1.0 if plan.churn else plan.capacity / max(plan.connections, 1))
     if rise.tenth > begins + 1:
         return _ruled_out(f"the cost rose long after {percent(rules.cliff_at)} of the ports, where the search begins")
-    usable = plan.capacity_per_pair
-    occupied = round(rise.tenth / begins * rules.cliff_at * usable)
+    occupied = rise.tenth / begins * rules.cliff_at
     text = (
-        f"a connection cost {rise.before_us:,.0f} us of CPU time, and {rise.after_us:,.0f} us from about {occupied:,} "
-        f"of {usable:,} ports in use on"
+        f"a connection cost {rise.before_us:,.0f} us of CPU time, and {rise.after_us:,.0f} us from about "
+        f"{occupied * plan.capacity_per_pair:,.0f} of {plan.capacity_per_pair:,} ports in use on ({percent(occupied)})"
     )
     facts = [text]
     if bind := run.summary.latency_us.bind:

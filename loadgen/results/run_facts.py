@@ -282,6 +282,15 @@ class RunFacts:
             return None
         return max(self.listener.get(name, 0) for name in _OVERFLOWS)
 
+    @cached_property
+    def challenged(self) -> int:
+        """SYNs that met a connection which the listener's side still had open, so that its answer was no SYN-ACK.
+
+        The kernel answers with a challenge ACK (RFC 5961 4, tcp_validate_incoming()), this side resets the old
+        connection, and the next SYN opens. 0 where the listeners are out of sight.
+        """
+        return self.listener.get("TcpExt.TCPSYNChallenge", 0) if self.listener else 0
+
     @property
     def where_listener(self) -> str:
         """The namespace that `listener` is of, in words."""

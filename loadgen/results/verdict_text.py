@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from loadgen.capacity.limits import LIMITS
 from loadgen.format import latency, rate
 from loadgen.outcomes import Outcome
-from loadgen.results.evidence import through
+from loadgen.results.evidence import RULES, through
 from loadgen.results.run_facts import RunFacts, pointed_at
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def findings(run: RunFacts, named: Collection[str]) -> Iterator[str]:
 def _syn_findings(run: RunFacts) -> Iterator[str]:
     if run.late:
         where = "the network or the target's queue lost them"
-        if run.overflows == 0:
+        if RULES["syn-loss"](run).refuted:
+            where = RULES["syn-loss"](run).refuted
+        elif run.overflows == 0:
             where = "they were lost on the way, as the listener's queue was never full"
         elif run.overflows:
             where = "the listener's queue was full"

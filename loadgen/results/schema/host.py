@@ -53,6 +53,8 @@ class Host(Shape, frozen=True, kw_only=True):
     """why io_uring cannot be used; empty where it can, or where the run did not ask"""
     tracks_connections: bool | None = None
     """connections were tracked (netfilter); null: not known"""
+    tracking_counters: bool = False
+    """the kernel shows what the table of connection tracking dropped"""
     sysctls: Mapping[str, str] = {}
     """settings of the run's namespace by name"""
     python: str = ""
@@ -85,6 +87,7 @@ class Host(Shape, frozen=True, kw_only=True):
             sysctls=dict(self.sysctls),
             datagram_ports=self.datagram_ports,
             tracks_connections=self.tracks_connections,
+            tracking_counters=self.tracking_counters,
             missing_because=self.missing_because,
             missing_count=len(self.missing_sources) if self.missing_count is None else self.missing_count,
         )

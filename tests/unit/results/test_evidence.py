@@ -119,6 +119,19 @@ def test_a_table_that_was_full_when_sampled_is_shown_by_what_it_dropped() -> Non
     assert RULES["conntrack"](facts(dropped, PLAN, TRACKED)).weight is Weight.SHOWN
 
 
+def test_a_table_that_is_nearly_full_and_drops_nothing_is_ruled_out_where_drops_are_counted() -> None:
+    counted = {**TRACKED, "tracking_counters": True}
+    assert "none was dropped" in RULES["conntrack"](facts(run((SILENT, 5)), PLAN, counted)).refuted
+    dropped = run((SILENT, 5), delta={"conntrack.drop": 9})
+    assert RULES["conntrack"](facts(dropped, PLAN, counted)).weight is Weight.SHOWN
+
+
+def test_syns_that_meet_an_old_connection_are_not_lost() -> None:
+    """As a port used again before the other side has closed: it answers with a challenge ACK."""
+    found = run(p99_s=1.02, delta={**AGAIN, "TcpExt.TCPSYNChallenge": 40})
+    assert "still had open" in RULES["syn-loss"](facts(found, PLAN, HOST)).refuted
+
+
 @pytest.mark.parametrize("limit", ["backlog", "syn-loss"])
 def test_over_udp_nothing_is_late(limit: str) -> None:
     """A reply that is late is no SYN that was sent again."""
