@@ -315,6 +315,8 @@ def test_a_search_through_few_ports_is_not_long() -> None:
     """Of 998 ports it walks through 499, which takes less time than a batch of the event loop."""
     for ports, long in ((998, False), (1_000, True)):
         facts = HostFacts(**{**FACTS, "port_range": PortRange(40_000, 40_000 + ports - 1)})
-        text = FIN_ACROSS.replace("{addresses: 198.18.0.1}", "{addresses: 198.18.0.1, strategy: late}") + "connections: 10"
+        text = (
+            FIN_ACROSS.replace("{addresses: 198.18.0.1}", "{addresses: 198.18.0.1, strategy: late}") + "connections: 10"
+        )
         found = assess(scenarios.parse(text), ("198.18.0.1",), facts, LAB)
         assert any(row.limit == "port-search" for row in found.resources) is long
