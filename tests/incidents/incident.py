@@ -88,6 +88,8 @@ class Right(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """limits that must be ruled out, with a reason"""
     never: tuple[str, ...] = ()
     """limits that must be neither the verdict nor a candidate"""
+    quiet: bool = False
+    """there is no finding beside the limit"""
     first: Remedy | None = None
     """the first remedy"""
     remedies: tuple[Remedy, ...] = ()
@@ -257,11 +259,14 @@ def wrong(right: Right, answer: Answer) -> Iterator[str]:
     if right.exit is not None and answer.code != right.exit:
         yield f"exit code {answer.code}, not {right.exit}"
     limits = {right.limit} if isinstance(right.limit, str) else set(right.limit)
-    never = set(right.never)
+    never, quiet = set(right.never), right.quiet
     if "none" in limits and answer.others_cpus > _BUSY_CPUS:
-        # Where loadgen had to wait for a core, it is right to say that it was late.
+        # Where loadgen had to wait for a core, it is right to say that it was late, and what that cost.
         limits.add("generator")
         never.discard("generator")
+        quiet = False
+    if quiet and verdict.get("findings"):
+        yield f"findings: {verdict['findings']}"
     if limits and answer.limit not in limits:
         yield f"limit {answer.limit}, not {' or '.join(sorted(limits))}"
     if right.confidence and verdict.get("confidence") not in right.confidence:

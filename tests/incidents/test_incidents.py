@@ -73,9 +73,9 @@ def test_the_judge_finds_what_is_wrong() -> None:
     assert len(list(wrong(right, answer))) == 12
     same = Right(limit=("backlog", "none"), candidates=("syn-loss",), first=Remedy(any=(Remedy("x"), Remedy("Raise"))))
     assert list(wrong(same, answer)) == ["named and refuted: {'backlog'}"]
-    late = {"verdict": {"limit": "generator"}}
-    healthy = Right(limit="none", never=("generator",))
-    assert len(list(wrong(healthy, Answer(0, "", "", late)))) == 2
+    late = {"verdict": {"limit": "generator", "findings": ["it cost more"]}}
+    healthy = Right(limit="none", never=("generator",), quiet=True)
+    assert len(list(wrong(healthy, Answer(0, "", "", late)))) == 3
     assert list(wrong(healthy, Answer(0, "", "", late, others_cpus=1.0))) == []
     refuses = Right(message="gone since", exit=3)
     assert list(wrong(refuses, Answer(3, "", "loadgen: it is gone since 4.12"))) == []

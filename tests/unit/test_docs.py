@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from loadgen.cli import main
+from loadgen.outcomes import LIMITS
 
 CHECKOUT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")])
@@ -92,6 +93,17 @@ def test_terms_of_the_glossary_are_in_alphabetical_order() -> None:
     terms = [line.split("**")[1].strip("`").lower() for line in lines if line.startswith("- ")]
     assert len(terms) >= 50
     assert terms == sorted(set(terms))
+
+
+def test_symptoms_lead_to_every_limit_of_a_host_or_its_network() -> None:
+    """The others are of a protocol on open connections, or of the run itself, and their text says what to do."""
+    page = (CHECKOUT / "docs" / "symptoms.md").read_text()
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
+    named = {name for cells in rows for cell in cells[2:3] for name in re.findall(r"`([a-z-]+)`", cell)}
+    own = {"lost", "tls", "unanswered", "wrong-reply", "other"}
+    own |= {"in-flight", "interrupted", "incomplete", "generator", "none"}
+    assert set(LIMITS) - own <= named
+    assert named & own == set()
 
 
 def test_the_reading_order_has_every_page() -> None:
