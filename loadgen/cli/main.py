@@ -22,7 +22,7 @@ from loadgen.cli.run import run
 from loadgen.cli.runs import runs
 from loadgen.cli.schema import schema
 from loadgen.cli.sink import sink
-from loadgen.cli.streams import EPILOG, complain, stderr_may_fail
+from loadgen.cli.streams import EPILOG, buffered, complain, stderr_may_fail
 from loadgen.cli.watch import watch
 from loadgen.errors import ExitCode, LoadgenError
 
@@ -74,7 +74,7 @@ def _open_standard_streams() -> None:
         pass
     os.close(fd)
     # Python gave up on those that were closed when it started.
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stdout = buffered(sys.stdout or os.fdopen(1, "w", closefd=False))
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 

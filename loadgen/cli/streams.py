@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
@@ -18,6 +19,17 @@ EPILOG: Final = """\b
 Exit codes: 0 fine, 1 a bug in loadgen, 2 usage or scenario, 3 this host cannot,
 4 incomplete, 99 an expectation failed, 130 interrupted.
 """
+
+
+def buffered(stream: TextIO) -> TextIO:
+    """Return a stream on which nothing is lost where one write(2) takes a part only, as a signal may bring about.
+
+    With PYTHONUNBUFFERED, Python writes straight to the descriptor and drops the rest. A line is still seen at once.
+    """
+    raw = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
 
 
 @contextmanager

@@ -209,11 +209,9 @@ def _plan_facts(plan: Plan) -> Report:
 
 
 def _remedies(assessment: Assessment) -> list[Report]:
-    """Return remedies for the first limit, best first, each with the connections it would allow."""
+    """Return remedies for the first limit, best first, as in a summary, with the connections that each would allow."""
     at = assessment.first.at or 0
-    return [
-        {"text": remedy.sentence, "allows": at + remedy.gain if remedy.gain else None} for remedy in assessment.remedies
-    ]
+    return [{**remedy.to_json(), "allows": at + remedy.gain if remedy.gain else None} for remedy in assessment.remedies]
 
 
 def _routes(addresses: Sequence[str], routes: Sequence[str]) -> list[Report]:

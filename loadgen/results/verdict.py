@@ -62,8 +62,10 @@ def decide(summary: RunSummary, plan: Plan, host: Host) -> VerdictResult:
     run = RunFacts(summary, plan, host)
     reasoned = reason(run)
     limit = reasoned.limit
-    remedies = [*LIMITS[limit].remedies(run.situation), *keep_for_listeners(run.situation)]
-    findings = tuple(verdict_text.findings(run, reasoned.candidates or (limit,)))
+    named = reasoned.candidates or (limit,)
+    remedies = [remedy for name in named for remedy in LIMITS[name].remedies(run.situation)]
+    remedies = list({remedy.text: remedy for remedy in (*remedies, *keep_for_listeners(run.situation))}.values())
+    findings = tuple(verdict_text.findings(run, named))
     looks = (LIMITS[name].look for name in reasoned.candidates)
     return VerdictResult(
         limit=limit,

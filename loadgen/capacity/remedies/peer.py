@@ -13,10 +13,10 @@ from loadgen.capacity.remedies.space import with_sources, with_targets
 
 def faster_accept(situation: Situation) -> Iterator[Remedy]:
     """Make the target accept as fast as connections come."""
-    somaxconn = situation.sysctl("net.core.somaxconn")
-    cap = f", which net.core.somaxconn caps (here {int(somaxconn):,})" if somaxconn.isdecimal() else ""
+    somaxconn, here = situation.sysctl("net.core.somaxconn"), all(target.sink for target in situation.plan.targets)
+    cap = f" (here {int(somaxconn):,})" if somaxconn.isdecimal() and here else " there"
     yield Remedy("make the target accept faster, or with more processes")
-    yield Remedy(f"raise the target's listen backlog{cap}")
+    yield Remedy(f"raise the target's listen backlog, which net.core.somaxconn caps{cap}")
     yield Remedy("lower the arrival rate, or `in_flight`, to what the target accepts")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from loadgen.results.schema.values import Count, Shape
 
@@ -88,6 +89,17 @@ class ProbeResult(Shape, frozen=True, kw_only=True):
 
     @property
     def holders(self) -> str:
-        """The sockets that had the port, in words: "held by 1 connection, 2 time-wait"; "" where that is not known."""
-        sorts = ", ".join(f"{count:,} {sort}" for sort, count in (self.held_by or {}).items())
-        return f"held by {sorts}" if sorts else ""
+        """The sockets that had the port, in words: "held by 1 connection"; "" where that is not known."""
+        sorts = (
+            _HOLDERS.get(sort, sort).format("1" if count == 1 else f"{count:,}", "" if count == 1 else "s")
+            for sort, count in (self.held_by or {}).items()
+        )
+        return f"held by {', '.join(sorts)}" if self.held_by else ""
+
+
+_HOLDERS: Final = {
+    "listener": "{} listener{}",
+    "connection": "{} connection{}",
+    "time-wait": "{} socket{} in TIME-WAIT",
+    "bound": "{} bound socket{}",
+}

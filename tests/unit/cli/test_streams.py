@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+from typing_extensions import Buffer
 
 from loadgen.cli import main, streams
 
@@ -56,3 +58,33 @@ def test_a_complaint_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_commands_say_the_same_of_exit_codes() -> None:
     assert {command.epilog for command in main.cli.commands.values()} == {streams.EPILOG}
+
+
+class Reluctant(io.RawIOBase):
+    """Takes ten bytes of each write, as a pipe may when a signal comes."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        part = bytes(memoryview(data)[:10])
+        self.taken += part
+        return len(part)
+
+
+def test_what_is_written_in_parts_arrives_as_a_whole() -> None:
+    """With PYTHONUNBUFFERED the text layer has no buffer, and Python drops what one write did not take."""
+    raw = Reluctant()
+    straight = io.TextIOWrapper(raw, write_through=True)  # type: ignore[type-var]  # as Python does
+    stream = streams.buffered(straight)
+    stream.write("a line of more than ten bytes\n" * 100)
+    stream.flush()
+    assert raw.taken == b"a line of more than ten bytes\n" * 100
+
+
+def test_a_stream_with_a_buffer_stays() -> None:
+    stream = io.TextIOWrapper(io.BytesIO())
+    assert streams.buffered(stream) is stream

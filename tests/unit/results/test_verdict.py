@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from loadgen.capacity.limits import LIMITS
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
@@ -71,6 +72,9 @@ NEIGHBOURS = run((SILENT, 1_980), plan=MANY) | {
         for n, source in enumerate(MANY.sources)
     ]
 }
+
+#: The same targets, at which loadgen listens itself.
+SUNK = replace(PLAN, targets=tuple(structs.replace(target, sink=True) for target in PLAN.targets))
 
 CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ("nothing", run(), PLAN, HOST, "none", "no limit was met"),
@@ -253,6 +257,13 @@ def test_where_the_evidence_does_not_decide_all_that_is_left_is_named(
     assert len(verdict.get("decide_by", [])) == len(candidates)
 
 
+def test_an_open_verdict_has_the_remedies_of_all_candidates() -> None:
+    remedies = decided(run(plan=FAR, p99_s=3.07, delta=AGAIN), FAR, HOST)["remedies"]
+    assert any("accept faster" in remedy for remedy in remedies)
+    assert any("which SYNs arrive" in remedy for remedy in remedies)
+    assert len(remedies) == len(set(remedies))
+
+
 def ruled_out(found: dict[str, Any], plan: Plan, host: dict[str, Any] = HOST) -> dict[str, str]:
     return {row["limit"]: row["because"] for row in decided(found, plan, host)["refuted"]}
 
@@ -410,7 +421,8 @@ ACROSS = replace(WALL, sources=("198.18.0.2",), targets=(Target(Endpoint("198.18
         (run((("socket", "EMFILE", "no-descriptor"), 9)), PLAN, "ulimit -Hn, now 20,000"),
         (run((("socket", "ENFILE", "no-descriptor"), 9)), PLAN, "raise fs.file-max, now 2466183"),
         (run((("bind", "EADDRNOTAVAIL", "no-such-source"), 9)), PLAN, "ip address add 127.0.0.2/32 dev lo"),
-        (run((SILENT, 9), delta=OVERFLOW), PLAN, "net.core.somaxconn caps (here 4,096)"),
+        (run((SILENT, 9), delta=OVERFLOW), SUNK, "net.core.somaxconn caps (here 4,096)"),
+        (run((SILENT, 9), delta=OVERFLOW), PLAN, "net.core.somaxconn caps there"),
         (run((TUPLE, 120), plan=WALL, time_wait=70), WALL, "`close: rst` leaves nothing in TIME-WAIT"),
         (run((TUPLE, 120), plan=ACROSS, time_wait=70), ACROSS, "set net.ipv4.tcp_tw_reuse=1"),
         (run((PORT, 120), plan=BIND, time_wait=70), BIND, "bind never takes a port out of TIME-WAIT"),
