@@ -372,6 +372,11 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> SinkRe
         )
     elif agrees and theirs == ours:
         text = "Every source address has the same count of connections on both sides."
+    if last.accepted < established + early and (dropped := _dropped_handshakes(series[-1])):
+        text += (
+            f" Its queue was full (ListenOverflows +{dropped:,}): the kernel then drops the last packet of a handshake "
+            "that this side takes for a connection."
+        )
     cut_off = series[-1].phase is not Phase.DONE and not agrees
     if cut_off:
         text += " Both were counted while the run was on its way, at moments of their own."
@@ -384,6 +389,12 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> SinkRe
         source_ports=sum(row.source_ports for row in last.sources or ()),
         sources=last.sources or (),
     )
+
+
+def _dropped_handshakes(last: Line) -> int:
+    """Return how often the listeners' queue was full, in the namespace of the sinks."""
+    kernel = last.kernel.sink or last.kernel
+    return kernel.delta.get("TcpExt.ListenOverflows", 0)
 
 
 def _established_at_sinks(plan: Plan, last: Line, events: Sequence[Event]) -> dict[str, int]:

@@ -69,7 +69,7 @@ def decide(summary: RunSummary, plan: Plan, host: Host) -> VerdictResult:
     looks = (LIMITS[name].look for name in reasoned.candidates)
     return VerdictResult(
         limit=limit,
-        text=" ".join((verdict_text.sentence(run, reasoned), *findings)),
+        text=verdict_text.text(run, reasoned, findings),
         predicted=run.predicted,
         observed=run.observed,
         evidence=tuple(verdict_text.evidence(run, reasoned)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from loadgen.capacity.limits import LIMITS
@@ -17,8 +17,19 @@ if TYPE_CHECKING:
 _LINES: Final = 3
 
 
-def sentence(run: RunFacts, reasoned: Reasoned) -> str:
-    """Return the sentence of a verdict, and for ports or churn the one on what was predicted."""
+def text(run: RunFacts, reasoned: Reasoned, found: Sequence[str]) -> str:
+    """Return the sentence of a verdict, for ports or churn the one on what was predicted, and the findings.
+
+    A run that something hurt did not meet "no limit": then its first sentence says what it did, and no more.
+    """
+    if reasoned.limit == "none" and found:
+        first = f"{_head(run)}.{_churn_note(run) if run.plan.churn else ''}"
+    else:
+        first = _sentence(run, reasoned)
+    return " ".join((first, *found))
+
+
+def _sentence(run: RunFacts, reasoned: Reasoned) -> str:
     limit = reasoned.limit
     reason = _reason(run, limit)
     if reasoned.candidates[1:] and limit == "blackhole":  # which only says what was seen

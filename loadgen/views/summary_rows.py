@@ -37,7 +37,7 @@ def limit(summary: RunSummary) -> str:
     """The limit of the verdict, or the limits that are left where it is open, and how sure that is."""
     verdict = summary.verdict
     if verdict.limit == "none":
-        return "no limit reached"
+        return "no limit reached, with findings" if verdict.findings else "no limit reached"
     names = " or ".join(verdict.candidates or (verdict.limit,))
     return f"limit: {names}" + (f" ({verdict.confidence})" if verdict.confidence not in (None, "certain") else "")
 

@@ -308,6 +308,13 @@ def test_the_sides_disagree_on_the_whole(accepted: int) -> None:
     assert f"accepted {accepted} connections, this side established 99" in seen["text"]
 
 
+def test_a_full_queue_explains_what_the_sink_did_not_accept() -> None:
+    """The kernel drops the last ACK of a handshake then, and this side has a connection that the other has not."""
+    end = {**SERIES[-1], "sink": sink(90, 0), "kernel": {"now": {}, "delta": {"TcpExt.ListenOverflows": 7}}}
+    assert "ListenOverflows +7" in fold([*SERIES[:-1], end])["sink"]["text"]
+    assert "ListenOverflows" not in fold([*SERIES[:-1], {**end, "sink": sink(100, 0)}])["sink"]["text"]
+
+
 def test_of_a_run_that_was_cut_off_nobody_knows() -> None:
     """Both counted on, and their last numbers are not of the same moment."""
     seen = fold([{**SERIES[0], "established": 99, "sink": sink(98, 98)}])["sink"]

@@ -314,6 +314,7 @@ def test_what_hurts_stands_in_the_second_sentence(found: dict[str, Any], plan: P
     assert len(verdict["findings"]) == 1
     assert finding in verdict["findings"][0]
     assert verdict["text"].endswith(verdict["findings"][0])
+    assert "no limit was met" not in verdict["text"]
 
 
 # --- Which cause comes first -----------------------------------------------------------------------
