@@ -34,6 +34,12 @@ PATIENCE_S: Final = 100.0
 _BUSY_CPUS: Final = 0.2
 #: Commands that read the scenario.
 _OF_A_SCENARIO: Final = ("run", "plan")
+#: Programs of a setup.sh that a minimal system lacks: the package of Debian, and what a script that calls it has.
+_PROGRAMS: Final = {
+    "nft": ("nftables", r"\bnft\b"),
+    "ip": ("iproute2", ""),  # run.sh itself
+    "sysctl": ("procps", r"\bsysctl\b"),
+}
 _FACT = re.compile(r"(\S+) (==|!=|<=|>=|<|>|~|!~) (.+)")
 _ORDER: Final = {
     "==": lambda a, b: a == b,
@@ -145,8 +151,9 @@ class Incident:
     def missing(self) -> str:
         """What this host lacks for it, with the remedy; empty if nothing."""
         setup = self.setup.read_text() if self.setup else ""
-        if re.search(r"\bnft\b", setup) and not shutil.which("nft"):
-            return "needs nft: apt install nftables"
+        for program, (package, called) in _PROGRAMS.items():
+            if setup and re.search(called, setup) and not shutil.which(program):
+                return f"needs {program}: apt install {package}"
         scenario = self.path / "scenario.yaml"
         if scenario.exists() and "engine: io_uring" in scenario.read_text() and (reason := ring.available()):
             return f"needs io_uring: {reason}"

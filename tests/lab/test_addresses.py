@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -162,8 +163,15 @@ def packed(address: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6, address)
 
 
+#: The package of Debian that has a program of the advice.
+PACKAGES = {"ip": "iproute2", "sysctl": "procps"}
+
+
 def change(command: str) -> None:
     """Run a command of the advice."""
+    for step in command.split(";"):
+        if shutil.which(program := step.split()[0]) is None:
+            pytest.skip(f"needs {program}: apt install {PACKAGES[program]}")
     subprocess.run(["sh", "-c", command], check=True, capture_output=True)
 
 
