@@ -26,10 +26,11 @@ def buffered(stream: TextIO) -> TextIO:
 
     With PYTHONUNBUFFERED, Python writes straight to the descriptor and drops the rest. A line is still seen at once.
     """
-    raw = getattr(stream, "buffer", None)
-    if not isinstance(raw, io.RawIOBase):
+    if not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
         return stream
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+    return open(  # until the process ends
+        stream.fileno(), "w", buffering=1, encoding=stream.encoding, errors=stream.errors, closefd=False
+    )
 
 
 @contextmanager
