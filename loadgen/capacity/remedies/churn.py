@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from loadgen.capacity.remedies.remedy import Claim, Quantity, Remedy, settings_in_words, sysctl_commands
 from loadgen.capacity.remedies.situation import PlanChange, Situation, use
@@ -83,7 +83,7 @@ def keep_alive(situation: Situation, churn: Churn, per_s: float) -> Iterator[Rem
 
     per_s: the connections per second that can go on for ever.
     """
-    plan, needs = situation.plan, dict[str, Any]()
+    plan, needs = situation.plan, dict[str, object]()
     if any(_closes_early(target.behaviour) for target in plan.targets if target.sink):
         return
     if not plan.traffic:
@@ -92,7 +92,7 @@ def keep_alive(situation: Situation, churn: Churn, per_s: float) -> Iterator[Rem
             return
         needs = {"protocol": "echo"}
     wanted = churn.exchanges * _KEPT
-    change: dict[str, Any] = {}
+    change: dict[str, object] = {}
     if churn.arrivals and per_s:
         at_least = churn.arrivals / (per_s * churn.duration_s)
         wanted = churn.exchanges * max(math.floor(at_least) + 1, 2)

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace as replace_fields
 
@@ -44,9 +44,9 @@ class PlanChange:
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def keys(self) -> dict[str, Any]:
+    def keys(self) -> dict[str, object]:
         """Keys of the scenario and their values, but for the addresses of sources and targets."""
-        keys: dict[str, Any] = {}
+        keys: dict[str, object] = {}
         if self.strategy:
             keys["sources.strategy"] = self.strategy.value
         if self.ports:
@@ -254,7 +254,7 @@ def in_ranges(addresses: Sequence[str]) -> list[str]:
     return [str(low) if low == high else f"{low}-{high}" for low, high in ranges]
 
 
-def further_targets(plan: Plan, count: int) -> tuple[tuple[Target, ...], dict[str, Any]]:
+def further_targets(plan: Plan, count: int) -> tuple[tuple[Target, ...], dict[str, object]]:
     """Return further targets at other ports of the first one's address, and the setting that adds them.
 
     The setting is empty where loadgen does not listen there itself, or where a plan does not show how its scenario
