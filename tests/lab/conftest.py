@@ -132,3 +132,8 @@ def run(request: pytest.FixtureRequest, _lab: None) -> Callable[[Callable[[], Co
     """Run a coroutine function in the test's namespace, once on each kind of event loop."""
     factory = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[request.param]
     return lambda body: on_loop(body, factory)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, so that no process is left with one of them when the others are done."""
+    items.sort(key=lambda item: item.path.stem != "test_remedies")
