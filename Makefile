@@ -4,8 +4,7 @@ SCENARIO ?= scenarios/past-64k.yaml
 BIN := .venv/bin
 # A third of the time the end-to-end tests wait: three at a time keep two cores busy, more only wait for their turn.
 PYTEST := $(BIN)/pytest -n 3 --dist worksteal
-# One at a time for each core, because some are about the time that a call takes.
-INCIDENTS := $(BIN)/pytest -n 2 --dist worksteal tests/incidents
+INCIDENTS := $(PYTEST) tests/incidents
 # Without a time limit of its own a package index that does not answer would hold `make run` up for good.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
 
