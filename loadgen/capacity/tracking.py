@@ -1,7 +1,7 @@
 """Connection tracking: how many entries a plan needs of the table, and the churn rate that the table allows.
 
 An entry begins with a connection's first packet and stays after its end, as the timeout of its last state says:
-120 s after a close by FIN, whoever was first, 10 s after a reset, 30 s after the last datagram of UDP. A new one on
+120 s after a close by FIN from either side, 10 s after a reset, 30 s after the last datagram of UDP. A new one on
 the same four-tuple takes the old entry's place. So in churn a table of N entries that are kept L seconds allows N / L
 connections per second for ever, and N at once before that. Where it is full, packets that would begin a connection are
 dropped; now and then the kernel then evicts entries of closed connections (gc_worker(), Linux 4.12), and a burst gets

@@ -1,7 +1,7 @@
 """Routes to addresses, as `ip route get ADDRESS` reports them: kind, device, gateway and source address.
 
 The kernel looks each address up with all rules and tables, and sends no packet. A local route makes a whole prefix
-the host's own, whether or not an interface has the address (AnyIP, `ip route add local 2001:db8::/48 dev lo`). One
+the host's own, even if no interface has the address (AnyIP, `ip route add local 2001:db8::/48 dev lo`). One
 question takes a few microseconds; pyroute2 would need half a millisecond.
 
 Sources: rtnetlink(7), RTM_GETROUTE, struct rtmsg and its attributes; linux/rtnetlink.h.

@@ -146,11 +146,12 @@ def _nat_ports(run: RunFacts) -> Indication:
 
 
 def _neighbours(run: RunFacts) -> Indication:
-    if fulls := run.moved("neigh.table_fulls") + run.moved("neigh6.table_fulls"):
-        text = f"the table of neighbours of this host was full {fulls:,} times (table_fulls)"
-        return Indication(Weight.SHOWN, (text,))
     if run.on_loopback:
         return _ruled_out("loopback has no neighbours")
+    if fulls := run.moved("neigh.table_fulls") + run.moved("neigh6.table_fulls"):
+        # The counter is of the whole host: it may be the entry of another program that found no room.
+        text = f"the table of neighbours of this host was full {fulls:,} times (table_fulls, of the whole host)"
+        return Indication(Weight.STRONG, (text,))
     good, bad = run.by_source
     if not bad or not good:
         return _ruled_out("no source address failed always while another connected always")

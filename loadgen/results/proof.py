@@ -1,4 +1,4 @@
-"""The comparison of a remedy with what came of it: two summaries in, one row out.
+"""The comparison of a claimed gain with the measured one: two summaries in, one row out.
 
 The figure of a run is its connections: those open at once, in churn those established in all. Of a remedy that makes
 more of each connection it is the requests, of one that leaves more ports free the share of ports in use, and of one

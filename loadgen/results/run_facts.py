@@ -163,7 +163,7 @@ class RunFacts:
 
     @property
     def past_cliff(self) -> bool:
-        """True if so many ports were in use that the strategy's search for one is long."""
+        """True if the ports in use are past the share from which on the strategy's search is long."""
         cliff_at = self.plan.strategy.over(self.plan.transport).cliff_at
         return cliff_at is not None and any(
             space.opened > cliff_at * space.capacity for space in self.spaces if space.capacity

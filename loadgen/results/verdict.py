@@ -46,13 +46,13 @@ _SYMPTOMS: Final = {
 class Reasoned:
     """The limit, and how it was found.
 
-    candidates: where it is open, the limits that are left, this one first. judgement: of the limit. refuted: limits
+    candidates: where it is open, the limits that are left, this one first. indication: of the limit. refuted: limits
     that share the symptom, and the facts that rule them out.
     """
 
     limit: str
     confidence: Confidence = "certain"
-    judgement: Indication = NOTHING_KNOWN
+    indication: Indication = NOTHING_KNOWN
     candidates: tuple[str, ...] = ()
     refuted: tuple[RefutedLimit, ...] = ()
 
@@ -139,21 +139,23 @@ def _judged(run: RunFacts, symptom: str) -> Reasoned:
         return Reasoned(symptom)
     judged = {name: RULES[name](run) if name in RULES else NOTHING_KNOWN for name in candidates}
     refuted = tuple(
-        RefutedLimit(limit=name, because=judgement.refuted) for name, judgement in judged.items() if judgement.refuted
+        RefutedLimit(limit=name, because=indication.refuted)
+        for name, indication in judged.items()
+        if indication.refuted
     )
-    left = {name: judgement for name, judgement in judged.items() if not judgement.refuted}
+    left = {name: indication for name, indication in judged.items() if not indication.refuted}
     if not left:  # the figures contradict each other; what was seen is all that is known
         return Reasoned(symptom if symptom in LIMITS else "none", "open", refuted=refuted)
-    most = max(judgement.weight for judgement in left.values())
-    named = [name for name, judgement in left.items() if judgement.weight == most]
+    most = max(indication.weight for indication in left.values())
+    named = [name for name, indication in left.items() if indication.weight == most]
     if most < Weight.SUPPORTED:
         # Nothing tells: the limit that the errno itself names, which only says what was seen.
         named = [symptom] if symptom in left else named[-1:]
     limit = named[0]
-    if most >= Weight.STRONG:
+    if most >= Weight.STRONG and len(named) == 1:
         return Reasoned(limit, "certain" if most is Weight.SHOWN else "likely", left[limit], refuted=refuted)
-    hidden = [name for name, judgement in left.items() if judgement.weight is Weight.POSSIBLE and name not in named]
-    candidates = [*named, *hidden]
+    hidden = [name for name, indication in left.items() if indication.weight is Weight.POSSIBLE and name not in named]
+    candidates = named if most >= Weight.STRONG else [*named, *hidden]
     if len(candidates) == 1:
         certain = symptom == limit and limit not in ("blackhole", "generator")
         return Reasoned(limit, "certain" if certain else "likely", left[limit], refuted=refuted)

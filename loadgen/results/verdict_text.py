@@ -72,7 +72,7 @@ def _errors(run: RunFacts, reasoned: Reasoned) -> str:
     if not own:
         return (
             f" (connect {latency(run.late_s * 1e6)} at the 99th percentile)"
-            if run.late_s and reasoned.judgement.supports
+            if run.late_s and reasoned.indication.supports
             else ""
         )
     worst = max(own, key=lambda error: error.count)
@@ -180,7 +180,7 @@ def evidence(run: RunFacts, reasoned: Reasoned) -> list[str]:
         return []
     errors = sorted(run.summary.errors, key=lambda error: -error.count)
     facts = [f"{error.syscall} {error.errno} {_times(error.count)}" for error in errors[:_LINES]]
-    facts += reasoned.judgement.supports
+    facts += reasoned.indication.supports
     if limit == "lost":
         ways = {error.errno for error in errors if error.outcome == Outcome.LOST}
         facts += ["EOF is the other side's orderly close"] if "EOF" in ways else []

@@ -97,7 +97,7 @@ class TimeWaitReuse(Enum):
     NEVER = "never"
     """bind() finds the port in use for the whole of TIME-WAIT."""
     AUTOBIND_REUSE = "at once, with ip_autobind_reuse=1"
-    """As NEVER, unless net.ipv4.ip_autobind_reuse is 1: then as AT_ONCE."""
+    """Like NEVER; like AT_ONCE where net.ipv4.ip_autobind_reuse is 1."""
     AT_ONCE = "at once"
     """bind() names the port with SO_REUSEADDR or SO_REUSEPORT: only TCP timestamps are needed."""
     TW_REUSE = "as tcp_tw_reuse says"

@@ -188,7 +188,7 @@ add rule inet t c ct state new accept
 """
 
 
-@pytest.mark.skipif(not shutil.which("nft"), reason="no nft here")
+@pytest.mark.skipif(not shutil.which("nft"), reason="needs nft: apt install nftables")
 def test_tracking_that_is_on_is_a_ceiling(loadgen: Loadgen, namespace: Namespace) -> None:
     """The rule is enough: nothing has been tracked yet."""
     in_namespace(namespace, "nft", _TRACKING)
@@ -287,7 +287,7 @@ def test_an_ordinary_user_is_told_what_runs(loadgen_of_nobody: Loadgen) -> None:
 @pytest.mark.usefixtures("_user_namespaces")
 def test_root_is_told_what_an_ordinary_user_may(loadgen: Loadgen) -> None:
     if os.geteuid():
-        pytest.skip("not root")
+        pytest.skip("needs root")
     rights = {one["name"]: one for one in loadgen("doctor", "--json").summary["permissions"]}
     assert rights["explicit ports below 1024"]["allowed"]
     assert not rights["explicit ports below 1024"]["ordinary_user"]

@@ -33,4 +33,4 @@ class Event(Shape, frozen=True, kw_only=True):
     round: int | None = None
     """of a matrix: number of the round, from 1"""
     proof: ProofResult | None = None
-    """a remedy that was tried, and what came of it"""
+    """a remedy that was tried, and its result"""

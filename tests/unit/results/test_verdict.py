@@ -546,3 +546,11 @@ def test_in_udp_nobody_there_is_a_loss_with_its_own_remedy() -> None:
     assert verdict["limit"] == "lost"
     assert "ECONNREFUSED is an ICMP port unreachable" in verdict["evidence"]
     assert verdict["remedies"] == ["start the server at the targets; nothing has that port there"]
+
+
+def test_two_limits_with_as_strong_evidence_are_both_named() -> None:
+    """A tracking table that is nearly full, and one of neighbours that was."""
+    found = run((SILENT, 1000), plan=FAR, delta={"neigh.table_fulls": 9})
+    verdict = decided(found, FAR, TRACKED)
+    assert verdict["confidence"] == "open"
+    assert verdict["candidates"] == ["conntrack", "neighbours"]
