@@ -36,7 +36,7 @@ _BUSY_CPUS: Final = 0.2
 _OF_A_SCENARIO: Final = ("run", "plan")
 #: Programs of a setup.sh that a minimal system lacks: the package of Debian, and what a script that calls it has.
 _PROGRAMS: Final = {
-    "nft": ("nftables", r"\bnft\b"),
+    "nft": ("nftables", r"\b(nft|fill_tracking)\b"),
     "ip": ("iproute2", ""),  # run.sh itself
     "sysctl": ("procps", r"\bsysctl\b"),
 }
