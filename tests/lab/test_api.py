@@ -16,6 +16,8 @@ import loadgen
 from loadgen import LoadgenError, Result, Scenario, look, run, run_async
 from loadgen.errors import CapacityError, ExitCode, ScenarioError, UsageError
 
+from .support import descriptors
+
 #: Ten ports toward one target, and a sink of our own.
 SMALL = {
     "name": "small",
@@ -71,9 +73,9 @@ def test_a_run_comes_back_with_its_figures_and_leaves_the_process_as_it_was(
 def test_run_after_run_leaves_no_descriptor(tmp_path: Path) -> None:
     """Memory shared with workers and sinks is one: who makes a thousand runs in one process must not run out."""
     run(Scenario.of(SMALL), results=tmp_path)
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     run(Scenario.of(SMALL | {"matrix": {"connections": [4, 5]}}), results=tmp_path)
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
 
 
 def test_what_did_not_hold_is_said(tmp_path: Path) -> None:

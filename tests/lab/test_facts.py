@@ -12,6 +12,8 @@ import pytest
 from loadgen import facts
 from loadgen.facts import FactVerdict
 
+from .support import descriptors
+
 #: The kernel that the expectations were written for.
 _WRITTEN_FOR = (6, 18)
 #: Facts that an ordinary user cannot try, because a user namespace of one's own has one user only.
@@ -44,10 +46,10 @@ def _is_real_root() -> bool:
 
 def test_an_experiment_leaves_no_trace_in_its_caller() -> None:
     """Each has a namespace and a process of its own: limits, privileges and sockets end with it."""
-    before = (os.readlink("/proc/self/ns/net"), os.listdir("/proc/self/fd"), os.getresuid())
+    before = (os.readlink("/proc/self/ns/net"), descriptors(), os.getresuid())
     findings = facts.run_all(["7"])
     assert {finding.verdict for finding in findings} == {FactVerdict.HOLDS}
-    assert before == (os.readlink("/proc/self/ns/net"), os.listdir("/proc/self/fd"), os.getresuid())
+    assert before == (os.readlink("/proc/self/ns/net"), descriptors(), os.getresuid())
 
 
 def test_a_setting_the_kernel_lacks_is_seen_not_an_error() -> None:
