@@ -1,0 +1,291 @@
+"""What was read out of pasted text: plain values, each with the place it came from, and what could not be read.
+
+The readers in `loadgen.explain.formats` write into an `Evidence`; `loadgen.explain.case` reads it. Nothing is judged
+here, and nothing is guessed: what a text does not say is not in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from loadgen.kernel.sockdiag import SOCKET, Sockets
+from loadgen.outcomes import Syscall
+from loadgen.strategies import Transport
+from loadgen.trace.ways import Way
+from loadgen.watch.owners import SocketOwners
+
+#: Distinct complaints that are kept apart; further ones are counted in `Evidence.more_complaints`.
+COMPLAINTS_MAX: Final = 10_000
+#: Characters of a complaint's text that are kept.
+TEXT_MAX: Final = 300
+#: Most sockets of one listing that are kept: 72 bytes each.
+SOCKETS_MAX: Final = 4_000_000
+
+
+class Where(NamedTuple):
+    """A place: a file as the user named it ("-": standard input; inside an archive its path there), a line from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"line {self.line}" if self.file == "-" else f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Neighbouring lines that one format took. what: the format in words, "ss -tanp"."""
+
+    format: str
+    what: str
+    file: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Neighbouring lines that no format took. why: "" where it is none of them, else the reason and the remedy."""
+
+    file: str
+    first: int
+    last: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SysctlReading:
+    """A sysctl: its dotted name, its value with single spaces."""
+
+    name: str
+    value: str
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class CounterReading:
+    """A counter or gauge by the name that `loadgen.kernel` gives it: TcpExt.ListenOverflows, conntrack.drop,
+    sockstat.tcp_tw, neigh.table_fulls. since: "boot", "reading" (nstat without -a counts from its last call), or
+    "now" for a gauge; "": unknown.
+    """
+
+    name: str
+    value: int
+    since: str
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReading:
+    """RLIMIT_NOFILE and its like, by the name in /proc/PID/limits: "Max open files". None: unlimited, or not told."""
+
+    name: str
+    soft: int | None
+    hard: int | None
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class AddressReading:
+    """An address on an interface. flags: of ip-address(8), lower case: tentative, dadfailed, deprecated."""
+
+    address: str
+    prefix: int
+    device: str
+    flags: frozenset[str]
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReading:
+    """An interface. flags: as `ip link` writes them: UP, LOWER_UP, NO-CARRIER, LOOPBACK."""
+
+    device: str
+    flags: frozenset[str]
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReading:
+    """A route. kind: unicast, local, unreachable, blackhole, prohibit. network: CIDR, 0.0.0.0/0 for the default."""
+
+    kind: str
+    network: str
+    device: str
+    via: str
+    source: str
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReading:
+    """A rule of nft or iptables. kind: snat, masquerade, dnat, redirect, notrack, track (matches a state, so that
+    connections are tracked), drop, reject. addresses, ports: of the translation; (): all, or those of the interface.
+    text: the rule.
+    """
+
+    kind: str
+    addresses: tuple[str, ...]
+    ports: tuple[int, int] | None
+    text: str
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A message of a program or of the kernel that says what could not be done.
+
+    program: "nginx", "haproxy", "kernel"; "": unknown. syscalls: those it may be about, one where the message tells;
+    none where it is about no system call. errno: name, "EADDRNOTAVAIL"; "": the message has none.
+    limit: a limit that the message itself names without an errno ("conntrack" for "table full, dropping packet");
+    "": none. source: local address; "": not told. source_port: 0: the kernel was to choose it; None: not told.
+    target, target_port: address or host name as written; "" and 0: not told. listening: True if it is a service that
+    could not listen, False if a client, None: not told. transport: None: not told.
+    """
+
+    program: str
+    syscalls: frozenset[Syscall]
+    errno: str
+    text: str
+    where: Where
+    limit: str = ""
+    source: str = ""
+    source_port: int | None = None
+    target: str = ""
+    target_port: int = 0
+    listening: bool | None = None
+    transport: Transport | None = None
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What makes two complaints the same, whatever their place and exact words."""
+        return (
+            self.program,
+            self.syscalls,
+            self.errno,
+            self.limit,
+            self.source,
+            self.source_port,
+            self.target,
+            self.target_port,
+            self.listening,
+            self.transport,
+        )
+
+
+@dataclass(slots=True)
+class Complaints:
+    """The same complaint, as often as it was read. first: with its text. last: the place of the last one."""
+
+    first: Complaint
+    count: int = 1
+    last: Where | None = None
+
+
+def _no_sockets() -> Sockets:
+    return np.empty(0, SOCKET)
+
+
+def _no_lines() -> npt.NDArray[np.uint32]:
+    return np.empty(0, np.uint32)
+
+
+def _no_owners() -> SocketOwners:
+    return SocketOwners(np.empty(0, np.uint32), np.empty(0, np.uint32), 0, True)
+
+
+@dataclass(slots=True)
+class SocketListing:
+    """The sockets that one call of ss or netstat, or one file of /proc/net, lists.
+
+    tcp, udp: rows of `loadgen.kernel.sockdiag.SOCKET`, with an inode of our own making where the text names the
+    process and no inode. tcp_lines, udp_lines: the line of each. owners, commands: the processes it names: inode to
+    pid, pid to command; pids of our own making where it has names only. shows_listeners, shows_time_wait,
+    shows_owners: whether it would have listed them. dropped: rows beyond SOCKETS_MAX.
+    """
+
+    what: str
+    file: str
+    first: int
+    last: int
+    tcp: Sockets = field(default_factory=_no_sockets)
+    udp: Sockets = field(default_factory=_no_sockets)
+    tcp_lines: npt.NDArray[np.uint32] = field(default_factory=_no_lines)
+    udp_lines: npt.NDArray[np.uint32] = field(default_factory=_no_lines)
+    owners: SocketOwners = field(default_factory=_no_owners)
+    commands: dict[int, str] = field(default_factory=dict)
+    shows_listeners: bool = False
+    shows_time_wait: bool = False
+    shows_owners: bool = False
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceReading:
+    """An account of ports as loadgen's own watch printed it: of (source, destination), or of a source.
+
+    destination: "" for the account of a source. strategy: "bind" where watch recognised early binding.
+    owners: (command, sockets).
+    """
+
+    transport: Transport
+    source: str
+    destination: str
+    destination_port: int
+    used: int
+    time_wait: int
+    usable: int
+    strategy: str
+    because: str
+    owners: tuple[tuple[str, int], ...]
+    where: Where
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Everything that was read. more_complaints: distinct ones beyond COMPLAINTS_MAX. host: `uname -r` and the like."""
+
+    listings: list[SocketListing] = field(default_factory=list)
+    spaces: list[SpaceReading] = field(default_factory=list)
+    sysctls: list[SysctlReading] = field(default_factory=list)
+    counters: list[CounterReading] = field(default_factory=list)
+    limits: list[LimitReading] = field(default_factory=list)
+    addresses: list[AddressReading] = field(default_factory=list)
+    links: list[LinkReading] = field(default_factory=list)
+    routes: list[RouteReading] = field(default_factory=list)
+    rules: list[RuleReading] = field(default_factory=list)
+    ways: list[Way] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    kernel: str = ""
+    more_complaints: int = 0
+    _complaints: dict[tuple[object, ...], Complaints] = field(default_factory=dict)
+
+    @property
+    def complaints(self) -> Iterator[Complaints]:
+        """Each distinct complaint, in the order of its first place."""
+        return iter(self._complaints.values())
+
+    def complain(self, complaint: Complaint) -> None:
+        """Count a complaint with its like."""
+        known = self._complaints.get(complaint.kind)
+        if known:
+            known.count += 1
+            known.last = complaint.where
+        elif len(self._complaints) < COMPLAINTS_MAX:
+            self._complaints[complaint.kind] = Complaints(complaint)
+        else:
+            self.more_complaints += 1
+
+    def sysctl(self, name: str) -> SysctlReading | None:
+        """Return the last reading of a setting; None: it was not read."""
+        return next((one for one in reversed(self.sysctls) if one.name == name), None)
+
+    def readings(self, name: str) -> list[CounterReading]:
+        """Return all readings of a counter, in order."""
+        return [one for one in self.counters if one.name == name]

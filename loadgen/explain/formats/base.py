@@ -1,0 +1,43 @@
+"""What a format is: it recognises its first line, and then takes lines as long as they are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from loadgen.explain.evidence import Evidence
+
+
+class FormatReader(Protocol):
+    """Reads the lines of one piece into the evidence; it keeps what one line needs to know of those before it."""
+
+    what: str
+    """The piece in words, as the summary names it: "ss -tanp", "nstat"."""
+
+    def feed(self, lines: Sequence[str], at: int, first: int) -> int:
+        """Take lines from index `at` on; return the index behind the last one taken, `at` where none is its own.
+
+        first: the number in its file of lines[0]. It is called again with the next lines while the file goes on, so a
+        piece may be longer than `lines`. Never raises on any text: a line it cannot read is not its own.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Note what is known only at the end of the piece. Called once, after the last line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    name: in `pieces` of the JSON. covers: what people call it, for the docs and for --help. begins: whether a line may
+    be its first one; cheap, because each line that belongs to nothing else is asked. reader: for one piece, with the
+    evidence to write to and the name of the file.
+    """
+
+    name: str
+    covers: str
+    begins: Callable[[str], bool]
+    reader: Callable[[Evidence, str], FormatReader]

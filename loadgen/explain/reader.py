@@ -1,0 +1,83 @@
+"""Goes through the lines of a file: each piece goes to the format that recognises it; the rest is noted as unread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from loadgen.explain import text
+from loadgen.explain.evidence import Evidence, Piece, Unread
+from loadgen.explain.formats import FORMATS, Format, FormatReader
+
+
+def read(evidence: Evidence, stream: BinaryIO, file: str, formats: Sequence[Format] = FORMATS) -> None:
+    """Read a file into the evidence. file: its name for the places. Raises: OSError of the stream."""
+    reader = _Reader(evidence, file, formats)
+    first = 1
+    for lines in text.lines(stream):
+        reader.feed(lines, first)
+        first += len(lines)
+    reader.finish()
+
+
+class _Reader:
+    """The reader of one file: which piece is being read, and since when."""
+
+    def __init__(self, evidence: Evidence, file: str, formats: Sequence[Format]) -> None:
+        self._evidence, self._file, self._formats = evidence, file, formats
+        self._piece: tuple[Format, FormatReader] | None = None
+        self._began = self._ended = 0
+        self._unread: tuple[int, int] | None = None
+
+    def feed(self, lines: Sequence[str], first: int) -> None:
+        """Take lines, of which the first has this number."""
+        at = 0
+        while at < len(lines):
+            end = self._piece[1].feed(lines, at, first) if self._piece else at
+            if end > at:
+                self._ended = first + end - 1
+                at = end
+                continue
+            self._end_piece()
+            if not lines[at] or lines[at].isspace():
+                at += 1
+                continue
+            end = self._begin(lines, at, first)
+            if end == at:
+                self._note_unread(first + at)
+                end = at + 1
+            at = end
+
+    def _begin(self, lines: Sequence[str], at: int, first: int) -> int:
+        """Begin a piece; return the index behind the lines that it took, `at` if no format takes any."""
+        for candidate in self._formats:
+            if not candidate.begins(lines[at]):
+                continue
+            reader = candidate.reader(self._evidence, self._file)
+            end = reader.feed(lines, at, first)
+            if end > at:
+                self._end_unread()
+                self._piece = (candidate, reader)
+                self._began, self._ended = first + at, first + end - 1
+                return end
+        return at
+
+    def _note_unread(self, number: int) -> None:
+        self._unread = (self._unread[0] if self._unread else number, number)
+
+    def _end_unread(self) -> None:
+        if self._unread:
+            self._evidence.unread.append(Unread(self._file, *self._unread))
+            self._unread = None
+
+    def _end_piece(self) -> None:
+        if self._piece:
+            candidate, reader = self._piece
+            reader.finish()
+            self._evidence.pieces.append(Piece(candidate.name, reader.what, self._file, self._began, self._ended))
+            self._piece = None
+
+    def finish(self) -> None:
+        """End what is open; nothing follows."""
+        self._end_piece()
+        self._end_unread()
