@@ -1,4 +1,4 @@
-"""What people paste, read and judged: `loadgen explain`.
+"""Evidence that people paste, read and judged: `loadgen explain`.
 
 text        bytes of a file in, clean numbered lines out
 evidence    what was read, as plain values, each with the place it came from

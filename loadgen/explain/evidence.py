@@ -1,4 +1,4 @@
-"""What was read out of pasted text: plain values, each with the place it came from, and what could not be read.
+"""The values that tell what was read out of pasted text, each with its place, and what could not be read.
 
 The readers in `loadgen.explain.formats` write into an `Evidence`; `loadgen.explain.case` reads it. Nothing is judged
 here, and nothing is guessed: what a text does not say is not in here.
@@ -163,7 +163,7 @@ class Complaint:
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """What makes two complaints the same, whatever their place and exact words."""
+        """Everything that makes two complaints the same, whatever their place and exact words."""
         return (
             self.program,
             self.syscalls,

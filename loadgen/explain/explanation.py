@@ -72,8 +72,8 @@ class SpaceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """What the evidence lacks: the command that gets it, and what it would decide."""
+class MissingEvidence:
+    """Evidence that is not there: the command that gets it, and what it would decide."""
 
     command: str
     decides: str
@@ -81,13 +81,13 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the evidence proves, and what it does not.
+    """Everything that the evidence proves, and what it does not.
 
     findings: most likely first. spaces: the fullest first. missing: what would decide, most useful first.
     """
 
     findings: tuple[Finding, ...]
     spaces: tuple[SpaceRow, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingEvidence, ...]
     pieces: tuple[Piece, ...]
     unread: tuple[Unread, ...]

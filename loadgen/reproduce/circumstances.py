@@ -1,4 +1,4 @@
-"""What is known of a situation on another host, in its own numbers; unknown is None or empty."""
+"""Facts that are known of a situation on another host, in its own numbers; unknown is None or empty."""
 
 from __future__ import annotations
 

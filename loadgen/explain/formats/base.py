@@ -1,4 +1,4 @@
-"""What a format is: it recognises its first line, and then takes lines as long as they are its own."""
+"""Formats of pasted text: each recognises its first line, and then takes lines as long as they are its own."""
 
 from __future__ import annotations
 
