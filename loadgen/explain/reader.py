@@ -8,6 +8,7 @@ from typing import BinaryIO
 from loadgen.explain import text
 from loadgen.explain.evidence import Evidence, Piece
 from loadgen.explain.formats import FORMATS, Format, FormatReader
+from loadgen.explain.formats.base import last_filled
 
 
 def read(evidence: Evidence, stream: BinaryIO, file: str, formats: Sequence[Format] = FORMATS) -> None:
@@ -36,7 +37,8 @@ class _Reader:
         while at < len(lines):
             end = self._piece[1].feed(lines, at, first) if self._piece else at
             if end > at:
-                self._ended = first + end - 1
+                if filled := last_filled(lines, at, end):
+                    self._ended = first + filled - 1
                 at = end
                 continue
             self._end_piece()
@@ -59,7 +61,7 @@ class _Reader:
             if end > at:
                 self._end_unread()
                 self._piece = (candidate, reader)
-                self._began, self._ended = first + at, first + end - 1
+                self._began, self._ended = first + at, first + last_filled(lines, at, end) - 1
                 return end
         return at
 

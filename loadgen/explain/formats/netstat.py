@@ -4,10 +4,10 @@
 
 User and Inode (-e), PID/Program name (-p) and Timer (-o) may be missing. Rows of Unix and other sockets are skipped.
 
-net-tools without -W shortens an address that has no room in its column, and what is left may be another address. A
-column that is exactly full may have been shortened, so such a row is unread, unless one of the listing is longer. The
-Send-Q of a listener is 0, whatever its backlog: /proc/net/tcp does not have it. Over tcp6, some versions write an
-IPv4-mapped address as IPv4; it becomes a row of IPv4.
+Without -W, net-tools shortens an address that has no room in its column, and BusyBox the port: what is left may be
+another one. A column that is exactly full may have been shortened, so such a row is unread, unless another row of the
+listing is longer. The Send-Q of a listener is 0, whatever its backlog: /proc/net/tcp does not have it. Over tcp6, some
+versions write an IPv4-mapped address as IPv4; it becomes a row of IPv4.
 
 netstat of macOS and of Windows prints other columns, which are left alone.
 
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadgen.explain.evidence import BACKLOG_UNKNOWN, Evidence
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import Format, last_filled
 from loadgen.explain.formats.command_line import ListingCommand, command_of
 from loadgen.explain.formats.endpoints import CUT, Endpoints, Numbers, decimal, why_not
 from loadgen.explain.formats.sockets import (
@@ -102,6 +102,15 @@ def begins(line: str) -> bool:
     )
 
 
+def _may_be_shortened(protocol: str, text: str, width: int) -> bool:
+    """Return True if a part of this endpoint may be missing.
+
+    BusyBox, which calls TCP over IPv6 "tcp", leaves out the end, so a port of five digits is whole.
+    """
+    is_busybox = not protocol.endswith("6") and text.count(":") > 1
+    return len(text) == width and not (is_busybox and text[-6] == ":")
+
+
 def _is_row(line: str) -> bool:
     return bool(_ROW.match(line))
 
@@ -154,8 +163,8 @@ class NetstatReader:
             elif not (fields and (fields[0] in _OTHERS or _OTHER_HEADER.match(line))):
                 break
             at += 1
-        if at > begin:
-            self._last = first + at - 1
+        if filled := last_filled(lines, begin, at):
+            self._last = first + filled - 1
         return at
 
     def _take_header(self, header: re.Match[str]) -> bool:
@@ -181,19 +190,19 @@ class NetstatReader:
         local, peer = self._endpoints[fields[3]], self._endpoints[fields[4]]
         state = STATES.get(fields[5], 0) if len(fields) > 5 else 0
         rest = " ".join(fields[6:] if state else fields[5:])
-        longest = max(len(fields[3]), len(fields[4]))
-        self._is_wide |= longest > self._width
+        shortened = any(_may_be_shortened(fields[0], text, self._width) for text in fields[3:5])
+        self._is_wide |= max(len(fields[3]), len(fields[4])) > self._width
         if kind == UDP and not state:
             state = int(TcpState.CLOSE)
         if not (local and peer):
-            why = _SHORTENED if longest == self._width else why_not(fields[3], fields[4])
+            why = _SHORTENED if shortened else why_not(fields[3], fields[4])
             self._writer.refuse(number, why if why in (_SHORTENED, CUT) else why + _USE_NUMBERS)
         elif not state:
             self._writer.refuse(number, _NO_SUCH_STATE if len(fields) > 5 else CUT)
         elif rqueue < 0 or wqueue < 0 or not agree(local, peer):
             self._writer.refuse(number, CUT)
         else:
-            if longest == self._width and not self._is_wide:
+            if shortened and not self._is_wide:
                 self._writer.doubtful.append(number)
             if state == TcpState.LISTEN:
                 wqueue = BACKLOG_UNKNOWN

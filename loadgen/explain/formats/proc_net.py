@@ -21,7 +21,7 @@ from pathlib import PurePath
 from typing import Final
 
 from loadgen.explain.evidence import BACKLOG_UNKNOWN, Evidence
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import Format, last_filled
 from loadgen.explain.formats.endpoints import CUT, decimal
 from loadgen.explain.formats.sockets import TCP, UDP, ListingWriter, Shows, SocketDetail
 from loadgen.kernel.sockdiag import TcpState
@@ -112,8 +112,8 @@ class ProcNetReader:
             else:
                 break
             at += 1
-        if at > begin:
-            self._last = first + at - 1
+        if filled := last_filled(lines, begin, at):
+            self._last = first + filled - 1
         return at
 
     def _take(self, fields: Sequence[str], number: int) -> None:

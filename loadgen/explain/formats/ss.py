@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadgen.explain.evidence import Evidence
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import Format, last_filled
 from loadgen.explain.formats.command_line import ListingCommand, command_of
 from loadgen.explain.formats.endpoints import CUT, Endpoints, Numbers, decimal, why_not
 from loadgen.explain.formats.sockets import (
@@ -127,8 +127,8 @@ class SsReader:
             elif not self._below(line):
                 break
             at += 1
-        if at > begin:
-            self._last = first + at - 1
+        if filled := last_filled(lines, begin, at):
+            self._last = first + filled - 1
         return at
 
     def _take(self, kind: int, state: int, fields: Sequence[str], number: int) -> None:
@@ -137,8 +137,7 @@ class SsReader:
         if kind == _OTHER:
             return
         if len(fields) < 4:
-            if not (len(fields) == 3 and ":" not in fields[2]):
-                self._writer.refuse(number, CUT)
+            self._writer.refuse(number, CUT)
             return
         if fields[3] == "*":  # of netlink, which has no port
             return
@@ -167,8 +166,8 @@ class SsReader:
         return int(TcpState.TIME_WAIT) if detail and detail.timer == TIMERS["timewait"] else 0
 
     def _below(self, line: str) -> bool:
-        """Take a line below a row; return False if it is none."""
-        if not (self._row and _BELOW.match(line)):
+        """Take a line below a row; return False if it is none. Below TIME-WAIT, -i prints a tab and nothing more."""
+        if not (self._row and (_BELOW.match(line) or (line[:1] == "\t" and line.isspace()))):
             return False
         text = line.lstrip()
         if self._row > 0 and text.startswith(("users:", "timer:", "uid:", "ino:")):
