@@ -57,15 +57,10 @@ def remedies(case: Case, judged: Judged) -> Iterator[Remedy]:
         if situation and judged.symptom.kind is Kind.LISTEN:
             found = list(keep_for_listeners(situation))
         for remedy in found:
-            worded = for_program(remedy)
+            worded = remedy.for_program
             if worded and worded.sentence not in said and len(said) < REMEDIES_MAX:
                 said.add(worded.sentence)
                 yield worded
-
-
-def for_program(remedy: Remedy) -> Remedy | None:
-    """Return a remedy in the words of the owner of a program; None where it is one for loadgen alone."""
-    return remedy
 
 
 def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:
@@ -170,7 +165,7 @@ def facts_of(case: Case, judged: Judged, source: str) -> HostFacts:
         missing_sources=tuple(one.address for one in missing),
         default_sources=(source,),
         late_bind=version is None or version >= (4, 2),
-        port_range_option=version is None or version >= (6, 3),
+        port_range_option=False,  # with it the program has to choose the ports itself, which few can
         sysctls=sysctls,
         missing_because=missing,
         missing_count=len(missing),
