@@ -10,10 +10,11 @@ import click
 
 from loadgen.cli import options
 from loadgen.cli.streams import EPILOG, complain, show
-from loadgen.errors import ExitCode, HostError
+from loadgen.errors import ExitCode, HostError, UsageError
 
 if TYPE_CHECKING:
     from loadgen.explain.conditions import ExplainCondition
+    from loadgen.explain.evidence import Evidence
 
 
 def _conditions(texts: tuple[str, ...]) -> list[ExplainCondition]:
@@ -93,5 +94,22 @@ def explain(
             sys.exit(ExitCode.EXPECTATION)
 
 
-def _write(path: str, evidence: object, *, full_size: bool) -> None:
-    raise HostError("not yet")
+def _write(path: str, evidence: Evidence, *, full_size: bool) -> None:
+    """Write the scenario of the first finding. Raises: UsageError, HostError."""
+    from loadgen.explain import judge, reproduced
+    from loadgen.explain.case import Case
+    from loadgen.reproduce import writing
+
+    case = Case(evidence)
+    judged = judge.judge(case)
+    if not judged:
+        raise UsageError("no limit shows in this evidence, so there is nothing to reproduce; leave --scenario out")
+    text = writing.write(reproduced.circumstances_of(case, judged[0]), full_size=full_size)
+    if path == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(path).write_text(text)
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror}; check path and permissions") from None
+    complain(f"{path} reproduces {judged[0].limit}: loadgen run {path}")

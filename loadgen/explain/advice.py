@@ -11,13 +11,14 @@ import ipaddress
 import platform
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Final
 
 from loadgen.capacity.addresses import unexplained
 from loadgen.capacity.allowances import Allowances
 from loadgen.capacity.limits import LIMITS
 from loadgen.capacity.plan import assess
-from loadgen.capacity.remedies import Remedy, Situation, keep_for_listeners
+from loadgen.capacity.remedies import Quantity, Remedy, Situation, keep_for_listeners
 from loadgen.errors import LoadgenError
 from loadgen.explain.case import Case
 from loadgen.explain.symptoms import Kind
@@ -42,6 +43,7 @@ _MEMORY_BYTES: Final = 1 << 40
 #: Networks for examples (RFC 5737, RFC 3849), where the evidence has no address.
 _SOURCE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
 _TARGET: Final = {4: "198.51.100.1", 6: "2001:db8::2"}
+_TARGETS_MAX: Final = 8
 _CONNECTIONS_MAX: Final = 10_000_000
 REMEDIES_MAX: Final = 12
 
@@ -50,17 +52,25 @@ def remedies(case: Case, judged: Judged) -> Iterator[Remedy]:
     """Yield the remedies of the limits that a finding names, each sentence once."""
     if judged.limit == "other":
         return
-    said: set[str] = set()
-    for limit in judged.named:
-        situation = situation_of(case, judged, limit)
-        found = LIMITS[limit].remedies(situation) if situation else []
-        if situation and judged.symptom.kind is Kind.LISTEN:
-            found = list(keep_for_listeners(situation))
-        for remedy in found:
-            worded = remedy.for_program
-            if worded and worded.sentence not in said and len(said) < REMEDIES_MAX:
-                said.add(worded.sentence)
-                yield worded
+    of_each = [list(_of_limit(case, judged, limit)) for limit in judged.named]
+    in_turn = (remedy for tier in zip_longest(*of_each) for remedy in tier if remedy)
+    yield from islice({remedy.sentence: remedy for remedy in in_turn}.values(), REMEDIES_MAX)
+
+
+def _of_limit(case: Case, judged: Judged, limit: str) -> Iterator[Remedy]:
+    """Yield the remedies of one limit; where it is one of several, each begins with its name."""
+    situation = situation_of(case, judged, limit)
+    if situation is None:
+        return
+    listens = judged.symptom.kind is Kind.LISTEN
+    for remedy in keep_for_listeners(situation) if listens else LIMITS[limit].remedies(situation):
+        worded = remedy.for_program
+        if worded and worded.claim and worded.claim.quantity is not Quantity.CONNECTIONS:
+            worded = replace(worded, gain=None)  # its text has both figures
+        if worded and len(judged.named) > 1 and not listens:
+            worded = replace(worded, text=f"if {limit}: {worded.text}")
+        if worded:
+            yield worded
 
 
 def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:
@@ -90,12 +100,18 @@ def _scenario(case: Case, judged: Judged, limit: str, source: str, target: str) 
     strategy, transport = strategy_of(judged), judged.symptom.transport or Transport.TCP
     account = judged.sign.account
     wanted = (account.row.usable if account else case.settings.count) + 1
+    address, _, port = target.rpartition(":")
+    destinations = account.destinations if account and account.row.scope == "source" else 1
+    if strategy in (Strategy.BIND, Strategy.REUSEADDR) and account is None:
+        destinations = 2  # else nothing would be gained by sharing ports between them, and it usually is
+    last = min(int(port) + min(destinations, _TARGETS_MAX) - 1, 65_535)
+    targets = [f"{{address: '{address}:{number}'}}" for number in range(int(port), last + 1)]
     churn = limit in ("time-wait", "conntrack") and transport is Transport.TCP
     lines = [
         "name: explained",
         f"transport: {transport}",
         f"sources: {{addresses: '{source}', strategy: {strategy}}}",
-        f"targets: [{{address: '{target}'}}]",
+        f"targets: [{', '.join(targets)}]",
     ]
     if churn:
         lines.append("churn: {duration: 60s, concurrency: 100}")
@@ -118,7 +134,8 @@ def strategy_of(judged: Judged) -> Strategy:
 
 def _source(judged: Judged, family: int) -> str:
     account = judged.sign.account
-    for address in (judged.symptom.source, account.row.source if account else ""):
+    own = judged.symptom.target if judged.symptom.on_loopback and family == 6 else ""  # connect() takes it itself
+    for address in (judged.symptom.source, account.row.source if account else "", own):
         if _usable(address, family):
             return address
     return _SOURCE[family]
@@ -175,13 +192,11 @@ def facts_of(case: Case, judged: Judged, source: str) -> HostFacts:
 def _missing(judged: Judged, source: str) -> tuple[Missing, ...]:
     if judged.limit != "source-address":
         return ()
+    # connect() alone finds no address of its own where IPv6 is off, and then adding one helps nothing.
+    unbound = Kind.SOURCE not in judged.symptom.kinds and ":" in source
+    reason = judged.sign.reason or (MissingReason.IPV6_OFF if unbound else "")
     known = unexplained(source)
-    return (replace_reason(known, judged.sign.reason),) if judged.sign.reason else (known,)
-
-
-def replace_reason(missing: Missing, reason: str) -> Missing:
-    """Return a missing address with its reason."""
-    return replace(missing, reason=MissingReason(reason))
+    return (replace(known, reason=MissingReason(reason)) if reason else known,)
 
 
 def _version(kernel: str) -> tuple[int, ...] | None:

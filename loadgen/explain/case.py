@@ -28,7 +28,7 @@ ROOMY: Final = 0.5
 
 
 class Movement(NamedTuple):
-    """A counter. value: the last reading. moved: since the reading before it; None: it counts since boot, or unknown."""
+    """A counter. value: the last reading. moved: since the reading before; None: it counts since boot, or unknown."""
 
     name: str
     value: int

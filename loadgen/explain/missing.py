@@ -97,7 +97,10 @@ _COMMANDS: Final = {
 
 
 def _in_general(case: Case, judged: Sequence[Judged]) -> Iterator[MissingEvidence]:
-    about_ports = not judged or any(name in _PORTS for one in judged for name in one.named)
+    listens = (Kind.LISTEN, Kind.FIXED_PORT)
+    about_ports = not judged or any(
+        name in _PORTS for one in judged if one.symptom.kind not in listens for name in one.named
+    )
     if about_ports and not case.lists_tcp:
         yield MissingEvidence(
             _SOCKETS, "how many ports each source and destination uses, and how many are in TIME-WAIT"

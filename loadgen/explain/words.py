@@ -64,6 +64,9 @@ def sentence(judged: Judged) -> str:
         if sign.account:
             return f"{_nearly(judged, sign.account)}."
         return f"{_first_up(reason(judged.limit, symptom))}{because}."
+    if judged.reasoned.candidates[1:] and judged.limit == "blackhole":  # which only says what was seen
+        others = ", or that ".join(reason(name, symptom) for name in judged.named[1:])
+        return f"{_seen(symptom)}: {reason('blackhole', symptom)}; it may be that {others}{because}."
     if judged.reasoned.candidates[1:]:
         either = ", or ".join(reason(name, symptom) for name in judged.named)
         return f"{_seen(symptom)}: the evidence does not decide; either {either}{because}."
@@ -98,10 +101,10 @@ def _unless(judged: Judged) -> str:
 def _seen(symptom: Symptom) -> str:
     who = ", ".join(symptom.programs[:3]) or "a program"
     if symptom.kind is Kind.SETTING or not symptom.call:
-        what = f"{who} says so" if symptom.kind is not Kind.SETTING else who
-        return _first_up(what) + _times(symptom.count)
+        said = "the log of the kernel" if who == "kernel" else who
+        return _first_up(said) + _times(symptom.count)
     place = _place(symptom)
-    return f"{_first_up(who)}: {symptom.call}{place}{_times(symptom.count)}"
+    return f"{who}: {symptom.call}{place}{_times(symptom.count)}"
 
 
 def _place(symptom: Symptom) -> str:

@@ -109,10 +109,15 @@ def _nat_ports(case: Case, _: Symptom) -> Sign:
     return sign(Weight.STRONG if room and few else Weight.SUPPORTED, *proofs, because=because)
 
 
-def _gives_few_ports(rule: RuleReading) -> bool:
+def given_ports(rule: RuleReading) -> int | None:
+    """Return the ports that a rule gives to each destination, of all its addresses; None: it names none."""
     if rule.kind not in ("snat", "masquerade") or rule.ports is None:
-        return False
-    return (rule.ports[1] - rule.ports[0] + 1) * max(len(rule.addresses), 1) < _FEW_PORTS
+        return None
+    return (rule.ports[1] - rule.ports[0] + 1) * max(len(rule.addresses), 1)
+
+
+def _gives_few_ports(rule: RuleReading) -> bool:
+    return (given_ports(rule) or _FEW_PORTS) < _FEW_PORTS
 
 
 def _neighbours(case: Case, symptom: Symptom) -> Sign:
