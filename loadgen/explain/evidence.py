@@ -120,8 +120,8 @@ class LinkReading:
 @dataclass(frozen=True, slots=True)
 class RouteReading:
     """A route. kind: unicast, local, unreachable, blackhole, prohibit; reject: unreachable or prohibit, as route(8) has
-    one word for both. network: CIDR, 0.0.0.0/0 for the default. table: a further one that rules lead to, "100"; "": main
-    or local.
+    one word for both. network: CIDR, 0.0.0.0/0 for the default. table: a further one that rules lead to, "100"; "":
+    main or local.
     """
 
     kind: str
@@ -136,9 +136,9 @@ class RouteReading:
 @dataclass(frozen=True, slots=True)
 class RuleReading:
     """A rule of nft or iptables. kind: snat, masquerade, dnat, redirect, notrack, track (matches a state, so that
-    connections are tracked), drop, reject. addresses: of the translation; (): all, those of the interface, or what a map
-    says; a range of more than 256 is one text, "10.0.0.0-10.0.9.255". ports: of the translation; None: all, or as a map
-    says. text: the rule.
+    connections are tracked), drop, reject. addresses: of the translation; (): all, those of the interface, or what a
+    map says; a range of more than 256 is one text, "10.0.0.0-10.0.9.255". ports: of the translation; None: all, or as a
+    map says. text: the rule.
     """
 
     kind: str
