@@ -262,7 +262,10 @@ class SpaceReading:
 
 @dataclass(slots=True)
 class Evidence:
-    """Everything that was read. more_complaints: distinct ones beyond COMPLAINTS_MAX. host: `uname -r` and the like."""
+    """Everything that was read. more_complaints: distinct ones beyond COMPLAINTS_MAX. host: `uname -r` and the like.
+
+    carried: what a format keeps between the pieces of one file, by the name of the format and the file.
+    """
 
     listings: list[SocketListing] = field(default_factory=list)
     spaces: list[SpaceReading] = field(default_factory=list)
@@ -278,6 +281,7 @@ class Evidence:
     unread: list[Unread] = field(default_factory=list)
     kernel: str = ""
     more_complaints: int = 0
+    carried: dict[tuple[str, str], object] = field(default_factory=dict)
     _complaints: dict[tuple[object, ...], Complaints] = field(default_factory=dict)
 
     @property

@@ -15,6 +15,7 @@ from loadgen.explain.formats import (
     routes,
 )
 from loadgen.explain.formats.base import Format, FormatReader
+from loadgen.explain.formats.strace import STRACE
 
 #: A line goes to the first format that begins with it and takes it; so those with the narrowest beginning come first.
 FORMATS: Final[tuple[Format, ...]] = (
@@ -31,6 +32,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     neighbours.NEIGHBOURS,
     neighbours.ARP,
     routes.ROUTES,
+    STRACE,
 )
 
 __all__ = ["FORMATS", "Format", "FormatReader"]
