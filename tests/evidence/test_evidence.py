@@ -12,10 +12,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.incidents.incident import Remedy
 
-from .case import Bulk, Case, Expected, Row, Said, cases, explain, wrong
+from .case import RIGHT, Bulk, Case, Expected, Row, Said, cases, explain, wrong
 
 ALL = cases()
 REPRODUCED = [case for case in ALL if case.situation.reproduces]
@@ -83,6 +85,32 @@ def test_the_scenario_reproduces_it(
     assert all(word in " ".join(expected) for word in reproduced.fails.split()), expected
 
 
+def pasted_lines() -> list[str]:
+    """Every line that a case has, once."""
+    texts = [case.situation.text for case in ALL]
+    for case in ALL:
+        files = [] if case.situation.text else [path for path in case.path.rglob("*") if path.is_file()]
+        texts += [path.read_text(errors="backslashreplace") for path in files if path.name != RIGHT]
+    return sorted({line for text in texts for line in text.splitlines()})
+
+
+pieces_of_lines = st.tuples(st.sampled_from(pasted_lines()), st.integers(0, 80), st.integers(20, 400)).map(
+    lambda drawn: drawn[0][drawn[1] % 7 * (drawn[1] % 3 == 0) : drawn[2]]
+)
+junk = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@given(st.lists(pieces_of_lines | junk, max_size=40))
+@settings(max_examples=60)
+def test_any_mixture_of_lines_has_an_answer(lines: list[str]) -> None:
+    """Lines of all cases in any order, cut anywhere, with anything between them."""
+    said = explain("--json", "-", stdin="\n".join(lines).encode(errors="surrogatepass"))
+    assert said.code == 0, said.message
+    for finding in said.findings:
+        assert finding["text"]
+        assert finding["looks"] or finding["confidence"] != "open"
+
+
 @pytest.mark.parametrize("argument", ["no-such-file", "a-directory", "broken.tar.gz", "unreadable"])
 def test_what_cannot_be_read_is_refused_with_its_name(
     argument: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -136,7 +164,7 @@ def test_every_case_says_what_is_right() -> None:
     assert len({case.name for case in ALL}) == len(ALL) >= 60
     for case in ALL:
         right = case.situation.right
-        assert right.limit or right.candidates or right.message or right.facts, case.name
+        assert right.limit or right.candidates or right.message or right.text, case.name
         assert case.situation.text or any(case.path.iterdir()), case.name
 
 
