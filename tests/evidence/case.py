@@ -33,8 +33,9 @@ class Bulk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     count: int
     line: str
-    """{n}: from 0; {port}; {hex}: the port as /proc/net/tcp writes it; {m}: from 1 to `each`, again and again"""
+    """{n}: from 0; {port}; {hex}: the port as /proc/net/tcp writes it; {m}: from 1 to `of`, again and again"""
     port: int = 32768
+    of: int = 1
     each: int = 1
     """lines that have the same port"""
 
@@ -42,7 +43,7 @@ class Bulk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the lines."""
         for n in range(self.count):
             port = self.port + n // self.each
-            yield self.line.format(n=n, port=port, hex=f"{port:04X}", m=1 + n % self.each)
+            yield self.line.format(n=n, port=port, hex=f"{port:04X}", m=1 + n % self.of)
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -226,5 +226,5 @@ def test_the_judge_of_answers_finds_what_is_wrong() -> None:
 
 
 def test_bulk_lines_differ_in_port_and_number() -> None:
-    lines = Bulk(4, "{n} 10.0.0.{m}:{port} {hex}", port=80, each=2).lines()
+    lines = Bulk(4, "{n} 10.0.0.{m}:{port} {hex}", port=80, of=2, each=2).lines()
     assert list(lines) == ["0 10.0.0.1:80 0050", "1 10.0.0.2:80 0050", "2 10.0.0.1:81 0051", "3 10.0.0.2:81 0051"]
