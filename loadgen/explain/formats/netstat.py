@@ -68,13 +68,14 @@ _FORBIDDEN: Final = re.compile(
     r"\s*(?:\((?:Not all processes could be identified, non-owned process info|No info could be read for \"-p\".*)"
     r"|will not be shown, you would have to be root to see it all\.\))\s*"
 )
-_ROW: Final = re.compile(r"\s*(?:tcp6?|udp6?)\s+\d+\s+\d+\s+\S+:\S+\s+\S+:\S+(?:\s|$)")
+#: With bounds: without them, a line of many colons takes seconds.
+_ROW: Final = re.compile(r"\s*(?:tcp6?|udp6?)\s+\d{1,20}\s+\d{1,20}\s+\S{1,300}:\S{1,40}\s+\S{1,300}:\S{1,40}(?:\s|$)")
 #: What follows the state.
 _REST: Final = re.compile(
     r"(?:(?P<user>[^\s/]+)\s+(?P<inode>\d+)(?:\s+|$))?(?P<process>-(?=\s|$)|\d+/.*?)?\s*"
-    r"(?P<timer>(?:off|on|on2|keepalive|timewait|probe|unkn-\d+)\s+\(\d+\.\d+/\d+/\d+\))?\s*"
+    r"(?:(?P<timer>off|on|on2|keepalive|timewait|probe|unkn-\d+)"
+    r"\s+\((?P<seconds>\d{1,9})\d*\.(?P<hundredths>\d\d)\d*/(?P<again>\d+)/\d+\))?\s*"
 )
-_TIMER: Final = re.compile(r"(\S+)\s+\((\d+)\.(\d+)/(\d+)/\d+\)")
 _REST_MAX: Final = 400
 #: Width of a column, where no header tells it.
 _WIDTH: Final = 23
@@ -189,9 +190,11 @@ class NetstatReader:
         rqueue, wqueue = self._numbers[fields[1]], self._numbers[fields[2]]
         local, peer = self._endpoints[fields[3]], self._endpoints[fields[4]]
         state = STATES.get(fields[5], 0) if len(fields) > 5 else 0
-        rest = " ".join(fields[6:] if state else fields[5:])
-        shortened = any(_may_be_shortened(fields[0], text, self._width) for text in fields[3:5])
-        self._is_wide |= max(len(fields[3]), len(fields[4])) > self._width
+        rest = fields[6] if state and len(fields) > 6 else "" if state else " ".join(fields[5:])
+        longest, shortened = max(len(fields[3]), len(fields[4])), False
+        if longest >= self._width:
+            self._is_wide |= longest > self._width
+            shortened = any(_may_be_shortened(fields[0], text, self._width) for text in fields[3:5])
         if kind == UDP and not state:
             state = int(TcpState.CLOSE)
         if not (local and peer):
@@ -215,15 +218,18 @@ class NetstatReader:
         found = _REST.fullmatch(text[:_REST_MAX])
         if not found:
             return None
-        detail = SocketDetail(inode=max(decimal(found["inode"] or ""), 0), uid=max(decimal(found["user"] or ""), 0))
-        if (process := found["process"]) and process != "-":
+        detail = SocketDetail()
+        user, inode, process, timer, seconds, hundredths, again = found.groups()
+        if inode:
+            detail.inode, detail.uid = max(self._numbers[inode], 0), max(self._numbers[user], 0)
+        if process and process != "-":
             pid, _, command = process.partition("/")
             detail.pid = self._writer.process(command.strip(), pid)
             self._named_processes = True
-        if found["timer"] and (timer := _TIMER.fullmatch(found["timer"])):
-            detail.timer = TIMERS.get(timer[1], TIMERS["unknown"])
-            detail.expires_ms = min(int(timer[2][:9]) * 1000 + int(timer[3][:2].ljust(2, "0")) * 10, 0xFFFF_FFFF)
-            detail.retransmits = max(decimal(timer[4], 0xFF), 0)
+        if timer and timer != "off":
+            detail.timer = TIMERS.get(timer, TIMERS["unknown"])
+            detail.expires_ms = min(int(seconds) * 1000 + int(hundredths) * 10, 0xFFFF_FFFF)
+            detail.retransmits = max(decimal(again, 0xFF), 0)
         return detail
 
     def finish(self) -> None:
@@ -239,12 +245,13 @@ class NetstatReader:
     def _shows(self, states: frozenset[int]) -> Shows:
         listeners, time_wait = TcpState.LISTEN in states, TcpState.TIME_WAIT in states
         owners = self._named_processes or "PID/Program" in self._columns
+        filtered = bool(self._command and self._command.filtered)
         if self._active:
-            return Shows(self._active != "w/o servers", self._active != "only servers", owners)
-        if self._command and not self._command.filtered:
+            return Shows(self._active != "w/o servers", self._active != "only servers", owners, not filtered)
+        if self._command and not filtered:
             options = self._command.options
-            return Shows(listeners or bool({"a", "l"} & options), "l" not in options, owners)
-        return Shows(listeners, time_wait, owners)
+            return Shows(listeners or bool({"a", "l"} & options), "l" not in options, owners, True)
+        return Shows(listeners, time_wait, owners, self._header and not filtered)
 
 
 NETSTAT: Final = Format(

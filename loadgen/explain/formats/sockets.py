@@ -88,6 +88,7 @@ class Shows(NamedTuple):
     listeners: bool
     time_wait: bool
     owners: bool
+    whole: bool
 
 
 class _Table:
@@ -120,6 +121,7 @@ class ListingWriter:
         self.details: dict[int, SocketDetail] = {}
         self.doubtful = array("I")
         self.unread = 0
+        self._left_out = False
         self._evidence, self._file = evidence, file
         self._tables = {TCP: _Table(), UDP: _Table(), UNTOLD: _Table()}
         self._dropped = 0
@@ -147,6 +149,7 @@ class ListingWriter:
         for index, line in enumerate(lines[at : at + skipped]):
             if line and not line.isspace():
                 self._evidence.note_unread(self._file, number + index, number + index)
+                self._left_out = True
         return skipped
 
     def process(self, command: str, pid: str) -> int:
@@ -244,7 +247,8 @@ class ListingWriter:
         listing.unread = self.unread
         listing.owners = SocketOwners(owned, np.array(self._owners, np.uint32)[first], forbidden, True)
         listing.commands = self._commands
-        listing.shows_listeners, listing.shows_time_wait, listing.shows_owners = shows
+        listing.shows_listeners, listing.shows_time_wait, listing.shows_owners, whole = shows
+        listing.whole = whole and not self.unread and not self._left_out
         self._evidence.listings.append(listing)
 
     def refuse_doubtful(self, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -101,6 +102,15 @@ def test_a_file_of_which_every_other_line_is_unread_takes_bounded_memory(monkeyp
     monkeypatch.setattr(evidence_module, "PIECES_MAX", 2)
     found = listings.read("a\nx\nx\n" * 5, formats=AB)
     assert (len(found.unread), found.more_unread, len(found.pieces), found.more_pieces) == (3, 4, 2, 3)
+
+
+def test_garbage_is_collected_as_before_afterwards() -> None:
+    before = gc.get_threshold()
+    listings.read("a\n", formats=AB)
+    broken = Format("broken", "", lambda line: line[9] == "", letters("a").reader)
+    with pytest.raises(IndexError):
+        listings.read("a\n", formats=(broken,))
+    assert gc.get_threshold() == before
 
 
 @given(st.binary(max_size=300))

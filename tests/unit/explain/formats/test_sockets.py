@@ -13,7 +13,7 @@ from loadgen.explain.formats.sockets import STATES, TCP, UDP, UNTOLD, ListingWri
 from tests import listings
 
 KNOWN = Endpoints()
-NOTHING = Shows(False, False, False)
+NOTHING = Shows(False, False, False, True)
 
 
 def fill(writer: ListingWriter, kinds: list[int], destination: str = "10.0.0.7:80") -> None:

@@ -111,6 +111,14 @@ def test_names_without_pids_are_processes_of_our_own_numbers() -> None:
     assert min(pids) > 4194304
 
 
+def test_a_socket_of_many_processes_is_that_of_the_first_one() -> None:
+    """A listener that a master shares with its workers; what follows their names is read as well."""
+    users = ",".join(f'("php-fpm: (a))b",pid={pid},fd=9)' for pid in range(100, 1000))
+    found = listings.listing(listings.read(f"{HEADER}{ROW} users:({users}) ino:77 sk:1\n"))
+    assert (found.owners.of(found.tcp).tolist(), found.tcp["inode"].tolist()) == ([100], [77])
+    assert found.commands == {100: "php-fpm: (a))b"}
+
+
 def test_lines_below_a_row_belong_to_it_whatever_their_indent() -> None:
     found = listings.listing(
         listings.read(
@@ -312,3 +320,45 @@ def test_any_words_give_rows_or_are_unread(words: list[str]) -> None:
         assert found.tcp.size == found.tcp_lines.size
         assert found.udp.size == found.udp_lines.size
         listings.rows(found.tcp)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "expected"),
+    [
+        (f"{HEADER}{ROW}\n", True),
+        (f"$ ss -Htan\n{ROW}\n", True),
+        (f"{ROW}\n", False),
+        (f"$ ss -tan sport = :80\n{HEADER}{ROW}\n", False),
+        (f"$ ss -tan | head\n{HEADER}{ROW}\n", False),
+        (f"{HEADER}{ROW}\n...\n{ROW}\n", False),
+        (f"{HEADER}{ROW}\nESTAB 0 0 web1:1 db1:2\n", False),
+    ],
+)
+def test_a_listing_is_whole_if_nothing_says_that_rows_are_missing(pasted: str, expected: bool) -> None:
+    assert listings.listing(listings.read(pasted)).whole is expected
+
+
+LONG = 30_000
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tcp 0 0 " + "a:" * LONG + " " + "b" * LONG,
+        "0 0 " + "a:" * (LONG // 2) + " " + "b:" * (LONG // 2) + "!",
+        f"{ROW} " + "users:((" * LONG,
+        f"{ROW} users:((" + "))x" * LONG,
+        f"{ROW} users:((" + '"' * LONG + "))",
+        f"{ROW} " + "ino:" * LONG,
+        "tcp 0 0 10.0.0.1:1 10.0.0.1:2 ESTABLISHED " + "1/" * LONG,
+        "\t" + "aa \t" * LONG,
+        "! " * LONG,
+        "more " * LONG,
+    ],
+)
+def test_long_lines_that_nearly_match_take_no_longer_than_others(line: str) -> None:
+    """Twenty of them took minutes before the expressions had bounds."""
+    for before in ("", f"{ROW}\n", "tcp 0 0 10.0.0.1:1 10.0.0.1:2 LISTEN\n"):
+        evidence = listings.read(before + f"{line}\n" * 20)
+        assert evidence.pieces or evidence.unread
