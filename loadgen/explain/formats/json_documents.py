@@ -23,8 +23,9 @@ _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 #: The rest of JSON once its strings are taken out.
 _REST: Final = re.compile(r'[\[\]{}:,\s\d.eE+\-truefalsn"]*')
 _BEGINS: Final = re.compile(r'\s*(?:\[\s*)?(?:\{\s*(?:"|$)|$)|\s*[\[{]\s*$')
-#: A document on one line that has none of these is none of ours, so that a log of JSON lines costs nothing.
-_MARKS: Final = re.compile(r'"(?:schema|ifname|nftables|dst|sysctls)"\s*:')
+#: A document without one of these in its first lines is none of ours, so that a log of JSON lines costs nothing.
+_MARKS: Final = re.compile(r'"(?:schema|ifname|nftables|dst|started_at)"\s*:')
+_MARKED_WITHIN: Final = 10
 
 #: Writes a document into the evidence; returns what it is in words, "" if it is not its own. Raises: ValueError, it is
 #: of its own kind and cannot be read, for the reason in the message.
@@ -37,9 +38,11 @@ def json_format(name: str, covers: str, writers: Sequence[Write]) -> Format:
 
 
 def _may_begin(line: str) -> bool:
-    if line[:1] not in "{[ \t" or not _BEGINS.match(line):
-        return False
-    return not line.rstrip().endswith(("}", "]")) or len(line) < 3 or bool(_MARKS.search(line))
+    return line.strip()[:1] in ("{", "[") and bool(_BEGINS.match(line))
+
+
+def _is_marked(lines: Sequence[str], at: int) -> bool:
+    return any(map(_MARKS.search, lines[at : at + _MARKED_WITHIN]))
 
 
 class JsonReader:
@@ -60,7 +63,7 @@ class JsonReader:
         """Take whole documents, and the beginning of one that goes on behind these lines; see `FormatReader`."""
         while at < len(lines):
             carried = bool(self._open)
-            if not carried and (not _may_begin(lines[at]) or not lines[at].strip()):
+            if not carried and not (_may_begin(lines[at]) and _is_marked(lines, at)):
                 return at
             end = self._follow(lines, at, first)
             if not self._open and end == at:
