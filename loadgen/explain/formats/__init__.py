@@ -15,6 +15,9 @@ from loadgen.explain.formats import (
     routes,
 )
 from loadgen.explain.formats.base import Format, FormatReader
+from loadgen.explain.formats.netstat import NETSTAT
+from loadgen.explain.formats.proc_net import PROC_NET
+from loadgen.explain.formats.ss import SS
 from loadgen.explain.formats.strace import STRACE
 
 #: A line goes to the first format that begins with it and takes it; so those with the narrowest beginning come first.
@@ -33,6 +36,10 @@ FORMATS: Final[tuple[Format, ...]] = (
     neighbours.ARP,
     routes.ROUTES,
     STRACE,
+    STRACE,
+    PROC_NET,
+    NETSTAT,
+    SS,
 )
 
 __all__ = ["FORMATS", "Format", "FormatReader"]
