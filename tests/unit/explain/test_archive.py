@@ -94,6 +94,12 @@ def test_an_archive_on_standard_input(sos: Path, monkeypatch: pytest.MonkeyPatch
     check(read("-"), TOP)
 
 
+def test_standard_input_that_is_closed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UsageError, match="standard input is closed; give files"):
+        read("-")
+
+
 def test_text_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"10.0.0.0/8 dev eth0 scope link\n")))
     assert [str(one.where) for one in read("-").routes] == ["line 1"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.explain.sosreport import Content, Member, is_part, member
+from loadgen.explain.sosreport import Content, EvidenceFile, is_part, member
 
 TOP = "sosreport-web1-2026-11-29-abcdefg"
 
@@ -48,18 +48,21 @@ def test_what_a_file_holds(path: str, content: Content) -> None:
 @pytest.mark.parametrize(
     ("path", "found"),
     [
-        ("proc/sys/net/ipv4/ip_local_port_range", Member(Content.SYSCTL, "net.ipv4.ip_local_port_range")),
-        ("proc/sys/net/ipv4/conf/eth0.100/forwarding", Member(Content.SYSCTL, "net.ipv4.conf.eth0/100.forwarding")),
-        ("proc/sys/fs/file-max", Member(Content.SYSCTL, "fs.file-max")),
-        ("sos_commands/conntrack/conntrack_-C", Member(Content.COUNT, "conntrack.count")),
-        ("sos_commands/networking/ip_netns_exec_blue_ss_-peaonmi", Member(Content.APART, "blue")),
+        ("proc/sys/net/ipv4/ip_local_port_range", EvidenceFile(Content.SYSCTL, "net.ipv4.ip_local_port_range")),
+        (
+            "proc/sys/net/ipv4/conf/eth0.100/forwarding",
+            EvidenceFile(Content.SYSCTL, "net.ipv4.conf.eth0/100.forwarding"),
+        ),
+        ("proc/sys/fs/file-max", EvidenceFile(Content.SYSCTL, "fs.file-max")),
+        ("sos_commands/conntrack/conntrack_-C", EvidenceFile(Content.COUNT, "conntrack.count")),
+        ("sos_commands/networking/ip_netns_exec_blue_ss_-peaonmi", EvidenceFile(Content.APART, "blue")),
         (
             "sos_commands/networking/namespaces/qdhcp-1/ip_netns_exec_qdhcp-1_netstat_-s",
-            Member(Content.APART, "qdhcp-1"),
+            EvidenceFile(Content.APART, "qdhcp-1"),
         ),
     ],
 )
-def test_the_name_is_in_the_path(path: str, found: Member) -> None:
+def test_the_name_is_in_the_path(path: str, found: EvidenceFile) -> None:
     assert member(f"{TOP}/{path}", is_sos=True) == member(f"/{path}", is_sos=False) == found
 
 

@@ -75,7 +75,7 @@ def test_what_is_not_ours_is_left_to_others(body: str) -> None:
 def test_a_document_that_ends_too_early_is_said() -> None:
     body = json.dumps(OURS, indent=2).rsplit("\n", 3)[0]
     found = evidence_of(body, [FORMAT])
-    assert [(one.first, one.why) for one in found.unread] == [(1, "JSON that is cut off")]
+    assert [(one.first, one.why) for one in found.unread] == [(1, "JSON that is cut off or not valid")]
 
 
 def test_a_value_that_is_wrong_is_said() -> None:
@@ -86,7 +86,15 @@ def test_a_value_that_is_wrong_is_said() -> None:
 def test_a_document_beyond_the_maximum_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_documents, "DOCUMENT_MAX", 1 << 20)
     found = evidence_of('{"schema": "ours", "values": [\n' + "1,\n" * 400_000 + "1]}", [FORMAT])
-    assert (found.kernel, found.unread[0].why) == ("", "JSON of more than 1 MiB")
+    assert (found.kernel, found.unread[0].why) == ("", "JSON of more than 64 MiB")
+
+
+def test_a_line_longer_than_any_other() -> None:
+    body = json.dumps(OURS | {"more": list(range(40_000))})
+    assert len(body) > text.LINE_MAX
+    found = evidence_of(f"{body}\nprose\n{body[:-1]}\n", [FORMAT])
+    assert found.kernel == "1 "
+    assert found.unread == [Unread("-", 2, 2), Unread("-", 3, 3, "JSON that is cut off or not valid")]
 
 
 @settings(max_examples=50)
