@@ -59,6 +59,15 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A command line that was pasted, without its prompt. last: the last line of the piece it belongs to."""
+
+    text: str
+    file: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class SysctlReading:
     """A sysctl: its dotted name, its value with single spaces."""
 
@@ -248,7 +257,11 @@ class SpaceReading:
 
 @dataclass(slots=True)
 class Evidence:
-    """Everything that was read. more_complaints: distinct ones beyond COMPLAINTS_MAX. host: `uname -r` and the like."""
+    """Everything that was read.
+
+    kernel: its release, of `uname -r`. command: the last command line. more_complaints: distinct ones beyond
+    COMPLAINTS_MAX.
+    """
 
     listings: list[SocketListing] = field(default_factory=list)
     spaces: list[SpaceReading] = field(default_factory=list)
@@ -263,6 +276,7 @@ class Evidence:
     pieces: list[Piece] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     kernel: str = ""
+    command: CommandLine | None = None
     more_complaints: int = 0
     _complaints: dict[tuple[object, ...], Complaints] = field(default_factory=dict)
 
@@ -281,6 +295,12 @@ class Evidence:
             self._complaints[complaint.kind] = Complaints(complaint)
         else:
             self.more_complaints += 1
+
+    def command_before(self, file: str, line: int) -> str:
+        """Return the command line that ends right before this line, a blank line between them at most; "": none."""
+        command = self.command
+        near = command and command.file == file and command.last < line <= command.last + 2
+        return command.text if command and near else ""
 
     def sysctl(self, name: str) -> SysctlReading | None:
         """Return the last reading of a setting; None: it was not read."""
