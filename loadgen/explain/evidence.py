@@ -279,6 +279,8 @@ class Evidence:
     command: CommandLine | None = None
     more_complaints: int = 0
     _complaints: dict[tuple[object, ...], Complaints] = field(default_factory=dict)
+    _by_name: dict[str, SysctlReading] = field(default_factory=dict)
+    _indexed: int = 0
 
     @property
     def complaints(self) -> Iterator[Complaints]:
@@ -303,8 +305,11 @@ class Evidence:
         return command.text if command and near else ""
 
     def sysctl(self, name: str) -> SysctlReading | None:
-        """Return the last reading of a setting; None: it was not read."""
-        return next((one for one in reversed(self.sysctls) if one.name == name), None)
+        """Return the last reading of a setting; None: it was not read. Readings are only ever appended."""
+        for reading in self.sysctls[self._indexed :]:
+            self._by_name[reading.name] = reading
+        self._indexed = len(self.sysctls)
+        return self._by_name.get(name)
 
     def readings(self, name: str) -> list[CounterReading]:
         """Return all readings of a counter, in order."""

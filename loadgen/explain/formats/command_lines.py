@@ -194,14 +194,12 @@ def command_of(evidence: Evidence, file: str, line: int) -> str:
     if command := evidence.command_before(file, line):
         return command
     path = PurePosixPath(file)
-    tool, underscore, rest = path.name.partition("_")
-    if underscore and tool in TOOLS:
-        return f"{tool} {rest.replace('_', ' ')}"
-    if tool in TOOLS and path.parent.name:
-        return tool
     for tree in ("proc", "etc"):
         if tree in path.parts:
             return "cat /" + "/".join(path.parts[path.parts.index(tree) :])
+    tool, underscore, rest = path.name.partition("_")
+    if tool in TOOLS and (underscore or path.parent.name):
+        return f"{tool} {rest.replace('_', ' ')}".rstrip()
     return ""
 
 

@@ -14,8 +14,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from loadgen.explain.evidence import TEXT_MAX, Complaint, Where
+from loadgen.explain.evidence import TEXT_MAX, Complaint, Evidence, Where
 from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.command_lines import command_of, words_of
 from loadgen.explain.formats.lines import LineReader
 from loadgen.strategies import Transport
 
@@ -24,6 +25,8 @@ _STAMP: Final = r"(?:<[0-9]{1,3}>)?\[ {0,8}(?:[0-9]{1,9}\.[0-9]{3,6}|[\w :,.+-]{
 #: Of syslog and the journal: a date, a host, "kernel:", and often dmesg's stamp again.
 _SYSLOG: Final = rf"[\w ,.:+-]{{6,40}} [\w.-]{{1,255}} kernel(?:\[[0-9]+\])?: (?:{_STAMP})?"
 _SINCE_BOOT: Final = re.compile(r"(?:<[0-9]{1,3}>)?\[ {0,8}[0-9]{1,9}\.[0-9]{3,6}\]")
+#: Of `dmesg -T`; Apache's log has it, too.
+_DATED: Final = re.compile(r"\[[A-Z]\w{2} [A-Z]\w{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4}\] ")
 _FROM_KERNEL: Final = re.compile(rf"\s{{0,8}}(?:{_SYSLOG}|{_STAMP})(?P<message>.*)")
 _CITED: Final = re.compile(r"\s{0,8}(?:[-*•]\s+)?[`\"']{0,3}(?:kernel: )?(?P<message>.*)")
 _ADDRESS: Final = r"(?P<address>[0-9a-fA-F:.]{2,45}|\[[0-9a-fA-F:.]{2,45}\])"
@@ -59,7 +62,9 @@ MESSAGES: Final = (
         "backlog",
         Transport.TCP,
     ),
-    KernelMessage(re.compile(rf"(?:TCP: )?drop open request from {_ADDRESS}/[0-9]{{1,5}}"), "backlog", Transport.TCP),
+    KernelMessage(
+        re.compile(r"(?:TCP: )?drop open request from [0-9a-fA-F:.]{2,45}/[0-9]{1,5}"), "backlog", Transport.TCP
+    ),
     KernelMessage(re.compile(r"(?:TCP: )?out of memory -- consider tuning tcp_mem"), "memory", Transport.TCP),
     # "Out of socket memory" of old kernels was either of these.
     KernelMessage(re.compile(r"(?:TCP: )?too many (?:of )?orphaned sockets|Out of socket memory"), "", Transport.TCP),
@@ -84,20 +89,18 @@ _WORDS: Final = (
     "duplicate",
     "fork",
 )
+#: A listener on all addresses.
 _ANY: Final = frozenset(("0.0.0.0", "::"))
 
 
 def _complaint(message: str, where: Where) -> Complaint | None:
     """Return what a message complains about; None if it is none of those known."""
-    if not any(word in message for word in _WORDS):
-        return None
     for known in MESSAGES:
         found = known.pattern.match(message)
         if found is None:
             continue
         groups = found.groupdict()
         address = (groups.get("address") or "").strip("[]")
-        listener = bool(groups.get("port"))
         return Complaint(
             program="kernel",
             syscalls=frozenset(),
@@ -105,8 +108,8 @@ def _complaint(message: str, where: Where) -> Complaint | None:
             text=message.strip(" `\"'")[:TEXT_MAX],
             where=where,
             limit=known.limit,
-            source=groups.get("source") or ("" if listener else address),
-            target=address if listener and address not in _ANY else "",
+            source=groups.get("source") or "",
+            target="" if address in _ANY else address,
             target_port=int(groups.get("port") or 0),
             transport=known.transport,
         )
@@ -116,18 +119,27 @@ def _complaint(message: str, where: Where) -> Complaint | None:
 class _KernelLogReader(LineReader):
     what = "kernel log"
 
+    def __init__(self, evidence: Evidence, file: str) -> None:
+        super().__init__(evidence, file)
+        self._dmesg: bool | None = None
+
     def take(self, line: str, number: int) -> bool:
         """See `LineReader`."""
+        if self._dmesg is None:
+            self._dmesg = words_of(command_of(self._evidence, self._file, number), "dmesg") is not None
         line = line[:4096]
         known = _known_message(line, Where(self._file, number))
         if known:
             self._evidence.complain(known)
             return True
-        return _is_of_kernel(line)
+        return _is_of_kernel(line) or (self._dmesg and _DATED.match(line) is not None)
 
 
 def _known_message(line: str, where: Where) -> Complaint | None:
-    if not any(word in line for word in _WORDS):
+    for word in _WORDS:  # a loop, because each line of a log comes here
+        if word in line:
+            break
+    else:
         return None
     found = _FROM_KERNEL.fullmatch(line) or _CITED.fullmatch(line)
     return _complaint(found["message"], where) if found else None
@@ -135,13 +147,15 @@ def _known_message(line: str, where: Where) -> Complaint | None:
 
 def _is_of_kernel(line: str) -> bool:
     """Return True for a line that the kernel wrote, whatever it says."""
-    if _SINCE_BOOT.match(line):
+    if line.startswith(("[", "<")) and _SINCE_BOOT.match(line):
         return True
     return " kernel: " in line[:160] and _FROM_KERNEL.fullmatch(line) is not None
 
 
 def _begins(line: str) -> bool:
     line = line[:4096]
+    if line.startswith(("[", "<")) and (_SINCE_BOOT.match(line) or _DATED.match(line)):
+        return True
     return _is_of_kernel(line) or _known_message(line, Where("", 0)) is not None
 
 

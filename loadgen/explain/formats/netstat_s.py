@@ -19,7 +19,7 @@ from loadgen.explain.formats.lines import LineReader
 
 _TITLE: Final = re.compile(rf"\s{{0,8}}(?P<group>{'|'.join(counter_names.GROUPS)}|Tcp6):\s*")
 _NUMBER: Final = re.compile(r"(?<![\w.-])[0-9]{1,20}(?![\w.-])")
-_NAMED: Final = re.compile(r"\s*(?P<name>[A-Z][A-Za-z0-9]{2,50}): (?P<value>[0-9]{1,20})\s*")
+_NAMED: Final = re.compile(r"\s*(?P<name>[A-Z][A-Za-z0-9]{2,50}): (?P<value>-?[0-9]{1,20})\s*")
 #: Lines of a group that have a number, or that net-tools prints without one.
 _INDENTED: Final = re.compile(r"(?: {3,}|\t)\S.{0,200}")
 _WITHOUT_NUMBER: Final = re.compile(r"\s*(?:ICMP (?:in|out)put histogram:|Forwarding is \w+|RTO algorithm is \w+)\s*")
@@ -84,7 +84,8 @@ class _NetstatReader(LineReader):
             return False
         if group.endswith("6"):
             name = name.removeprefix(group)  # /proc/net/snmp6 has the group in the name
-        self.keep_counter(f"{group}.{name}", value, "boot", number)
+        if value >= 0:  # old versions print what does not fit into 31 bits below 0
+            self.keep_counter(f"{group}.{name}", value, "boot", number)
         return True
 
 

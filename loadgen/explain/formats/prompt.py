@@ -12,7 +12,7 @@ from typing import Final
 
 from loadgen.explain.evidence import CommandLine, Evidence
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.command_lines import COMMAND_MAX, BareKind, BareValue, bare_values, is_plausible
+from loadgen.explain.formats.command_lines import COMMAND_MAX, TOOLS, BareKind, BareValue, bare_values, is_plausible
 from loadgen.explain.formats.lines import LineReader
 from loadgen.explain.formats.resource_limits import FLAGS
 from loadgen.kernel import sysctl
@@ -29,8 +29,11 @@ _PROMPT: Final = re.compile(
     ) (?:\s+|$) (?P<command>.*)""",
     re.VERBOSE,
 )
+_SIGNS: Final = frozenset("$#%\u276f\u279c")
+_SIGN: Final = re.compile(r"[$#%\u276f\u279c](?:\s|$)")
 #: A root's prompt with nothing before it, `set -x`, or no prompt at all: only a plausible command line is one.
-_BARE: Final = re.compile(r"\s{0,8}(?:[#+]\s{1,4})?(?P<command>\S.*)")
+_BARE: Final = re.compile(r"\s{0,8}(?:[#+]\s{1,4})?(?P<command>(?P<word>[\w./-]{2,80}) .*)")
+_FIRST_WORDS: Final = TOOLS | {"sudo", "time"}
 #: `nstat -az` with marks of Markdown around it, as a line of its own.
 _QUOTED: Final = re.compile(
     r"\s{0,8}(?:[-*#]{1,6}\s+)?(?:[Oo]utput (?:of|from) )?(?:`+|\*\*)(?:[$#]\s+)?(?P<command>[^`*]+)(?:`+|\*\*):?\s*"
@@ -43,6 +46,7 @@ _FENCE: Final = re.compile(
     r"|[-=_*#+~]{3,}|\.{3,}|\u2026|\[(?:\.{3}|\u2026|snip)\])\s*",
     re.IGNORECASE,
 )
+_FENCE_STARTS: Final = frozenset("`~[{-=_*#+.\u2026")
 _TAG: Final = re.compile(r"</?(?:pre|code|details|summary|p|br|div|blockquote)\b[^<>]{0,200}>", re.IGNORECASE)
 #: A command that failed.
 _FAILED: Final = re.compile(
@@ -58,22 +62,27 @@ _RELEASE: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,4}[\w.+~-]*")
 def command_line(line: str) -> str | None:
     """Return the command of a line that is one, "" for an empty prompt; None if it is no command line."""
     line = line[:COMMAND_MAX]
-    if prompt := _PROMPT.match(line):
+    if not _SIGNS.isdisjoint(line) and _SIGN.search(line) and (prompt := _PROMPT.match(line)):
         return prompt["command"].strip()
-    if (heading := _HEADING.fullmatch(line)) and (path := heading["path"] or heading["alone"]):
+    start = line.lstrip()[:1]
+    if start in ("=", "/") and (heading := _HEADING.fullmatch(line)) and (path := heading["path"] or heading["alone"]):
         return f"cat {path}"
-    if (quoted := _QUOTED.fullmatch(line)) and is_plausible(quoted["command"]):
+    if ("`" in line or "**" in line) and (quoted := _QUOTED.fullmatch(line)) and is_plausible(quoted["command"]):
         return quoted["command"].strip()
     if "<" in line and (inside := _TAG.sub("", line)) != line and is_plausible(inside):
         return inside.strip()
-    if (bare := _BARE.match(line)) and is_plausible(bare["command"]):
+    bare = _BARE.match(line)
+    if bare and bare["word"].rpartition("/")[2] in _FIRST_WORDS and is_plausible(bare["command"]):
         return bare["command"].strip()
     return None
 
 
 def is_layout(line: str) -> bool:
     """Return True for a line that only fences, separates or folds what was pasted."""
-    return _FENCE.fullmatch(line) is not None or ("<" in line and not _TAG.sub("", line).strip())
+    start = line.lstrip()[:1]
+    return (start in _FENCE_STARTS and _FENCE.fullmatch(line) is not None) or (
+        "<" in line and not _TAG.sub("", line).strip()
+    )
 
 
 def _begins(line: str) -> bool:

@@ -78,7 +78,8 @@ _PROC: Final = re.compile(
 )
 _PRLIMIT_HEADER: Final = re.compile(r"\s*RESOURCE\s+DESCRIPTION\s+SOFT\s+HARD(?:\s+UNITS)?\s*")
 _PRLIMIT_LINE: Final = re.compile(
-    rf"\s*(?P<name>[A-Z]{{2,10}})\s+[a-z][\w /.-]{{3,40}}?\s+(?P<soft>{_VALUE})\s+(?P<hard>{_VALUE})(?:\s+[a-z]+)?\s*"
+    rf"\s*(?P<name>[A-Z]{{2,10}})\s+[A-Za-z][\w /.-]{{3,40}}?\s+(?P<soft>{_VALUE})\s+(?P<hard>{_VALUE})"
+    r"(?:\s+[a-z]+)?\s*"
 )
 _SYSTEMD: Final = re.compile(
     r"\s*(?:Default)?Limit(?P<name>[A-Z]+)(?P<part>Soft)?\s*=\s*(?P<soft>infinity|[0-9]{1,19}[KMGT]?)"
@@ -176,7 +177,9 @@ class _SystemdLimitsReader(LineReader):
 
 
 def _begins_shell(line: str) -> bool:
-    if _BASH.fullmatch(line) or _ZSH.fullmatch(line):
+    if ") " in line and "-" in line and _BASH.fullmatch(line):
+        return True
+    if line.lstrip().startswith("-") and _ZSH.fullmatch(line):
         return True
     # Alone, "process 4711" is any text; these two are not.
     return bool(line.lstrip().startswith(("time(seconds)", "nofiles")) and _DASH_LINE.fullmatch(line))

@@ -16,7 +16,7 @@ from loadgen.explain.evidence import Evidence
 from loadgen.explain.formats.base import Format
 from loadgen.explain.formats.command_lines import command_of
 from loadgen.explain.formats.lines import LineReader
-from loadgen.kernel import sysctl
+from loadgen.kernel import sysctl, sysctl_conf
 
 #: Where a piece may begin: trees, and names below those whose name other programs use as well.
 _TREES: Final = (
@@ -27,13 +27,15 @@ _TREES: Final = (
     r"|kernel[./](?=[a-z])|vm[./](?=[a-z]+_|swap|laptop)|user[./]max_|abi[./]vsyscall|sunrpc[./]"
     r"|crypto[./]fips|debug[./](?:exception|kprobes)|dev[./](?:cdrom|hpet|mac_hid|raid|scsi|tty)"
 )
-_LINE: Final = re.compile(
-    rf"""[\s`"'*•]{{0,12}}(?P<ignored>-)?\s{{0,4}}            # marks of a list; "-": errors do not matter, sysctl.d(5)
-    (?:/?[\w./+@-]{{1,200}}?\.conf:)?(?:[0-9]{{1,7}}[:-])?\s{{0,12}}  # of grep
-    (?P<name>(?:{_TREES})[\w./:@*+-]{{0,120}}?)[`"']?
-    (?:\s*=\s*(?!=)(?P<value>.*)|(?::[\ \t]|[\ \t])\s*(?P<numbers>["'`]?[0-9-][0-9,\-\s]*["'`]?))""",
-    re.VERBOSE,
+#: Marks of a list, and "-" for "errors do not matter", sysctl.d(5).
+_MARKS: Final = r"[\s`\"'*\u2022]{0,12}(?P<ignored>-)?\s{0,4}"
+_NAME_AND_VALUE: Final = (
+    rf"(?:[0-9]{{1,7}}[:-])?\s{{0,12}}(?P<name>(?:{_TREES})[\w./:@*+-]{{0,120}}?)[`\"']?"
+    r"(?:\s{0,40}=\s*(?!=)(?P<value>.*)|(?::[\ \t]|[\ \t])\s*(?P<numbers>[\"'`]?[0-9-][0-9,\-\s]*[\"'`]?))"
 )
+_LINE: Final = re.compile(_MARKS + _NAME_AND_VALUE)
+#: Of grep, with the file and perhaps the number of the line.
+_LINE_OF_FILE: Final = re.compile(rf"{_MARKS}/?[\w./+@-]{{1,200}}?\.conf:{_NAME_AND_VALUE}")
 #: `grep -r . /proc/sys`.
 _GREPPED: Final = re.compile(r"\s{0,8}/proc/sys/(?P<name>[a-z][\w./:@+-]{1,120}?)(?::| = |=)(?P<value>.*)")
 #: In the middle of `sysctl -a` any name is one.
@@ -55,9 +57,10 @@ _COMMENTS_MAX: Final = 60
 
 def _setting(line: str, *, inside: bool = False) -> tuple[str, str, bool] | None:
     """Return name, value, and whether it is written as in a file; None if the line is no setting."""
-    if found := _GREPPED.fullmatch(line):
+    if "/proc/sys/" in line and (found := _GREPPED.fullmatch(line)):
         return _checked(found["name"], found["value"], configured=False)
-    if found := _LINE.fullmatch(line):
+    found = (_LINE_OF_FILE if ".conf:" in line else _LINE).fullmatch(line)
+    if found:
         value = found["numbers"] if found["value"] is None else found["value"]
         return _checked(found["name"], value, configured=found["ignored"] is not None)
     if inside and (found := _OTHER.fullmatch(line)):
@@ -66,7 +69,7 @@ def _setting(line: str, *, inside: bool = False) -> tuple[str, str, bool] | None
 
 
 def _checked(name: str, value: str, *, configured: bool) -> tuple[str, str, bool] | None:
-    name = name.replace("/", ".") if "/" in name.partition(".")[0] else name
+    name = sysctl_conf.dotted(name)
     value = _REMARK.sub("", " " + " ".join(value.split())).strip(" \"'`")
     numeric = name in sysctl.RELEVANT
     if numeric and value and not _NUMBERS.fullmatch(value):
@@ -117,7 +120,9 @@ class _SettingsReader(LineReader):
 def _begins(line: str) -> bool:
     if "." not in line and "/" not in line and "#" not in line[:8] and ";" not in line[:8]:
         return False
-    return bool(_COMMENT.fullmatch(line) or _setting(line) or _NOISE.fullmatch(line))
+    if line.lstrip()[:1] in ("#", ";") or _setting(line):
+        return True
+    return line.lstrip().startswith(("sysctl: ", "error: ")) and _NOISE.fullmatch(line) is not None
 
 
 SETTINGS: Final = Format(

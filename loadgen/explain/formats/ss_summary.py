@@ -9,13 +9,15 @@ Source: print_summary() in misc/ss.c of iproute2 5.5 and 4.9.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
+from loadgen.explain.evidence import Evidence
 from loadgen.explain.formats.base import Format
 from loadgen.explain.formats.lines import LineReader
 
 _N: Final = r"[0-9]{1,19}"
-_TOTAL: Final = re.compile(rf"\s{{0,8}}Total: (?P<total>{_N})(?: \(kernel {_N}\))?\s*")
+_TOTAL: Final = re.compile(rf"\s{{0,8}}Total: (?P<total>{_N})(?P<old> \(kernel {_N}\))?\s*")
 _TCP: Final = re.compile(
     rf"\s{{0,8}}TCP:\s+(?P<total>{_N}) \(estab (?P<estab>{_N}), closed {_N}, orphaned (?P<orphaned>{_N}), "
     rf"(?:synrecv {_N}, )?timewait (?P<timewait>{_N})(?P<old>/{_N})?\)(?:, ports {_N})?\s*"
@@ -28,6 +30,20 @@ _ROWS: Final = {"UDP": "udp", "RAW": "raw"}
 
 class _SsSummaryReader(LineReader):
     what = "ss -s"
+
+    def __init__(self, evidence: Evidence, file: str) -> None:
+        super().__init__(evidence, file)
+        self._inside = False
+
+    def feed(self, lines: Sequence[str], at: int, first: int) -> int:
+        """See `FormatReader`."""
+        # "Total: 5" alone is of any program.
+        if not self._inside and (total := _TOTAL.fullmatch(lines[at])) and not total["old"]:
+            follows = next((line for line in lines[at + 1 : at + 3] if line.strip()), "")
+            if not _TCP.fullmatch(follows):
+                return at
+        self._inside = True
+        return super().feed(lines, at, first)
 
     def take(self, line: str, number: int) -> bool:
         """See `LineReader`."""
