@@ -15,9 +15,11 @@ from loadgen.explain.formats.prompt import COMMAND
 from loadgen.explain.formats.resource_limits import PRLIMIT, PROC_LIMITS, SYSTEMD_LIMITS, ULIMIT
 from loadgen.explain.formats.settings import SETTINGS
 from loadgen.explain.formats.ss_summary import SS_SUMMARY
+from loadgen.explain.formats.strace import STRACE
 
 #: A line goes to the first format that begins with it and takes it; so those with the narrowest beginning come first.
 FORMATS: Final[tuple[Format, ...]] = (
+    STRACE,
     COMMAND,
     KERNEL_VERSION,
     NSTAT,
