@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from loadgen.explain.evidence import Evidence
-from loadgen.explain.formats.resource_limits import FLAGS
+from loadgen.explain.formats.limit_names import FLAGS
 
 #: Tools whose output explain reads, or that stand before or behind those in a pipe.
 TOOLS: Final = frozenset(

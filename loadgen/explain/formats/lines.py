@@ -26,6 +26,10 @@ GAUGES: Final = frozenset(
 )
 
 
+#: Two names of one variable: nf_conntrack_init_sysctl() in net/netfilter/nf_conntrack_standalone.c.
+_SAME: Final = {"net.nf_conntrack_max": "net.netfilter.nf_conntrack_max"}
+
+
 class LineReader(ABC):
     """A `FormatReader` that needs no line but the present one, beside what it remembers."""
 
@@ -60,7 +64,7 @@ class LineReader(ABC):
     def keep_sysctl(self, name: str, value: str, number: int) -> None:
         """Keep a setting's reading."""
         if self._room(len(self._evidence.sysctls), number):
-            self._evidence.sysctls.append(SysctlReading(name, value, Where(self._file, number)))
+            self._evidence.sysctls.append(SysctlReading(_SAME.get(name, name), value, Where(self._file, number)))
 
     def keep_limit(self, name: str, soft: int | None, hard: int | None, number: int) -> None:
         """Keep a resource limit's reading."""

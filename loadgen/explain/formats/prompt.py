@@ -13,8 +13,8 @@ from typing import Final
 from loadgen.explain.evidence import CommandLine, Evidence
 from loadgen.explain.formats.base import Format
 from loadgen.explain.formats.command_lines import COMMAND_MAX, TOOLS, BareKind, BareValue, bare_values, is_plausible
+from loadgen.explain.formats.limit_names import FLAGS
 from loadgen.explain.formats.lines import LineReader
-from loadgen.explain.formats.resource_limits import FLAGS
 from loadgen.kernel import sysctl
 
 _PROMPT: Final = re.compile(
@@ -50,9 +50,13 @@ _FENCE_STARTS: Final = frozenset("`~[{-=_*#+.\u2026")
 _TAG: Final = re.compile(r"</?(?:pre|code|details|summary|p|br|div|blockquote)\b[^<>]{0,200}>", re.IGNORECASE)
 #: A command that failed.
 _FAILED: Final = re.compile(
-    r"(?:-?[\w./-]+: ){1,4}.*(?:[Nn]o such file|[Pp]ermission denied|not found|cannot stat|not permitted"
+    rf"(?:-?(?:ba|da|z|k|a)?sh|sudo|{'|'.join(sorted(TOOLS))})(?: [\w.()-]+){{0,3}}: .*(?:"
+    r"[Nn]o such file|[Pp]ermission denied|not found|cannot stat|not permitted"
     r"|[Uu]nknown key).*"
 )
+_PASSWORD: Final = re.compile(r"\[sudo\] password for \S{1,64}:\s*")
+#: "ulimit -n: 1024", as people sum up what they saw.
+_ANSWERED: Final = re.compile(r"(?P<command>.{4,200}?)\s?(?::|=|->|=>) (?P<value>[\w ,\t.-]{1,200})")
 _NUMBERS: Final = re.compile(r"[0-9][0-9,\- \t]*")
 _WORD: Final = re.compile(r"[\w.,:+-]{1,64}")
 _LIMIT: Final = re.compile(r"[0-9]{1,19}|unlimited")
@@ -115,14 +119,16 @@ class _PromptReader(LineReader):
         if command is not None:
             self._begin(command, number)
             return True
-        if is_layout(line):
+        if is_layout(line) or (self.what != "layout" and (_FAILED.fullmatch(line) or _PASSWORD.fullmatch(line))):
+            if self._expected and _FAILED.fullmatch(line):
+                self._expected.pop(0)
             return True
         if not self._expected:
             return False
         if not line.strip():
             return True
         wanted = self._expected.pop(0)
-        if _FAILED.fullmatch(line) or self._take_value(wanted, line.strip(), number):
+        if self._take_value(wanted, line.strip(), number):
             return True
         self._expected = []
         return False
@@ -131,13 +137,16 @@ class _PromptReader(LineReader):
         if command.endswith("\\") and len(command) < COMMAND_MAX:
             self._unfinished = command[:-1].strip()
             return
-        self._unfinished = ""
+        self._unfinished, self._expected = "", []
         if not command:
-            self._expected = []
             return
+        if (answered := _ANSWERED.fullmatch(command)) and len(values := bare_values(answered["command"])) == 1:
+            if self._take_value(values[0], answered["value"].strip(), number):
+                command = answered["command"]
+        else:
+            self._expected = bare_values(command)
         self.what = f"command line: {command[:80]}"
         self._evidence.command = CommandLine(command, self._file, number)
-        self._expected = bare_values(command)
 
     def _take_value(self, wanted: BareValue, text: str, number: int) -> bool:
         match wanted.kind:

@@ -10,38 +10,14 @@ prlimit(1), sys-utils/prlimit.c; systemd.exec(5).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from loadgen.explain.evidence import Evidence
 from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.command_lines import command_of, words_of
+from loadgen.explain.formats.limit_names import FLAGS
 from loadgen.explain.formats.lines import LineReader
 
-
-@dataclass(frozen=True, slots=True)
-class LimitFlag:
-    """A limit by its letter. factor: units of /proc/PID/limits in one of the shell's."""
-
-    name: str
-    factor: int = 1
-
-
-#: Letters of ulimit, as far as all shells agree on the unit.
-FLAGS: Final = {
-    "t": LimitFlag("Max cpu time"),
-    "d": LimitFlag("Max data size", 1024),
-    "s": LimitFlag("Max stack size", 1024),
-    "m": LimitFlag("Max resident set", 1024),
-    "u": LimitFlag("Max processes"),
-    "n": LimitFlag("Max open files"),
-    "l": LimitFlag("Max locked memory", 1024),
-    "v": LimitFlag("Max address space", 1024),
-    "x": LimitFlag("Max file locks"),
-    "i": LimitFlag("Max pending signals"),
-    "q": LimitFlag("Max msgqueue size"),
-    "e": LimitFlag("Max nice priority"),
-    "r": LimitFlag("Max realtime priority"),
-}
 #: dash has words instead of letters.
 _DASH: Final = {"nofiles": "n", "process": "u", "time": "t", "locked memory": "l", "locks": "x", "rtprio": "r"}
 #: prlimit(1) has the names of getrlimit(2); these do not count in blocks.
@@ -147,26 +123,35 @@ class _PrlimitReader(LineReader):
 
 
 class _SystemdLimitsReader(LineReader):
-    """Reads lines of a unit, and of `systemctl show`, which prints the soft limit on a line of its own."""
+    """Reads lines of a unit, where one number is both limits, and of `systemctl show`, where it is the hard one.
+
+    The soft one has a line of its own there: bus_property_get_rlimit() in systemd's src/shared/bus-get-properties.c.
+    """
 
     what = "limits of a systemd unit"
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         super().__init__(evidence, file)
         self._limits: dict[str, tuple[int | None, int | None, int]] = {}
+        self._shown: bool | None = None
 
     def take(self, line: str, number: int) -> bool:
         """See `LineReader`."""
         found = _SYSTEMD.fullmatch(line)
         if not found:
             return False
+        if self._shown is None:
+            words = words_of(command_of(self._evidence, self._file, number), "systemctl")
+            self._shown = words is not None and "show" in words
         if flag := _PRLIMIT.get(found["name"]):
             name, value = FLAGS[flag].name, _number(found["soft"])
             if found["part"]:
                 known = self._limits.get(name)
                 self._limits[name] = (value, known[1] if known else None, known[2] if known else number)
             else:
-                self._limits[name] = (value, _number(found["hard"]) if found["hard"] else value, number)
+                hard = _number(found["hard"]) if found["hard"] else value
+                soft = self._limits[name][0] if name in self._limits else None if self._shown else value
+                self._limits[name] = (soft, hard, number)
         return True
 
     def finish(self) -> None:

@@ -28,7 +28,7 @@ _TREES: Final = (
     r"|crypto[./]fips|debug[./](?:exception|kprobes)|dev[./](?:cdrom|hpet|mac_hid|raid|scsi|tty)"
 )
 #: Marks of a list, and "-" for "errors do not matter", sysctl.d(5).
-_MARKS: Final = r"[\s`\"'*\u2022]{0,12}(?P<ignored>-)?\s{0,4}"
+_MARKS: Final = r"[\s`\"'*\u2022]{0,12}(?P<ignored>-)?\s{0,4}[`\"']?"
 _NAME_AND_VALUE: Final = (
     rf"(?:[0-9]{{1,7}}[:-])?\s{{0,12}}(?P<name>(?:{_TREES})[\w./:@*+-]{{0,120}}?)[`\"']?"
     r"(?:\s{0,40}=\s*(?!=)(?P<value>.*)|(?::[\ \t]|[\ \t])\s*(?P<numbers>[\"'`]?[0-9-][0-9,\-\s]*[\"'`]?))"
@@ -36,9 +36,21 @@ _NAME_AND_VALUE: Final = (
 _LINE: Final = re.compile(_MARKS + _NAME_AND_VALUE)
 #: Of grep, with the file and perhaps the number of the line.
 _LINE_OF_FILE: Final = re.compile(rf"{_MARKS}/?[\w./+@-]{{1,200}}?\.conf:{_NAME_AND_VALUE}")
+#: Settings that are known by the end of their name, as people write it: "tcp_tw_reuse = 1".
+_SHORT_NAMES: Final = {
+    ends[0].rpartition(".")[2]: ends[0]
+    for leaf in {name.rpartition(".")[2] for name in sysctl.RELEVANT}
+    if len(ends := [name for name in sysctl.RELEVANT if name.rpartition(".")[2] == leaf]) == 1 and "_" in leaf
+}
+_SHORT: Final = re.compile(rf"{_MARKS}(?P<name>[a-z][a-z0-9_]{{7,50}})[`\"']?\s?[=:]\s?(?P<numbers>[0-9][0-9,\-\s]*)")
+#: A row of a table in Markdown.
+_ROW: Final = re.compile(
+    rf"\s{{0,8}}\|[\s`]{{0,9}}(?P<name>(?:{_TREES})[\w./:@*+-]{{0,120}}?)[\s`]{{0,60}}"
+    r"\|(?P<numbers>[^|]{1,200})\|.*"
+)
 #: `grep -r . /proc/sys`.
 _GREPPED: Final = re.compile(r"\s{0,8}/proc/sys/(?P<name>[a-z][\w./:@+-]{1,120}?)(?::| = |=)(?P<value>.*)")
-#: In the middle of `sysctl -a` any name is one.
+#: In the middle of `sysctl -a` any name of a tree is one.
 _OTHER: Final = re.compile(
     r"\s{0,8}(?P<name>(?:abi|crypto|debug|dev|fs|kernel|net|sunrpc|user|vm)(?:[./][\w:@+-]{1,80}){1,8})"
     r"\s?=\s?(?P<value>.*)"
@@ -63,6 +75,10 @@ def _setting(line: str, *, inside: bool = False) -> tuple[str, str, bool] | None
     if found:
         value = found["numbers"] if found["value"] is None else found["value"]
         return _checked(found["name"], value, configured=found["ignored"] is not None)
+    if (found := _SHORT.fullmatch(line)) and (name := _SHORT_NAMES.get(found["name"])):
+        return _checked(name, found["numbers"], configured=False)
+    if "|" in line and (found := _ROW.fullmatch(line)) and _NUMBERS.fullmatch(found["numbers"].strip(" \t`")):
+        return _checked(found["name"], found["numbers"], configured=False)
     if inside and (found := _OTHER.fullmatch(line)):
         return _checked(found["name"], found["value"], configured=False)
     return None
@@ -118,8 +134,6 @@ class _SettingsReader(LineReader):
 
 
 def _begins(line: str) -> bool:
-    if "." not in line and "/" not in line and "#" not in line[:8] and ";" not in line[:8]:
-        return False
     if line.lstrip()[:1] in ("#", ";") or _setting(line):
         return True
     return line.lstrip().startswith(("sysctl: ", "error: ")) and _NOISE.fullmatch(line) is not None

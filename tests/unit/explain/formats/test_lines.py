@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.explain.evidence import Evidence
@@ -67,6 +67,7 @@ def test_any_text(text: str) -> None:
 
 @pytest.mark.parametrize("one", FORMATS, ids=lambda one: one.name)
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=5))
+@settings(max_examples=25)
 def test_a_reader_that_is_given_foreign_lines_refuses_them(one: object, foreign: list[str]) -> None:
     """Whatever `begins` says, `feed` never raises and never goes beyond the lines."""
     form = next(known for known in FORMATS if known is one)

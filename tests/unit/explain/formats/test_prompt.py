@@ -124,6 +124,19 @@ def test_bare_values_of_settings(text: str, expected: dict[str, str]) -> None:
 )
 def test_bare_values_of_ulimit(command: str, value: str, expected: dict[str, tuple[int | None, int | None]]) -> None:
     assert limits(read(f"$ {command}\n{value}\n")) == expected
+    assert limits(read(f"{command}: {value}\n")) == expected
+
+
+@pytest.mark.parametrize(
+    "line", ["bash: nstat: command not found", "sh: 1: nstat: not found", "[sudo] password for deploy: "]
+)
+def test_a_command_that_failed_is_understood(line: str) -> None:
+    assert unread(read(f"$ sudo nstat -az\n{line}\n")) == []
+    assert unread(read(f"{line}\n", COMMAND)) == [(1, 1)]
+
+
+def test_an_error_of_another_program_is_left_to_other_formats() -> None:
+    assert unread(read("$ nginx -t\nnginx: bind() to 0.0.0.0:80 failed (13: Permission denied)\n", COMMAND)) == [(2, 2)]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,11 @@ def test_a_line_alone(text: str, expected: tuple[int | None, int | None]) -> Non
     assert (limits(evidence), unread(evidence)) == ({"Max open files": expected}, [])
 
 
+def test_systemctl_show_has_the_hard_limit_in_the_line_that_a_unit_has_both_in() -> None:
+    for text, soft in (("LimitNOFILE=524288\n", None), ("LimitNOFILESoft=1024\nLimitNOFILE=524288\n", 1024)):
+        assert limits(read(f"$ systemctl show -p LimitNOFILE nginx\n{text}")) == {"Max open files": (soft, 524288)}
+
+
 @pytest.mark.parametrize(
     "text",
     [
