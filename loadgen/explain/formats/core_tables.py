@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from loadgen.explain.evidence import Evidence, Unread
+from loadgen.explain.evidence import Evidence, Where
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.command_lines import command_of
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
+from loadgen.explain.formats.shell import command_of
 from loadgen.kernel import core_stats, neighbours, softnet
 
 _HEADER: Final = re.compile(
@@ -53,7 +53,7 @@ _OLD: Final = frozenset(
 _TABLES: Final = {file: prefix for prefix, file in neighbours.FILES.items()}
 
 
-class _CoreTableReader(LineReader):
+class _CoreTableReader(ReadingLines):
     """Reads tables with a header, each with a line for each core. The number of entries is the same on all."""
 
     what = "/proc/net/stat"
@@ -61,19 +61,19 @@ class _CoreTableReader(LineReader):
     def __init__(self, evidence: Evidence, file: str) -> None:
         super().__init__(evidence, file)
         self._header = ""
-        self._files: list[str] | None = None
+        self._asked: list[str] | None = None
         self._began = 0
         self._last = 0
         self._sums: dict[str, int] = {}
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
-        if self._files is None:
-            command = command_of(self._evidence, self._file, number)
-            self._files = [PurePosixPath(word).name for word in command.split() if "/net/stat/" in word]
+        if self._asked is None:
+            command = command_of(self.evidence, self.file, where.line)
+            self._asked = [PurePosixPath(word).name for word in command.split() if "/net/stat/" in word]
         if _HEADER.fullmatch(line):
             self._end_table()
-            self._header, self._began, self._last = line.strip(), number, number
+            self._header, self._began, self._last = line.strip(), where.line, where.line
             return True
         if not self._header or not _ROW.fullmatch(line):
             return False
@@ -81,7 +81,7 @@ class _CoreTableReader(LineReader):
             found = core_stats.parse(f"{self._header}\n{line.strip()}")
         except ValueError:
             return False
-        self._last = number
+        self._last = where.line
         entries = found.pop("entries")
         for name, value in found.items():
             self._sums[name] = self._sums.get(name, 0) + value
@@ -93,7 +93,7 @@ class _CoreTableReader(LineReader):
         if not self._header:
             return
         columns = self._header.split()
-        asked = self._files.pop(0) if self._files else ""
+        asked = self._asked.pop(0) if self._asked else ""
         if "insert_failed" in columns:
             self.what = "/proc/net/stat/nf_conntrack"
             self._keep(sums, "conntrack", "count")
@@ -104,15 +104,15 @@ class _CoreTableReader(LineReader):
                 self._keep(sums, prefix, "entries")
             elif sums:
                 why = "arp_cache and ndisc_cache look the same: paste the command line that printed it as well"
-                self._evidence.unread.append(Unread(self._file, self._began, self._last, why))
+                self.evidence.note_unread(self.file, self._began, self._last, why)
         self._header = ""
 
     def _keep(self, sums: dict[str, int], prefix: str, entries: str) -> None:
         for name, value in sums.items():
             if name == "entries":
-                self.keep_counter(f"{prefix}.{entries}", value, "now", self._began)
+                self.keep_counter(f"{prefix}.{entries}", value, "now", Where(self.file, self._began))
             else:
-                self.keep_counter(f"{prefix}.{name}", value, "boot", self._began)
+                self.keep_counter(f"{prefix}.{name}", value, "boot", Where(self.file, self._began))
 
     def finish(self) -> None:
         """See `FormatReader`."""
@@ -120,7 +120,7 @@ class _CoreTableReader(LineReader):
         super().finish()
 
 
-class _SoftnetReader(LineReader):
+class _SoftnetReader(ReadingLines):
     """Reads /proc/net/softnet_stat behind the command that names it."""
 
     what = "/proc/net/softnet_stat"
@@ -130,12 +130,12 @@ class _SoftnetReader(LineReader):
         self._rows: list[str] = []
         self._began = 0
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if not self._rows:
-            if "softnet_stat" not in command_of(self._evidence, self._file, number):
+            if "softnet_stat" not in command_of(self.evidence, self.file, where.line):
                 return False
-            self._began = number
+            self._began = where.line
         if not _ROW.fullmatch(line) or len(self._rows) >= 1 << 14:
             return False
         self._rows.append(line.strip())
@@ -145,11 +145,11 @@ class _SoftnetReader(LineReader):
         """See `FormatReader`."""
         if self._rows:
             for name, value in softnet.parse("\n".join(self._rows)).items():
-                self.keep_counter(f"softnet.{name}", value, "boot", self._began)
+                self.keep_counter(f"softnet.{name}", value, "boot", Where(self.file, self._began))
         super().finish()
 
 
-class _ConntrackStatsReader(LineReader):
+class _ConntrackStatsReader(ReadingLines):
     """Reads `conntrack -S`. A core that comes again begins another call."""
 
     what = "conntrack -S"
@@ -167,7 +167,7 @@ class _ConntrackStatsReader(LineReader):
             return at
         return super().feed(lines, at, first)
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if found := _CPU.fullmatch(line):
             if found["cpu"] in self._cores:
@@ -175,27 +175,27 @@ class _ConntrackStatsReader(LineReader):
             self._cores.add(found["cpu"])
             for pair in found["rest"].split():
                 name, _, value = pair.partition("=")
-                self._add(name, int(value), number)
+                self._add(name, int(value), where)
             return True
         old = _SUM.fullmatch(line)
         if not old or old["name"] not in _OLD:
             return False
         if old["name"] in self._sums:
             self._end_call()
-        self._add(old["name"], int(old["value"]), number)
+        self._add(old["name"], int(old["value"]), where)
         return True
 
-    def _add(self, name: str, value: int, number: int) -> None:
-        self._began = self._began or number
+    def _add(self, name: str, value: int, where: Where) -> None:
+        self._began = self._began or where.line
         # Of the whole table, and the same on each line: where ctnetlink is missing, the tool reads /proc/net/stat.
         self._sums[name] = value if name == "entries" else self._sums.get(name, 0) + value
 
     def _end_call(self) -> None:
         for name, value in self._sums.items():
             if name == "entries":
-                self.keep_counter("conntrack.count", value, "now", self._began)
+                self.keep_counter("conntrack.count", value, "now", Where(self.file, self._began))
             else:
-                self.keep_counter(f"conntrack.{name}", value, "boot", self._began)
+                self.keep_counter(f"conntrack.{name}", value, "boot", Where(self.file, self._began))
         self._sums, self._cores, self._began = {}, set(), 0
 
     def finish(self) -> None:

@@ -16,8 +16,8 @@ from typing import Final
 
 from loadgen.explain.evidence import TEXT_MAX, Complaint, Evidence, Where
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.command_lines import command_of, words_of
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
+from loadgen.explain.formats.shell import command_of, words_of
 from loadgen.strategies import Transport
 
 #: Time stamps of dmesg, of dmesg -T, with the thread or core (CONFIG_PRINTK_CALLER), and printk's level before them.
@@ -116,21 +116,21 @@ def _complaint(message: str, where: Where) -> Complaint | None:
     return None
 
 
-class _KernelLogReader(LineReader):
+class _KernelLogReader(ReadingLines):
     what = "kernel log"
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         super().__init__(evidence, file)
         self._dmesg: bool | None = None
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if self._dmesg is None:
-            self._dmesg = words_of(command_of(self._evidence, self._file, number), "dmesg") is not None
+            self._dmesg = words_of(command_of(self.evidence, self.file, where.line), "dmesg") is not None
         line = line[:4096]
-        known = _known_message(line, Where(self._file, number))
+        known = _known_message(line, where)
         if known:
-            self._evidence.complain(known)
+            self.evidence.complain(known)
             return True
         return _is_of_kernel(line) or (self._dmesg and _DATED.match(line) is not None)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from loadgen.explain.evidence import Where
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
 
 _UNAME: Final = re.compile(r"\s{0,8}Linux \S+ (?P<release>[0-9]+\.[0-9]+\S*) #[0-9]+\S* .*")
 _PROC_VERSION: Final = re.compile(r"(?:\[ *0\.000000\] )?Linux version (?P<release>[0-9]+\.[0-9]+\S*) .*")
@@ -20,14 +21,14 @@ def _release(line: str) -> str:
     return found["release"] if found else ""
 
 
-class _KernelVersionReader(LineReader):
+class _KernelVersionReader(ReadingLines):
     what = "uname -a"
 
-    def take(self, line: str, number: int) -> bool:  # noqa: ARG002 - the place of a release is no evidence
+    def take(self, line: str, where: Where) -> bool:  # noqa: ARG002 - the place of a release is no evidence
         """See `LineReader`."""
         release = _release(line)
         if release:
-            self._evidence.kernel = release
+            self.evidence.kernel = release
         return bool(release)
 
 

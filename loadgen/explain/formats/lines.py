@@ -1,78 +1,51 @@
-"""The base of readers that judge one line at a time, and the room for what they read."""
+"""A reader of formats whose lines are read one by one, and the bound on how many readings it keeps."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
-from loadgen.explain.evidence import CounterReading, Evidence, LimitReading, SysctlReading, Unread, Where
+from loadgen.explain.evidence import Evidence, Unread, Where
 
-#: Readings of each kind that are kept: some hundred times what one host has.
-READINGS_MAX: Final = 200_000
-#: Levels, not sums: they say how it is now. snmp_counter.rst; RFC 4022; tcp_snmp_list[] in net/ipv4/proc.c.
-GAUGES: Final = frozenset(
-    {
-        "Ip.Forwarding",
-        "Ip.DefaultTTL",
-        "Tcp.RtoAlgorithm",
-        "Tcp.RtoMin",
-        "Tcp.RtoMax",
-        "Tcp.MaxConn",
-        "Tcp.CurrEstab",
-        "MPTcpExt.MPCurrEstab",
-        "Sctp.CurrEstab",
-    }
-)
+#: Readings of one piece that are kept: no account needs more addresses, routes or rules.
+KEPT_MAX: Final = 100_000
+_Reading = TypeVar("_Reading")
 
 
-#: Two names of one variable: nf_conntrack_init_sysctl() in net/netfilter/nf_conntrack_standalone.c.
-_SAME: Final = {"net.nf_conntrack_max": "net.netfilter.nf_conntrack_max"}
-
-
-class LineReader(ABC):
-    """A `FormatReader` that needs no line but the present one, beside what it remembers."""
+class LineReader:
+    """Reads a piece line by line; a format says in `take` what one line means."""
 
     what = ""
 
     def __init__(self, evidence: Evidence, file: str) -> None:
-        self._evidence, self._file = evidence, file
-        self._dropped: tuple[int, int] | None = None
+        self.evidence, self.file = evidence, file
+        self._kept = 0
+        self._beyond: Unread | None = None
 
-    @abstractmethod
-    def take(self, line: str, number: int) -> bool:
-        """Read a line; return False if it is none of this format."""
+    def take(self, line: str, where: Where) -> bool:
+        """Read a line into the evidence; return False if it is none of this piece."""
+        raise NotImplementedError
 
     def feed(self, lines: Sequence[str], at: int, first: int) -> int:
-        """See `FormatReader`."""
-        while at < len(lines) and self.take(lines[at], first + at):
+        """Take lines as long as they are of this piece; see `FormatReader`."""
+        while at < len(lines) and self.take(lines[at], Where(self.file, first + at)):
             at += 1
         return at
 
     def finish(self) -> None:
-        """See `FormatReader`."""
-        if self._dropped:
-            why = f"more than {READINGS_MAX:,} readings; give explain less at a time"
-            self._evidence.unread.append(Unread(self._file, *self._dropped, why))
+        """Say which lines were too many."""
+        if self._beyond:
+            self.evidence.unread.append(self._beyond)
 
-    def keep_counter(self, name: str, value: int, since: str, number: int) -> None:
-        """Keep a counter's reading; a gauge is of now, whatever the others of the piece are."""
-        if self._room(len(self._evidence.counters), number):
-            since = "now" if name in GAUGES else since
-            self._evidence.counters.append(CounterReading(name, value, since, Where(self._file, number)))
+    def keep(self, readings: list[_Reading], reading: _Reading, where: Where) -> None:
+        """Add a reading to those of the evidence, as long as there is room."""
+        if self._kept < KEPT_MAX:
+            self._kept += 1
+            readings.append(reading)
+            return
+        first = self._beyond.first if self._beyond else where.line
+        self._beyond = Unread(self.file, first, where.line, f"not kept: beyond the first {KEPT_MAX:,} of {self.what}")
 
-    def keep_sysctl(self, name: str, value: str, number: int) -> None:
-        """Keep a setting's reading."""
-        if self._room(len(self._evidence.sysctls), number):
-            self._evidence.sysctls.append(SysctlReading(_SAME.get(name, name), value, Where(self._file, number)))
-
-    def keep_limit(self, name: str, soft: int | None, hard: int | None, number: int) -> None:
-        """Keep a resource limit's reading."""
-        if self._room(len(self._evidence.limits), number):
-            self._evidence.limits.append(LimitReading(name, soft, hard, Where(self._file, number)))
-
-    def _room(self, kept: int, number: int) -> bool:
-        if kept < READINGS_MAX:
-            return True
-        self._dropped = (self._dropped[0] if self._dropped else number, number)
-        return False
+    def refuse(self, where: Where, why: str) -> None:
+        """Note a line that belongs to the piece and cannot be read."""
+        self.evidence.unread.append(Unread(self.file, where.line, where.line, why))

@@ -12,15 +12,15 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from loadgen.explain.evidence import Evidence
+from loadgen.explain.evidence import Evidence, Where
 from loadgen.explain.formats import counter_names, netstat_prose
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
 
 _TITLE: Final = re.compile(rf"\s{{0,8}}(?P<group>{'|'.join(counter_names.GROUPS)}|Tcp6):\s*")
 _NUMBER: Final = re.compile(r"(?<![\w.-])[0-9]{1,20}(?![\w.-])")
 _NAMED: Final = re.compile(r"\s*(?P<name>[A-Z][A-Za-z0-9]{2,50}): (?P<value>-?[0-9]{1,20})\s*")
-#: Lines of a group that have a number, or that net-tools prints without one.
+#: Lines of a group that have a where, or that net-tools prints without one.
 _INDENTED: Final = re.compile(r"(?: {3,}|\t)\S.{0,200}")
 _WITHOUT_NUMBER: Final = re.compile(r"\s*(?:ICMP (?:in|out)put histogram:|Forwarding is \w+|RTO algorithm is \w+)\s*")
 #: What a line that is taken without its group looks like; cheap.
@@ -34,7 +34,7 @@ def _sentence(line: str) -> tuple[str, int] | None:
     return (_NUMBER.sub("N", text), int(numbers[0])) if len(numbers) == 1 else None
 
 
-class _NetstatReader(LineReader):
+class _NetstatReader(ReadingLines):
     """Reads the groups of one call, or lines cut out of it."""
 
     what = "netstat -s"
@@ -56,18 +56,18 @@ class _NetstatReader(LineReader):
         sentence = _sentence(line)
         return _NAMED.fullmatch(line) is not None or (sentence is not None and sentence[0] in netstat_prose.ALONE)
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if title := _TITLE.fullmatch(line):
             self._group = title["group"]
             return True
         if named := _NAMED.fullmatch(line):
-            return self._take_named(named["name"], int(named["value"]), number)
+            return self._take_named(named["name"], int(named["value"]), where)
         sentence = _sentence(line)
         if sentence:
             name = self._name(sentence[0])
             if name:
-                self.keep_counter(name, sentence[1], "boot", number)
+                self.keep_counter(name, sentence[1], "boot", where)
                 return True
         known = self._group and _INDENTED.fullmatch(line) and (sentence or _NUMBER.search(line))
         return bool(known) or (bool(self._group) and _WITHOUT_NUMBER.fullmatch(line) is not None)
@@ -78,14 +78,14 @@ class _NetstatReader(LineReader):
         name = netstat_prose.SENTENCES.get(self._group, {}).get(text, "")
         return f"{self._group}.{name}" if name else ""
 
-    def _take_named(self, name: str, value: int, number: int) -> bool:
+    def _take_named(self, name: str, value: int, where: Where) -> bool:
         group = self._group or ("TcpExt" if name.startswith("TCP") else "")
         if not group:
             return False
         if group.endswith("6"):
             name = name.removeprefix(group)  # /proc/net/snmp6 has the group in the name
         if value >= 0:  # old versions print what does not fit into 31 bits below 0
-            self.keep_counter(f"{group}.{name}", value, "boot", number)
+            self.keep_counter(f"{group}.{name}", value, "boot", where)
         return True
 
 

@@ -14,11 +14,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from loadgen.explain.evidence import Evidence
+from loadgen.explain.evidence import Evidence, Where
 from loadgen.explain.formats import counter_names
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.command_lines import command_of, words_of
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
+from loadgen.explain.formats.shell import command_of, words_of
 
 _HEADER: Final = re.compile(r"\s{0,8}#(?:kernel|[0-9]+\.[0-9]+ sampling_interval=[0-9]+ time_const=[0-9]+)\s*")
 _LINE: Final = re.compile(
@@ -49,7 +49,7 @@ def _begins(line: str) -> bool:
     return (head in "MTUIS" and _LINE.fullmatch(line) is not None) or _IGNORED.fullmatch(line) is not None
 
 
-class _NstatReader(LineReader):
+class _NstatReader(ReadingLines):
     """Reads the lines of one call."""
 
     what = "nstat"
@@ -62,7 +62,7 @@ class _NstatReader(LineReader):
     def feed(self, lines: Sequence[str], at: int, first: int) -> int:
         """See `FormatReader`."""
         if self._since is None:
-            command = command_of(self._evidence, self._file, first + at)
+            command = command_of(self.evidence, self.file, first + at)
             self._since = since_of(command)
             self.what = f"nstat, from {self._since}" if self._since else "nstat"
             if lines[at].strip() == "{":
@@ -72,10 +72,10 @@ class _NstatReader(LineReader):
                 at += 2
         return super().feed(lines, at, first)
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if found := _LINE.fullmatch(line):
-            self._keep(f"{found['group']}.{found['counter']}", int(found["value"]), number)
+            self._keep(f"{found['group']}.{found['counter']}", int(found["value"]), where)
             return True
         if _IGNORED.fullmatch(line):
             self._since = "boot"
@@ -84,11 +84,11 @@ class _NstatReader(LineReader):
             return True
         if self._pretty and (pretty := _PRETTY.fullmatch(line)):
             if name := counter_names.dotted(pretty["name"]):
-                self._keep(name, int(pretty["value"]), number)
+                self._keep(name, int(pretty["value"]), where)
             return True
-        return _HEADER.fullmatch(line) is not None or self._take_json(line, number)
+        return _HEADER.fullmatch(line) is not None or self._take_json(line, where)
 
-    def _take_json(self, line: str, number: int) -> bool:
+    def _take_json(self, line: str, where: Where) -> bool:
         if not _JSON.fullmatch(line):
             return False
         try:
@@ -97,11 +97,11 @@ class _NstatReader(LineReader):
             return False
         for word, value in counters.items() if isinstance(counters, dict) else ():
             if (name := counter_names.dotted(word)) and isinstance(value, int) and value >= 0:
-                self._keep(name, value, number)
+                self._keep(name, value, where)
         return True
 
-    def _keep(self, name: str, value: int, number: int) -> None:
-        self.keep_counter(name, value, self._since or "", number)
+    def _keep(self, name: str, value: int, where: Where) -> None:
+        self.keep_counter(name, value, self._since or "", where)
 
 
 NSTAT: Final = Format("nstat", "`nstat`, `nstat -az`, `nstat -j`", _begins, _NstatReader)

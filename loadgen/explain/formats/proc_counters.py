@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from loadgen.explain.evidence import Evidence, Unread
+from loadgen.explain.evidence import Evidence, Where
 from loadgen.explain.formats import counter_names
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
 from loadgen.kernel import snmp, snmp6, sockstat
 
 _FILE: Final = r"\s{0,8}(?:/proc/(?:[0-9]+/|self/)?net/\w+:)?"
@@ -27,22 +27,22 @@ _SOCKSTAT: Final = re.compile(
 _KNOWN: Final = frozenset(counter_names.GROUPS)
 
 
-class _SnmpReader(LineReader):
+class _SnmpReader(ReadingLines):
     """Reads pairs of lines: names, and under them values."""
 
     what = "/proc/net/snmp and netstat"
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         super().__init__(evidence, file)
-        self._names: tuple[str, int] | None = None
+        self._names: tuple[str, Where] | None = None
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if self._names is None:
             found = _NAMES.fullmatch(line)
             if not found or (found["group"] not in _KNOWN and not found["group"].endswith("Ext")):
                 return False
-            self._names = f"{found['group']}:{found['names']}", number
+            self._names = f"{found['group']}:{found['names']}", where
             return True
         names, began = self._names
         found = _VALUES.fullmatch(line)
@@ -54,40 +54,40 @@ class _SnmpReader(LineReader):
             return False
         self._names = None
         for name, value in counters.items():
-            self.keep_counter(name, value, "boot", began + 1)
+            self.keep_counter(name, value, "boot", began._replace(line=began.line + 1))
         return True
 
     def finish(self) -> None:
         """See `FormatReader`."""
         if self._names:
             why = "names of counters without a line of as many values; paste both lines of the file, unwrapped"
-            self._evidence.unread.append(Unread(self._file, self._names[1], self._names[1], why))
+            self.refuse(self._names[1], why)
         super().finish()
 
 
-class _Snmp6Reader(LineReader):
+class _Snmp6Reader(ReadingLines):
     what = "/proc/net/snmp6"
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         found = _SNMP6.fullmatch(line)
         if not found:
             return False
         for name, value in snmp6.parse(found["line"]).items():
-            self.keep_counter(name, value, "boot", number)
+            self.keep_counter(name, value, "boot", where)
         return True
 
 
-class _SockstatReader(LineReader):
+class _SockstatReader(ReadingLines):
     what = "/proc/net/sockstat"
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         found = _SOCKSTAT.fullmatch(line)
         if not found:
             return False
         for name, value in sockstat.parse(found["line"]).items():
-            self.keep_counter(f"sockstat.{name}", value, "now", number)
+            self.keep_counter(f"sockstat.{name}", value, "now", where)
         return True
 
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from loadgen.explain.evidence import CommandLine, Evidence
+from loadgen.explain.evidence import CommandLine, Evidence, Where
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.command_lines import COMMAND_MAX, TOOLS, BareKind, BareValue, bare_values, is_plausible
 from loadgen.explain.formats.limit_names import FLAGS
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
+from loadgen.explain.formats.shell import COMMAND_MAX, TOOLS, BareKind, BareValue, bare_values, is_plausible
 from loadgen.kernel import sysctl
 
 _PROMPT: Final = re.compile(
@@ -93,7 +93,7 @@ def _begins(line: str) -> bool:
     return command_line(line) is not None or is_layout(line)
 
 
-class _PromptReader(LineReader):
+class _PromptReader(ReadingLines):
     """Reads command lines, and the bare values they print."""
 
     def __init__(self, evidence: Evidence, file: str) -> None:
@@ -105,19 +105,19 @@ class _PromptReader(LineReader):
     def feed(self, lines: Sequence[str], at: int, first: int) -> int:
         """See `FormatReader`."""
         end = super().feed(lines, at, first)
-        command = self._evidence.command
-        if end > at and command and command.file == self._file and self.what != "layout":
-            self._evidence.command = CommandLine(command.text, self._file, first + end - 1)
+        command = self.evidence.command
+        if end > at and command and command.file == self.file and self.what != "layout":
+            self.evidence.command = CommandLine(command.text, self.file, first + end - 1)
         return end
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if self._unfinished:
-            self._begin(f"{self._unfinished} {line.strip()}", number)
+            self._begin(f"{self._unfinished} {line.strip()}", where)
             return True
         command = command_line(line)
         if command is not None:
-            self._begin(command, number)
+            self._begin(command, where)
             return True
         if is_layout(line) or (self.what != "layout" and (_FAILED.fullmatch(line) or _PASSWORD.fullmatch(line))):
             if self._expected and _FAILED.fullmatch(line):
@@ -128,12 +128,12 @@ class _PromptReader(LineReader):
         if not line.strip():
             return True
         wanted = self._expected.pop(0)
-        if self._take_value(wanted, line.strip(), number):
+        if self._take_value(wanted, line.strip(), where):
             return True
         self._expected = []
         return False
 
-    def _begin(self, command: str, number: int) -> None:
+    def _begin(self, command: str, where: Where) -> None:
         if command.endswith("\\") and len(command) < COMMAND_MAX:
             self._unfinished = command[:-1].strip()
             return
@@ -141,30 +141,30 @@ class _PromptReader(LineReader):
         if not command:
             return
         if (answered := _ANSWERED.fullmatch(command)) and len(values := bare_values(answered["command"])) == 1:
-            if self._take_value(values[0], answered["value"].strip(), number):
+            if self._take_value(values[0], answered["value"].strip(), where):
                 command = answered["command"]
         else:
             self._expected = bare_values(command)
         self.what = f"command line: {command[:80]}"
-        self._evidence.command = CommandLine(command, self._file, number)
+        self.evidence.command = CommandLine(command, self.file, where.line)
 
-    def _take_value(self, wanted: BareValue, text: str, number: int) -> bool:
+    def _take_value(self, wanted: BareValue, text: str, where: Where) -> bool:
         match wanted.kind:
             case BareKind.SYSCTL:
                 numeric = wanted.name in sysctl.RELEVANT
                 if not _NUMBERS.fullmatch(text) and (numeric or not _WORD.fullmatch(text)):
                     return False
-                self.keep_sysctl(wanted.name, " ".join(text.split()), number)
+                self.keep_sysctl(wanted.name, " ".join(text.split()), where)
             case BareKind.LIMIT:
                 if not _LIMIT.fullmatch(text):
                     return False
                 limit = FLAGS[wanted.name]
                 value = None if text == "unlimited" else int(text) * limit.factor
-                self.keep_limit(limit.name, None if wanted.hard else value, value if wanted.hard else None, number)
+                self.keep_limit(limit.name, None if wanted.hard else value, value if wanted.hard else None, where)
             case BareKind.KERNEL:
                 if not _RELEASE.fullmatch(text):
                     return False
-                self._evidence.kernel = text
+                self.evidence.kernel = text
         return True
 
 

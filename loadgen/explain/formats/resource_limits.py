@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from loadgen.explain.evidence import Evidence
+from loadgen.explain.evidence import Evidence, Where
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.command_lines import command_of, words_of
 from loadgen.explain.formats.limit_names import FLAGS
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
+from loadgen.explain.formats.shell import command_of, words_of
 
 #: dash has words instead of letters.
 _DASH: Final = {"nofiles": "n", "process": "u", "time": "t", "locked memory": "l", "locks": "x", "rtprio": "r"}
@@ -70,7 +70,7 @@ def _number(text: str) -> int | None:
     return int(text[:-1]) * _SUFFIXES[text[-1]] if text[-1] in _SUFFIXES else int(text)
 
 
-class _ShellLimitsReader(LineReader):
+class _ShellLimitsReader(ReadingLines):
     """Reads `ulimit -a`. Without -H it shows the soft limits (bash(1))."""
 
     what = "ulimit -a"
@@ -79,10 +79,10 @@ class _ShellLimitsReader(LineReader):
         super().__init__(evidence, file)
         self._hard: bool | None = None
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if self._hard is None:
-            command = self._evidence.command_before(self._file, number)
+            command = self.evidence.command_before(self.file, where.line)
             self._hard = re.search(r"\bulimit\s(?:-\w+\s)*-\w*H", command) is not None
         if dash := _DASH_LINE.fullmatch(line):
             flag, found = _DASH.get(dash["name"], ""), dash
@@ -93,36 +93,36 @@ class _ShellLimitsReader(LineReader):
         if limit := FLAGS.get(flag):
             value = _number(found["soft"])
             value = value if value is None else value * limit.factor
-            self.keep_limit(limit.name, None if self._hard else value, value if self._hard else None, number)
+            self.keep_limit(limit.name, None if self._hard else value, value if self._hard else None, where)
         return True
 
 
-class _ProcLimitsReader(LineReader):
+class _ProcLimitsReader(ReadingLines):
     what = "/proc/PID/limits"
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if _PROC_HEADER.fullmatch(line):
             return True
         if found := _PROC.fullmatch(line):
-            self.keep_limit(found["name"].rstrip(), _number(found["soft"]), _number(found["hard"]), number)
+            self.keep_limit(found["name"].rstrip(), _number(found["soft"]), _number(found["hard"]), where)
         return found is not None
 
 
-class _PrlimitReader(LineReader):
+class _PrlimitReader(ReadingLines):
     what = "prlimit"
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if _PRLIMIT_HEADER.fullmatch(line):
             return True
         found = _PRLIMIT_LINE.fullmatch(line)
         if found and (flag := _PRLIMIT.get(found["name"])):
-            self.keep_limit(FLAGS[flag].name, _number(found["soft"]), _number(found["hard"]), number)
+            self.keep_limit(FLAGS[flag].name, _number(found["soft"]), _number(found["hard"]), where)
         return found is not None
 
 
-class _SystemdLimitsReader(LineReader):
+class _SystemdLimitsReader(ReadingLines):
     """Reads lines of a unit, where one number is both limits, and of `systemctl show`, where it is the hard one.
 
     The soft one has a line of its own there: bus_property_get_rlimit() in systemd's src/shared/bus-get-properties.c.
@@ -132,32 +132,32 @@ class _SystemdLimitsReader(LineReader):
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         super().__init__(evidence, file)
-        self._limits: dict[str, tuple[int | None, int | None, int]] = {}
+        self._limits: dict[str, tuple[int | None, int | None, Where]] = {}
         self._shown: bool | None = None
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         found = _SYSTEMD.fullmatch(line)
         if not found:
             return False
         if self._shown is None:
-            words = words_of(command_of(self._evidence, self._file, number), "systemctl")
+            words = words_of(command_of(self.evidence, self.file, where.line), "systemctl")
             self._shown = words is not None and "show" in words
         if flag := _PRLIMIT.get(found["name"]):
             name, value = FLAGS[flag].name, _number(found["soft"])
             if found["part"]:
                 known = self._limits.get(name)
-                self._limits[name] = (value, known[1] if known else None, known[2] if known else number)
+                self._limits[name] = (value, known[1] if known else None, known[2] if known else where)
             else:
                 hard = _number(found["hard"]) if found["hard"] else value
                 soft = self._limits[name][0] if name in self._limits else None if self._shown else value
-                self._limits[name] = (soft, hard, number)
+                self._limits[name] = (soft, hard, where)
         return True
 
     def finish(self) -> None:
         """See `FormatReader`."""
-        for name, (soft, hard, number) in self._limits.items():
-            self.keep_limit(name, soft, hard, number)
+        for name, (soft, hard, where) in self._limits.items():
+            self.keep_limit(name, soft, hard, where)
         super().finish()
 
 

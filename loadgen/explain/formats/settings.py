@@ -12,10 +12,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from loadgen.explain.evidence import Evidence
+from loadgen.explain.evidence import Evidence, Where
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.command_lines import command_of
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
+from loadgen.explain.formats.shell import command_of
 from loadgen.kernel import sysctl, sysctl_conf
 
 #: Where a piece may begin: trees, and names below those whose name other programs use as well.
@@ -93,7 +93,7 @@ def _checked(name: str, value: str, *, configured: bool) -> tuple[str, str, bool
     return name, value, configured
 
 
-class _SettingsReader(LineReader):
+class _SettingsReader(ReadingLines):
     """Reads settings, with the comments and empty lines between them."""
 
     what = "sysctl"
@@ -106,13 +106,13 @@ class _SettingsReader(LineReader):
     def feed(self, lines: Sequence[str], at: int, first: int) -> int:
         """See `FormatReader`."""
         if self._configured is None:
-            command = command_of(self._evidence, self._file, first + at)
-            self._configured = self._file.endswith(".conf") or re.search(r"\.conf\b|sysctl\.d/", command) is not None
+            command = command_of(self.evidence, self.file, first + at)
+            self._configured = self.file.endswith(".conf") or re.search(r"\.conf\b|sysctl\.d/", command) is not None
             if self._configured:
                 self.what = "sysctl.conf"
         end = at
         while at < len(lines):
-            if self.take(lines[at], first + at):
+            if self.take(lines[at], Where(self.file, first + at)):
                 at += 1
                 end = at
             elif at - end < _COMMENTS_MAX and (not lines[at].strip() or _COMMENT.fullmatch(lines[at])):
@@ -121,15 +121,15 @@ class _SettingsReader(LineReader):
                 break
         return end
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         setting = _setting(line, inside=self._inside)
         if setting is None:
             return _NOISE.fullmatch(line) is not None
         self._inside = True
         name, value, as_in_a_file = setting
-        if not (self._configured or as_in_a_file) or self._evidence.sysctl(name) is None:
-            self.keep_sysctl(name, value, number)
+        if not (self._configured or as_in_a_file) or self.evidence.sysctl(name) is None:
+            self.keep_sysctl(name, value, where)
         return True
 
 

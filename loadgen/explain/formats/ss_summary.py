@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from loadgen.explain.evidence import Evidence
+from loadgen.explain.evidence import Evidence, Where
 from loadgen.explain.formats.base import Format
-from loadgen.explain.formats.lines import LineReader
+from loadgen.explain.formats.readings import ReadingLines
 
 _N: Final = r"[0-9]{1,19}"
 _TOTAL: Final = re.compile(rf"\s{{0,8}}Total: (?P<total>{_N})(?P<old> \(kernel {_N}\))?\s*")
@@ -28,7 +28,7 @@ _ROW: Final = re.compile(rf"\s{{0,8}}(?P<name>\*|RAW|UDP|TCP|INET|FRAG)\s+{_N}\s
 _ROWS: Final = {"UDP": "udp", "RAW": "raw"}
 
 
-class _SsSummaryReader(LineReader):
+class _SsSummaryReader(ReadingLines):
     what = "ss -s"
 
     def __init__(self, evidence: Evidence, file: str) -> None:
@@ -45,31 +45,31 @@ class _SsSummaryReader(LineReader):
         self._inside = True
         return super().feed(lines, at, first)
 
-    def take(self, line: str, number: int) -> bool:
+    def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
         if total := _TOTAL.fullmatch(line):
-            self._keep("sockets_used", total["total"], number)
+            self._keep("sockets_used", total["total"], where)
         elif tcp := _TCP.fullmatch(line):
-            self.keep_counter("Tcp.CurrEstab", int(tcp["estab"]), "now", number)
-            self._keep("tcp_orphan", tcp["orphaned"], number)
-            self._keep("tcp_tw", tcp["timewait"], number)
+            self.keep_counter("Tcp.CurrEstab", int(tcp["estab"]), "now", where)
+            self._keep("tcp_orphan", tcp["orphaned"], where)
+            self._keep("tcp_tw", tcp["timewait"], where)
             if not tcp["old"]:  # the sum of both; the old form adds something else
-                self._keep("tcp_alloc", str(max(int(tcp["total"]) - int(tcp["timewait"]), 0)), number)
+                self._keep("tcp_alloc", str(max(int(tcp["total"]) - int(tcp["timewait"]), 0)), where)
         elif row := _ROW.fullmatch(line):
-            self._take_row(row, number)
+            self._take_row(row, where)
         else:
             return not line.strip() or _HEADER.fullmatch(line) is not None
         return True
 
-    def _take_row(self, row: re.Match[str], number: int) -> None:
+    def _take_row(self, row: re.Match[str], where: Where) -> None:
         if row["name"] in ("TCP", *_ROWS) and "-" not in (row["four"], row["six"]):
             name = row["name"].lower()
             # Of TCP, ss prints what is hashed, as sockstat's inuse does.
-            self._keep(f"{name}_inuse", row["four"], number)
-            self._keep(f"{name}6_inuse", row["six"], number)
+            self._keep(f"{name}_inuse", row["four"], where)
+            self._keep(f"{name}6_inuse", row["six"], where)
 
-    def _keep(self, name: str, value: str, number: int) -> None:
-        self.keep_counter(f"sockstat.{name}", int(value), "now", number)
+    def _keep(self, name: str, value: str, where: Where) -> None:
+        self.keep_counter(f"sockstat.{name}", int(value), "now", where)
 
 
 SS_SUMMARY: Final = Format(

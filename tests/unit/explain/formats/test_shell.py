@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.explain.evidence import CommandLine, Evidence
-from loadgen.explain.formats import command_lines
-from loadgen.explain.formats.command_lines import BareKind, BareValue
+from loadgen.explain.formats import shell
+from loadgen.explain.formats.shell import BareKind, BareValue
 
 RANGE = BareValue(BareKind.SYSCTL, "net.ipv4.ip_local_port_range")
 FILES = BareValue(BareKind.LIMIT, "n")
@@ -49,7 +49,7 @@ KERNEL = BareValue(BareKind.KERNEL)
     ],
 )
 def test_values_without_names(command: str, values: list[BareValue]) -> None:
-    assert command_lines.bare_values(command) == values
+    assert shell.bare_values(command) == values
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,15 @@ def test_values_without_names(command: str, values: list[BareValue]) -> None:
         "ip route",
     ],
 )
-def test_command_lines_without_a_prompt(text: str) -> None:
-    assert command_lines.is_plausible(text)
+def test_shell_without_a_prompt(text: str) -> None:
+    assert shell.is_plausible(text)
 
 
 @pytest.mark.parametrize(
     "text", ["ss", "nstat", "ss shows nothing", "route to the target", "cat and dog", "ip is blocked", "grep it", ""]
 )
 def test_text_that_is_no_command_line(text: str) -> None:
-    assert not command_lines.is_plausible(text)
+    assert not shell.is_plausible(text)
 
 
 @pytest.mark.parametrize(
@@ -87,22 +87,22 @@ def test_text_that_is_no_command_line(text: str) -> None:
     ],
 )
 def test_the_name_of_a_file_tells_its_command(file: str, command: str) -> None:
-    assert command_lines.command_of(Evidence(), file, 1) == command
+    assert shell.command_of(Evidence(), file, 1) == command
 
 
 def test_a_command_line_is_that_of_the_lines_right_behind_it() -> None:
     evidence = Evidence(command=CommandLine("ss -s", "-", 5))
-    assert [command_lines.command_of(evidence, "-", line) for line in (5, 6, 7, 8)] == ["", "ss -s", "ss -s", ""]
-    assert command_lines.command_of(evidence, "other.txt", 6) == ""
+    assert [shell.command_of(evidence, "-", line) for line in (5, 6, 7, 8)] == ["", "ss -s", "ss -s", ""]
+    assert shell.command_of(evidence, "other.txt", 6) == ""
 
 
 def test_the_words_behind_a_tool() -> None:
-    assert command_lines.words_of("sudo nstat -az | grep x", "nstat") == ["-az"]
-    assert command_lines.words_of("echo nothing", "nstat") is None
+    assert shell.words_of("sudo nstat -az | grep x", "nstat") == ["-az"]
+    assert shell.words_of("echo nothing", "nstat") is None
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_answered(text: str) -> None:
-    assert isinstance(command_lines.bare_values(text), list)
-    assert command_lines.is_plausible(text) in (True, False)
-    assert isinstance(command_lines.command_of(Evidence(), text, 1), str)
+    assert isinstance(shell.bare_values(text), list)
+    assert shell.is_plausible(text) in (True, False)
+    assert isinstance(shell.command_of(Evidence(), text, 1), str)

@@ -1,4 +1,4 @@
-"""What all readers have in common: any text is answered, in bounded time and room."""
+"""All formats together: any text is answered, in bounded time and room."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_longest_line_takes_no_longer_than_its_length(head: str, filler: str
 
 
 def test_readings_beyond_the_room_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "READINGS_MAX", 3)
+    monkeypatch.setattr(lines, "KEPT_MAX", 3)
     evidence = read("".join(f"net.ipv4.conf.eth{number}.rp_filter = 1\n" for number in range(6)))
     assert (len(evidence.sysctls), unread(evidence)) == (3, [(4, 6)])
-    assert "give explain less at a time" in evidence.unread[0].why
+    assert "beyond the first" in evidence.unread[0].why
