@@ -31,7 +31,8 @@ class Profile(NamedTuple):
     """Everything by which the kernel treats two sockets alike when they connect.
 
     six: IPv6, which has port spaces of its own. bound: whether bind() was called; named: with a port. options: of
-    _OF_WAY that were on before bind(); without it they have no effect. opened: whether socket() was seen, so that there are no other options.
+    _OF_WAY that were on before bind(); without it they have no effect. opened: whether socket() was seen, so that
+    there are no other options.
     """
 
     transport: Transport
@@ -54,7 +55,7 @@ class TracedSocket:
     opened: whether socket() was seen. options: those on now. fixed: those that were on when bind() succeeded.
     bound: the address; None: bind() was not called or failed. tried: by the last bind() that failed.
     holders: descriptors that stand for it. cloexec: execve() closes it. inbound: it listens. counted: among the
-    connects of its way. sent: data, over UDP. probed: asked for its own address after connect(), and may be no more
+    connects of its way. probed: asked for its own address after connect(), and may be no more
     than a question about the route, as getaddrinfo() asks it. ended: the process has read the end of the data.
     """
 
@@ -77,7 +78,6 @@ class TracedSocket:
     target: SocketAddress | None = None
     counted: bool = False
     failed: bool = False
-    sent: bool = False
     probed: bool = False
     ended: bool = False
     shut: bool = False
@@ -110,6 +110,10 @@ class TracedSocket:
         else:
             self.options.discard(option.name)
         return True
+
+    def dissolve(self) -> None:
+        """Forget the connection: connect() with AF_UNSPEC, or of UDP to another target."""
+        self.target, self.counted, self.failed, self.probed = None, False, False, False
 
     def profile(self, tried: SocketAddress | None = None) -> Profile:
         """Return what makes its way. tried: of a bind() that failed, as if it had not."""
