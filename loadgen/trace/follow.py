@@ -68,7 +68,7 @@ class Follower:
 
     whole: whether every call about sockets is in the text. namer: asked about each thread once. failed: told of each
     call that failed. moved: the first call by which a process changed its network namespace. failures: by (system
-    call, errno). calls: how many were taken.
+    call, errno). calls: how many were taken. unplaced: connect() calls on sockets that were opened before.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Follower:
         self.moved: StraceCall | None = None
         self.failures: Counter[tuple[str, str]] = Counter()
         self.calls = 0
+        self.unplaced = 0
 
     @property
     def ways(self) -> list[Way]:
@@ -89,6 +90,11 @@ class Follower:
         for thread, sock in list(self._tables.every_socket()):
             self._settle(thread, sock)
         return self._sums.ways(self._unseen)
+
+    @property
+    def processes(self) -> frozenset[int]:
+        """Pids of the processes that connected, one for each way."""
+        return frozenset(one.pid for one in self._sums)
 
     @property
     def left_out(self) -> int:
@@ -167,8 +173,10 @@ class Follower:
         _, sock = self._tables.find(thread, given[0])
         if sock is None or len(given) < 4 or call.returned != "0":
             return
-        if sock.set_option(arguments.option(given[1], given[2], given[3])):
-            sock.note(call.text, call.line)
+        option = arguments.option(given[1], given[2], given[3])
+        if sock.set_option(option):
+            # A strace that is older than an option prints its number.
+            sock.note(call.text if option.name in call.text else f"{call.text} /* {option.name} */", call.line)
 
     def _bind(self, thread: TracedThread, call: StraceCall, given: list[str]) -> None:
         sock = self._or_unopened(thread, given[0])
@@ -197,6 +205,7 @@ class Follower:
             return
         sock = self._or_unopened(thread, given[0])
         if sock is None or sock.inbound:
+            self.unplaced += sock is None and target is not None
             return
         if family == "AF_UNSPEC":
             self._dissolve(thread, sock)

@@ -31,8 +31,8 @@ class Profile(NamedTuple):
     """Everything by which the kernel treats two sockets alike when they connect.
 
     six: IPv6, which has port spaces of its own. bound: whether bind() was called; named: with a port. options: of
-    _OF_WAY that were on before bind(); without it they have no effect. opened: whether socket() was seen, so that
-    there are no other options.
+    _OF_WAY that were on before bind(); without it they have no effect. ranged: IP_LOCAL_PORT_RANGE is set.
+    opened: whether socket() was seen, so that there are no other options.
     """
 
     transport: Transport
@@ -40,7 +40,7 @@ class Profile(NamedTuple):
     bound: bool
     named: bool
     options: frozenset[str]
-    ports: tuple[int, int] | None
+    ranged: bool
     beside: tuple[str, ...]
     opened: bool
 
@@ -128,7 +128,7 @@ class TracedSocket:
             at is not None,
             bool(at and at.port),
             options,
-            self.ports,
+            self.ports is not None,
             tuple(beside),
             self.opened,
         )
@@ -168,7 +168,7 @@ def strategy_of(profile: Profile) -> Strategy | None:
     if NO_PORT.name in options:
         if reuse and not tcp:
             return None
-        return Strategy.LATE_RANGE if profile.ports else Strategy.LATE
+        return Strategy.LATE_RANGE if profile.ranged else Strategy.LATE
     if not tcp:
         return None if reuse else Strategy.BIND
     return Strategy.REUSEADDR if REUSEADDR.name in options else Strategy.BIND

@@ -20,7 +20,11 @@ _ADDRESSES_MAX: Final = 10_000
 
 @dataclass(slots=True)
 class WaySum:
-    """The sockets of one way so far. first_s, last_s: times of the first and the last connect(); None: not told."""
+    """The sockets of one way so far.
+
+    ports: the ranges of all of them together. first_s, last_s: times of the first connect() and the last one; None:
+    not told.
+    """
 
     command: str
     pid: int
@@ -34,6 +38,7 @@ class WaySum:
     sources: set[str] = field(default_factory=set)
     named: set[int] = field(default_factory=set)
     closes: Counter[CloseMode | None] = field(default_factory=Counter)
+    ports: tuple[int, int] | None = None
     count: int = 0
     open: int = 0
     open_max: int = 0
@@ -53,7 +58,7 @@ class WaySum:
             calls=self.calls,
             source=self.source.address if self.source else "",
             source_port=self.source.port if self.source else None,
-            ports=self.profile.ports,
+            ports=self.ports,
             target=self.target.address if self.target else "",
             target_port=self.target.port if self.target else 0,
             targets=len(self.targets),
@@ -94,6 +99,9 @@ class WaySums:
         one.open += 1
         one.open_max = max(one.open_max, one.open)
         self._take_failures(one, sock)
+        if sock.ports:
+            known = one.ports or sock.ports
+            one.ports = min(known[0], sock.ports[0]), max(known[1], sock.ports[1])
         if sock.target:
             _add(one.targets, sock.target)
         if sock.bound:
