@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Plan, Transport
-from loadgen.strategies import Strategy, TimeWaitReuse
+from loadgen.strategies import TimeWaitReuse
 
 TIME_WAIT_S: Final = 60.0
 #: net.ipv4.tcp_tw_reuse_delay where the kernel has no such setting.
@@ -39,21 +39,21 @@ def rest_s(plan: Plan, sysctls: Sysctls) -> tuple[float, str]:
     sysctls: the settings of the clients' namespace, by their dotted names.
     Returns: seconds, 0.0 where a port serves again at once; and the reason in words.
     """
+    reuse = plan.strategy.row.time_wait
     if plan.transport is Transport.UDP:
         return 0.0, "UDP has no TIME-WAIT"
     if plan.close is CloseMode.RST:
         return 0.0, "a reset leaves no TIME-WAIT"
     if plan.close is CloseMode.TARGET:
         return 0.0, "TIME-WAIT stays on the target's side"
-    return rest_of(plan.strategy, sysctls, loopback=lambda: all(is_loopback(*pair) for pair in plan.pairs))
+    return rest_of(reuse, sysctls, loopback=lambda: all(_is_loopback(*pair) for pair in plan.pairs))
 
 
-def rest_of(strategy: Strategy, sysctls: Sysctls, *, loopback: Callable[[], bool]) -> tuple[float, str]:
-    """Return how long a TCP port of this strategy rests that was closed here first, and why; as `rest_s`.
+def rest_of(reuse: TimeWaitReuse, sysctls: Sysctls, *, loopback: Callable[[], bool]) -> tuple[float, str]:
+    """Return how long a port in TIME-WAIT rests on this side, and why; as `rest_s`.
 
-    loopback: as of `rest_by_sysctls`.
+    reuse: of the strategy. loopback: as in `rest_by_sysctls`.
     """
-    reuse = strategy.row.time_wait
     if reuse is TimeWaitReuse.AUTOBIND_REUSE:
         reuse = TimeWaitReuse.AT_ONCE if _of(sysctls, "ip_autobind_reuse") == 1 else TimeWaitReuse.NEVER
     if reuse is TimeWaitReuse.NEVER:
@@ -145,6 +145,6 @@ def _of(sysctls: Sysctls, name: str, missing: int = 0) -> int:
     return int(text) if text.isdecimal() else missing
 
 
-def is_loopback(source: str, target: Endpoint) -> bool:
+def _is_loopback(source: str, target: Endpoint) -> bool:
     """Return True if either end is a loopback address (127.0.0.0/8, ::1), which is how the kernel decides."""
     return any(ipaddress.ip_address(address).is_loopback for address in (source, target.address))

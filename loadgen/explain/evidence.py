@@ -50,7 +50,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Neighbouring lines that no format took. why: "" where it is none of them, else the reason and the remedy."""
+    """Neighbouring lines that no format took; 0 to 0: the whole file.
+
+    why: "" where it is none of them, else the reason and the remedy.
+    """
 
     file: str
     first: int
@@ -92,13 +95,17 @@ class LimitReading:
 
 @dataclass(frozen=True, slots=True)
 class AddressReading:
-    """An address on an interface. flags: of ip-address(8), lower case: tentative, dadfailed, deprecated."""
+    """An address on an interface. flags: of ip-address(8), lower case: tentative, dadfailed, deprecated.
+
+    device: "" where the text does not tell. shows_flags: False for a text without them, as of ifconfig.
+    """
 
     address: str
     prefix: int
     device: str
     flags: frozenset[str]
     where: Where
+    shows_flags: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,10 @@ class LinkReading:
 
 @dataclass(frozen=True, slots=True)
 class RouteReading:
-    """A route. kind: unicast, local, unreachable, blackhole, prohibit. network: CIDR, 0.0.0.0/0 for the default."""
+    """A route. kind: unicast, local, unreachable, blackhole, prohibit; reject: unreachable or prohibit, as route(8) has
+    one word for both. network: CIDR, 0.0.0.0/0 for the default. table: a further one that rules lead to, "100"; "": main
+    or local.
+    """
 
     kind: str
     network: str
@@ -120,13 +130,15 @@ class RouteReading:
     via: str
     source: str
     where: Where
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleReading:
     """A rule of nft or iptables. kind: snat, masquerade, dnat, redirect, notrack, track (matches a state, so that
-    connections are tracked), drop, reject. addresses, ports: of the translation; (): all, or those of the interface.
-    text: the rule.
+    connections are tracked), drop, reject. addresses: of the translation; (): all, those of the interface, or what a map
+    says; a range of more than 256 is one text, "10.0.0.0-10.0.9.255". ports: of the translation; None: all, or as a map
+    says. text: the rule.
     """
 
     kind: str
@@ -206,7 +218,8 @@ class SocketListing:
     tcp, udp: rows of `loadgen.kernel.sockdiag.SOCKET`, with an inode of our own making where the text names the
     process and no inode. tcp_lines, udp_lines: the line of each. owners, commands: the processes it names: inode to
     pid, pid to command; pids of our own making where it has names only. shows_listeners, shows_time_wait,
-    shows_owners: whether it would have listed them. dropped: rows beyond SOCKETS_MAX.
+    shows_owners: whether it would have listed them. whole: False if only selected sockets are in it, so that others may
+    be there. dropped: rows beyond SOCKETS_MAX.
     """
 
     what: str
@@ -222,6 +235,7 @@ class SocketListing:
     shows_listeners: bool = False
     shows_time_wait: bool = False
     shows_owners: bool = False
+    whole: bool = True
     dropped: int = 0
 
 
@@ -275,14 +289,14 @@ class Evidence:
         """Each distinct complaint, in the order of its first place."""
         return iter(self._complaints.values())
 
-    def complain(self, complaint: Complaint) -> None:
-        """Count a complaint with its like."""
+    def complain(self, complaint: Complaint, count: int = 1) -> None:
+        """Count a complaint with its like. count: how often the text says that it was made."""
         known = self._complaints.get(complaint.kind)
         if known:
-            known.count += 1
+            known.count += count
             known.last = complaint.where
         elif len(self._complaints) < COMPLAINTS_MAX:
-            self._complaints[complaint.kind] = Complaints(complaint)
+            self._complaints[complaint.kind] = Complaints(complaint, count)
         else:
             self.more_complaints += 1
 

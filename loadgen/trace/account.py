@@ -6,6 +6,7 @@ ports does not tell how many it would name: then the capacity is unknown.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -105,7 +106,7 @@ def of_way(way: Way, facts: HostFacts, target: Endpoint | None, descriptors: int
     account = _ports(way, way.strategy, rules, facts)
     resting_s, because = (None, "")
     if way.transport is Transport.TCP:
-        resting_s, because = rest_of(way.strategy, facts.sysctls, loopback=lambda: _is_loopback(source, way))
+        resting_s, because = rest_of(way.strategy.row.time_wait, facts.sysctls, loopback=lambda: _is_loopback(source, way))
     limit = LIMIT_OF_OUTCOME[rules.outcome]
     if resting_s and way.churns and way.close in (None, CloseMode.FIN):
         limit = _RESTING
@@ -161,9 +162,9 @@ def _narrowed(automatic: PortRange, asked: tuple[int, int] | None) -> PortRange:
 
 
 def _is_loopback(source: str, way: Way) -> bool:
-    if not source or not way.target:
-        return False
-    return time_wait.is_loopback(source, Endpoint(way.target.partition("%")[0], way.target_port))
+    """Return whether either end is a loopback address, which is how the kernel decides; False: not, or not known."""
+    ends = (source.partition("%")[0], way.target.partition("%")[0])
+    return any(ipaddress.ip_address(end).is_loopback for end in ends if end)
 
 
 def _remedies(
