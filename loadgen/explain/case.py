@@ -62,16 +62,22 @@ class Case:
 
     evidence: Evidence
 
-    @cached_property
+    @property
     def settings(self) -> PortSettings:
         """The range of automatic choice; widened where the sockets show that the assumed one is wrong."""
-        told = PortSettings.of(self.evidence)
-        return accounts.widened(told, accounts.of(self.evidence, told)) if told.assumed else told
+        return self._counted[0]
+
+    @property
+    def accounts(self) -> list[Account]:
+        """The accounts of pairs and sources, those that are limits and the fullest first."""
+        return self._counted[1]
 
     @cached_property
-    def accounts(self) -> list[Account]:
-        """The accounts of pairs and sources, the fullest first."""
-        return accounts.of(self.evidence, self.settings)
+    def _counted(self) -> tuple[PortSettings, list[Account]]:
+        told = PortSettings.of(self.evidence)
+        found = accounts.of(self.evidence, told)
+        settings = accounts.widened(told, found)
+        return settings, found if settings == told else accounts.of(self.evidence, settings)
 
     @property
     def pairs(self) -> list[Account]:
@@ -134,7 +140,7 @@ class Case:
     @property
     def lists_tcp(self) -> bool:
         """True if there is a listing of TCP sockets that shows TIME-WAIT as well."""
-        return any(listing.tcp.size and listing.shows_time_wait for listing in self.evidence.listings)
+        return any(one.shows_time_wait and (one.tcp.size or not one.udp.size) for one in self.evidence.listings)
 
     def holders(self, port: int) -> Iterator[tuple[Proof, TcpState]]:
         """Yield the TCP sockets that have a local port, those that listen first; a few of each listing."""

@@ -43,7 +43,7 @@ class SpaceRow:
     """A space of source ports.
 
     scope: "pair": of (source, destination, destination port); "source": whatever the destination; "port": the sockets
-    that have one local port. port: of scope "port", else 0.
+    that have one local port, for which usable is 0. port: of scope "port", else 0.
     usable: ports of the range; assumed: it is the kernel's default, because the evidence does not have it.
     strategy: BIND where the sockets look as if they were bound early, because of `because`.
     owners: (command, sockets), those with most first.
@@ -69,6 +69,13 @@ class SpaceRow:
     def free(self) -> int:
         """Ports that are left."""
         return max(self.usable - self.used, 0)
+
+    @property
+    def is_limit(self) -> bool:
+        """True if no port left means that the next connection fails; destinations may share those of a source."""
+        if self.scope == "port":
+            return False
+        return self.scope == "pair" or self.strategy is not None or self.transport is Transport.UDP
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from loadgen.capacity.limits import LIMITS
-from loadgen.explain import advice, missing, observed, symptoms, words
+from loadgen.explain import accounts, advice, missing, observed, symptoms, words
 from loadgen.explain.case import Case
 from loadgen.explain.evidence import Evidence
 from loadgen.explain.explanation import Explanation, Finding, Proof, SpaceRow
 from loadgen.explain.rules import RULES, Sign
 from loadgen.explain.rules.sign import NOTHING
-from loadgen.explain.symptoms import Symptom
+from loadgen.explain.symptoms import Kind, Symptom
 from loadgen.results.weighing import Reasoned, weigh
 
 #: In the order of likelihood.
@@ -57,7 +57,7 @@ def explain(evidence: Evidence) -> Explanation:
     judged = judge(case)
     return Explanation(
         findings=tuple(finding_of(case, one) for one in judged),
-        spaces=tuple(_spaces(case)),
+        spaces=tuple(_spaces(case, judged)),
         missing=tuple(missing.of(case, judged)),
         pieces=tuple(evidence.pieces),
         unread=tuple(evidence.unread),
@@ -162,5 +162,10 @@ def _looks(judged: Judged) -> Iterator[str]:
                 yield look.format(target=target)
 
 
-def _spaces(case: Case) -> Iterator[SpaceRow]:
+def _spaces(case: Case, judged: Sequence[Judged]) -> Iterator[SpaceRow]:
+    """Yield the sockets of each port that a complaint names, then the accounts, the fullest first."""
+    named = (one.symptom.source_port for one in judged if one.symptom.kind in (Kind.LISTEN, Kind.FIXED_PORT))
+    for port in dict.fromkeys(filter(None, named)):
+        if row := accounts.of_port(case.evidence.listings, port):
+            yield row
     yield from (account.row for account in case.accounts[:SPACES_MAX])

@@ -88,20 +88,27 @@ def _spaces(rows: Sequence[SpaceRow], width: int) -> Iterator[StyledLine]:
 
 
 def _space(row: SpaceRow) -> str:
+    if row.scope == "port":
+        sockets = f"port {row.port}: {row.in_use:,} open, {row.time_wait:,} in TIME-WAIT"
+        return sockets + _owned(row)
     if row.scope == "pair":
         place = f"{row.source} to {Endpoint(row.destination, row.destination_port)}"
-    elif row.scope == "source":
-        place = f"{row.source} to all destinations"
     else:
-        place = f"port {row.port}"
+        place = f"{row.source} to all destinations"
     udp = "UDP " if row.transport is Transport.UDP else ""
     text = f"{percent(share(row.used, row.usable))} {udp}{place}: {row.in_use:,} open, {row.time_wait:,} in TIME-WAIT"
     text += f", {row.free:,} of {row.usable:,} ports free{' (assumed range)' if row.assumed else ''}"
-    if row.owners:
-        text += "; " + ", ".join(f"{on_one_line(name) or '?'} {count:,}" for name, count in row.owners[:_OWNERS_SHOWN])
+    text += _owned(row)
+    if not row.is_limit:
+        text += "; no limit: destinations share them"
     if row.strategy:
         text += f"; looks like early binding (strategy {row.strategy})"
     return text
+
+
+def _owned(row: SpaceRow) -> str:
+    shown = (f"{on_one_line(name) or '?'} {count:,}" for name, count in row.owners[:_OWNERS_SHOWN])
+    return f"; of {', '.join(shown)}" if row.owners else ""
 
 
 def _unread(unread: Sequence[Unread]) -> Iterator[str]:
