@@ -23,7 +23,7 @@ from loadgen.explain.evidence import Evidence, SocketListing, SpaceReading, Wher
 from loadgen.explain.explanation import Proof, SpaceRow
 from loadgen.explain.port_settings import PortSettings
 from loadgen.kernel import groups
-from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState, select
+from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState, selected
 from loadgen.model import Endpoint, PortRange
 from loadgen.strategies import Strategy, Transport
 from loadgen.watch import owners, sources
@@ -132,9 +132,9 @@ def _pairs(
     listing: SocketListing,
 ) -> Iterator[Account]:
     space = Space.of(settings.ports, settings.reserved, np.unique(listening["source_port"]).tolist())
-    used = _ports_used(select(outgoing, space.offered[outgoing["source_port"]]))
+    used = _ports_used(selected(outgoing, space.offered[outgoing["source_port"]]))
     all_used = len(used) < _USED_MAX
-    blocked = _ports_used(select(outgoing, space.blocked[outgoing["source_port"]]))
+    blocked = _ports_used(selected(outgoing, space.blocked[outgoing["source_port"]]))
     owned = owners.by_group(outgoing, own, command=command)
     for one in groups.group(outgoing, _ROWS_MAX):
         key = group_key(one)
@@ -223,10 +223,10 @@ def outbound(sockets: Sockets, listening: Sockets, ports: PortRange) -> Sockets:
 
     listening: the listeners that are known, of this listing or another one. ports: of automatic choice.
     """
-    connected = select(sockets, sockets["destination_port"] != 0)
+    connected = selected(sockets, sockets["destination_port"] != 0)
     if listening.size:
         return groups.outbound(np.concatenate([connected, listening]))  # which leaves the listeners out
-    return select(connected, ~_accepted(connected, ports))
+    return selected(connected, ~_accepted(connected, ports))
 
 
 def _accepted(sockets: Sockets, ports: PortRange) -> npt.NDArray[np.bool_]:
@@ -264,7 +264,7 @@ def of_port(listings: Iterable[SocketListing], port: int) -> SpaceRow | None:
         used = int(having.sum())
         if not used or (best and best.used >= used):
             continue
-        sockets = select(listing.tcp, having)
+        sockets = selected(listing.tcp, having)
         resting = int((sockets["state"] == TcpState.TIME_WAIT).sum())
         own, command = _by_command(listing)
         best = SpaceRow(

@@ -88,7 +88,7 @@ class TcpState(IntEnum):
     """For requests only: TCP_BOUND_INACTIVE, since Linux 6.8; see `lists_bound`."""
 
 
-def select(sockets: Sockets, chosen: npt.NDArray[np.bool_]) -> Sockets:
+def selected(sockets: Sockets, chosen: npt.NDArray[np.bool_]) -> Sockets:
     """Return these sockets: all of them themselves, some as a copy.
 
     As plain bytes, because numpy copies a record field by field, which takes many times as long.
