@@ -184,7 +184,9 @@ def by_group(
     numbers, counts = np.unique(pids[pids != 0], return_counts=True)
     most = numbers[np.argsort(-counts, kind="stable")[:PROCESSES_MAX]]
     owners: dict[Key, list[Owner]] = {}
-    unknown = {group_key(sockets_of): _size(sockets_of) for sockets_of in group(selected(sockets, ~np.isin(pids, most)))}
+    unknown = {
+        group_key(sockets_of): _size(sockets_of) for sockets_of in group(selected(sockets, ~np.isin(pids, most)))
+    }
     for pid in most.tolist():
         name = name_of(pid)
         for sockets_of in group(selected(sockets, pids == pid)):
