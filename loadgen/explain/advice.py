@@ -21,9 +21,11 @@ from loadgen.capacity.plan import assess
 from loadgen.capacity.remedies import Quantity, Remedy, Situation, keep_for_listeners
 from loadgen.errors import LoadgenError
 from loadgen.explain.case import Case
+from loadgen.explain.rules.ports import leaks
 from loadgen.explain.symptoms import Kind
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.missing import Missing, MissingReason
+from loadgen.kernel.sockdiag import TcpState
 from loadgen.scenario import parse
 from loadgen.strategies import Strategy, Transport
 
@@ -84,14 +86,16 @@ def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:
         found = assess(scenario, (source,), facts, Allowances(in_lab=False, port_blocking=True))
     except LoadgenError:
         return None
-    port = symptom.source_port
+    port, account = symptom.source_port, judged.sign.account
+    leaked = account.states.get(TcpState.CLOSE_WAIT, 0) if account else 0
     return Situation(
         plan=found.plan,
         facts=facts,
         short=1,
         errnos=frozenset(name for _, name in symptom.calls),
         target=symptom.to or "the target",
-        time_wait=judged.sign.account.row.time_wait if judged.sign.account else 0,
+        time_wait=account.row.time_wait if account else 0,
+        close_wait=leaked if account and leaks(account) else 0,
         listening=(port,) if symptom.kind is Kind.LISTEN and port else (),
     )
 
@@ -101,16 +105,17 @@ def _scenario(case: Case, judged: Judged, limit: str, source: str, target: str) 
     account = judged.sign.account
     wanted = (account.row.usable if account else case.settings.count) + 1
     address, _, port = target.rpartition(":")
-    destinations = account.destinations if account and account.row.scope == "source" else 1
-    if strategy in (Strategy.BIND, Strategy.REUSEADDR) and account is None:
-        destinations = 2  # else nothing would be gained by sharing ports between them, and it usually is
+    fixed = judged.symptom.source_port if judged.symptom.kind is Kind.FIXED_PORT else None
+    destinations = account.destinations if account and account.row.scope == "source" else judged.symptom.destinations
+    if strategy in (Strategy.BIND, Strategy.REUSEADDR):
+        destinations = max(destinations, 2)  # with one alone nothing is gained, and few programs have one alone
     last = min(int(port) + min(destinations, _TARGETS_MAX) - 1, 65_535)
     targets = [f"{{address: '{address}:{number}'}}" for number in range(int(port), last + 1)]
-    churn = limit in ("time-wait", "conntrack") and transport is Transport.TCP
+    churn = limit in ("time-wait", "conntrack") and transport is Transport.TCP and not fixed
     lines = [
         "name: explained",
         f"transport: {transport}",
-        f"sources: {{addresses: '{source}', strategy: {strategy}}}",
+        f"sources: {{addresses: '{source}', strategy: {strategy}{f', ports: {fixed}-{fixed}' if fixed else ''}}}",
         f"targets: [{', '.join(targets)}]",
     ]
     if churn:
@@ -125,6 +130,8 @@ def strategy_of(judged: Judged) -> Strategy:
     symptom, account = judged.symptom, judged.sign.account
     if symptom.strategy:
         return symptom.strategy
+    if symptom.kind is Kind.FIXED_PORT:
+        return Strategy.EXCLUSIVE
     if symptom.kind is Kind.BIND_NO_PORT and symptom.transport is not Transport.UDP:
         return Strategy.BIND
     if account and account.row.strategy:

@@ -56,6 +56,15 @@ class Gauge(NamedTuple):
         return Proof(self.text, self.where)
 
 
+class FullQueue(NamedTuple):
+    """A listener whose accept queue is full: the words, its address and port, its port, and its backlog."""
+
+    proof: Proof
+    listener: str
+    port: int
+    backlog: int
+
+
 @dataclass(frozen=True)
 class Case:
     """The evidence and its figures."""
@@ -151,14 +160,17 @@ class Case:
                 yield accounts.described(listing, place), TcpState(int(listing.tcp["state"][place]))
 
     @cached_property
-    def full_queues(self) -> list[tuple[Proof, str]]:
-        """Listeners whose accept queue is full: the words, and the address they listen on."""
+    def full_queues(self) -> list[FullQueue]:
+        """Listeners whose accept queue is full."""
         found = []
         for listing, place in accounts.full_queues(self.evidence.listings):
             row = listing.tcp[place]
             at = accounts.local_end(row)
             text = f"{at}: {int(row['rqueue']):,} connections wait for accept(), the backlog is {int(row['wqueue']):,}"
-            found.append((Proof(text, accounts.line_of(listing, place)), at))
+            queue = FullQueue(
+                Proof(text, accounts.line_of(listing, place)), at, int(row["source_port"]), int(row["wqueue"])
+            )
+            found.append(queue)
         return found
 
 

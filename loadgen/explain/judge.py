@@ -139,13 +139,18 @@ def finding_of(case: Case, judged: Judged) -> Finding:
         confidence=reasoned.confidence,
         text=words.sentence(judged),
         source=symptom.source or (account.row.source if account else ""),
-        target=symptom.to or (words.target_of(account) if account else ""),
+        target=symptom.to or (words.target_of(account) if account else _listener(case, judged)),
         candidates=reasoned.candidates,
         evidence=tuple(dict.fromkeys(proofs))[:FACTS_MAX],
         refuted=tuple((one.limit, one.because) for one in reasoned.refuted),
-        looks=tuple(_looks(judged)),
+        looks=tuple(_looks(case, judged)),
         remedies=tuple(advice.remedies(case, judged)),
     )
+
+
+def _listener(case: Case, judged: Judged) -> str:
+    """Return the listener whose queue is full, if that is the finding; else ""."""
+    return case.full_queues[0].listener if judged.limit == "backlog" and case.full_queues else ""
 
 
 def _others(judged: Judged) -> Iterator[Proof]:
@@ -154,18 +159,26 @@ def _others(judged: Judged) -> Iterator[Proof]:
         yield from judged.signs[name].proofs
 
 
-def _looks(judged: Judged) -> Iterator[str]:
-    target = judged.symptom.to or "the target"
-    if judged.reasoned.confidence == "open":
-        for name in judged.named:
-            if look := LIMITS[name].look:
-                yield look.format(target=target)
+def _looks(case: Case, judged: Judged) -> Iterator[str]:
+    """Yield what would tell the candidates apart: the table of limits says it, or what is missing does."""
+    if judged.reasoned.confidence != "open":
+        return
+    said: dict[str, None] = {}
+    for name in judged.named:
+        if look := LIMITS[name].look:
+            said[look.format(target=judged.symptom.to or "the target")] = None
+        else:
+            said.update(
+                {f"run `{one.command}`: {one.decides}": None for one in missing.of_limit(case, name, judged.symptom)}
+            )
+    yield from said
 
 
 def _spaces(case: Case, judged: Sequence[Judged]) -> Iterator[SpaceRow]:
     """Yield the sockets of each port that a complaint names, then the accounts, the fullest first."""
-    named = (one.symptom.source_port for one in judged if one.symptom.kind in (Kind.LISTEN, Kind.FIXED_PORT))
-    for port in dict.fromkeys(filter(None, named)):
+    named = [one.symptom.source_port for one in judged if one.symptom.kind in (Kind.LISTEN, Kind.FIXED_PORT)]
+    queues = [queue.port for queue in case.full_queues] if any("backlog" in one.named for one in judged) else []
+    for port in dict.fromkeys(filter(None, (*named, *queues))):
         if row := accounts.of_port(case.evidence.listings, port):
             yield row
     yield from (account.row for account in case.accounts[:SPACES_MAX])

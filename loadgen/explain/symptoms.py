@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -73,6 +73,7 @@ class Symptom:
     often. source_port, listening, transport: as of a complaint. calls: (system call, errno) by name, in lower and
     upper case. strategy: of the program, where a trace shows it. proofs: the words, and their places. complained:
     False where nobody complains and the evidence only shows it. programs: those that complain.
+    destinations: distinct ones, as far as a trace shows them.
     """
 
     kinds: tuple[Kind, ...]
@@ -89,6 +90,7 @@ class Symptom:
     proofs: tuple[Proof, ...] = ()
     complained: bool = True
     programs: tuple[str, ...] = ()
+    destinations: int = 1
 
     @property
     def kind(self) -> Kind:
@@ -126,8 +128,23 @@ class Symptom:
 
 def of_evidence(evidence: Evidence) -> list[Symptom]:
     """Return the symptoms that complaints and traces are about, those that came most often first."""
-    every = [*map(_of_complaint, evidence.complaints), *(one for way in evidence.ways for one in _of_way(way))]
-    return sorted(_together(every), key=lambda symptom: -symptom.count)
+    traced = [one for way in evidence.ways for one in _of_way(way)]
+    told = [_traced(one, traced) for one in map(_of_complaint, evidence.complaints)]
+    said = {(call, _file(one)) for one in told for call in one.calls}
+    untold = [one for one in traced if not any((call, _file(one)) in said for call in one.calls)]
+    return sorted(_together([*told, *untold]), key=lambda symptom: -symptom.count)
+
+
+def _file(symptom: Symptom) -> str:
+    return next((proof.where.file for proof in symptom.proofs if proof.where), "")
+
+
+def _traced(told: Symptom, traced: Iterable[Symptom]) -> Symptom:
+    """Return a complaint with the strategy that a trace in the same file shows of the sockets that failed."""
+    for one in traced:
+        if _file(one) == _file(told) and set(one.calls) & set(told.calls) and one.source in ("", told.source):
+            return replace(told, strategy=one.strategy, destinations=one.destinations, transport=one.transport)
+    return told
 
 
 def _of_complaint(complaints: Complaints) -> Symptom:
@@ -176,11 +193,8 @@ def _kind(call: Syscall, name: str, source_port: int | None, listening: bool | N
     """Return what a failure is about, and the limit that call and errno name."""
     number = getattr(errno, name, None)
     limit = LIMIT_OF_OUTCOME.get(outcome_of(call, number), "other") if isinstance(number, int) else "other"
-    if call is Syscall.BIND and name == "EADDRINUSE" and source_port != 0:
-        if listening or (listening is None and source_port):
-            return Kind.LISTEN, limit
-        if source_port:
-            return Kind.FIXED_PORT, limit
+    if call is Syscall.BIND and name == "EADDRINUSE" and source_port:
+        return Kind.LISTEN if listening is not False else Kind.FIXED_PORT, limit
     return (Kind(limit), limit) if limit in set(Kind) else (Kind.NAMED, limit)
 
 
@@ -192,7 +206,8 @@ def _of_way(way: Way) -> Iterator[Symptom]:
             continue
         found = _kind(syscall, name, way.source_port, listening=False)
         kinds, limits = _joined([found])
-        words = way.calls[-1] if way.calls else f"{call} {name}"
+        words = way.calls[-1] if way.calls else f"{call}()"
+        again = f", {count(times)} times" if times > 1 else ""
         yield Symptom(
             kinds=kinds,
             limits=limits,
@@ -205,12 +220,9 @@ def _of_way(way: Way) -> Iterator[Symptom]:
             transport=way.transport,
             calls=((call.lower(), name),),
             strategy=way.strategy,
-            proofs=(
-                Proof(
-                    f"{way.command or 'strace'}: {call} {name} {count(times)} times: {words}", Where(way.file, way.line)
-                ),
-            ),
+            proofs=(Proof(f"{way.command or 'strace'}: {call} {name}{again}: {words}", Where(way.file, way.line)),),
             programs=(way.command,) if way.command else (),
+            destinations=max(way.targets, 1),
         )
 
 
@@ -255,6 +267,7 @@ def joined(members: list[Symptom]) -> Symptom:
         complained=first.complained,
         proofs=tuple(proof for one in members[:_QUOTED] for proof in one.proofs),
         programs=tuple(dict.fromkeys(name for one in members for name in one.programs)),
+        destinations=max(one.destinations for one in members),
     )
 
 

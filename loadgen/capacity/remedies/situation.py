@@ -70,7 +70,8 @@ class Situation:
     resource, note: the line of the plan that is short, and what it says beside its numbers; "": a run met the limit.
     errnos: names of all errors that a run saw. target: the target that failed, in words.
     time_wait: sockets in TIME-WAIT while connections were opened, or of a plan, before the run.
-    listening: ports at which another program could not listen.
+    listening: ports at which another program could not listen. close_wait: connections that the other side has closed
+    and the program has not.
     """
 
     plan: Plan
@@ -82,6 +83,7 @@ class Situation:
     target: str = ""
     time_wait: int = 0
     listening: tuple[int, ...] = ()
+    close_wait: int = 0
 
     def sysctl(self, name: str) -> str:
         """Return a setting of the run's namespace, "" where it is unknown."""

@@ -41,6 +41,9 @@ def more_ports(situation: Situation) -> Iterator[Remedy]:
         yield Remedy(f"use at most {usable:,} workers", set={"workers": usable} if usable else {})
         yield from wider_range(situation)
         return
+    if situation.close_wait:
+        text = "close each connection that the other side has closed"
+        yield Remedy(f"{text}: {situation.close_wait:,} are in CLOSE-WAIT", gain=situation.close_wait)
     ways = [better_strategy, more_sources, wider_ports, wider_range, more_targets]
     if not situation.plan.strategy.row.binds_address:
         ways.append(ways.pop(1))  # an address needs another strategy first, which is more effort than the others

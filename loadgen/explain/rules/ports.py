@@ -127,10 +127,15 @@ def _full_space(case: Case, symptom: Symptom, account: Account | None) -> Sign:
     return sign(Weight.SUPPORTED, proof_of(account), account=account)
 
 
+def leaks(account: Account) -> bool:
+    """Return True if most of the ports in use have a connection that the program forgot to close."""
+    return account.states.get(TcpState.CLOSE_WAIT, 0) > _LEAK * account.row.used
+
+
 def _leak(account: Account) -> tuple[Proof, ...]:
-    waiting = account.states.get(TcpState.CLOSE_WAIT, 0)
-    if waiting <= _LEAK * account.row.used:
+    if not leaks(account):
         return ()
+    waiting = account.states[TcpState.CLOSE_WAIT]
     whose = f" ({account.row.owners[0][0]})" if account.row.owners else ""
     text = f"{waiting:,} of them are in CLOSE-WAIT: the other side has closed, and the program{whose} has not"
     return (Proof(text, account.row.where),)
@@ -190,6 +195,8 @@ def _port_held(case: Case, symptom: Symptom) -> Sign:
     if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
         return _holder_of_port(case, symptom)
     account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
+    if symptom.transport is Transport.UDP:  # of which every socket that has a port is listed
+        return NOTHING
     unseen = "sockets that are bound and not connected hold ports, and neither ss nor netstat shows them"
     if account and account.share >= FULL:
         return against(f"the space is full without them: {proof_of(account).text}")
@@ -242,6 +249,9 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
             return flagged
     if six and not bound and entries:
         return against(f"{address} is on {entries[0].device}")
+    if bound and six and not entries and (routed := _routed_here(case, address)):
+        words = f"{address} is routed to this host, but on no interface"
+        return sign(Weight.SHOWN, routed, reason=MissingReason.NEEDS_FREEBIND, because=words)
     if case.evidence.addresses and address and not entries and (bound or (six and symptom.on_loopback)):
         listed = case.evidence.addresses[0].where
         six_listed = any(":" in one.address for one in case.evidence.addresses)
@@ -251,6 +261,18 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
     if six and not bound and address == "::1" and (on := case.number("net.ipv6.conf.lo.disable_ipv6")) and not on.value:
         return against(f"IPv6 is on ({on.text})")
     return NOTHING
+
+
+def _routed_here(case: Case, address: str) -> Proof | None:
+    """Return the route that makes a prefix local, where the address is in one."""
+    for route in case.evidence.routes:
+        try:
+            network = ipaddress.ip_network(route.network, strict=False)
+        except ValueError:
+            continue
+        if route.kind == "local" and network.num_addresses > 1 and ipaddress.ip_address(address) in network:
+            return Proof(f"local {route.network} dev {route.device}", route.where)
+    return None
 
 
 def _ipv6_off(case: Case, interface: str) -> Proof | None:

@@ -29,7 +29,7 @@ _FEW_PORTS: Final = 28_232
 
 def _backlog(case: Case, symptom: Symptom) -> Sign:
     if case.full_queues:
-        proofs = [proof for proof, _ in case.full_queues]
+        proofs = [one.proof for one in case.full_queues]
         return sign(Weight.SHOWN, *proofs, because=proofs[0].text)
     found = [one for name in _OVERFLOWS if (one := case.movement(name))]
     moved = [one for one in found if one.moved]
@@ -55,6 +55,8 @@ def _of_target(case: Case, symptom: Symptom) -> bool:
 
 def _syn_loss(case: Case, _: Symptom) -> Sign:
     again, overflows = case.movement("TcpExt.TCPSynRetrans"), case.movement("TcpExt.ListenOverflows")
+    if case.full_queues and overflows and overflows.value:
+        return against(f"the queue of a listener was full: {case.full_queues[0].proof.text}")
     if again is None:
         return POSSIBLE
     if not again.value:
