@@ -128,7 +128,8 @@ class RouteReading:
     """A route.
 
     kind: unicast, local, unreachable, blackhole, prohibit; reject: unreachable or prohibit, as route(8) has one word
-    for both. network: CIDR, 0.0.0.0/0 for the default. table: a further one that rules lead to, "100"; "": main or local.
+    for both. network: CIDR, 0.0.0.0/0 for the default. table: a further one that rules lead to, "100"; "": main or
+    local.
     """
 
     kind: str
@@ -275,8 +276,8 @@ class Evidence:
     """Everything that was read.
 
     kernel: its release, as `uname -r` writes it. more_complaints: distinct ones beyond COMPLAINTS_MAX. more_unread:
-    lines beyond UNREAD_MAX ranges. more_pieces: those beyond PIECES_MAX. carried: what a format keeps between the pieces
-    of one file, by the name of the format and the file.
+    lines beyond UNREAD_MAX ranges. more_pieces: those beyond PIECES_MAX. carried: what a format keeps between the
+    pieces of one file, by the name of the format and the file.
     """
 
     listings: list[SocketListing] = field(default_factory=list)

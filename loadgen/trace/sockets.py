@@ -31,7 +31,8 @@ class Profile(NamedTuple):
     """Everything by which the kernel treats two sockets alike when they connect.
 
     six: IPv6, which has port spaces of its own. bound: whether bind() was called; named: with a port. options: of
-    _OF_WAY that were on before bind(); without it they have no effect. opened: whether socket() was seen, so that there are no other options.
+    _OF_WAY that were on before bind(); without it they have no effect. opened: whether socket() was seen, so that there
+    are no other options.
     """
 
     transport: Transport
