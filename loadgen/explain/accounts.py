@@ -306,6 +306,11 @@ def full_queues(listings: Iterable[SocketListing]) -> Iterator[tuple[SocketListi
         yield from ((listing, place) for place in np.flatnonzero(full).tolist())
 
 
+def state_name(state: TcpState) -> str:
+    """Return a state as RFC 9293 writes it: TIME-WAIT, FIN-WAIT-2."""
+    return state.name.replace("_", "-").replace("WAIT1", "WAIT-1").replace("WAIT2", "WAIT-2")
+
+
 def local_end(socket_row: np.void) -> str:
     """Return the local address and port of a socket."""
     return _end(socket_row, "source")
@@ -314,8 +319,7 @@ def local_end(socket_row: np.void) -> str:
 def described(listing: SocketListing, place: int) -> Proof:
     """Return a TCP socket in words, with its owner and its line."""
     row = listing.tcp[place]
-    state = TcpState(int(row["state"])).name.replace("_", "-")
-    text = f"{state} {local_end(row)}"
+    text = f"{state_name(TcpState(int(row['state'])))} {local_end(row)}"
     if int(row["destination_port"]):
         text += f" to {_end(row, 'destination')}"
     pid = int(listing.owners.of(listing.tcp[place : place + 1])[0])

@@ -112,6 +112,19 @@ class Case:
         return None
 
     @cached_property
+    def unconnected(self) -> Gauge | None:
+        """TCP sockets that neither listen nor are connected, of the whole host; None: not known.
+
+        They are fresh, or bound; `ss -s` counts them, and lists none.
+        """
+        every, in_use = self.gauge("sockstat.tcp_alloc"), self.gauge("sockstat.tcp_inuse")
+        if every is None or in_use is None:
+            return None
+        six = self.gauge("sockstat.tcp6_inuse")
+        count = max(every.value - in_use.value - (six.value if six else 0), 0)
+        return Gauge(count, f"{count:,} TCP sockets neither listen nor are connected", every.where)
+
+    @cached_property
     def time_wait(self) -> Gauge | None:
         """The sockets in TIME-WAIT of the namespace; None: not known."""
         return self.gauge("sockstat.tcp_tw")

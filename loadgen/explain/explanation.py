@@ -91,6 +91,7 @@ class Explanation:
     """Everything that the evidence proves, and what it does not.
 
     findings: most likely first. spaces: the fullest first. missing: what would decide, most useful first.
+    notes: messages that are about no limit of the kernel. more_unread: lines beyond those of `unread`.
     """
 
     findings: tuple[Finding, ...]
@@ -98,3 +99,5 @@ class Explanation:
     missing: tuple[MissingEvidence, ...]
     pieces: tuple[Piece, ...]
     unread: tuple[Unread, ...]
+    notes: tuple[Proof, ...] = ()
+    more_unread: int = 0

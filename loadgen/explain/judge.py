@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from loadgen.capacity.limits import LIMITS
+from loadgen.capacity.limits import EVERY_LIMIT
 from loadgen.explain import accounts, advice, missing, observed, symptoms, words
 from loadgen.explain.case import Case
 from loadgen.explain.evidence import Evidence
@@ -59,6 +59,7 @@ def explain(evidence: Evidence) -> Explanation:
         findings=tuple(finding_of(case, one) for one in judged),
         spaces=tuple(_spaces(case, judged)),
         missing=tuple(missing.of(case, judged)),
+        notes=tuple(symptoms.beside_the_kernel(evidence)),
         pieces=tuple(evidence.pieces),
         unread=tuple(evidence.unread),
     )
@@ -123,8 +124,7 @@ def _merged(judged: Iterable[Judged]) -> list[Judged]:
 
 def _in_order(judged: Iterable[Judged]) -> list[Judged]:
     def key(one: Judged) -> tuple[object, ...]:
-        setting = one.limit == "other"
-        return setting, _CONFIDENCES.index(one.reasoned.confidence), not one.symptom.complained, -one.symptom.count
+        return _CONFIDENCES.index(one.reasoned.confidence), not one.symptom.complained, -one.symptom.count
 
     return sorted(judged, key=key)
 
@@ -165,7 +165,7 @@ def _looks(case: Case, judged: Judged) -> Iterator[str]:
         return
     said: dict[str, None] = {}
     for name in judged.named:
-        if look := LIMITS[name].look:
+        if look := EVERY_LIMIT[name].look:
             said[look.format(target=judged.symptom.to or "the target")] = None
         else:
             said.update(

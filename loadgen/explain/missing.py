@@ -30,7 +30,10 @@ def of(case: Case, judged: Sequence[Judged]) -> Iterator[MissingEvidence]:
 def _deciding(case: Case, judged: Sequence[Judged]) -> Iterator[MissingEvidence]:
     for one in judged:
         hidden = [name for name, sign in one.signs.items() if sign.weight is Weight.POSSIBLE and not sign.refuted]
-        wanted = dict.fromkeys((*one.reasoned.candidates, *(hidden if one.reasoned.confidence != "certain" else ())))
+        tables = (one.limit,) if one.limit in ("conntrack", "nat-ports", "neighbours") else ()
+        wanted = dict.fromkeys(
+            (*one.reasoned.candidates, *(hidden if one.reasoned.confidence != "certain" else ()), *tables)
+        )
         for name in wanted:
             yield from of_limit(case, name, one.symptom)
         if one.symptom.kind is Kind.SOURCE and not one.sign.reason:
@@ -57,7 +60,7 @@ def of_limit(case: Case, name: str, symptom: Symptom) -> Iterator[MissingEvidenc
         )
     elif name == "port-held":
         yield MissingEvidence("loadgen watch --once", "bound, unconnected sockets, which ss and netstat do not show")
-    elif name in _COMMANDS:
+    elif name in _COMMANDS and not (name == "conntrack" and case.tracked):
         command, decides = _COMMANDS[name]
         yield MissingEvidence(command, decides)
 

@@ -22,6 +22,7 @@ _SPACES_SHOWN: Final = 8
 _PROOFS_SHOWN: Final = 6
 _REMEDIES_SHOWN: Final = 6
 _MISSING_SHOWN: Final = 5
+_NOTES_SHOWN: Final = 5
 _RANGES_SHOWN: Final = 12
 _OWNERS_SHOWN: Final = 2
 _CONFIDENCE: Final = {"certain": "certain", "likely": "likely", "open": "open"}
@@ -42,6 +43,16 @@ def lines(explanation: Explanation, width: int) -> Iterator[StyledLine]:
             yield "row", ""
         yield from _finding(finding, width)
     yield from _spaces(explanation.spaces, width)
+    if explanation.notes:
+        yield "row", ""
+        yield from listed(
+            "no limit",
+            (
+                f"{_proof(one)}: a setting of a program, or not about connecting"
+                for one in explanation.notes[:_NOTES_SHOWN]
+            ),
+            width,
+        )
     if explanation.missing:
         yield "row", ""
         shown = explanation.missing[:_MISSING_SHOWN]
