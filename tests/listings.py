@@ -14,10 +14,16 @@ import numpy as np
 from loadgen.explain import reader
 from loadgen.explain.evidence import Evidence, SocketListing
 from loadgen.explain.formats import FORMATS, Format
+from loadgen.explain.formats.netstat import NETSTAT
+from loadgen.explain.formats.proc_net import PROC_NET
+from loadgen.explain.formats.ss import SS
 from loadgen.kernel.sockdiag import Sockets, TcpState
 
 #: Captured and modelled listings; README.md there says where each comes from.
 SOCKETS: Final = Path(__file__).parent / "data" / "explain" / "sockets"
+
+#: Those of listings, without those that read what is between them.
+LISTINGS: Final = (PROC_NET, NETSTAT, SS)
 
 
 class ListedSocket(NamedTuple):

@@ -12,9 +12,8 @@ from loadgen.explain.evidence import Evidence, Piece
 from loadgen.explain.formats import FORMATS, Format, FormatReader
 from loadgen.explain.formats.base import last_filled
 
-
-#: Allocations between two collections of garbage while a file is read. A listing makes millions of objects and no cycle;
-#: with the default of 700 the collector takes a quarter of the time.
+#: Allocations between two collections of garbage while a file is read. A listing makes millions of objects and no
+#: cycle; with the default of 700 the collector takes a quarter of the time.
 _ALLOCATIONS: Final = 200_000
 
 

@@ -123,6 +123,7 @@ class NetstatReader:
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         self._writer, self._file = ListingWriter(evidence, file), file
+        self._command_before = evidence.command_before
         self._endpoints, self._numbers = Endpoints(), Numbers()
         self._command: ListingCommand | None = None
         self._active, self._header, self._columns = "", False, ""
@@ -135,7 +136,7 @@ class NetstatReader:
         begin = at
         if not self._first:
             self._first = first + at
-            self._command = command_of("netstat", lines, at, self._file)
+            self._command = command_of("netstat", self._command_before(self._file, self._first), self._file)
         self._writer.flush(keep=0)
         rows, numbers, endpoints, width = self._writer.rows, self._numbers, self._endpoints, self._width
         while at < len(lines):

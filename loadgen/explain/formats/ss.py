@@ -81,6 +81,7 @@ class SsReader:
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         self._writer, self._file = ListingWriter(evidence, file), file
+        self._command_before = evidence.command_before
         self._endpoints, self._numbers = Endpoints(), Numbers()
         self._command: ListingCommand | None = None
         self._header = ""
@@ -93,7 +94,7 @@ class SsReader:
         begin = at
         if not self._first:
             self._first = first + at
-            self._command = command_of("ss", lines, at, self._file)
+            self._command = command_of("ss", self._command_before(self._file, self._first), self._file)
             if _HEADER.match(lines[at]):
                 self._header = lines[at]
                 at += 1

@@ -62,3 +62,12 @@ def test_unread_lines_that_follow_for_the_same_reason_are_one_range() -> None:
         ("-", 6, 7, "names"),
         ("other", 8, 8, "names"),
     ]
+
+
+def test_a_setting_that_is_read_later_counts_even_after_a_look() -> None:
+    kept = Evidence()
+    assert kept.sysctl("net.a") is None
+    kept.sysctls.append(SysctlReading("net.a", "1", Where("-", 1)))
+    found = kept.sysctl("net.a")
+    assert found
+    assert found.value == "1"

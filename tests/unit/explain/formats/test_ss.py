@@ -215,13 +215,14 @@ def test_rows_without_a_state_are_unread_unless_something_tells_it() -> None:
 
 
 def test_a_new_header_begins_a_new_listing() -> None:
-    evidence = listings.read(f"{HEADER}{ROW}\n{HEADER}{ROW}\n\n$ ss -tn\n{HEADER}\n")
+    evidence = listings.read(f"{HEADER}{ROW}\n{HEADER}{ROW}\n\nand then\n{HEADER}\n", formats=listings.LISTINGS)
     assert [(one.first, one.last, one.tcp.size) for one in evidence.listings] == [(1, 2, 1), (3, 4, 1), (7, 7, 0)]
     assert evidence.unread == [Unread("-", 6, 6)]
 
 
 def test_rows_that_are_left_out_do_not_end_a_listing() -> None:
-    evidence = listings.read(f"{HEADER}{ROW}\n\n{ROW}\n...\n[snip]\n{ROW}\n<28,000 more lines>\n\n{ROW}\n...\n")
+    pasted = f"{HEADER}{ROW}\n\n{ROW}\n...\n[snip]\n{ROW}\n<28,000 more lines>\n\n{ROW}\n...\n"
+    evidence = listings.read(pasted, formats=listings.LISTINGS)
     assert listings.listing(evidence).tcp_lines.tolist() == [2, 4, 7, 10]
     assert [(one.first, one.last) for one in evidence.unread] == [(5, 6), (8, 8), (11, 11)]
 
