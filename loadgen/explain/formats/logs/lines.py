@@ -75,7 +75,7 @@ def _end(lines: Sequence[str], at: int) -> int:
     """Return the index behind the last line of the message that begins at `at`."""
     end, before = at + 1, lines[at]
     # Behind a line of a logger may stand the exception that it speaks of.
-    if end < len(lines) and not traces.begins(before) and traces.begins(lines[end]) and not lines[end][:1].isspace():
+    if end < len(lines) and traces.announces(before) and traces.begins(lines[end]) and not lines[end][:1].isspace():
         before, end = lines[end], end + 1
     awaits, chained = traces.is_python(before), False
     while end < len(lines):

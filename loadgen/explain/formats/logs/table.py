@@ -8,7 +8,7 @@ from typing import Final
 
 from loadgen.explain.evidence import Complaint, Where
 from loadgen.explain.formats.logs import errnos, languages, servers, tools
-from loadgen.explain.formats.logs.row import BIND, MessageRow, excerpt
+from loadgen.explain.formats.logs.row import BIND, MessageRow, concerns_network, excerpt
 
 #: The first row that a line has counts; so rows of one program come before those of any.
 ROWS: Final[tuple[MessageRow, ...]] = (*servers.ROWS, *tools.ROWS, *languages.ROWS, *tools.ANY)
@@ -72,4 +72,5 @@ def _generic(text: str, where: Where) -> Complaint | None:
             calls, listening = BIND, True
         elif not connects and _BINDS.search(text):
             calls = BIND
-    return Complaint("", calls, errno, excerpt(text, found.start()), where, listening=listening)
+    complaint = Complaint("", calls, errno, excerpt(text, found.start()), where, listening=listening)
+    return complaint if concerns_network(complaint) else None

@@ -25,12 +25,12 @@ _MARKS: Final = (
     ("Go", "kubelet", re.compile(r"probe failed|kubelet")),
     ("Go", "gRPC", re.compile(r"rpc error: code = ")),
 )
-_LANGUAGES: Final = frozenset({"", "Go", "Java", "node", "Python", "Ruby", "PHP", ".NET", "Erlang", "Rust", "gRPC"})
+LANGUAGES: Final = frozenset({"", "Go", "Java", "node", "Python", "Ruby", "PHP", ".NET", "Erlang", "Rust", "gRPC"})
 
 
 def program(said: str, line: str) -> str:
     """Return the program that wrote a line. said: by the row of its message; a language tells less than a prefix."""
-    if said in _LANGUAGES and (found := _SYSLOG.match(line)):
+    if said in LANGUAGES and (found := _SYSLOG.match(line)):
         ident = (found["ident"] or found["ident2"]).rpartition("/")[2]
         if ident != "kernel":
             return ident
