@@ -46,13 +46,21 @@ def rest_s(plan: Plan, sysctls: Sysctls) -> tuple[float, str]:
         return 0.0, "a reset leaves no TIME-WAIT"
     if plan.close is CloseMode.TARGET:
         return 0.0, "TIME-WAIT stays on the target's side"
+    return rest_of(reuse, sysctls, loopback=lambda: all(_is_loopback(*pair) for pair in plan.pairs))
+
+
+def rest_of(reuse: TimeWaitReuse, sysctls: Sysctls, *, loopback: Callable[[], bool]) -> tuple[float, str]:
+    """Return how long a port in TIME-WAIT rests on this side, and why; as `rest_s`.
+
+    reuse: of the strategy. loopback: as in `rest_by_sysctls`.
+    """
     if reuse is TimeWaitReuse.AUTOBIND_REUSE:
         reuse = TimeWaitReuse.AT_ONCE if _of(sysctls, "ip_autobind_reuse") == 1 else TimeWaitReuse.NEVER
     if reuse is TimeWaitReuse.NEVER:
         return TIME_WAIT_S, "bind() takes no port out of TIME-WAIT"
     if reuse is TimeWaitReuse.AT_ONCE and _of(sysctls, "tcp_timestamps", 1):
         return 0.0, "a port that bind() names leaves TIME-WAIT at once, whatever tcp_tw_reuse says"
-    return rest_by_sysctls(sysctls, loopback=lambda: all(_is_loopback(*pair) for pair in plan.pairs))
+    return rest_by_sysctls(sysctls, loopback=loopback)
 
 
 def rest_by_sysctls(sysctls: Sysctls, *, loopback: Callable[[], bool]) -> tuple[float, str]:

@@ -386,6 +386,12 @@ def assert_adds_up(summary: Mapping[str, Any]) -> None:
         assert outcomes["in_flight"] == 0
 
 
+def limit_of(summary: Mapping[str, Any]) -> str:
+    """The limit of the verdict; "none" where the machine was too busy for the run, as happens beside other tests."""
+    limit: str = summary["verdict"]["limit"]
+    return "none" if limit == "generator" else limit
+
+
 def assert_one_message(done: Done) -> str:
     """That it said what is wrong, once, on stderr, and nothing else; the message."""
     assert done.out == ""

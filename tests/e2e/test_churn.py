@@ -10,7 +10,7 @@ import pytest
 
 from loadgen.results.cost import rise
 
-from .conftest import CHECKOUT, Done, Loadgen, assert_adds_up, assert_one_message
+from .conftest import CHECKOUT, Done, Loadgen, assert_adds_up, assert_one_message, limit_of
 
 #: A hundred ports across a cable, where tcp_tw_reuse is not about loopback addresses.
 VETH: Final = {
@@ -254,11 +254,20 @@ def test_a_small_tw_reuse_matrix_says_what_the_setting_changed(loadgen: Loadgen)
     assert json.loads((done.run / "summary.json").read_text()) == done.summary
 
 
-@pytest.mark.parametrize("name", ["tw-buckets", "fin-timeout", "timestamps"])
-def test_a_scenario_proves_itself(loadgen: Loadgen, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("tw-buckets", ["time-wait"] * 3),
+        ("fin-timeout", ["time-wait"] * 2),
+        ("timestamps", ["time-wait", "none", "time-wait", "time-wait"]),
+    ],
+)
+def test_a_scenario_proves_itself(loadgen: Loadgen, name: str, limits: list[str]) -> None:
     done = loadgen("run", CHECKOUT / "scenarios" / f"{name}.yaml", "--json", "--quiet")
     assert done.code == 0, failed(done)
     assert all(cell["status"] == "done" for cell in done.summary["cells"])
+    found = [[limit_of(run) for run in cell["runs"]] for cell in done.summary["cells"]]
+    assert found == [[limit] * len(runs) for limit, runs in zip(limits, found, strict=True)]
 
 
 def test_the_question_at_full_size_is_the_same(loadgen: Loadgen) -> None:

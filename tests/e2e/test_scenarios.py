@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import CHECKOUT, Loadgen, assert_adds_up, assert_one_message
+from .conftest import CHECKOUT, Loadgen, assert_adds_up, assert_one_message, limit_of
 
 #: What each must have in its summary: a number, or the least and the most it may be.
 NUMBERS: dict[str, dict[str, Any]] = {
@@ -99,29 +99,23 @@ SMALL: dict[str, tuple[dict[str, str], list[str]]] = {
         ["port-search", "port-search", "port-search", "none", "none"],
     ),
     "tw-reuse": (
-        {"repeat": "1", "matrix.lab.sysctls.net.ipv4.tcp_tw_reuse": "[1]", "churn.duration": "2s"},
-        ["time-wait", "none", "none", "none"] * 2,
+        {
+            "repeat": "1",
+            "matrix.lab.sysctls.net.ipv4.tcp_tw_reuse": "[1]",
+            "matrix.lab.sysctls.net.ipv4.tcp_tw_reuse_delay": "[1000]",
+            "churn.duration": "2s",
+        },
+        ["time-wait", "none", "none", "none"],
     ),
     "tw-reuse-full": (
         {"churn.duration": "2s", "lab.sysctls.net.ipv4.ip_local_port_range": "40000 40499"},
         ["time-wait"] * 3,
     ),
-    "tw-buckets": ({}, ["time-wait"] * 3),
-    "fin-timeout": ({"churn.duration": "2s"}, ["time-wait"] * 2),
-    "timestamps": ({}, ["time-wait", "none", "time-wait", "time-wait"]),
 }
 #: Run elsewhere: the main job and a million (at a small scale, with the heartbeat) in test_run.py, the parity cliff in
-#: test_matrix.py, churn in test_churn.py.
-ELSEWHERE = {
-    "past-64k",
-    "parity-cliff",
-    "tw-reuse",
-    "tw-reuse-full",
-    "tw-buckets",
-    "fin-timeout",
-    "timestamps",
-    "million",
-}
+#: test_matrix.py, the churn of those that take seconds as they are in test_churn.py.
+IN_CHURN = {"tw-buckets", "fin-timeout", "timestamps"}
+ELSEWHERE = {"past-64k", "parity-cliff", "tw-reuse", "tw-reuse-full", "million"} | IN_CHURN
 NEEDS_ROOT = {"reuseport-uid"}
 
 
@@ -134,7 +128,7 @@ def number(summary: Any, path: str) -> Any:
 
 def test_no_scenario_is_forgotten() -> None:
     assert set(NUMBERS) - set(VERDICTS) == {"dropping-server"}
-    assert set(ELSEWHERE) - set(SMALL) == {"million"}
+    assert ELSEWHERE - set(SMALL) == {"million"} | IN_CHURN
     shipped = {path.stem for path in (CHECKOUT / "scenarios").glob("*.yaml")}
     assert set(NUMBERS) <= shipped
     assert shipped - set(NUMBERS) <= ELSEWHERE, "say here what it must show"
@@ -162,12 +156,6 @@ def test_a_scenario_proves_itself(loadgen: Loadgen, namespaces_by_root: bool, na
         assert found == expected or (isinstance(expected, tuple) and low <= found <= high), (path, found)
     if name in VERDICTS:
         assert limit_of(summary) == VERDICTS[name], summary["verdict"]["text"]
-
-
-def limit_of(summary: dict[str, Any]) -> str:
-    """The limit of the verdict; "none" where the machine was too busy for the run, as happens beside other tests."""
-    limit: str = summary["verdict"]["limit"]
-    return "none" if limit == "generator" else limit
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -24,6 +24,13 @@ def test_a_complaint_is_counted_with_its_like_whatever_its_words() -> None:
     ]
 
 
+def test_a_complaint_may_be_made_many_times_at_one_place() -> None:
+    evidence = Evidence()
+    evidence.complain(NO_PORT, 600)
+    evidence.complain(NO_PORT, 81)
+    assert [one.count for one in evidence.complaints] == [681]
+
+
 def test_complaints_beyond_the_maximum_are_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "COMPLAINTS_MAX", 2)
     kept = Evidence()
