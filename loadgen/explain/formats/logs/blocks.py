@@ -19,7 +19,7 @@ _NEAR: Final = 6
 
 @dataclass(slots=True)
 class MessageRead:
-    """What a message says. understood: True where one of its lines is known, with or without a complaint."""
+    """The complaints of a message. understood: True where one of its lines is known, with or without a complaint."""
 
     complaints: list[Complaint] = field(default_factory=list)
     understood: bool = False
@@ -39,8 +39,10 @@ def read(lines: Sequence[str], file: str, first: int) -> MessageRead:
                 message.understood = True
                 if complaint:
                     frames, place = (lines, index) if single else (inside, at)
-                    named = replace(complaint, program=unwrap.program(complaint.program, line))
-                    _add(message.complaints, _with_frames(named, frames, place))
+                    program = unwrap.program(complaint.program, line)
+                    if program != complaint.program:
+                        complaint = replace(complaint, program=program)
+                    _add(message.complaints, _with_frames(complaint, frames, place))
         if not single:
             _add_properties(message, inside, where)
     if len(lines) > 1 or "syscall" in lines[0]:

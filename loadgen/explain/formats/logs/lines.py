@@ -105,4 +105,5 @@ def _follows_blank(line: str, head: str) -> bool:
     return head.startswith("panic:") and line.startswith("goroutine ")
 
 
-LOGS: Final = Format("log", "log lines and stack traces", _begins, LogReader)
+_PROGRAMS: Final = ", ".join(dict.fromkeys(row.program for row in table.ROWS if row.program))
+LOGS: Final = Format("log", f"log lines and stack traces: {_PROGRAMS}, and others", _begins, LogReader)

@@ -50,7 +50,8 @@ _CALLS: Final[Mapping[str, frozenset[Syscall]]] = {
     **dict.fromkeys(("recv", "recvfrom", "recvmsg", "read", "readv"), frozenset({Syscall.RECV})),
     **dict.fromkeys(("send", "sendto", "sendmsg", "sendfile", "write", "writev"), frozenset({Syscall.SEND})),
 }
-_UNIX: Final = re.compile(r"\bunix:|\bdial unix|\bunix (?:domain )?socket|\.sock\b|\.s\.PGSQL", re.IGNORECASE)
+_UNIX: Final = re.compile(r"\bunix:|\bdial unix|\bunix (?:domain )?socket|\.sock\b|\.s\.pgsql")
+_UNIX_SIGNS: Final = ("unix", ".sock", ".s.pgsql")
 _CLIENT: Final = frozenset({Syscall.CONNECT, Syscall.WAIT})
 _OPEN: Final = frozenset({Syscall.RECV, Syscall.SEND})
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "*"})
@@ -173,4 +174,6 @@ def _port(digits: str) -> int:
 
 def concerns_network(complaint: Complaint) -> bool:
     """False for a socket of the file system, which has no port."""
-    return complaint.target != "unix" and not _UNIX.search(complaint.text)
+    text = complaint.text.lower()
+    maybe = any(sign in text for sign in _UNIX_SIGNS)
+    return complaint.target != "unix" and not (maybe and _UNIX.search(text))

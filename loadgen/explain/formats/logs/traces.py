@@ -26,7 +26,8 @@ _IN_ERROR: Final = re.compile(
     r"|type|dest|fatal)\]?"
     r"['\"]?: .{0,300}$|\s*[}\])]+[,;]?\s*$|\s+(?:\w*Error|\[Error): "
 )
-_LOGGER: Final = re.compile(r"\b(?:ERROR|SEVERE|FATAL|WARN(?:ING)?)\b|xception")
+#: Words of a logger above the exception that it speaks of.
+_LOGGER: Final = ("ERROR", "SEVERE", "FATAL", "WARN", "xception")
 _HEADS: Final = ("Traceback (", "panic: ", "thread '", "node:events:")
 _CHAINS: Final = ("During handling of the above", "The above exception was the direct")
 #: A function of Go, above the line with its file.
@@ -94,7 +95,7 @@ def begins(line: str) -> bool:
 
 def announces(line: str) -> bool:
     """True if a line is a logger's, which may stand above the exception that it speaks of."""
-    return bool(_LOGGER.search(line)) and not begins(line)
+    return any(word in line for word in _LOGGER) and not begins(line)
 
 
 def is_python(line: str) -> bool:

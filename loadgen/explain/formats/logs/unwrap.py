@@ -17,8 +17,9 @@ _SYSLOG: Final = re.compile(
     r"(?P<ident>[\w./@-]{1,64})(?:\[\d{1,10}\])?: "
     r"|\d{4}-\d\d-\d\dT\S{8,30} \S{1,253} (?P<ident2>[\w./@-]{1,64})\[\d{1,10}\]: )"
 )
-#: Programs that are written in a language, and show in the line itself.
+#: Programs that show in a line itself, by the language or library that its message is of.
 _MARKS: Final = (
+    ("", "squid", re.compile(r"\bkid\d+\| ")),
     ("Java", "Gatling", re.compile(r"\b[ji]\.n\.")),
     ("Go", "k6", re.compile(r"Request Failed|^WARN\[\d+\]")),
     ("Go", "docker", re.compile(r"userland proxy|driver failed programming|docker: Error")),

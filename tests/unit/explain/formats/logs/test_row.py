@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from loadgen.explain.evidence import TEXT_MAX, Complaint, Where
 from loadgen.explain.formats.logs.row import BIND, FROM, NONE, TO, E, MessageRow, excerpt, row
-from loadgen.outcomes import Syscall
 
 ROW = row("x", "failed", rf"(?:{FROM} -> )?{TO} failed: {E}", listening=False)
 
@@ -35,7 +34,7 @@ def test_a_listener_on_all_addresses_says_so_and_a_client_without_bind_does_not(
     listener = row("x", "bind", rf"bind {FROM}: {E}", BIND, listening=True)
     found = said("bind 0.0.0.0:80: address in use", listener)
     assert found
-    assert (found.source, found.syscalls) == ("0.0.0.0", {Syscall.BIND})
+    assert (found.source, found.syscalls) == ("0.0.0.0", BIND)
 
 
 def test_a_row_about_no_call_has_none() -> None:
