@@ -111,5 +111,6 @@ def test_no_row_is_beyond_the_first_look() -> None:
         assert row.signs
         assert all(sign == sign.lower() for sign in row.signs)
         assert not row.bare or all(table.has_sign(sign) for sign in row.signs)
+    assert [sign for sign in table.SIGNS if not any(part in sign for part in table.PARTS)] == []
     assert all(table.has_sign(name) for name in errnos.NAMES)
     assert not table.has_sign('10.0.0.1 - - "GET /connect HTTP/1.1" 200 listening, bind, accept')
