@@ -18,6 +18,7 @@ from loadgen.explain.formats.base import Format, FormatReader
 from loadgen.explain.formats.core_tables import CONNTRACK_STATS, CORE_TABLES, SOFTNET
 from loadgen.explain.formats.kernel_log import KERNEL_LOG
 from loadgen.explain.formats.kernel_version import KERNEL_VERSION
+from loadgen.explain.formats.logs import LOGS
 from loadgen.explain.formats.netstat import NETSTAT
 from loadgen.explain.formats.netstat_s import NETSTAT_S
 from loadgen.explain.formats.nstat import NSTAT
@@ -65,6 +66,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     SYSTEMD_LIMITS,
     ULIMIT,
     KERNEL_LOG,
+    LOGS,
     SETTINGS,
 )
 
