@@ -85,6 +85,7 @@ def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:
     facts = facts_of(case, judged, source)
     try:
         scenario = parse(_scenario(case, judged, limit, source, target))
+        facts = replace(facts, default_sources=(source,) * len(scenario.every_target))
         found = assess(scenario, (source,), facts, Allowances(in_lab=False, port_blocking=True))
     except LoadgenError:
         return None

@@ -78,7 +78,10 @@ def judge(case: Case) -> list[Judged]:
 
 def _judged(case: Case, symptom: Symptom) -> Judged:
     signs = {name: RULES[name](case, symptom) if name in RULES else NOTHING for name in symptom.limits}
-    return Judged(symptom, weigh(symptom.points_at, signs), signs)
+    reasoned = weigh(symptom.points_at, signs)
+    if signs.get(reasoned.limit, NOTHING).doubt:
+        reasoned = replace(reasoned, confidence="open", candidates=reasoned.candidates or (reasoned.limit,))
+    return Judged(symptom, reasoned, signs)
 
 
 def _explained(shown: Judged, complained: Sequence[Judged]) -> bool:

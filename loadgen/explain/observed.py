@@ -38,8 +38,18 @@ def of_case(case: Case) -> Iterator[Symptom]:
         if silence.RULES[name](case, seen).weight >= Weight.STRONG:
             yield Symptom((Kind.NAMED,), (name, *neighbours), count=0, complained=False)
     yield from _reuse_is_off(case)
-    if meeting := [proof for listing in case.evidence.listings for proof in accounts.self_connected(listing)]:
-        yield Symptom((Kind.NAMED,), ("self-connect",), count=0, proofs=tuple(meeting[:_QUOTED]), complained=False)
+    if meeting := [one for listing in case.evidence.listings for one in accounts.self_connected(listing)]:
+        proofs, (address, port) = tuple(proof for proof, _, _ in meeting[:_QUOTED]), meeting[0][1:]
+        yield Symptom(
+            (Kind.NAMED,),
+            ("self-connect",),
+            count=0,
+            source=address,
+            target=address,
+            target_port=port,
+            proofs=proofs,
+            complained=False,
+        )
 
 
 def _of_account(account: Account) -> Iterator[Symptom]:

@@ -173,7 +173,8 @@ def _of_complaint(complaints: Complaints) -> Symptom:
         target=one.target,
         target_port=one.target_port,
         listening=one.listening,
-        transport=one.transport,
+        # connect() says EAGAIN over UDP alone (connect(2): no port is free).
+        transport=one.transport or (Transport.UDP if one.errno == "EAGAIN" else None),
         calls=calls,
         proofs=(Proof(_quoted(complaints), one.where),),
         programs=(one.program,) if one.program else (),

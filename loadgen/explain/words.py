@@ -71,6 +71,8 @@ def sentence(judged: Judged) -> str:
     if judged.reasoned.candidates[1:]:
         either = ", or ".join(reason(name, symptom) for name in judged.named)
         return f"{_seen(symptom)}: the evidence does not decide; either {either}{because}."
+    if sign.doubt:
+        return f"{_seen(symptom)}: {reason(judged.limit, symptom)}, {sign.doubt}."
     likely = "most likely " if judged.reasoned.confidence == "likely" else ""
     return f"{_seen(symptom)}: {likely}{reason(judged.limit, symptom)}{because}{_unless(judged)}."
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from loadgen.explain.accounts import Account, state_name
@@ -105,8 +106,6 @@ def _source_ports(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.SUPPORTED)
     account = space_of(case, symptom, by_source=True)
     found = _full_space(case, symptom, account)
-    if found.weight is Weight.SUPPORTED and found.account is None:  # bind() to port 0 fails for no other reason
-        return sign(Weight.STRONG, because=found.because)
     if account and account.row.strategy and found.weight >= Weight.SUPPORTED:
         why = Proof(f"{account.row.source} looks like early binding: {account.row.because}", account.row.where)
         return sign(found.weight, *found.proofs, why, account=account, because=found.because)
@@ -248,11 +247,13 @@ def _source_address(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.SHOWN if symptom.kinds == (Kind.SOURCE,) else Weight.SUPPORTED)
     if symptom.family == 6:
         return sign(Weight.SUPPORTED)
+    if symptom.family is None and symptom.on_loopback:  # localhost may be ::1
+        return POSSIBLE
     if symptom.family == 4:
         return against(
             "connect() says this over IPv4 only where no port is free; without an address it says ENETUNREACH"
         )
-    return POSSIBLE
+    return NOTHING
 
 
 def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
@@ -269,8 +270,9 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
         if flagged := _flagged(entry):
             return flagged
     if bound and entries:
-        there = f"{address} is on {entries[0].device or 'an interface'} (line {entries[0].where.line})"
-        return against(f"{there}; it may be of another host, or of another network namespace")
+        there = Proof(f"{address} is on {entries[0].device or 'an interface'}", entries[0].where)
+        doubt = f"but {there.text} where this was read: another host, another network namespace, or another time"
+        return replace(sign(Weight.SUPPORTED, there), doubt=doubt)
     if six and not bound and entries:
         return against(f"{address} is on {entries[0].device}")
     if bound and six and not entries and (routed := _routed_here(case, address)):

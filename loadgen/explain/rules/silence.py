@@ -28,6 +28,10 @@ _FEW_PORTS: Final = 28_232
 
 
 def _backlog(case: Case, symptom: Symptom) -> Sign:
+    if symptom.kind is Kind.RESET:  # a full queue resets only where it is told to (ip-sysctl.rst)
+        aborts = case.number("net.ipv4.tcp_abort_on_overflow")
+        if aborts is None or not aborts.value:
+            return NOTHING
     if case.full_queues:
         proofs = [one.proof for one in case.full_queues]
         return sign(Weight.SHOWN, *proofs, because=proofs[0].text)
@@ -36,7 +40,8 @@ def _backlog(case: Case, symptom: Symptom) -> Sign:
     if moved:
         return sign(Weight.STRONG, *map(_proof, moved), because=f"{moved[0].text}: the queue of a listener was full")
     if any(one.value and one.moved is None for one in found):
-        return sign(Weight.SUPPORTED, *(_proof(one) for one in found if one.value))
+        of_target = _of_target(case, symptom)
+        return sign(Weight.SUPPORTED if of_target else Weight.POSSIBLE, *(_proof(one) for one in found if one.value))
     if found and _of_target(case, symptom):
         return against(f"the listener's queue was never full ({found[0].text})")
     return POSSIBLE
