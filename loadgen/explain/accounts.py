@@ -78,7 +78,16 @@ def of(evidence: Evidence, settings: PortSettings) -> list[Account]:
 
 def _by_fullness(account: Account) -> tuple[object, ...]:
     row = account.row
-    return not row.is_limit, -account.share, -row.used, row.scope, row.source, row.destination, row.destination_port
+    return (
+        not row.is_limit,
+        -account.share,
+        -row.used,
+        -row.in_use,
+        row.scope,
+        row.source,
+        row.destination,
+        row.destination_port,
+    )
 
 
 def _of_reading(reading: SpaceReading) -> Account:

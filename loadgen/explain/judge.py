@@ -141,8 +141,8 @@ def finding_of(case: Case, judged: Judged) -> Finding:
         limit=judged.limit,
         confidence=reasoned.confidence,
         text=words.sentence(judged),
-        source=symptom.source or (account.row.source if account else ""),
-        target=symptom.to or (words.target_of(account) if account else _listener(case, judged)),
+        source=symptom.source or judged.sign.source or (account.row.source if account else ""),
+        target=_target(case, judged),
         candidates=reasoned.candidates,
         evidence=tuple(dict.fromkeys(proofs))[:FACTS_MAX],
         refuted=tuple((one.limit, one.because) for one in reasoned.refuted),
@@ -151,9 +151,14 @@ def finding_of(case: Case, judged: Judged) -> Finding:
     )
 
 
-def _listener(case: Case, judged: Judged) -> str:
-    """Return the listener whose queue is full, if that is the finding; else ""."""
-    return case.full_queues[0].listener if judged.limit == "backlog" and case.full_queues else ""
+def _target(case: Case, judged: Judged) -> str:
+    """Return the target, with its port where the complaint or the space has it; of a full queue the listener."""
+    symptom, account = judged.symptom, judged.sign.account
+    if account and account.row.scope == "pair" and not (symptom.target and symptom.target_port):
+        return words.target_of(account)
+    if not symptom.to and judged.limit == "backlog" and case.full_queues:
+        return case.full_queues[0].listener
+    return symptom.to
 
 
 def _others(judged: Judged) -> Iterator[Proof]:

@@ -269,6 +269,10 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
     for entry in entries:
         if flagged := _flagged(entry):
             return flagged
+    if bound and not symptom.source:
+        found = [(one.address, flagged) for one in case.evidence.addresses if (flagged := _flagged(one))]
+        if len(found) == 1:  # the only address here that bind() would refuse
+            return replace(found[0][1], weight=Weight.STRONG, source=found[0][0])
     if bound and entries:
         there = Proof(f"{address} is on {entries[0].device or 'an interface'}", entries[0].where)
         doubt = f"but {there.text} where this was read: another host, another network namespace, or another time"

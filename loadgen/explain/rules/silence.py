@@ -8,6 +8,7 @@ evidence shows a listener of that target on the same host.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from loadgen.explain.case import FULL, Case, Gauge, Movement
@@ -91,7 +92,8 @@ def _conntrack(case: Case, symptom: Symptom) -> Sign:
             shown = told or any(one.moved for one in dropped)
             return sign(Weight.SHOWN if shown else Weight.STRONG, entries, *map(_proof, dropped), because=text)
         if told:  # it was full when the kernel said so, and is not now
-            return sign(Weight.SUPPORTED, entries, because=f"{text} when they were counted, so it was full before")
+            doubt = f"but only {text} when they were counted, so it was full at another time"
+            return replace(sign(Weight.SUPPORTED, entries), doubt=doubt)
         if count.value < _TABLE_ROOM * size.value:
             return against(f"{text}: the table had room")
     if told:
