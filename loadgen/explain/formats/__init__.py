@@ -29,6 +29,7 @@ from loadgen.explain.formats.resource_limits import PRLIMIT, PROC_LIMITS, SYSTEM
 from loadgen.explain.formats.settings import SETTINGS
 from loadgen.explain.formats.ss import SS
 from loadgen.explain.formats.ss_summary import SS_SUMMARY
+from loadgen.explain.formats.state_counts import STATE_COUNTS
 from loadgen.explain.formats.strace import STRACE
 
 #: A line goes to the first format that begins with it and takes it; so those with the narrowest beginning come first.
@@ -65,9 +66,11 @@ FORMATS: Final[tuple[Format, ...]] = (
     PRLIMIT,
     SYSTEMD_LIMITS,
     ULIMIT,
+    STATE_COUNTS,
     KERNEL_LOG,
     LOGS,
     SETTINGS,
+    LOGS,
 )
 
 __all__ = ["FORMATS", "Format", "FormatReader"]
