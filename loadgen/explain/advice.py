@@ -82,7 +82,7 @@ def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:
     symptom = judged.symptom
     family = symptom.family or (6 if any(_OF_IPV6 in proof.text for proof in symptom.proofs) else 4)
     source, target = _source(judged, family), _target(judged, family)
-    facts = facts_of(case, judged, source)
+    facts = facts_of(case, judged, limit, source)
     try:
         scenario = parse(_scenario(case, judged, limit, source, target))
         facts = replace(facts, default_sources=(source,) * len(scenario.every_target))
@@ -181,17 +181,17 @@ def _usable(address: str, family: int) -> bool:
     return parsed.version == family and not parsed.is_unspecified
 
 
-def facts_of(case: Case, judged: Judged, source: str) -> HostFacts:
+def facts_of(case: Case, judged: Judged, limit: str, source: str) -> HostFacts:
     """Return the host of the evidence; what it does not say is the kernel's default."""
     evidence, settings = case.evidence, case.settings
     sysctls = {**_DEFAULTS, **{one.name: one.value for one in evidence.sysctls}}
-    if judged.limit == "conntrack":  # the entries are those of the load
+    if limit == "conntrack":  # the entries are those of the load
         sysctls["net.netfilter.nf_conntrack_count"] = "0"
     files = [one for one in evidence.limits if one.name == "Max open files"]
     hard = files[-1].hard if files else _DESCRIPTORS
     version = _version(evidence.kernel)
     unprivileged = case.number("net.ipv4.ip_unprivileged_port_start")
-    missing = _missing(judged, source)
+    missing = _missing(judged, source) if limit == "source-address" else ()
     return HostFacts(
         kernel=evidence.kernel,
         machine=platform.machine(),
@@ -215,8 +215,6 @@ def facts_of(case: Case, judged: Judged, source: str) -> HostFacts:
 
 
 def _missing(judged: Judged, source: str) -> tuple[Missing, ...]:
-    if judged.limit != "source-address":
-        return ()
     # connect() alone finds no address of its own where IPv6 is off, and then adding one helps nothing.
     unbound = Kind.SOURCE not in judged.symptom.kinds and ":" in source
     reason = judged.sign.reason or (MissingReason.IPV6_OFF if unbound else "")

@@ -86,9 +86,10 @@ def _about(account: Account, kind: Kind) -> Symptom:
 def _syns_again(case: Case) -> Iterator[Symptom]:
     """Many SYNs that were sent again between two readings."""
     again, begun = case.movement("TcpExt.TCPSynRetrans"), case.movement("Tcp.ActiveOpens")
-    if again and begun and again.moved and begun.moved and again.moved >= _AGAIN_MIN:
-        if again.moved >= _AGAIN_SHARE * begun.moved:
-            yield Symptom((Kind.NAMED,), ("syn-loss", "backlog"), count=0, complained=False)
+    if again is None or begun is None or not again.moved or not begun.moved:
+        return
+    if again.moved >= max(_AGAIN_MIN, _AGAIN_SHARE * begun.moved):
+        yield Symptom((Kind.NAMED,), ("syn-loss", "backlog"), count=0, complained=False)
 
 
 def _reuse_is_off(case: Case) -> Iterator[Symptom]:

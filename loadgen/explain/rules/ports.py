@@ -77,6 +77,11 @@ def _matches(account: Account, symptom: Symptom) -> bool:
     return target in ("", row.destination)
 
 
+def _is_link_local(text: str) -> bool:
+    address = _plain(text)
+    return bool(address) and ipaddress.ip_address(address).is_link_local
+
+
 def _plain(text: str) -> str:
     """Return an address as accounts have it; "" of a name, or of all addresses."""
     try:
@@ -270,7 +275,8 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
         if flagged := _flagged(entry):
             return flagged
     if bound and not symptom.source:
-        found = [(one.address, flagged) for one in case.evidence.addresses if (flagged := _flagged(one))]
+        every = [one for one in case.evidence.addresses if not _is_link_local(one.address)]
+        found = [(one.address, flagged) for one in every if (flagged := _flagged(one))]
         if len(found) == 1:  # the only address here that bind() would refuse
             return replace(found[0][1], weight=Weight.STRONG, source=found[0][0])
     if bound and entries:

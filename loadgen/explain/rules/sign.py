@@ -19,7 +19,8 @@ class Sign(Indication):
     proofs: the facts of `supports`, with their places. account: the space that shows it; None: none does.
     because: the facts as the second half of the sentence, ": " before it; "": the sentence of the limit says enough.
     doubt: a fact that contradicts it and does not rule it out, because it may be of another place or time.
-    source: the address that it is about, where the symptom has none. reason: of source-address, by the names of `loadgen.kernel.missing`.
+    source: the address that it is about, where the symptom has none.
+    reason: of source-address, by the names of `loadgen.kernel.missing`.
     """
 
     proofs: tuple[Proof, ...] = ()

@@ -109,7 +109,9 @@ def _nat_ports(case: Case, _: Symptom) -> Sign:
     few = [Proof(f"rule: {one.text}", one.where) for one in case.evidence.rules if _gives_few_ports(one)]
     if failed is None:
         return sign(Weight.SUPPORTED, *few, because="a rule rewrites the source to few ports") if few else NOTHING
-    if not failed.value or failed.moved == 0:
+    if failed.moved == 0 and failed.value:  # it happened before the readings, if at all
+        return POSSIBLE
+    if not failed.value:
         return against(f"no packet was dropped for want of a translated port ({failed.text})")
     room = bool(case.tracked and case.tracked[0].value < _TABLE_ROOM * case.tracked[1].value)
     proofs = [_proof(failed), *few]
