@@ -47,6 +47,7 @@ _MEMORY_BYTES: Final = 1 << 40
 #: Networks for examples (RFC 5737, RFC 3849), where the evidence has no address.
 _SOURCE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
 _TARGET: Final = {4: "198.51.100.1", 6: "2001:db8::2"}
+_INVENTED: Final = (*_SOURCE.values(), *_TARGET.values())
 _TARGETS_MAX: Final = 100
 _CONNECTIONS_MAX: Final = 10_000_000
 REMEDIES_MAX: Final = 12
@@ -74,7 +75,15 @@ def _of_limit(case: Case, judged: Judged, limit: str) -> Iterator[Remedy]:
         if worded and len(judged.named) > 1 and not listens:
             worded = replace(worded, text=f"if {limit}: {worded.text}")
         if worded:
-            yield worded
+            yield _without_invented(worded)
+
+
+def _without_invented(remedy: Remedy) -> Remedy:
+    """Return a remedy in which an address of this module is one for the reader to fill in."""
+    text, command = remedy.text, remedy.command
+    for address in _INVENTED:
+        text, command = text.replace(address, "ADDRESS"), command.replace(address, "ADDRESS")
+    return replace(remedy, text=text, command=command)
 
 
 def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:

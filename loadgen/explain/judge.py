@@ -105,21 +105,12 @@ def _same_place(some: Judged, other: Judged) -> bool:
 
 
 def _merged(judged: Iterable[Judged]) -> list[Judged]:
-    """Join findings that say the same for the same reason."""
+    """Join findings that say the same of the same space, for the same facts, or else of the same target."""
     found: dict[tuple[object, ...], Judged] = {}
     for one in judged:
         account = one.sign.account
-        place = (
-            (account.row.source, account.row.destination, account.row.destination_port) if account else one.symptom.to
-        )
-        key = (
-            one.limit,
-            one.reasoned.confidence,
-            one.reasoned.candidates,
-            one.symptom.source,
-            place,
-            one.symptom.kinds,
-        )
+        what = account.row if account else one.sign.proofs or (one.symptom.kinds, one.symptom.source, one.symptom.to)
+        key = (one.limit, one.reasoned.confidence, one.reasoned.candidates, what)
         known = found.get(key)
         found[key] = replace(known, symptom=symptoms.joined([known.symptom, one.symptom])) if known else one
     return list(found.values())

@@ -172,6 +172,10 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.STRONG)
     if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
         return _time_wait_of_port(case, symptom)
+    if _port_not_told(symptom):
+        row = next((one.row for one in case.sources if one.row.time_wait and _matches(one, symptom)), None)
+        words = f"{row.time_wait:,} ports of {row.source} are in TIME-WAIT" if row else ""
+        return sign(Weight.SUPPORTED, Proof(words, row.where)) if row else POSSIBLE
     account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
     buckets = case.number(_BUCKETS)
     if buckets and buckets.value < ROOMY * case.settings.count:
@@ -193,6 +197,12 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
     if resting.value >= ROOMY * case.settings.count:
         return sign(Weight.SUPPORTED, Proof(f"{resting.value:,} sockets in TIME-WAIT", resting.where))
     return against(f"{resting.value:,} sockets in TIME-WAIT in all, and {case.settings.count:,} ports")
+
+
+def _port_not_told(symptom: Symptom) -> bool:
+    """Return True if a client may have named the port that it could not bind: then it is about that port alone."""
+    tcp = symptom.transport is not Transport.UDP
+    return tcp and symptom.kind is Kind.BIND_NO_PORT and symptom.complained and symptom.source_port is None
 
 
 def _time_wait_of_port(case: Case, symptom: Symptom) -> Sign:
@@ -217,6 +227,8 @@ def _time_wait_of_port(case: Case, symptom: Symptom) -> Sign:
 def _port_held(case: Case, symptom: Symptom) -> Sign:
     if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
         return _holder_of_port(case, symptom)
+    if _port_not_told(symptom):
+        return sign(Weight.SUPPORTED)
     account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
     if symptom.transport is Transport.UDP:  # of which every socket that has a port is listed
         return NOTHING
@@ -225,8 +237,10 @@ def _port_held(case: Case, symptom: Symptom) -> Sign:
         return against(f"the space is full without them: {proof_of(account).text}")
     if account and account.full_listing:
         return sign(Weight.SUPPORTED, proof_of(account), because=f"{proof_of(account).text}; {unseen}")
-    if (fresh := case.unconnected) and fresh.value >= ROOMY * case.settings.count:
-        return sign(Weight.SUPPORTED, fresh.proof, because=f"{fresh.text}; {unseen}")
+    if fresh := case.unconnected:
+        if fresh.value >= ROOMY * case.settings.count:
+            return sign(Weight.SUPPORTED, fresh.proof, because=f"{fresh.text}; {unseen}")
+        return against(f"{fresh.text}, and {case.settings.count:,} ports")
     return NOTHING
 
 
