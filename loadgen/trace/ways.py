@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from loadgen.model import CloseMode
 from loadgen.strategies import Strategy, Transport
+
+#: What a socket may have beside a strategy, in the words of the man pages, and what it changes.
+BESIDE: Final = {
+    "SO_BINDTODEVICE": "the socket is tied to an interface: routes and port spaces of other interfaces do not count",
+    "IP_TRANSPARENT": "the source may be an address of another host (TPROXY), whose ports count there as well",
+    "IP_FREEBIND": "the source may be on no interface of this host; its ports are counted as those of any other",
+    "MPTCP": "each further subflow takes a four-tuple of its own; the first one is counted here",
+    "Fast Open": "the SYN leaves with the first data, so that a refusal or time-out shows in send()",
+    "SO_REUSEPORT": "over UDP the kernel gives a port that it chose to several such sockets; the last one gets all "
+    "datagrams",
+    "SO_REUSEADDR": "over UDP the kernel gives a port that it chose to several such sockets; the last one gets all "
+    "datagrams",
+}
+
+#: Connections of which it is known whether they are short.
+_TELLING: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,14 +30,17 @@ class Way:
     """Sockets of one process that connect in the same way.
 
     command: as strace or the kernel names it; "": not known. pid: of the first one; 0: not known.
-    strategy: of the table; None: none of ours, because of `beside`. beside: what the sockets have that changes the
-    account of ports, in words of ip(7), socket(7) and tcp(7): "IP_TRANSPARENT", "SO_BINDTODEVICE", "MPTCP",
-    "Fast Open", "IP_FREEBIND".
+    strategy: of the table, by which the ports are counted; None: none of ours, because of `beside`, or not known,
+    because of `unseen`. beside: keys of BESIDE: what the sockets have that changes the account of the strategy.
     calls: those that show it, as strace prints them, of one of the sockets. source: address bound; "": none was.
     source_port: 0: left to the kernel; None: bind() was not called. ports: of IP_LOCAL_PORT_RANGE; None: not set.
     target, target_port: of one of the sockets. targets: distinct ones.
-    failed: connects and binds by (system call, errno) name. count: connect() calls.
-    line: number of the line of the first call in its text.
+    failed: connects and binds by (system call, errno) name. count: connect() calls; 0: bind() failed each time.
+    line: number of the line of the first call in its text. file: where that text was; "": it was not pasted.
+    unseen: system calls that the text does not show, so that the strategy is unknown: ("socket", "setsockopt").
+    sources: distinct source addresses. named: distinct ports that bind() named, and the range they lie in.
+    open_max: most of the sockets open at once. closed: of them, closed before the text ends. span_s: between the first
+    connect() and the last; None: not told. close: how they end; None: not told.
     """
 
     command: str
@@ -37,3 +58,19 @@ class Way:
     failed: dict[tuple[str, str], int]
     count: int
     line: int = 0
+    file: str = ""
+    unseen: tuple[str, ...] = ()
+    sources: int = 0
+    named: int = 0
+    named_range: tuple[int, int] | None = None
+    open_max: int = 0
+    closed: int = 0
+    span_s: float | None = None
+    close: CloseMode | None = None
+
+    @property
+    def churns(self) -> bool | None:
+        """Whether connections are short: most were closed while others were opened. None: too few to tell."""
+        if self.count < _TELLING:
+            return None
+        return self.closed >= self.count // 2 and self.open_max * 2 <= self.count

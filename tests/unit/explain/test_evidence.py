@@ -24,6 +24,13 @@ def test_a_complaint_is_counted_with_its_like_whatever_its_words() -> None:
     ]
 
 
+def test_a_complaint_may_be_made_many_times_at_one_place() -> None:
+    evidence = Evidence()
+    evidence.complain(NO_PORT, 600)
+    evidence.complain(NO_PORT, 81)
+    assert [one.count for one in evidence.complaints] == [681]
+
+
 def test_complaints_beyond_the_maximum_are_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "COMPLAINTS_MAX", 2)
     kept = Evidence()
@@ -42,3 +49,12 @@ def test_the_last_reading_of_a_setting_counts() -> None:
 
 def test_a_place_on_standard_input_is_a_line() -> None:
     assert (str(Where("-", 7)), str(Where("ticket.txt", 7))) == ("line 7", "ticket.txt:7")
+
+
+def test_a_setting_that_is_read_later_counts_even_after_a_look() -> None:
+    kept = Evidence()
+    assert kept.sysctl("net.a") is None
+    kept.sysctls.append(SysctlReading("net.a", "1", Where("-", 1)))
+    found = kept.sysctl("net.a")
+    assert found
+    assert found.value == "1"
