@@ -106,7 +106,9 @@ def of_way(way: Way, facts: HostFacts, target: Endpoint | None, descriptors: int
     account = _ports(way, way.strategy, rules, facts)
     resting_s, because = (None, "")
     if way.transport is Transport.TCP:
-        resting_s, because = rest_of(way.strategy.row.time_wait, facts.sysctls, loopback=lambda: _is_loopback(source, way))
+        resting_s, because = rest_of(
+            way.strategy.row.time_wait, facts.sysctls, loopback=lambda: _is_loopback(source, way)
+        )
     limit = LIMIT_OF_OUTCOME[rules.outcome]
     if resting_s and way.churns and way.close in (None, CloseMode.FIN):
         limit = _RESTING

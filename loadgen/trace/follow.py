@@ -133,7 +133,8 @@ class Follower:
         self.calls += 1
         handler = _HANDLERS.get(call.name)
         if handler:
-            given = arguments.split(call.arguments)
+            whole = call.name not in _BY_DESCRIPTOR
+            given = arguments.split(call.arguments) if whole else [call.arguments.partition(",")[0]]
             if call.failed and call.name in _MAY_FAIL:
                 self._note_failure(thread, call, given)
             handler(self, thread, call, given)
@@ -375,6 +376,10 @@ def _each(names: Iterable[str], handler: _Handler) -> dict[str, _Handler]:
     return dict.fromkeys(names, handler)
 
 
+#: Calls of which only the descriptor matters, and of which there are many.
+_BY_DESCRIPTOR: Final = frozenset(
+    {"close", "getsockname", "listen", "read", "readv", "recv", "recvfrom", "recvmsg", "shutdown", "write", "writev"}
+)
 #: Calls that an error of a socket that may connect comes from, or one of the program that listens.
 _MAY_FAIL: Final = frozenset({"socket", "bind", "connect", "accept", "accept4"})
 _HANDLERS: Final[dict[str, _Handler]] = {
