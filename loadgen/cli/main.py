@@ -14,6 +14,7 @@ import click
 from loadgen.cli import completion
 from loadgen.cli.compare import compare
 from loadgen.cli.doctor import doctor
+from loadgen.cli.explain import explain
 from loadgen.cli.facts import facts
 from loadgen.cli.man import man
 from loadgen.cli.plan import plan
@@ -54,11 +55,13 @@ def cli() -> None:
     loadgen facts                              how this kernel picks source ports
     loadgen trace -- curl http://10.0.0.7/     how a program connects, and what it ends with
     loadgen watch                              how full each destination of this host is
+    loadgen explain ticket.txt                 which limit pasted ss, netstat, strace and logs show
     """
 
 
 cli.add_command(compare)
 cli.add_command(doctor)
+cli.add_command(explain)
 cli.add_command(facts)
 cli.add_command(man)
 cli.add_command(plan)

@@ -184,6 +184,12 @@ def use(change: PlanChange) -> str:
     return f"use {change.strategy}{how}" + (f" (a program: {program})" if program else "")
 
 
+def in_program(change: PlanChange) -> str:
+    """Return the change of strategy for the owner of a program alone, in the imperative."""
+    assert change.strategy
+    return change.strategy.row.program or f"use {change.strategy}"
+
+
 def widest_range(unprivileged_port_start: int) -> PortRange:
     """Return the widest range that ip_local_port_range can be set to, well-known ports left out."""
     return PortRange(max(unprivileged_port_start, 1024), 65_535)
