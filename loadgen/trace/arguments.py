@@ -173,7 +173,7 @@ def error_name(argument: str) -> str:
     named = next((name for name in sorted(names(argument)) if name.startswith("E")), "")
     if named:
         return named
-    value = number(argument)
+    value = number(argument) if argument.startswith("[") else None  # else it is a pointer
     return errorcode.get(value, str(value)) if value else ""
 
 

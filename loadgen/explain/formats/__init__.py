@@ -36,7 +36,6 @@ FORMATS: Final[tuple[Format, ...]] = (
     neighbours.ARP,
     routes.ROUTES,
     STRACE,
-    STRACE,
     PROC_NET,
     NETSTAT,
     SS,
