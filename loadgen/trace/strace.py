@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
+from loadgen.trace.arguments import integer
+
 #: Calls that were interrupted and are kept until they go on: one for each thread; more is no strace output.
 _UNFINISHED_MAX: Final = 100_000
 
@@ -232,7 +234,7 @@ class StraceLines:
         if found := _CALL.match(body):
             pid, known = self._pid_of(head, found["name"] in _FORKS)
             if found["name"] in _FORKS and head["plain"] is None:
-                self._note_alive(int(found["returned"], 0) if found["returned"] != "?" else 0)
+                self._note_alive(integer(found["returned"]) if found["returned"] != "?" else 0)
             call = _ended_call(found, pid, number, command, at_s, found["arguments"])
             return replace(call, nameless_before=True) if known else call
         if found := _UNFINISHED.match(body) or _INTERRUPTED.match(body):

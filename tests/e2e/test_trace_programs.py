@@ -34,7 +34,9 @@ def server(namespace: Namespace, tmp_path: Path) -> Iterator[Server]:
 def columns(one: TracedProgram, way: dict[str, Any]) -> list[str]:
     """A row: program, version, setting, calls, strategy, capacity, end."""
     strategy = " + ".join(filter(None, [f"`{way['strategy']}`", *way["beside"]]))
-    capacity = "as many as it names" if way["capacity"] is None else f"{way['capacity']:,} for each {way['capacity_per']}"
+    capacity = (
+        "as many as it names" if way["capacity"] is None else f"{way['capacity']:,} for each {way['capacity_per']}"
+    )
     setting = f"`{one.setting}`" if one.setting else ""
     return [one.name, version_of(one), setting, calls_in_short(way), strategy, capacity, way["ends_with"]]
 

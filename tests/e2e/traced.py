@@ -267,7 +267,7 @@ def calls_in_short(way: Mapping[str, Any]) -> str:
 def _short(call: str) -> str:
     name = call.partition("(")[0]
     if name == "setsockopt":
-        return re.findall(r"\b(?:SO|IP|IPV6|TCP)_[A-Z_]+\b", call.replace("SOL_", ""))[-1]
+        return str(re.findall(r"\b(?:SO|IP|IPV6|TCP)_[A-Z_]+\b", call.replace("SOL_", ""))[-1])
     if name == "bind":
         port = re.search(r"htons\((\d+)\)", call)
         address = re.search(r'(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"', call)

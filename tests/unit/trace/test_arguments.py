@@ -48,15 +48,19 @@ def test_descriptors(text: str, found: Descriptor | None) -> None:
     [
         ('{sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("10.0.0.7")}', SocketAddress("10.0.0.7", 80)),
         (r'{sa_family=0x2, sin_port="\x1f\x90", sin_addr="\x7f\x00\x00\x01"}', SocketAddress("127.0.0.1", 8080)),
-        (r'{sa_family=AF_INET, sin_port=htons(1), sin_addr=inet_addr("\x31\x2e\x32\x2e\x33\x2e\x34")}',)
-        + (SocketAddress("1.2.3.4", 1),),
+        (
+            r'{sa_family=AF_INET, sin_port=htons(1), sin_addr=inet_addr("\x31\x2e\x32\x2e\x33\x2e\x34")}',
+            SocketAddress("1.2.3.4", 1),
+        ),
         (
             '{sa_family=AF_INET6, sin6_port=htons(443), inet_pton(AF_INET6, "::1", &sin6_addr), sin6_scope_id=0}',
             SocketAddress("::1", 443),
         ),
         (
-            '{sa_family=AF_INET6, sin6_port=htons(1), inet_pton(AF_INET6, "fe80::1", &sin6_addr), '
-            'sin6_scope_id=if_nametoindex("eth0")}',
+            (
+                '{sa_family=AF_INET6, sin6_port=htons(1), inet_pton(AF_INET6, "fe80::1", &sin6_addr), '
+                'sin6_scope_id=if_nametoindex("eth0")}'
+            ),
             SocketAddress("fe80::1%eth0", 1),
         ),
         (
@@ -115,8 +119,14 @@ def test_options(level: str, name: str, value: str, found: OptionSet) -> None:
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("[ECONNREFUSED]", "ECONNREFUSED"), ("[111]", "ECONNREFUSED"), ("[111 /* ECONNREFUSED */]", "ECONNREFUSED")]
-    + [("[0]", ""), ("0x7ffd", ""), ("", "")],
+    [
+        ("[ECONNREFUSED]", "ECONNREFUSED"),
+        ("[111]", "ECONNREFUSED"),
+        ("[111 /* ECONNREFUSED */]", "ECONNREFUSED"),
+        ("[0]", ""),
+        ("0x7ffd", ""),
+        ("", ""),
+    ],
 )
 def test_the_error_that_a_socket_keeps(text: str, name: str) -> None:
     assert arguments.error_name(text) == name

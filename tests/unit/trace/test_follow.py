@@ -349,11 +349,37 @@ def test_the_forms_of_older_versions() -> None:
 
 
 _LINES: Final = st.sampled_from(
-    [TCP, UDP, bind(0), bind(40000), bind(0, "-1 EADDRINUSE (x)"), NO_PORT, REUSEADDR, RANGE, CONNECT + "0"]
-    + [CONNECT + "-1 EADDRNOTAVAIL (x)", "close(3) = 0", "dup(3) = 4", "dup2(4, 3) = 3", "listen(3, 1) = 0"]
-    + ["clone(flags=CLONE_FILES) = 2", "clone(flags=SIGCHLD) = 2", "fork() = 3", "+++ exited with 0 +++"]
-    + ["connect() = 0", "bind(3) = 0", "socket() = 3", "setsockopt(3) = 0", "sendto() = 0", "sendmsg(3, 1) = -1 E (x)"]
-    + ["getsockopt(3, , , [1]) = 0", "execve() = 0", "fcntl(3) = 5", "clone() = 99999999999", "close(99999999999) = 0"]
+    [
+        TCP,
+        UDP,
+        bind(0),
+        bind(40000),
+        bind(0, "-1 EADDRINUSE (x)"),
+        NO_PORT,
+        REUSEADDR,
+        RANGE,
+        CONNECT + "0",
+        CONNECT + "-1 EADDRNOTAVAIL (x)",
+        "close(3) = 0",
+        "dup(3) = 4",
+        "dup2(4, 3) = 3",
+        "listen(3, 1) = 0",
+        "clone(flags=CLONE_FILES) = 2",
+        "clone(flags=SIGCHLD) = 2",
+        "fork() = 3",
+        "+++ exited with 0 +++",
+        "connect() = 0",
+        "bind(3) = 0",
+        "socket() = 3",
+        "setsockopt(3) = 0",
+        "sendto() = 0",
+        "sendmsg(3, 1) = -1 E (x)",
+        "getsockopt(3, , , [1]) = 0",
+        "execve() = 0",
+        "fcntl(3) = 5",
+        "clone() = 99999999999",
+        "close(99999999999) = 0",
+    ]
 )
 
 

@@ -58,7 +58,7 @@ def test_a_line_alone_is_a_complaint() -> None:
     (complaints,) = evidence.complaints
     one = complaints.first
     assert (one.syscalls, one.errno, one.target, one.target_port) == (
-        {Syscall.CONNECT},
+        frozenset({Syscall.CONNECT}),
         "EADDRNOTAVAIL",
         "10.0.0.7",
         80,
@@ -76,7 +76,11 @@ def test_a_service_that_cannot_have_its_port_complains_each_time() -> None:
     evidence = evidence_of(once + "not of the trace\n" + once)
     assert evidence.ways == []
     (complaints,) = evidence.complaints
-    assert (complaints.first.syscalls, complaints.first.source_port, complaints.count) == ({Syscall.BIND}, 8080, 2)
+    assert (complaints.first.syscalls, complaints.first.source_port, complaints.count) == (
+        frozenset({Syscall.BIND}),
+        8080,
+        2,
+    )
 
 
 def test_no_descriptor_is_left_is_a_complaint_about_socket() -> None:
@@ -86,7 +90,7 @@ def test_no_descriptor_is_left_is_a_complaint_about_socket() -> None:
         "socket(AF_INET6, SOCK_STREAM, IPPROTO_TCP) = -1 EAFNOSUPPORT (Address family not supported by protocol)\n"
     )
     found = [(one.first.syscalls, one.first.errno, one.first.listening) for one in evidence.complaints]
-    assert found == [({Syscall.SOCKET}, "EMFILE", None), (frozenset(), "EMFILE", True)]
+    assert found == [(frozenset({Syscall.SOCKET}), "EMFILE", None), (frozenset(), "EMFILE", True)]
 
 
 def test_traces_of_two_files_are_two() -> None:
