@@ -26,13 +26,19 @@ def test_the_way_with_most_connects_is_the_one_that_is_written() -> None:
 
 
 def test_each_value_has_its_place() -> None:
-    way = replace(BOUND, strategy=Strategy.BIND, count=11, closed=11, open_max=1, span_s=2.0, close=CloseMode.FIN)
+    way = replace(BOUND, strategy=Strategy.BIND, count=1001, closed=1001, open_max=1, span_s=2.0, close=CloseMode.FIN)
     made = circumstances.of_way(account(way), {"net.ipv4.tcp_tw_reuse": "1", "kernel.other": "1"})
     assert (made.limit, made.fails, made.strategy) == ("time-wait", ("bind", "EADDRINUSE"), Strategy.BIND)
     assert (made.sources, made.targets, made.ports) == (("10.0.0.5",), ("10.0.0.7:80",), PortRange(32_768, 60_999))
-    assert (made.churn, made.rate_per_s, made.close) == (True, 5.0, CloseMode.FIN)
+    assert (made.churn, made.rate_per_s, made.close) == (True, 500.0, CloseMode.FIN)
     assert made.sysctls == {"net.ipv4.tcp_tw_reuse": "1"}
     assert all("client[4711]" in made.because[name] for name in ("limit", "strategy", "sources", "targets", "churn"))
+
+
+def test_a_rate_that_the_ports_can_bear_is_left_out() -> None:
+    way = replace(BOUND, strategy=Strategy.BIND, count=1001, closed=1001, open_max=1, span_s=2.0)
+    assert circumstances.of_way(account(way), {}).rate_per_s == 500.0
+    assert circumstances.of_way(account(replace(way, span_s=4.0)), {}).rate_per_s is None
 
 
 def test_what_is_not_known_is_left_out() -> None:
