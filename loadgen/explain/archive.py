@@ -19,8 +19,8 @@ from typing import BinaryIO, Final, cast
 from loadgen.errors import UsageError
 from loadgen.explain import archive_stream, reader, sosreport
 from loadgen.explain.archive_stream import Budget
-from loadgen.explain.evidence import CounterReading, Evidence, SysctlReading, Unread, Where
-from loadgen.explain.sosreport import Content, Member
+from loadgen.explain.evidence import CounterReading, Evidence, SysctlReading, Where
+from loadgen.explain.sosreport import Content, EvidenceFile
 from loadgen.format import on_one_line
 from loadgen.kernel import sysctl_conf
 
@@ -74,6 +74,8 @@ class _Reading:
         shown = _shown(path)
         try:
             if path == _FROM_INPUT:
+                if sys.stdin is None:
+                    raise UsageError(f"standard input is closed; {_GIVE}")
                 self._file(sys.stdin.buffer, _FROM_INPUT)
             elif os.path.isdir(path):
                 self._directory(path)
@@ -131,7 +133,7 @@ class _Reading:
         if self._read == before:
             raise UsageError(f"{_shown(path)}: a directory without a file that could be evidence; {_GIVE}")
 
-    def _wanted(self, path: str, size: int, *, is_sos: bool) -> Member | None:
+    def _wanted(self, path: str, size: int, *, is_sos: bool) -> EvidenceFile | None:
         """Return how to read a file of a directory or archive; None: it is passed over."""
         member = sosreport.member(path, is_sos=is_sos)
         if member.content is Content.NOTHING:
@@ -144,7 +146,7 @@ class _Reading:
             return None
         return member
 
-    def _member(self, member: Member, stream: BinaryIO, path: str, budget: Budget) -> None:
+    def _member(self, member: EvidenceFile, stream: BinaryIO, path: str, budget: Budget) -> None:
         """Read a file of a directory or archive. Raises: OSError of the stream; any of BROKEN of the archive."""
         name = _shown(path)
         if not _is_compressed(path):
@@ -156,7 +158,7 @@ class _Reading:
         except archive_stream.BROKEN as error:
             self._unread(name, f"cannot be decompressed: {on_one_line(str(error))[:100]}")
 
-    def _content(self, member: Member, stream: BinaryIO, name: str) -> None:
+    def _content(self, member: EvidenceFile, stream: BinaryIO, name: str) -> None:
         where = Where(name, 1)
         if member.content is Content.SYSCTL:
             value = _value(stream)
@@ -184,10 +186,11 @@ class _Reading:
         if _is_binary(stream.peek(_PEEKED)[:_PEEKED]):
             self._unread(name, "binary, not text")
             return
-        before = len(self._evidence.unread)
+        before, more = len(self._evidence.unread), self._evidence.more_unread
         reader.read(self._evidence, stream, name)
         if is_log:  # most of a log is about other things
             self._evidence.unread[before:] = [one for one in self._evidence.unread[before:] if one.why]
+            self._evidence.more_unread = more
 
     def finish(self) -> None:
         """Take settings from files where nothing shows the value in force, and name what was kept apart."""
@@ -197,7 +200,7 @@ class _Reading:
             self._unread(name, f"network namespace {namespace} is another one: give its files by themselves")
 
     def _unread(self, name: str, why: str) -> None:
-        self._evidence.unread.append(Unread(name, 0, 0, why))
+        self._evidence.note_unread(name, 0, 0, why)
 
 
 def _shown(name: str) -> str:

@@ -90,7 +90,7 @@ class Budget:
             )
 
 
-class _Counted(io.RawIOBase):
+class _CountedStream(io.RawIOBase):
     """A stream that spends a budget."""
 
     def __init__(self, stream: BinaryIO | io.BufferedIOBase, budget: Budget) -> None:
@@ -128,7 +128,7 @@ def opened(stream: BinaryIO, name: str, budget: Budget) -> io.BufferedReader:
         grown = bz2.BZ2File(plain)
     else:
         return plain
-    return io.BufferedReader(_Counted(grown, budget), _BLOCK)
+    return io.BufferedReader(_CountedStream(grown, budget), _BLOCK)
 
 
 class _BoundedInfo(tarfile.TarInfo):

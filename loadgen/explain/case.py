@@ -56,22 +56,37 @@ class Gauge(NamedTuple):
         return Proof(self.text, self.where)
 
 
+class FullQueue(NamedTuple):
+    """A listener whose accept queue is full: the words, its address and port, its port, and its backlog."""
+
+    proof: Proof
+    listener: str
+    port: int
+    backlog: int
+
+
 @dataclass(frozen=True)
 class Case:
     """The evidence and its figures."""
 
     evidence: Evidence
 
-    @cached_property
+    @property
     def settings(self) -> PortSettings:
         """The range of automatic choice; widened where the sockets show that the assumed one is wrong."""
-        told = PortSettings.of(self.evidence)
-        return accounts.widened(told, accounts.of(self.evidence, told)) if told.assumed else told
+        return self._counted[0]
+
+    @property
+    def accounts(self) -> list[Account]:
+        """The accounts of pairs and sources, those that are limits and the fullest first."""
+        return self._counted[1]
 
     @cached_property
-    def accounts(self) -> list[Account]:
-        """The accounts of pairs and sources, the fullest first."""
-        return accounts.of(self.evidence, self.settings)
+    def _counted(self) -> tuple[PortSettings, list[Account]]:
+        told = PortSettings.of(self.evidence)
+        found = accounts.of(self.evidence, told)
+        settings = accounts.widened(told, found)
+        return settings, found if settings == told else accounts.of(self.evidence, settings)
 
     @property
     def pairs(self) -> list[Account]:
@@ -95,6 +110,19 @@ class Case:
             total = in_use.value + resting.value + (six.value if six else 0)
             return Gauge(total, f"{total:,} TCP sockets in all, those in TIME-WAIT included", in_use.where)
         return None
+
+    @cached_property
+    def unconnected(self) -> Gauge | None:
+        """TCP sockets that neither listen nor are connected, of the whole host; None: not known.
+
+        They are fresh, or bound; `ss -s` counts them, and lists none.
+        """
+        every, in_use = self.gauge("sockstat.tcp_alloc"), self.gauge("sockstat.tcp_inuse")
+        if every is None or in_use is None:
+            return None
+        six = self.gauge("sockstat.tcp6_inuse")
+        count = max(every.value - in_use.value - (six.value if six else 0), 0)
+        return Gauge(count, f"{count:,} TCP sockets neither listen nor are connected", every.where)
 
     @cached_property
     def time_wait(self) -> Gauge | None:
@@ -134,7 +162,7 @@ class Case:
     @property
     def lists_tcp(self) -> bool:
         """True if there is a listing of TCP sockets that shows TIME-WAIT as well."""
-        return any(listing.tcp.size and listing.shows_time_wait for listing in self.evidence.listings)
+        return any(one.shows_time_wait and (one.tcp.size or not one.udp.size) for one in self.evidence.listings)
 
     def holders(self, port: int) -> Iterator[tuple[Proof, TcpState]]:
         """Yield the TCP sockets that have a local port, those that listen first; a few of each listing."""
@@ -145,14 +173,17 @@ class Case:
                 yield accounts.described(listing, place), TcpState(int(listing.tcp["state"][place]))
 
     @cached_property
-    def full_queues(self) -> list[tuple[Proof, str]]:
-        """Listeners whose accept queue is full: the words, and the address they listen on."""
+    def full_queues(self) -> list[FullQueue]:
+        """Listeners whose accept queue is full."""
         found = []
         for listing, place in accounts.full_queues(self.evidence.listings):
             row = listing.tcp[place]
             at = accounts.local_end(row)
             text = f"{at}: {int(row['rqueue']):,} connections wait for accept(), the backlog is {int(row['wqueue']):,}"
-            found.append((Proof(text, accounts.line_of(listing, place)), at))
+            queue = FullQueue(
+                Proof(text, accounts.line_of(listing, place)), at, int(row["source_port"]), int(row["wqueue"])
+            )
+            found.append(queue)
         return found
 
 

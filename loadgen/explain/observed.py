@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from loadgen.explain import accounts
 from loadgen.explain.accounts import Account
 from loadgen.explain.case import FULL, Case
 from loadgen.explain.rules import silence
@@ -13,10 +14,19 @@ from loadgen.kernel.sockdiag import TcpState
 from loadgen.results.weighing import Weight
 from loadgen.strategies import Transport
 
-#: Connections of a pair without an answer to their SYN that are more than those just under way.
+#: Connections of a pair without an answer to their SYN that are more than those just under way: in number, and as a
+#: share of those that are not in TIME-WAIT.
 _SILENT_MIN: Final = 10
-#: Limits of which a gauge or a counter of this host is a symptom by itself.
-_OF_COUNTERS: Final = ("conntrack", "nat-ports", "neighbours", "backlog")
+_SILENT_SHARE: Final = 0.2
+#: Limits of which a gauge or a counter of this host is a symptom by itself, and those that share it.
+_OF_COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "conntrack": (),
+    "nat-ports": (),
+    "neighbours": (),
+    "backlog": ("syn-loss",),
+}
+#: Sockets that are named one by one.
+_QUOTED: Final = 3
 
 
 def of_case(case: Case) -> Iterator[Symptom]:
@@ -24,10 +34,12 @@ def of_case(case: Case) -> Iterator[Symptom]:
     for account in case.accounts:
         yield from _of_account(account)
     seen = Symptom((Kind.NAMED,), ("none",), complained=False)
-    for name in _OF_COUNTERS:
+    for name, neighbours in _OF_COUNTERS.items():
         if silence.RULES[name](case, seen).weight >= Weight.STRONG:
-            yield _named(name)
+            yield Symptom((Kind.NAMED,), (name, *neighbours), count=0, complained=False)
     yield from _reuse_is_off(case)
+    if meeting := [proof for listing in case.evidence.listings for proof in accounts.self_connected(listing)]:
+        yield Symptom((Kind.NAMED,), ("self-connect",), count=0, proofs=tuple(meeting[:_QUOTED]), complained=False)
 
 
 def _of_account(account: Account) -> Iterator[Symptom]:
@@ -36,7 +48,7 @@ def _of_account(account: Account) -> Iterator[Symptom]:
         waiting = account.states.get(TcpState.SYN_SENT, 0)
         if account.share >= FULL:
             yield _about(account, Kind.CONNECT_NO_PORT)
-        elif waiting >= _SILENT_MIN and 2 * waiting >= row.in_use:
+        elif waiting >= _SILENT_MIN and waiting >= _SILENT_SHARE * row.in_use:
             yield _about(account, Kind.SILENCE)
     elif account.share >= FULL and (row.strategy or row.transport is Transport.UDP):
         yield _about(account, Kind.BIND_NO_PORT)
@@ -55,10 +67,6 @@ def _about(account: Account, kind: Kind) -> Symptom:
         strategy=row.strategy,
         complained=False,
     )
-
-
-def _named(limit: str) -> Symptom:
-    return Symptom((Kind.NAMED,), (limit,), count=0, complained=False)
 
 
 def _reuse_is_off(case: Case) -> Iterator[Symptom]:

@@ -35,7 +35,7 @@ class Content(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class EvidenceFile:
     """A file. name: of the setting, gauge or namespace; "" of any other."""
 
     content: Content
@@ -73,19 +73,19 @@ def is_part(path: str) -> bool:
     return bool(_PART.search(path))
 
 
-def member(path: str, *, is_sos: bool) -> Member:
+def member(path: str, *, is_sos: bool) -> EvidenceFile:
     """Return how to read a file. is_sos: it belongs to a sosreport, in which all other files are no evidence."""
     if found := _SYSCTL.search(path):
         # The file conf/eth0.100/forwarding has a dot in a part of its name; sysctl(8) writes it as a slash.
         name = ".".join(part.replace(".", "/") for part in found["name"].split("/"))
         wanted = name.startswith(("net.", "kernel.threads-max", "kernel.pid_max")) or _OF_FS.fullmatch(name)
-        return Member(Content.SYSCTL, name) if wanted else Member(Content.NOTHING)
+        return EvidenceFile(Content.SYSCTL, name) if wanted else EvidenceFile(Content.NOTHING)
     if _CONFIGURED.search(path):
-        return Member(Content.CONFIGURED)
+        return EvidenceFile(Content.CONFIGURED)
     if found := _NETNS.search(path):
-        return Member(Content.APART, found["name"])
+        return EvidenceFile(Content.APART, found["name"])
     if _COUNT.search(path):
-        return Member(Content.COUNT, "conntrack.count")
+        return EvidenceFile(Content.COUNT, "conntrack.count")
     if _LOG.search(path):
-        return Member(Content.LOG)
-    return Member(Content.TEXT) if not is_sos or _TEXT.search(path) else Member(Content.NOTHING)
+        return EvidenceFile(Content.LOG)
+    return EvidenceFile(Content.TEXT) if not is_sos or _TEXT.search(path) else EvidenceFile(Content.NOTHING)

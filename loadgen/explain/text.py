@@ -16,6 +16,9 @@ from typing import BinaryIO, Final
 _BLOCK: Final = 4 << 20
 #: Characters of a line that are kept: none that any format has is longer.
 LINE_MAX: Final = 1 << 16
+#: Characters of a line that begins as the JSON of `nft -j`, `ip -j` or loadgen, which print all on one line.
+LONG_MAX: Final = 64 << 20
+_LONG: Final = re.compile(r'\s*\[?\s*\{\s*"(?:nftables|ifindex|ifname|type|dst|schema)"\s*:')
 #: Bytes of an unfinished line that are kept: those of LINE_MAX characters, and of an escape among them.
 _REST_MAX: Final = 4 * LINE_MAX + 64
 #: Sequences of ECMA-48 (CSI, and OSC with its text), and a lone escape.
@@ -29,8 +32,9 @@ _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def clean(line: str) -> str:
-    """Return a line without colours, control characters and marks of quotation, LINE_MAX characters at most."""
-    line = line[:LINE_MAX]
+    """Return a line without colours, control characters and marks of quotation, and cut to its maximum."""
+    if len(line) > LINE_MAX:
+        line = line[: LONG_MAX if _LONG.match(line) else LINE_MAX]
     if not line.isprintable():
         line = _CONTROLS.sub("", _ESCAPES.sub("", line))
     if line[:2].lstrip()[:1] == ">":
@@ -52,13 +56,19 @@ def lines(stream: BinaryIO) -> Iterator[list[str]]:
             block = decoder.decode(block).encode("utf-8", "backslashreplace")
         end = block.rfind(b"\n")
         if end < 0:
-            rest = (rest + block)[:_REST_MAX]
+            rest = _unfinished(rest + block)
             continue
         yield _clean_lines(rest + block[:end])
-        rest = block[end + 1 :][:_REST_MAX]
+        rest = _unfinished(block[end + 1 :])
     rest += decoder.decode(b"", final=True).encode("utf-8", "backslashreplace") if decoder else b""
     if rest:
         yield _clean_lines(rest)
+
+
+def _unfinished(line: bytes) -> bytes:
+    if len(line) <= _REST_MAX:
+        return line
+    return line[: LONG_MAX if _LONG.match(line[:_REST_MAX].decode("utf-8", "backslashreplace")) else _REST_MAX]
 
 
 def _clean_lines(block: bytes) -> list[str]:

@@ -69,9 +69,13 @@ class _IfconfigLines(LineReader):
         self.keep(self.evidence.links, LinkReading(self._device, flags, where), where)
 
 
+def _begins(line: str) -> bool:
+    return bool(("flags=" in line and _NEW.fullmatch(line)) or ("Link encap:" in line and _OLD.fullmatch(line)))
+
+
 IFCONFIG: Final = Format(
     "ifconfig",
     "ifconfig -a of net-tools and BusyBox",
-    lambda line: bool(_NEW.fullmatch(line) or _OLD.fullmatch(line)),
+    _begins,
     _IfconfigLines,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from loadgen.explain.evidence import Evidence, Unread, Where
+from loadgen.explain.evidence import Evidence, Where
 
 #: Readings of one piece that are kept: no account needs more addresses, routes or rules.
 KEPT_MAX: Final = 100_000
@@ -20,7 +20,7 @@ class LineReader:
     def __init__(self, evidence: Evidence, file: str) -> None:
         self.evidence, self.file = evidence, file
         self._kept = 0
-        self._beyond: Unread | None = None
+        self._beyond: tuple[int, int] | None = None
 
     def take(self, line: str, where: Where) -> bool:
         """Read a line into the evidence; return False if it is none of this piece."""
@@ -35,7 +35,8 @@ class LineReader:
     def finish(self) -> None:
         """Say which lines were too many."""
         if self._beyond:
-            self.evidence.unread.append(self._beyond)
+            why = f"not kept: beyond the first {KEPT_MAX:,} of {self.what}"
+            self.evidence.note_unread(self.file, *self._beyond, why)
 
     def keep(self, readings: list[_Reading], reading: _Reading, where: Where) -> None:
         """Add a reading to those of the evidence, as long as there is room."""
@@ -43,9 +44,8 @@ class LineReader:
             self._kept += 1
             readings.append(reading)
             return
-        first = self._beyond.first if self._beyond else where.line
-        self._beyond = Unread(self.file, first, where.line, f"not kept: beyond the first {KEPT_MAX:,} of {self.what}")
+        self._beyond = (self._beyond[0] if self._beyond else where.line, where.line)
 
     def refuse(self, where: Where, why: str) -> None:
         """Note a line that belongs to the piece and cannot be read."""
-        self.evidence.unread.append(Unread(self.file, where.line, where.line, why))
+        self.evidence.note_unread(self.file, where.line, where.line, why)

@@ -28,7 +28,7 @@ _ARP: Final = re.compile(
 _HEAD: Final = re.compile(r"Address\s+HWtype\s+HWaddress\s.*|IP address\s+HW type\s+Flags\s.*")
 
 
-class _Counted(LineReader):
+class _NeighbourCount(LineReader):
     """Counts rows by family."""
 
     row: re.Pattern[str]
@@ -60,12 +60,12 @@ class _Counted(LineReader):
                 self.evidence.counters.append(CounterReading(name, count, "now", self._first))
 
 
-class _NeighbourLines(_Counted):
+class _NeighbourLines(_NeighbourCount):
     what = "ip neigh"
     row = _ROW
 
 
-class _ArpLines(_Counted):
+class _ArpLines(_NeighbourCount):
     what = "arp -an"
     row = _ARP
 

@@ -38,7 +38,7 @@ def translation(text: str) -> Translation | None:
     if ports and port_range is None:
         return None
     if not low:
-        return None if high or not ports else ((), port_range)
+        return ((), port_range) if text == f":{ports}" and ports else None
     addresses = address_range(low, high or low)
     return None if addresses is None else (addresses, port_range)
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from loadgen.explain.case import Case, Gauge, Movement
+from loadgen.explain.case import FULL, Case, Gauge, Movement
 from loadgen.explain.evidence import RuleReading
 from loadgen.explain.explanation import Proof
-from loadgen.explain.rules.ports import place_of, space_of
+from loadgen.explain.rules.ports import place_of, proof_of, space_of, waits
 from loadgen.explain.rules.sign import NOTHING, POSSIBLE, Rule, Sign, against, sign
-from loadgen.explain.symptoms import Symptom
+from loadgen.explain.symptoms import Kind, Symptom
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.results.weighing import Weight
 
@@ -29,7 +29,7 @@ _FEW_PORTS: Final = 28_232
 
 def _backlog(case: Case, symptom: Symptom) -> Sign:
     if case.full_queues:
-        proofs = [proof for proof, _ in case.full_queues]
+        proofs = [one.proof for one in case.full_queues]
         return sign(Weight.SHOWN, *proofs, because=proofs[0].text)
     found = [one for name in _OVERFLOWS if (one := case.movement(name))]
     moved = [one for one in found if one.moved]
@@ -55,6 +55,12 @@ def _of_target(case: Case, symptom: Symptom) -> bool:
 
 def _syn_loss(case: Case, _: Symptom) -> Sign:
     again, overflows = case.movement("TcpExt.TCPSynRetrans"), case.movement("TcpExt.ListenOverflows")
+    if case.full_queues and overflows and overflows.value:
+        return against(f"the queue of a listener was full: {case.full_queues[0].proof.text}")
+    rejected, recycle = case.movement("TcpExt.PAWSPassive"), case.number("net.ipv4.tcp_tw_recycle")
+    if rejected and rejected.value and recycle and recycle.value:  # gone since Linux 4.12
+        text = "tcp_tw_recycle rejects SYNs of clients behind one address for their time stamps"
+        return sign(Weight.STRONG, _proof(rejected), recycle.proof, because=text)
     if again is None:
         return POSSIBLE
     if not again.value:
@@ -159,7 +165,14 @@ def _path_limit(case: Case, symptom: Symptom) -> Sign:
 
 
 def _blackhole(case: Case, symptom: Symptom) -> Sign:
-    account = space_of(case, symptom, by_source=False) if symptom.target else None
+    account = space_of(case, symptom, by_source=False)
+    if symptom.kind is Kind.CONNECT_NO_PORT:
+        if account is None or account.share < FULL or not waits(account):
+            return NOTHING
+        text = f"attempts that nothing has answered hold the ports: {proof_of(account).text}"
+        return sign(Weight.STRONG, Proof(text, account.row.where), account=account, because=text)
+    if not symptom.target:
+        return NOTHING
     waiting = account.states.get(TcpState.SYN_SENT, 0) if account else 0
     if account is None or not waiting or account.states.get(TcpState.ESTABLISHED, 0):
         return NOTHING
