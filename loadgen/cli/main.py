@@ -14,6 +14,7 @@ import click
 from loadgen.cli import completion
 from loadgen.cli.compare import compare
 from loadgen.cli.doctor import doctor
+from loadgen.cli.explain import explain
 from loadgen.cli.facts import facts
 from loadgen.cli.man import man
 from loadgen.cli.plan import plan
@@ -23,6 +24,7 @@ from loadgen.cli.runs import runs
 from loadgen.cli.schema import schema
 from loadgen.cli.sink import sink
 from loadgen.cli.streams import EPILOG, buffered, complain, stderr_may_fail
+from loadgen.cli.trace import trace
 from loadgen.cli.watch import watch
 from loadgen.errors import ExitCode, LoadgenError
 
@@ -51,12 +53,15 @@ def cli() -> None:
     loadgen runs                               the runs in results/, newest first
     loadgen compare results/A results/B        what differs by more than noise
     loadgen facts                              how this kernel picks source ports
+    loadgen trace -- curl http://10.0.0.7/     how a program connects, and what it ends with
     loadgen watch                              how full each destination of this host is
+    loadgen explain ticket.txt                 which limit pasted ss, netstat, strace and logs show
     """
 
 
 cli.add_command(compare)
 cli.add_command(doctor)
+cli.add_command(explain)
 cli.add_command(facts)
 cli.add_command(man)
 cli.add_command(plan)
@@ -65,6 +70,7 @@ cli.add_command(run)
 cli.add_command(runs)
 cli.add_command(schema)
 cli.add_command(sink)
+cli.add_command(trace)
 cli.add_command(watch)
 
 

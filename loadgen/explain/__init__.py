@@ -4,7 +4,8 @@ text        bytes of a file in, clean numbered lines out
 evidence    what was read, as plain values, each with the place it came from
 formats/    one module for each format: recognises its lines, and writes them into the evidence
 reader      goes through the lines, finds the format of each, and notes what none of them takes
-archive     a directory or tarball of a sosreport, file by file
+archive     files, directories, tarballs and sosreports, file by file
+sosreport   which files of a sosreport are evidence
 accounts    sockets and settings in, ports used, in TIME-WAIT and free out: by source, by destination, by port
 case        the figures that the rules read, each computed once
 rules       what speaks for each limit, and what rules it out

@@ -21,10 +21,16 @@ from loadgen.watch.owners import SocketOwners
 
 #: Distinct complaints that are kept apart; further ones are counted in `Evidence.more_complaints`.
 COMPLAINTS_MAX: Final = 10_000
+#: Ranges of unread lines that are kept apart; the lines of further ones are counted in `Evidence.more_unread`.
+UNREAD_MAX: Final = 10_000
+#: Pieces that are kept; further ones are counted in `Evidence.more_pieces`.
+PIECES_MAX: Final = 10_000
 #: Characters of a complaint's text that are kept.
 TEXT_MAX: Final = 300
 #: Most sockets of one listing that are kept: 72 bytes each.
 SOCKETS_MAX: Final = 4_000_000
+#: wqueue of a listener whose text does not tell its backlog: netstat and /proc/net print 0, which it is not.
+BACKLOG_UNKNOWN: Final = 0xFFFF_FFFF
 
 
 class Where(NamedTuple):
@@ -59,6 +65,15 @@ class Unread:
     first: int
     last: int
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A command line that was pasted, without its prompt. last: the last line of the piece it belongs to."""
+
+    text: str
+    file: str
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +134,11 @@ class LinkReading:
 
 @dataclass(frozen=True, slots=True)
 class RouteReading:
-    """A route. kind: unicast, local, unreachable, blackhole, prohibit; reject: unreachable or prohibit, as route(8) has
-    one word for both. network: CIDR, 0.0.0.0/0 for the default. table: a further one that rules lead to, "100"; "": main
-    or local.
+    """A route.
+
+    kind: unicast, local, unreachable, blackhole, prohibit; reject: unreachable or prohibit, as route(8) has one word
+    for both. network: CIDR, 0.0.0.0/0 for the default. table: a further one that rules lead to, "100"; "": main or
+    local.
     """
 
     kind: str
@@ -135,10 +152,11 @@ class RouteReading:
 
 @dataclass(frozen=True, slots=True)
 class RuleReading:
-    """A rule of nft or iptables. kind: snat, masquerade, dnat, redirect, notrack, track (matches a state, so that
-    connections are tracked), drop, reject. addresses: of the translation; (): all, those of the interface, or what a map
-    says; a range of more than 256 is one text, "10.0.0.0-10.0.9.255". ports: of the translation; None: all, or as a map
-    says. text: the rule.
+    """A rule of nft or iptables.
+
+    kind: snat, masquerade, dnat, redirect, notrack, track (matches a state, so that connections are tracked), drop,
+    reject. addresses: of the translation; (): all, those of the interface, or what a map says; a range of more than 256
+    is one text, "10.0.0.0-10.0.9.255". ports: of the translation; None: all, or as a map says. text: the rule.
     """
 
     kind: str
@@ -216,10 +234,11 @@ class SocketListing:
     """The sockets that one call of ss or netstat, or one file of /proc/net, lists.
 
     tcp, udp: rows of `loadgen.kernel.sockdiag.SOCKET`, with an inode of our own making where the text names the
-    process and no inode. tcp_lines, udp_lines: the line of each. owners, commands: the processes it names: inode to
+    process and no inode; wqueue of a listener is BACKLOG_UNKNOWN where the text does not tell it.
+    tcp_lines, udp_lines: the line of each. owners, commands: the processes it names: inode to
     pid, pid to command; pids of our own making where it has names only. shows_listeners, shows_time_wait,
     shows_owners: whether it would have listed them. whole: False if only selected sockets are in it, so that others may
-    be there. dropped: rows beyond SOCKETS_MAX.
+    be there. dropped: rows beyond SOCKETS_MAX. unread: rows that are in `Evidence.unread`.
     """
 
     what: str
@@ -237,6 +256,7 @@ class SocketListing:
     shows_owners: bool = False
     whole: bool = True
     dropped: int = 0
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +282,11 @@ class SpaceReading:
 
 @dataclass(slots=True)
 class Evidence:
-    """Everything that was read. more_complaints: distinct ones beyond COMPLAINTS_MAX. host: `uname -r` and the like.
+    """Everything that was read.
 
-    carried: what a format keeps between the pieces of one file, by the name of the format and the file.
+    kernel: its release, as `uname -r` writes it. command: the last command line. more_complaints: distinct ones beyond
+    COMPLAINTS_MAX. more_unread: lines beyond UNREAD_MAX ranges. more_pieces: those beyond PIECES_MAX. carried: what a
+    format keeps between the pieces of one file, by the name of the format and the file.
     """
 
     listings: list[SocketListing] = field(default_factory=list)
@@ -280,9 +302,14 @@ class Evidence:
     pieces: list[Piece] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     kernel: str = ""
+    command: CommandLine | None = None
     more_complaints: int = 0
     carried: dict[tuple[str, str], object] = field(default_factory=dict)
+    more_unread: int = 0
+    more_pieces: int = 0
     _complaints: dict[tuple[object, ...], Complaints] = field(default_factory=dict)
+    _by_name: dict[str, SysctlReading] = field(default_factory=dict)
+    _indexed: int = 0
 
     @property
     def complaints(self) -> Iterator[Complaints]:
@@ -300,9 +327,35 @@ class Evidence:
         else:
             self.more_complaints += 1
 
+    def command_before(self, file: str, line: int) -> str:
+        """Return the command line that ends right before this line, a blank line between them at most; "": none."""
+        command = self.command
+        near = command and command.file == file and command.last < line <= command.last + 2
+        return command.text if command and near else ""
+
+    def note_unread(self, file: str, first: int, last: int, why: str = "") -> None:
+        """Note lines that were not taken: together with those before, if they follow and the reason is the same."""
+        before = self.unread[-1] if self.unread else None
+        if before and (before.file, before.last + 1, before.why) == (file, first, why):
+            self.unread[-1] = Unread(file, before.first, last, why)
+        elif len(self.unread) < UNREAD_MAX:
+            self.unread.append(Unread(file, first, last, why))
+        else:
+            self.more_unread += last - first + 1
+
+    def note_piece(self, piece: Piece) -> None:
+        """Note lines that one format took."""
+        if len(self.pieces) < PIECES_MAX:
+            self.pieces.append(piece)
+        else:
+            self.more_pieces += 1
+
     def sysctl(self, name: str) -> SysctlReading | None:
-        """Return the last reading of a setting; None: it was not read."""
-        return next((one for one in reversed(self.sysctls) if one.name == name), None)
+        """Return the last reading of a setting; None: it was not read. Readings are only ever appended."""
+        for reading in self.sysctls[self._indexed :]:
+            self._by_name[reading.name] = reading
+        self._indexed = len(self.sysctls)
+        return self._by_name.get(name)
 
     def readings(self, name: str) -> list[CounterReading]:
         """Return all readings of a counter, in order."""

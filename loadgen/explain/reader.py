@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from loadgen.explain import text
-from loadgen.explain.evidence import Evidence, Piece, Unread
+from loadgen.explain.evidence import Evidence, Piece
 from loadgen.explain.formats import FORMATS, Format, FormatReader
 
 
@@ -28,6 +28,7 @@ class _Reader:
         self._piece: tuple[Format, FormatReader] | None = None
         self._began = self._ended = 0
         self._unread: tuple[int, int] | None = None
+        self._unread_before = len(evidence.unread)
 
     def feed(self, lines: Sequence[str], first: int) -> None:
         """Take lines, of which the first has this number."""
@@ -67,17 +68,20 @@ class _Reader:
 
     def _end_unread(self) -> None:
         if self._unread:
-            self._evidence.unread.append(Unread(self._file, *self._unread))
+            self._evidence.note_unread(self._file, *self._unread)
             self._unread = None
 
     def _end_piece(self) -> None:
         if self._piece:
             candidate, reader = self._piece
             reader.finish()
-            self._evidence.pieces.append(Piece(candidate.name, reader.what, self._file, self._began, self._ended))
+            self._evidence.note_piece(Piece(candidate.name, reader.what, self._file, self._began, self._ended))
             self._piece = None
 
     def finish(self) -> None:
         """End what is open; nothing follows."""
         self._end_piece()
         self._end_unread()
+        # A format notes rows of its own that it cannot read, some of them only at the end of its piece.
+        unread = self._evidence.unread
+        unread[self._unread_before :] = sorted(unread[self._unread_before :], key=lambda one: one.first)

@@ -11,12 +11,16 @@ from loadgen.kernel.missing import EVERY_INTERFACE, Missing, MissingReason
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """A change that lets a missing source address be used: of the scenario (`set`), of a sysctl, or a command."""
+    """A change that lets a missing source address be used: of the scenario (`set`), of a sysctl, or a command.
+
+    program: the text for the owner of another program; "": the same.
+    """
 
     text: str
     set: Mapping[str, bool] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    program: str = ""
 
     @property
     def sentence(self) -> str:
@@ -66,7 +70,11 @@ def _route(missing: Missing) -> Iterator[Help]:
 
 
 def _bind_freely(_: Missing) -> Iterator[Help]:
-    yield Help("set `sources.freebind: true`, with which a route is enough", set={"sources.freebind": True})
+    yield Help(
+        "set `sources.freebind: true`, with which a route is enough",
+        set={"sources.freebind": True},
+        program="set IP_FREEBIND before bind(), or net.ipv6.ip_nonlocal_bind=1 on the host",
+    )
 
 
 def _wait(missing: Missing) -> Iterator[Help]:

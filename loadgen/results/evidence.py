@@ -11,12 +11,11 @@ Unknown is not zero: counters of a namespace that loadgen does not see neither s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from loadgen.format import percent
 from loadgen.results.run_facts import SYN_AGAIN_S, RunFacts, same
+from loadgen.results.weighing import NOTHING_KNOWN, Indication, Weight, ruled_out
 
 #: A table this full had no room at the peaks between two samples.
 _TABLE_FULL: Final = 0.95
@@ -40,39 +39,6 @@ _USER_SHARE: Final = 0.5
 _QUICK_US: Final = 100.0
 
 
-class Weight(IntEnum):
-    """How much speaks for a limit."""
-
-    NOTHING = 0
-    POSSIBLE = 1
-    """Nothing does, but the counters that would show it are out of sight."""
-    SUPPORTED = 2
-    """Facts that neighbours of the limit explain as well."""
-    STRONG = 3
-    """Facts that hardly anything else explains."""
-    SHOWN = 4
-    """Facts that nothing else explains."""
-
-
-@dataclass(frozen=True, slots=True)
-class Indication:
-    """The weight of the facts for one limit, and their words.
-
-    refuted: the fact that rules the limit out; "": none does.
-    """
-
-    weight: Weight = Weight.NOTHING
-    supports: tuple[str, ...] = ()
-    refuted: str = ""
-
-
-NOTHING_KNOWN: Final = Indication()
-
-
-def _ruled_out(because: str) -> Indication:
-    return Indication(refuted=because)
-
-
 Rule = Callable[[RunFacts], Indication]
 
 
@@ -81,10 +47,10 @@ def _backlog(run: RunFacts) -> Indication:
         if run.late:
             return Indication(Weight.SUPPORTED, (_late(run),))
         if run.answered:
-            return _ruled_out(f"the target answered {run.answered:,} requests, so it accepts")
+            return ruled_out(f"the target answered {run.answered:,} requests, so it accepts")
         return Indication(Weight.POSSIBLE)
     if not run.overflows:
-        return _ruled_out(f"the listener's queue was never full (ListenOverflows +0 {run.where_listener})")
+        return ruled_out(f"the listener's queue was never full (ListenOverflows +0 {run.where_listener})")
     text = f"{run.overflows:,} packets found the listener's queue full {run.where_listener} (ListenOverflows)"
     most = run.overflows >= _MOST * (run.silent + run.late)
     return Indication(Weight.SHOWN if most else Weight.SUPPORTED, (text,))
@@ -97,16 +63,16 @@ def _late(run: RunFacts) -> str:
 
 def _syn_loss(run: RunFacts) -> Indication:
     if run.syns_again == 0 and run.plan.timeout_s > 1:
-        return _ruled_out("no SYN was sent again")
+        return ruled_out("no SYN was sent again")
     if run.challenged and run.challenged >= _MOST * (run.syns_again or 0):
-        return _ruled_out(f"{run.challenged:,} SYNs met four-tuples that the other side still had open")
+        return ruled_out(f"{run.challenged:,} SYNs met four-tuples that the other side still had open")
     if run.late:
         here = tuple(f"{_counted(run, name)} on the whole host" for name in ("softnet.dropped",) if run.moved(name))
         return Indication(Weight.SUPPORTED, (_late(run), *here))
     if not run.established_any:
-        return _ruled_out("no connection opened at all, and what is lost now and then gets through at times")
+        return ruled_out("no connection opened at all, and what is lost now and then gets through at times")
     if run.plan.timeout_s > 1:
-        return _ruled_out("no connection opened late: some attempts lost every SYN, and the others none")
+        return ruled_out("no connection opened late: some attempts lost every SYN, and the others none")
     return Indication(Weight.POSSIBLE)  # attempts were given up before their SYN could be sent again
 
 
@@ -115,15 +81,15 @@ def _conntrack(run: RunFacts) -> Indication:
     dropped, early = run.dropped_by_tracking, run.moved("conntrack.early_drop")
     if size and entries >= _TABLE_FULL * size:
         if run.host.tracking_counters and not dropped + early:
-            return _ruled_out(f"{_entries(run)}, and none was dropped for want of room")
+            return ruled_out(f"{_entries(run)}, and none was dropped for want of room")
         return Indication(Weight.SHOWN if dropped + early else Weight.STRONG, (_entries(run),))
     if run.silent and dropped >= run.silent:
         text = f"conntrack.drop {dropped:+,}: a packet was dropped for each attempt without an answer"
         return Indication(Weight.STRONG, (text,))
     if size and entries < _TABLE_ROOM * size:
-        return _ruled_out(f"{_entries(run)}: the table had room")
+        return ruled_out(f"{_entries(run)}: the table had room")
     if run.sampled and not size:
-        return _ruled_out("this namespace tracks no connections")
+        return ruled_out("this namespace tracks no connections")
     return NOTHING_KNOWN
 
 
@@ -135,7 +101,7 @@ def _entries(run: RunFacts) -> str:
 def _nat_ports(run: RunFacts) -> Indication:
     failed = run.moved("conntrack.insert_failed")
     if not failed:
-        return _ruled_out("no packet was dropped for want of a translated port (insert_failed +0)")
+        return ruled_out("no packet was dropped for want of a translated port (insert_failed +0)")
     text = f"{_counted(run, 'conntrack.insert_failed')} and {_counted(run, 'conntrack.drop')} moved together"
     entries, size = run.tracked
     if size and entries >= _TABLE_ROOM * size:
@@ -147,19 +113,19 @@ def _nat_ports(run: RunFacts) -> Indication:
 
 def _neighbours(run: RunFacts) -> Indication:
     if run.on_loopback:
-        return _ruled_out("loopback has no neighbours")
+        return ruled_out("loopback has no neighbours")
     if fulls := run.moved("neigh.table_fulls") + run.moved("neigh6.table_fulls"):
         # The counter is of the whole host: it may be the entry of another program that found no room.
         text = f"the table of neighbours of this host was full {fulls:,} times (table_fulls, of the whole host)"
         return Indication(Weight.STRONG, (text,))
     good, bad = run.by_source
     if not bad or not good:
-        return _ruled_out("no source address failed always while another connected always")
+        return ruled_out("no source address failed always while another connected always")
     if run.partly:
-        return _ruled_out(f"{run.partly[0].source} connected at times, and a neighbour is known or it is not")
+        return ruled_out(f"{run.partly[0].source} connected at times, and a neighbour is known or it is not")
     text = f"{len(good):,} source addresses connected always, the other {len(bad):,} never"
     if len(good) < _NEIGHBOURS_MIN:
-        return _ruled_out(f"{text}: no table of neighbours is that small")
+        return ruled_out(f"{text}: no table of neighbours is that small")
     setting = run.host.sysctls.get("net.ipv4.neigh.default.gc_thresh3", "")
     sizes = {_NEIGHBOURS_DEFAULT, int(setting) if setting.isdecimal() else _NEIGHBOURS_DEFAULT}
     near = next((size for size in sorted(sizes) if size - _NEIGHBOURS_OTHERS <= len(good) <= size), None)
@@ -170,16 +136,16 @@ def _neighbours(run: RunFacts) -> Indication:
 
 def _path_limit(run: RunFacts) -> Indication:
     if not run.established_any:
-        return _ruled_out("no connection opened at all")
+        return ruled_out("no connection opened at all")
     if not run.partly:
-        return _ruled_out("no source and target had connections that opened and others that did not")
+        return ruled_out("no source and target had connections that opened and others that did not")
     if 10 * run.late > run.silent:
-        return _ruled_out(f"{run.late:,} connections opened after a repeated SYN, so the way was not closed for good")
+        return ruled_out(f"{run.late:,} connections opened after a repeated SYN, so the way was not closed for good")
     overtaken = run.summary.outcomes.overtaken
     if overtaken is None:  # a summary of loadgen 0.1.0
         return Indication(Weight.POSSIBLE if run.silent >= _MANY * run.summary.outcomes.established else Weight.NOTHING)
     if overtaken > _FEW * run.silent:
-        return _ruled_out(f"{overtaken:,} attempts without an answer were followed by others that opened")
+        return ruled_out(f"{overtaken:,} attempts without an answer were followed by others that opened")
     return Indication(Weight.SUPPORTED, (through(run),))
 
 
@@ -203,15 +169,15 @@ def _blackhole(run: RunFacts) -> Indication:
 def _port_search(run: RunFacts) -> Indication:
     rules, plan = run.plan.strategy.over(run.plan.transport), run.plan
     if rules.cliff_at is None:
-        return _ruled_out(f"strategy {plan.strategy} does not search for a port")
+        return ruled_out(f"strategy {plan.strategy} does not search for a port")
     rise = run.cost_rise_of_search
     if rise is None:
         if run.past_cliff and not run.summary.cost_us:
             return Indication(Weight.POSSIBLE)
-        return _ruled_out("a connection cost about the same at every occupancy")
+        return ruled_out("a connection cost about the same at every occupancy")
     begins = 10 * rules.cliff_at * (1.0 if plan.churn else plan.capacity / max(plan.connections, 1))
     if rise.tenth > begins + 1:
-        return _ruled_out(f"the cost rose long after {percent(rules.cliff_at)} of the ports, where the search begins")
+        return ruled_out(f"the cost rose long after {percent(rules.cliff_at)} of the ports, where the search begins")
     occupied = rise.tenth / begins * rules.cliff_at
     text = (
         f"a connection cost {rise.before_us:,.0f} us of CPU time, and {rise.after_us:,.0f} us from about "
@@ -227,14 +193,14 @@ def _port_search(run: RunFacts) -> Indication:
 def _generator(run: RunFacts) -> Indication:
     generator = run.summary.generator
     if generator.trustworthy:
-        return _ruled_out("loadgen kept up")
+        return ruled_out("loadgen kept up")
     user_s, cpu_s = generator.user_cpu_s, generator.cpu_s
     if user_s is not None and cpu_s and user_s >= _USER_SHARE * cpu_s:
         text = f"{percent(user_s / cpu_s)} of the workers' CPU time was outside system calls"
         return Indication(Weight.STRONG, (*generator.reasons, text))
     search = _port_search(run)
     if search.weight >= Weight.STRONG:
-        return _ruled_out(f"the kernel took the time: {search.supports[0]}")
+        return ruled_out(f"the kernel took the time: {search.supports[0]}")
     if run.kernel_us is None or run.kernel_us > _QUICK_US:
         return Indication(Weight.SUPPORTED, generator.reasons)
     quick = f"the kernel was quick: a connection took {run.kernel_us:,.0f} us of it"

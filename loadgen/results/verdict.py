@@ -20,18 +20,18 @@ Which limit, when several left a trace:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Final
 
 from loadgen.capacity.limits import LIMITS
 from loadgen.capacity.remedies import keep_for_listeners
 from loadgen.model import Plan
 from loadgen.results import ports_verdict, verdict_text
-from loadgen.results.evidence import NOTHING_KNOWN, RULES, Indication, Weight
+from loadgen.results.evidence import RULES
 from loadgen.results.run_facts import RunFacts
 from loadgen.results.schema import files
 from loadgen.results.schema.host import Host
-from loadgen.results.schema.run import Confidence, RefutedLimit, RemedyResult, RunSummary, VerdictResult
+from loadgen.results.schema.run import RefutedLimit, RemedyResult, RunSummary, VerdictResult
+from loadgen.results.weighing import NOTHING_KNOWN, Reasoned, Weight, weigh
 
 #: Symptoms without an errno, and the limits that may be behind them. Of an errno, `LimitRow.explains` says so.
 _LATE, _COSTLY, _BEHIND = "late", "costly", "behind"
@@ -40,21 +40,6 @@ _SYMPTOMS: Final = {
     _COSTLY: ("port-search", "generator"),
     _BEHIND: ("port-search", "generator"),
 }
-
-
-@dataclass(frozen=True)
-class Reasoned:
-    """The limit, and how it was found.
-
-    candidates: where it is open, the limits that are left, this one first. indication: of the limit. refuted: limits
-    that share the symptom, and the facts that rule them out.
-    """
-
-    limit: str
-    confidence: Confidence = "certain"
-    indication: Indication = NOTHING_KNOWN
-    candidates: tuple[str, ...] = ()
-    refuted: tuple[RefutedLimit, ...] = ()
 
 
 def decide(summary: RunSummary, plan: Plan, host: Host) -> VerdictResult:
@@ -138,28 +123,7 @@ def _judged(run: RunFacts, symptom: str) -> Reasoned:
     if not any(name in RULES for name in candidates):
         return Reasoned(symptom)
     judged = {name: RULES[name](run) if name in RULES else NOTHING_KNOWN for name in candidates}
-    refuted = tuple(
-        RefutedLimit(limit=name, because=indication.refuted)
-        for name, indication in judged.items()
-        if indication.refuted
-    )
-    left = {name: indication for name, indication in judged.items() if not indication.refuted}
-    if not left:  # the figures contradict each other; what was seen is all that is known
-        return Reasoned(symptom if symptom in LIMITS else "none", "open", refuted=refuted)
-    most = max(indication.weight for indication in left.values())
-    named = [name for name, indication in left.items() if indication.weight == most]
-    if most < Weight.SUPPORTED:
-        # Nothing tells: the limit that the errno itself names, which only says what was seen.
-        named = [symptom] if symptom in left else named[-1:]
-    limit = named[0]
-    if most >= Weight.STRONG and len(named) == 1:
-        return Reasoned(limit, "certain" if most is Weight.SHOWN else "likely", left[limit], refuted=refuted)
-    hidden = [name for name, indication in left.items() if indication.weight is Weight.POSSIBLE and name not in named]
-    candidates = named if most >= Weight.STRONG else [*named, *hidden]
-    if len(candidates) == 1:
-        certain = symptom == limit and limit not in ("blackhole", "generator")
-        return Reasoned(limit, "certain" if certain else "likely", left[limit], refuted=refuted)
-    return Reasoned(limit, "open", left[limit], tuple(candidates), refuted)
+    return weigh(symptom, judged)
 
 
 def _of_ports(run: RunFacts, wall: str) -> Reasoned:

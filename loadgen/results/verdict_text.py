@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from loadgen.capacity.limits import LIMITS
 from loadgen.format import latency, rate
 from loadgen.outcomes import Outcome
 from loadgen.results.evidence import RULES, through
 from loadgen.results.run_facts import RunFacts, pointed_at
-
-if TYPE_CHECKING:
-    from loadgen.results.verdict import Reasoned
+from loadgen.results.weighing import Reasoned
 
 _LINES: Final = 3
 

@@ -111,14 +111,16 @@ class _Number:
     say: Callable[[float, Row | None], str]
 
 
-def _percent(condition: Condition) -> float:
+def read_percent(condition: Condition) -> float:
+    """Return a value as a number of percent. Raises: ValueError with the remedy."""
     percent = condition.percent
     if percent is None or not 0 <= percent <= 100:
         raise ValueError("write a share from 0% to 100%, for example 'used > 80%'")
     return percent
 
 
-def _count(condition: Condition) -> float:
+def read_count(condition: Condition) -> float:
+    """Return a value as a whole number. Raises: ValueError with the remedy."""
     number = units.whole_number(condition.value.replace("_", ""))
     if number is None or number < 0:
         raise ValueError("write a whole number, for example 'free < 1000'")
@@ -176,13 +178,13 @@ def _say_used(percent: float, row: Row | None) -> str:
 
 
 _NUMBERS: Final = {
-    "used": _Number(_percent, _fullest(_rows), _say_used),
-    "free": _Number(_count, _least_free, lambda ports, _: f"{count(ports)} free"),
-    "in_use": _Number(_count, _most(lambda group: group.in_use), lambda sockets, _: f"{count(sockets)} in use"),
+    "used": _Number(read_percent, _fullest(_rows), _say_used),
+    "free": _Number(read_count, _least_free, lambda ports, _: f"{count(ports)} free"),
+    "in_use": _Number(read_count, _most(lambda group: group.in_use), lambda sockets, _: f"{count(sockets)} in use"),
     "time_wait": _Number(
-        _count, _most(lambda group: group.time_wait), lambda sockets, _: f"{count(sockets)} in TIME-WAIT"
+        read_count, _most(lambda group: group.time_wait), lambda sockets, _: f"{count(sockets)} in TIME-WAIT"
     ),
     "exhausts_in": _Number(_duration_s, _soonest, lambda left_s, _: f"exhausted in {seconds(left_s)}"),
-    "source_used": _Number(_percent, _fullest(lambda snapshot: snapshot.sources), _say_used),
-    "bound": _Number(_count, _bound, lambda sockets, _: f"{count(sockets)} bound, unconnected sockets"),
+    "source_used": _Number(read_percent, _fullest(lambda snapshot: snapshot.sources), _say_used),
+    "bound": _Number(read_count, _bound, lambda sockets, _: f"{count(sockets)} bound, unconnected sockets"),
 }

@@ -139,8 +139,8 @@ def _described(transport: Transport, sockets: Sockets, socket_owners: SocketOwne
         yield PortHolder(
             transport,
             _state(transport, TcpState(int(one["state"])), connected=connected),
-            _text(int(one["family"]), bytes(one["source"])),
-            _text(int(one["family"]), bytes(one["destination"])) if connected else "",
+            address_text(int(one["family"]), bytes(one["source"])),
+            address_text(int(one["family"]), bytes(one["destination"])) if connected else "",
             int(one["destination_port"]),
             pid,
             command_of(pid) if pid else "",
@@ -155,7 +155,8 @@ def _state(transport: Transport, state: TcpState, *, connected: bool) -> str:
     return "BOUND" if state is TcpState.CLOSE else state.name.replace("_", "-")
 
 
-def _text(family: int, address: bytes) -> str:
+def address_text(family: int, address: bytes) -> str:
+    """Return an address of `SOCKET` as text, an IPv4-mapped one as IPv4. family: AF_INET or AF_INET6."""
     if family == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, address[:4])
     if address.startswith(MAPPED):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from loadgen.errors import HostError
 from loadgen.kernel.groups import SocketGroup, group
-from loadgen.kernel.sockdiag import Sockets
+from loadgen.kernel.sockdiag import Sockets, selected
 
 _PROC: Final = Path("/proc")
 _LINK: Final = "socket:["
@@ -167,21 +167,30 @@ def of_pids(pids: Pids, socket_owners: SocketOwners, command: Callable[[int], st
     return _owned(owners, unknown, socket_owners)
 
 
-def by_group(sockets: Sockets, socket_owners: SocketOwners, proc: Path = _PROC) -> dict[Key, Ownership]:
+def by_group(
+    sockets: Sockets,
+    socket_owners: SocketOwners,
+    proc: Path = _PROC,
+    command: Callable[[int], str] | None = None,
+) -> dict[Key, Ownership]:
     """Return the owners of each group's sockets; sockets without an owner (inode 0) make no group.
 
-    Beyond PROCESSES_MAX processes, only those with most sockets are told apart; the rest counts as unknown.
+    Beyond PROCESSES_MAX processes, only those with most sockets are told apart; the rest counts as unknown. command:
+    name of a process; None: below `proc`.
     """
-    sockets = sockets[sockets["inode"] != 0]
+    name_of = command or (lambda pid: command_of(pid, proc))
+    sockets = selected(sockets, sockets["inode"] != 0)
     pids = socket_owners.of(sockets)
     numbers, counts = np.unique(pids[pids != 0], return_counts=True)
     most = numbers[np.argsort(-counts, kind="stable")[:PROCESSES_MAX]]
     owners: dict[Key, list[Owner]] = {}
-    unknown = {group_key(sockets_of): _size(sockets_of) for sockets_of in group(sockets[~np.isin(pids, most)])}
+    unknown = {
+        group_key(sockets_of): _size(sockets_of) for sockets_of in group(selected(sockets, ~np.isin(pids, most)))
+    }
     for pid in most.tolist():
-        command = command_of(pid, proc)
-        for sockets_of in group(sockets[pids == pid]):
-            owners.setdefault(group_key(sockets_of), []).append(Owner(pid, command, _size(sockets_of)))
+        name = name_of(pid)
+        for sockets_of in group(selected(sockets, pids == pid)):
+            owners.setdefault(group_key(sockets_of), []).append(Owner(pid, name, _size(sockets_of)))
     return {key: _owned(owners.get(key, []), unknown.get(key, 0), socket_owners) for key in {**owners, **unknown}}
 
 

@@ -18,6 +18,7 @@ inet_rcv_saddr_equal(), net/ipv4/inet_connection_sock.c.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, TypeAlias
@@ -98,11 +99,17 @@ class _SourceTable:
     unknown; None without a scan.
     """
 
-    def __init__(self, held: BoundSockets, offered: Ports, socket_owners: SocketOwners | None) -> None:
+    def __init__(
+        self,
+        held: BoundSockets,
+        offered: Ports,
+        socket_owners: SocketOwners | None,
+        command: Callable[[int], str] = command_of,
+    ) -> None:
         sockets, inside = held.sockets, offered[held.sockets["source_port"]]
         names, members = groups.sources(sockets)
         members = members[inside]
-        self.offered, self.socket_owners, self._command = offered, socket_owners, cache(command_of)
+        self.offered, self.socket_owners, self._command = offered, socket_owners, cache(command)
         self.ports: npt.NDArray[np.uint16] = sockets["source_port"][inside].astype(np.uint16)
         self.states = sockets["state"][inside]
         self.connected = sockets["destination_port"][inside] != 0
@@ -208,14 +215,20 @@ _NO_SIGN: Final = _Sign()
 
 
 def tcp(
-    outgoing: Sockets, bound: BoundSockets, listening: Sockets, offered: Ports, socket_owners: SocketOwners | None
+    outgoing: Sockets,
+    bound: BoundSockets,
+    listening: Sockets,
+    offered: Ports,
+    socket_owners: SocketOwners | None,
+    command: Callable[[int], str] = command_of,
 ) -> list[SourceUsage]:
     """Return the account of TCP, the fullest source first.
 
     outgoing: connections that began here, in any state. bound: bound and not connected. listening: listeners.
-    offered: the range without reserved ports. socket_owners: of a recent scan; None: there was none.
+    offered: the range without reserved ports. socket_owners: of a recent scan; None: there was none. command: name of
+    a process.
     """
-    table = _SourceTable(joined(_as_held(outgoing), bound), offered, socket_owners)
+    table = _SourceTable(joined(_as_held(outgoing), bound), offered, socket_owners, command)
     listeners = _SourceTable(_as_held(listening), offered, None)
     found = []
     for source in table.rows:
@@ -226,9 +239,14 @@ def tcp(
     return _ordered(found)
 
 
-def udp(sockets: BoundSockets, offered: Ports, socket_owners: SocketOwners | None) -> list[SourceUsage]:
+def udp(
+    sockets: BoundSockets,
+    offered: Ports,
+    socket_owners: SocketOwners | None,
+    command: Callable[[int], str] = command_of,
+) -> list[SourceUsage]:
     """Return the account of UDP, the fullest source first; empty without a UDP socket in the range."""
-    table = _SourceTable(sockets, offered, socket_owners)
+    table = _SourceTable(sockets, offered, socket_owners, command)
     usable = int(offered.sum())
     sources = dict.fromkeys([*table.rows, ANY_4]) if table.rows else {}
     return _ordered([table.usage(Transport.UDP, one, Capacity(int(table.taken(one).sum()), usable)) for one in sources])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from loadgen.capacity.remedies.remedy import Claim, Quantity, Remedy, settings_in_words, sysctl_commands
-from loadgen.capacity.remedies.situation import PlanChange, Situation, use
+from loadgen.capacity.remedies.situation import PlanChange, Situation, in_program, use
 from loadgen.capacity.remedies.space import changed_to, sharing, widened, with_sources, with_targets
 from loadgen.capacity.time_wait import rest_s
 from loadgen.format import rate
@@ -34,7 +34,8 @@ def end_time_wait(situation: Situation) -> Iterator[Remedy]:
     if row.time_wait in (TimeWaitReuse.NEVER, TimeWaitReuse.AUTOBIND_REUSE):
         if found := sharing(situation):
             change, _ = found
-            yield Remedy(f"{use(change)}: {plan.strategy} never takes a port out of TIME-WAIT", set=change.keys)
+            remedy = Remedy(f"{use(change)}: {plan.strategy}", set=change.keys, program=f"{in_program(change)}: bind()")
+            yield remedy.adding(" never takes a port out of TIME-WAIT")
     elif situation.sysctl(_TIMESTAMPS) == "0":
         yield _setting({_TIMESTAMPS: "1"}, "without it no four-tuple leaves TIME-WAIT early", None)
     elif (
@@ -43,7 +44,7 @@ def end_time_wait(situation: Situation) -> Iterator[Remedy]:
     ):
         yield _setting({_REUSE: "1"}, "a four-tuple in TIME-WAIT can be had again after 1 s", freed)
     text = "wait 60 s, the length of TIME-WAIT, before the next run; one with `close: rst` leaves nothing in TIME-WAIT"
-    yield Remedy(text, command="sleep 60", gain=freed)
+    yield Remedy(text, command="sleep 60", gain=freed, program="wait 60 s, the length of TIME-WAIT")
     if found_sources := with_sources(situation, lambda changed: changed.capacity, situation.short):
         remedy, after = found_sources
         yield replace(remedy, gain=after.capacity - plan.capacity)
@@ -110,7 +111,8 @@ def keep_alive(situation: Situation, churn: Churn, per_s: float) -> Iterator[Rem
         how = f"`protocol: echo`, {how}"
     before, after = round(per_s * churn.exchanges, 6), round(per_s * wanted, 6)
     text = f"keep connections alive ({how}): {rate(before)} of requests becomes {rate(after)}"
-    yield Remedy(text, set=change, needs=needs, claim=Claim(Quantity.REQUESTS, before, after))
+    program = f"keep connections alive: with {wanted:,} requests on each, {rate(before)} become {rate(after)}"
+    yield Remedy(text, set=change, needs=needs, claim=Claim(Quantity.REQUESTS, before, after), program=program)
 
 
 def _slower(stages: tuple[Stage, ...], times: int) -> str:
@@ -185,18 +187,23 @@ def _other_strategies(situation: Situation) -> Iterator[Remedy]:
 def _of(change: PlanChange) -> Remedy:
     """Return a change as a remedy whose text names all of it."""
     texts = [use(change)] if change.strategy else []
+    programs = [in_program(change)] if change.strategy else []
     if change.close:
-        texts.append(f"use `close: {change.close}`{_BECAUSE[change.close]}")
+        texts.append(f"use `close: {change.close}` ({CLOSES[change.close]})")
+        programs.append(CLOSES[change.close])
     if change.sysctls:
         texts.append(f"set {settings_in_words(change.sysctls)}")
+        programs.append(texts[-1])
+    text, program = ", and ".join(texts), ", and ".join(programs)
     command = sysctl_commands(change.every_sysctl)
-    return Remedy(", and ".join(texts), set=change.keys, sysctls=change.every_sysctl, command=command)
+    return Remedy(text, set=change.keys, sysctls=change.every_sysctl, command=command, program=program)
 
 
-_BECAUSE: Final = {
-    CloseMode.TARGET: " (let the other side close first)",
-    CloseMode.RST: " (SO_LINGER 0)",
-    CloseMode.FIN: "",
+#: The ways to close, for the owner of a program.
+CLOSES: Final = {
+    CloseMode.TARGET: "let the other side close first",
+    CloseMode.RST: "SO_LINGER 0",
+    CloseMode.FIN: "close with FIN",
 }
 
 
@@ -218,9 +225,9 @@ def _if_lifted(remedy: Remedy, after: Plan, before: Plan) -> Iterator[Remedy]:
     gain = None
     if before.ceiling.established is not None and after.ceiling.established is not None:
         gain = max(after.ceiling.established - before.ceiling.established, 0) or None
-    text = f"{remedy.text}: {_ceiling_text(before.ceiling.per_s)} becomes {_ceiling_text(after.ceiling.per_s)}"
+    becomes = f": {_ceiling_text(before.ceiling.per_s)} becomes {_ceiling_text(after.ceiling.per_s)}"
     claim = Claim(Quantity.CHURN, before.ceiling.per_s, after.ceiling.per_s)
-    yield replace(remedy, text=text, gain=gain, claim=claim)
+    yield replace(remedy.adding(becomes), gain=gain, claim=claim)
 
 
 def _ceiling_text(per_s: float | None) -> str:

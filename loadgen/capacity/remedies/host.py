@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from socket import AF_INET, AF_INET6
 from typing import Final
 
 from loadgen.arrivals import shard_sizes
@@ -17,7 +18,7 @@ from loadgen.capacity.processes import (
     sinks_needed,
     workers_needed,
 )
-from loadgen.capacity.remedies.churn import keep_alive
+from loadgen.capacity.remedies.churn import CLOSES, keep_alive
 from loadgen.capacity.remedies.remedy import Claim, Quantity, Remedy, sysctl_command, sysctl_commands
 from loadgen.capacity.remedies.situation import PlanChange, Situation
 from loadgen.capacity.remedies.space import with_targets
@@ -26,12 +27,15 @@ from loadgen.capacity.tracking import remembered_s, timeout_name
 from loadgen.format import rate
 from loadgen.kernel import missing_help
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Churn, CloseMode, Plan
+from loadgen.model import Churn, CloseMode, Plan, family_of
 from loadgen.scenario.fields import DESCRIPTORS_MAX, PROCESSES_MAX
 
 _TABLE_SIZE: Final = "net.netfilter.nf_conntrack_max"
 _TABLE_COUNT: Final = "net.netfilter.nf_conntrack_count"
-_NEIGHBOURS: Final = "net.ipv4.neigh.default.gc_thresh3"
+_NEIGHBOURS: Final[Mapping[int, str]] = {
+    AF_INET: "net.ipv4.neigh.default.gc_thresh3",
+    AF_INET6: "net.ipv6.neigh.default.gc_thresh3",
+}
 #: How long the table keeps a closed connection with the remedy, where no schedule says how short it has to be.
 _FORGOTTEN_S: Final = 10
 
@@ -51,7 +55,9 @@ def more_descriptors(situation: Situation) -> Iterator[Remedy]:
         yield from _per_worker(situation)
     if not (plan.descriptor_limit and plan.descriptor_limit < facts.descriptors):
         now = f", now {facts.descriptors:,}" if facts.descriptors else ""
-        yield Remedy(f"raise the hard limit of open files (ulimit -Hn{now})", command="ulimit -Hn NUMBER")
+        text = f"raise the hard limit of open files (ulimit -Hn{now})"
+        program = "raise the limit of open files of the process (ulimit -n, LimitNOFILE= of its unit)"
+        yield Remedy(text, command="ulimit -Hn NUMBER", program=program)
 
 
 def _per_sink(situation: Situation) -> Iterator[Remedy]:
@@ -65,7 +71,7 @@ def _per_sink(situation: Situation) -> Iterator[Remedy]:
     if needed > PROCESSES_MAX:
         yield Remedy("open fewer connections, or listen elsewhere")
         return
-    yield Remedy(f"use `sinks: {needed}`, or leave it out", set={"sinks": needed})
+    yield Remedy(f"use `sinks: {needed}`, or leave it out", set={"sinks": needed}, program=None)
 
 
 def _per_worker(situation: Situation) -> Iterator[Remedy]:
@@ -76,13 +82,15 @@ def _per_worker(situation: Situation) -> Iterator[Remedy]:
         yield Remedy(
             f"leave `descriptors: {lowered}` out of the scenario: {gained:,} more in each worker",
             set={"descriptors": min(facts.descriptors, DESCRIPTORS_MAX)},
+            program=None,
         )
     each = descriptors_per_worker(plan.engine, lowered or facts.descriptors)
     needed = workers_needed(plan.connections, plan.sharded_spaces, each) if each > 0 else 0
     if plan.workers < needed <= PROCESSES_MAX:
         sizes = shard_sizes(plan.connections, plan.sharded_spaces, plan.workers)
         gain = sum(max(size - each, 0) for size in sizes)
-        yield Remedy(f"use `workers: {needed}`, or leave it out", set={"workers": needed}, gain=gain)
+        text = f"use `workers: {needed}`, or leave it out"
+        yield Remedy(text, set={"workers": needed}, gain=gain, program="use more processes")
 
 
 def add_source_address(situation: Situation) -> Iterator[Remedy]:
@@ -90,7 +98,9 @@ def add_source_address(situation: Situation) -> Iterator[Remedy]:
     plan = situation.plan
     missing = addresses.first_missing(situation.facts)  # none where the address went away during the run
     for change in missing_help.helps(missing or addresses.unexplained(plan.sources[0], freebind=plan.freebind)):
-        yield Remedy(change.sentence, set=change.set, sysctls=change.sysctls, command=change.command)
+        yield Remedy(
+            change.sentence, set=change.set, sysctls=change.sysctls, command=change.command, program=change.program
+        )
 
 
 def more_memory(situation: Situation) -> Iterator[Remedy]:
@@ -137,16 +147,15 @@ def _sooner_forgotten(situation: Situation, churn: Churn, now: float) -> Iterato
     if plan.close is not CloseMode.RST and (reset := situation.after(PlanChange(close=CloseMode.RST))):
         after = tracked_ceiling(reset, facts)
         if after is None or after > now:
-            remedy = Remedy("use `close: rst`, after which an entry ends sooner", set={"close": CloseMode.RST.value})
+            remedy = Remedy("use `close: rst`", set={"close": CloseMode.RST.value}, program=CLOSES[CloseMode.RST])
+            remedy = remedy.adding(", after which an entry ends sooner")
             yield _tracked(remedy, now, after)
 
 
 def _tracked(remedy: Remedy, now: float, after: float | None) -> Remedy:
     """Return a remedy with the ceilings that the table puts on churn, before and after."""
     becomes = "no ceiling" if after is None else rate(after)
-    return replace(
-        remedy, text=f"{remedy.text}: {rate(now)} becomes {becomes}", claim=Claim(Quantity.CHURN, now, after)
-    )
+    return replace(remedy.adding(f": {rate(now)} becomes {becomes}"), claim=Claim(Quantity.CHURN, now, after))
 
 
 def _larger_table(situation: Situation, now: float | None) -> Iterator[Remedy]:
@@ -187,7 +196,7 @@ def more_nat_ports(situation: Situation) -> Iterator[Remedy]:
     if situation.plan.churn is None and (found := with_targets(situation, lambda plan: plan.spaces, 1)):
         remedy, _ = found
         opened = opened_in_each(situation)
-        yield replace(remedy, text=f"{remedy.text}, which has translated ports of its own", gain=opened or None)
+        yield replace(remedy.adding(", which has translated ports of its own"), gain=opened or None)
 
 
 def opened_in_each(situation: Situation) -> int:
@@ -198,12 +207,13 @@ def opened_in_each(situation: Situation) -> int:
 
 def more_neighbours(situation: Situation) -> Iterator[Remedy]:
     """Enlarge the table, or use addresses that need no entry of their own."""
-    count, size = len(situation.plan.sources), situation.sysctl(_NEIGHBOURS)
+    name = _NEIGHBOURS[family_of(situation.plan.sources[0])]
+    count, size = len(situation.plan.sources), situation.sysctl(name)
     wanted = 1 << count.bit_length()
     now = f" (here {int(size):,})" if size.isdecimal() else ""
     yield Remedy(
-        f"raise {_NEIGHBOURS}{now} on the host or router whose table is full, above the {count:,} source addresses",
-        command=sysctl_command(_NEIGHBOURS, str(max(wanted, 2 * int(size)) if size.isdecimal() else wanted)),
+        f"raise {name}{now} on the host or router whose table is full, above the {count:,} source addresses",
+        command=sysctl_command(name, str(max(wanted, 2 * int(size)) if size.isdecimal() else wanted)),
     )
     yield Remedy("route the source addresses as a prefix through this host, which needs one neighbour in all")
     yield Remedy("use fewer source addresses on one segment, and more targets or a wider range of ports")

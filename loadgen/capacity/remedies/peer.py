@@ -17,7 +17,8 @@ def faster_accept(situation: Situation) -> Iterator[Remedy]:
     cap = f" (here {int(somaxconn):,})" if somaxconn.isdecimal() and here else " there"
     yield Remedy("make the target accept faster, or with more processes")
     yield Remedy(f"raise the target's listen backlog, which net.core.somaxconn caps{cap}")
-    yield Remedy("lower the arrival rate, or `in_flight`, to what the target accepts")
+    program = "lower the rate of new connections to what the target accepts"
+    yield Remedy("lower the arrival rate, or `in_flight`, to what the target accepts", program=program)
 
 
 def find_loss(situation: Situation) -> Iterator[Remedy]:
@@ -38,21 +39,23 @@ def wider_path(situation: Situation) -> Iterator[Remedy]:
     )
     for way, pairs, because in ways:
         if found := way(situation, lambda changed: opened * changed.spaces, 1):
-            yield replace(found[0], text=f"{found[0].text}, which {because}", gain=opened * pairs)
+            yield replace(found[0].adding(f", which {because}"), gain=opened * pairs)
 
 
 def find_silence(situation: Situation) -> Iterator[Remedy]:
     """Find where packets are lost."""
     yield Remedy("see whether SYNs arrive and answers leave (tcpdump at the target): a firewall may drop them")
     yield Remedy(f"see that {situation.target} has a way back to every source address (ip route get, there)")
-    yield Remedy(f"raise `timeout` above {situation.plan.timeout_s:g} s if the target is only slow")
+    slow = "if the target is only slow"
+    text = f"raise `timeout` above {situation.plan.timeout_s:g} s {slow}"
+    yield Remedy(text, program=f"raise the program's time-out of connect() {slow}")
 
 
 def start_server(situation: Situation) -> Iterator[Remedy]:
     """Start a listener at the target."""
     yield Remedy(f"start the server at {situation.target}; a refusal means that nothing listens there")
     if not any(target.sink for target in situation.plan.targets):
-        yield Remedy("or write `sink: true` at the target, and loadgen listens there itself")
+        yield Remedy("or write `sink: true` at the target, and loadgen listens there itself", program=None)
 
 
 def leave_target_ports(situation: Situation) -> Iterator[Remedy]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +40,8 @@ class Remedy:
     both together. Empty: an alternative to the others.
     gain: connections that it adds: to those that the plan has room for at once, in churn to those that its ports give
     in the duration; None: it cannot be computed, or is none. claim: the figure it changes; None: it has none.
+    program: the text for the owner of another program, who has no scenario; "": the same; None: it is for loadgen
+    alone.
     """
 
     text: str
@@ -49,11 +51,21 @@ class Remedy:
     needs: Mapping[str, Any] = field(default_factory=dict)
     gain: int | None = None
     claim: Claim | None = None
+    program: str | None = ""
 
     @property
     def sentence(self) -> str:
         """The change in words, and the gain where there is one."""
         return f"{self.text}: +{self.gain:,}" if self.gain else self.text
+
+    @property
+    def for_program(self) -> Remedy | None:
+        """The remedy for the owner of another program; None where there is none."""
+        return None if self.program is None else replace(self, text=self.program or self.text)
+
+    def adding(self, text: str) -> Remedy:
+        """Return the remedy with more at the end of its text, for loadgen and for the owner of a program."""
+        return replace(self, text=self.text + text, program=self.program + text if self.program else self.program)
 
     def to_json(self) -> Mapping[str, object]:
         """Return plain values, as summary.json has them."""

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from loadgen.capacity.remedies.churn import keep_alive
+from loadgen.capacity.remedies.churn import CLOSES, keep_alive
 from loadgen.capacity.remedies.remedy import Claim, Quantity, Remedy
-from loadgen.capacity.remedies.situation import PlanChange, Situation, use
+from loadgen.capacity.remedies.situation import PlanChange, Situation, in_program, use
 from loadgen.capacity.remedies.space import changed_to, widened, with_sources, with_targets
 from loadgen.capacity.time_wait import rest_s
 from loadgen.format import percent
@@ -46,7 +46,8 @@ def _direct(situation: Situation) -> Iterator[Remedy]:
             slower = bool(plan.churn) and rest_s(after, situation.facts.sysctls)[0] > _rest_s(situation, plan)
             if after.capacity < (plan.capacity if used is None else used) or slower:
                 continue
-            yield Remedy(f"{use(change)}: no search, however many ports are in use", set=change.keys)
+            remedy = Remedy(use(change), set=change.keys, program=in_program(change))
+            yield remedy.adding(": no search, however many ports are in use")
 
 
 def _fewer_in_use(situation: Situation, begins_at: float) -> Iterator[Remedy]:
@@ -65,7 +66,8 @@ def _fewer_in_use(situation: Situation, begins_at: float) -> Iterator[Remedy]:
         for close in (CloseMode.TARGET, CloseMode.RST):
             change = PlanChange(close=close)
             if closing := situation.after(change):
-                remedy = Remedy(f"use `close: {close}`, which leaves no port in TIME-WAIT here", set=change.keys)
+                remedy = Remedy(f"use `close: {close}`", set=change.keys, program=CLOSES[close])
+                remedy = remedy.adding(", which leaves no port in TIME-WAIT here")
                 figured = _with_occupancy(remedy, plan, used, plan.connections, closing) if used else [remedy]
                 yield from figured
 
@@ -74,8 +76,8 @@ def _with_occupancy(remedy: Remedy, plan: Plan, used: int, then: int, after: Pla
     """Yield a remedy with the shares of ports in use, where it lowers them."""
     before, lowered = min(used / plan.capacity, 1.0), min(then / after.capacity, 1.0) if after.capacity else 1.0
     if lowered < before:
-        text = f"{remedy.text}: {percent(lowered)} of the ports in use instead of {percent(before)}"
-        yield replace(remedy, text=text, claim=Claim(Quantity.OCCUPANCY, before, lowered))
+        then_used = f": {percent(lowered)} of the ports in use instead of {percent(before)}"
+        yield replace(remedy.adding(then_used), claim=Claim(Quantity.OCCUPANCY, before, lowered))
 
 
 def ports_in_use(situation: Situation) -> int | None:

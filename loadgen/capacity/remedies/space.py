@@ -13,10 +13,12 @@ from loadgen.capacity.remedies.situation import (
     ADDRESS_BITS,
     ROUTE_ADDRESS,
     PlanChange,
+    PortHolderKind,
     Situation,
     are_loopback,
     following,
     further_targets,
+    in_program,
     in_ranges,
     last_source,
     may_take,
@@ -40,6 +42,9 @@ def more_ports(situation: Situation) -> Iterator[Remedy]:
         yield Remedy(f"use at most {usable:,} workers", set={"workers": usable} if usable else {})
         yield from wider_range(situation)
         return
+    if situation.close_wait:
+        text = "close each connection that the other side has closed"
+        yield Remedy(f"{text}: {situation.close_wait:,} are in CLOSE-WAIT", gain=situation.close_wait)
     ways = [better_strategy, more_sources, wider_ports, wider_range, more_targets]
     if not situation.plan.strategy.row.binds_address:
         ways.append(ways.pop(1))  # an address needs another strategy first, which is more effort than the others
@@ -84,7 +89,8 @@ def better_strategy(situation: Situation) -> Iterator[Remedy]:
         return
     change, after = found
     if after.capacity > plan.capacity:
-        yield grown(Remedy(f"{use(change)}: each port serves every target", set=change.keys), plan, after)
+        remedy = Remedy(use(change), set=change.keys, program=in_program(change))
+        yield grown(remedy.adding(": each port serves every target"), plan, after)
 
 
 def more_sources(situation: Situation) -> Iterator[Remedy]:
@@ -120,13 +126,14 @@ def with_sources(situation: Situation, measure: Callable[[Plan], float], short: 
     more = after(addresses)
     if more is None or len(addresses) < count:
         return None
-    how = f"{use(needs)} and add" if needs.strategy else "add"
-    text = f"{how} 1 source address" if count == 1 else f"{how} {count:,} source addresses"
+    added = "add 1 source address" if count == 1 else f"add {count:,} source addresses"
+    text = f"{use(needs)} and {added}" if needs.strategy else added
     free = may_take(plan, last, addresses)
     change = {"sources.addresses": in_ranges([*plan.sources, *addresses])} if free else {}
     exist = free and (plan.in_lab or are_loopback(addresses))
     command = "" if exist else (ROUTE_ADDRESS if plan.freebind else ADD_ADDRESS).format(bits=ADDRESS_BITS[last.version])
-    return Remedy(text, set=change, command=command, needs=needs.keys), more
+    program = f"{added} and bind to it: {in_program(needs)}" if needs.strategy else ""
+    return Remedy(text, set=change, command=command, needs=needs.keys, program=program), more
 
 
 def wider_ports(situation: Situation) -> Iterator[Remedy]:
@@ -137,7 +144,7 @@ def wider_ports(situation: Situation) -> Iterator[Remedy]:
     after = situation.after(PlanChange(ports=automatic))
     if after and after.capacity > plan.capacity:
         text = f"widen `ports` to {automatic}, or leave it out"
-        yield grown(Remedy(text, set={"sources.ports": str(automatic)}), plan, after)
+        yield grown(Remedy(text, set={"sources.ports": str(automatic)}, program=None), plan, after)
 
 
 def wider_range(situation: Situation) -> Iterator[Remedy]:
@@ -162,7 +169,8 @@ def widened(situation: Situation) -> tuple[Remedy, Plan] | None:
         whats = [*(["ip_local_port_range"] if change.port_range else []), *(["`ports`"] if change.ports else [])]
         sysctls = change.every_sysctl
         text = f"widen {' and '.join(whats)} to {after.ports}"
-        return Remedy(text, set=change.keys, sysctls=sysctls, command=sysctl_commands(sysctls)), after
+        program = f"choose ports from {after.ports}" if change.ports else ""
+        return Remedy(text, set=change.keys, sysctls=sysctls, command=sysctl_commands(sysctls), program=program), after
     return None
 
 
@@ -205,7 +213,8 @@ def free_held_ports(situation: Situation) -> Iterator[Remedy]:
         command = "loadgen watch --once"
         yield Remedy(f"see who holds them: {command}, which counts bound sockets too; ss lists none", command=command)
     if plan.strategy.row.names_ports:
-        yield Remedy("move `ports` to where nothing listens, and outside ip_local_port_range")
+        place = "to where nothing listens, and outside ip_local_port_range"
+        yield Remedy(f"move `ports` {place}", program=f"move the ports that the program names {place}")
     else:
         yield Remedy("keep bound ports out of the range: a bound port is closed to automatic choice on every address")
     yield from _sources_beside_held(situation)
@@ -230,8 +239,8 @@ def _sources_beside_held(situation: Situation) -> Iterator[Remedy]:
         return
     remedy, after = found
     gain = usable(after) - usable(plan)
-    text = f"{remedy.text} (bound ports are closed on it, too)" if closed else remedy.text
-    yield replace(remedy, text=text, gain=gain, claim=Claim(Quantity.CONNECTIONS, usable(plan), usable(plan) + gain))
+    worded = remedy.adding(" (bound ports are closed on it, too)") if closed else remedy
+    yield replace(worded, gain=gain, claim=Claim(Quantity.CONNECTIONS, usable(plan), usable(plan) + gain))
 
 
 def _held(situation: Situation) -> int:
@@ -239,6 +248,24 @@ def _held(situation: Situation) -> int:
     plan = situation.plan
     missing = min(plan.capacity, plan.connections) - (plan.connections - situation.short)
     return math.ceil(max(missing, 0) / max(plan.spaces, 1))
+
+
+def listen_again(situation: Situation) -> Iterator[Remedy]:
+    """Let another program listen on the port that it wants, by what has it."""
+    port = situation.listening[0]
+    service = "set SO_REUSEADDR on the listener before bind()"
+    if situation.holder is PortHolderKind.TIME_WAIT:
+        yield Remedy(f"{service}: then TIME-WAIT does not keep the port from it")
+        yield Remedy("wait 60 s, the length of TIME-WAIT")
+        return
+    if situation.holder is PortHolderKind.LISTENER or port not in situation.facts.port_range:
+        command = f"ss -ltnp 'sport = :{port}'"
+        yield Remedy(f"stop the process that has port {port} ({command}), or use another port", command=command)
+    if situation.holder is PortHolderKind.UNKNOWN and port not in situation.facts.port_range:
+        yield Remedy(f"{service}: then TIME-WAIT does not keep the port from it")
+    if situation.holder is not PortHolderKind.LISTENER and port in situation.facts.port_range:
+        yield from keep_for_listeners(situation)
+        yield Remedy(f"move the service to a port outside {situation.facts.port_range}")
 
 
 def keep_for_listeners(situation: Situation) -> Iterator[Remedy]:
@@ -258,9 +285,11 @@ def keep_for_listeners(situation: Situation) -> Iterator[Remedy]:
     shares = REUSEADDR in plan.strategy.row.tcp.options
     both = "the service has to set SO_REUSEADDR before it listens"
     if shares:
-        yield Remedy(f"{both}; the sockets of {plan.strategy} have it already")
+        yield Remedy(f"{both}; the sockets of {plan.strategy} have it already", program=both)
         return
     found = changed_to(situation, [name for name in situation.available() if REUSEADDR in name.row.tcp.options])
     change = found[0].keys if found else {}
     name = f" ({found[0].strategy} does)" if found else ""
-    yield Remedy(f"set SO_REUSEADDR on outgoing sockets{name}, and on the listener: each side needs it", set=change)
+    sides = "and on the listener: each side needs it"
+    program = f"set SO_REUSEADDR on outgoing sockets, {sides}"
+    yield Remedy(f"set SO_REUSEADDR on outgoing sockets{name}, {sides}", set=change, program=program)

@@ -49,3 +49,12 @@ def test_the_last_reading_of_a_setting_counts() -> None:
 
 def test_a_place_on_standard_input_is_a_line() -> None:
     assert (str(Where("-", 7)), str(Where("ticket.txt", 7))) == ("line 7", "ticket.txt:7")
+
+
+def test_a_setting_that_is_read_later_counts_even_after_a_look() -> None:
+    kept = Evidence()
+    assert kept.sysctl("net.a") is None
+    kept.sysctls.append(SysctlReading("net.a", "1", Where("-", 1)))
+    found = kept.sysctl("net.a")
+    assert found
+    assert found.value == "1"

@@ -9,7 +9,8 @@ import pytest
 
 from loadgen.capacity.limits import LIMITS
 from loadgen.model import Endpoint, Strategy, Target, Transport
-from loadgen.results.evidence import RULES, Weight
+from loadgen.results.evidence import RULES
+from loadgen.results.weighing import Weight
 from tests.verdicts import AGAIN, FAR, HOST, OVERFLOW, PLAN, SILENT, TRACKED, WALL, facts, run
 
 #: 28,000 of 28,232 ports of one source, by a strategy that searches from half of them on.

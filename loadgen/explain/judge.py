@@ -1,0 +1,184 @@
+"""From the evidence to the answer: findings, most likely first, with their remedies, and what is missing to decide.
+
+Each symptom (`loadgen.explain.symptoms`) has the limits that may be behind it; their rules are weighed against each
+other. What the evidence shows without anybody complaining is a symptom as well: a space that is nearly full, a queue
+or a table that is, an address that cannot be used. Findings that say the same of several targets are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from loadgen.capacity.limits import EVERY_LIMIT
+from loadgen.explain import accounts, advice, missing, observed, symptoms, words
+from loadgen.explain.case import Case
+from loadgen.explain.evidence import Evidence
+from loadgen.explain.explanation import Explanation, Finding, Proof, SpaceRow
+from loadgen.explain.rules import RULES, Sign
+from loadgen.explain.rules.sign import NOTHING
+from loadgen.explain.symptoms import Kind, Symptom
+from loadgen.results.weighing import Reasoned, weigh
+
+#: In the order of likelihood.
+_CONFIDENCES: Final = ("certain", "likely", "open")
+#: Most findings, spaces and facts of a finding.
+FINDINGS_MAX, SPACES_MAX, FACTS_MAX = 50, 1000, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A symptom and its limit. signs: of every candidate, by its name."""
+
+    symptom: Symptom
+    reasoned: Reasoned
+    signs: dict[str, Sign]
+
+    @property
+    def limit(self) -> str:
+        """The limit, or where it is open the first of them."""
+        return self.reasoned.limit
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The limits that are named."""
+        return self.reasoned.candidates or (self.limit,)
+
+    @property
+    def sign(self) -> Sign:
+        """What the rule of the limit says."""
+        return self.signs.get(self.limit, NOTHING)
+
+
+def explain(evidence: Evidence) -> Explanation:
+    """Judge the evidence."""
+    case = Case(evidence)
+    judged = judge(case)
+    return Explanation(
+        findings=tuple(finding_of(case, one) for one in judged),
+        spaces=tuple(_spaces(case, judged)),
+        missing=tuple(missing.of(case, judged)),
+        notes=tuple(symptoms.beside_the_kernel(evidence)),
+        pieces=tuple(evidence.pieces),
+        unread=tuple(evidence.unread),
+    )
+
+
+def judge(case: Case) -> list[Judged]:
+    """Return the symptoms with their limits, most likely first."""
+    complained = [_judged(case, one) for one in symptoms.of_evidence(case.evidence)]
+    shown = [
+        judged
+        for one in observed.of_case(case)
+        if (judged := _judged(case, one)).limit != "none" and not _explained(judged, complained)
+    ]
+    return _in_order(_merged([*complained, *shown]))[:FINDINGS_MAX]
+
+
+def _judged(case: Case, symptom: Symptom) -> Judged:
+    signs = {name: RULES[name](case, symptom) if name in RULES else NOTHING for name in symptom.limits}
+    return Judged(symptom, weigh(symptom.points_at, signs), signs)
+
+
+def _explained(shown: Judged, complained: Sequence[Judged]) -> bool:
+    """Return True if a finding with a complaint names the same limit of the same place already."""
+    return any(
+        (shown.limit in one.named and _same_place(shown, one)) or _same_account(shown, one) for one in complained
+    )
+
+
+def _same_account(some: Judged, other: Judged) -> bool:
+    return some.sign.account is not None and some.sign.account == other.sign.account
+
+
+def _same_place(some: Judged, other: Judged) -> bool:
+    if some.sign.account and other.sign.account:
+        mine, others = some.sign.account.row, other.sign.account.row
+        if mine.scope != others.scope:  # the sum of a source and one of its pairs
+            return mine.source == others.source and mine.transport == others.transport
+        return mine == others
+    return some.sign.account is None and other.sign.account is None
+
+
+def _merged(judged: Iterable[Judged]) -> list[Judged]:
+    """Join findings that say the same for the same reason."""
+    found: dict[tuple[object, ...], Judged] = {}
+    for one in judged:
+        account = one.sign.account
+        place = (
+            (account.row.source, account.row.destination, account.row.destination_port) if account else one.symptom.to
+        )
+        key = (
+            one.limit,
+            one.reasoned.confidence,
+            one.reasoned.candidates,
+            one.symptom.source,
+            place,
+            one.symptom.kinds,
+        )
+        known = found.get(key)
+        found[key] = replace(known, symptom=symptoms.joined([known.symptom, one.symptom])) if known else one
+    return list(found.values())
+
+
+def _in_order(judged: Iterable[Judged]) -> list[Judged]:
+    def key(one: Judged) -> tuple[object, ...]:
+        return _CONFIDENCES.index(one.reasoned.confidence), not one.symptom.complained, -one.symptom.count
+
+    return sorted(judged, key=key)
+
+
+def finding_of(case: Case, judged: Judged) -> Finding:
+    """Return a finding with its sentence, its facts and its remedies."""
+    symptom, reasoned = judged.symptom, judged.reasoned
+    account = judged.sign.account
+    proofs = (*symptom.proofs, *judged.sign.proofs, *_others(judged))
+    return Finding(
+        limit=judged.limit,
+        confidence=reasoned.confidence,
+        text=words.sentence(judged),
+        source=symptom.source or (account.row.source if account else ""),
+        target=symptom.to or (words.target_of(account) if account else _listener(case, judged)),
+        candidates=reasoned.candidates,
+        evidence=tuple(dict.fromkeys(proofs))[:FACTS_MAX],
+        refuted=tuple((one.limit, one.because) for one in reasoned.refuted),
+        looks=tuple(_looks(case, judged)),
+        remedies=tuple(advice.remedies(case, judged)),
+    )
+
+
+def _listener(case: Case, judged: Judged) -> str:
+    """Return the listener whose queue is full, if that is the finding; else ""."""
+    return case.full_queues[0].listener if judged.limit == "backlog" and case.full_queues else ""
+
+
+def _others(judged: Judged) -> Iterator[Proof]:
+    """Yield the facts for the other candidates of an open finding."""
+    for name in judged.reasoned.candidates[1:]:
+        yield from judged.signs[name].proofs
+
+
+def _looks(case: Case, judged: Judged) -> Iterator[str]:
+    """Yield what would tell the candidates apart: the table of limits says it, or what is missing does."""
+    if judged.reasoned.confidence != "open":
+        return
+    said: dict[str, None] = {}
+    for name in judged.named:
+        if look := EVERY_LIMIT[name].look:
+            said[look.format(target=judged.symptom.to or "the target")] = None
+        else:
+            said.update(
+                {f"run `{one.command}`: {one.decides}": None for one in missing.of_limit(case, name, judged.symptom)}
+            )
+    yield from said
+
+
+def _spaces(case: Case, judged: Sequence[Judged]) -> Iterator[SpaceRow]:
+    """Yield the sockets of each port that a complaint names, then the accounts, the fullest first."""
+    named = [one.symptom.source_port for one in judged if one.symptom.kind in (Kind.LISTEN, Kind.FIXED_PORT)]
+    queues = [queue.port for queue in case.full_queues] if any("backlog" in one.named for one in judged) else []
+    for port in dict.fromkeys(filter(None, (*named, *queues))):
+        if row := accounts.of_port(case.evidence.listings, port):
+            yield row
+    yield from (account.row for account in case.accounts[:SPACES_MAX])

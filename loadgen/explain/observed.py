@@ -1,0 +1,77 @@
+"""What the evidence shows without anybody complaining: spaces, queues and tables that are full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from loadgen.explain import accounts
+from loadgen.explain.accounts import Account
+from loadgen.explain.case import FULL, Case
+from loadgen.explain.rules import silence
+from loadgen.explain.symptoms import CANDIDATES, Kind, Symptom
+from loadgen.kernel.sockdiag import TcpState
+from loadgen.results.weighing import Weight
+from loadgen.strategies import Transport
+
+#: Connections of a pair without an answer to their SYN that are more than those just under way: in number, and as a
+#: share of those that are not in TIME-WAIT.
+_SILENT_MIN: Final = 10
+_SILENT_SHARE: Final = 0.2
+#: Limits of which a gauge or a counter of this host is a symptom by itself, and those that share it.
+_OF_COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "conntrack": (),
+    "nat-ports": (),
+    "neighbours": (),
+    "backlog": ("syn-loss",),
+}
+#: Sockets that are named one by one.
+_QUOTED: Final = 3
+
+
+def of_case(case: Case) -> Iterator[Symptom]:
+    """Yield the symptoms that nobody complains of."""
+    for account in case.accounts:
+        yield from _of_account(account)
+    seen = Symptom((Kind.NAMED,), ("none",), complained=False)
+    for name, neighbours in _OF_COUNTERS.items():
+        if silence.RULES[name](case, seen).weight >= Weight.STRONG:
+            yield Symptom((Kind.NAMED,), (name, *neighbours), count=0, complained=False)
+    yield from _reuse_is_off(case)
+    if meeting := [proof for listing in case.evidence.listings for proof in accounts.self_connected(listing)]:
+        yield Symptom((Kind.NAMED,), ("self-connect",), count=0, proofs=tuple(meeting[:_QUOTED]), complained=False)
+
+
+def _of_account(account: Account) -> Iterator[Symptom]:
+    row = account.row
+    if row.scope == "pair":
+        waiting = account.states.get(TcpState.SYN_SENT, 0)
+        if account.share >= FULL:
+            yield _about(account, Kind.CONNECT_NO_PORT)
+        elif waiting >= _SILENT_MIN and waiting >= _SILENT_SHARE * row.in_use:
+            yield _about(account, Kind.SILENCE)
+    elif account.share >= FULL and (row.strategy or row.transport is Transport.UDP):
+        yield _about(account, Kind.BIND_NO_PORT)
+
+
+def _about(account: Account, kind: Kind) -> Symptom:
+    row = account.row
+    return Symptom(
+        kinds=(kind,),
+        limits=CANDIDATES[kind],
+        count=0,
+        source=row.source,
+        target=row.destination,
+        target_port=row.destination_port,
+        transport=row.transport,
+        strategy=row.strategy,
+        complained=False,
+    )
+
+
+def _reuse_is_off(case: Case) -> Iterator[Symptom]:
+    """tcp_tw_reuse needs timestamps (tcp_twsk_unique(), net/ipv4/tcp_ipv4.c)."""
+    reuse, timestamps = case.number("net.ipv4.tcp_tw_reuse"), case.number("net.ipv4.tcp_timestamps")
+    if reuse and timestamps and reuse.value == 1 and not timestamps.value:
+        proofs = (reuse.proof, timestamps.proof)
+        yield Symptom((Kind.REUSE_OFF,), CANDIDATES[Kind.REUSE_OFF], count=0, proofs=proofs, complained=False)
