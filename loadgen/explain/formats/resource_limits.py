@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from loadgen.explain.evidence import Evidence, Where
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import LETTERS, Format
 from loadgen.explain.formats.limit_names import FLAGS
 from loadgen.explain.formats.readings import ReadingLines
 from loadgen.explain.formats.shell import command_of, words_of
@@ -181,12 +181,21 @@ def _begins_prlimit(line: str) -> bool:
     return found is not None and found["name"] in _PRLIMIT
 
 
-ULIMIT: Final = Format("ulimit", "`ulimit -a` of bash, zsh and dash", _begins_shell, _ShellLimitsReader)
-PROC_LIMITS: Final = Format("limits", "/proc/PID/limits", _begins_proc, _ProcLimitsReader)
-PRLIMIT: Final = Format("prlimit", "`prlimit --pid PID`", _begins_prlimit, _PrlimitReader)
+ULIMIT: Final = Format(
+    "ulimit", "`ulimit -a` of bash, zsh and dash", _begins_shell, _ShellLimitsReader, heads=LETTERS | {"-"}
+)
+PROC_LIMITS: Final = Format("limits", "/proc/PID/limits", _begins_proc, _ProcLimitsReader, heads=frozenset("LM/"))
+PRLIMIT: Final = Format(
+    "prlimit",
+    "`prlimit --pid PID`",
+    _begins_prlimit,
+    _PrlimitReader,
+    heads=frozenset({"R", *(name[0] for name in _PRLIMIT)}),
+)
 SYSTEMD_LIMITS: Final = Format(
     "systemd-limits",
     "LimitNOFILE= of a unit",
     lambda line: "Limit" in line and bool(_SYSTEMD.fullmatch(line)),
     _SystemdLimitsReader,
+    heads=frozenset("DL"),
 )

@@ -9,11 +9,12 @@ Sources: sysctl(8), sysctl.conf(5), sysctl.d(5); Documentation/admin-guide/sysct
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 from typing import Final
 
 from loadgen.explain.evidence import Evidence, Where
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import DIGITS, Format
 from loadgen.explain.formats.readings import ReadingLines
 from loadgen.explain.formats.shell import command_of
 from loadgen.kernel import sysctl, sysctl_conf
@@ -140,5 +141,10 @@ def _begins(line: str) -> bool:
 
 
 SETTINGS: Final = Format(
-    "sysctl", "`sysctl -a`, lines of it, sysctl.conf, `grep -r . /proc/sys`", _begins, _SettingsReader
+    "sysctl",
+    "`sysctl -a`, lines of it, sysctl.conf, `grep -r . /proc/sys`",
+    _begins,
+    _SettingsReader,
+    heads=DIGITS | frozenset(string.ascii_lowercase) | frozenset("`\"'*\u2022-|/#;"),
+    words=frozenset({".conf:"}),
 )

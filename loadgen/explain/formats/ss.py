@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadgen.explain.evidence import Evidence
-from loadgen.explain.formats.base import Format, last_filled
+from loadgen.explain.formats.base import DIGITS, Format, last_filled
 from loadgen.explain.formats.command_line import ListingCommand, command_of
 from loadgen.explain.formats.endpoints import CUT, Endpoints, Numbers, decimal, why_not
 from loadgen.explain.formats.sockets import (
@@ -254,4 +254,10 @@ def milliseconds(text: str) -> int:
     return min((minutes * 60 + seconds) * 1000 + rest, 0xFFFF_FFFF)
 
 
-SS: Final = Format("ss", "`ss` with any options that list sockets, with and without header", begins, SsReader)
+SS: Final = Format(
+    "ss",
+    "`ss` with any options that list sockets, with and without header",
+    begins,
+    SsReader,
+    heads=DIGITS | {name[0] for name in (*_NETIDS, *STATES)} | frozenset("NSR"),
+)
