@@ -21,7 +21,7 @@ _ROW: Final = re.compile(
     r"(?:PERMANENT|NOARP|REACHABLE|STALE|DELAY|PROBE|INCOMPLETE|FAILED|NONE|proxy)\s*"
 )
 _ARP: Final = re.compile(
-    r"\s*\S+ \((?P<an>[\d.]+)\) (?:at|auf) \S+ .*\bon \S+\s*"
+    r"\s*\S++ \((?P<an>[\d.]+)\) (?:at|auf) \S+ .*\bon \S+\s*"
     r"|(?P<n>[\d.]+)\s+(?:\S+\s+[\da-fA-F]{2}(?::[\da-fA-F]{2}){5}\s+\S+\s+(?:\S+\s+)?\S+|\(incomplete\)\s+\S+)\s*"
     r"|(?P<proc>[\d.]+)\s+0x[\da-f]+\s+0x[\da-f]+\s+\S+\s+\S+\s+\S+\s*"
 )

@@ -47,6 +47,7 @@ _DASH_LINE: Final = re.compile(
     r"\s*(?P<name>time|file|data|stack|coredump|memory|locked memory|process|nofiles|vmemory|locks|rtprio)"
     rf"(?:\((?:seconds|blocks|kbytes)\))?\s+(?P<soft>{_VALUE})\s*"
 )
+_DASH_SURE: Final = re.compile(r"\s*(?:time\(seconds\)|nofiles)")
 _PROC_HEADER: Final = re.compile(r"\s*Limit\s+Soft Limit\s+Hard Limit\s+Units\s*")
 _PROC: Final = re.compile(
     rf"\s*(?:/proc/[\w/]+/limits:)?(?P<name>Max [a-z ]{{3,24}}?)\s+(?P<soft>{_VALUE})\s+(?P<hard>{_VALUE})"
@@ -164,10 +165,11 @@ class _SystemdLimitsReader(ReadingLines):
 def _begins_shell(line: str) -> bool:
     if ") " in line and "-" in line and _BASH.fullmatch(line):
         return True
-    if line.lstrip().startswith("-") and _ZSH.fullmatch(line):
-        return True
+    head = line.lstrip()[:4]
+    if head.startswith("-"):
+        return bool(_ZSH.fullmatch(line))
     # Alone, "process 4711" is any text; these two are not.
-    return bool(line.lstrip().startswith(("time(seconds)", "nofiles")) and _DASH_LINE.fullmatch(line))
+    return bool(head in ("time", "nofi") and _DASH_SURE.match(line) and _DASH_LINE.fullmatch(line))
 
 
 def _begins_proc(line: str) -> bool:

@@ -71,7 +71,10 @@ _USE_NUMBERS: Final = ": run ss with -n"
 
 def begins(line: str) -> bool:
     """Return True for a header of ss, or a row of it."""
-    return bool(_ROW.match(line) or ("Recv-Q" in line and _HEADER.match(line)) or _STATELESS.match(line))
+    head = line.lstrip()[:1]
+    if head.isdecimal():
+        return bool(_STATELESS.match(line))
+    return bool(_ROW.match(line) or ("Recv-Q" in line and _HEADER.match(line)))
 
 
 class SsReader:
