@@ -11,6 +11,7 @@ import click
 from loadgen.cli import options
 from loadgen.cli.streams import EPILOG, complain, show
 from loadgen.errors import ExitCode, HostError, UsageError
+from loadgen.format import on_one_line
 
 if TYPE_CHECKING:
     from loadgen.explain.conditions import ExplainCondition
@@ -70,20 +71,15 @@ def explain(
     wanted = _conditions(conditions)
     if full_size and scenario is None:
         raise click.UsageError("--full-size says how --scenario writes; add --scenario FILE")
-    if not files and sys.stdin.isatty():
+    if not files and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("name a file, or pipe the text in: ss -tanp | loadgen explain")
 
-    from loadgen.explain import judge, plain, reader
+    from loadgen.explain import archive, judge, plain
     from loadgen.explain.evidence import Evidence
     from loadgen.views.text import explain as view
 
     evidence = Evidence()
-    for name in files or ("-",):
-        if name == "-":
-            reader.read(evidence, sys.stdin.buffer, "-")
-        else:
-            with Path(name).open("rb") as stream:
-                reader.read(evidence, stream, name)
+    archive.read_all(evidence, files or ("-",), _progress)
     explanation = judge.explain(evidence)
     show(plain.as_json(explanation), lambda console: view.render(explanation, console), as_json=as_json)
     if scenario is not None:
@@ -92,6 +88,12 @@ def explain(
         if met := condition.violation(explanation):
             complain(met)
             sys.exit(ExitCode.EXPECTATION)
+
+
+def _progress(name: str) -> None:
+    """Name the file that is being read, where somebody waits at a terminal."""
+    if name != "-" and sys.stderr.isatty() and not sys.stdout.isatty():
+        complain(f"reading {on_one_line(name)}")
 
 
 def _write(path: str, evidence: Evidence, *, full_size: bool) -> None:

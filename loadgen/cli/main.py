@@ -24,6 +24,7 @@ from loadgen.cli.runs import runs
 from loadgen.cli.schema import schema
 from loadgen.cli.sink import sink
 from loadgen.cli.streams import EPILOG, buffered, complain, stderr_may_fail
+from loadgen.cli.trace import trace
 from loadgen.cli.watch import watch
 from loadgen.errors import ExitCode, LoadgenError
 
@@ -52,6 +53,7 @@ def cli() -> None:
     loadgen runs                               the runs in results/, newest first
     loadgen compare results/A results/B        what differs by more than noise
     loadgen facts                              how this kernel picks source ports
+    loadgen trace -- curl http://10.0.0.7/     how a program connects, and what it ends with
     loadgen watch                              how full each destination of this host is
     loadgen explain ticket.txt                 which limit pasted ss, netstat, strace and logs show
     """
@@ -68,6 +70,7 @@ cli.add_command(run)
 cli.add_command(runs)
 cli.add_command(schema)
 cli.add_command(sink)
+cli.add_command(trace)
 cli.add_command(watch)
 
 

@@ -23,7 +23,7 @@ from loadgen.explain.evidence import Evidence, SocketListing, SpaceReading, Wher
 from loadgen.explain.explanation import Proof, SpaceRow
 from loadgen.explain.port_settings import PortSettings
 from loadgen.kernel import groups
-from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState
+from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState, selected
 from loadgen.model import Endpoint, PortRange
 from loadgen.strategies import Strategy, Transport
 from loadgen.watch import owners, sources
@@ -34,6 +34,8 @@ from loadgen.watch.space import Space
 
 #: Most rows of each scope that a listing gives, those with most sockets.
 _ROWS_MAX: Final = 1000
+#: Pairs whose ports are counted: those with most sockets, whether in the range or not, are among them.
+_USED_MAX: Final = 10 * _ROWS_MAX
 #: Connections of one local port from which on it may be a service that the listing does not show as such.
 _SERVED_MIN: Final = 4
 #: Share of the ports of a pair outside the assumed range from which on the assumption is wrong.
@@ -76,7 +78,16 @@ def of(evidence: Evidence, settings: PortSettings) -> list[Account]:
 
 def _by_fullness(account: Account) -> tuple[object, ...]:
     row = account.row
-    return -account.share, -row.used, row.scope, row.source, row.destination, row.destination_port
+    return (
+        not row.is_limit,
+        -account.share,
+        -row.used,
+        -row.in_use,
+        row.scope,
+        row.source,
+        row.destination,
+        row.destination_port,
+    )
 
 
 def _of_reading(reading: SpaceReading) -> Account:
@@ -130,11 +141,14 @@ def _pairs(
     listing: SocketListing,
 ) -> Iterator[Account]:
     space = Space.of(settings.ports, settings.reserved, np.unique(listening["source_port"]).tolist())
-    used = _ports_used(outgoing[space.offered[outgoing["source_port"]]])
-    blocked = _ports_used(outgoing[space.blocked[outgoing["source_port"]]])
+    used = _ports_used(selected(outgoing, space.offered[outgoing["source_port"]]))
+    all_used = len(used) < _USED_MAX
+    blocked = _ports_used(selected(outgoing, space.blocked[outgoing["source_port"]]))
     owned = owners.by_group(outgoing, own, command=command)
     for one in groups.group(outgoing, _ROWS_MAX):
         key = group_key(one)
+        if key not in used and not all_used:
+            continue
         capacity = space.capacity(used.get(key, 0), blocked.get(key, 0))
         row = SpaceRow(
             scope="pair",
@@ -182,7 +196,7 @@ def _shows_all(listing: SocketListing) -> bool:
 
 
 def _ports_used(sockets: Sockets) -> dict[Key, int]:
-    return {group_key(in_use): in_use.source_ports for in_use in groups.group(sockets, _ROWS_MAX)}
+    return {group_key(in_use): in_use.source_ports for in_use in groups.group(sockets, _USED_MAX)}
 
 
 def _in_words(owned: Ownership | None) -> tuple[tuple[str, int], ...]:
@@ -218,11 +232,10 @@ def outbound(sockets: Sockets, listening: Sockets, ports: PortRange) -> Sockets:
 
     listening: the listeners that are known, of this listing or another one. ports: of automatic choice.
     """
-    connected: Sockets = sockets[sockets["destination_port"] != 0]
+    connected = selected(sockets, sockets["destination_port"] != 0)
     if listening.size:
         return groups.outbound(np.concatenate([connected, listening]))  # which leaves the listeners out
-    began: Sockets = connected[~_accepted(connected, ports)]
-    return began
+    return selected(connected, ~_accepted(connected, ports))
 
 
 def _accepted(sockets: Sockets, ports: PortRange) -> npt.NDArray[np.bool_]:
@@ -252,6 +265,47 @@ def widened(settings: PortSettings, accounts: Iterable[Account]) -> PortSettings
     return settings
 
 
+def of_port(listings: Iterable[SocketListing], port: int) -> SpaceRow | None:
+    """Return the TCP sockets that have a local port, in the listing with most of them; None: in none."""
+    best: SpaceRow | None = None
+    for listing in listings:
+        having = listing.tcp["source_port"] == port
+        used = int(having.sum())
+        if not used or (best and best.used >= used):
+            continue
+        sockets = selected(listing.tcp, having)
+        resting = int((sockets["state"] == TcpState.TIME_WAIT).sum())
+        own, command = _by_command(listing)
+        best = SpaceRow(
+            scope="port",
+            transport=Transport.TCP,
+            source="",
+            destination="",
+            destination_port=0,
+            port=port,
+            used=used,
+            in_use=used - resting,
+            time_wait=resting,
+            usable=0,
+            assumed=False,
+            where=line_of(listing, int(np.flatnonzero(having)[0])),
+            owners=_in_words(owners.of_pids(own.of(sockets)[sockets["inode"] != 0], own, command)),
+        )
+    return best
+
+
+def self_connected(listing: SocketListing) -> Iterator[tuple[Proof, str, int]]:
+    """Yield the connections of a listing whose two ends are one, with address and port (RFC 9293, 3.5)."""
+    table = listing.tcp
+    same = (table["source_port"] == table["destination_port"]) & (table["state"] != TcpState.LISTEN)
+    places = np.flatnonzero(same & (table["source_port"] != 0))
+    meets = (table["source"][places] == table["destination"][places]).all(axis=1)
+    for place in places[meets].tolist():
+        row = table[place]
+        address = address_text(int(row["family"]), bytes(row["source"]))
+        yield described(listing, place), address, int(row["source_port"])
+
+
 def full_queues(listings: Iterable[SocketListing]) -> Iterator[tuple[SocketListing, int]]:
     """Yield each listener whose queue is full: (listing, index into its `tcp`).
 
@@ -264,6 +318,11 @@ def full_queues(listings: Iterable[SocketListing]) -> Iterator[tuple[SocketListi
         yield from ((listing, place) for place in np.flatnonzero(full).tolist())
 
 
+def state_name(state: TcpState) -> str:
+    """Return a state as RFC 9293 writes it: TIME-WAIT, FIN-WAIT-2."""
+    return state.name.replace("_", "-").replace("WAIT1", "WAIT-1").replace("WAIT2", "WAIT-2")
+
+
 def local_end(socket_row: np.void) -> str:
     """Return the local address and port of a socket."""
     return _end(socket_row, "source")
@@ -272,8 +331,7 @@ def local_end(socket_row: np.void) -> str:
 def described(listing: SocketListing, place: int) -> Proof:
     """Return a TCP socket in words, with its owner and its line."""
     row = listing.tcp[place]
-    state = TcpState(int(row["state"])).name.replace("_", "-")
-    text = f"{state} {local_end(row)}"
+    text = f"{state_name(TcpState(int(row['state'])))} {local_end(row)}"
     if int(row["destination_port"]):
         text += f" to {_end(row, 'destination')}"
     pid = int(listing.owners.of(listing.tcp[place : place + 1])[0])

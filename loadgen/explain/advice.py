@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Final
 
 from loadgen.capacity.addresses import unexplained
 from loadgen.capacity.allowances import Allowances
-from loadgen.capacity.limits import LIMITS
+from loadgen.capacity.limits import EVERY_LIMIT
 from loadgen.capacity.plan import assess
-from loadgen.capacity.remedies import Quantity, Remedy, Situation, keep_for_listeners
+from loadgen.capacity.remedies import PortHolderKind, Quantity, Remedy, Situation, listen_again
 from loadgen.errors import LoadgenError
 from loadgen.explain.case import Case
+from loadgen.explain.rules.ports import leaks
 from loadgen.explain.symptoms import Kind
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.missing import Missing, MissingReason
+from loadgen.kernel.sockdiag import TcpState
 from loadgen.scenario import parse
 from loadgen.strategies import Strategy, Transport
 
@@ -37,21 +39,24 @@ _DEFAULTS: Final = {
     "net.ipv4.ip_autobind_reuse": "0",
     "net.ipv4.tcp_max_tw_buckets": "262144",
 }
+#: The kernel's name of the table of neighbours of IPv6, in its log.
+_OF_IPV6: Final = "ndisc_cache"
 #: RLIMIT_NOFILE of systemd's services and logins, soft.
 _DESCRIPTORS: Final = 1024
 _MEMORY_BYTES: Final = 1 << 40
 #: Networks for examples (RFC 5737, RFC 3849), where the evidence has no address.
 _SOURCE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
 _TARGET: Final = {4: "198.51.100.1", 6: "2001:db8::2"}
-_TARGETS_MAX: Final = 8
+_INVENTED: Final = (*_SOURCE.values(), *_TARGET.values())
+_TARGETS_MAX: Final = 100
 _CONNECTIONS_MAX: Final = 10_000_000
 REMEDIES_MAX: Final = 12
+#: The kernel's log tells of the limits of the host, which a program would see as these errnos.
+_FROM_LOG: Final = {"descriptors": frozenset({"ENFILE"})}
 
 
 def remedies(case: Case, judged: Judged) -> Iterator[Remedy]:
     """Yield the remedies of the limits that a finding names, each sentence once."""
-    if judged.limit == "other":
-        return
     of_each = [list(_of_limit(case, judged, limit)) for limit in judged.named]
     in_turn = (remedy for tier in zip_longest(*of_each) for remedy in tier if remedy)
     yield from islice({remedy.sentence: remedy for remedy in in_turn}.values(), REMEDIES_MAX)
@@ -62,38 +67,60 @@ def _of_limit(case: Case, judged: Judged, limit: str) -> Iterator[Remedy]:
     situation = situation_of(case, judged, limit)
     if situation is None:
         return
-    listens = judged.symptom.kind is Kind.LISTEN
-    for remedy in keep_for_listeners(situation) if listens else LIMITS[limit].remedies(situation):
+    listens = judged.symptom.kind is Kind.LISTEN and bool(situation.listening) and limit != "source-ports"
+    for remedy in listen_again(situation) if listens else EVERY_LIMIT[limit].remedies(situation):
         worded = remedy.for_program
         if worded and worded.claim and worded.claim.quantity is not Quantity.CONNECTIONS:
             worded = replace(worded, gain=None)  # its text has both figures
         if worded and len(judged.named) > 1 and not listens:
             worded = replace(worded, text=f"if {limit}: {worded.text}")
         if worded:
-            yield worded
+            yield _without_invented(worded)
+
+
+def _without_invented(remedy: Remedy) -> Remedy:
+    """Return a remedy in which an address of this module is one for the reader to fill in."""
+    text, command = remedy.text, remedy.command
+    for address in _INVENTED:
+        text, command = text.replace(address, "ADDRESS"), command.replace(address, "ADDRESS")
+    return replace(remedy, text=text, command=command)
 
 
 def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:
     """Return the situation of a finding, for one of its limits; None where it makes no plan."""
     symptom = judged.symptom
-    family = symptom.family or 4
+    family = symptom.family or (6 if any(_OF_IPV6 in proof.text for proof in symptom.proofs) else 4)
     source, target = _source(judged, family), _target(judged, family)
-    facts = facts_of(case, judged, source)
+    facts = facts_of(case, judged, limit, source)
     try:
         scenario = parse(_scenario(case, judged, limit, source, target))
+        facts = replace(facts, default_sources=(source,) * len(scenario.every_target))
         found = assess(scenario, (source,), facts, Allowances(in_lab=False, port_blocking=True))
     except LoadgenError:
         return None
-    port = symptom.source_port
+    port, account = symptom.source_port, judged.sign.account
+    leaked = account.states.get(TcpState.CLOSE_WAIT, 0) if account else 0
     return Situation(
         plan=found.plan,
         facts=facts,
         short=1,
-        errnos=frozenset(name for _, name in symptom.calls),
+        errnos=frozenset(name for _, name in symptom.calls) or _FROM_LOG.get(limit, frozenset()),
         target=symptom.to or "the target",
-        time_wait=judged.sign.account.row.time_wait if judged.sign.account else 0,
+        time_wait=account.row.time_wait if account else 0,
+        close_wait=leaked if account and leaks(account) else 0,
         listening=(port,) if symptom.kind is Kind.LISTEN and port else (),
+        holder=_holder(case, port or 0),
     )
+
+
+def _holder(case: Case, port: int) -> PortHolderKind:
+    """Return what the listings show on a port that a service wants."""
+    states = {state for _, state in case.holders(port)} if port else set()
+    if TcpState.LISTEN in states:
+        return PortHolderKind.LISTENER
+    if states - {TcpState.TIME_WAIT}:
+        return PortHolderKind.CONNECTION
+    return PortHolderKind.TIME_WAIT if states else PortHolderKind.UNKNOWN
 
 
 def _scenario(case: Case, judged: Judged, limit: str, source: str, target: str) -> str:
@@ -101,16 +128,19 @@ def _scenario(case: Case, judged: Judged, limit: str, source: str, target: str) 
     account = judged.sign.account
     wanted = (account.row.usable if account else case.settings.count) + 1
     address, _, port = target.rpartition(":")
-    destinations = account.destinations if account and account.row.scope == "source" else 1
-    if strategy in (Strategy.BIND, Strategy.REUSEADDR) and account is None:
-        destinations = 2  # else nothing would be gained by sharing ports between them, and it usually is
+    fixed = judged.symptom.source_port if judged.symptom.kind is Kind.FIXED_PORT else None
+    destinations = account.destinations if account and account.row.scope == "source" else judged.symptom.destinations
+    if strategy in (Strategy.BIND, Strategy.REUSEADDR):
+        destinations = max(destinations, 2)  # with one alone nothing is gained, and few programs have one alone
+    if limit == "conntrack" and case.tracked:  # as many as the table has entries for, and one more
+        destinations = max(destinations, case.tracked[1].value // max(case.settings.count, 1) + 1)
     last = min(int(port) + min(destinations, _TARGETS_MAX) - 1, 65_535)
     targets = [f"{{address: '{address}:{number}'}}" for number in range(int(port), last + 1)]
-    churn = limit in ("time-wait", "conntrack") and transport is Transport.TCP
+    churn = limit in ("time-wait", "conntrack") and transport is Transport.TCP and not fixed
     lines = [
         "name: explained",
         f"transport: {transport}",
-        f"sources: {{addresses: '{source}', strategy: {strategy}}}",
+        f"sources: {{addresses: '{source}', strategy: {strategy}{f', ports: {fixed}-{fixed}' if fixed else ''}}}",
         f"targets: [{', '.join(targets)}]",
     ]
     if churn:
@@ -125,6 +155,8 @@ def strategy_of(judged: Judged) -> Strategy:
     symptom, account = judged.symptom, judged.sign.account
     if symptom.strategy:
         return symptom.strategy
+    if symptom.kind is Kind.FIXED_PORT:
+        return Strategy.EXCLUSIVE
     if symptom.kind is Kind.BIND_NO_PORT and symptom.transport is not Transport.UDP:
         return Strategy.BIND
     if account and account.row.strategy:
@@ -158,15 +190,17 @@ def _usable(address: str, family: int) -> bool:
     return parsed.version == family and not parsed.is_unspecified
 
 
-def facts_of(case: Case, judged: Judged, source: str) -> HostFacts:
+def facts_of(case: Case, judged: Judged, limit: str, source: str) -> HostFacts:
     """Return the host of the evidence; what it does not say is the kernel's default."""
     evidence, settings = case.evidence, case.settings
     sysctls = {**_DEFAULTS, **{one.name: one.value for one in evidence.sysctls}}
+    if limit == "conntrack":  # the entries are those of the load
+        sysctls["net.netfilter.nf_conntrack_count"] = "0"
     files = [one for one in evidence.limits if one.name == "Max open files"]
     hard = files[-1].hard if files else _DESCRIPTORS
     version = _version(evidence.kernel)
     unprivileged = case.number("net.ipv4.ip_unprivileged_port_start")
-    missing = _missing(judged, source)
+    missing = _missing(judged, source) if limit == "source-address" else ()
     return HostFacts(
         kernel=evidence.kernel,
         machine=platform.machine(),
@@ -190,8 +224,6 @@ def facts_of(case: Case, judged: Judged, source: str) -> HostFacts:
 
 
 def _missing(judged: Judged, source: str) -> tuple[Missing, ...]:
-    if judged.limit != "source-address":
-        return ()
     # connect() alone finds no address of its own where IPv6 is off, and then adding one helps nothing.
     unbound = Kind.SOURCE not in judged.symptom.kinds and ":" in source
     reason = judged.sign.reason or (MissingReason.IPV6_OFF if unbound else "")

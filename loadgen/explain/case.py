@@ -56,22 +56,37 @@ class Gauge(NamedTuple):
         return Proof(self.text, self.where)
 
 
+class FullQueue(NamedTuple):
+    """A listener whose accept queue is full: the words, its address and port, its port, and its backlog."""
+
+    proof: Proof
+    listener: str
+    port: int
+    backlog: int
+
+
 @dataclass(frozen=True)
 class Case:
     """The evidence and its figures."""
 
     evidence: Evidence
 
-    @cached_property
+    @property
     def settings(self) -> PortSettings:
         """The range of automatic choice; widened where the sockets show that the assumed one is wrong."""
-        told = PortSettings.of(self.evidence)
-        return accounts.widened(told, accounts.of(self.evidence, told)) if told.assumed else told
+        return self._counted[0]
+
+    @property
+    def accounts(self) -> list[Account]:
+        """The accounts of pairs and sources, those that are limits and the fullest first."""
+        return self._counted[1]
 
     @cached_property
-    def accounts(self) -> list[Account]:
-        """The accounts of pairs and sources, the fullest first."""
-        return accounts.of(self.evidence, self.settings)
+    def _counted(self) -> tuple[PortSettings, list[Account]]:
+        told = PortSettings.of(self.evidence)
+        found = accounts.of(self.evidence, told)
+        settings = accounts.widened(told, found)
+        return settings, found if settings == told else accounts.of(self.evidence, settings)
 
     @property
     def pairs(self) -> list[Account]:
@@ -97,6 +112,19 @@ class Case:
         return None
 
     @cached_property
+    def unconnected(self) -> Gauge | None:
+        """TCP sockets that neither listen nor are connected, of the whole host; None: not known.
+
+        They are fresh, or bound; `ss -s` counts them, and lists none.
+        """
+        every, in_use = self.gauge("sockstat.tcp_alloc"), self.gauge("sockstat.tcp_inuse")
+        if every is None or in_use is None:
+            return None
+        six = self.gauge("sockstat.tcp6_inuse")
+        count = max(every.value - in_use.value - (six.value if six else 0), 0)
+        return Gauge(count, f"{count:,} TCP sockets neither listen nor are connected", every.where)
+
+    @cached_property
     def time_wait(self) -> Gauge | None:
         """The sockets in TIME-WAIT of the namespace; None: not known."""
         return self.gauge("sockstat.tcp_tw")
@@ -111,11 +139,24 @@ class Case:
 
     def movement(self, name: str) -> Movement | None:
         """Return the movement of a counter, in the file in which it moved most; None: it was not read."""
+        moves = [_moved(name, readings, twice=file in self._twice) for file, readings in self._of_files(name).items()]
+        return max(moves, key=lambda one: (one.moved or 0, one.value), default=None)
+
+    def _of_files(self, name: str) -> dict[str, list[CounterReading]]:
         files: dict[str, list[CounterReading]] = {}
         for reading in self.evidence.readings(name):
             files.setdefault(reading.where.file, []).append(reading)
-        moves = [_moved(name, readings) for readings in files.values()]
-        return max(moves, key=lambda one: (one.moved or 0, one.value), default=None)
+        return files
+
+    @cached_property
+    def _twice(self) -> frozenset[str]:
+        """Files that have the same readings twice, of every counter: one paste, and no time between them."""
+        values: dict[tuple[str, str], set[int]] = {}
+        for one in self.evidence.counters:
+            if one.since != "now":
+                values.setdefault((one.where.file, one.name), set()).add(one.value)
+        moved = {file for (file, _), found in values.items() if len(found) > 1}
+        return frozenset(file for file, _ in values) - moved
 
     def number(self, name: str) -> Gauge | None:
         """Return a setting that is one whole number; None: it was not read, or is something else."""
@@ -134,7 +175,7 @@ class Case:
     @property
     def lists_tcp(self) -> bool:
         """True if there is a listing of TCP sockets that shows TIME-WAIT as well."""
-        return any(listing.tcp.size and listing.shows_time_wait for listing in self.evidence.listings)
+        return any(one.shows_time_wait and (one.tcp.size or not one.udp.size) for one in self.evidence.listings)
 
     def holders(self, port: int) -> Iterator[tuple[Proof, TcpState]]:
         """Yield the TCP sockets that have a local port, those that listen first; a few of each listing."""
@@ -145,14 +186,17 @@ class Case:
                 yield accounts.described(listing, place), TcpState(int(listing.tcp["state"][place]))
 
     @cached_property
-    def full_queues(self) -> list[tuple[Proof, str]]:
-        """Listeners whose accept queue is full: the words, and the address they listen on."""
+    def full_queues(self) -> list[FullQueue]:
+        """Listeners whose accept queue is full."""
         found = []
         for listing, place in accounts.full_queues(self.evidence.listings):
             row = listing.tcp[place]
             at = accounts.local_end(row)
             text = f"{at}: {int(row['rqueue']):,} connections wait for accept(), the backlog is {int(row['wqueue']):,}"
-            found.append((Proof(text, accounts.line_of(listing, place)), at))
+            queue = FullQueue(
+                Proof(text, accounts.line_of(listing, place)), at, int(row["source_port"]), int(row["wqueue"])
+            )
+            found.append(queue)
         return found
 
 
@@ -160,13 +204,15 @@ class Case:
 _HOLDERS: Final = 3
 
 
-def _moved(name: str, readings: list[CounterReading]) -> Movement:
+def _moved(name: str, readings: list[CounterReading], *, twice: bool) -> Movement:
     last = readings[-1]
     since_reading = [one.value for one in readings if one.since == "reading"]
     from_boot = [one.value for one in readings if one.since != "reading"]
     moved = None
     if since_reading:
         moved = max(since_reading)
-    elif len(from_boot) > 1 and from_boot[-1] >= from_boot[0]:  # else of two hosts, or there was a boot between them
+    elif (
+        len(from_boot) > 1 and not twice and from_boot[-1] >= from_boot[0]
+    ):  # else of two hosts, or there was a boot between them
         moved = from_boot[-1] - from_boot[0]
     return Movement(name, last.value, moved, last.where)

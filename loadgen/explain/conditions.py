@@ -20,7 +20,6 @@ from loadgen.capacity.limits import LIMITS
 from loadgen.explain.explanation import Explanation, SpaceRow
 from loadgen.format import count
 from loadgen.scenario.condition import OPERATORS, Condition
-from loadgen.strategies import Transport
 from loadgen.watch.conditions import read_count, read_percent
 
 
@@ -79,11 +78,7 @@ def _limit(condition: Condition) -> str:
 
 def _rows(explanation: Explanation) -> list[SpaceRow]:
     """Return the spaces whose ports are a limit."""
-    return [
-        row
-        for row in explanation.spaces
-        if row.scope == "pair" or (row.scope == "source" and (row.strategy or row.transport is Transport.UDP))
-    ]
+    return [row for row in explanation.spaces if row.is_limit]
 
 
 def _most(value: Callable[[SpaceRow], float]) -> Callable[[Explanation], float | None]:

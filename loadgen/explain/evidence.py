@@ -68,6 +68,15 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A command line that was pasted, without its prompt. last: the last line of the piece it belongs to."""
+
+    text: str
+    file: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class SysctlReading:
     """A sysctl: its dotted name, its value with single spaces."""
 
@@ -275,9 +284,9 @@ class SpaceReading:
 class Evidence:
     """Everything that was read.
 
-    kernel: its release, as `uname -r` writes it. more_complaints: distinct ones beyond COMPLAINTS_MAX. more_unread:
-    lines beyond UNREAD_MAX ranges. more_pieces: those beyond PIECES_MAX. carried: what a format keeps between the
-    pieces of one file, by the name of the format and the file.
+    kernel: its release, as `uname -r` writes it. command: the last command line. more_complaints: distinct ones beyond
+    COMPLAINTS_MAX. more_unread: lines beyond UNREAD_MAX ranges. more_pieces: those beyond PIECES_MAX. carried: what a
+    format keeps between the pieces of one file, by the name of the format and the file.
     """
 
     listings: list[SocketListing] = field(default_factory=list)
@@ -293,11 +302,14 @@ class Evidence:
     pieces: list[Piece] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     kernel: str = ""
+    command: CommandLine | None = None
     more_complaints: int = 0
     carried: dict[tuple[str, str], object] = field(default_factory=dict)
     more_unread: int = 0
     more_pieces: int = 0
     _complaints: dict[tuple[object, ...], Complaints] = field(default_factory=dict)
+    _by_name: dict[str, SysctlReading] = field(default_factory=dict)
+    _indexed: int = 0
 
     @property
     def complaints(self) -> Iterator[Complaints]:
@@ -314,6 +326,12 @@ class Evidence:
             self._complaints[complaint.kind] = Complaints(complaint, count)
         else:
             self.more_complaints += 1
+
+    def command_before(self, file: str, line: int) -> str:
+        """Return the command line that ends right before this line, a blank line between them at most; "": none."""
+        command = self.command
+        near = command and command.file == file and command.last < line <= command.last + 2
+        return command.text if command and near else ""
 
     def note_unread(self, file: str, first: int, last: int, why: str = "") -> None:
         """Note lines that were not taken: together with those before, if they follow and the reason is the same."""
@@ -333,8 +351,11 @@ class Evidence:
             self.more_pieces += 1
 
     def sysctl(self, name: str) -> SysctlReading | None:
-        """Return the last reading of a setting; None: it was not read."""
-        return next((one for one in reversed(self.sysctls) if one.name == name), None)
+        """Return the last reading of a setting; None: it was not read. Readings are only ever appended."""
+        for reading in self.sysctls[self._indexed :]:
+            self._by_name[reading.name] = reading
+        self._indexed = len(self.sysctls)
+        return self._by_name.get(name)
 
     def readings(self, name: str) -> list[CounterReading]:
         """Return all readings of a counter, in order."""

@@ -43,7 +43,7 @@ class SpaceRow:
     """A space of source ports.
 
     scope: "pair": of (source, destination, destination port); "source": whatever the destination; "port": the sockets
-    that have one local port. port: of scope "port", else 0.
+    that have one local port, for which usable is 0. port: of scope "port", else 0.
     usable: ports of the range; assumed: it is the kernel's default, because the evidence does not have it.
     strategy: BIND where the sockets look as if they were bound early, because of `because`.
     owners: (command, sockets), those with most first.
@@ -70,6 +70,13 @@ class SpaceRow:
         """Ports that are left."""
         return max(self.usable - self.used, 0)
 
+    @property
+    def is_limit(self) -> bool:
+        """True if no port left means that the next connection fails; destinations may share those of a source."""
+        if self.scope == "port":
+            return False
+        return self.scope == "pair" or self.strategy is not None or self.transport is Transport.UDP
+
 
 @dataclass(frozen=True, slots=True)
 class MissingEvidence:
@@ -84,6 +91,7 @@ class Explanation:
     """Everything that the evidence proves, and what it does not.
 
     findings: most likely first. spaces: the fullest first. missing: what would decide, most useful first.
+    notes: messages that are about no limit of the kernel. more_unread: lines beyond those of `unread`.
     """
 
     findings: tuple[Finding, ...]
@@ -91,3 +99,5 @@ class Explanation:
     missing: tuple[MissingEvidence, ...]
     pieces: tuple[Piece, ...]
     unread: tuple[Unread, ...]
+    notes: tuple[Proof, ...] = ()
+    more_unread: int = 0

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from loadgen.capacity.limits import LIMITS
-from loadgen.explain import advice, missing, observed, symptoms, words
+from loadgen.capacity.limits import EVERY_LIMIT
+from loadgen.explain import accounts, advice, missing, observed, symptoms, words
 from loadgen.explain.case import Case
 from loadgen.explain.evidence import Evidence
 from loadgen.explain.explanation import Explanation, Finding, Proof, SpaceRow
 from loadgen.explain.rules import RULES, Sign
 from loadgen.explain.rules.sign import NOTHING
-from loadgen.explain.symptoms import Symptom
+from loadgen.explain.symptoms import Kind, Symptom
 from loadgen.results.weighing import Reasoned, weigh
 
 #: In the order of likelihood.
@@ -57,8 +57,9 @@ def explain(evidence: Evidence) -> Explanation:
     judged = judge(case)
     return Explanation(
         findings=tuple(finding_of(case, one) for one in judged),
-        spaces=tuple(_spaces(case)),
+        spaces=tuple(_spaces(case, judged)),
         missing=tuple(missing.of(case, judged)),
+        notes=tuple(symptoms.beside_the_kernel(evidence)),
         pieces=tuple(evidence.pieces),
         unread=tuple(evidence.unread),
     )
@@ -77,7 +78,10 @@ def judge(case: Case) -> list[Judged]:
 
 def _judged(case: Case, symptom: Symptom) -> Judged:
     signs = {name: RULES[name](case, symptom) if name in RULES else NOTHING for name in symptom.limits}
-    return Judged(symptom, weigh(symptom.points_at, signs), signs)
+    reasoned = weigh(symptom.points_at, signs)
+    if signs.get(reasoned.limit, NOTHING).doubt:
+        reasoned = replace(reasoned, confidence="open", candidates=reasoned.candidates or (reasoned.limit,))
+    return Judged(symptom, reasoned, signs)
 
 
 def _explained(shown: Judged, complained: Sequence[Judged]) -> bool:
@@ -101,21 +105,12 @@ def _same_place(some: Judged, other: Judged) -> bool:
 
 
 def _merged(judged: Iterable[Judged]) -> list[Judged]:
-    """Join findings that say the same for the same reason."""
+    """Join findings that say the same of the same space, for the same facts, or else of the same target."""
     found: dict[tuple[object, ...], Judged] = {}
     for one in judged:
         account = one.sign.account
-        place = (
-            (account.row.source, account.row.destination, account.row.destination_port) if account else one.symptom.to
-        )
-        key = (
-            one.limit,
-            one.reasoned.confidence,
-            one.reasoned.candidates,
-            one.symptom.source,
-            place,
-            one.symptom.kinds,
-        )
+        what = account.row if account else one.sign.proofs or (one.symptom.kinds, one.symptom.source, one.symptom.to)
+        key = (one.limit, one.reasoned.confidence, one.reasoned.candidates, what)
         known = found.get(key)
         found[key] = replace(known, symptom=symptoms.joined([known.symptom, one.symptom])) if known else one
     return list(found.values())
@@ -123,8 +118,7 @@ def _merged(judged: Iterable[Judged]) -> list[Judged]:
 
 def _in_order(judged: Iterable[Judged]) -> list[Judged]:
     def key(one: Judged) -> tuple[object, ...]:
-        setting = one.limit == "other"
-        return setting, _CONFIDENCES.index(one.reasoned.confidence), not one.symptom.complained, -one.symptom.count
+        return _CONFIDENCES.index(one.reasoned.confidence), not one.symptom.complained, -one.symptom.count
 
     return sorted(judged, key=key)
 
@@ -138,14 +132,24 @@ def finding_of(case: Case, judged: Judged) -> Finding:
         limit=judged.limit,
         confidence=reasoned.confidence,
         text=words.sentence(judged),
-        source=symptom.source or (account.row.source if account else ""),
-        target=symptom.to or (words.target_of(account) if account else ""),
+        source=symptom.source or judged.sign.source or (account.row.source if account else ""),
+        target=_target(case, judged),
         candidates=reasoned.candidates,
         evidence=tuple(dict.fromkeys(proofs))[:FACTS_MAX],
         refuted=tuple((one.limit, one.because) for one in reasoned.refuted),
-        looks=tuple(_looks(judged)),
+        looks=tuple(_looks(case, judged)),
         remedies=tuple(advice.remedies(case, judged)),
     )
+
+
+def _target(case: Case, judged: Judged) -> str:
+    """Return the target, with its port where the complaint or the space has it; of a full queue the listener."""
+    symptom, account = judged.symptom, judged.sign.account
+    if account and account.row.scope == "pair" and not (symptom.target and symptom.target_port):
+        return words.target_of(account)
+    if not symptom.to and judged.limit == "backlog" and case.full_queues:
+        return case.full_queues[0].listener
+    return symptom.to
 
 
 def _others(judged: Judged) -> Iterator[Proof]:
@@ -154,13 +158,26 @@ def _others(judged: Judged) -> Iterator[Proof]:
         yield from judged.signs[name].proofs
 
 
-def _looks(judged: Judged) -> Iterator[str]:
-    target = judged.symptom.to or "the target"
-    if judged.reasoned.confidence == "open":
-        for name in judged.named:
-            if look := LIMITS[name].look:
-                yield look.format(target=target)
+def _looks(case: Case, judged: Judged) -> Iterator[str]:
+    """Yield what would tell the candidates apart: the table of limits says it, or what is missing does."""
+    if judged.reasoned.confidence != "open":
+        return
+    said: dict[str, None] = {}
+    for name in judged.named:
+        if look := EVERY_LIMIT[name].look:
+            said[look.format(target=judged.symptom.to or "the target")] = None
+        else:
+            said.update(
+                {f"run `{one.command}`: {one.decides}": None for one in missing.of_limit(case, name, judged.symptom)}
+            )
+    yield from said
 
 
-def _spaces(case: Case) -> Iterator[SpaceRow]:
+def _spaces(case: Case, judged: Sequence[Judged]) -> Iterator[SpaceRow]:
+    """Yield the sockets of each port that a complaint names, then the accounts, the fullest first."""
+    named = [one.symptom.source_port for one in judged if one.symptom.kind in (Kind.LISTEN, Kind.FIXED_PORT)]
+    queues = [queue.port for queue in case.full_queues] if any("backlog" in one.named for one in judged) else []
+    for port in dict.fromkeys(filter(None, (*named, *queues))):
+        if row := accounts.of_port(case.evidence.listings, port):
+            yield row
     yield from (account.row for account in case.accounts[:SPACES_MAX])

@@ -30,10 +30,19 @@ def of(case: Case, judged: Sequence[Judged]) -> Iterator[MissingEvidence]:
 def _deciding(case: Case, judged: Sequence[Judged]) -> Iterator[MissingEvidence]:
     for one in judged:
         hidden = [name for name, sign in one.signs.items() if sign.weight is Weight.POSSIBLE and not sign.refuted]
-        wanted = dict.fromkeys((*one.reasoned.candidates, *(hidden if one.reasoned.confidence != "certain" else ())))
+        tables = (one.limit,) if one.limit in ("conntrack", "nat-ports", "neighbours") else ()
+        wanted = dict.fromkeys(
+            (*one.reasoned.candidates, *(hidden if one.reasoned.confidence != "certain" else ()), *tables)
+        )
         for name in wanted:
-            yield from _of_limit(case, name, one.symptom)
-        if one.symptom.kind is Kind.SOURCE and not one.sign.reason:
+            yield from of_limit(case, name, one.symptom)
+        if one.sign.doubt:
+            yield MissingEvidence(
+                "ip address show", "in the network namespace of the program: whether it has the address"
+            )
+        elif one.limit == "source-address" and Kind.SOURCE not in one.symptom.kinds and not one.sign.reason:
+            yield from of_limit(case, one.limit, one.symptom)
+        elif one.symptom.kind is Kind.SOURCE and not one.sign.reason:
             yield MissingEvidence("ip address show", "whether the address is there, and whether it is tentative")
         elif one.symptom.kind is Kind.LISTEN and one.reasoned.confidence != "certain":
             yield from _of_port(one.symptom)
@@ -45,7 +54,8 @@ def _of_port(symptom: Symptom) -> Iterator[MissingEvidence]:
     yield MissingEvidence(command, "which socket has the port: a listener, an outgoing connection, or TIME-WAIT")
 
 
-def _of_limit(case: Case, name: str, symptom: Symptom) -> Iterator[MissingEvidence]:
+def of_limit(case: Case, name: str, symptom: Symptom) -> Iterator[MissingEvidence]:
+    """Yield what would speak for or against a limit, as far as it is not there already."""
     if symptom.kind in (Kind.LISTEN, Kind.FIXED_PORT):
         yield from _of_port(symptom)
     elif name == "source-address":
@@ -56,13 +66,16 @@ def _of_limit(case: Case, name: str, symptom: Symptom) -> Iterator[MissingEviden
         )
     elif name == "port-held":
         yield MissingEvidence("loadgen watch --once", "bound, unconnected sockets, which ss and netstat do not show")
-    elif name in _COMMANDS:
+    elif name in _COMMANDS and not (name == "conntrack" and case.tracked):
         command, decides = _COMMANDS[name]
         yield MissingEvidence(command, decides)
 
 
 def _of_address(case: Case, symptom: Symptom) -> Iterator[MissingEvidence]:
-    if symptom.family == 6 or symptom.family is None:
+    bound = Kind.SOURCE in symptom.kinds
+    if bound and case.evidence.addresses:
+        yield MissingEvidence("ip address show", "in the network namespace of the program: whether it has the address")
+    if symptom.family == 6 or (symptom.family is None and not bound):
         interface = "lo" if symptom.on_loopback else "all"
         name = f"net.ipv6.conf.{interface}.disable_ipv6"
         if case.number(name) is None:

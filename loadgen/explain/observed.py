@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from loadgen.explain import accounts
 from loadgen.explain.accounts import Account
 from loadgen.explain.case import FULL, Case
 from loadgen.explain.rules import silence
@@ -13,10 +14,22 @@ from loadgen.kernel.sockdiag import TcpState
 from loadgen.results.weighing import Weight
 from loadgen.strategies import Transport
 
-#: Connections of a pair without an answer to their SYN that are more than those just under way.
+#: Connections of a pair without an answer to their SYN that are more than those just under way: in number, and as a
+#: share of those that are not in TIME-WAIT.
 _SILENT_MIN: Final = 10
-#: Limits of which a gauge or a counter of this host is a symptom by itself.
-_OF_COUNTERS: Final = ("conntrack", "nat-ports", "neighbours", "backlog")
+_SILENT_SHARE: Final = 0.2
+#: Limits of which a gauge or a counter of this host is a symptom by itself, and those that share it.
+_OF_COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "conntrack": (),
+    "nat-ports": (),
+    "neighbours": (),
+    "backlog": ("syn-loss",),
+}
+#: SYNs sent again that are more than what gets lost anywhere: in number, and as a share of the connections begun.
+_AGAIN_MIN: Final = 10
+_AGAIN_SHARE: Final = 0.01
+#: Sockets that are named one by one.
+_QUOTED: Final = 3
 
 
 def of_case(case: Case) -> Iterator[Symptom]:
@@ -24,10 +37,23 @@ def of_case(case: Case) -> Iterator[Symptom]:
     for account in case.accounts:
         yield from _of_account(account)
     seen = Symptom((Kind.NAMED,), ("none",), complained=False)
-    for name in _OF_COUNTERS:
+    for name, neighbours in _OF_COUNTERS.items():
         if silence.RULES[name](case, seen).weight >= Weight.STRONG:
-            yield _named(name)
+            yield Symptom((Kind.NAMED,), (name, *neighbours), count=0, complained=False)
     yield from _reuse_is_off(case)
+    yield from _syns_again(case)
+    if meeting := [one for listing in case.evidence.listings for one in accounts.self_connected(listing)]:
+        proofs, (address, port) = tuple(proof for proof, _, _ in meeting[:_QUOTED]), meeting[0][1:]
+        yield Symptom(
+            (Kind.NAMED,),
+            ("self-connect",),
+            count=0,
+            source=address,
+            target=address,
+            target_port=port,
+            proofs=proofs,
+            complained=False,
+        )
 
 
 def _of_account(account: Account) -> Iterator[Symptom]:
@@ -36,7 +62,7 @@ def _of_account(account: Account) -> Iterator[Symptom]:
         waiting = account.states.get(TcpState.SYN_SENT, 0)
         if account.share >= FULL:
             yield _about(account, Kind.CONNECT_NO_PORT)
-        elif waiting >= _SILENT_MIN and 2 * waiting >= row.in_use:
+        elif waiting >= _SILENT_MIN and waiting >= _SILENT_SHARE * row.in_use:
             yield _about(account, Kind.SILENCE)
     elif account.share >= FULL and (row.strategy or row.transport is Transport.UDP):
         yield _about(account, Kind.BIND_NO_PORT)
@@ -57,8 +83,13 @@ def _about(account: Account, kind: Kind) -> Symptom:
     )
 
 
-def _named(limit: str) -> Symptom:
-    return Symptom((Kind.NAMED,), (limit,), count=0, complained=False)
+def _syns_again(case: Case) -> Iterator[Symptom]:
+    """Many SYNs that were sent again between two readings."""
+    again, begun = case.movement("TcpExt.TCPSynRetrans"), case.movement("Tcp.ActiveOpens")
+    if again is None or begun is None or not again.moved or not begun.moved:
+        return
+    if again.moved >= max(_AGAIN_MIN, _AGAIN_SHARE * begun.moved):
+        yield Symptom((Kind.NAMED,), ("syn-loss", "backlog"), count=0, complained=False)
 
 
 def _reuse_is_off(case: Case) -> Iterator[Symptom]:

@@ -17,6 +17,7 @@ def as_json(explanation: Explanation) -> Mapping[str, object]:
         "findings": [_finding(one) for one in explanation.findings],
         "spaces": [_space(one) for one in explanation.spaces],
         "missing": [{"command": one.command, "decides": one.decides} for one in explanation.missing],
+        "notes": [_proof(one) for one in explanation.notes],
         "pieces": [
             {"format": one.format, "what": one.what, "file": one.file, "first": one.first, "last": one.last}
             for one in explanation.pieces
@@ -24,6 +25,7 @@ def as_json(explanation: Explanation) -> Mapping[str, object]:
         "unread": [
             {"file": one.file, "first": one.first, "last": one.last, "why": one.why} for one in explanation.unread
         ],
+        "more_unread": explanation.more_unread,
     }
 
 

@@ -10,7 +10,6 @@ from loadgen.explain.case import Case
 from loadgen.explain.port_settings import RANGE, RESERVED
 from loadgen.explain.rules.silence import given_ports
 from loadgen.explain.symptoms import Kind
-from loadgen.kernel.sockdiag import TcpState
 from loadgen.model import Endpoint
 from loadgen.reproduce.circumstances import Circumstances
 from loadgen.strategies import Transport
@@ -94,11 +93,8 @@ def _of_host(case: Case, judged: Judged, note: Callable[[str, object, str], None
     if judged.limit == "conntrack" and (most := case.number("net.netfilter.nf_conntrack_max")):
         note("tracked_max", most.value, str(most.where))
     if judged.limit == "backlog":
-        for listing in case.evidence.listings:
-            queues = listing.tcp[listing.tcp["state"] == TcpState.LISTEN]
-            full = queues[(queues["rqueue"] > queues["wqueue"]) & (queues["wqueue"] > 0)]
-            if full.size:
-                note("backlog", int(full[0]["wqueue"]), f"{listing.file}:{listing.first}")
+        for queue in case.full_queues[:1]:
+            note("backlog", queue.backlog, str(queue.proof.where))
 
 
 def _ends(case: Case, judged: Judged) -> tuple[tuple[str, ...], tuple[str, ...]]:

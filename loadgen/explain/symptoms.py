@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -40,8 +40,6 @@ class Kind(StrEnum):
     MEMORY = "memory"
     UNREACHABLE = "unreachable"
     RESET = "reset"
-    SETTING = "setting"
-    """a setting of the program, no limit of the kernel"""
     REUSE_OFF = "reuse-off"
     """tcp_tw_reuse is set, and has no effect"""
     NAMED = "named"
@@ -50,7 +48,7 @@ class Kind(StrEnum):
 
 #: The limits that may be behind each kind, in the order of the table of limits.
 CANDIDATES: Final = {
-    Kind.CONNECT_NO_PORT: ("four-tuples", "port-held", "time-wait", "source-address"),
+    Kind.CONNECT_NO_PORT: ("four-tuples", "port-held", "time-wait", "source-address", "blackhole"),
     Kind.BIND_NO_PORT: ("source-ports", "port-held", "time-wait"),
     Kind.FIXED_PORT: ("time-wait", "port-held"),
     Kind.LISTEN: ("port-held", "time-wait"),
@@ -60,7 +58,6 @@ CANDIDATES: Final = {
     Kind.MEMORY: ("memory", "neighbours"),
     Kind.UNREACHABLE: ("unreachable", "neighbours"),
     Kind.RESET: ("reset", "backlog"),
-    Kind.SETTING: ("other",),
     Kind.REUSE_OFF: ("time-wait",),
 }
 
@@ -73,6 +70,7 @@ class Symptom:
     often. source_port, listening, transport: as of a complaint. calls: (system call, errno) by name, in lower and
     upper case. strategy: of the program, where a trace shows it. proofs: the words, and their places. complained:
     False where nobody complains and the evidence only shows it. programs: those that complain.
+    destinations: distinct ones, as far as a trace shows them.
     """
 
     kinds: tuple[Kind, ...]
@@ -89,6 +87,7 @@ class Symptom:
     proofs: tuple[Proof, ...] = ()
     complained: bool = True
     programs: tuple[str, ...] = ()
+    destinations: int = 1
 
     @property
     def kind(self) -> Kind:
@@ -126,16 +125,45 @@ class Symptom:
 
 def of_evidence(evidence: Evidence) -> list[Symptom]:
     """Return the symptoms that complaints and traces are about, those that came most often first."""
-    every = [*map(_of_complaint, evidence.complaints), *(one for way in evidence.ways for one in _of_way(way))]
-    return sorted(_together(every), key=lambda symptom: -symptom.count)
+    traced = [one for way in evidence.ways for one in _of_way(way)]
+    failures = (one for one in evidence.complaints if one.first.errno or one.first.limit)
+    told = [_traced(one, traced) for one in map(_of_complaint, failures)]
+    said = {(call, _file(one)) for one in told for call in one.calls}
+    untold = [one for one in traced if not any((call, _file(one)) in said for call in one.calls)]
+    return sorted(_together([*told, *untold]), key=lambda symptom: -symptom.count)
+
+
+def _file(symptom: Symptom) -> str:
+    return next((proof.where.file for proof in symptom.proofs if proof.where), "")
+
+
+def _traced(told: Symptom, traced: Iterable[Symptom]) -> Symptom:
+    """Return a complaint with the strategy that a trace in the same file shows of the sockets that failed."""
+    for one in traced:
+        if _file(one) == _file(told) and set(one.calls) & set(told.calls) and one.source in ("", told.source):
+            return replace(told, strategy=one.strategy, destinations=one.destinations, transport=one.transport)
+    return told
+
+
+def beside_the_kernel(evidence: Evidence) -> Iterator[Proof]:
+    """Yield the messages that were understood, and are about no limit of the kernel."""
+    for complaints in evidence.complaints:
+        one = complaints.first
+        if not one.errno and not one.limit:
+            yield Proof(_quoted(complaints), one.where)
+
+
+def _quoted(complaints: Complaints) -> str:
+    one = complaints.first
+    who = f"{one.program}: " if one.program else ""
+    times = f" ({complaints.count:,} times)" if complaints.count > 1 else ""
+    return f"{who}{one.text}{times}"
 
 
 def _of_complaint(complaints: Complaints) -> Symptom:
     one = complaints.first
     calls = tuple((call.name.lower(), one.errno) for call in sorted(one.syscalls)) if one.errno else ()
     kinds, limits = _about(one)
-    who = f"{one.program}: " if one.program else ""
-    times = f" ({complaints.count:,} times)" if complaints.count > 1 else ""
     return Symptom(
         kinds=kinds,
         limits=limits,
@@ -145,9 +173,10 @@ def _of_complaint(complaints: Complaints) -> Symptom:
         target=one.target,
         target_port=one.target_port,
         listening=one.listening,
-        transport=one.transport,
+        # connect() says EAGAIN over UDP alone (connect(2): no port is free).
+        transport=one.transport or (Transport.UDP if one.errno == "EAGAIN" else None),
         calls=calls,
-        proofs=(Proof(f"{who}{one.text}{times}", one.where),),
+        proofs=(Proof(_quoted(complaints), one.where),),
         programs=(one.program,) if one.program else (),
     )
 
@@ -155,11 +184,9 @@ def _of_complaint(complaints: Complaints) -> Symptom:
 def _about(one: Complaint) -> tuple[tuple[Kind, ...], tuple[str, ...]]:
     if one.limit:
         return (Kind.NAMED,), (one.limit,)
-    if not one.errno:
-        return (Kind.SETTING,), CANDIDATES[Kind.SETTING]
-    calls = sorted(one.syscalls) or [Syscall.CONNECT]
-    found = [_kind(call, one.errno, one.source_port, one.listening) for call in calls]
-    return _joined(found)
+    # Where the call is not told, it is most often connect().
+    calls = sorted(one.syscalls, key=lambda call: call is not Syscall.CONNECT) or [Syscall.CONNECT]
+    return _joined(kind for call in calls for kind in _kinds(call, one))
 
 
 def _joined(found: Iterable[tuple[Kind, str]]) -> tuple[tuple[Kind, ...], tuple[str, ...]]:
@@ -172,16 +199,28 @@ def _joined(found: Iterable[tuple[Kind, str]]) -> tuple[tuple[Kind, ...], tuple[
     return tuple(kinds), tuple(limits)
 
 
-def _kind(call: Syscall, name: str, source_port: int | None, listening: bool | None) -> tuple[Kind, str]:
-    """Return what a failure is about, and the limit that call and errno name."""
+def _kinds(call: Syscall, one: Complaint) -> Iterator[tuple[Kind, str]]:
+    """Yield what a failed call is about, and the limit that it names with its errno."""
+    if call is Syscall.BIND and one.errno == "EADDRINUSE" and one.transport is not Transport.UDP:
+        if one.source_port:
+            yield (Kind.FIXED_PORT if one.listening is False or one.target else Kind.LISTEN), "source-ports"
+            return
+        if one.source_port is None and one.listening is not False:
+            yield Kind.LISTEN, "source-ports"
+            if one.listening:
+                return
+    limit = _limit_of(call, one.errno, one.transport)
+    yield (Kind(limit), limit) if limit in set(Kind) else (Kind.NAMED, limit)
+
+
+def _limit_of(call: Syscall, name: str, transport: Transport | None) -> str:
+    """Return the limit that call and errno name; "other" where they name none."""
     number = getattr(errno, name, None)
-    limit = LIMIT_OF_OUTCOME.get(outcome_of(call, number), "other") if isinstance(number, int) else "other"
-    if call is Syscall.BIND and name == "EADDRINUSE" and source_port != 0:
-        if listening or (listening is None and source_port):
-            return Kind.LISTEN, limit
-        if source_port:
-            return Kind.FIXED_PORT, limit
-    return (Kind(limit), limit) if limit in set(Kind) else (Kind.NAMED, limit)
+    if not isinstance(number, int):
+        return "other"
+    if call is Syscall.SEND and name == "EAGAIN" and transport is Transport.UDP:  # sendto() binds, as connect() does
+        call = Syscall.CONNECT
+    return LIMIT_OF_OUTCOME.get(outcome_of(call, number), "other")
 
 
 def _of_way(way: Way) -> Iterator[Symptom]:
@@ -190,9 +229,20 @@ def _of_way(way: Way) -> Iterator[Symptom]:
             syscall = Syscall[call.upper()]
         except KeyError:
             continue
-        found = _kind(syscall, name, way.source_port, listening=False)
-        kinds, limits = _joined([found])
-        words = way.calls[-1] if way.calls else f"{call} {name}"
+        words = way.calls[-1] if way.calls else f"{call}()"
+        again = f", {count(times)} times" if times > 1 else ""
+        place = Where(way.file, way.line)
+        as_told = Complaint(
+            way.command,
+            frozenset({syscall}),
+            name,
+            words,
+            place,
+            source_port=way.source_port,
+            listening=False,
+            transport=way.transport,
+        )
+        kinds, limits = _joined(_kinds(syscall, as_told))
         yield Symptom(
             kinds=kinds,
             limits=limits,
@@ -205,12 +255,9 @@ def _of_way(way: Way) -> Iterator[Symptom]:
             transport=way.transport,
             calls=((call.lower(), name),),
             strategy=way.strategy,
-            proofs=(
-                Proof(
-                    f"{way.command or 'strace'}: {call} {name} {count(times)} times: {words}", Where(way.file, way.line)
-                ),
-            ),
+            proofs=(Proof(f"{way.command or 'strace'}: {call} {name}{again}: {words}", place),),
             programs=(way.command,) if way.command else (),
+            destinations=max(way.targets, 1),
         )
 
 
@@ -237,17 +284,16 @@ def _together(symptoms: Iterable[Symptom]) -> Iterator[Symptom]:
 def joined(members: list[Symptom]) -> Symptom:
     """Return several symptoms as one: of the source and target that they have in common."""
     first = max(members, key=lambda one: one.count)
-    same_source = len({one.source for one in members}) == 1
-    same_target = len({one.to for one in members}) == 1
+    source, target, target_port = _in_common(members)
     listening = {one.listening for one in members}
     return Symptom(
         kinds=first.kinds,
         limits=first.limits,
         count=sum(one.count for one in members),
-        source=first.source if same_source else "",
+        source=source,
         source_port=first.source_port,
-        target=first.target if same_target else "",
-        target_port=first.target_port if same_target else 0,
+        target=target,
+        target_port=target_port,
         listening=listening.pop() if len(listening) == 1 else None,
         transport=first.transport,
         calls=tuple(dict.fromkeys(call for one in members for call in one.calls)),
@@ -255,7 +301,19 @@ def joined(members: list[Symptom]) -> Symptom:
         complained=first.complained,
         proofs=tuple(proof for one in members[:_QUOTED] for proof in one.proofs),
         programs=tuple(dict.fromkeys(name for one in members for name in one.programs)),
+        destinations=max(one.destinations for one in members),
     )
+
+
+def _in_common(members: list[Symptom]) -> tuple[str, str, int]:
+    """Return source, target and its port, as far as all say the same, or nothing; "" and 0 where they differ."""
+    sources = {one.source for one in members if one.source}
+    targets = {one.target for one in members if one.target}
+    ports = {one.target_port for one in members if one.target_port}
+    source = sources.pop() if len(sources) == 1 else ""
+    if len(targets) != 1 or len(ports) > 1:
+        return source, (targets.pop() if len(targets) == 1 else ""), 0
+    return source, targets.pop(), (ports.pop() if ports else 0)
 
 
 def _family(address: str) -> int | None:

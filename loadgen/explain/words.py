@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from loadgen.capacity.limits import LIMITS
+from loadgen.capacity.limits import EVERY_LIMIT
 from loadgen.explain.accounts import Account
 from loadgen.explain.rules.ports import occupied, place_of
 from loadgen.explain.symptoms import Kind, Symptom
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _REASONS: Final = {
     "port-held": "the source ports that were missing are held by other sockets",
     "source-address": "the source address cannot be used on this host",
-    "other": "it is no limit of the kernel that loadgen knows",
+    "other": "it is no limit that loadgen knows",
     "conntrack": "the connection tracking table is full, or was",
     "neighbours": "a table of neighbours is full, so new addresses on the segment get no answer",
     "forbidden": "a rule of this host, or of its kernel, forbids it",
@@ -46,9 +46,9 @@ def reason(limit: str, symptom: Symptom) -> str:
         }
         if limit in what:
             return what[limit].format(port)
-    template = _REASONS.get(limit) or LIMITS[limit].sentence
+    template = _REASONS.get(limit) or EVERY_LIMIT[limit].sentence
     if "{not_started" in template or "{because}" in template or "{doubt}" in template:  # of a run only
-        return LIMITS[limit].meaning
+        return EVERY_LIMIT[limit].meaning
     return template.format(target=symptom.to or "the target")
 
 
@@ -58,18 +58,24 @@ def sentence(judged: Judged) -> str:
     because = f": {sign.because}" if sign.because else ""
     if symptom.kind is Kind.REUSE_OFF:
         return "tcp_tw_reuse=1 has no effect while tcp_timestamps=0: no port leaves TIME-WAIT early."
-    if symptom.kind is Kind.SETTING:
-        return f"{_seen(symptom)}: {sign.because}."
+    if symptom.limits == ("other",) and not symptom.calls:
+        whose = " and ".join(symptom.programs) or "the program"
+        return f"{_seen(symptom)}: a setting of {whose}, not a limit of the kernel."
     if not symptom.complained:
         if sign.account:
             return f"{_nearly(judged, sign.account)}."
         return f"{_first_up(reason(judged.limit, symptom))}{because}."
+    if judged.reasoned.confidence == "open" and not judged.reasoned.candidates:
+        facts = ", and ".join(one.because for one in judged.reasoned.refuted)
+        return f"{_seen(symptom)}: the evidence contradicts itself, because {facts}."
     if judged.reasoned.candidates[1:] and judged.limit == "blackhole":  # which only says what was seen
         others = ", or that ".join(reason(name, symptom) for name in judged.named[1:])
         return f"{_seen(symptom)}: {reason('blackhole', symptom)}; it may be that {others}{because}."
     if judged.reasoned.candidates[1:]:
         either = ", or ".join(reason(name, symptom) for name in judged.named)
         return f"{_seen(symptom)}: the evidence does not decide; either {either}{because}."
+    if sign.doubt:
+        return f"{_seen(symptom)}: {reason(judged.limit, symptom)}, {sign.doubt}."
     likely = "most likely " if judged.reasoned.confidence == "likely" else ""
     return f"{_seen(symptom)}: {likely}{reason(judged.limit, symptom)}{because}{_unless(judged)}."
 
@@ -100,9 +106,9 @@ def _unless(judged: Judged) -> str:
 
 def _seen(symptom: Symptom) -> str:
     who = ", ".join(symptom.programs[:3]) or "a program"
-    if symptom.kind is Kind.SETTING or not symptom.call:
+    if not symptom.call:
         said = "the log of the kernel" if who == "kernel" else who
-        return _first_up(said) + _times(symptom.count)
+        return said + _times(symptom.count)
     place = _place(symptom)
     return f"{who}: {symptom.call}{place}{_times(symptom.count)}"
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from loadgen.kernel.sockdiag import MAPPED, Sockets, TcpState
+from loadgen.kernel.sockdiag import MAPPED, Sockets, TcpState, selected
 
 _Numbers: TypeAlias = npt.NDArray[np.uint64]
 _Indexes: TypeAlias = npt.NDArray[np.int64]
@@ -114,7 +114,7 @@ def outbound(sockets: Sockets) -> Sockets:
     on_every_address = np.isin(suspects["source_port"], suspects["source_port"][listeners & anywhere], kind="table")
     keep = ~suspected
     keep[suspected] = ~(listened[members] | on_every_address)
-    return sockets[keep]
+    return selected(sockets, keep)
 
 
 def _addresses(sockets: Sockets, name: str) -> tuple[_Numbers, _Numbers]:

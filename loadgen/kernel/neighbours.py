@@ -18,7 +18,7 @@ from typing import Final
 from loadgen.kernel import core_stats
 
 #: The files below /proc/net/stat, by the prefix of their counters.
-_FILES: Final = {"neigh": "arp_cache", "neigh6": "ndisc_cache"}
+FILES: Final = {"neigh": "arp_cache", "neigh6": "ndisc_cache"}
 #: Counter of entries that were refused because the table was full (Linux 3.17).
 _TABLE_FULLS: Final = "table_fulls"
 
@@ -45,7 +45,7 @@ def read(proc_net: Path) -> Neighbours:
     """Read both tables below a directory such as /proc/self/net. Raises: ValueError, see `core_stats.parse`."""
     entries: dict[str, int] = {}
     fulls: dict[str, int] = {}
-    for name, file in _FILES.items():
+    for name, file in FILES.items():
         try:
             found = core_stats.parse((proc_net / "stat" / file).read_text())
         except FileNotFoundError:  # not the initial namespace, or no IPv6

@@ -71,10 +71,10 @@ def parse(line: str, file: str, number: int) -> Iterator[SysctlLine]:
     name = name.strip().removeprefix("-").strip()
     if not equals or not name or name[0] in "#;":
         return
-    yield SysctlLine(file, number, _dotted(name), " ".join(value.split()))
+    yield SysctlLine(file, number, dotted(name), " ".join(value.split()))
 
 
-def _dotted(name: str) -> str:
+def dotted(name: str) -> str:
     """Return a name with dots between its parts; where a slash comes first, dots belong to a part (sysctl.d(5))."""
     slash, dot = name.find("/"), name.find(".")
     return name.replace("/", ".") if slash >= 0 and (dot < 0 or slash < dot) else name

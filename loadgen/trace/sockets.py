@@ -31,8 +31,8 @@ class Profile(NamedTuple):
     """Everything by which the kernel treats two sockets alike when they connect.
 
     six: IPv6, which has port spaces of its own. bound: whether bind() was called; named: with a port. options: of
-    _OF_WAY that were on before bind(); without it they have no effect. opened: whether socket() was seen, so that there
-    are no other options.
+    _OF_WAY that were on before bind(); without it they have no effect. ranged: IP_LOCAL_PORT_RANGE is set.
+    opened: whether socket() was seen, so that there are no other options.
     """
 
     transport: Transport
@@ -40,7 +40,7 @@ class Profile(NamedTuple):
     bound: bool
     named: bool
     options: frozenset[str]
-    ports: tuple[int, int] | None
+    ranged: bool
     beside: tuple[str, ...]
     opened: bool
 
@@ -55,7 +55,7 @@ class TracedSocket:
     opened: whether socket() was seen. options: those on now. fixed: those that were on when bind() succeeded.
     bound: the address; None: bind() was not called or failed. tried: by the last bind() that failed.
     holders: descriptors that stand for it. cloexec: execve() closes it. inbound: it listens. counted: among the
-    connects of its way. sent: data, over UDP. probed: asked for its own address after connect(), and may be no more
+    connects of its way. probed: asked for its own address after connect(), and may be no more
     than a question about the route, as getaddrinfo() asks it. ended: the process has read the end of the data.
     """
 
@@ -78,7 +78,6 @@ class TracedSocket:
     target: SocketAddress | None = None
     counted: bool = False
     failed: bool = False
-    sent: bool = False
     probed: bool = False
     ended: bool = False
     shut: bool = False
@@ -112,6 +111,10 @@ class TracedSocket:
             self.options.discard(option.name)
         return True
 
+    def dissolve(self) -> None:
+        """Forget the connection: connect() with AF_UNSPEC, or of UDP to another target."""
+        self.target, self.counted, self.failed, self.probed = None, False, False, False
+
     def profile(self, tried: SocketAddress | None = None) -> Profile:
         """Return what makes its way. tried: of a bind() that failed, as if it had not."""
         at = tried or self.bound
@@ -125,7 +128,7 @@ class TracedSocket:
             at is not None,
             bool(at and at.port),
             options,
-            self.ports,
+            self.ports is not None,
             tuple(beside),
             self.opened,
         )
@@ -165,7 +168,7 @@ def strategy_of(profile: Profile) -> Strategy | None:
     if NO_PORT.name in options:
         if reuse and not tcp:
             return None
-        return Strategy.LATE_RANGE if profile.ports else Strategy.LATE
+        return Strategy.LATE_RANGE if profile.ranged else Strategy.LATE
     if not tcp:
         return None if reuse else Strategy.BIND
     return Strategy.REUSEADDR if REUSEADDR.name in options else Strategy.BIND

@@ -21,6 +21,9 @@ BESIDE: Final = {
     "datagrams",
 }
 
+#: Connections of which it is known whether they are short.
+_TELLING: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -68,6 +71,6 @@ class Way:
     @property
     def churns(self) -> bool | None:
         """Whether connections are short: most were closed while others were opened. None: too few to tell."""
-        if self.count < 2:
+        if self.count < _TELLING:
             return None
         return self.closed >= self.count // 2 and self.open_max * 2 <= self.count

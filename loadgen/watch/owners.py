@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from loadgen.errors import HostError
 from loadgen.kernel.groups import SocketGroup, group
-from loadgen.kernel.sockdiag import Sockets
+from loadgen.kernel.sockdiag import Sockets, selected
 
 _PROC: Final = Path("/proc")
 _LINK: Final = "socket:["
@@ -179,15 +179,17 @@ def by_group(
     name of a process; None: below `proc`.
     """
     name_of = command or (lambda pid: command_of(pid, proc))
-    sockets = sockets[sockets["inode"] != 0]
+    sockets = selected(sockets, sockets["inode"] != 0)
     pids = socket_owners.of(sockets)
     numbers, counts = np.unique(pids[pids != 0], return_counts=True)
     most = numbers[np.argsort(-counts, kind="stable")[:PROCESSES_MAX]]
     owners: dict[Key, list[Owner]] = {}
-    unknown = {group_key(sockets_of): _size(sockets_of) for sockets_of in group(sockets[~np.isin(pids, most)])}
+    unknown = {
+        group_key(sockets_of): _size(sockets_of) for sockets_of in group(selected(sockets, ~np.isin(pids, most)))
+    }
     for pid in most.tolist():
         name = name_of(pid)
-        for sockets_of in group(sockets[pids == pid]):
+        for sockets_of in group(selected(sockets, pids == pid)):
             owners.setdefault(group_key(sockets_of), []).append(Owner(pid, name, _size(sockets_of)))
     return {key: _owned(owners.get(key, []), unknown.get(key, 0), socket_owners) for key in {**owners, **unknown}}
 

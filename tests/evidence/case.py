@@ -123,7 +123,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     missing: tuple[str, ...] = ()
     """for further commands"""
     unread: tuple[str, ...] | None = ()
-    """exactly these, as FILE:FIRST-LAST; null: it does not matter"""
+    """exactly these, as FILE:FIRST-LAST or FILE:LINE; null: it does not matter"""
     facts: tuple[str, ...] = ()
     """`PATH OP VALUE` on the JSON, as in tests/incidents"""
     exit: int = 0
@@ -166,6 +166,11 @@ class Case:
         """Where it is, below tests/evidence."""
         inside = str(self.path.relative_to(HERE).with_suffix(""))
         return f"{inside}/{self.situation.name}" if self.situation.name else inside
+
+    @property
+    def is_small(self) -> bool:
+        """True if it is plain text, and has no lines by the thousand."""
+        return not self.situation.bulk and self.situation.kind not in ("hostile", "archive")
 
     def prepare(self, home: Path) -> tuple[list[str], bytes]:
         """Write the evidence with all its lines into a directory; return the arguments, and the standard input."""
@@ -249,12 +254,42 @@ def wrong(right: Expected, said: Said) -> Iterator[str]:
     for command in right.missing:
         if not any(re.search(command, one) for one in commands):
             yield f"{command!r} is not missing: {commands}"
-    unread = tuple(sorted(f"{one['file']}:{one['first']}-{one['last']}" for one in said.document["unread"]))
-    if right.unread is not None and unread != tuple(sorted(right.unread)):
-        yield f"unread: {unread}, not {right.unread}"
+    if right.unread is not None and _lines(said.document["unread"]) != set(_named(right.unread)):
+        yield f"unread: {_lines(said.document['unread'])}, not {set(_named(right.unread))}"
     for fact in right.facts:
         if reason := untrue(fact, said.document):
             yield reason
+
+
+def contradictions(said: Said) -> Iterator[str]:
+    """What no answer may have, whatever the evidence: each is a sentence."""
+    for finding in said.findings:
+        candidates, limit = finding["candidates"], finding["limit"]
+        refuted = {one["limit"] for one in finding["refuted"]}
+        if contradictory := refuted & {limit, *candidates}:
+            yield f"named and refuted: {contradictory}"
+        if finding["confidence"] == "open" and not (finding["looks"] or said.document["missing"]):
+            yield f"{limit} is open, and nothing says what would decide"
+        if candidates and (finding["confidence"] != "open" or candidates[0] != limit):
+            yield f"{limit} is {finding['confidence']}, with the candidates {candidates}"
+        if not finding["text"] or not finding["evidence"]:
+            yield f"{limit} has no sentence or no evidence"
+        if any("192.0.2." in one["text"] + one["command"] for one in finding["remedies"]):
+            yield f"{limit} has a remedy with an invented address"
+    findings = [(one["limit"], one["source"], one["target"]) for one in said.findings]
+    if len(set(findings)) < len(findings):
+        yield f"a finding twice: {findings}"
+
+
+def _lines(unread: Sequence[Mapping[str, Any]]) -> set[tuple[str, int]]:
+    return {(one["file"], line) for one in unread for line in range(one["first"], one["last"] + 1)}
+
+
+def _named(places: Sequence[str]) -> Iterator[tuple[str, int]]:
+    for place in places:
+        file, _, lines = place.rpartition(":")
+        first, _, last = lines.partition("-")
+        yield from ((file, line) for line in range(int(first), int(last or first) + 1))
 
 
 def _wrong_findings(right: Expected, said: Said) -> Iterator[str]:
@@ -273,12 +308,7 @@ def _wrong_findings(right: Expected, said: Said) -> Iterator[str]:
     named = {one for finding in said.findings for one in (finding["limit"], *finding["candidates"])}
     if false := set(right.never) & named:
         yield f"named although it is not: {false}"
-    for finding in said.findings:
-        refuted = {one["limit"] for one in finding["refuted"]}
-        if contradictory := refuted & {finding["limit"], *finding["candidates"]}:
-            yield f"named and refuted: {contradictory}"
-        if finding["confidence"] == "open" and not finding["looks"]:
-            yield f"{finding['limit']} is open, and nothing says what would decide"
+    yield from contradictions(said)
     if missing := set(right.refuted) - {one["limit"] for one in first.get("refuted", ())}:
         yield f"not refuted: {missing}"
     for key in ("source", "target"):

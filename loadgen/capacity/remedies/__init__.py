@@ -38,12 +38,19 @@ from loadgen.capacity.remedies.peer import (
 )
 from loadgen.capacity.remedies.remedy import Claim, Quantity, Remedy, sysctl_command
 from loadgen.capacity.remedies.search import shorter_search
-from loadgen.capacity.remedies.situation import ADD_ADDRESS, RemedyMaker, Situation, widest_range
-from loadgen.capacity.remedies.space import free_held_ports, keep_for_listeners, more_ports
+from loadgen.capacity.remedies.situation import (
+    ADD_ADDRESS,
+    PortHolderKind,
+    RemedyMaker,
+    Situation,
+    widest_range,
+)
+from loadgen.capacity.remedies.space import free_held_ports, keep_for_listeners, listen_again, more_ports
 
 __all__ = [
     "ADD_ADDRESS",
     "Claim",
+    "PortHolderKind",
     "Quantity",
     "Remedy",
     "RemedyMaker",
@@ -57,6 +64,7 @@ __all__ = [
     "free_held_ports",
     "keep_for_listeners",
     "leave_target_ports",
+    "listen_again",
     "look_at_losses",
     "mend_tls",
     "more_descriptors",

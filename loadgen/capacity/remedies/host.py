@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from socket import AF_INET, AF_INET6
 from typing import Final
 
 from loadgen.arrivals import shard_sizes
@@ -26,12 +27,15 @@ from loadgen.capacity.tracking import remembered_s, timeout_name
 from loadgen.format import rate
 from loadgen.kernel import missing_help
 from loadgen.kernel.host import HostFacts
-from loadgen.model import Churn, CloseMode, Plan
+from loadgen.model import Churn, CloseMode, Plan, family_of
 from loadgen.scenario.fields import DESCRIPTORS_MAX, PROCESSES_MAX
 
 _TABLE_SIZE: Final = "net.netfilter.nf_conntrack_max"
 _TABLE_COUNT: Final = "net.netfilter.nf_conntrack_count"
-_NEIGHBOURS: Final = "net.ipv4.neigh.default.gc_thresh3"
+_NEIGHBOURS: Final[Mapping[int, str]] = {
+    AF_INET: "net.ipv4.neigh.default.gc_thresh3",
+    AF_INET6: "net.ipv6.neigh.default.gc_thresh3",
+}
 #: How long the table keeps a closed connection with the remedy, where no schedule says how short it has to be.
 _FORGOTTEN_S: Final = 10
 
@@ -203,12 +207,13 @@ def opened_in_each(situation: Situation) -> int:
 
 def more_neighbours(situation: Situation) -> Iterator[Remedy]:
     """Enlarge the table, or use addresses that need no entry of their own."""
-    count, size = len(situation.plan.sources), situation.sysctl(_NEIGHBOURS)
+    name = _NEIGHBOURS[family_of(situation.plan.sources[0])]
+    count, size = len(situation.plan.sources), situation.sysctl(name)
     wanted = 1 << count.bit_length()
     now = f" (here {int(size):,})" if size.isdecimal() else ""
     yield Remedy(
-        f"raise {_NEIGHBOURS}{now} on the host or router whose table is full, above the {count:,} source addresses",
-        command=sysctl_command(_NEIGHBOURS, str(max(wanted, 2 * int(size)) if size.isdecimal() else wanted)),
+        f"raise {name}{now} on the host or router whose table is full, above the {count:,} source addresses",
+        command=sysctl_command(name, str(max(wanted, 2 * int(size)) if size.isdecimal() else wanted)),
     )
     yield Remedy("route the source addresses as a prefix through this host, which needs one neighbour in all")
     yield Remedy("use fewer source addresses on one segment, and more targets or a wider range of ports")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from itertools import islice
 from typing import Final
 
@@ -62,6 +63,15 @@ class PlanChange:
         return {**self.sysctls, **({PORT_RANGE: f"{widened.low} {widened.high}"} if widened else {})}
 
 
+class PortHolderKind(Enum):
+    """What has a port that a service wants to listen on."""
+
+    UNKNOWN = "unknown"
+    LISTENER = "a listener"
+    CONNECTION = "an outgoing connection"
+    TIME_WAIT = "a connection in TIME-WAIT"
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """A plan, its host, and the shortage.
@@ -70,7 +80,8 @@ class Situation:
     resource, note: the line of the plan that is short, and what it says beside its numbers; "": a run met the limit.
     errnos: names of all errors that a run saw. target: the target that failed, in words.
     time_wait: sockets in TIME-WAIT while connections were opened, or of a plan, before the run.
-    listening: ports at which another program could not listen.
+    listening: ports at which another program could not listen. close_wait: connections that the other side has closed
+    and the program has not. holder: what has the first port of `listening`.
     """
 
     plan: Plan
@@ -82,6 +93,8 @@ class Situation:
     target: str = ""
     time_wait: int = 0
     listening: tuple[int, ...] = ()
+    close_wait: int = 0
+    holder: PortHolderKind = PortHolderKind.UNKNOWN
 
     def sysctl(self, name: str) -> str:
         """Return a setting of the run's namespace, "" where it is unknown."""

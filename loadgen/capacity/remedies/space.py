@@ -13,6 +13,7 @@ from loadgen.capacity.remedies.situation import (
     ADDRESS_BITS,
     ROUTE_ADDRESS,
     PlanChange,
+    PortHolderKind,
     Situation,
     are_loopback,
     following,
@@ -41,6 +42,9 @@ def more_ports(situation: Situation) -> Iterator[Remedy]:
         yield Remedy(f"use at most {usable:,} workers", set={"workers": usable} if usable else {})
         yield from wider_range(situation)
         return
+    if situation.close_wait:
+        text = "close each connection that the other side has closed"
+        yield Remedy(f"{text}: {situation.close_wait:,} are in CLOSE-WAIT", gain=situation.close_wait)
     ways = [better_strategy, more_sources, wider_ports, wider_range, more_targets]
     if not situation.plan.strategy.row.binds_address:
         ways.append(ways.pop(1))  # an address needs another strategy first, which is more effort than the others
@@ -244,6 +248,24 @@ def _held(situation: Situation) -> int:
     plan = situation.plan
     missing = min(plan.capacity, plan.connections) - (plan.connections - situation.short)
     return math.ceil(max(missing, 0) / max(plan.spaces, 1))
+
+
+def listen_again(situation: Situation) -> Iterator[Remedy]:
+    """Let another program listen on the port that it wants, by what has it."""
+    port = situation.listening[0]
+    service = "set SO_REUSEADDR on the listener before bind()"
+    if situation.holder is PortHolderKind.TIME_WAIT:
+        yield Remedy(f"{service}: then TIME-WAIT does not keep the port from it")
+        yield Remedy("wait 60 s, the length of TIME-WAIT")
+        return
+    if situation.holder is PortHolderKind.LISTENER or port not in situation.facts.port_range:
+        command = f"ss -ltnp 'sport = :{port}'"
+        yield Remedy(f"stop the process that has port {port} ({command}), or use another port", command=command)
+    if situation.holder is PortHolderKind.UNKNOWN and port not in situation.facts.port_range:
+        yield Remedy(f"{service}: then TIME-WAIT does not keep the port from it")
+    if situation.holder is not PortHolderKind.LISTENER and port in situation.facts.port_range:
+        yield from keep_for_listeners(situation)
+        yield Remedy(f"move the service to a port outside {situation.facts.port_range}")
 
 
 def keep_for_listeners(situation: Situation) -> Iterator[Remedy]:

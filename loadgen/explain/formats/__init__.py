@@ -15,13 +15,27 @@ from loadgen.explain.formats import (
     routes,
 )
 from loadgen.explain.formats.base import Format, FormatReader
+from loadgen.explain.formats.core_tables import CONNTRACK_STATS, CORE_TABLES, SOFTNET
+from loadgen.explain.formats.kernel_log import KERNEL_LOG
+from loadgen.explain.formats.kernel_version import KERNEL_VERSION
+from loadgen.explain.formats.logs import LOGS
 from loadgen.explain.formats.netstat import NETSTAT
+from loadgen.explain.formats.netstat_s import NETSTAT_S
+from loadgen.explain.formats.nstat import NSTAT
+from loadgen.explain.formats.proc_counters import SNMP, SNMP6, SOCKSTAT
 from loadgen.explain.formats.proc_net import PROC_NET
+from loadgen.explain.formats.prompt import COMMAND
+from loadgen.explain.formats.resource_limits import PRLIMIT, PROC_LIMITS, SYSTEMD_LIMITS, ULIMIT
+from loadgen.explain.formats.settings import SETTINGS
 from loadgen.explain.formats.ss import SS
+from loadgen.explain.formats.ss_summary import SS_SUMMARY
+from loadgen.explain.formats.state_counts import STATE_COUNTS
 from loadgen.explain.formats.strace import STRACE
 
 #: A line goes to the first format that begins with it and takes it; so those with the narrowest beginning come first.
 FORMATS: Final[tuple[Format, ...]] = (
+    COMMAND,
+    NSTAT,
     documents.DOCUMENTS,
     nft.NFT,
     iptables.SAVE,
@@ -39,6 +53,24 @@ FORMATS: Final[tuple[Format, ...]] = (
     PROC_NET,
     NETSTAT,
     SS,
+    KERNEL_VERSION,
+    SNMP,
+    SNMP6,
+    SOCKSTAT,
+    SS_SUMMARY,
+    CORE_TABLES,
+    CONNTRACK_STATS,
+    SOFTNET,
+    NETSTAT_S,
+    PROC_LIMITS,
+    PRLIMIT,
+    SYSTEMD_LIMITS,
+    ULIMIT,
+    STATE_COUNTS,
+    KERNEL_LOG,
+    LOGS,
+    SETTINGS,
+    LOGS,
 )
 
 __all__ = ["FORMATS", "Format", "FormatReader"]

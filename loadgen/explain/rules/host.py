@@ -9,7 +9,7 @@ from loadgen.explain.case import Case
 from loadgen.explain.evidence import RuleReading
 from loadgen.explain.explanation import Proof
 from loadgen.explain.rules.sign import NOTHING, Rule, Sign, sign
-from loadgen.explain.symptoms import Kind, Symptom
+from loadgen.explain.symptoms import Symptom
 from loadgen.results.weighing import Weight
 
 #: The name in /proc/PID/limits.
@@ -22,7 +22,7 @@ def _by_errno(_: Case, symptom: Symptom) -> Sign:
 
 
 def _descriptors(case: Case, symptom: Symptom) -> Sign:
-    if any(name == "ENFILE" for _, name in symptom.calls):
+    if any(name == "ENFILE" for _, name in symptom.calls) or not symptom.calls:  # the kernel's log has the host's
         limit = case.number("fs.file-max")
         return sign(Weight.SHOWN, *([limit.proof] if limit else []), because="the host's limit, fs.file-max")
     found = [one for one in case.evidence.limits if one.name == _OPEN_FILES]
@@ -54,12 +54,6 @@ def _forbids(rule: RuleReading) -> bool:
     return rule.kind in ("drop", "reject")
 
 
-def _other(_: Case, symptom: Symptom) -> Sign:
-    if symptom.kind is Kind.SETTING:
-        return sign(Weight.SUPPORTED, because="the message names a setting of the program, not a limit of the kernel")
-    return sign(Weight.SUPPORTED)
-
-
 RULES: Final[Mapping[str, Rule]] = {
     "descriptors": _descriptors,
     "memory": _memory,
@@ -69,5 +63,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "unreachable": _by_errno,
     "lost": _by_errno,
     "tls": _by_errno,
-    "other": _other,
+    "other": _by_errno,
+    "processes": _by_errno,
 }

@@ -7,16 +7,16 @@ or not full at all, so that the ports are held by sockets that ss does not list,
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
-from loadgen.explain.accounts import Account
+from loadgen.explain.accounts import Account, state_name
 from loadgen.explain.case import FULL, ROOMY, Case
 from loadgen.explain.evidence import AddressReading
 from loadgen.explain.explanation import Proof
 from loadgen.explain.rules.sign import NOTHING, POSSIBLE, Rule, Sign, against, sign
 from loadgen.explain.symptoms import Kind, Symptom
-from loadgen.format import percent
 from loadgen.kernel.missing import MissingReason
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.model import Endpoint
@@ -77,6 +77,11 @@ def _matches(account: Account, symptom: Symptom) -> bool:
     return target in ("", row.destination)
 
 
+def _is_link_local(text: str) -> bool:
+    address = _plain(text)
+    return bool(address) and ipaddress.ip_address(address).is_link_local
+
+
 def _plain(text: str) -> str:
     """Return an address as accounts have it; "" of a name, or of all addresses."""
     try:
@@ -102,10 +107,10 @@ def _four_tuples(case: Case, symptom: Symptom) -> Sign:
 
 
 def _source_ports(case: Case, symptom: Symptom) -> Sign:
+    if symptom.kind is Kind.LISTEN:  # it is not told whether this is a client or a service
+        return sign(Weight.SUPPORTED)
     account = space_of(case, symptom, by_source=True)
     found = _full_space(case, symptom, account)
-    if found.weight is Weight.SUPPORTED and found.account is None:  # bind() to port 0 fails for no other reason
-        return sign(Weight.STRONG, because=found.because)
     if account and account.row.strategy and found.weight >= Weight.SUPPORTED:
         why = Proof(f"{account.row.source} looks like early binding: {account.row.because}", account.row.where)
         return sign(found.weight, *found.proofs, why, account=account, because=found.because)
@@ -118,22 +123,43 @@ def _full_space(case: Case, symptom: Symptom, account: Account | None) -> Sign:
             return against(few)
         return sign(Weight.SUPPORTED) if symptom.complained else NOTHING
     if account.share >= FULL:
+        if waits(account):
+            return against(f"most of the ports in use wait for an answer: {proof_of(account).text}")
         if rests(account):
             return against(f"most of the ports in use are in TIME-WAIT: {proof_of(account).text}")
         weight = Weight.SHOWN if symptom.complained else Weight.STRONG
-        return sign(weight, proof_of(account), *_leak(account), account=account, because=proof_of(account).text)
+        return sign(weight, proof_of(account), *_half_closed(account), account=account, because=proof_of(account).text)
     if account.share < ROOMY and account.full_listing:
         return against(f"{place_of(account)}: {occupied(account)}")
     return sign(Weight.SUPPORTED, proof_of(account), account=account)
 
 
-def _leak(account: Account) -> tuple[Proof, ...]:
-    waiting = account.states.get(TcpState.CLOSE_WAIT, 0)
-    if waiting <= _LEAK * account.row.used:
-        return ()
-    whose = f" ({account.row.owners[0][0]})" if account.row.owners else ""
-    text = f"{waiting:,} of them are in CLOSE-WAIT: the other side has closed, and the program{whose} has not"
-    return (Proof(text, account.row.where),)
+def leaks(account: Account) -> bool:
+    """Return True if most of the ports in use have a connection that the program forgot to close."""
+    return account.states.get(TcpState.CLOSE_WAIT, 0) > _LEAK * account.row.used
+
+
+def waits(account: Account) -> bool:
+    """Return True if most of the ports in use have an attempt that nothing has answered."""
+    return account.states.get(TcpState.SYN_SENT, 0) > _LEAK * account.row.used
+
+
+def _half_closed(account: Account) -> Iterator[Proof]:
+    """Yield the state that most connections are in, if it is one of a close that has not ended."""
+    for state, why in _HALF_CLOSED.items():
+        found = account.states.get(state, 0)
+        if found > _LEAK * account.row.used:
+            whose = f" ({account.row.owners[0][0]})" if account.row.owners else ""
+            yield Proof(f"{found:,} of them are in {state_name(state)}: {why.format(whose=whose)}", account.row.where)
+
+
+#: What is missing in each state, RFC 9293 3.3.2.
+_HALF_CLOSED: Final = {
+    TcpState.CLOSE_WAIT: "the other side has closed, and the program{whose} has not",
+    TcpState.FIN_WAIT1: "this side has closed, and the other side has not acknowledged it",
+    TcpState.FIN_WAIT2: "this side has closed, and the other side has not",
+    TcpState.LAST_ACK: "both sides have closed, and the last acknowledgement is missing",
+}
 
 
 # --- TIME-WAIT ------------------------------------------------------------------------------------
@@ -146,13 +172,17 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.STRONG)
     if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
         return _time_wait_of_port(case, symptom)
+    if _port_not_told(symptom):
+        row = next((one.row for one in case.sources if one.row.time_wait and _matches(one, symptom)), None)
+        words = f"{row.time_wait:,} ports of {row.source} are in TIME-WAIT" if row else ""
+        return sign(Weight.SUPPORTED, Proof(words, row.where)) if row else POSSIBLE
     account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
     buckets = case.number(_BUCKETS)
     if buckets and buckets.value < ROOMY * case.settings.count:
         return against(f"the kernel keeps at most {buckets.value:,} sockets in TIME-WAIT ({buckets.text})")
     if account:
         if account.share >= FULL:
-            if not rests(account):
+            if waits(account) or not rests(account):
                 return against(f"{account.row.time_wait:,} of {account.row.used:,} ports in use are in TIME-WAIT")
             weight = Weight.SHOWN if symptom.complained else Weight.STRONG
             return sign(weight, proof_of(account), account=account, because=proof_of(account).text)
@@ -169,10 +199,18 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
     return against(f"{resting.value:,} sockets in TIME-WAIT in all, and {case.settings.count:,} ports")
 
 
+def _port_not_told(symptom: Symptom) -> bool:
+    """Return True if a client may have named the port that it could not bind: then it is about that port alone."""
+    tcp = symptom.transport is not Transport.UDP
+    return tcp and symptom.kind is Kind.BIND_NO_PORT and symptom.complained and symptom.source_port is None
+
+
 def _time_wait_of_port(case: Case, symptom: Symptom) -> Sign:
     port = symptom.source_port or 0
     held = list(case.holders(port))
     resting = [proof for proof, state in held if state is TcpState.TIME_WAIT]
+    if not port:
+        return POSSIBLE
     others = [proof for proof, state in held if state is not TcpState.TIME_WAIT]
     if others:
         return against(f"the port is held by an open socket: {others[0].text}")
@@ -189,12 +227,20 @@ def _time_wait_of_port(case: Case, symptom: Symptom) -> Sign:
 def _port_held(case: Case, symptom: Symptom) -> Sign:
     if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
         return _holder_of_port(case, symptom)
+    if _port_not_told(symptom):
+        return sign(Weight.SUPPORTED)
     account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
+    if symptom.transport is Transport.UDP:  # of which every socket that has a port is listed
+        return NOTHING
     unseen = "sockets that are bound and not connected hold ports, and neither ss nor netstat shows them"
     if account and account.share >= FULL:
         return against(f"the space is full without them: {proof_of(account).text}")
     if account and account.full_listing:
-        return sign(Weight.SUPPORTED, proof_of(account), because=unseen)
+        return sign(Weight.SUPPORTED, proof_of(account), because=f"{proof_of(account).text}; {unseen}")
+    if fresh := case.unconnected:
+        if fresh.value >= ROOMY * case.settings.count:
+            return sign(Weight.SUPPORTED, fresh.proof, because=f"{fresh.text}; {unseen}")
+        return against(f"{fresh.text}, and {case.settings.count:,} ports")
     return NOTHING
 
 
@@ -220,11 +266,13 @@ def _source_address(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.SHOWN if symptom.kinds == (Kind.SOURCE,) else Weight.SUPPORTED)
     if symptom.family == 6:
         return sign(Weight.SUPPORTED)
+    if symptom.family is None and symptom.on_loopback:  # localhost may be ::1
+        return POSSIBLE
     if symptom.family == 4:
         return against(
             "connect() says this over IPv4 only where no port is free; without an address it says ENETUNREACH"
         )
-    return POSSIBLE
+    return NOTHING
 
 
 def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
@@ -240,8 +288,20 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
     for entry in entries:
         if flagged := _flagged(entry):
             return flagged
+    if bound and not symptom.source:
+        every = [one for one in case.evidence.addresses if not _is_link_local(one.address)]
+        found = [(one.address, flagged) for one in every if (flagged := _flagged(one))]
+        if len(found) == 1:  # the only address here that bind() would refuse
+            return replace(found[0][1], weight=Weight.STRONG, source=found[0][0])
+    if bound and entries:
+        there = Proof(f"{address} is on {entries[0].device or 'an interface'}", entries[0].where)
+        doubt = f"but {there.text} where this was read: another host, another network namespace, or another time"
+        return replace(sign(Weight.SUPPORTED, there), doubt=doubt)
     if six and not bound and entries:
         return against(f"{address} is on {entries[0].device}")
+    if bound and six and not entries and (routed := _routed_here(case, address)):
+        words = f"{address} is routed to this host, but on no interface"
+        return sign(Weight.SHOWN, routed, reason=MissingReason.NEEDS_FREEBIND, because=words)
     if case.evidence.addresses and address and not entries and (bound or (six and symptom.on_loopback)):
         listed = case.evidence.addresses[0].where
         six_listed = any(":" in one.address for one in case.evidence.addresses)
@@ -251,6 +311,18 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
     if six and not bound and address == "::1" and (on := case.number("net.ipv6.conf.lo.disable_ipv6")) and not on.value:
         return against(f"IPv6 is on ({on.text})")
     return NOTHING
+
+
+def _routed_here(case: Case, address: str) -> Proof | None:
+    """Return the route that makes a prefix local, where the address is in one."""
+    for route in case.evidence.routes:
+        try:
+            network = ipaddress.ip_network(route.network, strict=False)
+        except ValueError:
+            continue
+        if route.kind == "local" and network.num_addresses > 1 and ipaddress.ip_address(address) in network:
+            return Proof(f"local {route.network} dev {route.device}", route.where)
+    return None
 
 
 def _ipv6_off(case: Case, interface: str) -> Proof | None:
@@ -275,11 +347,6 @@ def _flagged(entry: AddressReading) -> Sign | None:
 
 def _self_connect(_: Case, symptom: Symptom) -> Sign:
     return sign(Weight.SHOWN if symptom.limits == ("self-connect",) else Weight.NOTHING)
-
-
-def share_text(account: Account) -> str:
-    """Return the share of a space that is in use."""
-    return percent(account.share)
 
 
 RULES: Final[Mapping[str, Rule]] = {

@@ -8,14 +8,15 @@ evidence shows a listener of that target on the same host.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from loadgen.explain.case import Case, Gauge, Movement
+from loadgen.explain.case import FULL, Case, Gauge, Movement
 from loadgen.explain.evidence import RuleReading
 from loadgen.explain.explanation import Proof
-from loadgen.explain.rules.ports import place_of, space_of
+from loadgen.explain.rules.ports import place_of, proof_of, space_of, waits
 from loadgen.explain.rules.sign import NOTHING, POSSIBLE, Rule, Sign, against, sign
-from loadgen.explain.symptoms import Symptom
+from loadgen.explain.symptoms import Kind, Symptom
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.results.weighing import Weight
 
@@ -28,15 +29,20 @@ _FEW_PORTS: Final = 28_232
 
 
 def _backlog(case: Case, symptom: Symptom) -> Sign:
+    if symptom.kind is Kind.RESET:  # a full queue resets only where it is told to (ip-sysctl.rst)
+        aborts = case.number("net.ipv4.tcp_abort_on_overflow")
+        if aborts is None or not aborts.value:
+            return NOTHING
     if case.full_queues:
-        proofs = [proof for proof, _ in case.full_queues]
+        proofs = [one.proof for one in case.full_queues]
         return sign(Weight.SHOWN, *proofs, because=proofs[0].text)
     found = [one for name in _OVERFLOWS if (one := case.movement(name))]
     moved = [one for one in found if one.moved]
     if moved:
         return sign(Weight.STRONG, *map(_proof, moved), because=f"{moved[0].text}: the queue of a listener was full")
     if any(one.value and one.moved is None for one in found):
-        return sign(Weight.SUPPORTED, *(_proof(one) for one in found if one.value))
+        of_target = _of_target(case, symptom)
+        return sign(Weight.SUPPORTED if of_target else Weight.POSSIBLE, *(_proof(one) for one in found if one.value))
     if found and _of_target(case, symptom):
         return against(f"the listener's queue was never full ({found[0].text})")
     return POSSIBLE
@@ -55,6 +61,12 @@ def _of_target(case: Case, symptom: Symptom) -> bool:
 
 def _syn_loss(case: Case, _: Symptom) -> Sign:
     again, overflows = case.movement("TcpExt.TCPSynRetrans"), case.movement("TcpExt.ListenOverflows")
+    if case.full_queues and overflows and overflows.value:
+        return against(f"the queue of a listener was full: {case.full_queues[0].proof.text}")
+    rejected, recycle = case.movement("TcpExt.PAWSPassive"), case.number("net.ipv4.tcp_tw_recycle")
+    if rejected and rejected.value and recycle and recycle.value:  # gone since Linux 4.12
+        text = "tcp_tw_recycle rejects SYNs of clients behind one address for their time stamps"
+        return sign(Weight.STRONG, _proof(rejected), recycle.proof, because=text)
     if again is None:
         return POSSIBLE
     if not again.value:
@@ -80,7 +92,8 @@ def _conntrack(case: Case, symptom: Symptom) -> Sign:
             shown = told or any(one.moved for one in dropped)
             return sign(Weight.SHOWN if shown else Weight.STRONG, entries, *map(_proof, dropped), because=text)
         if told:  # it was full when the kernel said so, and is not now
-            return sign(Weight.SUPPORTED, entries, because=f"{text} when they were counted, so it was full before")
+            doubt = f"but only {text} when they were counted, so it was full at another time"
+            return replace(sign(Weight.SUPPORTED, entries), doubt=doubt)
         if count.value < _TABLE_ROOM * size.value:
             return against(f"{text}: the table had room")
     if told:
@@ -96,7 +109,9 @@ def _nat_ports(case: Case, _: Symptom) -> Sign:
     few = [Proof(f"rule: {one.text}", one.where) for one in case.evidence.rules if _gives_few_ports(one)]
     if failed is None:
         return sign(Weight.SUPPORTED, *few, because="a rule rewrites the source to few ports") if few else NOTHING
-    if not failed.value or failed.moved == 0:
+    if failed.moved == 0 and failed.value:  # it happened before the readings, if at all
+        return POSSIBLE
+    if not failed.value:
         return against(f"no packet was dropped for want of a translated port ({failed.text})")
     room = bool(case.tracked and case.tracked[0].value < _TABLE_ROOM * case.tracked[1].value)
     proofs = [_proof(failed), *few]
@@ -159,7 +174,14 @@ def _path_limit(case: Case, symptom: Symptom) -> Sign:
 
 
 def _blackhole(case: Case, symptom: Symptom) -> Sign:
-    account = space_of(case, symptom, by_source=False) if symptom.target else None
+    account = space_of(case, symptom, by_source=False)
+    if symptom.kind is Kind.CONNECT_NO_PORT:
+        if account is None or account.share < FULL or not waits(account):
+            return NOTHING
+        text = f"attempts that nothing has answered hold the ports: {proof_of(account).text}"
+        return sign(Weight.STRONG, Proof(text, account.row.where), account=account, because=text)
+    if not symptom.target:
+        return NOTHING
     waiting = account.states.get(TcpState.SYN_SENT, 0) if account else 0
     if account is None or not waiting or account.states.get(TcpState.ESTABLISHED, 0):
         return NOTHING

@@ -22,6 +22,7 @@ _SPACES_SHOWN: Final = 8
 _PROOFS_SHOWN: Final = 6
 _REMEDIES_SHOWN: Final = 6
 _MISSING_SHOWN: Final = 5
+_NOTES_SHOWN: Final = 5
 _RANGES_SHOWN: Final = 12
 _OWNERS_SHOWN: Final = 2
 _CONFIDENCE: Final = {"certain": "certain", "likely": "likely", "open": "open"}
@@ -42,10 +43,21 @@ def lines(explanation: Explanation, width: int) -> Iterator[StyledLine]:
             yield "row", ""
         yield from _finding(finding, width)
     yield from _spaces(explanation.spaces, width)
-    if explanation.missing:
+    if explanation.notes:
         yield "row", ""
-        shown = explanation.missing[:_MISSING_SHOWN]
-        yield from listed("missing", (f"{one.command}: {one.decides}" for one in shown), width)
+        yield from listed(
+            "no limit",
+            (
+                f"{_proof(one)}: a setting of a program, or not about connecting"
+                for one in explanation.notes[:_NOTES_SHOWN]
+            ),
+            width,
+        )
+    looks = " ".join(look for finding in explanation.findings for look in finding.looks)
+    missing = [one for one in explanation.missing if f"`{one.command}`" not in looks]
+    if missing:
+        yield "row", ""
+        yield from listed("missing", (f"`{one.command}`: {one.decides}" for one in missing[:_MISSING_SHOWN]), width)
     if explanation.unread:
         yield "row", ""
         yield from listed("unread", _unread(explanation.unread), width)
@@ -88,20 +100,27 @@ def _spaces(rows: Sequence[SpaceRow], width: int) -> Iterator[StyledLine]:
 
 
 def _space(row: SpaceRow) -> str:
+    if row.scope == "port":
+        sockets = f"port {row.port}: {row.in_use:,} open, {row.time_wait:,} in TIME-WAIT"
+        return sockets + _owned(row)
     if row.scope == "pair":
         place = f"{row.source} to {Endpoint(row.destination, row.destination_port)}"
-    elif row.scope == "source":
-        place = f"{row.source} to all destinations"
     else:
-        place = f"port {row.port}"
+        place = f"{row.source} to all destinations"
     udp = "UDP " if row.transport is Transport.UDP else ""
     text = f"{percent(share(row.used, row.usable))} {udp}{place}: {row.in_use:,} open, {row.time_wait:,} in TIME-WAIT"
     text += f", {row.free:,} of {row.usable:,} ports free{' (assumed range)' if row.assumed else ''}"
-    if row.owners:
-        text += "; " + ", ".join(f"{on_one_line(name) or '?'} {count:,}" for name, count in row.owners[:_OWNERS_SHOWN])
+    text += _owned(row)
+    if not row.is_limit:
+        text += "; no limit: destinations share them"
     if row.strategy:
         text += f"; looks like early binding (strategy {row.strategy})"
     return text
+
+
+def _owned(row: SpaceRow) -> str:
+    shown = (f"{on_one_line(name) or '?'} {count:,}" for name, count in row.owners[:_OWNERS_SHOWN])
+    return f"; of {', '.join(shown)}" if row.owners else ""
 
 
 def _unread(unread: Sequence[Unread]) -> Iterator[str]:
