@@ -30,7 +30,7 @@ _FAILURES_MAX: Final = 100_000
 
 #: connect() goes on, or has succeeded before.
 _NO_FAILURE: Final = frozenset({"EINPROGRESS", "EALREADY", "EISCONN", "EINTR", "ERESTARTSYS", "EWOULDBLOCK"})
-#: What getaddrinfo() meets when it asks for a route with a UDP socket, and nobody is told.
+#: What getaddrinfo() meets when it asks for a route with a UDP socket, and no caller is told.
 _NO_ROUTE: Final = frozenset({"ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EACCES", "EPERM", "EAFNOSUPPORT"})
 #: Errnos of socket() that are about this host, and not about a family that it lacks.
 _OF_HOST: Final = frozenset({"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EACCES", "EPERM"})

@@ -70,7 +70,7 @@ class Way:
 
     @property
     def churns(self) -> bool | None:
-        """Whether connections are short: most were closed while others were opened. None: too few to tell."""
+        """True if connections are short: most were closed while others were opened. None: too few to tell."""
         if self.count < _TELLING:
             return None
         return self.closed >= self.count // 2 and self.open_max * 2 <= self.count
