@@ -52,10 +52,11 @@ def trace(
 ) -> None:
     """Name the way a program connects, by its system calls.
 
-    Runs it under strace, or attaches to it. For each way to connect: the strategy of loadgen's table and the calls that show it, how many connections it has
-    ports for here, the error it ends with, how soon a port serves again after TIME-WAIT, and what to change. The
-    streams of COMMAND stay its own; the report goes to stderr, with --pid to stdout. The exit code is that of COMMAND,
-    128 + N if signal N ended it; 2 and 3 as below come before it is started. strace slows traced calls down.
+    Runs it under strace, or attaches to it. For each way to connect: the strategy of loadgen's table and the calls
+    that show it, how many connections it has ports for here, the error it ends with, how soon a port serves again
+    after TIME-WAIT, and what to change. The streams of COMMAND stay its own; the report goes to stderr, with --pid to
+    stdout. The exit code is that of COMMAND, 128 + N if signal N ended it; 2 and 3 as below come before it is started.
+    strace slows traced calls down.
 
     \b
     Examples:
