@@ -97,6 +97,14 @@ def test_the_scenario_meets_the_limit_of_the_program(
     assert run.summary["verdict"]["limit"] == "time-wait"
 
 
+@pytest.mark.usefixtures("server")
+def test_a_program_runs_in_the_namespace_that_is_named(loadgen: Loadgen, namespace: Namespace) -> None:
+    _, _, holder, *_ = namespace.enter  # nsenter -t PID
+    done = loadgen("trace", "--json", "--netns", holder, "--", *python(_CONNECT.format("pass")))
+    (way,) = done.summary["connects"]
+    assert (way["strategy"], way["failed"]) == ("kernel", [])
+
+
 def test_a_program_that_connects_nowhere_becomes_no_scenario(loadgen: Loadgen, namespace: Namespace) -> None:
     done = loadgen("trace", "--scenario", "x.yaml", "--", "true", prefix=namespace.enter)
     assert done.code == 2
