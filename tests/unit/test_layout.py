@@ -85,7 +85,6 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/sink/udp.py": "tests/lab/test_udp.py",
     "loadgen/trace/notes.py": "tests/unit/views/text/test_trace.py",
     "loadgen/trace/plain.py": "tests/e2e/test_trace.py",
-    "loadgen/trace/run.py": "tests/e2e/test_trace.py",
     "loadgen/trace/sockets.py": "tests/unit/trace/test_follow.py",
     "loadgen/trace/sums.py": "tests/unit/trace/test_follow.py",
     "loadgen/trace/tables.py": "tests/unit/trace/test_follow.py",
