@@ -13,7 +13,7 @@ import click
 
 from loadgen.cli import files, options
 from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave
-from loadgen.errors import ExitCode, UsageError
+from loadgen.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,8 +87,6 @@ def trace(
         _write_scenario(scenario, accounts, full_size=full_size)
     if record.exit_code is not None:
         sys.exit(record.exit_code)
-    if record.interrupted and not record.follower.calls:
-        sys.exit(ExitCode.INTERRUPTED)
 
 
 def _go_to(netns: int | str | None, pid: int | None) -> None:
