@@ -180,7 +180,7 @@ class StraceCall:
 
     @property
     def failed(self) -> bool:
-        """Whether it returned an error."""
+        """True if it returned an error."""
         return self.returned == "-1" and bool(self.errno)
 
 
