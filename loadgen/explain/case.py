@@ -161,7 +161,7 @@ class Case:
     def number(self, name: str) -> Gauge | None:
         """Return a setting that is one whole number; None: it was not read, or is something else."""
         reading = self.evidence.sysctl(name)
-        if reading is None or not (reading.value.isascii() and reading.value.isdecimal()):
+        if reading is None or not plain_number(reading.value):
             return None
         return Gauge(int(reading.value), f"{name} = {reading.value}", reading.where)
 
@@ -171,6 +171,12 @@ class Case:
         count = self.gauge("conntrack.count") or self.number("net.netfilter.nf_conntrack_count")
         size = self.number("net.netfilter.nf_conntrack_max") or self.gauge("conntrack.max")
         return (count, size) if count and size and size.value else None
+
+    @property
+    def lists_all(self) -> bool:
+        """True if a listing shows every TCP socket, and all spaces were counted: what is not there is not used."""
+        whole = any(one.shows_time_wait and one.whole and not one.dropped for one in self.evidence.listings)
+        return whole and self.lists_tcp and len(self.accounts) < accounts.ROWS_MAX
 
     @property
     def lists_tcp(self) -> bool:
@@ -200,6 +206,13 @@ class Case:
         return found
 
 
+def plain_number(text: str) -> bool:
+    """Return True for a whole number of a size that a setting of the kernel can have."""
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
+
+
+#: Of 2^63 - 1.
+_DIGITS_MAX: Final = 19
 #: Sockets of one port that are named.
 _HOLDERS: Final = 3
 
