@@ -167,6 +167,11 @@ class Case:
         inside = str(self.path.relative_to(HERE).with_suffix(""))
         return f"{inside}/{self.situation.name}" if self.situation.name else inside
 
+    @property
+    def is_small(self) -> bool:
+        """True if it is plain text, and has no lines by the thousand."""
+        return not self.situation.bulk and self.situation.kind not in ("hostile", "archive")
+
     def prepare(self, home: Path) -> tuple[list[str], bytes]:
         """Write the evidence with all its lines into a directory; return the arguments, and the standard input."""
         situation = self.situation

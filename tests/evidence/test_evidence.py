@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import unicodedata
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tests.incidents.incident import Remedy
 from .case import RIGHT, Bulk, Case, Expected, Row, Said, cases, contradictions, explain, wrong
 
 ALL = cases()
+SMALL = [case for case in ALL if case.is_small]
 REPRODUCED = [case for case in ALL if case.situation.reproduces]
 #: No run of such a scenario takes a quarter of it, unless it hangs.
 PATIENCE_S = 60.0
@@ -37,6 +40,52 @@ def test_evidence_is_told_right(case: Case, tmp_path: Path, monkeypatch: pytest.
     assert harmless(plain.out + plain.message)
     flat = " ".join(plain.out.split())
     assert all(" ".join(finding["text"].split()) in flat for finding in said.findings[:1])
+
+
+def in_colour(text: bytes) -> bytes:
+    """As a terminal logs it, or a Windows editor saves it: colours, CRLF, a byte order mark."""
+    lines = [b"\x1b[1;32m" + line + b"\x1b[0m" if line else line for line in text.split(b"\n")]
+    return codecs.BOM_UTF8 + b"\r\n".join(lines)
+
+
+def in_a_mail(text: bytes) -> bytes:
+    """As a mail quotes it: prose around, fences, marks of quotation, each line end doubled."""
+    lines = [b"Hi all, this is what we see:", b"```", *text.split(b"\n"), b"```", b"Any help is welcome."]
+    return b"\n\n".join(b"> " + line for line in lines)
+
+
+def in_utf_16(text: bytes) -> bytes:
+    """As a Windows shell redirects it."""
+    return codecs.BOM_UTF16_LE + text.decode(errors="replace").encode("utf-16-le")
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_how_it_was_pasted_does_not_matter(case: Case, tmp_path: Path) -> None:
+    names, stdin = case.prepare(tmp_path)
+    text = stdin or b"\n".join((tmp_path / name).read_bytes() for name in names)
+    plain = named(explain("--json", "-", stdin=text))
+    for pasted in (in_colour, in_a_mail, in_utf_16):
+        assert named(explain("--json", "-", stdin=pasted(text))) == plain, pasted.__doc__
+
+
+def named(said: Said) -> list[tuple[object, ...]]:
+    """The findings without their words and places."""
+    assert said.code == 0, said.message
+    keys = ("limit", "confidence", "candidates", "source", "target")
+    return [tuple(map(str, (finding[key] for key in keys))) for finding in said.findings]
+
+
+@given(st.lists(st.sampled_from(SMALL), min_size=2, max_size=3))
+@settings(max_examples=40)
+def test_several_situations_in_one_text_do_not_contradict_each_other(drawn: list[Case]) -> None:
+    texts = []
+    with tempfile.TemporaryDirectory() as home:
+        for place, case in enumerate(drawn):
+            names, stdin = case.prepare(Path(home) / str(place))
+            texts.append(stdin or b"\n".join((Path(home) / str(place) / name).read_bytes() for name in names))
+    said = explain("--json", "-", stdin=b"\n".join(texts))
+    assert said.code == 0, said.message
+    assert list(contradictions(said)) == [], [case.name for case in drawn]
 
 
 def harmless(text: str) -> bool:

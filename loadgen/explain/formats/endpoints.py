@@ -47,7 +47,7 @@ SERVICES: Final = {
         """,
     )
 }
-_HOST_NAME: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.-])?")
+_HOST_NAME: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class Endpoints(dict[str, bytes]):
