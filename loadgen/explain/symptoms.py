@@ -25,6 +25,8 @@ from loadgen.trace.ways import Way
 _APART_MAX: Final = 8
 #: Complaints whose words are quoted.
 _QUOTED: Final = 3
+#: "System calls" that are none, in words.
+_CALLS: Final = {("wait", "ETIMEDOUT"): "time-out of connect()"}
 
 
 class Kind(StrEnum):
@@ -120,7 +122,7 @@ class Symptom:
     @property
     def call(self) -> str:
         """The call and its errno in words: "connect EADDRNOTAVAIL"; "" where there is none."""
-        return " or ".join(f"{name} {number}" for name, number in self.calls)
+        return " or ".join(_CALLS.get(call, " ".join(call)) for call in self.calls)
 
 
 def of_evidence(evidence: Evidence) -> list[Symptom]:
