@@ -91,7 +91,7 @@ class Shows(NamedTuple):
     whole: bool
 
 
-class _Table:
+class _GrowingTable:
     """Sockets of one transport, and their lines."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class ListingWriter:
         self.unread = 0
         self._left_out = False
         self._evidence, self._file = evidence, file
-        self._tables = {TCP: _Table(), UDP: _Table(), UNTOLD: _Table()}
+        self._tables = {TCP: _GrowingTable(), UDP: _GrowingTable(), UNTOLD: _GrowingTable()}
         self._dropped = 0
         self._pids: dict[str, int] = {}
         self._commands: dict[int, str] = {}
@@ -259,7 +259,7 @@ class ListingWriter:
         for kind, table in self._tables.items():
             sockets, lines = table.take()
             keep = ~np.isin(lines, np.array(self.doubtful, np.uint32))
-            self._tables[kind] = _Table()
+            self._tables[kind] = _GrowingTable()
             self._tables[kind].add(sockets.view(_PLAIN)[keep].view(SOCKET), lines[keep])
         self.doubtful = array("I")
 
@@ -275,7 +275,7 @@ class ListingWriter:
         )
 
     @staticmethod
-    def _taken(table: _Table, any_family: int, swapped: bool) -> tuple[Sockets, Lines]:
+    def _taken(table: _GrowingTable, any_family: int, swapped: bool) -> tuple[Sockets, Lines]:
         sockets, lines = table.take()
         family = sockets["family"]
         family[family == ANY_FAMILY] = any_family
