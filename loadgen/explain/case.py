@@ -1,7 +1,8 @@
 """The figures that the rules read, each computed once from the evidence.
 
 Unknown is None. A counter that counts since boot says that something happened once; only its movement between two
-readings of one file, or since a reading (`nstat` without -a), says that it happens.
+readings of one host, or since a reading (`nstat` without -a), says that it happens. Readings in one file are taken for
+those of one host; in several files if they share many counters, and none of these falls.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -145,8 +147,24 @@ class Case:
     def _of_files(self, name: str) -> dict[str, list[CounterReading]]:
         files: dict[str, list[CounterReading]] = {}
         for reading in self.evidence.readings(name):
-            files.setdefault(reading.where.file, []).append(reading)
+            files.setdefault("" if self._one_host else reading.where.file, []).append(reading)
         return files
+
+    @cached_property
+    def _one_host(self) -> bool:
+        """True if counters in several files are later and later readings of one host.
+
+        Those of two hosts hardly all rise from one file to the next. A few that do prove nothing.
+        """
+        files: dict[str, dict[str, int]] = {}
+        for one in self.evidence.counters:
+            if one.since == "boot":
+                files.setdefault(one.where.file, {})[one.name] = one.value
+        for earlier, later in pairwise(files.values()):
+            shared = earlier.keys() & later.keys()
+            if len(shared) < _SHARED_MIN or any(later[name] < earlier[name] for name in shared):
+                return False
+        return len(files) > 1
 
     @cached_property
     def _twice(self) -> frozenset[str]:
@@ -154,7 +172,7 @@ class Case:
         values: dict[tuple[str, str], set[int]] = {}
         for one in self.evidence.counters:
             if one.since != "now":
-                values.setdefault((one.where.file, one.name), set()).add(one.value)
+                values.setdefault(("" if self._one_host else one.where.file, one.name), set()).add(one.value)
         moved = {file for (file, _), found in values.items() if len(found) > 1}
         return frozenset(file for file, _ in values) - moved
 
@@ -211,6 +229,8 @@ def plain_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
 
 
+#: Counters that two files have to share before they can be of one host.
+_SHARED_MIN: Final = 8
 #: Of 2^63 - 1.
 _DIGITS_MAX: Final = 19
 #: Sockets of one port that are named.

@@ -16,10 +16,10 @@ from loadgen.explain import accounts, advice, missing, observed, symptoms, words
 from loadgen.explain.case import Case
 from loadgen.explain.evidence import Evidence
 from loadgen.explain.explanation import Explanation, Finding, Proof, SpaceRow
-from loadgen.explain.rules import RULES, Sign
+from loadgen.explain.rules import RULES, Sign, host
 from loadgen.explain.rules.sign import NOTHING
 from loadgen.explain.symptoms import Kind, Symptom
-from loadgen.results.weighing import Reasoned, weigh
+from loadgen.results.weighing import Reasoned, Weight, weigh
 
 #: In the order of likelihood.
 _CONFIDENCES: Final = ("certain", "likely", "open")
@@ -79,7 +79,11 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, symptom: Symptom) -> Judged:
     signs = {name: RULES[name](case, symptom) if name in RULES else NOTHING for name in symptom.limits}
     reasoned = weigh(symptom.points_at, signs)
-    if signs.get(reasoned.limit, NOTHING).doubt:
+    best = signs.get(reasoned.limit, NOTHING)
+    # What is left because its neighbours are ruled out is not shown by that; an errno that names its limit is enough.
+    if reasoned.confidence == "certain" and best.weight < Weight.SHOWN and reasoned.limit not in host.RULES:
+        reasoned = replace(reasoned, confidence="likely")
+    if best.doubt:
         reasoned = replace(reasoned, confidence="open", candidates=reasoned.candidates or (reasoned.limit,))
     return Judged(symptom, reasoned, signs)
 

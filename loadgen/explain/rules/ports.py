@@ -256,7 +256,8 @@ def _port_held(case: Case, symptom: Symptom) -> Sign:
         if fresh.value >= ROOMY * case.settings.count:
             return sign(Weight.SUPPORTED, fresh.proof, because=f"{fresh.text}; {unseen}")
         return against(f"{fresh.text}, and {case.settings.count:,} ports")
-    return NOTHING
+    resting = case.time_wait
+    return POSSIBLE if resting and account is None and resting.value < ROOMY * case.settings.count else NOTHING
 
 
 def _holder_of_port(case: Case, symptom: Symptom) -> Sign:
