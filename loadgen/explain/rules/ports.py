@@ -206,6 +206,8 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.STRONG, Proof(f"{resting.value:,} sockets in TIME-WAIT", resting.where))
     if resting.value >= ROOMY * case.settings.count:
         return sign(Weight.SUPPORTED, Proof(f"{resting.value:,} sockets in TIME-WAIT", resting.where))
+    if case.sockets is None:  # a count of TIME-WAIT alone, as of loadgen's doctor, may be of another time
+        return POSSIBLE
     return against(f"{resting.value:,} sockets in TIME-WAIT in all, and {case.settings.count:,} ports")
 
 
@@ -256,8 +258,7 @@ def _port_held(case: Case, symptom: Symptom) -> Sign:
         if fresh.value >= ROOMY * case.settings.count:
             return sign(Weight.SUPPORTED, fresh.proof, because=f"{fresh.text}; {unseen}")
         return against(f"{fresh.text}, and {case.settings.count:,} ports")
-    resting = case.time_wait
-    return POSSIBLE if resting and account is None and resting.value < ROOMY * case.settings.count else NOTHING
+    return NOTHING
 
 
 def _holder_of_port(case: Case, symptom: Symptom) -> Sign:
