@@ -36,6 +36,7 @@ ELSEWHERE: dict[str, str] = {
     "bench/samples.py": "tests/unit/bench/test_run.py",
     "loadgen/api.py": "tests/lab/test_api.py",
     "loadgen/capacity/allowances.py": "tests/unit/capacity/test_ports.py",
+    "loadgen/cli/explain.py": "tests/e2e/test_explain.py",
     "loadgen/cli/facts.py": "tests/lab/test_facts.py",
     "loadgen/cli/plan.py": "tests/e2e/test_plan.py",
     "loadgen/cli/report.py": "tests/e2e/test_report.py",
