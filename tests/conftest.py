@@ -58,6 +58,11 @@ def _nft() -> None:
     """For rules of netfilter."""
 
 
+@pytest.fixture(scope="session")
+def _strace() -> None:
+    """For the system calls of programs; not every container permits tracing."""
+
+
 @cache
 def _missing(need: str) -> str:
     """The reason to skip a test that uses this fixture; empty when it may run."""
@@ -73,6 +78,10 @@ def _missing(need: str) -> str:
             return "" if shutil.which("chromium") else "needs chromium: apt install chromium"
         case "_nft":
             return "" if shutil.which("nft") else "needs nft: apt install nftables"
+        case "_strace" if not shutil.which("strace"):
+            return "needs strace: apt install strace"
+        case "_strace":
+            return _refusal("tracing", "strace", "-qq", "-o", os.devnull, "-e", "trace=close", "true", remedy=_OUTSIDE)
     return ""
 
 

@@ -7,6 +7,7 @@ stopped. No packet leaves the host.
 from __future__ import annotations
 
 import ipaddress
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,6 +25,10 @@ from loadgen.worker.io_uring import ring as uring
 
 #: Connecting the namespaces takes 0.2 s, 1 s for 65,536 addresses, and 3 s if no two of them are adjacent.
 _CABLE_TIMEOUT_S: Final = 60.0
+#: Binding takes some microseconds for each port.
+_HOLD_TIMEOUT_S: Final = 30.0
+#: Descriptors of a forked process beside the sockets that it is to hold.
+_OTHER_DESCRIPTORS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,15 @@ async def prepare(
     targets = [target.endpoint for target in scenario.every_target]
     if scenario.has_cable:
         await _connect_namespaces(fleet, sources, list(dict.fromkeys(target.address for target in targets)), enough)
+    if in_lab:
+        await _furnish(fleet, scenario, enough)
     transport, freebind = scenario.transport, scenario.sources.freebind
-    facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets, transport, freebind)
     tracks = await zygote.call("loadgen.kernel.conntrack:tracks", sorted({target.family for target in targets}))
+    if in_lab and scenario.lab and scenario.lab.tracking_left is not None:
+        await _fill_tracking(fleet, scenario.lab.tracking_left, tracks)
+    facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets, transport, freebind)
     if tracks is False and not in_lab and not all(map(_is_loopback, targets)):
-        tracks = None  # a rule may be about other interfaces than loopback; a lab is new and has no rules
+        tracks = None  # a rule may be about other interfaces than loopback; a lab has no rules but its own
     facts = replace(facts, tracks_connections=tracks, sysctls={**of_host, **facts.sysctls})
     if scenario.engine is Engine.IO_URING:
         facts = replace(facts, no_io_uring=uring.available())
@@ -112,6 +121,35 @@ async def prepare(
 
 def _is_loopback(target: Endpoint) -> bool:
     return ipaddress.ip_address(target.address.partition("%")[0]).is_loopback
+
+
+async def _furnish(fleet: Fleet, scenario: ScenarioSpec, enough: Callable[[], bool]) -> None:
+    """Load the rules of a lab, then have its held ports bound."""
+    lab = scenario.lab
+    assert lab
+    for key, text, of_sinks in (("rules", lab.rules, False), ("rules_of_sinks", lab.rules_of_sinks, True)):
+        if text:
+            await fleet.zygote.call("loadgen.lab.rules:load", f"lab.{key}", text, of_sinks)
+    at_once = max(resource.getrlimit(resource.RLIMIT_NOFILE)[1] - _OTHER_DESCRIPTORS, 1)
+    for first in range(0, len(lab.held), at_once):
+        ports = lab.held[first : first + at_once]
+        answer = await fleet.ask(
+            "loadgen.lab.held:main", ports, scenario.transport, enough=enough, timeout_s=_HOLD_TIMEOUT_S
+        )
+        if answer is None:
+            raise IncompleteError("the process that holds ports of the lab gave no answer")
+        if answer["report"] == "failed":
+            raise HostError(f"lab.held: {answer['text']}")
+
+
+async def _fill_tracking(fleet: Fleet, left: int, tracks: bool | None) -> None:
+    """Fill the tracking table of the lab; tracks: whether its rules track connections."""
+    if tracks is False:
+        raise HostError(
+            "lab.tracking_left: nothing in this lab tracks connections; write lab.rules with a rule that does, such as "
+            "`ct state established accept`"
+        )
+    await fleet.zygote.call("loadgen.lab.tracking:fill", left)
 
 
 async def _connect_namespaces(

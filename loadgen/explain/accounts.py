@@ -78,7 +78,16 @@ def of(evidence: Evidence, settings: PortSettings) -> list[Account]:
 
 def _by_fullness(account: Account) -> tuple[object, ...]:
     row = account.row
-    return not row.is_limit, -account.share, -row.used, row.scope, row.source, row.destination, row.destination_port
+    return (
+        not row.is_limit,
+        -account.share,
+        -row.used,
+        -row.in_use,
+        row.scope,
+        row.source,
+        row.destination,
+        row.destination_port,
+    )
 
 
 def _of_reading(reading: SpaceReading) -> Account:
@@ -285,13 +294,16 @@ def of_port(listings: Iterable[SocketListing], port: int) -> SpaceRow | None:
     return best
 
 
-def self_connected(listing: SocketListing) -> Iterator[Proof]:
-    """Yield the connections of a listing whose two ends are one: a socket that met itself (RFC 9293, 3.5)."""
+def self_connected(listing: SocketListing) -> Iterator[tuple[Proof, str, int]]:
+    """Yield the connections of a listing whose two ends are one, with address and port (RFC 9293, 3.5)."""
     table = listing.tcp
     same = (table["source_port"] == table["destination_port"]) & (table["state"] != TcpState.LISTEN)
     places = np.flatnonzero(same & (table["source_port"] != 0))
     meets = (table["source"][places] == table["destination"][places]).all(axis=1)
-    yield from (described(listing, place) for place in places[meets].tolist())
+    for place in places[meets].tolist():
+        row = table[place]
+        address = address_text(int(row["family"]), bytes(row["source"]))
+        yield described(listing, place), address, int(row["source_port"])
 
 
 def full_queues(listings: Iterable[SocketListing]) -> Iterator[tuple[SocketListing, int]]:

@@ -47,6 +47,7 @@ _MEMORY_BYTES: Final = 1 << 40
 #: Networks for examples (RFC 5737, RFC 3849), where the evidence has no address.
 _SOURCE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
 _TARGET: Final = {4: "198.51.100.1", 6: "2001:db8::2"}
+_INVENTED: Final = (*_SOURCE.values(), *_TARGET.values())
 _TARGETS_MAX: Final = 100
 _CONNECTIONS_MAX: Final = 10_000_000
 REMEDIES_MAX: Final = 12
@@ -74,7 +75,15 @@ def _of_limit(case: Case, judged: Judged, limit: str) -> Iterator[Remedy]:
         if worded and len(judged.named) > 1 and not listens:
             worded = replace(worded, text=f"if {limit}: {worded.text}")
         if worded:
-            yield worded
+            yield _without_invented(worded)
+
+
+def _without_invented(remedy: Remedy) -> Remedy:
+    """Return a remedy in which an address of this module is one for the reader to fill in."""
+    text, command = remedy.text, remedy.command
+    for address in _INVENTED:
+        text, command = text.replace(address, "ADDRESS"), command.replace(address, "ADDRESS")
+    return replace(remedy, text=text, command=command)
 
 
 def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:
@@ -82,9 +91,10 @@ def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:
     symptom = judged.symptom
     family = symptom.family or (6 if any(_OF_IPV6 in proof.text for proof in symptom.proofs) else 4)
     source, target = _source(judged, family), _target(judged, family)
-    facts = facts_of(case, judged, source)
+    facts = facts_of(case, judged, limit, source)
     try:
         scenario = parse(_scenario(case, judged, limit, source, target))
+        facts = replace(facts, default_sources=(source,) * len(scenario.every_target))
         found = assess(scenario, (source,), facts, Allowances(in_lab=False, port_blocking=True))
     except LoadgenError:
         return None
@@ -180,17 +190,17 @@ def _usable(address: str, family: int) -> bool:
     return parsed.version == family and not parsed.is_unspecified
 
 
-def facts_of(case: Case, judged: Judged, source: str) -> HostFacts:
+def facts_of(case: Case, judged: Judged, limit: str, source: str) -> HostFacts:
     """Return the host of the evidence; what it does not say is the kernel's default."""
     evidence, settings = case.evidence, case.settings
     sysctls = {**_DEFAULTS, **{one.name: one.value for one in evidence.sysctls}}
-    if judged.limit == "conntrack":  # the entries are those of the load
+    if limit == "conntrack":  # the entries are those of the load
         sysctls["net.netfilter.nf_conntrack_count"] = "0"
     files = [one for one in evidence.limits if one.name == "Max open files"]
     hard = files[-1].hard if files else _DESCRIPTORS
     version = _version(evidence.kernel)
     unprivileged = case.number("net.ipv4.ip_unprivileged_port_start")
-    missing = _missing(judged, source)
+    missing = _missing(judged, source) if limit == "source-address" else ()
     return HostFacts(
         kernel=evidence.kernel,
         machine=platform.machine(),
@@ -214,8 +224,6 @@ def facts_of(case: Case, judged: Judged, source: str) -> HostFacts:
 
 
 def _missing(judged: Judged, source: str) -> tuple[Missing, ...]:
-    if judged.limit != "source-address":
-        return ()
     # connect() alone finds no address of its own where IPv6 is off, and then adding one helps nothing.
     unbound = Kind.SOURCE not in judged.symptom.kinds and ":" in source
     reason = judged.sign.reason or (MissingReason.IPV6_OFF if unbound else "")

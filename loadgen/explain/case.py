@@ -139,11 +139,24 @@ class Case:
 
     def movement(self, name: str) -> Movement | None:
         """Return the movement of a counter, in the file in which it moved most; None: it was not read."""
+        moves = [_moved(name, readings, twice=file in self._twice) for file, readings in self._of_files(name).items()]
+        return max(moves, key=lambda one: (one.moved or 0, one.value), default=None)
+
+    def _of_files(self, name: str) -> dict[str, list[CounterReading]]:
         files: dict[str, list[CounterReading]] = {}
         for reading in self.evidence.readings(name):
             files.setdefault(reading.where.file, []).append(reading)
-        moves = [_moved(name, readings) for readings in files.values()]
-        return max(moves, key=lambda one: (one.moved or 0, one.value), default=None)
+        return files
+
+    @cached_property
+    def _twice(self) -> frozenset[str]:
+        """Files that have the same readings twice, of every counter: one paste, and no time between them."""
+        values: dict[tuple[str, str], set[int]] = {}
+        for one in self.evidence.counters:
+            if one.since != "now":
+                values.setdefault((one.where.file, one.name), set()).add(one.value)
+        moved = {file for (file, _), found in values.items() if len(found) > 1}
+        return frozenset(file for file, _ in values) - moved
 
     def number(self, name: str) -> Gauge | None:
         """Return a setting that is one whole number; None: it was not read, or is something else."""
@@ -191,13 +204,15 @@ class Case:
 _HOLDERS: Final = 3
 
 
-def _moved(name: str, readings: list[CounterReading]) -> Movement:
+def _moved(name: str, readings: list[CounterReading], *, twice: bool) -> Movement:
     last = readings[-1]
     since_reading = [one.value for one in readings if one.since == "reading"]
     from_boot = [one.value for one in readings if one.since != "reading"]
     moved = None
     if since_reading:
         moved = max(since_reading)
-    elif len(from_boot) > 1 and from_boot[-1] >= from_boot[0]:  # else of two hosts, or there was a boot between them
+    elif (
+        len(from_boot) > 1 and not twice and from_boot[-1] >= from_boot[0]
+    ):  # else of two hosts, or there was a boot between them
         moved = from_boot[-1] - from_boot[0]
     return Movement(name, last.value, moved, last.where)

@@ -78,7 +78,10 @@ def judge(case: Case) -> list[Judged]:
 
 def _judged(case: Case, symptom: Symptom) -> Judged:
     signs = {name: RULES[name](case, symptom) if name in RULES else NOTHING for name in symptom.limits}
-    return Judged(symptom, weigh(symptom.points_at, signs), signs)
+    reasoned = weigh(symptom.points_at, signs)
+    if signs.get(reasoned.limit, NOTHING).doubt:
+        reasoned = replace(reasoned, confidence="open", candidates=reasoned.candidates or (reasoned.limit,))
+    return Judged(symptom, reasoned, signs)
 
 
 def _explained(shown: Judged, complained: Sequence[Judged]) -> bool:
@@ -102,21 +105,12 @@ def _same_place(some: Judged, other: Judged) -> bool:
 
 
 def _merged(judged: Iterable[Judged]) -> list[Judged]:
-    """Join findings that say the same for the same reason."""
+    """Join findings that say the same of the same space, for the same facts, or else of the same target."""
     found: dict[tuple[object, ...], Judged] = {}
     for one in judged:
         account = one.sign.account
-        place = (
-            (account.row.source, account.row.destination, account.row.destination_port) if account else one.symptom.to
-        )
-        key = (
-            one.limit,
-            one.reasoned.confidence,
-            one.reasoned.candidates,
-            one.symptom.source,
-            place,
-            one.symptom.kinds,
-        )
+        what = account.row if account else one.sign.proofs or (one.symptom.kinds, one.symptom.source, one.symptom.to)
+        key = (one.limit, one.reasoned.confidence, one.reasoned.candidates, what)
         known = found.get(key)
         found[key] = replace(known, symptom=symptoms.joined([known.symptom, one.symptom])) if known else one
     return list(found.values())
@@ -138,8 +132,8 @@ def finding_of(case: Case, judged: Judged) -> Finding:
         limit=judged.limit,
         confidence=reasoned.confidence,
         text=words.sentence(judged),
-        source=symptom.source or (account.row.source if account else ""),
-        target=symptom.to or (words.target_of(account) if account else _listener(case, judged)),
+        source=symptom.source or judged.sign.source or (account.row.source if account else ""),
+        target=_target(case, judged),
         candidates=reasoned.candidates,
         evidence=tuple(dict.fromkeys(proofs))[:FACTS_MAX],
         refuted=tuple((one.limit, one.because) for one in reasoned.refuted),
@@ -148,9 +142,14 @@ def finding_of(case: Case, judged: Judged) -> Finding:
     )
 
 
-def _listener(case: Case, judged: Judged) -> str:
-    """Return the listener whose queue is full, if that is the finding; else ""."""
-    return case.full_queues[0].listener if judged.limit == "backlog" and case.full_queues else ""
+def _target(case: Case, judged: Judged) -> str:
+    """Return the target, with its port where the complaint or the space has it; of a full queue the listener."""
+    symptom, account = judged.symptom, judged.sign.account
+    if account and account.row.scope == "pair" and not (symptom.target and symptom.target_port):
+        return words.target_of(account)
+    if not symptom.to and judged.limit == "backlog" and case.full_queues:
+        return case.full_queues[0].listener
+    return symptom.to
 
 
 def _others(judged: Judged) -> Iterator[Proof]:

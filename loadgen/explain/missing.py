@@ -36,7 +36,13 @@ def _deciding(case: Case, judged: Sequence[Judged]) -> Iterator[MissingEvidence]
         )
         for name in wanted:
             yield from of_limit(case, name, one.symptom)
-        if one.symptom.kind is Kind.SOURCE and not one.sign.reason:
+        if one.sign.doubt:
+            yield MissingEvidence(
+                "ip address show", "in the network namespace of the program: whether it has the address"
+            )
+        elif one.limit == "source-address" and Kind.SOURCE not in one.symptom.kinds and not one.sign.reason:
+            yield from of_limit(case, one.limit, one.symptom)
+        elif one.symptom.kind is Kind.SOURCE and not one.sign.reason:
             yield MissingEvidence("ip address show", "whether the address is there, and whether it is tentative")
         elif one.symptom.kind is Kind.LISTEN and one.reasoned.confidence != "certain":
             yield from _of_port(one.symptom)
@@ -66,7 +72,10 @@ def of_limit(case: Case, name: str, symptom: Symptom) -> Iterator[MissingEvidenc
 
 
 def _of_address(case: Case, symptom: Symptom) -> Iterator[MissingEvidence]:
-    if symptom.family == 6 or symptom.family is None:
+    bound = Kind.SOURCE in symptom.kinds
+    if bound and case.evidence.addresses:
+        yield MissingEvidence("ip address show", "in the network namespace of the program: whether it has the address")
+    if symptom.family == 6 or (symptom.family is None and not bound):
         interface = "lo" if symptom.on_loopback else "all"
         name = f"net.ipv6.conf.{interface}.disable_ipv6"
         if case.number(name) is None:

@@ -25,6 +25,9 @@ _OF_COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "neighbours": (),
     "backlog": ("syn-loss",),
 }
+#: SYNs sent again that are more than what gets lost anywhere: in number, and as a share of the connections begun.
+_AGAIN_MIN: Final = 10
+_AGAIN_SHARE: Final = 0.01
 #: Sockets that are named one by one.
 _QUOTED: Final = 3
 
@@ -38,8 +41,19 @@ def of_case(case: Case) -> Iterator[Symptom]:
         if silence.RULES[name](case, seen).weight >= Weight.STRONG:
             yield Symptom((Kind.NAMED,), (name, *neighbours), count=0, complained=False)
     yield from _reuse_is_off(case)
-    if meeting := [proof for listing in case.evidence.listings for proof in accounts.self_connected(listing)]:
-        yield Symptom((Kind.NAMED,), ("self-connect",), count=0, proofs=tuple(meeting[:_QUOTED]), complained=False)
+    yield from _syns_again(case)
+    if meeting := [one for listing in case.evidence.listings for one in accounts.self_connected(listing)]:
+        proofs, (address, port) = tuple(proof for proof, _, _ in meeting[:_QUOTED]), meeting[0][1:]
+        yield Symptom(
+            (Kind.NAMED,),
+            ("self-connect",),
+            count=0,
+            source=address,
+            target=address,
+            target_port=port,
+            proofs=proofs,
+            complained=False,
+        )
 
 
 def _of_account(account: Account) -> Iterator[Symptom]:
@@ -67,6 +81,15 @@ def _about(account: Account, kind: Kind) -> Symptom:
         strategy=row.strategy,
         complained=False,
     )
+
+
+def _syns_again(case: Case) -> Iterator[Symptom]:
+    """Many SYNs that were sent again between two readings."""
+    again, begun = case.movement("TcpExt.TCPSynRetrans"), case.movement("Tcp.ActiveOpens")
+    if again is None or begun is None or not again.moved or not begun.moved:
+        return
+    if again.moved >= max(_AGAIN_MIN, _AGAIN_SHARE * begun.moved):
+        yield Symptom((Kind.NAMED,), ("syn-loss", "backlog"), count=0, complained=False)
 
 
 def _reuse_is_off(case: Case) -> Iterator[Symptom]:

@@ -173,7 +173,8 @@ def _of_complaint(complaints: Complaints) -> Symptom:
         target=one.target,
         target_port=one.target_port,
         listening=one.listening,
-        transport=one.transport,
+        # connect() says EAGAIN over UDP alone (connect(2): no port is free).
+        transport=one.transport or (Transport.UDP if one.errno == "EAGAIN" else None),
         calls=calls,
         proofs=(Proof(_quoted(complaints), one.where),),
         programs=(one.program,) if one.program else (),
@@ -283,17 +284,16 @@ def _together(symptoms: Iterable[Symptom]) -> Iterator[Symptom]:
 def joined(members: list[Symptom]) -> Symptom:
     """Return several symptoms as one: of the source and target that they have in common."""
     first = max(members, key=lambda one: one.count)
-    same_source = len({one.source for one in members}) == 1
-    same_target = len({one.to for one in members}) == 1
+    source, target, target_port = _in_common(members)
     listening = {one.listening for one in members}
     return Symptom(
         kinds=first.kinds,
         limits=first.limits,
         count=sum(one.count for one in members),
-        source=first.source if same_source else "",
+        source=source,
         source_port=first.source_port,
-        target=first.target if same_target else "",
-        target_port=first.target_port if same_target else 0,
+        target=target,
+        target_port=target_port,
         listening=listening.pop() if len(listening) == 1 else None,
         transport=first.transport,
         calls=tuple(dict.fromkeys(call for one in members for call in one.calls)),
@@ -303,6 +303,17 @@ def joined(members: list[Symptom]) -> Symptom:
         programs=tuple(dict.fromkeys(name for one in members for name in one.programs)),
         destinations=max(one.destinations for one in members),
     )
+
+
+def _in_common(members: list[Symptom]) -> tuple[str, str, int]:
+    """Return source, target and its port, as far as all say the same, or nothing; "" and 0 where they differ."""
+    sources = {one.source for one in members if one.source}
+    targets = {one.target for one in members if one.target}
+    ports = {one.target_port for one in members if one.target_port}
+    source = sources.pop() if len(sources) == 1 else ""
+    if len(targets) != 1 or len(ports) > 1:
+        return source, (targets.pop() if len(targets) == 1 else ""), 0
+    return source, targets.pop(), (ports.pop() if ports else 0)
 
 
 def _family(address: str) -> int | None:

@@ -58,6 +58,9 @@ def sentence(judged: Judged) -> str:
     because = f": {sign.because}" if sign.because else ""
     if symptom.kind is Kind.REUSE_OFF:
         return "tcp_tw_reuse=1 has no effect while tcp_timestamps=0: no port leaves TIME-WAIT early."
+    if symptom.limits == ("other",) and not symptom.calls:
+        whose = " and ".join(symptom.programs) or "the program"
+        return f"{_seen(symptom)}: a setting of {whose}, not a limit of the kernel."
     if not symptom.complained:
         if sign.account:
             return f"{_nearly(judged, sign.account)}."
@@ -71,6 +74,8 @@ def sentence(judged: Judged) -> str:
     if judged.reasoned.candidates[1:]:
         either = ", or ".join(reason(name, symptom) for name in judged.named)
         return f"{_seen(symptom)}: the evidence does not decide; either {either}{because}."
+    if sign.doubt:
+        return f"{_seen(symptom)}: {reason(judged.limit, symptom)}, {sign.doubt}."
     likely = "most likely " if judged.reasoned.confidence == "likely" else ""
     return f"{_seen(symptom)}: {likely}{reason(judged.limit, symptom)}{because}{_unless(judged)}."
 

@@ -96,7 +96,8 @@ def selected(sockets: Sockets, chosen: npt.NDArray[np.bool_]) -> Sockets:
     if chosen.all():
         return sockets
     plain = np.dtype((np.void, SOCKET.itemsize))
-    return np.compress(chosen, np.ascontiguousarray(sockets).view(plain)).view(SOCKET)
+    # Of its own type: numpy turns the ports of tables that it joins into the byte order of this machine.
+    return np.compress(chosen, np.ascontiguousarray(sockets).view(plain)).view(sockets.dtype)
 
 
 def mask(*states: TcpState) -> int:

@@ -38,6 +38,8 @@ DEFAULT_SYSCTLS: Final = {"net.core.somaxconn": "65535"}
 
 #: Descriptor of the sinks' namespace of a veth lab, in the process that entered the lab and its children; -1: none.
 _sinks_fd = -1
+#: True in the process that entered the lab, and in its children.
+_entered = False
 
 
 def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) -> None:
@@ -50,9 +52,10 @@ def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) ->
     Raises: LabForbiddenError if no namespace can be made; HostError if the kernel refuses a sysctl, or
         UsageError for one whose name is not a dotted name.
     """
-    global _sinks_fd
+    global _sinks_fd, _entered
     of_host = {name for name in sysctls if sysctl.is_writable(name)}
     _unshare()
+    _entered = True
     _settle(sysctls, of_host)
     if topology is Topology.VETH:
         _sinks_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -61,6 +64,11 @@ def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) ->
         if libc.unshare(_CLONE_NEWNET):
             raise _forbidden("unshare(CLONE_NEWNET)", ctypes.get_errno())
         _settle(sysctls, of_host)
+
+
+def is_entered() -> bool:
+    """Return True in a process that entered a lab, or was forked in one."""
+    return _entered
 
 
 def sinks_fd() -> int:

@@ -15,7 +15,7 @@ from typing import Final
 
 from loadgen.model import Endpoint, Topology
 from loadgen.reproduce.circumstances import Circumstances
-from loadgen.reproduce.scaled import SOURCES_MAX, TARGETS_MAX, Scaled
+from loadgen.reproduce.scaled import CONNECTIONS_MOST, SOURCES_MAX, TARGETS_MAX, Scaled
 from loadgen.scenario.fields import ADDRESSES_MAX
 from loadgen.scenario.fields import TARGETS_MAX as TARGETS_OF_A_SCENARIO
 
@@ -45,6 +45,11 @@ class Ends:
     sources_of: int
     targets_of: int
 
+    @property
+    def spans(self) -> str:
+        """The sources as one range, where they follow each other, as those do that a lab makes."""
+        return f"{self.sources[0]}-{self.sources[-1]}"
+
 
 def parsed_address(text: str) -> _Address | None:
     """Return the address in a text, without its zone; None if there is none. ::ffff:10.0.0.1 is 10.0.0.1."""
@@ -63,11 +68,13 @@ def parsed_target(text: str) -> tuple[str, int]:
     return head, int(port) if int(port) <= 65535 else 0
 
 
-def ends_of(circumstances: Circumstances, scale: Scaled, *, veth: bool, most: bool, one_source: bool = False) -> Ends:
+def ends_of(
+    circumstances: Circumstances, scale: Scaled, *, veth: bool, most: bool, one_source: bool, every_source: bool
+) -> Ends:
     """Return the ends of a lab.
 
     veth: whether the load needs a cable, unless all addresses were loopback ones. most: whether as many as there were.
-    one_source: of a client that binds no address.
+    one_source: of a client that binds no address. every_source: whether none of them may be left out.
     """
     sources = list(dict.fromkeys(circumstances.sources))
     targets = list(dict.fromkeys(parsed_target(text) for text in circumstances.targets))
@@ -77,8 +84,11 @@ def ends_of(circumstances: Circumstances, scale: Scaled, *, veth: bool, most: bo
     sources = [text for text in sources if _version(text, version) == version]
     targets = [(host, port) for host, port in targets if _version(host, version) == version]
     sources_of, targets_of = max(len(sources), 1), max(len(targets), 1)
-    sources_max, targets_max = (ADDRESSES_MAX, TARGETS_OF_A_SCENARIO) if most else (SOURCES_MAX, TARGETS_MAX)
-    sources, targets = sources[: 1 if one_source else sources_max], targets[:targets_max]
+    many = most or every_source
+    sources_max, targets_max = (ADDRESSES_MAX, TARGETS_OF_A_SCENARIO) if many else (SOURCES_MAX, TARGETS_MAX)
+    spaces_max = max(CONNECTIONS_MOST // len(scale.ours), 1) if most and not every_source else ADDRESSES_MAX
+    sources = sources[: 1 if one_source else min(sources_max, spaces_max)]
+    targets = targets[: min(targets_max, max(spaces_max // max(len(sources), 1), 1))]
     on_loopback = bool(known) and all(address.is_loopback for address in known)
     hosts = {host for host, _ in targets}
     needs_cable = version == 6 and max(len(sources), len(hosts)) > 1
@@ -109,7 +119,7 @@ def _mapped(texts: Sequence[str], first: str, topology: Topology) -> dict[str, s
     kept = {text: address for text in texts if (address := _kept(text, topology))}
     taken = set(kept.values())
     fresh = (address for address in _from(first) if address not in taken)
-    return {text: kept.get(text) or next(fresh) for text in texts}
+    return {text: kept.get(text) or next(fresh) for text in dict.fromkeys(texts)}
 
 
 def _kept(text: str, topology: Topology) -> str:
@@ -130,14 +140,18 @@ def _from(first: str) -> Iterator[str]:
 def _endpoints(wanted: Sequence[tuple[str, int]], scale: Scaled, source_port: int | None) -> tuple[Endpoint, ...]:
     """Return the targets, each with a port of its own that is no source port."""
 
-    def is_free(endpoint: tuple[str, int]) -> bool:
-        return endpoint[1] not in scale.ours and endpoint[1] != source_port and endpoint not in taken
-
     taken: set[tuple[str, int]] = set()
+
+    def is_free(endpoint: tuple[str, int]) -> bool:
+        return endpoint[1] != source_port and endpoint not in taken
+
     made = []
     for address, port in wanted:
-        others = (number for number in range(_TARGET_PORT, 65536) if is_free((address, number)))
-        chosen = port if port and is_free((address, port)) else next(others)
+        candidates = [port] if port else []
+        free = (number for number in (*candidates, *range(_TARGET_PORT, 65536)) if is_free((address, number)))
+        first = next(free)
+        # A range of nearly all ports has the target's among them.
+        chosen = first if first not in scale.ours else next((port for port in free if port not in scale.ours), first)
         taken.add((address, chosen))
         made.append(Endpoint(address, chosen))
     return tuple(made)

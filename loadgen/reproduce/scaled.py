@@ -7,7 +7,7 @@ Times do not shrink: TIME-WAIT is 60 s in the kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from loadgen.model import PortRange
@@ -22,6 +22,8 @@ DEFAULT_RANGE: Final = PortRange(32768, 60999)
 #: Spaces are opened in turn, so many of them only take longer.
 SOURCES_MAX: Final = 4
 TARGETS_MAX: Final = 8
+#: Connections that one machine holds open without further ado; a situation of more spaces than that is cut.
+CONNECTIONS_MOST: Final = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Scaled:
 def scaled(circumstances: Circumstances, *, ports: int = PORTS, full_size: bool = False) -> Scaled:
     """Return the numbers of a lab with at most this many ports, or with all of them."""
     theirs = circumstances.ports or DEFAULT_RANGE
+    if circumstances.limit == "port-held" and not circumstances.held and not circumstances.service_port:
+        circumstances = replace(circumstances, held=tuple(range(theirs.low, theirs.low + max(len(theirs) // 2, 1))))
     if full_size or len(theirs) <= ports:
         reserved = _inside(circumstances.reserved, theirs)
         held = tuple(port for port in _inside(circumstances.held, theirs) if port not in set(reserved))

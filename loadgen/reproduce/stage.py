@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ _BUCKETS: Final = "net.ipv4.tcp_max_tw_buckets"
 #: What the recipes set themselves, and what would make a lab of its own fail to start.
 _NOT_COPIED: Final = frozenset({PORT_RANGE, RESERVED_PORTS, _UNPRIVILEGED_PORT})
 _VALUE: Final = re.compile(r"[0-9]{1,12}( [0-9]{1,12}){0,3}")
+_OTHER_ADDRESS: Final = "here an address of the lab"
 _BECAUSE_MAX: Final = 200
 #: Limits of which the way to connect decides which one it is.
 _OF_ONE_OUTCOME: Final = ("four-tuples", "source-ports")
@@ -58,6 +60,7 @@ class Stage:
     full_size: bool = False
     ports: int | None = PORTS
     veth: bool = False
+    every_source: bool = False
 
     def resized(self, ports: int | None) -> Stage:
         """Return the same with another number of ports, or without an interest in them."""
@@ -66,6 +69,22 @@ class Stage:
     def over_cable(self) -> Stage:
         """Return the same over a cable, unless all addresses were loopback ones."""
         return replace(self, veth=True)
+
+    def alone(self) -> Stage:
+        """Return the same with one source and one target."""
+        facts = self.circumstances
+        return replace(self, circumstances=replace(facts, sources=facts.sources[:1], targets=facts.targets[:1]))
+
+    def with_sources(self, count: int) -> Stage:
+        """Return the same over a cable with this number of sources in a row, of the family that they had."""
+        ends = self.ends
+        first = "198.18.0.2" if ends.version == 4 else "fd00:1::2"
+        start = ipaddress.ip_address(first)
+        sources = tuple(str(start + offset) for offset in range(count))
+        target = "198.19.128.1:9000" if ends.version == 4 else "[fd00:2::1]:9000"
+        strategy = self.strategy if self.strategy.row.binds_address else Strategy.LATE
+        facts = replace(self.circumstances, sources=sources, targets=(target,), strategy=strategy)
+        return replace(self, circumstances=facts, veth=True, every_source=True)
 
     @cached_property
     def scale(self) -> Scaled:
@@ -77,8 +96,14 @@ class Stage:
     @cached_property
     def ends(self) -> Ends:
         """Sources and targets."""
-        one_source = not self.strategy.row.binds_address
-        return ends_of(self.circumstances, self.scale, veth=self.veth, most=self.full_size, one_source=one_source)
+        return ends_of(
+            self.circumstances,
+            self.scale,
+            veth=self.veth,
+            most=self.full_size,
+            one_source=not self.strategy.row.binds_address,
+            every_source=self.every_source,
+        )
 
     @cached_property
     def strategy(self) -> Strategy:
@@ -92,7 +117,15 @@ class Stage:
 
     @property
     def capacity(self) -> int:
-        """Connections that fit, over all sources and targets."""
+        """Connections that fit, over all sources and targets.
+
+        Raises: NotReproducibleError where no port is usable, unless that is the very situation.
+        """
+        if not self.scale.usable and self.circumstances.limit != "port-held":
+            raise NotReproducibleError(
+                f"every port of {self.scale.theirs} is reserved or held, which is limit port-held and not "
+                f"{self.circumstances.limit}"
+            )
         ends = self.ends
         spaces = {
             PortScope.PAIR: len(ends.sources) * len(ends.targets),
@@ -120,16 +153,18 @@ class Stage:
             elif several and rules.scope is PortScope.PAIR:
                 way = f"several sources, so that something binds them; it ends with {rules.ends_text}"
             return strategy, f"{CHOSEN}: {way}"
-        syscall, name = facts.fails or ("", "")
+        end = fmt.on_one_line(" ".join(facts.fails))[:60] if facts.fails else "any errno"
         raise NotReproducibleError(
-            f"no way to connect that loadgen has ends with {fmt.on_one_line(syscall)} {fmt.on_one_line(name)} over "
-            f"{transport}; give the evidence of one program alone"
+            f"no strategy that loadgen has ends with {end} over {transport} at limit {facts.limit}; give the evidence "
+            "of one program alone"
         )
 
     def _fits(self, strategy: Strategy) -> bool:
         """Return True if attempts of this strategy that find no port end as those of the evidence, at its limit."""
         rules, limit = _rules(strategy, self.circumstances.transport), self.circumstances.limit
         if rules is None or (self._port_end and _ends(strategy, self.circumstances.transport) != self._port_end):
+            return False
+        if limit == "port-search" and not rules.cliff_at:
             return False
         return limit not in _OF_ONE_OUTCOME or LIMIT_OF_OUTCOME[rules.outcome] == limit
 
@@ -171,14 +206,16 @@ class Stage:
         draft.sysctls = self._sysctls()
         if self.scale.held:
             count = len(self.scale.held)
-            why = self.because("held", self.instead_of(count, len(self.circumstances.held), "ports"))
+            fewer = self.instead_of(count, len(self.circumstances.held), "ports")
+            why = self.because("held", fewer, otherwise="half of the range")
             draft.lab["held"] = Noted(sysctl.ports_text(self.scale.held), why)
         draft.sources = self._sources()
         for endpoint in self.ends.targets:
             keys: dict[str, object] = {"address": str(endpoint), "sink": sink, **of_target}
             draft.targets.append(Noted({key: _plain(value) for key, value in keys.items() if value is not False}))
         many = self.instead_of(len(self.ends.targets), self.ends.targets_of, "targets")
-        why = self.because("targets", many or "in a lab")
+        same = {str(endpoint) for endpoint in self.ends.targets} <= set(self.circumstances.targets)
+        why = self.because("targets", many or ("" if same else _OTHER_ADDRESS))
         draft.targets[0] = replace(draft.targets[0], why=why)
         if self.circumstances.transport is Transport.UDP:
             draft.keys["transport"] = Noted("udp", self.because("transport"))
@@ -187,7 +224,8 @@ class Stage:
     def _sources(self) -> dict[str, Noted]:
         facts, ends = self.circumstances, self.ends
         addresses = list(ends.sources)
-        why = self.because("sources", self.instead_of(len(addresses), ends.sources_of, "sources") or "in a lab")
+        many = self.instead_of(len(addresses), ends.sources_of, "sources")
+        why = self.because("sources", many or ("" if set(addresses) <= set(facts.sources) else _OTHER_ADDRESS))
         strategy, why_strategy = self._strategy
         sources = {
             "addresses": Noted(addresses[0] if len(addresses) == 1 else addresses, why),
@@ -226,6 +264,25 @@ class Stage:
             place = facts.because.get(name) or facts.because.get("sysctls") or "of the evidence"
             made[name] = Noted(number, "; ".join(part for part in (fmt.on_one_line(place), words) if part))
         return made
+
+
+def require_tcp(stage: Stage) -> None:
+    """Check that the situation is about TCP. Raises: NotReproducibleError."""
+    if stage.circumstances.transport is not Transport.TCP:
+        raise NotReproducibleError(
+            f"limit {stage.circumstances.limit} is rebuilt for TCP only, and the evidence is about {Transport.UDP}"
+        )
+
+
+def expect(draft: Draft, stage: Stage, limit: str, *, error: str = "") -> Draft:
+    """Add the expectations that only the same error and the same limit meet; return the draft.
+
+    error: as a path below `errors`, "connect.ECONNREFUSED".
+    """
+    if error:
+        draft.expect[f"errors.{error} >= 1"] = stage.because("fails", otherwise="as the limit shows itself")
+    draft.expect[f"verdict.limit == {limit}"] = stage.because("limit")
+    return draft
 
 
 def lab_value(name: str, value: str) -> int | str | None:

@@ -15,6 +15,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainValidator,
     StrictBool,
     StrictInt,
     WithJsonSchema,
@@ -48,6 +49,8 @@ from loadgen.scenario.fields import (
 from loadgen.scenario.sinks import SinkField
 from loadgen.scenario.units import Block, Destination
 
+#: Entries that a connection tracking table may have: nf_conntrack_max is 32 bits, and each takes memory.
+_ENTRIES_MAX: Final = 100_000_000
 _SYSCTL: Final = r"net(\.[A-Za-z0-9_-]+)+"
 
 
@@ -56,6 +59,32 @@ class Fallback(StrEnum):
 
     NONE = "none"
     HOST = "host"
+
+
+def _rules_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("write rules as nft -f reads them, or leave the key out")
+    if re.search(r"(^|[\n;{])\s*include\b", text):
+        raise ValueError("rules include no other file; write them out")
+    return text
+
+
+def _held_ports(value: object) -> tuple[int, ...]:
+    """Return the ports of a list such as "40000-40049,40060". Raises: ValueError."""
+    if value == ():
+        return ()
+    parts = value.split(",") if isinstance(value, str) else [value]
+    ranges = [units.port_range(part) for part in parts]
+    return tuple(sorted({port for ports in ranges for port in range(ports.low, ports.high + 1)}))
+
+
+#: Rules that are left out are "", which is not written.
+Rules = Annotated[str, AfterValidator(lambda text: _rules_text(text) if text else text)]
+Held = Annotated[
+    tuple[int, ...],
+    PlainValidator(_held_ports),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1, "maximum": 65535}]}),
+]
 
 
 class Lab(Model):
@@ -69,6 +98,28 @@ class Lab(Model):
         description="net.* settings inside the lab",
         examples=[{"net.ipv4.ip_local_port_range": "1024 65535"}],
     )
+    rules: Rules = Field(
+        "",
+        description="rules for nft(8), loaded inside the lab before the load begins; in a veth lab where the load is",
+        examples=["table inet t { chain in { type filter hook input priority 0; tcp dport 9000 drop; } }"],
+    )
+    rules_of_sinks: Rules = Field(
+        "",
+        description="the same at the sinks' end of a veth lab",
+        examples=["table inet t { chain in { type filter hook input priority 0; tcp dport 9000 drop; } }"],
+    )
+    held: Held = Field(
+        cast(Any, ()),
+        description="ports that another process of the lab binds and never connects, of the transport of the scenario",
+        examples=["40000-40049"],
+    )
+    tracking_left: StrictInt | None = Field(
+        None,
+        ge=0,
+        le=_ENTRIES_MAX,
+        description="entries that are left in the connection tracking table of the lab when the load begins",
+        examples=[100],
+    )
     fallback: Fallback = Field(
         Fallback.NONE,
         description="where namespaces are forbidden: give up, or use the host's own 127.0.0.0/8",
@@ -80,6 +131,24 @@ class Lab(Model):
         if isinstance(value, dict):
             refuse(_mistakes_of_sysctls(value))
         return value
+
+    @model_validator(mode="after")
+    def _in_a_namespace_of_its_own(self) -> Lab:
+        refuse(self._mistakes())
+        return self
+
+    def _mistakes(self) -> Mistakes:
+        if self.rules_of_sinks and self.topology is not Topology.VETH:
+            message = "a loopback lab is one namespace, of load and sinks; write rules, or topology: veth"
+            yield wrong_at(("rules_of_sinks",), message, "wrong_key")
+        if self.tracking_left is not None and not self.rules:
+            message = "nothing is tracked without a rule; add rules with one that tracks, `ct state established accept`"
+            yield wrong_at(("tracking_left",), message, "wrong_key")
+        if self.fallback is not Fallback.NONE:
+            for key in ("rules", "rules_of_sinks", "held", "tracking_left"):
+                if key in self.model_fields_set:
+                    message = f"the host itself gets no {key}; leave it out, or write fallback: none"
+                    yield wrong_at((key,), message, "wrong_key")
 
 
 def _mistakes_of_sysctls(sysctls: Mapping[str, object]) -> Mistakes:

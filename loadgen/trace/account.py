@@ -106,7 +106,9 @@ def of_way(way: Way, facts: HostFacts, target: Endpoint | None, descriptors: int
     account = _ports(way, way.strategy, rules, facts)
     resting_s, because = (None, "")
     if way.transport is Transport.TCP:
-        resting_s, because = rest_of(way.strategy.row.time_wait, facts.sysctls, loopback=lambda: _is_loopback(source, way))
+        resting_s, because = rest_of(
+            way.strategy.row.time_wait, facts.sysctls, loopback=lambda: _is_loopback(source, way)
+        )
     limit = LIMIT_OF_OUTCOME[rules.outcome]
     if resting_s and way.churns and way.close in (None, CloseMode.FIN):
         limit = _RESTING
@@ -137,8 +139,8 @@ def _ports(way: Way, strategy: Strategy, rules: TransportRules, facts: HostFacts
         named = way.named_range or (way.source_port or 0, way.source_port or 0)
         if way.named == 1 and way.count > 1:
             return PortAccount(None, 1, rules.scope, None, f"it always names port {named[0]}")
-        seen = f"port {named[0]}" if way.named == 1 else f"{way.named:,} from {named[0]} to {named[1]}"
-        return PortAccount(None, None, rules.scope, None, f"as many as ports that the program names: {seen} was seen")
+        seen = f"port {named[0]}" if way.named <= 1 else f"{way.named:,} from {named[0]} to {named[1]}"
+        return PortAccount(None, None, rules.scope, None, f"as many as ports that the program names (seen: {seen})")
     narrowed = _narrowed(facts.port_range, way.ports)
     # A program that leaves several ports to the kernel has it search them, as `late` does.
     searching = Strategy.LATE if strategy.row.narrows_range and len(narrowed) > 1 else strategy
@@ -177,11 +179,14 @@ def _remedies(
     target: Endpoint | None,
 ) -> Iterable[Remedy]:
     """Yield what would move the limit of a way, computed as for a plan that wants twice its ports."""
-    if account.ports is None or account.capacity is None:
-        if account.scope is PortScope.SOURCE:
-            for other in _SHARING:
-                if way.transport is Transport.TCP and ports.lacking_option(other, facts) is None:
-                    yield Remedy(f"{use(PlanChange(strategy=other))}: each port serves every target")
+    if account.scope is PortScope.SOURCE and way.transport is Transport.TCP:
+        for other in _SHARING if strategy.row.names_ports else _SHARING[-1:]:
+            if ports.lacking_option(other, facts) is None:
+                gain = (way.targets - 1) * account.capacity if account.capacity else 0
+                text = f"{use(PlanChange(strategy=other))}: each port serves every target"
+                yield Remedy(text, gain=gain or None)
+    if account.ports is None:
+        yield Remedy("let the program name more ports, or bind more source addresses")
         return
     if not account.capacity:
         return

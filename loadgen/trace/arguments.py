@@ -84,7 +84,7 @@ def descriptor(argument: str) -> Descriptor | None:
     match = _DESCRIPTOR.match(argument)
     if not match:
         return None
-    number = int(match["number"], 0)
+    number = integer(match["number"])
     if number < 0:
         return None
     what = match["what"] or ""
@@ -92,10 +92,15 @@ def descriptor(argument: str) -> Descriptor | None:
     return Descriptor(number, int(inode["inode"]) if inode else 0, protocol["protocol"] if protocol else "")
 
 
+def integer(text: str) -> int:
+    """Return a number as strace prints it, decimal or with 0x; a leading 0 means nothing."""
+    return int(text, 16) if text.startswith("0x") else int(text)
+
+
 def number(argument: str) -> int | None:
     """Return a number, decimal or hexadecimal, also one with a comment behind it or in brackets: [1], [1 /* ... */]."""
     match = _NUMBER.match(argument.strip().lstrip("["))
-    return int(match[0], 0) if match else None
+    return integer(match[0]) if match else None
 
 
 def names(argument: str) -> frozenset[str]:
@@ -173,7 +178,7 @@ def error_name(argument: str) -> str:
     named = next((name for name in sorted(names(argument)) if name.startswith("E")), "")
     if named:
         return named
-    value = number(argument)
+    value = number(argument) if argument.startswith("[") else None  # else it is a pointer
     return errorcode.get(value, str(value)) if value else ""
 
 

@@ -50,6 +50,9 @@ def of_way(account: WayAccount, sysctls: dict[str, str]) -> Circumstances:
         "sysctls": "the network namespace of the program",
     }
     churns = bool(way.churns) and way.transport is Transport.TCP
+    rate_per_s = (way.count - 1) / way.span_s if churns and way.span_s else None
+    if rate_per_s is not None and rate_per_s < (account.churn_per_s or 0):
+        rate_per_s = None  # at this rate, under strace, it would go on for ever
     return Circumstances(
         limit=account.limit,
         fails=(syscall, errno),
@@ -59,7 +62,7 @@ def of_way(account: WayAccount, sysctls: dict[str, str]) -> Circumstances:
         targets=(str(Endpoint(way.target, way.target_port)),) if way.target else (),
         source_port=way.source_port if way.named == 1 and way.count > 1 else None,
         ports=ports.ports,
-        rate_per_s=(way.count - 1) / way.span_s if churns and way.span_s else None,
+        rate_per_s=rate_per_s,
         churn=churns if way.churns is not None else None,
         close=way.close,
         sysctls={name: sysctls[name] for name in _SYSCTLS if name in sysctls},

@@ -18,7 +18,7 @@ from loadgen.trace import arguments
 from loadgen.trace.arguments import SocketAddress
 from loadgen.trace.sockets import Profile, TracedSocket
 from loadgen.trace.strace import StraceCall, StraceEvent
-from loadgen.trace.sums import WaySums
+from loadgen.trace.sums import WaySum, WaySums
 from loadgen.trace.tables import DescriptorTables, Namer, TracedThread
 from loadgen.trace.ways import Way
 
@@ -50,7 +50,8 @@ _INTERNET: Final = frozenset({"", "AF_INET", "AF_INET6"})
 class CallFailure(NamedTuple):
     """A call that failed. source, target: addresses as far as they are known. transport: None: not known.
 
-    name, errno: what failed, which for getsockopt(SO_ERROR) is the connect() before it.
+    name, errno: what failed, which for getsockopt(SO_ERROR) is the connect() before it. of_way: whether it is counted
+    among the failures of a way, or of `Follower.services`.
     """
 
     call: StraceCall
@@ -61,6 +62,7 @@ class CallFailure(NamedTuple):
     target: SocketAddress | None
     transport: Transport | None
     listening: bool | None
+    of_way: bool
 
 
 class Follower:
@@ -97,6 +99,11 @@ class Follower:
         return frozenset(one.pid for one in self._sums)
 
     @property
+    def services(self) -> list[WaySum]:
+        """Sockets that could not bind a port that they name, and never connected: most likely those of services."""
+        return self._sums.services()
+
+    @property
     def left_out(self) -> int:
         """Sockets that were not followed, because too many were open, or there were too many ways."""
         return self._tables.left_out + self._sums.left_out
@@ -119,12 +126,17 @@ class Follower:
 
     def follow(self, call: StraceCall) -> None:
         """Take the next call. Never raises, whatever its arguments are."""
+        if call.nameless_before:
+            self._tables.rename(0, call.pid)
+            self._sums.rename(0, call.pid)
         if call.event is StraceEvent.TAKEN:
             return
         thread = self._tables.thread(call.pid)
         if thread is None:
             return
-        thread.command = thread.command or call.command
+        if call.command and not thread.command:
+            thread.command = call.command
+            self._sums.name(thread.process, call.command)
         if call.event is StraceEvent.ENDED:
             self._tables.leave(call.pid, thread)
             return
@@ -133,7 +145,8 @@ class Follower:
         self.calls += 1
         handler = _HANDLERS.get(call.name)
         if handler:
-            given = arguments.split(call.arguments)
+            whole = call.name not in _BY_DESCRIPTOR
+            given = arguments.split(call.arguments) if whole else [call.arguments.partition(",")[0]]
             if call.failed and call.name in _MAY_FAIL:
                 self._note_failure(thread, call, given)
             handler(self, thread, call, given)
@@ -360,7 +373,8 @@ class Follower:
             target = (at or (sock.target if sock else None)) if name == "connect" else None
             listening = True if name.startswith("accept") else False if name == "connect" else None
             transport = sock.transport if sock else None
-            self._failed(CallFailure(call, name, errno, thread.command, source, target, transport, listening))
+            of_way = sock is not None and name in ("bind", "connect")
+            self._failed(CallFailure(call, name, errno, thread.command, source, target, transport, listening, of_way))
 
 
 def _returned(call: StraceCall) -> arguments.Descriptor | None:
@@ -375,6 +389,10 @@ def _each(names: Iterable[str], handler: _Handler) -> dict[str, _Handler]:
     return dict.fromkeys(names, handler)
 
 
+#: Calls of which only the descriptor matters, and of which there are many.
+_BY_DESCRIPTOR: Final = frozenset(
+    {"close", "getsockname", "listen", "read", "readv", "recv", "recvfrom", "recvmsg", "shutdown", "write", "writev"}
+)
 #: Calls that an error of a socket that may connect comes from, or one of the program that listens.
 _MAY_FAIL: Final = frozenset({"socket", "bind", "connect", "accept", "accept4"})
 _HANDLERS: Final[dict[str, _Handler]] = {

@@ -23,12 +23,13 @@ def notes_of(record: TraceRecord) -> Iterator[str]:
         )
     if follower.unplaced:
         yield (
-            f"{follower.unplaced:,} connect() calls were made on sockets opened before the trace began, or inherited, "
-            "so their way is unknown"
+            f"connect() on sockets opened before the trace began, or inherited: {follower.unplaced:,} times, and the "
+            "way of these is unknown"
         )
     if follower.left_out:
-        yield f"{follower.left_out:,} sockets were not followed: at most {SOCKETS_MAX:,} at once are"
+        yield f"not followed: {follower.left_out:,} sockets, because at most {SOCKETS_MAX:,} at once are"
+    calls = f"{follower.calls:,} call{'s' * (follower.calls != 1)}"
     yield (
-        f"strace stopped the program {2 * follower.calls:,} times for {follower.calls:,} calls: it runs slower than "
+        f"strace stopped the program {2 * follower.calls:,} times for {calls}: it runs slower than "
         "without (docs/trace.md has figures), and its rates are not those of production"
     )

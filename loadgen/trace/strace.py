@@ -10,9 +10,11 @@ Source: strace(1), and the output of strace 4.26, 5.10 and 6.1 (line prefixes: p
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, NamedTuple
+
+from loadgen.trace.arguments import integer
 
 #: Calls that were interrupted and are kept until they go on: one for each thread; more is no strace output.
 _UNFINISHED_MAX: Final = 100_000
@@ -35,6 +37,12 @@ _CALL: Final = re.compile(
     _NAME + r"\((?P<arguments>.*)\)\s*=\s(?P<returned>\?|-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest>(?:[ <].*)?)$"
 )
 _UNFINISHED: Final = re.compile(_NAME + r"\((?P<arguments>.*)<(?:unfinished|detached) \.\.\.>\s*$")
+#: What strace says while it prints a call stands in the middle of that line; the rest of the line follows alone.
+_INTERRUPTED: Final = re.compile(_NAME + r"\((?P<arguments>.*)strace: Process (?P<attached>\d{1,10}) attached\s*$")
+_REST: Final = re.compile(r"<unfinished \.\.\.>\s*$")
+_REST_OF_CALL: Final = re.compile(
+    r"(?P<arguments>.*)\)\s*=\s(?P<returned>\?|-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest>(?:[ <].*)?)$"
+)
 _RESUMED: Final = re.compile(
     r"<\.\.\. " + _NAME + r" resumed>\s?(?P<arguments>.*)\)\s*=\s"
     r"(?P<returned>\?|-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest>(?:[ <].*)?)$"
@@ -127,6 +135,10 @@ _OPENERS: Final = frozenset(
 )
 
 
+#: Calls that start a process or a thread, and return its pid.
+_FORKS: Final = frozenset({"clone", "clone3", "fork", "vfork"})
+
+
 class StraceEvent(Enum):
     """The kind of a line. TAKEN: it belongs to the trace and says nothing about a call that ended."""
 
@@ -141,7 +153,7 @@ class StraceCall:
 
     pid: of the thread; 0: not told. command: of -Y; "": not told. at_s: seconds of an absolute clock, since midnight
     with -t and -tt; None: not told. arguments, returned: as printed. errno: by name; "": none. line: number of the
-    line on which it began.
+    line on which it began. nameless_before: its pid is told for the first time; until now its lines had none (pid 0).
     """
 
     event: StraceEvent
@@ -154,6 +166,7 @@ class StraceCall:
     rest: str = ""
     command: str = ""
     at_s: float | None = None
+    nameless_before: bool = False
 
     @property
     def text(self) -> str:
@@ -191,51 +204,114 @@ def may_begin(line: str) -> bool:
 
 
 def _read_body(body: str) -> re.Match[str] | None:
-    for form in (_CALL, _UNFINISHED, _RESUMED, _RESUMED_ONLY, _ENDED, _SUPERSEDED, _OTHER):
+    for form in (_CALL, _UNFINISHED, _INTERRUPTED, _RESUMED, _RESUMED_ONLY, _ENDED, _SUPERSEDED, _OTHER):
         if found := form.match(body):
             return found
     return None
 
 
 class StraceLines:
-    """Reads lines one after the other. Memory: the calls that have begun and not ended, one for each thread."""
+    """Reads lines one after the other. Memory: the calls that have begun and not ended, one for each thread.
+
+    With -f to a terminal, strace leaves out the pid as long as there is one process: lines before the first fork, and
+    after the last other process has ended, are those of the one that there is.
+    """
 
     def __init__(self) -> None:
         self._begun: dict[int, _Begun] = {}
+        self._alive: set[int] = set()
+        self._first = 0
+        self._nameless = False
+        self._cut: int | None = None
 
     def read(self, line: str, number: int) -> StraceCall | None:
         """Return what a line says; None: it is no line of strace. number: of the line, from 1."""
         head = _PREFIX.match(line)
         assert head  # each of its parts may be absent
-        pid = int(head["bracketed"] or head["plain"] or 0)
-        command = head["bracketed_name"] or head["plain_name"] or ""
         body = line[head.end() :]
+        command = head["bracketed_name"] or head["plain_name"] or ""
         at_s = _at_s(head)
         if found := _CALL.match(body):
-            return _ended_call(found, pid, number, command, at_s, found["arguments"])
-        if found := _UNFINISHED.match(body):
+            pid, known = self._pid_of(head, found["name"] in _FORKS)
+            if found["name"] in _FORKS and head["plain"] is None:
+                self._note_alive(integer(found["returned"]) if found["returned"] != "?" else 0)
+            call = _ended_call(found, pid, number, command, at_s, found["arguments"])
+            return replace(call, nameless_before=True) if known else call
+        if found := _UNFINISHED.match(body) or _INTERRUPTED.match(body):
+            pid, known = self._pid_of(head, False)
             if len(self._begun) < _UNFINISHED_MAX:
                 self._begun[pid] = _Begun(found["name"], found["arguments"].rstrip(), number, at_s)
-            return StraceCall(StraceEvent.TAKEN, pid, number, command=command)
+            if attached := found.groupdict().get("attached"):
+                self._note_alive(int(attached))
+                self._cut = pid
+            return self._taken(pid, number, command, known)
         if found := _RESUMED.match(body):
-            return self._resumed(found, pid, number, command)
+            pid, known = self._pid_of(head, found["name"] in _FORKS)
+            return self._resumed(found, pid, number, command, known)
         if _ENDED.match(body):
+            pid, known = self._pid_of(head, False)
             self._begun.pop(pid, None)
-            return StraceCall(StraceEvent.ENDED, pid, number, command=command, at_s=at_s)
-        if _SUPERSEDED.match(body) or _OTHER.match(body) or _RESUMED_ONLY.match(body):
-            return StraceCall(StraceEvent.TAKEN, pid, number, command=command)
-        return None
+            self._alive.discard(pid)
+            return StraceCall(StraceEvent.ENDED, pid, number, command=command, at_s=at_s, nameless_before=known)
+        if found := _OTHER.match(body):
+            self._note_alive(int(found["attached"] or 0))
+            return self._taken(0, number, "", False)
+        if _SUPERSEDED.match(body) or _RESUMED_ONLY.match(body) or _REST.match(body):
+            return self._taken(0, number, "", False)
+        return self._rest_of_call(body)
 
-    def _resumed(self, found: re.Match[str], pid: int, number: int, command: str) -> StraceCall:
+    def _rest_of_call(self, body: str) -> StraceCall | None:
+        """Return the whole of a call whose line was cut by a notice; None: the line is not its rest."""
+        pid, self._cut = self._cut, None
+        found = _REST_OF_CALL.match(body) if pid is not None else None
+        if pid is None or not found or pid not in self._begun:
+            return None
+        begun = self._begun.pop(pid)
+        call = _ended_call(found, pid, begun.line, "", begun.at_s, f"{begun.arguments} {found['arguments']}")
+        return replace(call, name=begun.name)
+
+    def _taken(self, pid: int, number: int, command: str, nameless_before: bool) -> StraceCall:
+        return StraceCall(StraceEvent.TAKEN, pid, number, command=command, nameless_before=nameless_before)
+
+    def _note_alive(self, pid: int) -> None:
+        if pid > 0 and len(self._alive) < _UNFINISHED_MAX:
+            self._alive.add(pid)
+
+    def _pid_of(self, head: re.Match[str], forks: bool) -> tuple[int, bool]:
+        """Return the pid of a line, and whether it is that of the process whose lines had none before.
+
+        forks: the line is the end of a call that starts a process, so it is not of the one that it has started.
+        """
+        if head["plain"]:
+            return int(head["plain"]), False
+        if not head["bracketed"]:
+            if not self._alive and not self._first:
+                self._nameless = True
+                return 0, False
+            return next(iter(self._alive)) if len(self._alive) == 1 else self._first, False
+        pid = int(head["bracketed"])
+        if pid in self._alive:
+            return pid, False
+        self._note_alive(pid)
+        starting = 0 in self._begun and self._begun[0].name in _FORKS and not forks
+        if self._first or not self._nameless or starting:
+            return pid, False
+        self._first = pid
+        if 0 in self._begun:
+            self._begun[pid] = self._begun.pop(0)
+        return pid, True
+
+    def _resumed(self, found: re.Match[str], pid: int, number: int, command: str, known: bool) -> StraceCall:
         """Return the whole of a call that goes on; its first half may be missing, where a text begins in the middle."""
         begun = self._begun.pop(pid, None)
         if begun is None or begun.name != found["name"]:
-            return StraceCall(StraceEvent.TAKEN, pid, number, command=command)
+            return self._taken(pid, number, command, known)
         arguments = begun.arguments
         if rest := found["arguments"].lstrip():
             joint = "" if rest.startswith(",") or not arguments or arguments.endswith(" ") else " "
             arguments = f"{arguments}{joint}{rest}"
-        return _ended_call(found, pid, begun.line, command, begun.at_s, arguments)
+        call = _ended_call(found, pid, begun.line, command, begun.at_s, arguments)
+        return replace(call, nameless_before=True) if known else call
 
 
 def _ended_call(
@@ -247,7 +323,7 @@ def _ended_call(
         StraceEvent.CALL,
         pid,
         line,
-        found["name"],
+        found.groupdict().get("name", ""),
         arguments,
         found["returned"],
         errno["errno"] if errno else "",

@@ -140,10 +140,7 @@ class WaySums:
             one.open -= 1
 
     def ways(self, unseen: Callable[[Profile], tuple[str, ...]]) -> list[Way]:
-        """Return the ways, those with most connects first.
-
-        A bind() of a named port that failed, without any such socket that connects, may be that of a service: no way.
-        """
+        """Return the ways, those with most connects first."""
         found = {key: one.way(unseen(one.profile)) for key, one in self._sums.items()}
         for key, one in self._without.items():
             if key in found:
@@ -152,6 +149,23 @@ class WaySums:
             elif not one.profile.named:
                 found[key] = one.way(unseen(one.profile))
         return sorted(found.values(), key=lambda way: (-way.count, way.line))
+
+    def rename(self, before: int, pid: int) -> None:
+        """A process has another number from now on."""
+        for one in (*self._sums.values(), *self._without.values()):
+            one.pid = pid if one.pid == before else one.pid
+
+    def name(self, pid: int, command: str) -> None:
+        """The command of a process is known from now on; its ways so far are those of the command."""
+        for sums in (self._sums, self._without):
+            for key, one in list(sums.items()):
+                if one.pid == pid and not one.command and (command, key[1]) not in sums:
+                    one.command = command
+                    sums[command, key[1]] = sums.pop(key)
+
+    def services(self) -> list[WaySum]:
+        """Return the sockets that failed in bind() of a port they name, where no such socket connects: no ways."""
+        return [one for key, one in self._without.items() if one.profile.named and key not in self._sums]
 
     def _of(
         self,

@@ -71,6 +71,13 @@ class DescriptorTables:
             self._threads[pid] = thread
         return thread
 
+    def rename(self, before: int, pid: int) -> None:
+        """A thread has another number from now on."""
+        if before in self._threads and pid not in self._threads:
+            thread = self._threads.pop(before)
+            thread.process = pid if thread.process == before else thread.process
+            self._threads[pid] = thread
+
     def every_socket(self) -> Iterator[tuple[TracedThread, TracedSocket]]:
         """Yield each open socket with a thread that has it, some of them twice."""
         for thread in self._threads.values():

@@ -61,7 +61,7 @@ def start_server(situation: Situation) -> Iterator[Remedy]:
 def leave_target_ports(situation: Situation) -> Iterator[Remedy]:
     """Keep source ports apart from target ports."""
     yield Remedy(f"start the server at {situation.target}")
-    yield Remedy(f"keep target ports outside {situation.plan.ports}, where source ports are taken from")
+    yield Remedy(f"keep target ports outside {situation.plan.ports}, the range that source ports are taken from")
 
 
 def look_at_losses(situation: Situation) -> Iterator[Remedy]:

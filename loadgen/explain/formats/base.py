@@ -41,3 +41,10 @@ class Format:
     covers: str
     begins: Callable[[str], bool]
     reader: Callable[[Evidence, str], FormatReader]
+
+
+def last_filled(lines: Sequence[str], begin: int, end: int) -> int:
+    """Return the index behind the last line of lines[begin:end] that is not empty; 0 if all are."""
+    while end > begin and not lines[end - 1].strip():
+        end -= 1
+    return end if end > begin else 0

@@ -1,17 +1,17 @@
-"""The command that printed a listing of sockets: in the lines before it, or in the name of its file."""
+"""The command that printed a listing of sockets: the command line before it, or the name of its file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
 from loadgen.explain.formats.sockets import STATES
 
-#: Lines before a listing in which its command may stand.
-_BEFORE: Final = 3
+#: A call in a command line, which may have others; its arguments.
+_CALL: Final = r"(?:^|[\s;&/(]){program}(?=\s|$)([^;&]*)"
+_LINE_MAX: Final = 1000
 _LONG: Final = {
     "--all": "a",
     "--listening": "l",
@@ -40,17 +40,14 @@ class ListingCommand:
     filtered: bool = False
 
 
-def command_of(program: str, lines: Sequence[str], at: int, file: str) -> ListingCommand | None:
-    """Return the command whose output begins at this line; None: it is not told.
+def command_of(program: str, line: str, file: str) -> ListingCommand | None:
+    """Return the call of ss or netstat whose output follows; None: it is not told.
 
-    file: a sosreport names its files so: ss_-peaonmi, netstat_-W_-neopa.
+    line: the command line before it, as far as there is one. file: a sosreport names its files so: ss_-peaonmi,
+    netstat_-W_-neopa.
     """
-    pattern = re.compile(rf"(?:^|[\s#$>%;&`/(+]){program}(?:$|\s+(?=-|state\b|sport\b|dport\b|src\b|dst\b))([^;&`]*)")
-    for before in range(at - 1, max(at - 1 - _BEFORE, -1), -1):
-        if len(line := lines[before]) > 1000:
-            continue
-        if found := pattern.findall(line):
-            return parse(program, found[-1])
+    if found := re.findall(_CALL.format(program=program), line[:_LINE_MAX]):
+        return parse(program, found[-1])
     name = PurePath(file).name
     return parse(program, name.removeprefix(program).replace("_", " ")) if name.startswith(f"{program}_-") else None
 

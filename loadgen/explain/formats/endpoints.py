@@ -23,7 +23,7 @@ _KNOWN_MAX: Final = 100_000
 
 NAMES: Final = "names instead of addresses"
 PORT_NAMES: Final = "a name instead of a port, which means different ports on different systems"
-CUT: Final = "the row is cut off, or its columns are others"
+CUT: Final = "the row is cut off, or has other columns"
 
 #: Names of ports that /etc/services of Debian and of Red Hat have in common, or that only one of them has: "http-alt"
 #: is 8080 in one and 8008 in the other, so it is not here. ss prints ports of the ephemeral range as numbers always.
@@ -47,7 +47,7 @@ SERVICES: Final = {
         """,
     )
 }
-_HOST_NAME: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.-])?")
+_HOST_NAME: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class Endpoints(dict[str, bytes]):

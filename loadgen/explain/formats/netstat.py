@@ -4,10 +4,10 @@
 
 User and Inode (-e), PID/Program name (-p) and Timer (-o) may be missing. Rows of Unix and other sockets are skipped.
 
-net-tools without -W shortens an address that has no room in its column, and what is left may be another address. A
-column that is exactly full may have been shortened, so such a row is unread, unless one of the listing is longer. The
-Send-Q of a listener is 0, whatever its backlog: /proc/net/tcp does not have it. Over tcp6, some versions write an
-IPv4-mapped address as IPv4; it becomes a row of IPv4.
+Without -W, net-tools shortens an address that has no room in its column, and BusyBox the port: what is left may be
+another one. A column that is exactly full may have been shortened, so such a row is unread, unless another row of the
+listing is longer. The Send-Q of a listener is 0, whatever its backlog: /proc/net/tcp does not have it. Over tcp6, some
+versions write an IPv4-mapped address as IPv4; it becomes a row of IPv4.
 
 netstat of macOS and of Windows prints other columns, which are left alone.
 
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadgen.explain.evidence import BACKLOG_UNKNOWN, Evidence
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import Format, last_filled
 from loadgen.explain.formats.command_line import ListingCommand, command_of
 from loadgen.explain.formats.endpoints import CUT, Endpoints, Numbers, decimal, why_not
 from loadgen.explain.formats.sockets import (
@@ -68,13 +68,14 @@ _FORBIDDEN: Final = re.compile(
     r"\s*(?:\((?:Not all processes could be identified, non-owned process info|No info could be read for \"-p\".*)"
     r"|will not be shown, you would have to be root to see it all\.\))\s*"
 )
-_ROW: Final = re.compile(r"\s*(?:tcp6?|udp6?)\s+\d+\s+\d+\s+\S+:\S+\s+\S+:\S+(?:\s|$)")
+#: With bounds: without them, a line of many colons takes seconds.
+_ROW: Final = re.compile(r"\s*(?:tcp6?|udp6?)\s+\d{1,20}\s+\d{1,20}\s+\S{1,300}:\S{1,40}\s+\S{1,300}:\S{1,40}(?:\s|$)")
 #: What follows the state.
 _REST: Final = re.compile(
     r"(?:(?P<user>[^\s/]+)\s+(?P<inode>\d+)(?:\s+|$))?(?P<process>-(?=\s|$)|\d+/.*?)?\s*"
-    r"(?P<timer>(?:off|on|on2|keepalive|timewait|probe|unkn-\d+)\s+\(\d+\.\d+/\d+/\d+\))?\s*"
+    r"(?:(?P<timer>off|on|on2|keepalive|timewait|probe|unkn-\d+)"
+    r"\s+\((?P<seconds>\d{1,9})\d*\.(?P<hundredths>\d\d)\d*/(?P<again>\d+)/\d+\))?\s*"
 )
-_TIMER: Final = re.compile(r"(\S+)\s+\((\d+)\.(\d+)/(\d+)/\d+\)")
 _REST_MAX: Final = 400
 #: Width of a column, where no header tells it.
 _WIDTH: Final = 23
@@ -102,6 +103,15 @@ def begins(line: str) -> bool:
     )
 
 
+def _may_be_shortened(protocol: str, text: str, width: int) -> bool:
+    """Return True if a part of this endpoint may be missing.
+
+    BusyBox, which calls TCP over IPv6 "tcp", leaves out the end, so a port of five digits is whole.
+    """
+    is_busybox = not protocol.endswith("6") and text.count(":") > 1
+    return len(text) == width and not (is_busybox and text[-6] == ":")
+
+
 def _is_row(line: str) -> bool:
     return bool(_ROW.match(line))
 
@@ -113,6 +123,7 @@ class NetstatReader:
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         self._writer, self._file = ListingWriter(evidence, file), file
+        self._command_before = evidence.command_before
         self._endpoints, self._numbers = Endpoints(), Numbers()
         self._command: ListingCommand | None = None
         self._active, self._header, self._columns = "", False, ""
@@ -125,7 +136,7 @@ class NetstatReader:
         begin = at
         if not self._first:
             self._first = first + at
-            self._command = command_of("netstat", lines, at, self._file)
+            self._command = command_of("netstat", self._command_before(self._file, self._first), self._file)
         self._writer.flush(keep=0)
         rows, numbers, endpoints, width = self._writer.rows, self._numbers, self._endpoints, self._width
         while at < len(lines):
@@ -154,8 +165,8 @@ class NetstatReader:
             elif not (fields and (fields[0] in _OTHERS or _OTHER_HEADER.match(line))):
                 break
             at += 1
-        if at > begin:
-            self._last = first + at - 1
+        if filled := last_filled(lines, begin, at):
+            self._last = first + filled - 1
         return at
 
     def _take_header(self, header: re.Match[str]) -> bool:
@@ -180,20 +191,22 @@ class NetstatReader:
         rqueue, wqueue = self._numbers[fields[1]], self._numbers[fields[2]]
         local, peer = self._endpoints[fields[3]], self._endpoints[fields[4]]
         state = STATES.get(fields[5], 0) if len(fields) > 5 else 0
-        rest = " ".join(fields[6:] if state else fields[5:])
-        longest = max(len(fields[3]), len(fields[4]))
-        self._is_wide |= longest > self._width
+        rest = fields[6] if state and len(fields) > 6 else "" if state else " ".join(fields[5:])
+        longest, shortened = max(len(fields[3]), len(fields[4])), False
+        if longest >= self._width:
+            self._is_wide |= longest > self._width
+            shortened = any(_may_be_shortened(fields[0], text, self._width) for text in fields[3:5])
         if kind == UDP and not state:
             state = int(TcpState.CLOSE)
         if not (local and peer):
-            why = _SHORTENED if longest == self._width else why_not(fields[3], fields[4])
+            why = _SHORTENED if shortened else why_not(fields[3], fields[4])
             self._writer.refuse(number, why if why in (_SHORTENED, CUT) else why + _USE_NUMBERS)
         elif not state:
             self._writer.refuse(number, _NO_SUCH_STATE if len(fields) > 5 else CUT)
         elif rqueue < 0 or wqueue < 0 or not agree(local, peer):
             self._writer.refuse(number, CUT)
         else:
-            if longest == self._width and not self._is_wide:
+            if shortened and not self._is_wide:
                 self._writer.doubtful.append(number)
             if state == TcpState.LISTEN:
                 wqueue = BACKLOG_UNKNOWN
@@ -206,15 +219,18 @@ class NetstatReader:
         found = _REST.fullmatch(text[:_REST_MAX])
         if not found:
             return None
-        detail = SocketDetail(inode=max(decimal(found["inode"] or ""), 0), uid=max(decimal(found["user"] or ""), 0))
-        if (process := found["process"]) and process != "-":
+        detail = SocketDetail()
+        user, inode, process, timer, seconds, hundredths, again = found.groups()
+        if inode:
+            detail.inode, detail.uid = max(self._numbers[inode], 0), max(self._numbers[user], 0)
+        if process and process != "-":
             pid, _, command = process.partition("/")
             detail.pid = self._writer.process(command.strip(), pid)
             self._named_processes = True
-        if found["timer"] and (timer := _TIMER.fullmatch(found["timer"])):
-            detail.timer = TIMERS.get(timer[1], TIMERS["unknown"])
-            detail.expires_ms = min(int(timer[2][:9]) * 1000 + int(timer[3][:2].ljust(2, "0")) * 10, 0xFFFF_FFFF)
-            detail.retransmits = max(decimal(timer[4], 0xFF), 0)
+        if timer and timer != "off":
+            detail.timer = TIMERS.get(timer, TIMERS["unknown"])
+            detail.expires_ms = min(int(seconds) * 1000 + int(hundredths) * 10, 0xFFFF_FFFF)
+            detail.retransmits = max(decimal(again, 0xFF), 0)
         return detail
 
     def finish(self) -> None:
@@ -230,12 +246,13 @@ class NetstatReader:
     def _shows(self, states: frozenset[int]) -> Shows:
         listeners, time_wait = TcpState.LISTEN in states, TcpState.TIME_WAIT in states
         owners = self._named_processes or "PID/Program" in self._columns
+        filtered = bool(self._command and self._command.filtered)
         if self._active:
-            return Shows(self._active != "w/o servers", self._active != "only servers", owners)
-        if self._command and not self._command.filtered:
+            return Shows(self._active != "w/o servers", self._active != "only servers", owners, not filtered)
+        if self._command and not filtered:
             options = self._command.options
-            return Shows(listeners or bool({"a", "l"} & options), "l" not in options, owners)
-        return Shows(listeners, time_wait, owners)
+            return Shows(listeners or bool({"a", "l"} & options), "l" not in options, owners, True)
+        return Shows(listeners, time_wait, owners, self._header and not filtered)
 
 
 NETSTAT: Final = Format(

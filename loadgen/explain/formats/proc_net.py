@@ -21,7 +21,7 @@ from pathlib import PurePath
 from typing import Final
 
 from loadgen.explain.evidence import BACKLOG_UNKNOWN, Evidence
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import Format, last_filled
 from loadgen.explain.formats.endpoints import CUT, decimal
 from loadgen.explain.formats.sockets import TCP, UDP, ListingWriter, Shows, SocketDetail
 from loadgen.kernel.sockdiag import TcpState
@@ -39,6 +39,8 @@ _STATES: Final = {
     for state in TcpState
     if state is not TcpState.BOUND
 }
+_NO_QUEUES: Final = "00000000:00000000"
+_NO_TIMER: Final = "00:00000000"
 _HEX: Final = frozenset("0123456789ABCDEF")
 #: 127.0.0.1 and ::1, and how they come out if the words were of the other byte order.
 _LOOPBACK_4: Final = bytes([127, 0, 0, 1]) + bytes(12)
@@ -50,21 +52,27 @@ _SWAPPED_6: Final = bytes(12) + b"\x01" + bytes(3)
 class _HexEndpoints(dict[str, bytes]):
     """Text of endpoints to records of ENDPOINT, made once each; b"" for what is none."""
 
+    def __init__(self) -> None:
+        self._addresses: dict[str, bytes] = {}
+
     def __missing__(self, text: str) -> bytes:
         if len(self) >= _ENDPOINTS_MAX:
             self.clear()
-        found = self[text] = self._read(text)
+        address, _, port = text.partition(":")
+        host = self._addresses.get(address) or self._host(address)
+        found = self[text] = host + bytes.fromhex(port) if host and len(port) == 4 and _HEX.issuperset(port) else b""
         return found
 
-    @staticmethod
-    def _read(text: str) -> bytes:
-        address, _, port = text.partition(":")
-        if len(port) != 4 or len(address) not in (8, 32) or not _HEX.issuperset(address + port):
+    def _host(self, text: str) -> bytes:
+        if len(text) not in (8, 32) or not _HEX.issuperset(text):
             return b""
-        words = struct.unpack(f"<{len(address) // 8}I", bytes.fromhex(address))
+        words = struct.unpack(f"<{len(text) // 8}I", bytes.fromhex(text))
         family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
-        packed = struct.pack(f">{len(words)}I", *words).ljust(16, b"\0")
-        return bytes([family, 0]) + packed + bytes.fromhex(port)
+        if len(self._addresses) >= _ENDPOINTS_MAX:
+            self._addresses.clear()
+        packed = bytes([family, 0]) + struct.pack(f">{len(words)}I", *words).ljust(16, b"\0")
+        self._addresses[text] = packed
+        return packed
 
 
 def begins(line: str) -> bool:
@@ -87,7 +95,7 @@ class ProcNetReader:
         # raw, icmp and udplite have the same columns as UDP, and no ports.
         name = PurePath(file).name
         self._is_other = name in ("raw", "raw6", "icmp", "icmp6", "udplite", "udplite6")
-        self._kind = 0  # of the header
+        self._kind, self._header = 0, False
         self._first = self._last = 0
         self._found: set[tuple[int, int]] = set()
 
@@ -97,6 +105,7 @@ class ProcNetReader:
         if not self._first:
             self._first = first + at
             if found := _HEADER.match(lines[at]):
+                self._header = True
                 self._kind = UDP if "drops" in found["rest"] else TCP
                 self._last = self._first
                 at += 1
@@ -112,8 +121,8 @@ class ProcNetReader:
             else:
                 break
             at += 1
-        if at > begin:
-            self._last = first + at - 1
+        if filled := last_filled(lines, begin, at):
+            self._last = first + filled - 1
         return at
 
     def _take(self, fields: Sequence[str], number: int) -> None:
@@ -123,16 +132,16 @@ class ProcNetReader:
         if len(fields) < _FIELDS_MIN or not (source and destination and state and source[0] == destination[0]):
             self._writer.refuse(number, CUT)
             return
+        detail, rqueue, wqueue = None, 0, 0
         try:
-            wqueue, rqueue = (int(queue, 16) for queue in fields[4].split(":"))
-            timer, expires = (int(part, 16) for part in fields[5].split(":"))
-            detail = SocketDetail(
-                inode=max(decimal(fields[9]), 0),
-                uid=max(decimal(fields[7]), 0),
-                timer=min(timer, 0xFF),
-                expires_ms=min(expires * 10, 0xFFFF_FFFF) if timer else 0,
-                retransmits=min(int(fields[6], 16), 0xFF),
-            )
+            if fields[4] != _NO_QUEUES:
+                wqueue, rqueue = (int(queue, 16) for queue in fields[4].split(":"))
+            if not (fields[5] == _NO_TIMER and fields[9] == fields[7] == "0"):
+                timer, expires = (int(part, 16) for part in fields[5].split(":"))
+                detail = SocketDetail(max(decimal(fields[9]), 0), max(decimal(fields[7]), 0))
+                if timer:
+                    detail.timer, detail.expires_ms = min(timer, 0xFF), min(expires * 10, 0xFFFF_FFFF)
+                    detail.retransmits = min(int(fields[6], 16), 0xFF)
         except ValueError:
             self._writer.refuse(number, CUT)
             return
@@ -143,7 +152,7 @@ class ProcNetReader:
             return
         wqueue = BACKLOG_UNKNOWN if state == TcpState.LISTEN else min(wqueue, 0xFFFF_FFFF)
         self._writer.rows.append((kind, state, min(rqueue, 0xFFFF_FFFF), wqueue, source, destination, number))
-        if detail.inode or detail.timer or detail.uid:
+        if detail:
             self._writer.details[number] = detail
 
     def finish(self) -> None:
@@ -158,7 +167,9 @@ class ProcNetReader:
         self.what = ", ".join(f"/proc/net/{name}" for name in sorted(names))
         has = self._writer.has_address
         swapped = has(_SWAPPED_4, _SWAPPED_6) and not has(_LOOPBACK_4, _LOOPBACK_6)
-        self._writer.finish(self.what, (self._first, self._last), Shows(True, True, False), swapped=swapped)
+        self._writer.finish(
+            self.what, (self._first, self._last), Shows(True, True, False, self._header), swapped=swapped
+        )
 
 
 PROC_NET: Final = Format("proc-net", "the files /proc/net/tcp, tcp6, udp and udp6", begins, ProcNetReader)

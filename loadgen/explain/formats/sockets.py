@@ -88,9 +88,10 @@ class Shows(NamedTuple):
     listeners: bool
     time_wait: bool
     owners: bool
+    whole: bool
 
 
-class _Table:
+class _GrowingTable:
     """Sockets of one transport, and their lines."""
 
     def __init__(self) -> None:
@@ -120,8 +121,9 @@ class ListingWriter:
         self.details: dict[int, SocketDetail] = {}
         self.doubtful = array("I")
         self.unread = 0
+        self._left_out = False
         self._evidence, self._file = evidence, file
-        self._tables = {TCP: _Table(), UDP: _Table(), UNTOLD: _Table()}
+        self._tables = {TCP: _GrowingTable(), UDP: _GrowingTable(), UNTOLD: _GrowingTable()}
         self._dropped = 0
         self._pids: dict[str, int] = {}
         self._commands: dict[int, str] = {}
@@ -147,6 +149,7 @@ class ListingWriter:
         for index, line in enumerate(lines[at : at + skipped]):
             if line and not line.isspace():
                 self._evidence.note_unread(self._file, number + index, number + index)
+                self._left_out = True
         return skipped
 
     def process(self, command: str, pid: str) -> int:
@@ -160,10 +163,12 @@ class ListingWriter:
             self._commands[number] = command[:_COMMAND_MAX]
         return number
 
-    def flush(self, *, keep: int = 1, least: int = _BATCH) -> None:
-        """Make a table of the rows, except for the last `keep`, to which details may still come."""
-        if len(self.rows) < max(least, keep + 1):
-            return
+    def flush(self, *, keep: int = 1) -> None:
+        """Make a table of the rows if they are many, except for the last `keep`, to which details may still come."""
+        if len(self.rows) >= max(_BATCH, keep + 1):
+            self._flush(keep)
+
+    def _flush(self, keep: int = 0) -> None:
         rows, self.rows = self.rows[: len(self.rows) - keep], self.rows[len(self.rows) - keep :]
         room = max(SOCKETS_MAX - sum(map(len, self._tables.values())), 0)
         self._dropped += max(len(rows) - room, 0)
@@ -206,7 +211,7 @@ class ListingWriter:
 
     def states(self) -> frozenset[int]:
         """Return the states of the rows so far that are not of UDP."""
-        self.flush(keep=0, least=1)
+        self._flush()
         return frozenset(
             int(state) for kind in (TCP, UNTOLD) for state in np.unique(self._tables[kind].take()[0]["state"])
         )
@@ -227,7 +232,7 @@ class ListingWriter:
         untold: the transport of rows that do not say it. any_family: of "*". forbidden: see `SocketOwners`. swapped:
         the bytes of each word of an address are in the other order.
         """
-        self.flush(keep=0, least=1)
+        self._flush()
         if self.unread and not self.count:
             return
         if not len(self._tables[untold]):
@@ -242,24 +247,25 @@ class ListingWriter:
         listing.unread = self.unread
         listing.owners = SocketOwners(owned, np.array(self._owners, np.uint32)[first], forbidden, True)
         listing.commands = self._commands
-        listing.shows_listeners, listing.shows_time_wait, listing.shows_owners = shows
+        listing.shows_listeners, listing.shows_time_wait, listing.shows_owners, whole = shows
+        listing.whole = whole and not self.unread and not self._left_out
         self._evidence.listings.append(listing)
 
     def refuse_doubtful(self, why: str) -> None:
         """Refuse the rows at the doubtful lines."""
-        self.flush(keep=0, least=1)
+        self._flush()
         for line in self.doubtful:
             self.refuse(line, why)
         for kind, table in self._tables.items():
             sockets, lines = table.take()
             keep = ~np.isin(lines, np.array(self.doubtful, np.uint32))
-            self._tables[kind] = _Table()
+            self._tables[kind] = _GrowingTable()
             self._tables[kind].add(sockets.view(_PLAIN)[keep].view(SOCKET), lines[keep])
         self.doubtful = array("I")
 
     def has_address(self, *addresses: bytes) -> bool:
         """Return True if a socket has one of these source or destination addresses, of 16 bytes."""
-        self.flush(keep=0, least=1)
+        self._flush()
         wanted = [np.frombuffer(address, np.uint8) for address in addresses]
         return any(
             bool((table.take()[0][name] == address).all(axis=1).any())
@@ -269,7 +275,7 @@ class ListingWriter:
         )
 
     @staticmethod
-    def _taken(table: _Table, any_family: int, swapped: bool) -> tuple[Sockets, Lines]:
+    def _taken(table: _GrowingTable, any_family: int, swapped: bool) -> tuple[Sockets, Lines]:
         sockets, lines = table.take()
         family = sockets["family"]
         family[family == ANY_FAMILY] = any_family
@@ -289,8 +295,12 @@ def agree(source: bytes, destination: bytes) -> bool:
 
 
 def _left_out(lines: Sequence[str], at: int, is_row: Callable[[str], bool]) -> int:
-    """Return the number of lines from `at` on that are empty or say that rows are left out, with a row behind them."""
+    """Return the number of lines from `at` on that are empty or say that rows are left out, with a row behind them.
+
+    Empty ones at the end of these lines count as well: the next lines tell whether the listing goes on.
+    """
     for end in range(at, min(at + _LEFT_OUT_MAX + 1, len(lines))):
         if len(line := lines[end].strip()) > _LEFT_OUT_CHARACTERS or not _LEFT_OUT.fullmatch(line):
             return end - at if is_row(lines[end]) else 0
-    return 0
+    behind = lines[at : at + _LEFT_OUT_MAX + 1]
+    return len(behind) if len(behind) <= _LEFT_OUT_MAX and not "".join(behind).strip() else 0

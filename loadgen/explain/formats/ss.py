@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadgen.explain.evidence import Evidence
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import Format, last_filled
 from loadgen.explain.formats.command_line import ListingCommand, command_of
 from loadgen.explain.formats.endpoints import CUT, Endpoints, Numbers, decimal, why_not
 from loadgen.explain.formats.sockets import (
@@ -47,20 +47,23 @@ _ANY_STATE: Final = "|".join(sorted(STATES, key=len, reverse=True))
 _HEADER: Final = re.compile(r"\s*(?:Netid\s+)?(?:State\s+)?Recv-Q\s+Send-Q\s+Local Address:Port\s*Peer Address:Port")
 _ROW: Final = re.compile(rf"\s*(?:(?:{_ANY_NETID})\s+)?(?:{_ANY_STATE})\s+\d+\s+\d+\s+\S")
 #: A row without Netid and State.
-_STATELESS: Final = re.compile(r"\s*\d{1,10}\s+\d{1,10}\s+[^\s:]\S*:[\w*-]+\s+\S+:[\w*-]+(?:\s|$)")
+_STATELESS: Final = re.compile(
+    r"\s*\d{1,10}\s+\d{1,10}\s+[^\s:]\S{0,300}:[\w*-]{1,40}\s+\S{1,300}:[\w*-]{1,40}(?:\s|$)"
+)
 #: The beginning of a line of -i, -m, -e or -p below its row.
 _BELOW: Final = re.compile(
     r"\s*(?:[a-z][a-z0-9_]{1,15}\s+){0,6}"
     r"(?:skmem:\(|mem:\(|wscale:|rto:|rtt:|ato:|mss:|cwnd:|bbr:\(|users:\(\(|timer:\(|uid:|ino:|sk:|cgroup:|tcp-ulp-"
     r"|inet-sockopt:|backoff:|bytes_|segs_|send |lastsnd:|rcv_|subflows|token:|<->|-->|<--|---)"
 )
-_USERS: Final = re.compile(r"users:\(\((.*?)\)\)(?=\s|$)")
+_USERS: Final = "users:(("
 _USER: Final = re.compile(r'"(?P<command>.*?)",(?:pid=)?(?P<pid>[^,)]*)')
 _FIELDS: Final = re.compile(
     r"(?:^|(?<=\s))(?:ino:(?P<inode>\d+)|uid:(?P<uid>\d+)|timer:\((?P<timer>\w+),(?P<time>[^,)]*),(?P<again>\d+)\))"
 )
 _TIME: Final = re.compile(r"(?:(\d{1,7})min)?(?:(\d{1,9})(?:sec|\.))?(?:(\d{1,9})ms)?")
-#: Where -O appends the lines of -i and -m.
+#: Characters in which a user, and without the users all other fields stand; behind them are those of -i and -m with -O.
+_USER_MAX: Final = 200
 _DETAILS_MAX: Final = 600
 _NO_STATE: Final = "its state is not told: paste the command line above it as well, or list all states with ss -tan"
 _USE_NUMBERS: Final = ": run ss with -n"
@@ -78,6 +81,7 @@ class SsReader:
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         self._writer, self._file = ListingWriter(evidence, file), file
+        self._command_before = evidence.command_before
         self._endpoints, self._numbers = Endpoints(), Numbers()
         self._command: ListingCommand | None = None
         self._header = ""
@@ -90,7 +94,7 @@ class SsReader:
         begin = at
         if not self._first:
             self._first = first + at
-            self._command = command_of("ss", lines, at, self._file)
+            self._command = command_of("ss", self._command_before(self._file, self._first), self._file)
             if _HEADER.match(lines[at]):
                 self._header = lines[at]
                 at += 1
@@ -127,8 +131,8 @@ class SsReader:
             elif not self._below(line):
                 break
             at += 1
-        if at > begin:
-            self._last = first + at - 1
+        if filled := last_filled(lines, begin, at):
+            self._last = first + filled - 1
         return at
 
     def _take(self, kind: int, state: int, fields: Sequence[str], number: int) -> None:
@@ -137,8 +141,7 @@ class SsReader:
         if kind == _OTHER:
             return
         if len(fields) < 4:
-            if not (len(fields) == 3 and ":" not in fields[2]):
-                self._writer.refuse(number, CUT)
+            self._writer.refuse(number, CUT)
             return
         if fields[3] == "*":  # of netlink, which has no port
             return
@@ -167,8 +170,8 @@ class SsReader:
         return int(TcpState.TIME_WAIT) if detail and detail.timer == TIMERS["timewait"] else 0
 
     def _below(self, line: str) -> bool:
-        """Take a line below a row; return False if it is none."""
-        if not (self._row and _BELOW.match(line)):
+        """Take a line below a row; return False if it is none. Below TIME-WAIT, -i prints a tab and nothing more."""
+        if not (self._row and (_BELOW.match(line) or (line[:1] == "\t" and line.isspace()))):
             return False
         text = line.lstrip()
         if self._row > 0 and text.startswith(("users:", "timer:", "uid:", "ino:")):
@@ -178,12 +181,15 @@ class SsReader:
 
     def _detail(self, text: str, detail: SocketDetail) -> SocketDetail:
         """Read users, timer, uid and inode into the detail."""
-        text = text[:_DETAILS_MAX]
-        if users := _USERS.search(text):
-            text = f"{text[: users.start()]} {text[users.end() :]}"
-            if user := _USER.match(users[1]):
+        if (begin := text.find(_USERS)) >= 0:
+            end = text.find("))", begin)
+            while end >= 0 and not text[end + 2 : end + 3].isspace() and end + 2 < len(text):
+                end = text.find("))", end + 1)  # within the name of a process
+            if user := _USER.match(text, begin + len(_USERS), begin + _USER_MAX):
                 self._named_users = True
                 detail.pid = self._writer.process(user["command"], user["pid"])
+            text = f"{text[:begin]} {text[end + 2 :] if end >= 0 else ''}"
+        text = text[:_DETAILS_MAX]
         for found in _FIELDS.finditer(text):
             if found["inode"]:
                 detail.inode = max(decimal(found["inode"]), 0)
@@ -231,12 +237,12 @@ class SsReader:
         if command := self._command:
             owners |= "p" in command.options
             if command.filtered:
-                return Shows(listeners, time_wait or command.state == TcpState.TIME_WAIT, owners)
+                return Shows(listeners, time_wait or command.state == TcpState.TIME_WAIT, owners, False)
             everything = "a" in command.options and "l" not in command.options
-            return Shows(listeners or bool({"a", "l"} & command.options), time_wait or everything, owners)
+            return Shows(listeners or bool({"a", "l"} & command.options), time_wait or everything, owners, True)
         # Listeners are listed with all others only by -a. A text without header may be a part that grep let through.
         everything = bool(self._header) and listeners and bool(states - {TcpState.LISTEN, TcpState.CLOSE})
-        return Shows(listeners, time_wait or everything, owners)
+        return Shows(listeners, time_wait or everything, owners, "State" in self._header)
 
 
 def milliseconds(text: str) -> int:

@@ -1,4 +1,4 @@
-"""strace: the calls about sockets, as ways to connect and as complaints about those that failed.
+"""strace: the calls about sockets, as ways to connect, and as complaints about failures that belong to none.
 
 The program's own output often stands between the lines of strace, so that one trace is several pieces. What was
 followed so far is kept with the evidence and goes on in the next piece of the same file.
@@ -6,6 +6,7 @@ followed so far is kept with the evidence and goes on in the next piece of the s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -15,6 +16,7 @@ from loadgen.explain.formats.base import Format
 from loadgen.outcomes import Syscall
 from loadgen.trace.follow import CallFailure, Follower
 from loadgen.trace.strace import StraceLines, may_begin
+from loadgen.trace.sums import WaySum
 from loadgen.trace.ways import Way
 
 _NAME: Final = "strace"
@@ -30,6 +32,7 @@ class StraceTrace:
         self._lines = StraceLines()
         self._follower = Follower(failed=self._complain)
         self._noted: list[Way] = []
+        self._services: Counter[tuple[int, str]] = Counter()
 
     def read(self, line: str, number: int) -> bool:
         """Take a line; return False for one that is not of strace."""
@@ -44,8 +47,30 @@ class StraceTrace:
         known = {id(way) for way in self._noted}
         self._noted = [replace(way, file=self._file) for way in self._follower.ways]
         self._evidence.ways[:] = [way for way in self._evidence.ways if id(way) not in known] + self._noted
+        for one in self._follower.services:
+            for (name, errno), count in one.failed.items():
+                for _ in range(count - self._services[id(one), errno]):
+                    self._complain_of_service(one, name, errno)
+                self._services[id(one), errno] = count
+
+    def _complain_of_service(self, one: WaySum, name: str, errno: str) -> None:
+        text = next((call for call in reversed(one.calls) if errno in call), f"{name} {errno}")
+        self._evidence.complain(
+            Complaint(
+                program=one.command,
+                syscalls=frozenset({_SYSCALLS[name]}),
+                errno=errno,
+                text=text[:TEXT_MAX],
+                where=Where(self._file, one.line),
+                source=one.source.address if one.source else "",
+                source_port=one.source.port if one.source else None,
+                transport=one.profile.transport,
+            )
+        )
 
     def _complain(self, failure: CallFailure) -> None:
+        if failure.of_way:
+            return
         syscall = _SYSCALLS.get(failure.name)
         source, target = failure.source, failure.target
         self._evidence.complain(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from loadgen.explain.accounts import Account, state_name
@@ -76,6 +77,11 @@ def _matches(account: Account, symptom: Symptom) -> bool:
     return target in ("", row.destination)
 
 
+def _is_link_local(text: str) -> bool:
+    address = _plain(text)
+    return bool(address) and ipaddress.ip_address(address).is_link_local
+
+
 def _plain(text: str) -> str:
     """Return an address as accounts have it; "" of a name, or of all addresses."""
     try:
@@ -105,8 +111,6 @@ def _source_ports(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.SUPPORTED)
     account = space_of(case, symptom, by_source=True)
     found = _full_space(case, symptom, account)
-    if found.weight is Weight.SUPPORTED and found.account is None:  # bind() to port 0 fails for no other reason
-        return sign(Weight.STRONG, because=found.because)
     if account and account.row.strategy and found.weight >= Weight.SUPPORTED:
         why = Proof(f"{account.row.source} looks like early binding: {account.row.because}", account.row.where)
         return sign(found.weight, *found.proofs, why, account=account, because=found.because)
@@ -168,6 +172,10 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.STRONG)
     if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
         return _time_wait_of_port(case, symptom)
+    if _port_not_told(symptom):
+        row = next((one.row for one in case.sources if one.row.time_wait and _matches(one, symptom)), None)
+        words = f"{row.time_wait:,} ports of {row.source} are in TIME-WAIT" if row else ""
+        return sign(Weight.SUPPORTED, Proof(words, row.where)) if row else POSSIBLE
     account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
     buckets = case.number(_BUCKETS)
     if buckets and buckets.value < ROOMY * case.settings.count:
@@ -189,6 +197,12 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
     if resting.value >= ROOMY * case.settings.count:
         return sign(Weight.SUPPORTED, Proof(f"{resting.value:,} sockets in TIME-WAIT", resting.where))
     return against(f"{resting.value:,} sockets in TIME-WAIT in all, and {case.settings.count:,} ports")
+
+
+def _port_not_told(symptom: Symptom) -> bool:
+    """Return True if a client may have named the port that it could not bind: then it is about that port alone."""
+    tcp = symptom.transport is not Transport.UDP
+    return tcp and symptom.kind is Kind.BIND_NO_PORT and symptom.complained and symptom.source_port is None
 
 
 def _time_wait_of_port(case: Case, symptom: Symptom) -> Sign:
@@ -213,6 +227,8 @@ def _time_wait_of_port(case: Case, symptom: Symptom) -> Sign:
 def _port_held(case: Case, symptom: Symptom) -> Sign:
     if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
         return _holder_of_port(case, symptom)
+    if _port_not_told(symptom):
+        return sign(Weight.SUPPORTED)
     account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
     if symptom.transport is Transport.UDP:  # of which every socket that has a port is listed
         return NOTHING
@@ -221,8 +237,10 @@ def _port_held(case: Case, symptom: Symptom) -> Sign:
         return against(f"the space is full without them: {proof_of(account).text}")
     if account and account.full_listing:
         return sign(Weight.SUPPORTED, proof_of(account), because=f"{proof_of(account).text}; {unseen}")
-    if (fresh := case.unconnected) and fresh.value >= ROOMY * case.settings.count:
-        return sign(Weight.SUPPORTED, fresh.proof, because=f"{fresh.text}; {unseen}")
+    if fresh := case.unconnected:
+        if fresh.value >= ROOMY * case.settings.count:
+            return sign(Weight.SUPPORTED, fresh.proof, because=f"{fresh.text}; {unseen}")
+        return against(f"{fresh.text}, and {case.settings.count:,} ports")
     return NOTHING
 
 
@@ -248,11 +266,13 @@ def _source_address(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.SHOWN if symptom.kinds == (Kind.SOURCE,) else Weight.SUPPORTED)
     if symptom.family == 6:
         return sign(Weight.SUPPORTED)
+    if symptom.family is None and symptom.on_loopback:  # localhost may be ::1
+        return POSSIBLE
     if symptom.family == 4:
         return against(
             "connect() says this over IPv4 only where no port is free; without an address it says ENETUNREACH"
         )
-    return POSSIBLE
+    return NOTHING
 
 
 def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
@@ -268,9 +288,15 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
     for entry in entries:
         if flagged := _flagged(entry):
             return flagged
+    if bound and not symptom.source:
+        every = [one for one in case.evidence.addresses if not _is_link_local(one.address)]
+        found = [(one.address, flagged) for one in every if (flagged := _flagged(one))]
+        if len(found) == 1:  # the only address here that bind() would refuse
+            return replace(found[0][1], weight=Weight.STRONG, source=found[0][0])
     if bound and entries:
-        there = f"{address} is on {entries[0].device or 'an interface'} (line {entries[0].where.line})"
-        return against(f"{there}; it may be of another host, or of another network namespace")
+        there = Proof(f"{address} is on {entries[0].device or 'an interface'}", entries[0].where)
+        doubt = f"but {there.text} where this was read: another host, another network namespace, or another time"
+        return replace(sign(Weight.SUPPORTED, there), doubt=doubt)
     if six and not bound and entries:
         return against(f"{address} is on {entries[0].device}")
     if bound and six and not entries and (routed := _routed_here(case, address)):

@@ -18,6 +18,8 @@ class Sign(Indication):
 
     proofs: the facts of `supports`, with their places. account: the space that shows it; None: none does.
     because: the facts as the second half of the sentence, ": " before it; "": the sentence of the limit says enough.
+    doubt: a fact that contradicts it and does not rule it out, because it may be of another place or time.
+    source: the address that it is about, where the symptom has none.
     reason: of source-address, by the names of `loadgen.kernel.missing`.
     """
 
@@ -25,6 +27,8 @@ class Sign(Indication):
     account: Account | None = None
     because: str = ""
     reason: str = ""
+    doubt: str = ""
+    source: str = ""
 
 
 Rule = Callable[[Case, Symptom], Sign]

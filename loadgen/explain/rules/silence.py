@@ -8,6 +8,7 @@ evidence shows a listener of that target on the same host.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from loadgen.explain.case import FULL, Case, Gauge, Movement
@@ -28,6 +29,10 @@ _FEW_PORTS: Final = 28_232
 
 
 def _backlog(case: Case, symptom: Symptom) -> Sign:
+    if symptom.kind is Kind.RESET:  # a full queue resets only where it is told to (ip-sysctl.rst)
+        aborts = case.number("net.ipv4.tcp_abort_on_overflow")
+        if aborts is None or not aborts.value:
+            return NOTHING
     if case.full_queues:
         proofs = [one.proof for one in case.full_queues]
         return sign(Weight.SHOWN, *proofs, because=proofs[0].text)
@@ -36,7 +41,8 @@ def _backlog(case: Case, symptom: Symptom) -> Sign:
     if moved:
         return sign(Weight.STRONG, *map(_proof, moved), because=f"{moved[0].text}: the queue of a listener was full")
     if any(one.value and one.moved is None for one in found):
-        return sign(Weight.SUPPORTED, *(_proof(one) for one in found if one.value))
+        of_target = _of_target(case, symptom)
+        return sign(Weight.SUPPORTED if of_target else Weight.POSSIBLE, *(_proof(one) for one in found if one.value))
     if found and _of_target(case, symptom):
         return against(f"the listener's queue was never full ({found[0].text})")
     return POSSIBLE
@@ -86,7 +92,8 @@ def _conntrack(case: Case, symptom: Symptom) -> Sign:
             shown = told or any(one.moved for one in dropped)
             return sign(Weight.SHOWN if shown else Weight.STRONG, entries, *map(_proof, dropped), because=text)
         if told:  # it was full when the kernel said so, and is not now
-            return sign(Weight.SUPPORTED, entries, because=f"{text} when they were counted, so it was full before")
+            doubt = f"but only {text} when they were counted, so it was full at another time"
+            return replace(sign(Weight.SUPPORTED, entries), doubt=doubt)
         if count.value < _TABLE_ROOM * size.value:
             return against(f"{text}: the table had room")
     if told:
@@ -102,7 +109,9 @@ def _nat_ports(case: Case, _: Symptom) -> Sign:
     few = [Proof(f"rule: {one.text}", one.where) for one in case.evidence.rules if _gives_few_ports(one)]
     if failed is None:
         return sign(Weight.SUPPORTED, *few, because="a rule rewrites the source to few ports") if few else NOTHING
-    if not failed.value or failed.moved == 0:
+    if failed.moved == 0 and failed.value:  # it happened before the readings, if at all
+        return POSSIBLE
+    if not failed.value:
         return against(f"no packet was dropped for want of a translated port ({failed.text})")
     room = bool(case.tracked and case.tracked[0].value < _TABLE_ROOM * case.tracked[1].value)
     proofs = [_proof(failed), *few]

@@ -53,10 +53,11 @@ def lines(explanation: Explanation, width: int) -> Iterator[StyledLine]:
             ),
             width,
         )
-    if explanation.missing:
+    looks = " ".join(look for finding in explanation.findings for look in finding.looks)
+    missing = [one for one in explanation.missing if f"`{one.command}`" not in looks]
+    if missing:
         yield "row", ""
-        shown = explanation.missing[:_MISSING_SHOWN]
-        yield from listed("missing", (f"{one.command}: {one.decides}" for one in shown), width)
+        yield from listed("missing", (f"`{one.command}`: {one.decides}" for one in missing[:_MISSING_SHOWN]), width)
     if explanation.unread:
         yield "row", ""
         yield from listed("unread", _unread(explanation.unread), width)

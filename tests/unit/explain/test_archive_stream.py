@@ -34,7 +34,9 @@ def tarball(**files: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "body", [TEXT, gzip.compress(TEXT), gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:]), bz2.compress(TEXT)]
+    "body",
+    [TEXT, gzip.compress(TEXT), gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:]), bz2.compress(TEXT)],
+    ids=["plain", "gzip", "gzip-in-two-parts", "bzip2"],  # an archive has its time in it, and would name the test
 )
 def test_a_file_is_the_same_however_it_is_compressed(body: bytes) -> None:
     assert read(body) == TEXT
@@ -60,6 +62,7 @@ def test_a_dictionary_larger_than_the_memory_for_it_is_refused(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("body", "remedy"),
     [(b"PK\x03\x04rest", "unzip"), (b"\x28\xb5\x2f\xfdrest", "zstd -d"), (b"7z\xbc\xaf\x27\x1c", "7z x")],
+    ids=["zip", "zstd", "7z"],
 )
 def test_other_formats_are_refused_with_the_command(body: bytes, remedy: str) -> None:
     with pytest.raises(UsageError, match=f"unpack it first \\({remedy}\\)"):

@@ -51,6 +51,19 @@ def test_a_place_on_standard_input_is_a_line() -> None:
     assert (str(Where("-", 7)), str(Where("ticket.txt", 7))) == ("line 7", "ticket.txt:7")
 
 
+def test_unread_lines_that_follow_for_the_same_reason_are_one_range() -> None:
+    kept = Evidence()
+    for first, last, why in [(1, 2, ""), (3, 3, ""), (4, 4, "names"), (6, 6, "names"), (7, 7, "names")]:
+        kept.note_unread("-", first, last, why)
+    kept.note_unread("other", 8, 8, "names")
+    assert [(one.file, one.first, one.last, one.why) for one in kept.unread] == [
+        ("-", 1, 3, ""),
+        ("-", 4, 4, "names"),
+        ("-", 6, 7, "names"),
+        ("other", 8, 8, "names"),
+    ]
+
+
 def test_a_setting_that_is_read_later_counts_even_after_a_look() -> None:
     kept = Evidence()
     assert kept.sysctl("net.a") is None

@@ -11,13 +11,15 @@ from loadgen.explain.formats.logs import errnos, table, traces, unwrap
 from loadgen.explain.formats.logs.languages import NODE
 from loadgen.explain.formats.logs.row import NONE, excerpt
 
+#: Programs that tell a failure twice, the second time without its errno.
+_REPEATING: Final = frozenset({"curl", "envoy", "haproxy", "pgbouncer"})
 #: Lines between a complaint and the one that repeats it.
 _NEAR: Final = 6
 
 
 @dataclass(slots=True)
 class MessageRead:
-    """What a message says. understood: True where one of its lines is known, with or without a complaint."""
+    """The complaints of a message. understood: True where one of its lines is known, with or without a complaint."""
 
     complaints: list[Complaint] = field(default_factory=list)
     understood: bool = False
@@ -37,8 +39,10 @@ def read(lines: Sequence[str], file: str, first: int) -> MessageRead:
                 message.understood = True
                 if complaint:
                     frames, place = (lines, index) if single else (inside, at)
-                    named = replace(complaint, program=unwrap.program(complaint.program, line))
-                    _add(message.complaints, _with_frames(named, frames, place))
+                    program = unwrap.program(complaint.program, line)
+                    if program != complaint.program:
+                        complaint = replace(complaint, program=program)
+                    _add(message.complaints, _with_frames(complaint, frames, place))
         if not single:
             _add_properties(message, inside, where)
     if len(lines) > 1 or "syscall" in lines[0]:
@@ -87,6 +91,7 @@ def may_be_one(old: Complaint, new: Complaint) -> bool:
     """True if nothing in two complaints of one message contradicts that they are about the same failure."""
     return (
         (old.errno == new.errno or not new.errno)
+        and (old.program == new.program or old.program in unwrap.LANGUAGES or new.program in unwrap.LANGUAGES)
         and (not old.target or not new.target or old.target == new.target)
         and (not old.target_port or not new.target_port or old.target_port == new.target_port)
         and (not old.source or not new.source or old.source == new.source)
@@ -99,15 +104,16 @@ def repeats(last: Complaint, new: Complaint) -> bool:
 
     PgBouncer's "closing because: connect failed" below the errno, HAProxy's "SC--" below "no free ports".
     """
-    near = new.where.line - last.where.line <= _NEAR
-    return near and not new.errno and bool(new.syscalls) and last.program == new.program and may_be_one(last, new)
+    if new.program not in _REPEATING or new.program != last.program or new.errno or not new.syscalls:
+        return False
+    return new.where.line - last.where.line <= _NEAR and may_be_one(last, new)
 
 
 def merged(old: Complaint, new: Complaint) -> Complaint:
     """Return one complaint with all that two tell."""
     return replace(
         old,
-        program=old.program if old.program not in ("", "Java") or not new.program else new.program,
+        program=new.program if old.program in unwrap.LANGUAGES and new.program else old.program,
         syscalls=old.syscalls & new.syscalls or old.syscalls or new.syscalls or NONE,
         limit=old.limit or new.limit,
         source=old.source or new.source,

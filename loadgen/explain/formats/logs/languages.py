@@ -80,7 +80,7 @@ JAVA: Final = (
         "JMeter",
         "non http response",
         r"Non HTTP response code: [\w.]{0,80}(?:ConnectTimeoutException|SocketTimeoutException)"
-        r"(?:,\"?|/)\"?Non HTTP response message: .{0,400}?connect(?:ion)? timed out",
+        rf"(?:,\"?|/)\"?Non HTTP response message: (?:Connect to {TO} .{{0,400}}?)?connect(?:ion)? timed out",
         WAIT,
         errno="ETIMEDOUT",
         listening=False,
@@ -246,6 +246,14 @@ PYTHON: Final = (
         rf"Error (?P<number>\d{{1,3}}) connecting to {TO}\. {E}",
         frozenset((*SOCKET, *CONNECT)),
         listening=False,
+    ),
+    row(
+        "Python",
+        "connection in use: (",
+        r"Connection in use: \('(?P<source>[^']{0,80})', (?P<sport>\d{1,5})\)",
+        BIND,
+        errno="EADDRINUSE",
+        listening=True,
     ),
     row("Python", "timeout connecting to", r"Timeout connecting to server", WAIT, errno="ETIMEDOUT", listening=False),
     row(

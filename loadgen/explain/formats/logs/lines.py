@@ -75,7 +75,7 @@ def _end(lines: Sequence[str], at: int) -> int:
     """Return the index behind the last line of the message that begins at `at`."""
     end, before = at + 1, lines[at]
     # Behind a line of a logger may stand the exception that it speaks of.
-    if end < len(lines) and not traces.begins(before) and traces.begins(lines[end]) and not lines[end][:1].isspace():
+    if end < len(lines) and traces.announces(before) and traces.begins(lines[end]) and not lines[end][:1].isspace():
         before, end = lines[end], end + 1
     awaits, chained = traces.is_python(before), False
     while end < len(lines):
@@ -105,4 +105,5 @@ def _follows_blank(line: str, head: str) -> bool:
     return head.startswith("panic:") and line.startswith("goroutine ")
 
 
-LOGS: Final = Format("log", "log lines and stack traces", _begins, LogReader)
+_PROGRAMS: Final = ", ".join(dict.fromkeys(row.program for row in table.ROWS if row.program))
+LOGS: Final = Format("log", f"log lines and stack traces: {_PROGRAMS}, and others", _begins, LogReader)

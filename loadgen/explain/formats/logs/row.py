@@ -18,7 +18,7 @@ from loadgen.strategies import Transport
 
 #: Parts of expressions. A host is a name, an IPv4 address, or an IPv6 address with or without brackets.
 E: Final = rf"(?P<error>{errnos.ERROR})"
-HOST: Final = r"(?:\[[^\]\s]{2,80}\]|[0-9A-Fa-f:.]{1,45}|[\w.-]{1,253})"
+HOST: Final = r"(?:\[[^\]\s]{2,80}\]|\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:.]{1,45}|[\w.-]{1,253})"
 TO: Final = rf"(?P<target>{HOST}):(?P<port>\d{{1,5}})\b"
 TO2: Final = rf"(?P<target2>{HOST}):(?P<port2>\d{{1,5}})\b"
 FROM: Final = rf"(?P<source>{HOST}):(?P<sport>\d{{1,5}})\b"
@@ -50,6 +50,8 @@ _CALLS: Final[Mapping[str, frozenset[Syscall]]] = {
     **dict.fromkeys(("recv", "recvfrom", "recvmsg", "read", "readv"), frozenset({Syscall.RECV})),
     **dict.fromkeys(("send", "sendto", "sendmsg", "sendfile", "write", "writev"), frozenset({Syscall.SEND})),
 }
+_UNIX: Final = re.compile(r"\bunix:|\bdial unix|\bunix (?:domain )?socket|\.sock\b|\.s\.pgsql")
+_UNIX_SIGNS: Final = ("unix", ".sock", ".s.pgsql")
 _CLIENT: Final = frozenset({Syscall.CONNECT, Syscall.WAIT})
 _OPEN: Final = frozenset({Syscall.RECV, Syscall.SEND})
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "*"})
@@ -83,7 +85,7 @@ class MessageRow:
             if not self.told:
                 yield None
             elif read := self._read(found, where):
-                yield read if _concerns_network(read) else None
+                yield read if concerns_network(read) else None
 
     def _read(self, found: re.Match[str], where: Where) -> Complaint | None:
         """Return what a match says; None where it names an errno that is not known."""
@@ -170,6 +172,8 @@ def _port(digits: str) -> int:
     return port if port < 1 << 16 else 0
 
 
-def _concerns_network(complaint: Complaint) -> bool:
+def concerns_network(complaint: Complaint) -> bool:
     """False for a socket of the file system, which has no port."""
-    return complaint.target != "unix" and "unix:/" not in complaint.text
+    text = complaint.text.lower()
+    maybe = any(sign in text for sign in _UNIX_SIGNS)
+    return complaint.target != "unix" and not (maybe and _UNIX.search(text))

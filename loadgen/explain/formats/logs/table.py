@@ -8,11 +8,19 @@ from typing import Final
 
 from loadgen.explain.evidence import Complaint, Where
 from loadgen.explain.formats.logs import errnos, languages, servers, tools
-from loadgen.explain.formats.logs.row import BIND, MessageRow, excerpt
+from loadgen.explain.formats.logs.row import BIND, MessageRow, concerns_network, excerpt
 
 #: The first row that a line has counts; so rows of one program come before those of any.
 ROWS: Final[tuple[MessageRow, ...]] = (*servers.ROWS, *tools.ROWS, *languages.ROWS, *tools.ANY)
 SIGNS: Final = errnos.shortest({*errnos.SIGNS, *(sign for row in ROWS if row.bare for sign in row.signs)})
+#: Each sign has one of these in it: a third as many to look for in the lines of a log that are about something else.
+PARTS: Final = (
+    *("conn", "addr", "bind", "timed", "timeout", "reach", "refused", "too many", "permi", "emory", "in use", "errno"),
+    *("curl: (", "-1/-1/", "unavail", "upstream", "limit", "down", "socket", "(115)", "(70007)", "* ", ": lookup "),
+    *("<nosrv>", "apr_", "eacc", "eafno", "eagain", "emfile", "enfile", "enob", "enomem", "eperm", "failed (", "max"),
+    *("descriptors", "no server", "layer4", "buffer space", "no free", "no route", "non http", "os { ", "already"),
+    *("reset", "to unix", "unable to", "awaiting"),
+)
 
 #: Names of errnos, and the words of those that concern addresses, ports or descriptors and nothing else.
 _NAMED: Final = re.compile(
@@ -40,7 +48,13 @@ _CONNECTS: Final = re.compile(r"\bconnect(?:ing|ion|ed)?\b", re.IGNORECASE)
 def has_sign(line: str) -> bool:
     """Return False where a line has no message of any row; quickly, since each line of a log is asked."""
     line = line.lower()
-    for sign in SIGNS:  # noqa: SIM110 - any() with a generator takes three times as long
+    # Loops, because any() with a generator takes three times as long.
+    for part in PARTS:
+        if part in line:
+            break
+    else:
+        return False
+    for sign in SIGNS:  # noqa: SIM110
         if sign in line:
             return True
     return False
@@ -72,4 +86,5 @@ def _generic(text: str, where: Where) -> Complaint | None:
             calls, listening = BIND, True
         elif not connects and _BINDS.search(text):
             calls = BIND
-    return Complaint("", calls, errno, excerpt(text, found.start()), where, listening=listening)
+    complaint = Complaint("", calls, errno, excerpt(text, found.start()), where, listening=listening)
+    return complaint if concerns_network(complaint) else None

@@ -13,6 +13,7 @@ from loadgen.explain.formats.logs.row import (
     CALL,
     CONNECT,
     DIALING,
+    FROM,
     HOST,
     NONE,
     SOCKET,
@@ -72,8 +73,17 @@ CURL: Final = (
         "curl",
         "failed to connect to",
         rf"Failed to connect to (?P<target>{HOST}) port (?P<port>\d{{1,5}})(?: after \d{{1,9}} ms)?: "
-        r"(?:Timeout was reached|Connection timed out)",
+        r"Timeout was reached",
         WAIT,
+        errno="ETIMEDOUT",
+        listening=False,
+    ),
+    row(
+        "curl",
+        "failed to connect to",
+        rf"Failed to connect to (?P<target>{HOST}) port (?P<port>\d{{1,5}})(?: after \d{{1,9}} ms)?: "
+        r"Connection timed out",
+        frozenset((*CONNECT, *WAIT)),  # its own timer or the kernel's
         errno="ETIMEDOUT",
         listening=False,
     ),
@@ -166,6 +176,13 @@ DATABASES: Final = (
         listening=False,
         bare=True,
     ),
+    row(
+        "postgres",
+        "could not bind ",
+        rf"could not (?:bind|listen on) IPv[46] (?:address|socket)(?: \"(?P<source>{HOST})\")?: {E}",
+        BIND,
+        listening=True,
+    ),
     row("mysql", "bind on tcp/ip port", rf"Bind on TCP/IP port[:.] {E}", BIND, listening=True),
     row("mysql", "too many connections", r"ERROR (?:1040|08004)\b[^:]{0,20}: Too many connections", NONE),
     row(
@@ -184,6 +201,13 @@ DATABASES: Final = (
 
 #: Any program that writes as perror(3) does: "connect: Cannot assign requested address", "bind() failed (98): ...".
 ANY: Final = (
+    row(
+        "",
+        "bind",
+        rf"\bbind(?:ing)?(?: [\w-]{{1,20}}){{0,4}} (?:to|on)(?: address)? ['\"(]?(?:{FROM}|(?P<source2>{HOST}))['\")]?"
+        rf"(?: failed)?:? (?:\(\d{{1,3}}\) ?)?{E}",
+        BIND,
+    ),
     row("", " = -1 ", rf"\b{CALL}\(\d.{{0,400}}\) = -1 {E}"),
     row(
         "",

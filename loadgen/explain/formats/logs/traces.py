@@ -26,6 +26,8 @@ _IN_ERROR: Final = re.compile(
     r"|type|dest|fatal)\]?"
     r"['\"]?: .{0,300}$|\s*[}\])]+[,;]?\s*$|\s+(?:\w*Error|\[Error): "
 )
+#: Words of a logger above the exception that it speaks of.
+_LOGGER: Final = ("ERROR", "SEVERE", "FATAL", "WARN", "xception")
 _HEADS: Final = ("Traceback (", "panic: ", "thread '", "node:events:")
 _CHAINS: Final = ("During handling of the above", "The above exception was the direct")
 #: A function of Go, above the line with its file.
@@ -49,7 +51,12 @@ _JAVA: Final = (
     ),
     (BIND, re.compile(r"\b(?:Net\.bind|socketBind\(|\w*SocketImpl\.bind\()")),
 )
-_PYTHON: Final = ((CONNECT, re.compile(r"\.connect(?:_ex)?\(")), (BIND, re.compile(r"\.bind\(")))
+_PYTHON: Final = (
+    (CONNECT, re.compile(r"\.connect(?:_ex)?\(")),
+    (BIND, re.compile(r"\.bind\(")),
+    (frozenset({Syscall.RECV}), re.compile(r"\.recv(?:_into|from)?\(")),
+    (frozenset({Syscall.SEND}), re.compile(r"\.send(?:all|to|msg)?\(")),
+)
 _LISTENS: Final = re.compile(
     r"ServerSocket|server_bind|create_server\b|start_server|\bServer\w*\.(?:start|bind|listen)\("
 )
@@ -84,6 +91,11 @@ def begins(line: str) -> bool:
     if "xception" not in line and "rror" not in line and not line.lstrip().startswith(_HEADS):
         return False  # most lines of a log
     return bool(_HEAD.match(line) or _PYTHON_HEAD.match(line))
+
+
+def announces(line: str) -> bool:
+    """True if a line is a logger's, which may stand above the exception that it speaks of."""
+    return any(word in line for word in _LOGGER) and not begins(line)
 
 
 def is_python(line: str) -> bool:

@@ -17,20 +17,21 @@ _SYSLOG: Final = re.compile(
     r"(?P<ident>[\w./@-]{1,64})(?:\[\d{1,10}\])?: "
     r"|\d{4}-\d\d-\d\dT\S{8,30} \S{1,253} (?P<ident2>[\w./@-]{1,64})\[\d{1,10}\]: )"
 )
-#: Programs that are written in a language, and show in the line itself.
+#: Programs that show in a line itself, by the language or library that its message is of.
 _MARKS: Final = (
+    ("", "squid", re.compile(r"\bkid\d+\| ")),
     ("Java", "Gatling", re.compile(r"\b[ji]\.n\.")),
     ("Go", "k6", re.compile(r"Request Failed|^WARN\[\d+\]")),
     ("Go", "docker", re.compile(r"userland proxy|driver failed programming|docker: Error")),
     ("Go", "kubelet", re.compile(r"probe failed|kubelet")),
     ("Go", "gRPC", re.compile(r"rpc error: code = ")),
 )
-_LANGUAGES: Final = frozenset({"", "Go", "Java", "node", "Python", "Ruby", "PHP", ".NET", "Erlang", "Rust", "gRPC"})
+LANGUAGES: Final = frozenset({"", "Go", "Java", "node", "Python", "Ruby", "PHP", ".NET", "Erlang", "Rust", "gRPC"})
 
 
 def program(said: str, line: str) -> str:
     """Return the program that wrote a line. said: by the row of its message; a language tells less than a prefix."""
-    if said in _LANGUAGES and (found := _SYSLOG.match(line)):
+    if said in LANGUAGES and (found := _SYSLOG.match(line)):
         ident = (found["ident"] or found["ident2"]).rpartition("/")[2]
         if ident != "kernel":
             return ident
