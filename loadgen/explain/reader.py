@@ -59,10 +59,10 @@ class _Reader:
                     self._ended = first + filled - 1
                 at = end
                 continue
-            self._end_piece()
             if not lines[at] or lines[at].isspace():
-                at += 1
+                at += 1  # The piece may go on behind it: mails and web pages double line ends.
                 continue
+            self._end_piece()
             end = self._begin(lines, at, first)
             if end == at:
                 self._note_unread(first + at)
