@@ -16,12 +16,14 @@ from loadgen.explain.formats import (
 )
 from loadgen.explain.formats.base import Format, FormatReader
 from loadgen.explain.formats.core_tables import CONNTRACK_STATS, CORE_TABLES, SOFTNET
+from loadgen.explain.formats.exposition import EXPOSITION
 from loadgen.explain.formats.kernel_log import KERNEL_LOG
 from loadgen.explain.formats.kernel_version import KERNEL_VERSION
 from loadgen.explain.formats.logs import LOGS
 from loadgen.explain.formats.netstat import NETSTAT
 from loadgen.explain.formats.netstat_s import NETSTAT_S
 from loadgen.explain.formats.nstat import NSTAT
+from loadgen.explain.formats.pod_sysctls import POD_SYSCTLS
 from loadgen.explain.formats.proc_counters import SNMP, SNMP6, SOCKSTAT
 from loadgen.explain.formats.proc_net import PROC_NET
 from loadgen.explain.formats.prompt import COMMAND
@@ -68,6 +70,8 @@ FORMATS: Final[tuple[Format, ...]] = (
     ULIMIT,
     STATE_COUNTS,
     KERNEL_LOG,
+    EXPOSITION,
+    POD_SYSCTLS,
     LOGS,
     SETTINGS,
 )

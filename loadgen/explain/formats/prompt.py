@@ -159,7 +159,7 @@ class _PromptReader(ReadingLines):
                 numeric = wanted.name in sysctl.RELEVANT
                 if not _NUMBERS.fullmatch(text) and (numeric or not _WORD.fullmatch(text)):
                     return False
-                self.keep_sysctl(wanted.name, " ".join(text.split()), where)
+                self.keep_sysctl(wanted.name, text, where)
             case BareKind.LIMIT:
                 if not _LIMIT.fullmatch(text):
                     return False

@@ -34,8 +34,9 @@ class ReadingLines(LineReader):
         self.keep(self.evidence.counters, CounterReading(name, value, since, where), where)
 
     def keep_sysctl(self, name: str, value: str, where: Where) -> None:
-        """Keep a setting's reading."""
-        self.keep(self.evidence.sysctls, SysctlReading(_SAME.get(name, name), value, where), where)
+        """Keep a setting's reading, its value with single spaces."""
+        reading = SysctlReading(_SAME.get(name, name), " ".join(value.split()), where)
+        self.keep(self.evidence.sysctls, reading, where)
 
     def keep_limit(self, name: str, soft: int | None, hard: int | None, where: Where) -> None:
         """Keep a resource limit's reading."""

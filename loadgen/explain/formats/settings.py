@@ -69,7 +69,7 @@ _NUMBERS: Final = re.compile(r"-?[0-9][0-9,\-\s]*")
 _COMMENTS_MAX: Final = 60
 
 
-def _setting(line: str, *, inside: bool = False) -> tuple[str, str, bool] | None:
+def setting(line: str, *, inside: bool = False) -> tuple[str, str, bool] | None:
     """Return name, value, and whether it is written as in a file; None if the line is no setting."""
     if "/proc/sys/" in line and (found := _GREPPED.fullmatch(line)):
         return _checked(found["name"], found["value"], configured=False)
@@ -125,11 +125,11 @@ class _SettingsReader(ReadingLines):
 
     def take(self, line: str, where: Where) -> bool:
         """See `LineReader`."""
-        setting = _setting(line, inside=self._inside)
-        if setting is None:
+        found = setting(line, inside=self._inside)
+        if found is None:
             return _is_noise(line)
         self._inside = True
-        name, value, as_in_a_file = setting
+        name, value, as_in_a_file = found
         if not (self._configured or as_in_a_file) or self.evidence.sysctl(name) is None:
             self.keep_sysctl(name, value, where)
         return True
@@ -142,7 +142,7 @@ def _begins(line: str) -> bool:
     # Most lines of a log begin with a number, and none of `grep -n` is among them.
     if head.isdecimal() and not _NUMBERED.match(line) and ".conf:" not in line:
         return False
-    return _setting(line) is not None or _is_noise(line)
+    return setting(line) is not None or _is_noise(line)
 
 
 def _is_noise(line: str) -> bool:

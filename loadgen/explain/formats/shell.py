@@ -18,6 +18,7 @@ from typing import Final
 
 from loadgen.explain.evidence import Evidence
 from loadgen.explain.formats.limit_names import FLAGS
+from loadgen.kernel import sysctl_conf
 
 #: Tools whose output explain reads, or that stand before or behind those in a pipe.
 TOOLS: Final = frozenset(
@@ -161,7 +162,7 @@ def _of_command(words: list[str]) -> list[BareValue]:
             asks = any(option == "--values" or re.fullmatch(r"-[a-z]*n[a-z]*", option) for option in options)
             ok = asks and all(_SYSCTL_NAME.fullmatch(name) for name in others)
             ok = ok and not any(option in ("-a", "--all", "-an", "-na") for option in options)
-            return [BareValue(BareKind.SYSCTL, name.replace("/", ".")) for name in others] if ok else []
+            return [BareValue(BareKind.SYSCTL, sysctl_conf.dotted(name)) for name in others] if ok else []
         case "ulimit":
             return _of_ulimit(options, others)
         case "conntrack" if options and options[0] in ("-C", "--count"):
@@ -185,7 +186,7 @@ def sysctl_of_path(path: str) -> str:
     """Return the dotted name of a file below /proc/sys; "" for any other, and where the shell completes the path."""
     if not path.startswith(_PROC_SYS) or any(character in path for character in "*?[{$`"):
         return ""
-    return path[len(_PROC_SYS) :].strip("/").replace("/", ".")
+    return sysctl_conf.dotted(path[len(_PROC_SYS) :].strip("/"))
 
 
 def command_of(evidence: Evidence, file: str, line: int) -> str:
@@ -200,7 +201,7 @@ def command_of(evidence: Evidence, file: str, line: int) -> str:
         if tree in path.parts:
             return "cat /" + "/".join(path.parts[path.parts.index(tree) :])
     command = path.name[:COMMAND_MAX].replace("_", " ")
-    # "ss_web1.txt" is what somebody called a file.
+    # "ss_web1.txt" is a name, and no command.
     if is_plausible(command) or ("sos_commands" in path.parts and command in TOOLS):
         return command
     return ""

@@ -56,6 +56,10 @@ _BELOW: Final = re.compile(
     r"(?:skmem:\(|mem:\(|wscale:|rto:|rtt:|ato:|mss:|cwnd:|bbr:\(|users:\(\(|timer:\(|uid:|ino:|sk:|cgroup:|tcp-ulp-"
     r"|inet-sockopt:|backoff:|bytes_|segs_|send |lastsnd:|rcv_|subflows|token:|<->|-->|<--|---)"
 )
+#: What ss says of kinds of sockets that the kernel does not list, between and behind the rows of others.
+_NOISE: Final = re.compile(
+    r"(?:RTNETLINK answers|Cannot open netlink socket|TCPDIAG answers|netlink receive error)[: ].*"
+)
 _USERS: Final = "users:(("
 _USER: Final = re.compile(r'"(?P<command>.*?)",(?:pid=)?(?P<pid>[^,)]*)')
 _FIELDS: Final = re.compile(
@@ -131,7 +135,7 @@ class SsReader:
             elif skipped := self._writer.skip(lines, at, number, self._is_row):
                 at += skipped
                 continue
-            elif not self._below(line):
+            elif not (self._below(line) or _NOISE.fullmatch(line)):
                 break
             at += 1
         if filled := last_filled(lines, begin, at):

@@ -12,7 +12,7 @@ from loadgen.explain import text
 from loadgen.explain.evidence import Unread
 from loadgen.explain.formats import ss
 from loadgen.kernel import groups
-from tests import listings
+from tests import listings, pasted
 from tests.listings import ListedSocket
 
 #: The TCP sockets of the captured files, by state.
@@ -363,3 +363,12 @@ def test_long_lines_that_nearly_match_take_no_longer_than_others(line: str) -> N
     for before in ("", f"{ROW}\n", "tcp 0 0 10.0.0.1:1 10.0.0.1:2 LISTEN\n"):
         evidence = listings.read(before + f"{line}\n" * 20)
         assert evidence.pieces or evidence.unread
+
+
+def test_what_ss_says_of_other_kinds_of_sockets_belongs_to_the_listing() -> None:
+    row = "tcp ESTAB 0 0 10.0.0.1:{} 10.0.0.7:80\n"
+    evidence = pasted.read(
+        row.format(1) + "RTNETLINK answers: Invalid argument\n" + row.format(2) + "Cannot open netlink socket: x"
+    )
+    assert [len(one.tcp) for one in evidence.listings] == [2]
+    assert not evidence.unread
