@@ -33,9 +33,9 @@ from loadgen.watch.sources import BoundSockets, SourceUsage
 from loadgen.watch.space import Space
 
 #: Most rows of each scope that a listing gives, those with most sockets.
-_ROWS_MAX: Final = 1000
+ROWS_MAX: Final = 1000
 #: Pairs whose ports are counted: those with most sockets, whether in the range or not, are among them.
-_USED_MAX: Final = 10 * _ROWS_MAX
+_USED_MAX: Final = 10 * ROWS_MAX
 #: Connections of one local port from which on it may be a service that the listing does not show as such.
 _SERVED_MIN: Final = 4
 #: Share of the ports of a pair outside the assumed range from which on the assumption is wrong.
@@ -127,7 +127,7 @@ def _of_listing(listing: SocketListing, evidence: Evidence, settings: PortSettin
     if listing.udp.size:
         everything = BoundSockets(listing.udp, np.zeros(listing.udp.size, np.bool_))
         for usage in sources.udp(everything, settings.offered, own, command):
-            if usage.capacity.used:
+            if usage.states:  # none: what a client would find that binds to no address
                 yield _of_source(usage, settings, place, listing)
 
 
@@ -145,7 +145,7 @@ def _pairs(
     all_used = len(used) < _USED_MAX
     blocked = _ports_used(selected(outgoing, space.blocked[outgoing["source_port"]]))
     owned = owners.by_group(outgoing, own, command=command)
-    for one in groups.group(outgoing, _ROWS_MAX):
+    for one in groups.group(outgoing, ROWS_MAX):
         key = group_key(one)
         if key not in used and not all_used:
             continue

@@ -20,7 +20,7 @@ from loadgen.capacity.limits import EVERY_LIMIT
 from loadgen.capacity.plan import assess
 from loadgen.capacity.remedies import PortHolderKind, Quantity, Remedy, Situation, listen_again
 from loadgen.errors import LoadgenError
-from loadgen.explain.case import Case
+from loadgen.explain.case import Case, plain_number
 from loadgen.explain.rules.ports import leaks
 from loadgen.explain.symptoms import Kind
 from loadgen.kernel.host import HostFacts
@@ -193,7 +193,8 @@ def _usable(address: str, family: int) -> bool:
 def facts_of(case: Case, judged: Judged, limit: str, source: str) -> HostFacts:
     """Return the host of the evidence; what it does not say is the kernel's default."""
     evidence, settings = case.evidence, case.settings
-    sysctls = {**_DEFAULTS, **{one.name: one.value for one in evidence.sysctls}}
+    told = {one.name: one.value for one in evidence.sysctls if all(map(plain_number, one.value.split()))}
+    sysctls = {**_DEFAULTS, **{name: value for name, value in told.items() if value}}
     if limit == "conntrack":  # the entries are those of the load
         sysctls["net.netfilter.nf_conntrack_count"] = "0"
     files = [one for one in evidence.limits if one.name == "Max open files"]
@@ -210,7 +211,7 @@ def facts_of(case: Case, judged: Judged, limit: str, source: str) -> HostFacts:
         files_free=1 << 30,
         port_range=settings.ports,
         reserved_ports=settings.reserved,
-        unprivileged_port_start=unprivileged.value if unprivileged else 1024,
+        unprivileged_port_start=min(unprivileged.value, 65_535) if unprivileged else 1024,
         privileged=True,
         listeners=(),
         missing_sources=tuple(one.address for one in missing),
@@ -233,4 +234,4 @@ def _missing(judged: Judged, source: str) -> tuple[Missing, ...]:
 
 def _version(kernel: str) -> tuple[int, ...] | None:
     parts = kernel.split("-")[0].split(".")[:2]
-    return tuple(map(int, parts)) if len(parts) == 2 and all(part.isdecimal() for part in parts) else None
+    return tuple(map(int, parts)) if len(parts) == 2 and all(map(plain_number, parts)) else None

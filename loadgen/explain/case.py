@@ -1,7 +1,8 @@
 """The figures that the rules read, each computed once from the evidence.
 
 Unknown is None. A counter that counts since boot says that something happened once; only its movement between two
-readings of one file, or since a reading (`nstat` without -a), says that it happens.
+readings of one host, or since a reading (`nstat` without -a), says that it happens. Readings in one file are taken for
+those of one host; in several files if they share many counters, and none of these falls.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -145,8 +147,24 @@ class Case:
     def _of_files(self, name: str) -> dict[str, list[CounterReading]]:
         files: dict[str, list[CounterReading]] = {}
         for reading in self.evidence.readings(name):
-            files.setdefault(reading.where.file, []).append(reading)
+            files.setdefault("" if self._one_host else reading.where.file, []).append(reading)
         return files
+
+    @cached_property
+    def _one_host(self) -> bool:
+        """True if counters in several files are later and later readings of one host.
+
+        Those of two hosts hardly all rise from one file to the next. A few that do prove nothing.
+        """
+        files: dict[str, dict[str, int]] = {}
+        for one in self.evidence.counters:
+            if one.since == "boot":
+                files.setdefault(one.where.file, {})[one.name] = one.value
+        for earlier, later in pairwise(files.values()):
+            shared = earlier.keys() & later.keys()
+            if len(shared) < _SHARED_MIN or any(later[name] < earlier[name] for name in shared):
+                return False
+        return len(files) > 1
 
     @cached_property
     def _twice(self) -> frozenset[str]:
@@ -154,14 +172,14 @@ class Case:
         values: dict[tuple[str, str], set[int]] = {}
         for one in self.evidence.counters:
             if one.since != "now":
-                values.setdefault((one.where.file, one.name), set()).add(one.value)
+                values.setdefault(("" if self._one_host else one.where.file, one.name), set()).add(one.value)
         moved = {file for (file, _), found in values.items() if len(found) > 1}
         return frozenset(file for file, _ in values) - moved
 
     def number(self, name: str) -> Gauge | None:
         """Return a setting that is one whole number; None: it was not read, or is something else."""
         reading = self.evidence.sysctl(name)
-        if reading is None or not (reading.value.isascii() and reading.value.isdecimal()):
+        if reading is None or not plain_number(reading.value):
             return None
         return Gauge(int(reading.value), f"{name} = {reading.value}", reading.where)
 
@@ -171,6 +189,12 @@ class Case:
         count = self.gauge("conntrack.count") or self.number("net.netfilter.nf_conntrack_count")
         size = self.number("net.netfilter.nf_conntrack_max") or self.gauge("conntrack.max")
         return (count, size) if count and size and size.value else None
+
+    @property
+    def lists_all(self) -> bool:
+        """True if a listing shows every TCP socket, and all spaces were counted: what is not there is not used."""
+        whole = any(one.shows_time_wait and one.whole and not one.dropped for one in self.evidence.listings)
+        return whole and self.lists_tcp and len(self.accounts) < accounts.ROWS_MAX
 
     @property
     def lists_tcp(self) -> bool:
@@ -200,6 +224,15 @@ class Case:
         return found
 
 
+def plain_number(text: str) -> bool:
+    """Return True for a whole number of a size that a setting of the kernel can have."""
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
+
+
+#: Counters that two files have to share before they can be of one host.
+_SHARED_MIN: Final = 8
+#: Of 2^63 - 1.
+_DIGITS_MAX: Final = 19
 #: Sockets of one port that are named.
 _HOLDERS: Final = 3
 

@@ -101,7 +101,9 @@ _NUMBERS: Final = {
         read_count, _most(lambda row: row.time_wait), lambda number: f"{count(number)} in TIME-WAIT"
     ),
     "findings": _ExplainedNumber(
-        read_count, lambda explanation: len(explanation.findings), lambda number: f"{count(number)} findings"
+        read_count,
+        lambda explanation: len(explanation.findings),
+        lambda number: f"{count(number)} finding{'s' * (number != 1)}",
     ),
     "unread": _ExplainedNumber(
         read_count,

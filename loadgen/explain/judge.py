@@ -13,13 +13,14 @@ from typing import Final
 
 from loadgen.capacity.limits import EVERY_LIMIT
 from loadgen.explain import accounts, advice, missing, observed, symptoms, words
-from loadgen.explain.case import Case
+from loadgen.explain.case import FULL, Case
 from loadgen.explain.evidence import Evidence
 from loadgen.explain.explanation import Explanation, Finding, Proof, SpaceRow
-from loadgen.explain.rules import RULES, Sign
+from loadgen.explain.rules import RULES, Sign, host
+from loadgen.explain.rules.ports import space_of
 from loadgen.explain.rules.sign import NOTHING
 from loadgen.explain.symptoms import Kind, Symptom
-from loadgen.results.weighing import Reasoned, weigh
+from loadgen.results.weighing import Reasoned, Weight, weigh
 
 #: In the order of likelihood.
 _CONFIDENCES: Final = ("certain", "likely", "open")
@@ -77,11 +78,26 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(case: Case, symptom: Symptom) -> Judged:
+    symptom = _settled(case, symptom)
     signs = {name: RULES[name](case, symptom) if name in RULES else NOTHING for name in symptom.limits}
     reasoned = weigh(symptom.points_at, signs)
-    if signs.get(reasoned.limit, NOTHING).doubt:
+    best = signs.get(reasoned.limit, NOTHING)
+    # What is left because its neighbours are ruled out is not shown by that; an errno that names its limit is enough.
+    if reasoned.confidence == "certain" and best.weight < Weight.SHOWN and reasoned.limit not in host.RULES:
+        reasoned = replace(reasoned, confidence="likely")
+    if best.doubt:
         reasoned = replace(reasoned, confidence="open", candidates=reasoned.candidates or (reasoned.limit,))
     return Judged(symptom, reasoned, signs)
+
+
+def _settled(case: Case, symptom: Symptom) -> Symptom:
+    """Return a bind() that may be of a client or a service as that of a client, if no port is left to any client."""
+    if symptom.kinds != (Kind.LISTEN, Kind.BIND_NO_PORT) or not symptom.source:
+        return symptom
+    account = space_of(case, replace(symptom, kinds=(Kind.BIND_NO_PORT,)), by_source=True)
+    if account is None or account.share < FULL:
+        return symptom
+    return replace(symptom, kinds=(Kind.BIND_NO_PORT,), limits=symptoms.CANDIDATES[Kind.BIND_NO_PORT])
 
 
 def _explained(shown: Judged, complained: Sequence[Judged]) -> bool:

@@ -121,7 +121,6 @@ def _in_general(case: Case, judged: Sequence[Judged]) -> Iterator[MissingEvidenc
     if about_ports and case.settings.assumed:
         yield MissingEvidence(f"sysctl {RANGE} {RESERVED}", "how many ports there are; the kernel's default is assumed")
     if not judged and not list(case.evidence.complaints):
-        yield MissingEvidence(
-            "loadgen explain --what-to-collect",
-            "the command that collects everything; add the error message of the program",
-        )
+        if not case.lists_tcp or case.settings.assumed:
+            yield MissingEvidence("loadgen explain --what-to-collect", "prints a command that collects everything")
+        yield MissingEvidence("journalctl -u UNIT --since -1h", "what the program says, with the errno")

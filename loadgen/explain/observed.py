@@ -9,10 +9,12 @@ from loadgen.explain import accounts
 from loadgen.explain.accounts import Account
 from loadgen.explain.case import FULL, Case
 from loadgen.explain.rules import silence
+from loadgen.explain.rules.ports import rests
 from loadgen.explain.symptoms import CANDIDATES, Kind, Symptom
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.results.weighing import Weight
 from loadgen.strategies import Transport
+from loadgen.watch.space import Reuse
 
 #: Connections of a pair without an answer to their SYN that are more than those just under way: in number, and as a
 #: share of those that are not in TIME-WAIT.
@@ -28,6 +30,8 @@ _OF_COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
 #: SYNs sent again that are more than what gets lost anywhere: in number, and as a share of the connections begun.
 _AGAIN_MIN: Final = 10
 _AGAIN_SHARE: Final = 0.01
+#: Of tcp_tw_reuse, since Linux 4.19: between loopback addresses.
+_REUSE_DEFAULT: Final = 2
 #: Sockets that are named one by one.
 _QUOTED: Final = 3
 
@@ -35,7 +39,7 @@ _QUOTED: Final = 3
 def of_case(case: Case) -> Iterator[Symptom]:
     """Yield the symptoms that nobody complains of."""
     for account in case.accounts:
-        yield from _of_account(account)
+        yield from _of_account(case, account)
     seen = Symptom((Kind.NAMED,), ("none",), complained=False)
     for name, neighbours in _OF_COUNTERS.items():
         if silence.RULES[name](case, seen).weight >= Weight.STRONG:
@@ -56,11 +60,18 @@ def of_case(case: Case) -> Iterator[Symptom]:
         )
 
 
-def _of_account(account: Account) -> Iterator[Symptom]:
+def _reused(case: Case, account: Account) -> bool:
+    """Return True if connect() takes the ports of this space out of TIME-WAIT, so that the next connection opens."""
+    reuse, timestamps = case.number("net.ipv4.tcp_tw_reuse"), case.number("net.ipv4.tcp_timestamps")
+    kernel = Reuse(reuse.value if reuse else _REUSE_DEFAULT, timestamps is None or timestamps.value != 0)
+    return rests(account) and kernel.applies(account.row.source, account.row.destination)
+
+
+def _of_account(case: Case, account: Account) -> Iterator[Symptom]:
     row = account.row
     if row.scope == "pair":
         waiting = account.states.get(TcpState.SYN_SENT, 0)
-        if account.share >= FULL:
+        if account.share >= FULL and not _reused(case, account):
             yield _about(account, Kind.CONNECT_NO_PORT)
         elif waiting >= _SILENT_MIN and waiting >= _SILENT_SHARE * row.in_use:
             yield _about(account, Kind.SILENCE)

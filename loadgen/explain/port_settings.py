@@ -17,6 +17,8 @@ from loadgen.watch.space import Ports, Space
 DEFAULT: Final = PortRange(32_768, 60_999)
 RANGE: Final = "net.ipv4.ip_local_port_range"
 RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
+#: Of a value; a list of every other port has fewer characters.
+_TEXT_MAX: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,17 @@ class PortSettings:
     @property
     def text(self) -> str:
         """The range in words: "32768-60999, the kernel's default, because the evidence does not have the range"."""
-        return f"{self.ports}, the kernel's default, assumed" if self.assumed else str(self.ports)
+        if not self.assumed:
+            return str(self.ports)
+        default = (
+            "the kernel's default, assumed" if self.ports == DEFAULT else "assumed, because ports of it are in use"
+        )
+        return f"{self.ports}, {default}"
 
 
 def _range(reading: SysctlReading | None) -> PortRange | None:
     try:
-        low, high = reading.value.split() if reading else ("", "")
+        low, high = reading.value.split() if reading and len(reading.value) <= _TEXT_MAX else ("", "")
         return PortRange(int(low), int(high))
     except ValueError:
         return None
@@ -73,6 +80,6 @@ def _range(reading: SysctlReading | None) -> PortRange | None:
 
 def _ports(reading: SysctlReading | None) -> tuple[int, ...] | None:
     try:
-        return sysctl.parse_ports(reading.value) if reading else None
+        return sysctl.parse_ports(reading.value) if reading and len(reading.value) <= _TEXT_MAX else None
     except ValueError:
         return None

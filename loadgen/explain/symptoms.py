@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -25,6 +25,8 @@ from loadgen.trace.ways import Way
 _APART_MAX: Final = 8
 #: Complaints whose words are quoted.
 _QUOTED: Final = 3
+#: "System calls" that are none, in words.
+_CALLS: Final = {("wait", "ETIMEDOUT"): "time-out of connect()"}
 
 
 class Kind(StrEnum):
@@ -120,14 +122,15 @@ class Symptom:
     @property
     def call(self) -> str:
         """The call and its errno in words: "connect EADDRNOTAVAIL"; "" where there is none."""
-        return " or ".join(f"{name} {number}" for name, number in self.calls)
+        return " or ".join(_CALLS.get(call, " ".join(call)) for call in self.calls)
 
 
 def of_evidence(evidence: Evidence) -> list[Symptom]:
     """Return the symptoms that complaints and traces are about, those that came most often first."""
     traced = [one for way in evidence.ways for one in _of_way(way)]
     failures = (one for one in evidence.complaints if one.first.errno or one.first.limit)
-    told = [_traced(one, traced) for one in map(_of_complaint, failures)]
+    by_call = {(call, _file(one)): one for one in reversed(traced) for call in one.calls}
+    told = [_traced(one, by_call) for one in map(_of_complaint, failures)]
     said = {(call, _file(one)) for one in told for call in one.calls}
     untold = [one for one in traced if not any((call, _file(one)) in said for call in one.calls)]
     return sorted(_together([*told, *untold]), key=lambda symptom: -symptom.count)
@@ -137,12 +140,12 @@ def _file(symptom: Symptom) -> str:
     return next((proof.where.file for proof in symptom.proofs if proof.where), "")
 
 
-def _traced(told: Symptom, traced: Iterable[Symptom]) -> Symptom:
+def _traced(told: Symptom, by_call: Mapping[tuple[tuple[str, str], str], Symptom]) -> Symptom:
     """Return a complaint with the strategy that a trace in the same file shows of the sockets that failed."""
-    for one in traced:
-        if _file(one) == _file(told) and set(one.calls) & set(told.calls) and one.source in ("", told.source):
-            return replace(told, strategy=one.strategy, destinations=one.destinations, transport=one.transport)
-    return told
+    one = next((by_call[key] for call in told.calls if (key := (call, _file(told))) in by_call), None)
+    if one is None or one.source not in ("", told.source):
+        return told
+    return replace(told, strategy=one.strategy, destinations=one.destinations, transport=one.transport)
 
 
 def beside_the_kernel(evidence: Evidence) -> Iterator[Proof]:

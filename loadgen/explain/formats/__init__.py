@@ -70,7 +70,6 @@ FORMATS: Final[tuple[Format, ...]] = (
     KERNEL_LOG,
     LOGS,
     SETTINGS,
-    LOGS,
 )
 
 __all__ = ["FORMATS", "Format", "FormatReader"]

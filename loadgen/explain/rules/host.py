@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from loadgen.explain.case import Case
+from loadgen.explain.case import Case, plain_number
 from loadgen.explain.evidence import RuleReading
 from loadgen.explain.explanation import Proof
 from loadgen.explain.rules.sign import NOTHING, Rule, Sign, sign
@@ -37,7 +37,7 @@ def _told(limit: int | None) -> str:
 def _memory(case: Case, symptom: Symptom) -> Sign:
     used, limits = case.gauge("sockstat.tcp_mem"), case.evidence.sysctl("net.ipv4.tcp_mem")
     proofs = []
-    if used and limits and len(numbers := limits.value.split()) == 3 and numbers[2].isdecimal():
+    if used and limits and len(numbers := limits.value.split()) == 3 and plain_number(numbers[2]):
         text = f"TCP has {used.value:,} pages of memory, at most {int(numbers[2]):,} (net.ipv4.tcp_mem)"
         if used.value >= int(numbers[2]):
             return sign(Weight.SHOWN, Proof(text, used.where), because=text)

@@ -102,6 +102,14 @@ def _few_sockets(case: Case) -> str:
     return ""
 
 
+def _unused(case: Case, symptom: Symptom) -> str:
+    """Return the fact that a listing shows no socket of the source or target that failed; "" if there is none."""
+    source, target = _plain(symptom.source), _plain(symptom.target)
+    if not case.lists_all or symptom.transport is Transport.UDP or not (source or target):
+        return ""
+    return f"the listing has no connection{f' from {source}' if source else ''}{f' to {symptom.to}' if target else ''}"
+
+
 def _four_tuples(case: Case, symptom: Symptom) -> Sign:
     return _full_space(case, symptom, space_of(case, symptom, by_source=False))
 
@@ -119,7 +127,7 @@ def _source_ports(case: Case, symptom: Symptom) -> Sign:
 
 def _full_space(case: Case, symptom: Symptom, account: Account | None) -> Sign:
     if account is None:
-        if few := _few_sockets(case):
+        if few := _few_sockets(case) or _unused(case, symptom):
             return against(few)
         return sign(Weight.SUPPORTED) if symptom.complained else NOTHING
     if account.share >= FULL:
@@ -172,7 +180,7 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.STRONG)
     if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
         return _time_wait_of_port(case, symptom)
-    if _port_not_told(symptom):
+    if _port_not_told(case, symptom):
         row = next((one.row for one in case.sources if one.row.time_wait and _matches(one, symptom)), None)
         words = f"{row.time_wait:,} ports of {row.source} are in TIME-WAIT" if row else ""
         return sign(Weight.SUPPORTED, Proof(words, row.where)) if row else POSSIBLE
@@ -189,6 +197,8 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
         if account.share < ROOMY and account.full_listing:
             return against(f"{place_of(account)}: {occupied(account)}")
         return sign(Weight.SUPPORTED, proof_of(account), account=account) if rests(account) else NOTHING
+    if unused := _unused(case, symptom):
+        return against(unused)
     resting = case.time_wait
     if resting is None:
         return POSSIBLE
@@ -196,13 +206,20 @@ def _time_wait(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.STRONG, Proof(f"{resting.value:,} sockets in TIME-WAIT", resting.where))
     if resting.value >= ROOMY * case.settings.count:
         return sign(Weight.SUPPORTED, Proof(f"{resting.value:,} sockets in TIME-WAIT", resting.where))
+    if case.sockets is None:  # a count of TIME-WAIT alone, as of loadgen's doctor, may be of another time
+        return POSSIBLE
     return against(f"{resting.value:,} sockets in TIME-WAIT in all, and {case.settings.count:,} ports")
 
 
-def _port_not_told(symptom: Symptom) -> bool:
-    """Return True if a client may have named the port that it could not bind: then it is about that port alone."""
-    tcp = symptom.transport is not Transport.UDP
-    return tcp and symptom.kind is Kind.BIND_NO_PORT and symptom.complained and symptom.source_port is None
+def _port_not_told(case: Case, symptom: Symptom) -> bool:
+    """Return True if a client may have named the port that it could not bind: then it is about that port alone.
+
+    Where the space is full, no port was left to any client, and that explains it.
+    """
+    if symptom.transport is Transport.UDP or symptom.kind is not Kind.BIND_NO_PORT or symptom.source_port is not None:
+        return False
+    account = space_of(case, symptom, by_source=True)
+    return symptom.complained and (account is None or account.share < FULL)
 
 
 def _time_wait_of_port(case: Case, symptom: Symptom) -> Sign:
@@ -227,7 +244,7 @@ def _time_wait_of_port(case: Case, symptom: Symptom) -> Sign:
 def _port_held(case: Case, symptom: Symptom) -> Sign:
     if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
         return _holder_of_port(case, symptom)
-    if _port_not_told(symptom):
+    if _port_not_told(case, symptom):
         return sign(Weight.SUPPORTED)
     account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
     if symptom.transport is Transport.UDP:  # of which every socket that has a port is listed

@@ -24,6 +24,8 @@ from loadgen.results.weighing import Weight
 _TABLE_FULL, _TABLE_ROOM = 0.95, 0.9
 _OVERFLOWS: Final = ("TcpExt.ListenOverflows", "TcpExt.TCPReqQFullDrop")
 _DEFAULT_NEIGHBOURS: Final = 1024
+#: Connections that came in, as a share of those that went out, with which both ends are on one host.
+_BOTH_ENDS: Final = 0.9
 #: A translation with fewer ports than these has been given few on purpose.
 _FEW_PORTS: Final = 28_232
 
@@ -53,9 +55,15 @@ def _proof(counter: Movement) -> Proof:
 
 
 def _of_target(case: Case, symptom: Symptom) -> bool:
-    """Return True if the counters are those of the target: it is on loopback, or a listener of the evidence has it."""
+    """Return True if the counters are those of the target: it is on loopback, or a listener of the evidence has it.
+
+    Without a target, they are if about as many connections came in as went out: both ends are here.
+    """
     if symptom.on_loopback:
         return True
+    begun, came = case.movement("Tcp.ActiveOpens"), case.movement("Tcp.PassiveOpens")
+    if not symptom.target and begun and came and begun.moved and came.moved:
+        return came.moved >= _BOTH_ENDS * begun.moved
     return bool(symptom.target_port) and any(state is TcpState.LISTEN for _, state in case.holders(symptom.target_port))
 
 
