@@ -91,7 +91,7 @@ def explain(
 
 
 def _progress(name: str) -> None:
-    """Name the file that is being read, where somebody waits at a terminal."""
+    """Name the file that is being read, where a person waits at a terminal."""
     if name != "-" and sys.stderr.isatty() and not sys.stdout.isatty():
         complain(f"reading {on_one_line(name)}")
 

@@ -1,7 +1,7 @@
 """From the evidence to the answer: findings, most likely first, with their remedies, and what is missing to decide.
 
 Each symptom (`loadgen.explain.symptoms`) has the limits that may be behind it; their rules are weighed against each
-other. What the evidence shows without anybody complaining is a symptom as well: a space that is nearly full, a queue
+other. What the evidence shows without a complaint is a symptom as well: a space that is nearly full, a queue
 or a table that is, an address that cannot be used. Findings that say the same of several targets are one.
 """
 
@@ -19,7 +19,7 @@ from loadgen.explain.explanation import Explanation, Finding, Proof, SpaceRow
 from loadgen.explain.rules import RULES, Sign, host
 from loadgen.explain.rules.ports import space_of
 from loadgen.explain.rules.sign import NOTHING
-from loadgen.explain.symptoms import Kind, Symptom
+from loadgen.explain.symptoms import Symptom, SymptomKind
 from loadgen.results.weighing import Reasoned, Weight, weigh
 
 #: In the order of likelihood.
@@ -48,7 +48,7 @@ class Judged:
 
     @property
     def sign(self) -> Sign:
-        """What the rule of the limit says."""
+        """Sign of the limit, by its rule."""
         return self.signs.get(self.limit, NOTHING)
 
 
@@ -92,12 +92,12 @@ def _judged(case: Case, symptom: Symptom) -> Judged:
 
 def _settled(case: Case, symptom: Symptom) -> Symptom:
     """Return a bind() that may be of a client or a service as that of a client, if no port is left to any client."""
-    if symptom.kinds != (Kind.LISTEN, Kind.BIND_NO_PORT) or not symptom.source:
+    if symptom.kinds != (SymptomKind.LISTEN, SymptomKind.BIND_NO_PORT) or not symptom.source:
         return symptom
-    account = space_of(case, replace(symptom, kinds=(Kind.BIND_NO_PORT,)), by_source=True)
+    account = space_of(case, replace(symptom, kinds=(SymptomKind.BIND_NO_PORT,)), by_source=True)
     if account is None or account.share < FULL:
         return symptom
-    return replace(symptom, kinds=(Kind.BIND_NO_PORT,), limits=symptoms.CANDIDATES[Kind.BIND_NO_PORT])
+    return replace(symptom, kinds=(SymptomKind.BIND_NO_PORT,), limits=symptoms.CANDIDATES[SymptomKind.BIND_NO_PORT])
 
 
 def _explained(shown: Judged, complained: Sequence[Judged]) -> bool:
@@ -191,7 +191,9 @@ def _looks(case: Case, judged: Judged) -> Iterator[str]:
 
 def _spaces(case: Case, judged: Sequence[Judged]) -> Iterator[SpaceRow]:
     """Yield the sockets of each port that a complaint names, then the accounts, the fullest first."""
-    named = [one.symptom.source_port for one in judged if one.symptom.kind in (Kind.LISTEN, Kind.FIXED_PORT)]
+    named = [
+        one.symptom.source_port for one in judged if one.symptom.kind in (SymptomKind.LISTEN, SymptomKind.FIXED_PORT)
+    ]
     queues = [queue.port for queue in case.full_queues] if any("backlog" in one.named for one in judged) else []
     for port in dict.fromkeys(filter(None, (*named, *queues))):
         if row := accounts.of_port(case.evidence.listings, port):

@@ -68,7 +68,6 @@ FORMATS: Final[tuple[Format, ...]] = (
     ULIMIT,
     STATE_COUNTS,
     KERNEL_LOG,
-    LOGS,
     SETTINGS,
     LOGS,
 )

@@ -23,6 +23,8 @@ _PROOFS_SHOWN: Final = 6
 _REMEDIES_SHOWN: Final = 6
 _MISSING_SHOWN: Final = 5
 _NOTES_SHOWN: Final = 5
+#: Formats that say nothing by themselves: prompts and fences.
+_FRAME: Final = frozenset({"command"})
 _RANGES_SHOWN: Final = 12
 _OWNERS_SHOWN: Final = 2
 _CONFIDENCE: Final = {"certain": "certain", "likely": "likely", "open": "open"}
@@ -64,6 +66,7 @@ def lines(explanation: Explanation, width: int) -> Iterator[StyledLine]:
 
 
 def _read(pieces: Sequence[Piece]) -> str:
+    pieces = [one for one in pieces if one.format not in _FRAME]
     if not pieces:
         return "nothing of what is in here"
     return "; ".join(
