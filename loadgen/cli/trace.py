@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from loadgen.cli import files, options
-from loadgen.cli.streams import complain, console, reader_may_leave
-from loadgen.errors import ExitCode, UsageError
+from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave
+from loadgen.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,20 +21,15 @@ if TYPE_CHECKING:
     from loadgen.trace.account import WayAccount
     from loadgen.trace.run import TraceRecord
 
-_EPILOG = """\b
-Exit codes: that of COMMAND (128 + N: ended by signal N); with --pid 0 fine, 130 interrupted before a call was seen.
-Before the trace begins: 2 usage, 3 this host cannot (strace is missing, tracing is forbidden).
-"""
 
-
-@click.command(epilog=_EPILOG, context_settings={"allow_interspersed_args": False})
+@click.command(epilog=EPILOG, context_settings={"allow_interspersed_args": False})
 @click.option("--pid", metavar="PID", type=click.IntRange(1), help="Attach to this process until Ctrl-C; it goes on.")
 @options.netns("Run COMMAND in, or judge by,")
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Write the ways as JSON on stdout and nothing else there: what COMMAND writes goes to stderr.",
+    help="Print the ways as JSON on stdout and nothing else there; what COMMAND prints goes to stderr.",
 )
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the report to this file instead.")
 @click.option(
@@ -55,12 +50,13 @@ def trace(
     full_size: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Run a program under strace, and name the strategy with which it connects.
+    """Name the way a program connects, by its system calls.
 
-    For each way to connect: the strategy of loadgen's table and the calls that show it, how many connections it has
-    ports for here, the error it ends with, how soon a port serves again after TIME-WAIT, and what to change. The
-    streams of COMMAND stay its own; the report goes to stderr, with --pid to stdout. strace slows each traced call
-    down: see docs/trace.md.
+    Runs it under strace, or attaches to it. For each way to connect: the strategy of loadgen's table and the calls
+    that show it, how many connections it has ports for here, the error it ends with, how soon a port serves again
+    after TIME-WAIT, and what to change. The streams of COMMAND stay its own; the report goes to stderr, with --pid to
+    stdout. The exit code is that of COMMAND, 128 + N if signal N ended it; 2 and 3 as below come before it is started.
+    strace slows traced calls down.
 
     \b
     Examples:
@@ -91,8 +87,6 @@ def trace(
         _write_scenario(scenario, accounts, full_size=full_size)
     if record.exit_code is not None:
         sys.exit(record.exit_code)
-    if record.interrupted and not record.follower.calls:
-        sys.exit(ExitCode.INTERRUPTED)
 
 
 def _go_to(netns: int | str | None, pid: int | None) -> None:

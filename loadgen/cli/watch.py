@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import count as numbers
 from time import monotonic, sleep
 from types import FrameType
@@ -16,15 +17,16 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.core import ParameterSource
 
-from loadgen.cli import options, streams
+from loadgen.cli import options, streams, watch_exporter
 from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave
+from loadgen.cli.watch_exporter import Show, Timing
 from loadgen.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from loadgen.views.text.watch import Screen
     from loadgen.watch.conditions import Violation, WatchCondition
     from loadgen.watch.filters import Network
-    from loadgen.watch.snapshot import Snapshot, Watcher
+    from loadgen.watch.snapshot import Watcher
 
 _INTERVAL_MIN_S, _INTERVAL_MAX_S = 0.1, 3600.0
 #: Width of a table that goes to a file: few lines fold.
@@ -107,6 +109,7 @@ def _as_bad_parameter() -> Iterator[None]:
 @click.option(
     "--top", metavar="N", type=click.IntRange(1), help="Maximum groups shown (default: terminal height, else 10)."
 )
+@watch_exporter.given
 @click.option(
     "--fail-if",
     "conditions",
@@ -127,6 +130,8 @@ def watch(
     inbound: bool,
     ports: tuple[int, ...],
     top: int | None,
+    exporter: str | None,
+    exporter_public: bool,
     conditions: tuple[str, ...],
 ) -> None:
     """Watch how full each destination of this host is, until Ctrl-C.
@@ -143,6 +148,7 @@ def watch(
       loadgen watch --count 3 --fail-if 'used > 80%' --fail-if 'exhausts_in < 60s'
       loadgen watch --netns 4711                 the namespace of a container or a lab
       loadgen watch --port 8500 --port 38151     who has these ports
+      loadgen watch --exporter 127.0.0.1:9435    for Prometheus
     """
     if ports:
         _ask(ports, netns, as_json, conditions)
@@ -151,6 +157,9 @@ def watch(
     if once and looks is not None:
         raise click.UsageError("--once is --count 1; leave one of them out")
     looks = 1 if once else looks
+    served = watch_exporter.listening(exporter, public=exporter_public)
+    if served and not _is_given("interval"):
+        interval = watch_exporter.INTERVAL_S
     if looks == 1 and any(condition.name == "exhausts_in" for condition in wanted):
         raise click.UsageError("exhausts_in is known from the second snapshot on; use --count 3 or more")
     with _until_interrupted(), reader_may_leave(), ExitStack() as stack:
@@ -160,8 +169,15 @@ def watch(
         from loadgen.watch.snapshot import Watcher
 
         watcher = stack.enter_context(Watcher(GroupFilter(source, *destination), pid=pid or 0, inbound=inbound))
-        show = _show_json(top) if as_json else stack.enter_context(_screen(top, once=looks == 1)).show
-        violation = _watch(watcher, show, wanted, interval, looks)
+        if served:
+            show = stack.enter_context(watch_exporter.serving(served, top))
+        elif as_json:
+            show = _show_json(top)
+        else:
+            show = _show_on(stack.enter_context(_screen(top, once=looks == 1)))
+        violation = _watch(
+            watcher, show, wanted, SnapshotPace(interval, watch_exporter.SHARE if served else 1.0), looks
+        )
         stack.close()  # so that the violation stands below the table
         if violation:
             complain(violation)
@@ -171,14 +187,18 @@ def watch(
 #: With --port a condition is this word alone.
 _TAKEN: Final = "taken"
 #: Options that select or repeat snapshots, of which --port takes none.
-_OF_SNAPSHOTS: Final = ("interval", "looks", "pid", "source", "destination", "inbound", "top")
+_OF_SNAPSHOTS: Final = ("interval", "looks", "pid", "source", "destination", "inbound", "top", "exporter")
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _ask(ports: tuple[int, ...], netns: int | str | None, as_json: bool, conditions: tuple[str, ...]) -> None:
     """Answer --port. Raises: HostError, UsageError; exits with 99 if a port is taken and that is a failure."""
     context = click.get_current_context()
     for name in _OF_SNAPSHOTS:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if _is_given(name):
             option = next(option for option in context.command.params if option.name == name)
             raise click.UsageError(f"--port answers once, about one port; leave out {option.opts[0]}")
     if any(text.strip() != _TAKEN for text in conditions):
@@ -206,18 +226,33 @@ def _go_to(netns: int | str | None, pid: int | None) -> None:
         raise UsageError(f"process {pid} lives in another network namespace; add --netns {pid}")
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotPace:
+    """Time between snapshots. share: of the time that snapshots may take; longer ones are taken less often."""
+
+    interval_s: float
+    share: float = 1.0
+
+    def after(self, took_s: float) -> float:
+        """Return the seconds from the beginning of a snapshot that took so long to that of the next."""
+        return max(self.interval_s, took_s / self.share)
+
+
 def _watch(
     watcher: Watcher,
-    show: Callable[[Snapshot], None],
+    show: Show,
     conditions: list[WatchCondition],
-    interval_s: float,
+    pace: SnapshotPace,
     looks: int | None,
 ) -> Violation | None:
     """Show snapshot after snapshot; return the first violation, or None after the last snapshot."""
     due_s = monotonic()
     for number in numbers(1):
+        began_s = monotonic()
         look = watcher.snapshot()
-        show(look)
+        took_s = monotonic() - began_s
+        interval_s = pace.after(took_s)
+        show(look, Timing(took_s, interval_s))
         for condition in conditions:
             if violation := condition.violation(look):
                 return violation
@@ -228,10 +263,14 @@ def _watch(
     return None
 
 
-def _show_json(top: int | None) -> Callable[[Snapshot], None]:
+def _show_json(top: int | None) -> Show:
     from loadgen.watch.plain import TOP, as_json
 
-    return lambda look: click.echo(json.dumps(as_json(look, top or TOP)))
+    return lambda look, _timing: click.echo(json.dumps(as_json(look, top or TOP)))
+
+
+def _show_on(screen: Screen) -> Show:
+    return lambda look, _timing: screen.show(look)
 
 
 def _screen(top: int | None, *, once: bool) -> Screen:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, Final
 
 from loadgen.explain import text
+from loadgen.explain.dispatch import Dispatch
 from loadgen.explain.evidence import Evidence, Piece
 from loadgen.explain.formats import FORMATS, Format, FormatReader
 from loadgen.explain.formats.base import last_filled
@@ -42,7 +43,7 @@ class _Reader:
     """The reader of one file: which piece is being read, and since when."""
 
     def __init__(self, evidence: Evidence, file: str, formats: Sequence[Format]) -> None:
-        self._evidence, self._file, self._formats = evidence, file, formats
+        self._evidence, self._file, self._dispatch = evidence, file, Dispatch(formats)
         self._piece: tuple[Format, FormatReader] | None = None
         self._began = self._ended = 0
         self._unread: tuple[int, int] | None = None
@@ -58,10 +59,10 @@ class _Reader:
                     self._ended = first + filled - 1
                 at = end
                 continue
-            self._end_piece()
             if not lines[at] or lines[at].isspace():
-                at += 1
+                at += 1  # The piece may go on behind it: mails and web pages double line ends.
                 continue
+            self._end_piece()
             end = self._begin(lines, at, first)
             if end == at:
                 self._note_unread(first + at)
@@ -70,7 +71,7 @@ class _Reader:
 
     def _begin(self, lines: Sequence[str], at: int, first: int) -> int:
         """Begin a piece; return the index behind the lines that it took, `at` if no format takes any."""
-        for candidate in self._formats:
+        for candidate in self._dispatch.candidates(lines, at):
             if not candidate.begins(lines[at]):
                 continue
             reader = candidate.reader(self._evidence, self._file)

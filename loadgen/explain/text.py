@@ -1,8 +1,8 @@
 """Bytes of a file in, clean lines out: whatever was pasted stays text, and memory stays bounded.
 
-Terminal colours, carriage returns and other control characters are removed, marks of quotation ("> ") as well. Bytes
-that are no UTF-8 become escapes (\\xe4), so that one line in another encoding does no harm; a byte order mark says
-UTF-16. A line keeps its number, whatever was removed from it.
+Terminal colours, carriage returns and other control characters are removed, marks of quotation ("> ") as well, and
+spaces of any kind are plain ones. Bytes that are no UTF-8 become escapes (\\xe4), so that one line in another encoding
+does no harm; a byte order mark says UTF-16. A line keeps its number, whatever was removed from it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _REST_MAX: Final = 4 * LINE_MAX + 64
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
 #: Controls (C0 but for the tab, DEL, C1), and marks that reorder or hide text (Unicode categories Cc, Cf).
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_QUOTED: Final = re.compile(r"^(?:[ ]?>)+[ ]?(?=\S|$)")
+#: Spaces that web pages have for plain ones (Unicode category Zs).
+_SPACES: Final = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_QUOTED: Final = re.compile(r"^(?:[ ]?>)+[ ]?")
 #: The controls of ASCII that `_CONTROLS` removes.
 _ASCII_CONTROLS: Final = bytes({*range(0x20), 0x7F} - {*b"\t\n"})
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -36,7 +38,7 @@ def clean(line: str) -> str:
     if len(line) > LINE_MAX:
         line = line[: LONG_MAX if _LONG.match(line) else LINE_MAX]
     if not line.isprintable():
-        line = _CONTROLS.sub("", _ESCAPES.sub("", line))
+        line = _SPACES.sub(" ", _CONTROLS.sub("", _ESCAPES.sub("", line)))
     if line[:2].lstrip()[:1] == ">":
         line = _QUOTED.sub("", line)
     return line
@@ -76,13 +78,13 @@ def _clean_lines(block: bytes) -> list[str]:
 
     A block of plain ASCII, which nearly all are, is cleaned as a whole: that takes a tenth of the time.
     """
-    block = block.replace(b"\r", b"")
-    found = block.decode("utf-8", "backslashreplace").split("\n")
+    plain = block.replace(b"\r", b"")
     if (
-        block.isascii()
-        and len(block.translate(None, _ASCII_CONTROLS)) == len(block)
-        and not (block[:2].lstrip()[:1] == b">" or b"\n>" in block or b"\n >" in block)
-        and len(max(found, key=len)) <= LINE_MAX
+        plain.isascii()
+        and len(plain.translate(None, _ASCII_CONTROLS)) == len(plain)
+        and not (plain[:2].lstrip()[:1] == b">" or b"\n>" in plain or b"\n >" in plain)
     ):
-        return found
-    return list(map(clean, found))
+        found = plain.decode("ascii").split("\n")
+        if len(max(found, key=len)) <= LINE_MAX:
+            return found
+    return list(map(clean, block.decode("utf-8", "backslashreplace").split("\n")))

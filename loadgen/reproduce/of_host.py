@@ -10,7 +10,7 @@ from loadgen.kernel.missing import MissingReason
 from loadgen.model import PortRange
 from loadgen.reproduce.draft import CHOSEN, Draft, Noted
 from loadgen.reproduce.of_path import chain, destinations, timed_out
-from loadgen.reproduce.stage import NotReproducibleError, Stage, expect, require_tcp
+from loadgen.reproduce.rebuilt import NotReproducibleError, Rebuilt, expect, require_tcp
 from loadgen.scenario.fields import DESCRIPTORS_MAX
 from loadgen.strategies import Strategy, Transport
 
@@ -26,9 +26,9 @@ _WIDEST: Final = PortRange(1024, 65535)
 _PORTS_OF_TARGET: Final = 40
 
 
-def source_address(stage: Stage) -> Draft:
+def source_address(rebuilt: Rebuilt) -> Draft:
     """Return connections from an address that this host cannot use, by the reason of the evidence."""
-    facts = stage.circumstances
+    facts = rebuilt.circumstances
     reason = facts.reason
     binds = (facts.fails or ("", ""))[0] == "bind" or (facts.strategy is not None and facts.strategy.row.binds_address)
     six = any(":" in source.rpartition("%")[0] or source.count(":") > 1 for source in facts.sources)
@@ -40,12 +40,14 @@ def source_address(stage: Stage) -> Draft:
     strategy = known if known and offered and known.row.binds_address == binds else None
     strategy = strategy or (Strategy.LATE if binds or not of_ipv6 else Strategy.KERNEL)
     plain = replace(facts, sources=(), targets=("[::1]:9000",) if of_ipv6 or six else (), strategy=strategy, fails=None)
-    alone = replace(stage.resized(None), circumstances=plain)
+    alone = replace(rebuilt.resized(None), circumstances=plain)
     draft = alone.draft("The source address cannot be used on this host.", sink=not of_ipv6)
-    draft.sources["strategy"] = Noted(strategy.value, stage.because("strategy", otherwise="it fails in the same call"))
-    why = stage.because("sources", "here an address of the lab")
+    draft.sources["strategy"] = Noted(
+        strategy.value, rebuilt.because("strategy", otherwise="it fails in the same call")
+    )
+    why = rebuilt.because("sources", "here an address of the lab")
     if of_ipv6:
-        draft.sysctls[_IPV6_OFF] = Noted(1, stage.because("reason"))
+        draft.sysctls[_IPV6_OFF] = Noted(1, rebuilt.because("reason"))
         draft.sources["addresses"] = Noted("::1", why)
         if reason == MissingReason.NO_IPV6:
             draft.about.append("There the kernel runs without IPv6; here IPv6 is off, which fails in the same way.")
@@ -58,22 +60,22 @@ def source_address(stage: Stage) -> Draft:
         )
     draft.keys["connections"] = Noted(5, f"{CHOSEN}: each of them fails")
     call = "connect" if not strategy.row.binds_address else "bind"
-    return expect(draft, stage, "source-address", error=f"{call}.EADDRNOTAVAIL")
+    return expect(draft, rebuilt, "source-address", error=f"{call}.EADDRNOTAVAIL")
 
 
-def descriptors(stage: Stage) -> Draft:
+def descriptors(rebuilt: Rebuilt) -> Draft:
     """Return more connections than one process may have descriptors."""
-    facts = stage.circumstances
+    facts = rebuilt.circumstances
     if facts.fails and facts.fails[1] == "ENFILE":
         raise NotReproducibleError(
             "the whole host is out of descriptors (ENFILE), and fs.file-max exists once per host; a lab has none of "
             "its own. With EMFILE, the limit of one process, it can be rebuilt"
         )
     known = facts.descriptors
-    number = max(_DESCRIPTORS_MIN, min(known or _DESCRIPTORS, DESCRIPTORS_MAX if stage.full_size else _DESCRIPTORS))
+    number = max(_DESCRIPTORS_MIN, min(known or _DESCRIPTORS, DESCRIPTORS_MAX if rebuilt.full_size else _DESCRIPTORS))
     wanted = number + number // 3
     plain = replace(facts, sources=facts.sources[:1], targets=facts.targets[:1], fails=None, source_port=None)
-    alone = replace(stage.resized(None), circumstances=plain)
+    alone = replace(rebuilt.resized(None), circumstances=plain)
     draft = alone.draft("One process wants more connections than it may have files open.")
     if known and number < known:
         draft.about.append(f"Scaled so that it takes seconds: {number:,} descriptors instead of {known:,}.")
@@ -87,33 +89,33 @@ def descriptors(stage: Stage) -> Draft:
     draft.keys["connections"] = Noted(wanted, f"{CHOSEN}: a third more")
     draft.keys["workers"] = Noted(1, "one process, as there")
     draft.keys["descriptors"] = Noted(
-        number, stage.because("descriptors", stage.instead_of(number, known or number, ""))
+        number, rebuilt.because("descriptors", rebuilt.instead_of(number, known or number, ""))
     )
-    return expect(draft, stage, "descriptors", error="socket.EMFILE")
+    return expect(draft, rebuilt, "descriptors", error="socket.EMFILE")
 
 
-def memory(stage: Stage) -> Draft:
+def memory(rebuilt: Rebuilt) -> Draft:
     """Refuse: what ran out exists once per host."""
     raise NotReproducibleError(
         "memory for sockets cannot run out in a lab alone: tcp_mem and udp_mem exist once per host, and a limit of a "
         "control group is set outside of loadgen. Run more connections inside a control group with a small memory.max: "
-        f"systemd-run --scope -p MemoryMax=... loadgen run ({stage.circumstances.limit})"
+        f"systemd-run --scope -p MemoryMax=... loadgen run ({rebuilt.circumstances.limit})"
     )
 
 
-def forbidden(stage: Stage) -> Draft:
+def forbidden(rebuilt: Rebuilt) -> Draft:
     """Return connections that a rule forbids."""
-    facts = stage.circumstances
-    stage = stage.resized(None)
+    facts = rebuilt.circumstances
+    rebuilt = rebuilt.resized(None)
     if facts.transport is Transport.UDP:
-        draft = stage.draft("A rule of this host drops what is sent, and send() says so.")
-        rule = f"{destinations(stage.ends.targets, facts.transport)} drop"
+        draft = rebuilt.draft("A rule of this host drops what is sent, and send() says so.")
+        rule = f"{destinations(rebuilt.ends.targets, facts.transport)} drop"
         draft.lab["rules"] = Noted(chain("output", rule), f"{CHOSEN}: stands in for the rule of the other host")
         draft.keys["connections"] = Noted(5, f"{CHOSEN}: each of them fails")
         draft.keys["protocol"] = Noted("echo", "connect() sends nothing over UDP")
-        return expect(draft, stage, "forbidden", error="send.EPERM")
+        return expect(draft, rebuilt, "forbidden", error="send.EPERM")
     plain = replace(facts, sources=(), targets=("[::1]:9000",), fails=None, source_port=None)
-    alone = replace(stage, circumstances=plain)
+    alone = replace(rebuilt, circumstances=plain)
     draft = alone.draft("A rule says that the connection is forbidden.")
     rule = f"{destinations(alone.ends.targets, Transport.TCP)} reject with icmpv6 type admin-prohibited"
     draft.lab["rules"] = Noted(
@@ -126,15 +128,15 @@ def forbidden(stage: Stage) -> Draft:
         )
     draft.keys["connections"] = Noted(5, f"{CHOSEN}: each of them fails")
     draft.keys["timeout"] = Noted("5s", f"{CHOSEN}: the answer counts when the SYN is repeated, a second later")
-    return expect(draft, stage, "forbidden", error="connect.EACCES")
+    return expect(draft, rebuilt, "forbidden", error="connect.EACCES")
 
 
-def conntrack(stage: Stage) -> Draft:
+def conntrack(rebuilt: Rebuilt) -> Draft:
     """Return connections that find the connection tracking table full."""
-    require_tcp(stage)
-    stage = stage.resized(None)
-    facts = stage.circumstances
-    draft = stage.draft(
+    require_tcp(rebuilt)
+    rebuilt = rebuilt.resized(None)
+    facts = rebuilt.circumstances
+    draft = rebuilt.draft(
         f"The connection tracking table has room for {_TRACKING_LEFT} entries. Its size is that of the host, so the "
         "rest of it is filled with entries of connections that never were."
     )
@@ -142,19 +144,19 @@ def conntrack(stage: Stage) -> Draft:
         chain("input", "ct state established,related accept"), "a rule that has connections tracked"
     )
     known = f"of {facts.tracked_max:,} there" if facts.tracked_max else ""
-    draft.lab["tracking_left"] = Noted(_TRACKING_LEFT, f"{CHOSEN}; {stage.because('tracked_max', known)}")
+    draft.lab["tracking_left"] = Noted(_TRACKING_LEFT, f"{CHOSEN}; {rebuilt.because('tracked_max', known)}")
     count = _TRACKING_LEFT + 60
     draft.keys["connections"] = Noted(count, f"{CHOSEN}: twice as many as find room")
-    return timed_out(stage, draft, "conntrack")
+    return timed_out(rebuilt, draft, "conntrack")
 
 
-def self_connect(stage: Stage) -> Draft:
+def self_connect(rebuilt: Rebuilt) -> Draft:
     """Return connections to a closed port of the range, from the same address."""
-    require_tcp(stage)
-    facts = stage.circumstances
+    require_tcp(rebuilt)
+    facts = rebuilt.circumstances
     six = any(target.startswith("[") for target in facts.targets)
     plain = replace(facts, sources=(), targets=("[::1]:9000",) if six else (), fails=None, ports=None, strategy=None)
-    alone = replace(stage.resized(8), circumstances=replace(plain, reserved=(), held=(), source_port=None))
+    alone = replace(rebuilt.resized(8), circumstances=replace(plain, reserved=(), held=(), source_port=None))
     draft = alone.draft(
         "Nothing listens at a port of the range, and at times connect() takes that very port.", sink=False
     )
@@ -163,6 +165,6 @@ def self_connect(stage: Stage) -> Draft:
     # Of the parity of the low end, which connect() prefers.
     port = alone.scale.ours.low + len(alone.scale.ours) // 2
     draft.sources["addresses"] = Noted(address, "that of the target, as for every loopback target")
-    draft.targets = [Noted({"address": f"{shown}:{port}"}, stage.because("targets", "in the range of the lab"))]
+    draft.targets = [Noted({"address": f"{shown}:{port}"}, rebuilt.because("targets", "in the range of the lab"))]
     draft.keys["connections"] = Noted(60, f"{CHOSEN}: one in eight meets itself")
-    return expect(draft, stage, "self-connect", error="getsockname.SELF")
+    return expect(draft, rebuilt, "self-connect", error="getsockname.SELF")

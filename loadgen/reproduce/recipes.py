@@ -8,14 +8,14 @@ from typing import Final
 
 from loadgen.reproduce import of_host, of_path, of_ports
 from loadgen.reproduce.draft import Draft
-from loadgen.reproduce.stage import Stage
+from loadgen.reproduce.rebuilt import Rebuilt
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a situation is rebuilt. how: what makes the limit appear, for docs/scenario.md."""
 
-    build: Callable[[Stage], Draft]
+    build: Callable[[Rebuilt], Draft]
     how: str
 
 

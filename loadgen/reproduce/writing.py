@@ -12,8 +12,8 @@ from loadgen import scenario as scenarios
 from loadgen.errors import LoadgenError, ScenarioError
 from loadgen.reproduce.circumstances import Circumstances
 from loadgen.reproduce.draft import Draft, Noted
+from loadgen.reproduce.rebuilt import NotReproducibleError, Rebuilt
 from loadgen.reproduce.recipes import RECIPES
-from loadgen.reproduce.stage import NotReproducibleError, Stage
 
 if TYPE_CHECKING:
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -37,8 +37,8 @@ def write(circumstances: Circumstances, *, full_size: bool = False) -> str:
     recipe = RECIPES.get(name)
     if recipe is None:
         shown = fmt.on_one_line(name)[:60]
-        raise NotReproducibleError(f"a situation of limit {shown!r} cannot be rebuilt in a lab: there is no recipe")
-    text = _text(f"reproduce-{name}", recipe.build(Stage(circumstances, full_size)))
+        raise NotReproducibleError(f'a situation of limit "{shown}" cannot be rebuilt in a lab: there is no recipe')
+    text = _text(f"reproduce-{name}", recipe.build(Rebuilt(circumstances, full_size)))
     try:
         scenarios.parse(text)
     except ScenarioError as error:

@@ -101,12 +101,12 @@ class Lab(Model):
     rules: Rules = Field(
         "",
         description="rules for nft(8), loaded inside the lab before the load begins; in a veth lab where the load is",
-        examples=["table inet t { chain in { type filter hook input priority 0; tcp dport 9000 drop; } }"],
+        examples=["table inet t { chain in { type filter hook input priority 0; tcp dport 9000 drop; }; }"],
     )
     rules_of_sinks: Rules = Field(
         "",
         description="the same at the sinks' end of a veth lab",
-        examples=["table inet t { chain in { type filter hook input priority 0; tcp dport 9000 drop; } }"],
+        examples=["table inet t { chain in { type filter hook input priority 0; tcp dport 9000 drop; }; }"],
     )
     held: Held = Field(
         cast(Any, ()),

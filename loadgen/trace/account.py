@@ -112,7 +112,7 @@ def of_way(way: Way, facts: HostFacts, target: Endpoint | None, descriptors: int
     limit = LIMIT_OF_OUTCOME[rules.outcome]
     if resting_s and way.churns and way.close in (None, CloseMode.FIN):
         limit = _RESTING
-    per_s = account.capacity / resting_s if account.capacity is not None and resting_s else None
+    per_s = round(account.capacity / resting_s, 3) if account.capacity is not None and resting_s else None
     return WayAccount(
         way,
         account,
@@ -179,7 +179,8 @@ def _remedies(
     target: Endpoint | None,
 ) -> Iterable[Remedy]:
     """Yield what would move the limit of a way, computed as for a plan that wants twice its ports."""
-    if account.scope is PortScope.SOURCE and way.transport is Transport.TCP:
+    shared = way.targets > 1 or not way.churns  # for one target, ports that rest are not fewer
+    if account.scope is PortScope.SOURCE and way.transport is Transport.TCP and shared:
         for other in _SHARING if strategy.row.names_ports else _SHARING[-1:]:
             if ports.lacking_option(other, facts) is None:
                 gain = (way.targets - 1) * account.capacity if account.capacity else 0

@@ -25,12 +25,10 @@ from loadgen.trace.ways import Way
 #: Names that are kept apart: of calls, of errors, of commands.
 _NAMES_MAX: Final = 10_000
 _COMMAND_MAX: Final = 64
-#: Errors of bind() that are kept for one socket until it connects.
-_FAILURES_MAX: Final = 100_000
 
 #: connect() goes on, or has succeeded before.
 _NO_FAILURE: Final = frozenset({"EINPROGRESS", "EALREADY", "EISCONN", "EINTR", "ERESTARTSYS", "EWOULDBLOCK"})
-#: What getaddrinfo() meets when it asks for a route with a UDP socket, and nobody is told.
+#: What getaddrinfo() meets when it asks for a route with a UDP socket, and no caller is told.
 _NO_ROUTE: Final = frozenset({"ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EACCES", "EPERM", "EAFNOSUPPORT"})
 #: Errnos of socket() that are about this host, and not about a family that it lacks.
 _OF_HOST: Final = frozenset({"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EACCES", "EPERM"})
@@ -196,11 +194,12 @@ class Follower:
         if sock is None or len(given) < 2:
             return
         at = arguments.sockaddr(given[1])
-        sock.note(call.text, call.line)
+        if not call.failed or call.errno not in sock.bind_failures:  # a program may try one port after the other
+            sock.note(call.text, call.line)
         if call.failed:
             sock.tried = at
-            if len(sock.bind_failures) < _FAILURES_MAX:
-                sock.bind_failures.append(call.errno)
+            count, first = sock.bind_failures.get(call.errno, (0, call.text))
+            sock.bind_failures[call.errno] = count + 1, first
         elif call.returned == "0":
             sock.opened = sock.opened and at is not None  # strace did not print the address
             sock.bound, sock.fixed = at, frozenset(sock.options)
@@ -241,7 +240,7 @@ class Follower:
             if not udp or call.failed:  # of UDP it is known later whether the socket is of any use
                 self._sums.count(thread.command, thread.process, sock, call.at_s)
         if call.failed and call.errno not in _NO_FAILURE:
-            self._sums.fail(sock, name, call.errno)
+            self._sums.fail(sock, name, call.errno, call.text)
 
     def _dissolve(self, thread: TracedThread, sock: TracedSocket) -> None:
         self._settle(thread, sock)
@@ -255,7 +254,7 @@ class Follower:
         if arguments.option(given[1], given[2], "").name != "SO_ERROR":
             return
         if name := arguments.error_name(given[3]):
-            self._sums.fail(sock, "connect", name)
+            self._sums.fail(sock, "connect", name, call.text)
             self._tell(thread, call, "connect", name, sock, None)
 
     def _getsockname(self, thread: TracedThread, _call: StraceCall, given: list[str]) -> None:

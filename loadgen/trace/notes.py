@@ -28,6 +28,8 @@ def notes_of(record: TraceRecord) -> Iterator[str]:
         )
     if follower.left_out:
         yield f"not followed: {follower.left_out:,} sockets, because at most {SOCKETS_MAX:,} at once are"
+    if not follower.calls:
+        return
     calls = f"{follower.calls:,} call{'s' * (follower.calls != 1)}"
     yield (
         f"strace stopped the program {2 * follower.calls:,} times for {calls}: it runs slower than "

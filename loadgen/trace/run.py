@@ -43,7 +43,6 @@ _POLL_MS: Final = 200
 #: Time for the program to end by itself after Ctrl-C, before it is killed.
 _GRACE_S: Final = 5.0
 _PREFLIGHT_S: Final = 10.0
-_NO_SUCH_OPTION: Final = re.compile(r"unrecognized option|invalid option|-- seccomp")
 
 
 @dataclass(slots=True)
@@ -75,8 +74,8 @@ def of_command(command: Sequence[str], *, stdout: int | None = None) -> TraceRec
     if shutil.which(command[0]) is None:
         raise UsageError(f"there is no command {command[0]!r}, or it may not be executed")
     tracer = _strace()
-    fast = _preflight(tracer)
-    return _follow(tracer, [*(["--seccomp-bpf"] if fast else []), "--", *command], Follower(whole=True), stdout=stdout)
+    how = [*_preflight(tracer), *command]
+    return _follow(tracer, how, Follower(whole=True), stdout=stdout)
 
 
 def of_process(pid: int) -> TraceRecord:
@@ -101,15 +100,20 @@ def _strace() -> str:
     return found
 
 
-def _preflight(tracer: str) -> bool:
-    """Try on a harmless command whether tracing is permitted; return whether --seccomp-bpf works.
+def _preflight(tracer: str) -> list[str]:
+    """Try on a harmless command whether tracing is permitted; return the options that worked, and what ends them.
+
+    A program with the filter of --seccomp-bpf would go on without strace, but with ENOSYS from every traced call. So it
+    is used only with setpriv(1), by which the program ends with strace, whatever ends that.
 
     Raises: HostError with the reason.
     """
-    for options in (["--seccomp-bpf"], []):
+    tied = ["--seccomp-bpf", "--", "setpriv", "--pdeathsig", "KILL", "--"]
+    said = ""
+    for options in (tied, ["--"]):
         try:
             tried = subprocess.run(
-                [tracer, "-f", *options, "-qq", "-o", os.devnull, "-e", "trace=connect", "--", "true"],
+                [tracer, "-f", "-qq", "-o", os.devnull, "-e", "trace=connect", *options, "true"],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
@@ -119,9 +123,9 @@ def _preflight(tracer: str) -> bool:
             )
         except subprocess.TimeoutExpired:
             raise HostError(f"strace did not answer within {_PREFLIGHT_S:g} s; try: strace true") from None
-        if tried.returncode == 0 and not ("seccomp" in tried.stderr and options):
-            return bool(options)
         said = tried.stderr
+        if tried.returncode == 0 and "seccomp" not in said:
+            return options
     raise HostError(_refused(said, None))
 
 
@@ -210,10 +214,28 @@ def _follow(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End strace, and with it a program that it started, if they have not ended."""
+    """End strace, and with it the processes that it started, if they have not ended."""
     if process.poll() is None:
+        _signal_all(_tracees(process.pid), signal.SIGKILL)
         process.kill()
         process.wait()
+
+
+def _tracees(tracer: int) -> list[int]:
+    """Return the processes that strace traces."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                if f"\nTracerPid:\t{tracer}\n" in (entry / "status").read_text(errors="backslashreplace"):
+                    found.append(int(entry.name))
+    return found
+
+
+def _signal_all(pids: Sequence[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 class _Signals:
@@ -297,22 +319,14 @@ class _Recorder:
         if not self._asked_s:
             self._asked_s = monotonic()
             if self._signals.first == signal.SIGTERM or not os.isatty(0):
-                self._signal_program(self._signals.first or signal.SIGTERM)
+                self._pass_on(self._signals.first or signal.SIGTERM)
         elif self._signals.count > 2 or monotonic() - self._asked_s > _GRACE_S:
-            self._signal_program(signal.SIGKILL)
+            _signal_all(_tracees(self._process.pid), signal.SIGKILL)
 
-    def _signal_program(self, number: int) -> None:
-        """Signal the program that strace started, which is its child as long as strace lives."""
-        if self._first_pid and _parent_of(self._first_pid) == self._process.pid:
-            with suppress(ProcessLookupError):
-                os.kill(self._first_pid, number)
-
-
-def _parent_of(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text(errors="backslashreplace").rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
+    def _pass_on(self, number: int) -> None:
+        """Signal the program; where it has ended already, the processes that it left behind."""
+        tracees = _tracees(self._process.pid)
+        _signal_all([self._first_pid] if self._first_pid in tracees else tracees, number)
 
 
 def _descriptors_of(pid: int) -> int:

@@ -54,9 +54,10 @@ class TracedSocket:
 
     opened: whether socket() was seen. options: those on now. fixed: those that were on when bind() succeeded.
     bound: the address; None: bind() was not called or failed. tried: by the last bind() that failed.
-    holders: descriptors that stand for it. cloexec: execve() closes it. inbound: it listens. counted: among the
-    connects of its way. probed: asked for its own address after connect(), and may be no more
-    than a question about the route, as getaddrinfo() asks it. ended: the process has read the end of the data.
+    bind_failures: of each errno how many, and the first call. holders: descriptors that stand for it. cloexec:
+    execve() closes it. inbound: it listens. counted: among the connects of its way. probed: asked for its own address
+    after connect(), and may be no more than a question about the route, as getaddrinfo() asks it. ended: the process
+    has read the end of the data.
     """
 
     transport: Transport
@@ -67,7 +68,7 @@ class TracedSocket:
     fixed: frozenset[str] = frozenset()
     bound: SocketAddress | None = None
     tried: SocketAddress | None = None
-    bind_failures: list[str] = field(default_factory=list)
+    bind_failures: dict[str, tuple[int, str]] = field(default_factory=dict)
     ports: tuple[int, int] | None = None
     calls: list[str] = field(default_factory=list)
     first_line: int = 0

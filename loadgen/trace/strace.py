@@ -63,7 +63,7 @@ _OTHER: Final = re.compile(
 _ERRNO: Final = re.compile(r"\s?(?P<errno>E[A-Z0-9]{1,20}|ERESTART_RESTARTBLOCK)\b")
 
 #: A line that may begin a trace has one of these calls in it; any other piece of text could have such a form by chance.
-_OPENERS: Final = frozenset(
+_CALLS: Final = frozenset(
     (
         "accept",
         "accept4",
@@ -139,6 +139,11 @@ _OPENERS: Final = frozenset(
 _FORKS: Final = frozenset({"clone", "clone3", "fork", "vfork"})
 
 
+_NOTICES: Final = ("<... ", "+++ ", "--- SIG", "strace: Process ", "Process ")
+#: Texts of which one is in each line that may begin a trace.
+OPENERS: Final = frozenset((*(f"{name}(" for name in _CALLS), *_NOTICES))
+
+
 class StraceEvent(Enum):
     """The kind of a line. TAKEN: it belongs to the trace and says nothing about a call that ended."""
 
@@ -175,7 +180,7 @@ class StraceCall:
 
     @property
     def failed(self) -> bool:
-        """Whether it returned an error."""
+        """True if it returned an error."""
         return self.returned == "-1" and bool(self.errno)
 
 
@@ -197,10 +202,10 @@ def may_begin(line: str) -> bool:
     head = _PREFIX.match(line)
     assert head  # each of its parts may be absent
     body = line[head.end() :]
-    if body.startswith(("<... ", "+++ ", "--- SIG", "strace: Process ", "Process ")):
+    if body.startswith(_NOTICES):
         return _read_body(body) is not None
     name, opened, _ = body.partition("(")
-    return bool(opened) and name in _OPENERS and _read_body(body) is not None
+    return bool(opened) and name in _CALLS and _read_body(body) is not None
 
 
 def _read_body(body: str) -> re.Match[str] | None:

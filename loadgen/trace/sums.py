@@ -16,6 +16,8 @@ _T = TypeVar("_T")
 #: Distinct ways, and distinct addresses of one, that are kept apart.
 _WAYS_MAX: Final = 1_000
 _ADDRESSES_MAX: Final = 10_000
+#: Calls of a way that are shown.
+_CALLS_MAX: Final = 20
 
 
 @dataclass(slots=True)
@@ -121,11 +123,11 @@ class WaySums:
             _add(one.sources, tried.address)
             self._take_failures(one, sock)
 
-    def fail(self, sock: TracedSocket, name: str, errno: str) -> None:
-        """Count a failure in the way of a socket."""
+    def fail(self, sock: TracedSocket, name: str, errno: str, call: str) -> None:
+        """Count a failure in the way of a socket, and show the first call of each kind."""
         sock.failed = True
         if one := self._of_socket.get(id(sock)):
-            one.failed[name, errno] += 1
+            _count_failure(one, name, errno, call)
 
     def closed(self, sock: TracedSocket) -> None:
         """Forget a socket, which is closed."""
@@ -183,8 +185,15 @@ class WaySums:
         return one
 
     def _take_failures(self, one: WaySum, sock: TracedSocket) -> None:
-        one.failed.update(("bind", errno) for errno in sock.bind_failures)
+        for errno, (count, call) in sock.bind_failures.items():
+            _count_failure(one, "bind", errno, call, count)
         sock.bind_failures.clear()
+
+
+def _count_failure(one: WaySum, name: str, errno: str, call: str, count: int = 1) -> None:
+    if (name, errno) not in one.failed and call not in one.calls and len(one.calls) < _CALLS_MAX:
+        one.calls = (*one.calls, call)
+    one.failed[name, errno] += count
 
 
 def _add(known: set[_T], one: _T) -> None:

@@ -32,8 +32,9 @@ class Way:
     command: as strace or the kernel names it; "": not known. pid: of the first one; 0: not known.
     strategy: of the table, by which the ports are counted; None: none of ours, because of `beside`, or not known,
     because of `unseen`. beside: keys of BESIDE: what the sockets have that changes the account of the strategy.
-    calls: those that show it, as strace prints them, of one of the sockets. source: address bound; "": none was.
-    source_port: 0: left to the kernel; None: bind() was not called. ports: of IP_LOCAL_PORT_RANGE; None: not set.
+    calls: those that show it, as strace prints them, of one of the sockets; and the first that failed of each kind.
+    source: address bound; "": none was. source_port: 0: left to the kernel; None: bind() was not called.
+    ports: of IP_LOCAL_PORT_RANGE, of all sockets together; None: not set.
     target, target_port: of one of the sockets. targets: distinct ones.
     failed: connects and binds by (system call, errno) name. count: connect() calls; 0: bind() failed each time.
     line: number of the line of the first call in its text. file: where that text was; "": it was not pasted.
@@ -70,7 +71,7 @@ class Way:
 
     @property
     def churns(self) -> bool | None:
-        """Whether connections are short: most were closed while others were opened. None: too few to tell."""
+        """True if connections are short: most were closed while others were opened. None: too few to tell."""
         if self.count < _TELLING:
             return None
         return self.closed >= self.count // 2 and self.open_max * 2 <= self.count

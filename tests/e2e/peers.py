@@ -24,7 +24,12 @@ from .conftest import Loadgen, Namespace, Running, assert_adds_up, environment, 
 #: Servers are often installed where only root looks.
 _PATH: Final = ":".join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 #: Debian's packages of programs, where those have another name.
-_PACKAGES: Final = {"nginx": "nginx-light", "redis-cli": "redis-tools"}
+_PACKAGES: Final = {
+    "java": "default-jdk-headless",
+    "nginx": "nginx-light",
+    "node": "nodejs",
+    "redis-cli": "redis-tools",
+}
 _LISTEN: Final = "0A"  # TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp writes it
 #: No server here takes a tenth of it to begin or to end.
 _PATIENCE_S: Final = 20.0

@@ -10,7 +10,21 @@ import pytest
 from .conftest import CHECKOUT, Loadgen
 
 SCENARIOS = sorted((CHECKOUT / "scenarios").glob("*.yaml"))
-COMMANDS = ("run", "plan", "sink", "report", "facts", "schema", "man", "watch", "doctor", "compare", "runs")
+COMMANDS = (
+    "run",
+    "plan",
+    "sink",
+    "report",
+    "facts",
+    "schema",
+    "man",
+    "watch",
+    "doctor",
+    "compare",
+    "runs",
+    "explain",
+    "trace",
+)
 
 
 def test_help_names_every_command_and_every_exit_code(loadgen: Loadgen) -> None:

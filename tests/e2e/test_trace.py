@@ -71,7 +71,7 @@ def test_json_has_stdout_for_itself(loadgen: Loadgen, namespace: Namespace) -> N
     assert (way["ends_with"], way["capacity"], way["capacity_per"]) == ("bind EADDRINUSE", 28_232, "source")
     assert [call.partition("(")[0] for call in way["calls"]] == ["socket", "bind", "connect"]
     assert way["time_wait"]["rest_s"] == 60
-    assert way["remedies"][0]["text"].startswith("use late (a program: set IP_BIND_ADDRESS_NO_PORT")
+    assert way["remedies"][0]["text"].startswith("use late-range (a program: set IP_BIND_ADDRESS_NO_PORT")
     assert done.err == "out\n"
 
 
@@ -97,6 +97,14 @@ def test_the_scenario_meets_the_limit_of_the_program(
     assert run.summary["verdict"]["limit"] == "time-wait"
 
 
+@pytest.mark.usefixtures("server")
+def test_a_program_runs_in_the_namespace_that_is_named(loadgen: Loadgen, namespace: Namespace) -> None:
+    _, _, holder, *_ = namespace.enter  # nsenter -t PID
+    done = loadgen("trace", "--json", "--netns", holder, "--", *python(_CONNECT.format("pass")))
+    (way,) = done.summary["connects"]
+    assert (way["strategy"], way["failed"]) == ("kernel", [])
+
+
 def test_a_program_that_connects_nowhere_becomes_no_scenario(loadgen: Loadgen, namespace: Namespace) -> None:
     done = loadgen("trace", "--scenario", "x.yaml", "--", "true", prefix=namespace.enter)
     assert done.code == 2
@@ -117,6 +125,17 @@ def test_a_signal_ends_the_program_and_the_trace(
     assert done.code in (128 + number, 130), done.err
     assert re.search(r"bind: bind\(\) searches", done.err)
     wait_until(lambda: not any(process.alive for process in running.seen), "end of all processes", 10)
+
+
+def test_processes_that_the_program_left_behind_end_with_the_trace(loadgen: Loadgen, namespace: Namespace) -> None:
+    left = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    command = ["sh", "-c", '"$0" -c "$1" & exit 3', sys.executable, left]
+    running = loadgen.start("trace", "--", *command, prefix=namespace.enter)
+    pid = running.until(lambda: running.out.read_text().strip(), "sign of life")
+    running.signal(signal.SIGTERM)
+    assert running.finish().code == 3
+    command_line = Path(f"/proc/{pid}/cmdline")  # empty of a process that has ended and waits for its parent
+    assert not command_line.exists() or command_line.read_bytes() == b""
 
 
 @pytest.mark.usefixtures("server")

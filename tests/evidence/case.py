@@ -78,7 +78,9 @@ class Reproduced(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     limit: str
     fails: str = ""
-    """system call and errno, as in "connect EADDRNOTAVAIL"; empty: nothing fails"""
+    """system call and errno, as in "connect EADDRNOTAVAIL"; empty: no connection fails"""
+    probe: str = ""
+    """the same of a service that the scenario starts"""
     needs: str = ""
     """a program that the lab calls: nft"""
     alone: bool = False

@@ -39,14 +39,14 @@ def anchors(page: Path) -> set[str]:
 
 
 def command_lines(text: str) -> list[list[str]]:
-    """The words behind each `loadgen` in code, up to what the shell makes of the line."""
+    """The words behind each `loadgen` in code, up to what the shell makes of the line, or another program does."""
     code = [line for _, _, block in _FENCED.findall(text) for line in block.splitlines()]
     code += re.findall(r"`(loadgen [^`]+)`", _FENCED.sub("", text))
     found = []
     for line in code:
         for call in re.findall(r"(?:^(?:[$#] )?|\| |&& |lab-7 )(?:\.venv/bin/)?loadgen ([a-z-].*)", line):
             words = shlex.split(call.replace("\\|", "|"), comments=True)
-            end = next((n for n, word in enumerate(words) if re.fullmatch(r"[|&;]+|\d?>.*", word)), len(words))
+            end = next((n for n, word in enumerate(words) if re.fullmatch(r"[|&;]+|\d?>.*|--", word)), len(words))
             found.append(words[:end])
     return found
 

@@ -69,7 +69,6 @@ FORMATS: Final[tuple[Format, ...]] = (
     STATE_COUNTS,
     KERNEL_LOG,
     SETTINGS,
-    LOGS,
 )
 
 __all__ = ["FORMATS", "Format", "FormatReader"]

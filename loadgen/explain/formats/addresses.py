@@ -14,7 +14,7 @@ from ipaddress import ip_address, ip_interface
 from typing import Final
 
 from loadgen.explain.evidence import AddressReading, LinkReading, Where
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import DIGITS, Format
 from loadgen.explain.formats.lines import LineReader
 
 #: Flags of an address that `ip addr` names.
@@ -26,11 +26,13 @@ FLAGS: Final = frozenset(_NAMES.split())
 _LINK: Final = re.compile(r"\s*\d{1,10}: (?P<device>[^\s:@]+)(?:@[^\s:]+)?: <(?P<flags>[A-Z0-9_,-]*)>(?=\s|$)")
 _ONE_LINE: Final = re.compile(r"\s*\d{1,10}: (?P<device>[^\s:@]+)\s+(?P<address>inet6? .*)")
 _BRIEF: Final = re.compile(
-    r"(?P<device>[\w.-]+)(?:@\S+)?\s+(?P<state>UNKNOWN|UP|DOWN|LOWERLAYERDOWN|DORMANT|TESTING|NOTPRESENT)\b\s*"
+    r"(?P<device>[\w.-]++)(?:@\S+)?\s+(?P<state>UNKNOWN|UP|DOWN|LOWERLAYERDOWN|DORMANT|TESTING|NOTPRESENT)\b\s*"
     r"(?P<rest>.*)"
 )
 _BRIEF_LINK: Final = re.compile(r"(?:[0-9a-f]{2}(?::[0-9a-f]{2})+|[0-9a-f.:]+)?\s*<(?P<flags>[A-Z0-9_,-]*)>\s*")
 _ADDRESS: Final = re.compile(r"\s*(?P<address>inet6? .* scope .*)")
+#: What each of these begins with.
+_FIRST: Final = re.compile(r"\s*(?:\d{1,10}: |inet)")
 #: Further lines of an interface.
 _BESIDE: Final = re.compile(
     r"\s*(?:link/|valid_lft |altname |alias |permaddr |RX(?: errors)?:|TX(?: errors)?:|\d[\d\s]*$|vf \d)"
@@ -86,7 +88,7 @@ class _AddressLines(LineReader):
 
 
 def _begins(line: str) -> bool:
-    return bool(_LINK.match(line) or _ONE_LINE.match(line) or _ADDRESS.match(line))
+    return bool(_FIRST.match(line) and (_LINK.match(line) or _ONE_LINE.match(line) or _ADDRESS.match(line)))
 
 
 class _BriefLines(LineReader):
@@ -166,6 +168,18 @@ class _InetSixLines(LineReader):
         return True
 
 
-ADDRESSES: Final = Format("ip-addr", "ip addr, ip link, ip -o addr, ip -d -s addr", _begins, _AddressLines)
+ADDRESSES: Final = Format(
+    "ip-addr",
+    "ip addr, ip link, ip -o addr, ip -d -s addr",
+    _begins,
+    _AddressLines,
+    heads=DIGITS | {"i"},
+)
 BRIEF: Final = Format("ip-brief", "ip -br addr, ip -br link", lambda line: bool(_BRIEF.fullmatch(line)), _BriefLines)
-INET6: Final = Format("if_inet6", "/proc/net/if_inet6", lambda line: bool(_INET6.fullmatch(line)), _InetSixLines)
+INET6: Final = Format(
+    "if_inet6",
+    "/proc/net/if_inet6",
+    lambda line: bool(_INET6.fullmatch(line)),
+    _InetSixLines,
+    heads=frozenset("0123456789abcdef"),
+)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from loadgen.explain.evidence import Evidence
 
@@ -28,19 +29,30 @@ class FormatReader(Protocol):
         ...
 
 
+#: Values of `Format.heads`.
+DIGITS: Final = frozenset(string.digits)
+HEX_DIGITS: Final = frozenset(string.hexdigits)
+LETTERS: Final = frozenset(string.ascii_letters)
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """One format.
 
     name: in `pieces` of the JSON. covers: what people call it, for the docs and for --help. begins: whether a line may
-    be its first one; cheap, because each line that belongs to nothing else is asked. reader: for one piece, with the
-    evidence to write to and the name of the file.
+    be its first one; cheap, because it is asked often. reader: for one piece, with the evidence to write to and the
+    name of the file.
+    heads, words: it is asked only of lines whose first character that is not blank is in `heads`, or which have one
+    of `words` in them, whatever their case; so these hold wherever `begins` is True. heads: None: any character; "0"
+    stands for digits of other scripts as well. words: in lower case, of four bytes or more.
     """
 
     name: str
     covers: str
     begins: Callable[[str], bool]
     reader: Callable[[Evidence, str], FormatReader]
+    heads: frozenset[str] | None = None
+    words: frozenset[str] = frozenset()
 
 
 def last_filled(lines: Sequence[str], begin: int, end: int) -> int:

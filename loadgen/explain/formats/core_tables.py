@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from loadgen.explain.evidence import Evidence, Where
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import HEX_DIGITS, Format
 from loadgen.explain.formats.readings import ReadingLines
 from loadgen.explain.formats.shell import command_of
 from loadgen.kernel import core_stats, neighbours, softnet
@@ -216,6 +216,11 @@ CORE_TABLES: Final = Format(
     "/proc/net/stat/nf_conntrack, arp_cache, ndisc_cache",
     lambda line: line.lstrip().startswith("entries") and bool(_HEADER.fullmatch(line)),
     _CoreTableReader,
+    heads=frozenset("e"),
 )
-SOFTNET: Final = Format("softnet", "/proc/net/softnet_stat", lambda line: bool(_ROW.fullmatch(line)), _SoftnetReader)
-CONNTRACK_STATS: Final = Format("conntrack-stats", "`conntrack -S`", _begins_conntrack, _ConntrackStatsReader)
+SOFTNET: Final = Format(
+    "softnet", "/proc/net/softnet_stat", lambda line: bool(_ROW.fullmatch(line)), _SoftnetReader, heads=HEX_DIGITS
+)
+CONNTRACK_STATS: Final = Format(
+    "conntrack-stats", "`conntrack -S`", _begins_conntrack, _ConntrackStatsReader, heads=frozenset("ce")
+)

@@ -78,4 +78,6 @@ IFCONFIG: Final = Format(
     "ifconfig -a of net-tools and BusyBox",
     _begins,
     _IfconfigLines,
+    heads=frozenset(),
+    words=frozenset({"flags=", "link encap:"}),
 )

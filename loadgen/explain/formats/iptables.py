@@ -140,11 +140,16 @@ class _ListLines(RuleLines):
 
 
 SAVE: Final = Format(
-    "iptables-save", "iptables-save, iptables -S", lambda line: bool(_SAVE_BEGINS.match(line)), _SaveLines
+    "iptables-save",
+    "iptables-save, iptables -S",
+    lambda line: bool(_SAVE_BEGINS.match(line)),
+    _SaveLines,
+    heads=frozenset("*#-:["),
 )
 LIST: Final = Format(
     "iptables-list",
     "iptables -L -n, iptables -t nat -L -n -v",
     lambda line: bool(_LIST_CHAIN.fullmatch(line)),
     _ListLines,
+    heads=frozenset("C"),
 )

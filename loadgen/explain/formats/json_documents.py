@@ -37,7 +37,9 @@ Write = Callable[[object, Evidence, Where], str]
 
 def json_format(name: str, covers: str, writers: Sequence[Write]) -> Format:
     """Return the format of documents that these writers know, asked in their order."""
-    return Format(name, covers, _may_begin, lambda evidence, file: JsonReader(evidence, file, writers))
+    return Format(
+        name, covers, _may_begin, lambda evidence, file: JsonReader(evidence, file, writers), heads=frozenset("{[")
+    )
 
 
 def _may_begin(line: str) -> bool:

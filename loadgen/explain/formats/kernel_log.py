@@ -160,5 +160,10 @@ def _begins(line: str) -> bool:
 
 
 KERNEL_LOG: Final = Format(
-    "kernel-log", "dmesg, the kernel's lines of the journal and syslog", _begins, _KernelLogReader
+    "kernel-log",
+    "dmesg, the kernel's lines of the journal and syslog",
+    _begins,
+    _KernelLogReader,
+    heads=frozenset("[<"),
+    words=frozenset({" kernel: ", *map(str.lower, _WORDS)}),
 )

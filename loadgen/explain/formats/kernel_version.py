@@ -33,5 +33,9 @@ class _KernelVersionReader(ReadingLines):
 
 
 KERNEL_VERSION: Final = Format(
-    "uname", "`uname -a`, /proc/version", lambda line: bool(_release(line)), _KernelVersionReader
+    "uname",
+    "`uname -a`, /proc/version",
+    lambda line: bool(_release(line)),
+    _KernelVersionReader,
+    heads=frozenset("L["),
 )

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from loadgen.explain.evidence import CounterReading, Evidence, Where
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import DIGITS, Format
 from loadgen.explain.formats.lines import LineReader
 
 _ROW: Final = re.compile(
@@ -21,7 +21,7 @@ _ROW: Final = re.compile(
     r"(?:PERMANENT|NOARP|REACHABLE|STALE|DELAY|PROBE|INCOMPLETE|FAILED|NONE|proxy)\s*"
 )
 _ARP: Final = re.compile(
-    r"\s*\S+ \((?P<an>[\d.]+)\) (?:at|auf) \S+ .*\bon \S+\s*"
+    r"\s*\S++ \((?P<an>[\d.]+)\) (?:at|auf) \S+ .*\bon \S+\s*"
     r"|(?P<n>[\d.]+)\s+(?:\S+\s+[\da-fA-F]{2}(?::[\da-fA-F]{2}){5}\s+\S+\s+(?:\S+\s+)?\S+|\(incomplete\)\s+\S+)\s*"
     r"|(?P<proc>[\d.]+)\s+0x[\da-f]+\s+0x[\da-f]+\s+\S+\s+\S+\s+\S+\s*"
 )
@@ -70,10 +70,19 @@ class _ArpLines(_NeighbourCount):
     row = _ARP
 
 
-NEIGHBOURS: Final = Format("ip-neigh", "ip neigh", lambda line: bool(_ROW.fullmatch(line)), _NeighbourLines)
+NEIGHBOURS: Final = Format(
+    "ip-neigh",
+    "ip neigh",
+    lambda line: bool(_ROW.fullmatch(line)),
+    _NeighbourLines,
+    heads=frozenset(),
+    words=frozenset({" dev "}),
+)
 ARP: Final = Format(
     "arp",
     "arp -n, arp -an, /proc/net/arp",
     lambda line: bool(_HEAD.fullmatch(line) or _ARP.fullmatch(line)),
     _ArpLines,
+    heads=DIGITS | frozenset(".AI"),
+    words=frozenset({") at ", ") auf "}),
 )

@@ -256,5 +256,9 @@ class NetstatReader:
 
 
 NETSTAT: Final = Format(
-    "netstat", "`netstat` of net-tools and BusyBox with any options that list sockets", begins, NetstatReader
+    "netstat",
+    "`netstat` of net-tools and BusyBox with any options that list sockets",
+    begins,
+    NetstatReader,
+    heads=frozenset("tuPA(w"),
 )

@@ -14,7 +14,7 @@ from typing import Final
 
 from loadgen.explain.evidence import Evidence, Where
 from loadgen.explain.formats import counter_names, netstat_prose
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import DIGITS, Format
 from loadgen.explain.formats.readings import ReadingLines
 
 _TITLE: Final = re.compile(rf"\s{{0,8}}(?P<group>{'|'.join(counter_names.GROUPS)}|Tcp6):\s*")
@@ -101,4 +101,10 @@ def _begins(line: str) -> bool:
     return sentence is not None and sentence[0] in netstat_prose.ALONE
 
 
-NETSTAT_S: Final = Format("netstat-s", "`netstat -s` of net-tools", _begins, _NetstatReader)
+NETSTAT_S: Final = Format(
+    "netstat-s",
+    "`netstat -s` of net-tools",
+    _begins,
+    _NetstatReader,
+    heads=DIGITS | {group[0] for group in counter_names.GROUPS} | frozenset("QRT"),
+)

@@ -126,4 +126,5 @@ NFT: Final = Format(
     "nft list ruleset",
     lambda line: bool(_BEGINS.match(line) or _REMARK.fullmatch(line)),
     _NftLines,
+    heads=frozenset("tc#"),
 )

@@ -104,4 +104,4 @@ class _NstatReader(ReadingLines):
         self.keep_counter(name, value, self._since or "", where)
 
 
-NSTAT: Final = Format("nstat", "`nstat`, `nstat -az`, `nstat -j`", _begins, _NstatReader)
+NSTAT: Final = Format("nstat", "`nstat`, `nstat -az`, `nstat -j`", _begins, _NstatReader, heads=frozenset("#{MTUISn"))

@@ -96,10 +96,24 @@ def _begins_snmp(line: str) -> bool:
     return found is not None and found["group"] in _KNOWN
 
 
-SNMP: Final = Format("snmp", "/proc/net/snmp, /proc/net/netstat", _begins_snmp, _SnmpReader)
+SNMP: Final = Format(
+    "snmp",
+    "/proc/net/snmp, /proc/net/netstat",
+    _begins_snmp,
+    _SnmpReader,
+    heads=frozenset({"/", *(group[0] for group in counter_names.GROUPS)}),
+)
 SNMP6: Final = Format(
-    "snmp6", "/proc/net/snmp6", lambda line: "6" in line[:64] and bool(_SNMP6.fullmatch(line)), _Snmp6Reader
+    "snmp6",
+    "/proc/net/snmp6",
+    lambda line: "6" in line[:64] and bool(_SNMP6.fullmatch(line)),
+    _Snmp6Reader,
+    heads=frozenset("/IU"),
 )
 SOCKSTAT: Final = Format(
-    "sockstat", "/proc/net/sockstat, /proc/net/sockstat6", lambda line: bool(_SOCKSTAT.fullmatch(line)), _SockstatReader
+    "sockstat",
+    "/proc/net/sockstat, /proc/net/sockstat6",
+    lambda line: bool(_SOCKSTAT.fullmatch(line)),
+    _SockstatReader,
+    heads=frozenset("/sTURF"),
 )

@@ -21,7 +21,7 @@ from pathlib import PurePath
 from typing import Final
 
 from loadgen.explain.evidence import BACKLOG_UNKNOWN, Evidence
-from loadgen.explain.formats.base import Format, last_filled
+from loadgen.explain.formats.base import DIGITS, Format, last_filled
 from loadgen.explain.formats.endpoints import CUT, decimal
 from loadgen.explain.formats.sockets import TCP, UDP, ListingWriter, Shows, SocketDetail
 from loadgen.kernel.sockdiag import TcpState
@@ -172,4 +172,6 @@ class ProcNetReader:
         )
 
 
-PROC_NET: Final = Format("proc-net", "the files /proc/net/tcp, tcp6, udp and udp6", begins, ProcNetReader)
+PROC_NET: Final = Format(
+    "proc-net", "the files /proc/net/tcp, tcp6, udp and udp6", begins, ProcNetReader, heads=DIGITS | {"s"}
+)

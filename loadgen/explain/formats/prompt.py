@@ -29,7 +29,6 @@ _PROMPT: Final = re.compile(
     ) (?:\s+|$) (?P<command>.*)""",
     re.VERBOSE,
 )
-_SIGNS: Final = frozenset("$#%\u276f\u279c")
 _SIGN: Final = re.compile(r"[$#%\u276f\u279c](?:\s|$)")
 #: A root's prompt with nothing before it, `set -x`, or no prompt at all: only a plausible command line is one.
 _BARE: Final = re.compile(r"\s{0,8}(?:[#+]\s{1,4})?(?P<command>(?P<word>[\w./-]{2,80}) .*)")
@@ -66,7 +65,7 @@ _RELEASE: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,4}[\w.+~-]*")
 def command_line(line: str) -> str | None:
     """Return the command of a line that is one, "" for an empty prompt; None if it is no command line."""
     line = line[:COMMAND_MAX]
-    if not _SIGNS.isdisjoint(line) and _SIGN.search(line) and (prompt := _PROMPT.match(line)):
+    if _may_have_sign(line) and _SIGN.search(line) and (prompt := _PROMPT.match(line)):
         return prompt["command"].strip()
     start = line.lstrip()[:1]
     if start in ("=", "/") and (heading := _HEADING.fullmatch(line)) and (path := heading["path"] or heading["alone"]):
@@ -75,10 +74,16 @@ def command_line(line: str) -> str | None:
         return quoted["command"].strip()
     if "<" in line and (inside := _TAG.sub("", line)) != line and is_plausible(inside):
         return inside.strip()
-    bare = _BARE.match(line)
-    if bare and bare["word"].rpartition("/")[2] in _FIRST_WORDS and is_plausible(bare["command"]):
+    words = line.split(None, 2)
+    word = words[1] if len(words) > 2 and words[0] in ("#", "+") else words[0] if words else ""
+    if word.rpartition("/")[2] in _FIRST_WORDS and (bare := _BARE.match(line)) and is_plausible(bare["command"]):
         return bare["command"].strip()
     return None
+
+
+def _may_have_sign(line: str) -> bool:
+    """Return False for a line without the sign of a prompt; a set or a pattern would take several times as long."""
+    return "$" in line or "#" in line or "%" in line or (not line.isascii() and ("\u276f" in line or "\u279c" in line))
 
 
 def is_layout(line: str) -> bool:

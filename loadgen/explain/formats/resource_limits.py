@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from loadgen.explain.evidence import Evidence, Where
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import LETTERS, Format
 from loadgen.explain.formats.limit_names import FLAGS
 from loadgen.explain.formats.readings import ReadingLines
 from loadgen.explain.formats.shell import command_of, words_of
@@ -47,6 +47,7 @@ _DASH_LINE: Final = re.compile(
     r"\s*(?P<name>time|file|data|stack|coredump|memory|locked memory|process|nofiles|vmemory|locks|rtprio)"
     rf"(?:\((?:seconds|blocks|kbytes)\))?\s+(?P<soft>{_VALUE})\s*"
 )
+_DASH_SURE: Final = re.compile(r"\s*(?:time\(seconds\)|nofiles)")
 _PROC_HEADER: Final = re.compile(r"\s*Limit\s+Soft Limit\s+Hard Limit\s+Units\s*")
 _PROC: Final = re.compile(
     rf"\s*(?:/proc/[\w/]+/limits:)?(?P<name>Max [a-z ]{{3,24}}?)\s+(?P<soft>{_VALUE})\s+(?P<hard>{_VALUE})"
@@ -164,10 +165,11 @@ class _SystemdLimitsReader(ReadingLines):
 def _begins_shell(line: str) -> bool:
     if ") " in line and "-" in line and _BASH.fullmatch(line):
         return True
-    if line.lstrip().startswith("-") and _ZSH.fullmatch(line):
-        return True
+    head = line.lstrip()[:4]
+    if head.startswith("-"):
+        return bool(_ZSH.fullmatch(line))
     # Alone, "process 4711" is any text; these two are not.
-    return bool(line.lstrip().startswith(("time(seconds)", "nofiles")) and _DASH_LINE.fullmatch(line))
+    return bool(head in ("time", "nofi") and _DASH_SURE.match(line) and _DASH_LINE.fullmatch(line))
 
 
 def _begins_proc(line: str) -> bool:
@@ -181,12 +183,21 @@ def _begins_prlimit(line: str) -> bool:
     return found is not None and found["name"] in _PRLIMIT
 
 
-ULIMIT: Final = Format("ulimit", "`ulimit -a` of bash, zsh and dash", _begins_shell, _ShellLimitsReader)
-PROC_LIMITS: Final = Format("limits", "/proc/PID/limits", _begins_proc, _ProcLimitsReader)
-PRLIMIT: Final = Format("prlimit", "`prlimit --pid PID`", _begins_prlimit, _PrlimitReader)
+ULIMIT: Final = Format(
+    "ulimit", "`ulimit -a` of bash, zsh and dash", _begins_shell, _ShellLimitsReader, heads=LETTERS | {"-"}
+)
+PROC_LIMITS: Final = Format("limits", "/proc/PID/limits", _begins_proc, _ProcLimitsReader, heads=frozenset("LM/"))
+PRLIMIT: Final = Format(
+    "prlimit",
+    "`prlimit --pid PID`",
+    _begins_prlimit,
+    _PrlimitReader,
+    heads=frozenset({"R", *(name[0] for name in _PRLIMIT)}),
+)
 SYSTEMD_LIMITS: Final = Format(
     "systemd-limits",
     "LimitNOFILE= of a unit",
     lambda line: "Limit" in line and bool(_SYSTEMD.fullmatch(line)),
     _SystemdLimitsReader,
+    heads=frozenset("DL"),
 )

@@ -114,5 +114,12 @@ COLUMNS: Final = Format(
     "route -n, netstat -rn",
     lambda line: bool(_TITLE.fullmatch(line) or _HEAD.fullmatch(line)),
     _ColumnLines,
+    heads=frozenset("KD"),
 )
-PROC: Final = Format("proc-net-route", "/proc/net/route", lambda line: bool(_PROC_HEAD.fullmatch(line)), _ProcLines)
+PROC: Final = Format(
+    "proc-net-route",
+    "/proc/net/route",
+    lambda line: bool(_PROC_HEAD.fullmatch(line)),
+    _ProcLines,
+    heads=frozenset("I"),
+)

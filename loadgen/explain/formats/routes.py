@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
 from loadgen.explain.evidence import RouteReading, Where
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import HEX_DIGITS, Format
 from loadgen.explain.formats.lines import LineReader
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -36,6 +36,7 @@ _BY_ITSELF: Final = (
 _ALONE: Final = frozenset(_BY_ITSELF.split())
 _ANY_KIND: Final = "|".join((*KINDS, *_OTHER_KINDS))
 _FIRST: Final = re.compile(rf"\s*(?:(?:{_ANY_KIND})\s+)?(?:default|[\da-fA-F.:]+(?:/\d{{1,3}})?)(?:\s|$)")
+_KIND: Final = re.compile(rf"\s*(?:{_ANY_KIND})\s")
 _INTERFACE: Final = re.compile(r"[a-z][\w.-]*\d\S*|lo")
 
 
@@ -133,7 +134,8 @@ def _is_address(text: str) -> bool:
 
 
 def _begins(line: str) -> bool:
-    if not _FIRST.match(line):
+    # One of a kind needs neither; the kinds of a log's lines, which begin with a number, need one.
+    if not ("dev" in line or "via" in line or _KIND.match(line)) or not _FIRST.match(line):
         return False
     route = parse(line)
     if route is None:
@@ -202,4 +204,10 @@ class _RouteLines(LineReader):
         return ":" in told if told else route.six or self._six
 
 
-ROUTES: Final = Format("ip-route", "ip route, ip -6 route, ip route show table all, ip route get", _begins, _RouteLines)
+ROUTES: Final = Format(
+    "ip-route",
+    "ip route, ip -6 route, ip route show table all, ip route get",
+    _begins,
+    _RouteLines,
+    heads=HEX_DIGITS | frozenset(".:d") | {kind[0] for kind in KINDS + _OTHER_KINDS},
+)

@@ -9,11 +9,12 @@ Sources: sysctl(8), sysctl.conf(5), sysctl.d(5); Documentation/admin-guide/sysct
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 from typing import Final
 
 from loadgen.explain.evidence import Evidence, Where
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import DIGITS, Format
 from loadgen.explain.formats.readings import ReadingLines
 from loadgen.explain.formats.shell import command_of
 from loadgen.kernel import sysctl, sysctl_conf
@@ -33,6 +34,7 @@ _NAME_AND_VALUE: Final = (
     rf"(?:[0-9]{{1,7}}[:-])?\s{{0,12}}(?P<name>(?:{_TREES})[\w./:@*+-]{{0,120}}?)[`\"']?"
     r"(?:\s{0,40}=\s*(?!=)(?P<value>.*)|(?::[\ \t]|[\ \t])\s*(?P<numbers>[\"'`]?[0-9-][0-9,\-\s]*[\"'`]?))"
 )
+_NUMBERED: Final = re.compile(r"\s*[0-9]{1,7}[:-]\s*[a-z]")
 _LINE: Final = re.compile(_MARKS + _NAME_AND_VALUE)
 #: Of grep, with the file and perhaps the number of the line.
 _LINE_OF_FILE: Final = re.compile(rf"{_MARKS}/?[\w./+@-]{{1,200}}?\.conf:{_NAME_AND_VALUE}")
@@ -125,7 +127,7 @@ class _SettingsReader(ReadingLines):
         """See `LineReader`."""
         setting = _setting(line, inside=self._inside)
         if setting is None:
-            return _NOISE.fullmatch(line) is not None
+            return _is_noise(line)
         self._inside = True
         name, value, as_in_a_file = setting
         if not (self._configured or as_in_a_file) or self.evidence.sysctl(name) is None:
@@ -134,11 +136,24 @@ class _SettingsReader(ReadingLines):
 
 
 def _begins(line: str) -> bool:
-    if line.lstrip()[:1] in ("#", ";") or _setting(line):
+    head = line.lstrip()[:1]
+    if head in ("#", ";"):
         return True
+    # Most lines of a log begin with a number, and none of `grep -n` is among them.
+    if head.isdecimal() and not _NUMBERED.match(line) and ".conf:" not in line:
+        return False
+    return _setting(line) is not None or _is_noise(line)
+
+
+def _is_noise(line: str) -> bool:
     return line.lstrip().startswith(("sysctl: ", "error: ")) and _NOISE.fullmatch(line) is not None
 
 
 SETTINGS: Final = Format(
-    "sysctl", "`sysctl -a`, lines of it, sysctl.conf, `grep -r . /proc/sys`", _begins, _SettingsReader
+    "sysctl",
+    "`sysctl -a`, lines of it, sysctl.conf, `grep -r . /proc/sys`",
+    _begins,
+    _SettingsReader,
+    heads=DIGITS | frozenset(string.ascii_lowercase) | frozenset("`\"'*\u2022-|/#;"),
+    words=frozenset({".conf:"}),
 )

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadgen.explain.evidence import Evidence
-from loadgen.explain.formats.base import Format, last_filled
+from loadgen.explain.formats.base import DIGITS, Format, last_filled
 from loadgen.explain.formats.command_line import ListingCommand, command_of
 from loadgen.explain.formats.endpoints import CUT, Endpoints, Numbers, decimal, why_not
 from loadgen.explain.formats.sockets import (
@@ -71,7 +71,10 @@ _USE_NUMBERS: Final = ": run ss with -n"
 
 def begins(line: str) -> bool:
     """Return True for a header of ss, or a row of it."""
-    return bool(_ROW.match(line) or ("Recv-Q" in line and _HEADER.match(line)) or _STATELESS.match(line))
+    head = line.lstrip()[:1]
+    if head.isdecimal():
+        return bool(_STATELESS.match(line))
+    return bool(_ROW.match(line) or ("Recv-Q" in line and _HEADER.match(line)))
 
 
 class SsReader:
@@ -254,4 +257,10 @@ def milliseconds(text: str) -> int:
     return min((minutes * 60 + seconds) * 1000 + rest, 0xFFFF_FFFF)
 
 
-SS: Final = Format("ss", "`ss` with any options that list sockets, with and without header", begins, SsReader)
+SS: Final = Format(
+    "ss",
+    "`ss` with any options that list sockets, with and without header",
+    begins,
+    SsReader,
+    heads=DIGITS | {name[0] for name in (*_NETIDS, *STATES)} | frozenset("NSR"),
+)

@@ -77,4 +77,5 @@ SS_SUMMARY: Final = Format(
     "`ss -s`",
     lambda line: bool(_TOTAL.fullmatch(line) or _TCP.fullmatch(line) or _HEADER.fullmatch(line)),
     _SsSummaryReader,
+    heads=frozenset("T"),
 )

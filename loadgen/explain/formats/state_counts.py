@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadgen.explain.evidence import Evidence, Where
-from loadgen.explain.formats.base import Format
+from loadgen.explain.formats.base import DIGITS, Format
 from loadgen.explain.formats.readings import ReadingLines
 from loadgen.explain.formats.sockets import STATES
 from loadgen.kernel.sockdiag import TcpState
@@ -145,5 +145,9 @@ def _begins(line: str) -> bool:
 
 
 STATE_COUNTS: Final = Format(
-    "state-counts", "sockets counted by state with awk, uniq or wc behind ss or netstat", _begins, _StateCountsReader
+    "state-counts",
+    "sockets counted by state with awk, uniq or wc behind ss or netstat",
+    _begins,
+    _StateCountsReader,
+    heads=DIGITS | {state[0] for state in STATES},
 )

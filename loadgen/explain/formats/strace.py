@@ -15,7 +15,7 @@ from loadgen.explain.evidence import TEXT_MAX, Complaint, Evidence, Where
 from loadgen.explain.formats.base import Format
 from loadgen.outcomes import Syscall
 from loadgen.trace.follow import CallFailure, Follower
-from loadgen.trace.strace import StraceLines, may_begin
+from loadgen.trace.strace import OPENERS, StraceLines, may_begin
 from loadgen.trace.sums import WaySum
 from loadgen.trace.ways import Way
 
@@ -116,4 +116,6 @@ STRACE: Final = Format(
     covers="strace, with -f, -t, -tt, -ttt, -r, -T, -y, -yy, -o and -X",
     begins=may_begin,
     reader=StraceReader,
+    heads=frozenset(),
+    words=frozenset(map(str.lower, OPENERS)),
 )

@@ -1,21 +1,53 @@
-"""Where the dashboard listens: `--dashboard [ADDR:PORT]`, and who could reach it there."""
+"""Where a server of ours listens, `--dashboard [ADDR:PORT]` or `watch --exporter ADDR:PORT`, and who could reach it.
+
+The socket is made here as well, so that an address that cannot be had is refused in the same words.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import socket
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final
 
-from loadgen.errors import UsageError
+from loadgen.errors import HostError, UsageError
 from loadgen.model import Endpoint
 from loadgen.scenario.units import endpoint
 
 #: Every address of this host; endpoint() refuses them, because no client can connect to them.
 _EVERYWHERE: Final = {"0.0.0.0": "0.0.0.0", "[::]": "::"}
 _SHORT: Final = {"": "127.0.0.1", "localhost": "127.0.0.1"}
+_BACKLOG: Final = 64
 
 
-def listen_at(text: str, *, public: bool) -> Endpoint:
+@dataclass(frozen=True, slots=True)
+class ListenOption:
+    """An option that says where to listen.
+
+    name: "--dashboard"; with "-public" behind it the option that permits addresses which other machines can reach.
+    exposes: what that means. otherwise: what to do about a wrong address, or "". free_port: how to have any free one.
+    """
+
+    name: str
+    exposes: str
+    free_port: str
+    otherwise: str = ""
+
+
+DASHBOARD: Final = ListenOption(
+    "--dashboard",
+    "and anyone who reads the unencrypted traffic on the way can see the results and stop the run",
+    "--dashboard without one for any free port of 127.0.0.1",
+    "; or give --dashboard last, without an address, for a free port",
+)
+EXPORTER: Final = ListenOption(
+    "--exporter",
+    "and read there, unencrypted and without a password, to whom this host has connections",
+    "port 0 for any free one",
+)
+
+
+def listen_at(text: str, *, public: bool, option: ListenOption = DASHBOARD) -> Endpoint:
     """`127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `:8080` -> where to listen; port 0 is any free one.
 
     public: whether other machines may reach it. Raises: UsageError, with what to write instead.
@@ -28,17 +60,34 @@ def listen_at(text: str, *, public: bool) -> Endpoint:
         # Port 1 stands for what endpoint() does not take, and is replaced again.
         found = endpoint(f"{'127.0.0.1' if host in _EVERYWHERE else host}:{'1' if port == '0' else port}")
     except ValueError as error:
-        raise UsageError(
-            f"--dashboard {text}: {error}; or give --dashboard last, without an address, for a free port"
-        ) from None
+        raise UsageError(f"{option.name} {text}: {error}{option.otherwise}") from None
     found = replace(found, address=_EVERYWHERE.get(host, found.address), port=int(port))
     if not is_loopback(found.address) and not public:
         raise UsageError(
-            f"--dashboard {text}: other machines can reach this address, and anyone who reads the unencrypted traffic "
-            "on the way can see the results and stop the run; listen on 127.0.0.1 and forward the port with ssh -L, or "
-            "add --dashboard-public if this network is trusted"
+            f"{option.name} {text}: other machines can reach this address, {option.exposes}; listen on 127.0.0.1 and "
+            f"forward the port with ssh -L, or add {option.name}-public if this network is trusted"
         )
     return found
+
+
+def listener_at(at: Endpoint, option: ListenOption = DASHBOARD) -> socket.socket:
+    """Return a socket that listens there, non-blocking. Raises: HostError if the address or port cannot be had."""
+    listener = socket.socket(at.family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if at.family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(at.sockaddr)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        place = f"{in_url(at.address)}:{at.port}"
+        raise HostError(
+            f"{option.name}: cannot listen on {place}: {error.strerror}; give another address or port, or "
+            f"{option.free_port}"
+        ) from error
+    return listener
 
 
 def is_loopback(address: str) -> bool:

@@ -16,11 +16,10 @@ from typing import Final
 
 from aiohttp import web
 
-from loadgen.errors import HostError
 from loadgen.model import Endpoint
 from loadgen.views.dashboard import pages
 from loadgen.views.dashboard.access import HEADERS, REPORT_POLICY, Door
-from loadgen.views.dashboard.address import in_url
+from loadgen.views.dashboard.address import listener_at
 from loadgen.views.dashboard.frames import Frames, event
 
 #: Drop a client that reads nothing for this long.
@@ -65,7 +64,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen. Raises: HostError when that address or port cannot be had."""
-        listener = _listen(self._at)
+        listener = listener_at(self._at)
         address, port = listener.getsockname()[:2]
         self.door = Door(Endpoint(self._at.address if self._at.address else address, port))
         app = web.Application(middlewares=[self._guard], client_max_size=_BODY_BYTES_MAX)
@@ -187,23 +186,3 @@ async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
             response.headers.setdefault(name, value)  # a report has its own
         else:
             response.headers[name] = value
-
-
-def _listen(at: Endpoint) -> socket.socket:
-    """A listening socket. Raises: HostError."""
-    listener = socket.socket(at.family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if at.family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(at.sockaddr)
-        listener.listen(64)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        place = f"{in_url(at.address)}:{at.port}"
-        raise HostError(
-            f"--dashboard: cannot listen on {place}: {error.strerror}; give another address or port, or --dashboard "
-            "without one for any free port of 127.0.0.1"
-        ) from error
-    return listener

@@ -120,7 +120,7 @@ def _capacity(ports: PortAccount) -> str:
 def _end(account: WayAccount) -> str:
     text = f"{account.ends_with} (limit {account.limit}) when no port is left"
     limit, ports = account.descriptors, account.ports
-    if limit and ports and (ports.capacity is None or limit < ports.capacity):
+    if limit and ports and not account.way.churns and (ports.capacity is None or limit < ports.capacity):
         text += f"; before that, with {limit:,} open files in one process (ulimit -n), socket EMFILE"
     return text
 

@@ -77,6 +77,12 @@ def test_a_format_that_begins_and_takes_nothing_leaves_the_line_to_the_next() ->
     assert ([piece.format for piece in found.pieces], found.unread) == (["a"], [Unread("-", 2, 2)])
 
 
+def test_a_piece_goes_on_behind_empty_lines_and_ends_before_what_is_not_its_own() -> None:
+    found = listings.read("a1\n\n\na2\n\nb1\n\nx\n", formats=AB)
+    assert [(piece.what, piece.first, piece.last) for piece in found.pieces] == [("2 lines", 1, 4), ("1 lines", 6, 6)]
+    assert found.unread == [Unread("-", 8, 8)]
+
+
 @pytest.mark.parametrize("block", [4, 5, 9])
 def test_a_piece_goes_on_through_all_blocks(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "_BLOCK", block)
@@ -90,7 +96,10 @@ def test_each_line_is_in_one_piece_or_unread_or_empty(lines: list[str], block: i
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text, "_BLOCK", block)
         found = listings.read("".join(f"{line}\n" for line in lines), formats=AB)
-    owner = {number: piece.format for piece in found.pieces for number in range(piece.first, piece.last + 1)}
+    filled = {number for number, line in enumerate(lines, 1) if line}
+    owner = {
+        number: piece.format for piece in found.pieces for number in filled & {*range(piece.first, piece.last + 1)}
+    }
     unread = {number for one in found.unread for number in range(one.first, one.last + 1)}
     assert {number: line for number, line in enumerate(lines, 1) if line in ("a", "b")} == owner
     assert {number for number, line in enumerate(lines, 1) if line == "x"} <= unread

@@ -30,6 +30,8 @@ def lines(data: bytes) -> list[str]:
         (b"\x1b]0;no end", [""]),
         (b"a\x00\x07\x7fb\tc", ["ab\tc"]),
         (b"> quoted\n>> twice\n > once\n>\n>=5", ["quoted", "twice", "once", "", "=5"]),
+        (b">   indented\n> >\tin two", ["  indented", "\tin two"]),
+        ("a\u00a0b\u2003c".encode(), ["a b c"]),
         ("a\u202eb\u200bc\ufeff\u0085".encode(), ["abc"]),
         (b"caf\xe9 \xff", ["caf\\xe9 \\xff"]),
         ("caf\u00e9\u2028x".encode(), ["caf\u00e9\u2028x"]),
@@ -77,6 +79,7 @@ def test_a_long_line_of_several_bytes_for_each_character() -> None:
 @given(st.binary(max_size=200), st.integers(4, 50))
 @example(b"\n >x\r", 4)
 @example(b"\x1b[\n31m", 4)
+@example(b"\xc2\r\x80", 4)
 def test_each_line_is_the_clean_one_of_its_number(data: bytes, block: int) -> None:
     """A block that is cleaned as a whole comes out as if each line were cleaned for itself."""
     with pytest.MonkeyPatch.context() as patch:

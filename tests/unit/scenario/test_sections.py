@@ -139,3 +139,49 @@ def test_a_link_local_address_keeps_its_zone() -> None:
     assert found.sources.expanded == ("fe80::2%eth0",)
     assert found.sources.interfaces == ()
     assert found.every_target[0].endpoint == Endpoint("fe80::1%eth0", 9000)
+
+
+RULES = "table inet t {}"
+
+
+@pytest.mark.parametrize(
+    ("written", "ports"),
+    [
+        ("40000-40003", (40000, 40001, 40002, 40003)),
+        ('"40002,40000-40001, 40000"', (40000, 40001, 40002)),
+        ("40000", (40000,)),
+    ],
+)
+def test_ports_that_are_held(written: str, ports: tuple[int, ...]) -> None:
+    lab = parse(f"{SMALLEST}lab: {{held: {written}}}").lab
+    assert lab
+    assert lab.held == ports
+
+
+@pytest.mark.parametrize("written", ["0", "true", "[40000]", '"40000-"', '"70000"', '""', "40003-40000", "1.5"])
+def test_what_is_no_list_of_ports(written: str) -> None:
+    assert "lab.held: " in str(refusal(f"{SMALLEST}lab: {{held: {written}}}"))
+
+
+@pytest.mark.parametrize(
+    ("lab", "message"),
+    [
+        ("{rules: ' '}", "lab.rules: write rules as nft -f reads them"),
+        ("{rules: \"include '/etc/shadow'\"}", "lab.rules: rules include no other file"),
+        ("{rules: \"table inet t { }; include '/etc/shadow'\"}", "lab.rules: rules include no other file"),
+        (f"{{rules_of_sinks: '{RULES}'}}", "lab.rules_of_sinks: a loopback lab is one namespace"),
+        ("{tracking_left: 5}", "lab.tracking_left: nothing is tracked without a rule"),
+        (f"{{tracking_left: -1, rules: '{RULES}'}}", "lab.tracking_left: write at least 0"),
+        (f"{{fallback: host, rules: '{RULES}'}}", "lab.rules: the host itself gets no rules"),
+        ("{fallback: host, held: 40000}", "lab.held: the host itself gets no held"),
+    ],
+)
+def test_what_a_lab_cannot_have(lab: str, message: str) -> None:
+    assert message in str(refusal(f"{SMALLEST}lab: {lab}"))
+
+
+def test_rules_at_both_ends_of_a_cable() -> None:
+    text = SMALLEST.replace("127.0.0.2", "198.18.0.2").replace('"127.0.0.1:9000"', '"198.18.1.1:9000", sink: true')
+    lab = parse(f"{text}lab: {{topology: veth, rules: '{RULES}', rules_of_sinks: '{RULES}', tracking_left: 0}}").lab
+    assert lab
+    assert (lab.rules, lab.rules_of_sinks, lab.tracking_left) == (RULES, RULES, 0)

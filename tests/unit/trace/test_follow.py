@@ -143,6 +143,21 @@ def test_bind_that_fails_is_a_failure_of_the_way() -> None:
     assert (empty.strategy, empty.count, empty.failed) == (Strategy.BIND, 0, {("bind", "EADDRINUSE"): 1})
 
 
+def test_one_port_tried_after_the_other_is_shown_once_and_counted_each_time() -> None:
+    tries = [bind(port, "-1 EADDRINUSE (Address already in use)") for port in range(40000, 40050)]
+    way = one_way(TCP, *tries, bind(40050), CONNECT + "0")
+    assert way.failed == {("bind", "EADDRINUSE"): 50}
+    assert way.calls == (TCP, tries[0], bind(40050), CONNECT + "0")
+
+
+def test_the_first_call_that_failed_is_shown_whichever_socket_it_was() -> None:
+    refused = "getsockopt(3, SOL_SOCKET, SO_ERROR, [ECONNREFUSED], [4]) = 0"
+    one = (TCP, CONNECT + "-1 EINPROGRESS (x)")
+    way = one_way(*one, "close(3) = 0", *one, refused, "close(3) = 0", *one, refused)
+    assert way.calls == (*one, refused)
+    assert way.failed == {("connect", "ECONNREFUSED"): 2}
+
+
 def test_a_named_port_that_nothing_connects_from_may_be_that_of_a_service() -> None:
     follower = follow(TCP, bind(8080, "-1 EADDRINUSE (Address already in use)"), "close(3) = 0")
     assert follower.ways == []

@@ -106,4 +106,11 @@ def _follows_blank(line: str, head: str) -> bool:
 
 
 _PROGRAMS: Final = ", ".join(dict.fromkeys(row.program for row in table.ROWS if row.program))
-LOGS: Final = Format("log", f"log lines and stack traces: {_PROGRAMS}, and others", _begins, LogReader)
+LOGS: Final = Format(
+    "log",
+    f"log lines and stack traces: {_PROGRAMS}, and others",
+    _begins,
+    LogReader,
+    heads=frozenset(),
+    words=frozenset((*table.SIGNS, *traces.SIGNS)),
+)

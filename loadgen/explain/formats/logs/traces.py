@@ -29,6 +29,8 @@ _IN_ERROR: Final = re.compile(
 #: Words of a logger above the exception that it speaks of.
 _LOGGER: Final = ("ERROR", "SEVERE", "FATAL", "WARN", "xception")
 _HEADS: Final = ("Traceback (", "panic: ", "thread '", "node:events:")
+#: Words of which one, in this case or another, is in each line that heads a stack trace.
+SIGNS: Final = frozenset(("xception", "rror", *map(str.lower, _HEADS)))
 _CHAINS: Final = ("During handling of the above", "The above exception was the direct")
 #: A function of Go, above the line with its file.
 _GO_FUNCTION: Final = re.compile(r"[\w./*-]+(?:\.\(?\*?\w+\)?)*\([^()]*\)$")

@@ -50,7 +50,7 @@ class NotReproducibleError(UsageError):
 
 
 @dataclass(frozen=True)
-class Stage:
+class Rebuilt:
     """A situation and the lab in which it is to be rebuilt.
 
     ports: of a scaled range; None: it has nothing to do with ports, so the range of the lab stays as it is.
@@ -62,20 +62,20 @@ class Stage:
     veth: bool = False
     every_source: bool = False
 
-    def resized(self, ports: int | None) -> Stage:
+    def resized(self, ports: int | None) -> Rebuilt:
         """Return the same with another number of ports, or without an interest in them."""
         return replace(self, ports=ports)
 
-    def over_cable(self) -> Stage:
+    def over_cable(self) -> Rebuilt:
         """Return the same over a cable, unless all addresses were loopback ones."""
         return replace(self, veth=True)
 
-    def alone(self) -> Stage:
+    def alone(self) -> Rebuilt:
         """Return the same with one source and one target."""
         facts = self.circumstances
         return replace(self, circumstances=replace(facts, sources=facts.sources[:1], targets=facts.targets[:1]))
 
-    def with_sources(self, count: int) -> Stage:
+    def with_sources(self, count: int) -> Rebuilt:
         """Return the same over a cable with this number of sources in a row, of the family that they had."""
         ends = self.ends
         first = "198.18.0.2" if ends.version == 4 else "fd00:1::2"
@@ -266,22 +266,22 @@ class Stage:
         return made
 
 
-def require_tcp(stage: Stage) -> None:
+def require_tcp(rebuilt: Rebuilt) -> None:
     """Check that the situation is about TCP. Raises: NotReproducibleError."""
-    if stage.circumstances.transport is not Transport.TCP:
+    if rebuilt.circumstances.transport is not Transport.TCP:
         raise NotReproducibleError(
-            f"limit {stage.circumstances.limit} is rebuilt for TCP only, and the evidence is about {Transport.UDP}"
+            f"limit {rebuilt.circumstances.limit} is rebuilt for TCP only, and the evidence is about {Transport.UDP}"
         )
 
 
-def expect(draft: Draft, stage: Stage, limit: str, *, error: str = "") -> Draft:
+def expect(draft: Draft, rebuilt: Rebuilt, limit: str, *, error: str = "") -> Draft:
     """Add the expectations that only the same error and the same limit meet; return the draft.
 
     error: as a path below `errors`, "connect.ECONNREFUSED".
     """
     if error:
-        draft.expect[f"errors.{error} >= 1"] = stage.because("fails", otherwise="as the limit shows itself")
-    draft.expect[f"verdict.limit == {limit}"] = stage.because("limit")
+        draft.expect[f"errors.{error} >= 1"] = rebuilt.because("fails", otherwise="as the limit shows itself")
+    draft.expect[f"verdict.limit == {limit}"] = rebuilt.because("limit")
     return draft
 
 
