@@ -74,7 +74,7 @@ def judge(case: Case) -> list[Judged]:
         for one in observed.of_case(case)
         if (judged := _judged(case, one)).limit != "none" and not _explained(judged, complained)
     ]
-    return _in_order(_merged([*complained, *shown]))[:FINDINGS_MAX]
+    return _once_each(case, _in_order(_merged([*complained, *shown])))[:FINDINGS_MAX]
 
 
 def _judged(case: Case, symptom: Symptom) -> Judged:
@@ -132,6 +132,16 @@ def _merged(judged: Iterable[Judged]) -> list[Judged]:
     return list(found.values())
 
 
+def _once_each(case: Case, judged: Iterable[Judged]) -> list[Judged]:
+    """Join findings of one limit, source and target, however sure: the surest stays, with the complaints of all."""
+    found: dict[tuple[str, str, str], Judged] = {}
+    for one in judged:
+        key = (one.limit, _source(one), _target(case, one))
+        known = found.get(key)
+        found[key] = replace(known, symptom=symptoms.with_complaints(known.symptom, one.symptom)) if known else one
+    return list(found.values())
+
+
 def _in_order(judged: Iterable[Judged]) -> list[Judged]:
     def key(one: Judged) -> tuple[object, ...]:
         return _CONFIDENCES.index(one.reasoned.confidence), not one.symptom.complained, -one.symptom.count
@@ -142,20 +152,28 @@ def _in_order(judged: Iterable[Judged]) -> list[Judged]:
 def finding_of(case: Case, judged: Judged) -> Finding:
     """Return a finding with its sentence, its facts and its remedies."""
     symptom, reasoned = judged.symptom, judged.reasoned
-    account = judged.sign.account
     proofs = (*symptom.proofs, *judged.sign.proofs, *_others(judged))
     return Finding(
         limit=judged.limit,
         confidence=reasoned.confidence,
         text=words.sentence(judged),
-        source=symptom.source or judged.sign.source or (account.row.source if account else ""),
+        source=_source(judged),
         target=_target(case, judged),
         candidates=reasoned.candidates,
         evidence=tuple(dict.fromkeys(proofs))[:FACTS_MAX],
-        refuted=tuple((one.limit, one.because) for one in reasoned.refuted),
+        refuted=tuple((one.limit, one.because) for one in reasoned.refuted if one.limit not in judged.named),
         looks=tuple(_looks(case, judged)),
         remedies=tuple(advice.remedies(case, judged)),
     )
+
+
+def _source(judged: Judged) -> str:
+    """Return the source address, with the port where it is about one port: of a service, or of such a client."""
+    symptom, account = judged.symptom, judged.sign.account
+    if symptom.kind in (SymptomKind.LISTEN, SymptomKind.FIXED_PORT) and symptom.source_port:
+        host = f"[{symptom.source}]" if ":" in symptom.source else symptom.source
+        return f"{host}:{symptom.source_port}"
+    return symptom.source or judged.sign.source or (account.row.source if account else "")
 
 
 def _target(case: Case, judged: Judged) -> str:
@@ -186,6 +204,8 @@ def _looks(case: Case, judged: Judged) -> Iterator[str]:
             said.update(
                 {f"run `{one.command}`: {one.decides}": None for one in missing.of_limit(case, name, judged.symptom)}
             )
+    if not said and not any(missing.of(case, [judged])):
+        said["look again while it fails: `ss -tanp`, and `loadgen watch --once` for what ss does not show"] = None
     yield from said
 
 

@@ -311,6 +311,18 @@ def joined(members: list[Symptom]) -> Symptom:
     )
 
 
+def with_complaints(symptom: Symptom, other: Symptom) -> Symptom:
+    """Return a symptom with the complaints of another one of the same source and target."""
+    return replace(
+        symptom,
+        count=symptom.count + other.count,
+        calls=tuple(dict.fromkeys((*symptom.calls, *other.calls))),
+        proofs=tuple(dict.fromkeys((*symptom.proofs, *other.proofs))),
+        programs=tuple(dict.fromkeys((*symptom.programs, *other.programs))),
+        complained=symptom.complained or other.complained,
+    )
+
+
 def _in_common(members: list[Symptom]) -> tuple[str, str, int]:
     """Return source, target and its port, as far as all say the same, or nothing; "" and 0 where they differ."""
     sources = {one.source for one in members if one.source}

@@ -68,6 +68,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     ULIMIT,
     STATE_COUNTS,
     KERNEL_LOG,
+    LOGS,
     SETTINGS,
 )
 

@@ -311,9 +311,10 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
             return flagged
     if bound and not symptom.source:
         every = [one for one in case.evidence.addresses if not _is_link_local(one.address)]
-        found = [(one.address, flagged) for one in every if (flagged := _flagged(one))]
+        found = {one.address: flagged for one in every if (flagged := _flagged(one))}
         if len(found) == 1:  # the only address here that bind() would refuse
-            return replace(found[0][1], weight=Weight.STRONG, source=found[0][0])
+            ((source, flagged),) = found.items()
+            return replace(flagged, weight=Weight.STRONG, source=source)
     if bound and entries:
         there = Proof(f"{address} is on {entries[0].device or 'an interface'}", entries[0].where)
         doubt = f"but {there.text} where this was read: another host, another network namespace, or another time"

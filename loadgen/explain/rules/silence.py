@@ -38,6 +38,8 @@ def _backlog(case: Case, symptom: Symptom) -> Sign:
     if case.full_queues:
         proofs = [one.proof for one in case.full_queues]
         return sign(Weight.SHOWN, *proofs, because=proofs[0].text)
+    if symptom.limits == ("backlog",) and symptom.complained:  # the kernel says so itself
+        return sign(Weight.SHOWN)
     found = [one for name in _OVERFLOWS if (one := case.movement(name))]
     moved = [one for one in found if one.moved]
     if moved:
