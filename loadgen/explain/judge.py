@@ -63,6 +63,7 @@ def explain(evidence: Evidence) -> Explanation:
         notes=tuple(symptoms.beside_the_kernel(evidence)),
         pieces=tuple(evidence.pieces),
         unread=tuple(evidence.unread),
+        more_unread=evidence.more_unread,
     )
 
 

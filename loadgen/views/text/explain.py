@@ -62,7 +62,8 @@ def lines(explanation: Explanation, width: int) -> Iterator[StyledLine]:
         yield from listed("missing", (f"`{one.command}`: {one.decides}" for one in missing[:_MISSING_SHOWN]), width)
     if explanation.unread:
         yield "row", ""
-        yield from listed("unread", _unread(explanation.unread), width)
+        more = [f"and {explanation.more_unread:,} more lines"] if explanation.more_unread else []
+        yield from listed("unread", [*_unread(explanation.unread), *more], width)
 
 
 def _read(pieces: Sequence[Piece]) -> str:
