@@ -124,4 +124,7 @@ def _write(path: str, evidence: Evidence, *, full_size: bool) -> None:
         Path(path).write_text(text)
     except OSError as error:
         raise HostError(f"cannot write {path}: {error.strerror}; check path and permissions") from None
-    complain(f"{path} reproduces {judged[0].limit}: loadgen run {path}")
+    which = (
+        f"{judged[0].limit}, the first candidate of an open finding" if len(judged[0].named) > 1 else judged[0].limit
+    )
+    complain(f"{on_one_line(path)} reproduces {which}: loadgen run {on_one_line(path)}")
