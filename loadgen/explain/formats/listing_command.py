@@ -1,4 +1,4 @@
-"""What a call of ss or netstat lists: its options, and whether it leaves out rows."""
+"""Calls of ss and netstat: what their options list, and whether they leave out rows."""
 
 from __future__ import annotations
 
