@@ -261,7 +261,7 @@ class Rebuilt:
             words = ""
             if name == _BUCKETS and self.scale.is_smaller:
                 number, words = self.scale.count(int(number)), f"{value} there"
-            place = facts.because.get(name) or facts.because.get("sysctls") or "of the evidence"
+            place = facts.because.get(f"sysctls.{name}") or facts.because.get("sysctls") or "of the evidence"
             made[name] = Noted(number, "; ".join(part for part in (fmt.on_one_line(place), words) if part))
         return made
 

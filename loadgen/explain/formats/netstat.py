@@ -23,8 +23,8 @@ from typing import Final
 
 from loadgen.explain.evidence import BACKLOG_UNKNOWN, Evidence
 from loadgen.explain.formats.base import Format, last_filled
-from loadgen.explain.formats.command_line import ListingCommand, command_of
 from loadgen.explain.formats.endpoints import CUT, Endpoints, Numbers, decimal, why_not
+from loadgen.explain.formats.listing_command import ListingCommand, listing_command
 from loadgen.explain.formats.sockets import (
     STATES,
     TCP,
@@ -123,7 +123,7 @@ class NetstatReader:
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         self._writer, self._file = ListingWriter(evidence, file), file
-        self._command_before = evidence.command_before
+        self._evidence = evidence
         self._endpoints, self._numbers = Endpoints(), Numbers()
         self._command: ListingCommand | None = None
         self._active, self._header, self._columns = "", False, ""
@@ -136,7 +136,7 @@ class NetstatReader:
         begin = at
         if not self._first:
             self._first = first + at
-            self._command = command_of("netstat", self._command_before(self._file, self._first), self._file)
+            self._command = listing_command("netstat", self._evidence, self._file, self._first)
         self._writer.flush(keep=0)
         rows, numbers, endpoints, width = self._writer.rows, self._numbers, self._endpoints, self._width
         while at < len(lines):

@@ -57,12 +57,13 @@ TOOLS: Final = frozenset(
 )
 #: Words behind a tool that make a line of text a command line, where neither a prompt nor an option does.
 _WORDS: Final = {
-    "ip": frozenset(["a", "addr", "address", "r", "route", "l", "link", "n", "neigh", "rule"]),
+    "ip": frozenset(["a", "addr", "address", "r", "route", "l", "link", "n", "neigh", "rule", "netns"]),
     "nft": frozenset(("list",)),
     "systemctl": frozenset(("show", "cat")),
     "loadgen": frozenset(("watch", "doctor", "explain", "trace", "run", "plan")),
 }
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=\S*")
+_QUOTES: Final = str.maketrans(dict.fromkeys("\"'()", " "))
 _SPLIT: Final = re.compile(r";|&&|\|\|")
 #: Filters that pass lines on as they are.
 _PASSING: Final = frozenset(("grep", "egrep", "cat", "tee", "head", "tail", "sort", "less", "more"))
@@ -93,10 +94,10 @@ class BareValue:
 def simple(command: str) -> Iterator[list[list[str]]]:
     """Yield the pipelines of a command line, each as its commands, each as its words.
 
-    Quotes are not understood beyond being removed: that is enough for the commands that matter.
+    Quotes and brackets are not understood beyond being removed: that is enough for the commands that matter.
     """
     for pipeline in _SPLIT.split(command):
-        commands = [part.replace('"', " ").replace("'", " ").split() for part in pipeline.split("|")]
+        commands = [part.translate(_QUOTES).split() for part in pipeline.split("|")]
         if commands[0]:
             yield commands
 
@@ -104,8 +105,9 @@ def simple(command: str) -> Iterator[list[list[str]]]:
 def without_wrappers(words: list[str]) -> list[str]:
     """Return a command without sudo, env, docker exec and the like, from the first tool on; [] if there is none."""
     for index, word in enumerate(words[:12]):
-        if PurePosixPath(word).name in TOOLS:
-            return [PurePosixPath(word).name, *words[index + 1 :]]
+        tool = PurePosixPath(word).name
+        if tool in TOOLS and not (tool == "ip" and words[index + 1 : index + 3] == ["netns", "exec"]):
+            return [tool, *words[index + 1 :]]
     return []
 
 
@@ -197,16 +199,23 @@ def command_of(evidence: Evidence, file: str, line: int) -> str:
     for tree in ("proc", "etc"):
         if tree in path.parts:
             return "cat /" + "/".join(path.parts[path.parts.index(tree) :])
-    tool, underscore, rest = path.name.partition("_")
-    if tool in TOOLS and (underscore or path.parent.name):
-        return f"{tool} {rest.replace('_', ' ')}".rstrip()
+    command = path.name[:COMMAND_MAX].replace("_", " ")
+    # "ss_web1.txt" is what somebody called a file.
+    if is_plausible(command) or ("sos_commands" in path.parts and command in TOOLS):
+        return command
     return ""
+
+
+def calls(command: str, tool: str) -> list[tuple[list[str], bool]]:
+    """Return the words behind a tool in each pipeline that runs it, and whether its output goes through a pipe."""
+    found = []
+    for commands in simple(command):
+        words = without_wrappers(commands[0])
+        if words and words[0] == tool:
+            found.append((words[1:], len(commands) > 1))
+    return found
 
 
 def words_of(command: str, tool: str) -> list[str] | None:
     """Return the words behind a tool in the first pipeline that runs it; None if none does."""
-    for commands in simple(command):
-        words = without_wrappers(commands[0])
-        if words and words[0] == tool:
-            return words[1:]
-    return None
+    return next((words for words, _ in calls(command, tool)), None)

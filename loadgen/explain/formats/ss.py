@@ -20,8 +20,8 @@ from typing import Final
 
 from loadgen.explain.evidence import Evidence
 from loadgen.explain.formats.base import DIGITS, Format, last_filled
-from loadgen.explain.formats.command_line import ListingCommand, command_of
 from loadgen.explain.formats.endpoints import CUT, Endpoints, Numbers, decimal, why_not
+from loadgen.explain.formats.listing_command import ListingCommand, listing_command
 from loadgen.explain.formats.sockets import (
     STATES,
     TCP,
@@ -84,7 +84,7 @@ class SsReader:
 
     def __init__(self, evidence: Evidence, file: str) -> None:
         self._writer, self._file = ListingWriter(evidence, file), file
-        self._command_before = evidence.command_before
+        self._evidence = evidence
         self._endpoints, self._numbers = Endpoints(), Numbers()
         self._command: ListingCommand | None = None
         self._header = ""
@@ -97,7 +97,7 @@ class SsReader:
         begin = at
         if not self._first:
             self._first = first + at
-            self._command = command_of("ss", self._command_before(self._file, self._first), self._file)
+            self._command = listing_command("ss", self._evidence, self._file, self._first)
             if _HEADER.match(lines[at]):
                 self._header = lines[at]
                 at += 1

@@ -81,8 +81,12 @@ def test_text_that_is_no_command_line(text: str) -> None:
         ("sos/sos_commands/networking/netstat_-s", "netstat -s"),
         ("sos/proc/net/stat/arp_cache", "cat /proc/net/stat/arp_cache"),
         ("/etc/sysctl.conf", "cat /etc/sysctl.conf"),
+        ("sos/sos_commands/kernel/dmesg", "dmesg"),
+        ("sos/sos_commands/networking/ip_route_show_table_all", "ip route show table all"),
         ("ticket.txt", ""),
         ("my_notes", ""),
+        ("ss_web1.txt", ""),
+        ("logs/ss", ""),
         ("-", ""),
     ],
 )

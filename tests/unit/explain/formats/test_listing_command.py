@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.explain.formats import command_line
-from loadgen.explain.formats.command_line import ListingCommand
+from loadgen.explain.evidence import CommandLine, Evidence
+from loadgen.explain.formats.listing_command import ListingCommand, listing_command
 
 
 @pytest.mark.parametrize(
@@ -25,21 +25,27 @@ from loadgen.explain.formats.command_line import ListingCommand
         ("ss state listening", ListingCommand("ss state listening", frozenset(), 10, True)),
         ("ss -t state connected", ListingCommand("ss -t state connected", frozenset("t"), 0, True)),
         ("ss", ListingCommand("ss", frozenset())),
+        ("(sudo timeout 5 ss -tn)", ListingCommand("ss -tn", frozenset("tn"))),
+        ("watch -n1 'ss -tan | wc -l'", ListingCommand("ss -tan", frozenset("tan"), filtered=True)),
+        ("ss -tn '( sport = :80 )'", ListingCommand("ss -tn sport = :80", frozenset("tn"), filtered=True)),
+        ("ss -tan 2>/dev/null | cat", ListingCommand("ss -tan", frozenset("tan"), filtered=True)),
+        ("ip netns exec web1 ss -tan", ListingCommand("ss -tan", frozenset("tan"))),
         ("less -tan", None),
         ("netstat -an", None),
         ("", None),
     ],
 )
 def test_calls_in_a_command_line(line: str, expected: ListingCommand | None) -> None:
-    assert command_line.command_of("ss", line, "ticket.txt") == expected
+    evidence = Evidence(command=CommandLine(line, "ticket.txt", 1))
+    assert listing_command("ss", evidence, "ticket.txt", 2) == expected
 
 
 def test_the_name_of_a_file_of_a_sosreport() -> None:
-    found = command_line.command_of("netstat", "", "sos/sos_commands/networking/netstat_-W_-neopa")
+    found = listing_command("netstat", Evidence(), "sos/sos_commands/networking/netstat_-W_-neopa", 1)
     assert found == ListingCommand("netstat -W -neopa", frozenset("Wneopa"))
 
 
 @given(st.text(max_size=80))
 def test_any_line_is_a_command_or_none(line: str) -> None:
-    found = command_line.command_of("ss", f"ss -{line}", line)
+    found = listing_command("ss", Evidence(command=CommandLine(f"ss -{line}", line, 1)), line, 2)
     assert found is None or found.text.startswith("ss")
