@@ -209,6 +209,13 @@ class Case:
             for place in found[order][:_HOLDERS].tolist():
                 yield accounts.described(listing, place), TcpState(int(listing.tcp["state"][place]))
 
+    def peers(self, port: int) -> set[int]:
+        """Return the ports at the other end of the connections that have a local port."""
+        found: set[int] = set()
+        for listing in self.evidence.listings:
+            found.update(np.unique(listing.tcp["destination_port"][listing.tcp["source_port"] == port]).tolist())
+        return found - {0}
+
     @cached_property
     def full_queues(self) -> list[FullQueue]:
         """Listeners whose accept queue is full."""

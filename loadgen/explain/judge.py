@@ -92,7 +92,16 @@ def _judged(case: Case, symptom: Symptom) -> Judged:
 
 
 def _settled(case: Case, symptom: Symptom) -> Symptom:
-    """Return a bind() that may be of a client or a service as that of a client, if no port is left to any client."""
+    """Return a bind() that may be of a client or a service as that of a client, where the evidence shows that it is.
+
+    A client, if its port has connections, all to ports outside the range, as services have; or if no port is left to
+    any client.
+    """
+    peers = case.peers(symptom.source_port) if symptom.source_port else set()
+    of_services = bool(peers) and not any(port in case.settings.ports for port in peers)
+    if symptom.kinds == (SymptomKind.LISTEN,) and symptom.listening is None and of_services:
+        fixed = (SymptomKind.FIXED_PORT,)
+        return replace(symptom, kinds=fixed, limits=symptoms.CANDIDATES[SymptomKind.FIXED_PORT])
     if symptom.kinds != (SymptomKind.LISTEN, SymptomKind.BIND_NO_PORT) or not symptom.source:
         return symptom
     account = space_of(case, replace(symptom, kinds=(SymptomKind.BIND_NO_PORT,)), by_source=True)
