@@ -188,7 +188,7 @@ class Rebuilt:
 
     def instead_of(self, now: int, then: int, unit: str) -> str:
         """Return the words for a number that is another one in the lab; "" where it is the same."""
-        return "" if now == then else f"{now:,} {unit} instead of {then:,}"
+        return "" if now == then else f"{now:,} {unit.removesuffix('s') if now == 1 else unit} instead of {then:,}"
 
     def draft(self, what: str, *, sink: Mapping[str, object] | bool = True, **of_target: object) -> Draft:
         """Return a scenario with ends, range and settings, and nothing that connects yet.
