@@ -137,7 +137,7 @@ def test_the_scenario_reproduces_it(
     )
 
 
-@pytest.mark.parametrize("name", ["memory", "log-lines/host-out-of-files", "service-port-other-listener", "prose-only"])
+@pytest.mark.parametrize("name", ["memory", "log-lines/host-out-of-files", "prose-only"])
 def test_what_a_lab_cannot_have_is_no_scenario(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal that says why, and no file: never a scenario of something else."""
     monkeypatch.chdir(tmp_path)
