@@ -11,11 +11,15 @@ import click
 from loadgen.cli import options
 from loadgen.cli.streams import EPILOG, complain, show
 from loadgen.errors import ExitCode, HostError, UsageError
-from loadgen.format import on_one_line
+from loadgen.format import on_one_line, size
 
 if TYPE_CHECKING:
     from loadgen.explain.conditions import ExplainCondition
     from loadgen.explain.evidence import Evidence
+
+
+#: Files of this size take a second or more.
+_LARGE_BYTES = 16 << 20
 
 
 def _conditions(texts: tuple[str, ...]) -> list[ExplainCondition]:
@@ -91,9 +95,15 @@ def explain(
 
 
 def _progress(name: str) -> None:
-    """Name the file that is being read, where somebody waits at a terminal."""
-    if name != "-" and sys.stderr.isatty() and not sys.stdout.isatty():
-        complain(f"reading {on_one_line(name)}")
+    """Name a large file before it is read, where a person waits at a terminal."""
+    if name == "-" or not sys.stderr.isatty():
+        return
+    try:
+        size_bytes = Path(name).stat().st_size
+    except OSError:  # a member of an archive
+        return
+    if size_bytes >= _LARGE_BYTES:
+        complain(f"reading {on_one_line(name)}, {size(size_bytes)}")
 
 
 def _write(path: str, evidence: Evidence, *, full_size: bool) -> None:
@@ -114,4 +124,7 @@ def _write(path: str, evidence: Evidence, *, full_size: bool) -> None:
         Path(path).write_text(text)
     except OSError as error:
         raise HostError(f"cannot write {path}: {error.strerror}; check path and permissions") from None
-    complain(f"{path} reproduces {judged[0].limit}: loadgen run {path}")
+    which = (
+        f"{judged[0].limit}, the first candidate of an open finding" if len(judged[0].named) > 1 else judged[0].limit
+    )
+    complain(f"{on_one_line(path)} reproduces {which}: loadgen run {on_one_line(path)}")

@@ -1,7 +1,7 @@
 """The account of source ports of every listing: used, in TIME-WAIT and free, by pair, by source and by port.
 
 The arithmetic is that of `loadgen watch` (`loadgen.watch.space`, `loadgen.watch.sources`); here it gets the sockets
-that somebody pasted. Two things are different:
+of pasted text. Two things are different:
 
 - A listing may not show the listeners, and no other one of its file either. Then a connection counts as accepted here,
   not begun here, where its local port is outside the range of automatic choice and most ports of its peers are not, or

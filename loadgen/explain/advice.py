@@ -22,7 +22,7 @@ from loadgen.capacity.remedies import PortHolderKind, Quantity, Remedy, Situatio
 from loadgen.errors import LoadgenError
 from loadgen.explain.case import Case, plain_number
 from loadgen.explain.rules.ports import leaks
-from loadgen.explain.symptoms import Kind
+from loadgen.explain.symptoms import SymptomKind
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.missing import Missing, MissingReason
 from loadgen.kernel.sockdiag import TcpState
@@ -67,7 +67,7 @@ def _of_limit(case: Case, judged: Judged, limit: str) -> Iterator[Remedy]:
     situation = situation_of(case, judged, limit)
     if situation is None:
         return
-    listens = judged.symptom.kind is Kind.LISTEN and bool(situation.listening) and limit != "source-ports"
+    listens = judged.symptom.kind is SymptomKind.LISTEN and bool(situation.listening) and limit != "source-ports"
     for remedy in listen_again(situation) if listens else EVERY_LIMIT[limit].remedies(situation):
         worded = remedy.for_program
         if worded and worded.claim and worded.claim.quantity is not Quantity.CONNECTIONS:
@@ -108,7 +108,7 @@ def situation_of(case: Case, judged: Judged, limit: str) -> Situation | None:
         target=symptom.to or "the target",
         time_wait=account.row.time_wait if account else 0,
         close_wait=leaked if account and leaks(account) else 0,
-        listening=(port,) if symptom.kind is Kind.LISTEN and port else (),
+        listening=(port,) if symptom.kind is SymptomKind.LISTEN and port else (),
         holder=_holder(case, port or 0),
     )
 
@@ -128,7 +128,7 @@ def _scenario(case: Case, judged: Judged, limit: str, source: str, target: str) 
     account = judged.sign.account
     wanted = (account.row.usable if account else case.settings.count) + 1
     address, _, port = target.rpartition(":")
-    fixed = judged.symptom.source_port if judged.symptom.kind is Kind.FIXED_PORT else None
+    fixed = judged.symptom.source_port if judged.symptom.kind is SymptomKind.FIXED_PORT else None
     destinations = account.destinations if account and account.row.scope == "source" else judged.symptom.destinations
     if strategy in (Strategy.BIND, Strategy.REUSEADDR):
         destinations = max(destinations, 2)  # with one alone nothing is gained, and few programs have one alone
@@ -155,9 +155,9 @@ def strategy_of(judged: Judged) -> Strategy:
     symptom, account = judged.symptom, judged.sign.account
     if symptom.strategy:
         return symptom.strategy
-    if symptom.kind is Kind.FIXED_PORT:
+    if symptom.kind is SymptomKind.FIXED_PORT:
         return Strategy.EXCLUSIVE
-    if symptom.kind is Kind.BIND_NO_PORT and symptom.transport is not Transport.UDP:
+    if symptom.kind is SymptomKind.BIND_NO_PORT and symptom.transport is not Transport.UDP:
         return Strategy.BIND
     if account and account.row.strategy:
         return account.row.strategy
@@ -226,7 +226,7 @@ def facts_of(case: Case, judged: Judged, limit: str, source: str) -> HostFacts:
 
 def _missing(judged: Judged, source: str) -> tuple[Missing, ...]:
     # connect() alone finds no address of its own where IPv6 is off, and then adding one helps nothing.
-    unbound = Kind.SOURCE not in judged.symptom.kinds and ":" in source
+    unbound = SymptomKind.SOURCE not in judged.symptom.kinds and ":" in source
     reason = judged.sign.reason or (MissingReason.IPV6_OFF if unbound else "")
     known = unexplained(source)
     return (replace(known, reason=MissingReason(reason)) if reason else known,)

@@ -25,7 +25,7 @@ from loadgen.strategies import Transport
 
 #: A space with this share of its ports in use is (nearly) full; as in the verdict of a run.
 FULL: Final = 0.9
-#: A space with less in use, in a listing that shows everything, is not what stops anybody.
+#: A space with less in use, in a listing that shows everything, stops no connection.
 ROOMY: Final = 0.5
 
 
@@ -45,7 +45,7 @@ class Movement(NamedTuple):
         return f"{self.name} {self.value:,} since boot"
 
 
-class Gauge(NamedTuple):
+class KnownNumber(NamedTuple):
     """A number of the moment, its words, and its place."""
 
     value: int
@@ -101,7 +101,7 @@ class Case:
         return [one for one in self.accounts if one.row.scope == "source"]
 
     @cached_property
-    def sockets(self) -> Gauge | None:
+    def sockets(self) -> KnownNumber | None:
         """The most TCP sockets that connections can have, TIME-WAIT included; None: not known.
 
         No space of ports has more in use. A summary counts them, and so does a listing of all states.
@@ -110,11 +110,11 @@ class Case:
         if in_use and resting:
             six = self.gauge("sockstat.tcp6_inuse")
             total = in_use.value + resting.value + (six.value if six else 0)
-            return Gauge(total, f"{total:,} TCP sockets in all, those in TIME-WAIT included", in_use.where)
+            return KnownNumber(total, f"{total:,} TCP sockets in all, those in TIME-WAIT included", in_use.where)
         return None
 
     @cached_property
-    def unconnected(self) -> Gauge | None:
+    def unconnected(self) -> KnownNumber | None:
         """TCP sockets that neither listen nor are connected, of the whole host; None: not known.
 
         They are fresh, or bound; `ss -s` counts them, and lists none.
@@ -124,20 +124,20 @@ class Case:
             return None
         six = self.gauge("sockstat.tcp6_inuse")
         count = max(every.value - in_use.value - (six.value if six else 0), 0)
-        return Gauge(count, f"{count:,} TCP sockets neither listen nor are connected", every.where)
+        return KnownNumber(count, f"{count:,} TCP sockets neither listen nor are connected", every.where)
 
     @cached_property
-    def time_wait(self) -> Gauge | None:
+    def time_wait(self) -> KnownNumber | None:
         """The sockets in TIME-WAIT of the namespace; None: not known."""
         return self.gauge("sockstat.tcp_tw")
 
-    def gauge(self, name: str) -> Gauge | None:
+    def gauge(self, name: str) -> KnownNumber | None:
         """Return the largest reading of a number of the moment; None: it was not read."""
         readings = self.evidence.readings(name)
         if not readings:
             return None
         most = max(readings, key=lambda reading: reading.value)
-        return Gauge(most.value, f"{name} is {most.value:,}", most.where)
+        return KnownNumber(most.value, f"{name} is {most.value:,}", most.where)
 
     def movement(self, name: str) -> Movement | None:
         """Return the movement of a counter, in the file in which it moved most; None: it was not read."""
@@ -176,15 +176,15 @@ class Case:
         moved = {file for (file, _), found in values.items() if len(found) > 1}
         return frozenset(file for file, _ in values) - moved
 
-    def number(self, name: str) -> Gauge | None:
+    def number(self, name: str) -> KnownNumber | None:
         """Return a setting that is one whole number; None: it was not read, or is something else."""
         reading = self.evidence.sysctl(name)
         if reading is None or not plain_number(reading.value):
             return None
-        return Gauge(int(reading.value), f"{name} = {reading.value}", reading.where)
+        return KnownNumber(int(reading.value), f"{name} = {reading.value}", reading.where)
 
     @cached_property
-    def tracked(self) -> tuple[Gauge, Gauge] | None:
+    def tracked(self) -> tuple[KnownNumber, KnownNumber] | None:
         """Entries of the tracking table and its size; None: not both are known."""
         count = self.gauge("conntrack.count") or self.number("net.netfilter.nf_conntrack_count")
         size = self.number("net.netfilter.nf_conntrack_max") or self.gauge("conntrack.max")
@@ -208,6 +208,13 @@ class Case:
             order = np.argsort(listing.tcp["state"][found] != TcpState.LISTEN, kind="stable")
             for place in found[order][:_HOLDERS].tolist():
                 yield accounts.described(listing, place), TcpState(int(listing.tcp["state"][place]))
+
+    def peers(self, port: int) -> set[int]:
+        """Return the ports at the other end of the connections that have a local port."""
+        found: set[int] = set()
+        for listing in self.evidence.listings:
+            found.update(np.unique(listing.tcp["destination_port"][listing.tcp["source_port"] == port]).tolist())
+        return found - {0}
 
     @cached_property
     def full_queues(self) -> list[FullQueue]:

@@ -107,7 +107,7 @@ _NUMBERS: Final = {
     ),
     "unread": _ExplainedNumber(
         read_count,
-        lambda explanation: sum(one.last - one.first + 1 for one in explanation.unread),
+        lambda explanation: explanation.more_unread + sum(one.last - one.first + 1 for one in explanation.unread),
         lambda number: f"{count(number)} lines were not understood",
     ),
 }

@@ -1,7 +1,7 @@
 """From the evidence to the answer: findings, most likely first, with their remedies, and what is missing to decide.
 
 Each symptom (`loadgen.explain.symptoms`) has the limits that may be behind it; their rules are weighed against each
-other. What the evidence shows without anybody complaining is a symptom as well: a space that is nearly full, a queue
+other. What the evidence shows without a complaint is a symptom as well: a space that is nearly full, a queue
 or a table that is, an address that cannot be used. Findings that say the same of several targets are one.
 """
 
@@ -19,7 +19,7 @@ from loadgen.explain.explanation import Explanation, Finding, Proof, SpaceRow
 from loadgen.explain.rules import RULES, Sign, host
 from loadgen.explain.rules.ports import space_of
 from loadgen.explain.rules.sign import NOTHING
-from loadgen.explain.symptoms import Kind, Symptom
+from loadgen.explain.symptoms import Symptom, SymptomKind
 from loadgen.results.weighing import Reasoned, Weight, weigh
 
 #: In the order of likelihood.
@@ -48,7 +48,7 @@ class Judged:
 
     @property
     def sign(self) -> Sign:
-        """What the rule of the limit says."""
+        """Sign of the limit, by its rule."""
         return self.signs.get(self.limit, NOTHING)
 
 
@@ -63,6 +63,7 @@ def explain(evidence: Evidence) -> Explanation:
         notes=tuple(symptoms.beside_the_kernel(evidence)),
         pieces=tuple(evidence.pieces),
         unread=tuple(evidence.unread),
+        more_unread=evidence.more_unread,
     )
 
 
@@ -74,7 +75,7 @@ def judge(case: Case) -> list[Judged]:
         for one in observed.of_case(case)
         if (judged := _judged(case, one)).limit != "none" and not _explained(judged, complained)
     ]
-    return _in_order(_merged([*complained, *shown]))[:FINDINGS_MAX]
+    return _once_each(case, _in_order(_merged([*complained, *shown])))[:FINDINGS_MAX]
 
 
 def _judged(case: Case, symptom: Symptom) -> Judged:
@@ -91,13 +92,22 @@ def _judged(case: Case, symptom: Symptom) -> Judged:
 
 
 def _settled(case: Case, symptom: Symptom) -> Symptom:
-    """Return a bind() that may be of a client or a service as that of a client, if no port is left to any client."""
-    if symptom.kinds != (Kind.LISTEN, Kind.BIND_NO_PORT) or not symptom.source:
+    """Return a bind() that may be of a client or a service as that of a client, where the evidence shows that it is.
+
+    A client, if its port has connections, all to ports outside the range, as services have; or if no port is left to
+    any client.
+    """
+    peers = case.peers(symptom.source_port) if symptom.source_port else set()
+    of_services = bool(peers) and not any(port in case.settings.ports for port in peers)
+    if symptom.kinds == (SymptomKind.LISTEN,) and symptom.listening is None and of_services:
+        fixed = (SymptomKind.FIXED_PORT,)
+        return replace(symptom, kinds=fixed, limits=symptoms.CANDIDATES[SymptomKind.FIXED_PORT])
+    if symptom.kinds != (SymptomKind.LISTEN, SymptomKind.BIND_NO_PORT) or not symptom.source:
         return symptom
-    account = space_of(case, replace(symptom, kinds=(Kind.BIND_NO_PORT,)), by_source=True)
+    account = space_of(case, replace(symptom, kinds=(SymptomKind.BIND_NO_PORT,)), by_source=True)
     if account is None or account.share < FULL:
         return symptom
-    return replace(symptom, kinds=(Kind.BIND_NO_PORT,), limits=symptoms.CANDIDATES[Kind.BIND_NO_PORT])
+    return replace(symptom, kinds=(SymptomKind.BIND_NO_PORT,), limits=symptoms.CANDIDATES[SymptomKind.BIND_NO_PORT])
 
 
 def _explained(shown: Judged, complained: Sequence[Judged]) -> bool:
@@ -132,6 +142,16 @@ def _merged(judged: Iterable[Judged]) -> list[Judged]:
     return list(found.values())
 
 
+def _once_each(case: Case, judged: Iterable[Judged]) -> list[Judged]:
+    """Join findings of one limit, source and target, however sure: the surest stays, with the complaints of all."""
+    found: dict[tuple[str, str, str], Judged] = {}
+    for one in judged:
+        key = (one.limit, _source(one), _target(case, one))
+        known = found.get(key)
+        found[key] = replace(known, symptom=symptoms.with_complaints(known.symptom, one.symptom)) if known else one
+    return list(found.values())
+
+
 def _in_order(judged: Iterable[Judged]) -> list[Judged]:
     def key(one: Judged) -> tuple[object, ...]:
         return _CONFIDENCES.index(one.reasoned.confidence), not one.symptom.complained, -one.symptom.count
@@ -142,20 +162,28 @@ def _in_order(judged: Iterable[Judged]) -> list[Judged]:
 def finding_of(case: Case, judged: Judged) -> Finding:
     """Return a finding with its sentence, its facts and its remedies."""
     symptom, reasoned = judged.symptom, judged.reasoned
-    account = judged.sign.account
     proofs = (*symptom.proofs, *judged.sign.proofs, *_others(judged))
     return Finding(
         limit=judged.limit,
         confidence=reasoned.confidence,
         text=words.sentence(judged),
-        source=symptom.source or judged.sign.source or (account.row.source if account else ""),
+        source=_source(judged),
         target=_target(case, judged),
         candidates=reasoned.candidates,
         evidence=tuple(dict.fromkeys(proofs))[:FACTS_MAX],
-        refuted=tuple((one.limit, one.because) for one in reasoned.refuted),
+        refuted=tuple((one.limit, one.because) for one in reasoned.refuted if one.limit not in judged.named),
         looks=tuple(_looks(case, judged)),
         remedies=tuple(advice.remedies(case, judged)),
     )
+
+
+def _source(judged: Judged) -> str:
+    """Return the source address, with the port where it is about one port: of a service, or of such a client."""
+    symptom, account = judged.symptom, judged.sign.account
+    if symptom.kind in (SymptomKind.LISTEN, SymptomKind.FIXED_PORT) and symptom.source_port:
+        host = f"[{symptom.source}]" if ":" in symptom.source else symptom.source
+        return f"{host}:{symptom.source_port}"
+    return symptom.source or judged.sign.source or (account.row.source if account else "")
 
 
 def _target(case: Case, judged: Judged) -> str:
@@ -186,12 +214,16 @@ def _looks(case: Case, judged: Judged) -> Iterator[str]:
             said.update(
                 {f"run `{one.command}`: {one.decides}": None for one in missing.of_limit(case, name, judged.symptom)}
             )
+    if not said and not any(missing.of(case, [judged])):
+        said["look again while it fails: `ss -tanp`, and `loadgen watch --once` for what ss does not show"] = None
     yield from said
 
 
 def _spaces(case: Case, judged: Sequence[Judged]) -> Iterator[SpaceRow]:
     """Yield the sockets of each port that a complaint names, then the accounts, the fullest first."""
-    named = [one.symptom.source_port for one in judged if one.symptom.kind in (Kind.LISTEN, Kind.FIXED_PORT)]
+    named = [
+        one.symptom.source_port for one in judged if one.symptom.kind in (SymptomKind.LISTEN, SymptomKind.FIXED_PORT)
+    ]
     queues = [queue.port for queue in case.full_queues] if any("backlog" in one.named for one in judged) else []
     for port in dict.fromkeys(filter(None, (*named, *queues))):
         if row := accounts.of_port(case.evidence.listings, port):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from loadgen.explain.case import Case
 from loadgen.explain.explanation import MissingEvidence
 from loadgen.explain.port_settings import RANGE, RESERVED
-from loadgen.explain.symptoms import Kind, Symptom
+from loadgen.explain.symptoms import Symptom, SymptomKind
 from loadgen.results.weighing import Weight
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def _deciding(case: Case, judged: Sequence[Judged]) -> Iterator[MissingEvidence]
             yield MissingEvidence(
                 "ip address show", "in the network namespace of the program: whether it has the address"
             )
-        elif one.limit == "source-address" and Kind.SOURCE not in one.symptom.kinds and not one.sign.reason:
+        elif one.limit == "source-address" and SymptomKind.SOURCE not in one.symptom.kinds and not one.sign.reason:
             yield from of_limit(case, one.limit, one.symptom)
-        elif one.symptom.kind is Kind.SOURCE and not one.sign.reason:
+        elif one.symptom.kind is SymptomKind.SOURCE and not one.sign.reason:
             yield MissingEvidence("ip address show", "whether the address is there, and whether it is tentative")
-        elif one.symptom.kind is Kind.LISTEN and one.reasoned.confidence != "certain":
+        elif one.symptom.kind is SymptomKind.LISTEN and one.reasoned.confidence != "certain":
             yield from _of_port(one.symptom)
 
 
@@ -56,7 +56,7 @@ def _of_port(symptom: Symptom) -> Iterator[MissingEvidence]:
 
 def of_limit(case: Case, name: str, symptom: Symptom) -> Iterator[MissingEvidence]:
     """Yield what would speak for or against a limit, as far as it is not there already."""
-    if symptom.kind in (Kind.LISTEN, Kind.FIXED_PORT):
+    if symptom.kind in (SymptomKind.LISTEN, SymptomKind.FIXED_PORT):
         yield from _of_port(symptom)
     elif name == "source-address":
         yield from _of_address(case, symptom)
@@ -72,7 +72,7 @@ def of_limit(case: Case, name: str, symptom: Symptom) -> Iterator[MissingEvidenc
 
 
 def _of_address(case: Case, symptom: Symptom) -> Iterator[MissingEvidence]:
-    bound = Kind.SOURCE in symptom.kinds
+    bound = SymptomKind.SOURCE in symptom.kinds
     if bound and case.evidence.addresses:
         yield MissingEvidence("ip address show", "in the network namespace of the program: whether it has the address")
     if symptom.family == 6 or (symptom.family is None and not bound):
@@ -110,11 +110,13 @@ _COMMANDS: Final = {
 
 
 def _in_general(case: Case, judged: Sequence[Judged]) -> Iterator[MissingEvidence]:
-    listens = (Kind.LISTEN, Kind.FIXED_PORT)
-    about_ports = not judged or any(
-        name in _PORTS for one in judged if one.symptom.kind not in listens for name in one.named
-    )
-    if about_ports and not case.lists_tcp:
+    of_one_port = (SymptomKind.LISTEN, SymptomKind.FIXED_PORT)
+    of_ports = [
+        one for one in judged if one.symptom.kind not in of_one_port and any(name in _PORTS for name in one.named)
+    ]
+    about_ports = not judged or bool(of_ports)
+    shown = bool(of_ports) and all(one.reasoned.confidence == "certain" for one in of_ports)
+    if about_ports and not case.lists_tcp and not shown:
         yield MissingEvidence(
             _SOCKETS, "how many ports each source and destination uses, and how many are in TIME-WAIT"
         )

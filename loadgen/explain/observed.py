@@ -1,4 +1,4 @@
-"""What the evidence shows without anybody complaining: spaces, queues and tables that are full."""
+"""Symptoms that the evidence shows without a complaint: spaces, queues and tables that are full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loadgen.explain.accounts import Account
 from loadgen.explain.case import FULL, Case
 from loadgen.explain.rules import silence
 from loadgen.explain.rules.ports import rests
-from loadgen.explain.symptoms import CANDIDATES, Kind, Symptom
+from loadgen.explain.symptoms import CANDIDATES, Symptom, SymptomKind
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.results.weighing import Weight
 from loadgen.strategies import Transport
@@ -37,19 +37,19 @@ _QUOTED: Final = 3
 
 
 def of_case(case: Case) -> Iterator[Symptom]:
-    """Yield the symptoms that nobody complains of."""
+    """Yield the symptoms without a complaint."""
     for account in case.accounts:
         yield from _of_account(case, account)
-    seen = Symptom((Kind.NAMED,), ("none",), complained=False)
+    seen = Symptom((SymptomKind.NAMED,), ("none",), complained=False)
     for name, neighbours in _OF_COUNTERS.items():
         if silence.RULES[name](case, seen).weight >= Weight.STRONG:
-            yield Symptom((Kind.NAMED,), (name, *neighbours), count=0, complained=False)
+            yield Symptom((SymptomKind.NAMED,), (name, *neighbours), count=0, complained=False)
     yield from _reuse_is_off(case)
     yield from _syns_again(case)
     if meeting := [one for listing in case.evidence.listings for one in accounts.self_connected(listing)]:
         proofs, (address, port) = tuple(proof for proof, _, _ in meeting[:_QUOTED]), meeting[0][1:]
         yield Symptom(
-            (Kind.NAMED,),
+            (SymptomKind.NAMED,),
             ("self-connect",),
             count=0,
             source=address,
@@ -72,14 +72,14 @@ def _of_account(case: Case, account: Account) -> Iterator[Symptom]:
     if row.scope == "pair":
         waiting = account.states.get(TcpState.SYN_SENT, 0)
         if account.share >= FULL and not _reused(case, account):
-            yield _about(account, Kind.CONNECT_NO_PORT)
+            yield _about(account, SymptomKind.CONNECT_NO_PORT)
         elif waiting >= _SILENT_MIN and waiting >= _SILENT_SHARE * row.in_use:
-            yield _about(account, Kind.SILENCE)
+            yield _about(account, SymptomKind.SILENCE)
     elif account.share >= FULL and (row.strategy or row.transport is Transport.UDP):
-        yield _about(account, Kind.BIND_NO_PORT)
+        yield _about(account, SymptomKind.BIND_NO_PORT)
 
 
-def _about(account: Account, kind: Kind) -> Symptom:
+def _about(account: Account, kind: SymptomKind) -> Symptom:
     row = account.row
     return Symptom(
         kinds=(kind,),
@@ -100,7 +100,7 @@ def _syns_again(case: Case) -> Iterator[Symptom]:
     if again is None or begun is None or not again.moved or not begun.moved:
         return
     if again.moved >= max(_AGAIN_MIN, _AGAIN_SHARE * begun.moved):
-        yield Symptom((Kind.NAMED,), ("syn-loss", "backlog"), count=0, complained=False)
+        yield Symptom((SymptomKind.NAMED,), ("syn-loss", "backlog"), count=0, complained=False)
 
 
 def _reuse_is_off(case: Case) -> Iterator[Symptom]:
@@ -108,4 +108,6 @@ def _reuse_is_off(case: Case) -> Iterator[Symptom]:
     reuse, timestamps = case.number("net.ipv4.tcp_tw_reuse"), case.number("net.ipv4.tcp_timestamps")
     if reuse and timestamps and reuse.value == 1 and not timestamps.value:
         proofs = (reuse.proof, timestamps.proof)
-        yield Symptom((Kind.REUSE_OFF,), CANDIDATES[Kind.REUSE_OFF], count=0, proofs=proofs, complained=False)
+        yield Symptom(
+            (SymptomKind.REUSE_OFF,), CANDIDATES[SymptomKind.REUSE_OFF], count=0, proofs=proofs, complained=False
+        )

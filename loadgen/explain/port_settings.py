@@ -56,7 +56,7 @@ class PortSettings:
 
     @property
     def count(self) -> int:
-        """How many ports these are."""
+        """Number of these ports."""
         return int(self.offered.sum())
 
     @property

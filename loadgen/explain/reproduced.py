@@ -9,7 +9,7 @@ from loadgen.explain.advice import strategy_of
 from loadgen.explain.case import Case
 from loadgen.explain.port_settings import RANGE, RESERVED
 from loadgen.explain.rules.silence import given_ports
-from loadgen.explain.symptoms import Kind
+from loadgen.explain.symptoms import SymptomKind
 from loadgen.model import Endpoint
 from loadgen.reproduce.circumstances import Circumstances
 from loadgen.strategies import Transport
@@ -53,9 +53,9 @@ def circumstances_of(case: Case, judged: Judged) -> Circumstances:
     sources, targets = _ends(case, judged)
     note("sources", sources, seen or first)
     note("targets", targets, seen or first)
-    if symptom.kind is Kind.FIXED_PORT:
+    if symptom.kind is SymptomKind.FIXED_PORT:
         note("source_port", symptom.source_port, first)
-    if symptom.kind is Kind.LISTEN:
+    if symptom.kind is SymptomKind.LISTEN:
         note("service_port", symptom.source_port, first)
     if not case.settings.assumed:
         note("ports", case.settings.ports, f"{case.settings.where}, {RANGE}")

@@ -1,7 +1,7 @@
-"""What the evidence complains of, and which limits may be behind each: from (system call, errno) to candidates.
+"""Complaints of the evidence, and which limits may be behind each: from (system call, errno) to candidates.
 
 A symptom is a set of complaints that say the same about the same source and target, the failed calls of a trace, or
-something that a listing or a counter shows without anybody complaining.
+something that a listing or a counter shows without a complaint.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _QUOTED: Final = 3
 _CALLS: Final = {("wait", "ETIMEDOUT"): "time-out of connect()"}
 
 
-class Kind(StrEnum):
-    """What failed, as far as call and errno tell; the values are the limits that these name."""
+class SymptomKind(StrEnum):
+    """A failure, as far as call and errno tell; the values are the limits that these name."""
 
     CONNECT_NO_PORT = "four-tuples"
     BIND_NO_PORT = "source-ports"
@@ -50,32 +50,32 @@ class Kind(StrEnum):
 
 #: The limits that may be behind each kind, in the order of the table of limits.
 CANDIDATES: Final = {
-    Kind.CONNECT_NO_PORT: ("four-tuples", "port-held", "time-wait", "source-address", "blackhole"),
-    Kind.BIND_NO_PORT: ("source-ports", "port-held", "time-wait"),
-    Kind.FIXED_PORT: ("time-wait", "port-held"),
-    Kind.LISTEN: ("port-held", "time-wait"),
-    Kind.SOURCE: ("source-address",),
-    Kind.SILENCE: ("blackhole", "conntrack", "nat-ports", "neighbours", "backlog", "syn-loss", "path-limit"),
-    Kind.FORBIDDEN: ("forbidden", "conntrack", "nat-ports"),
-    Kind.MEMORY: ("memory", "neighbours"),
-    Kind.UNREACHABLE: ("unreachable", "neighbours"),
-    Kind.RESET: ("reset", "backlog"),
-    Kind.REUSE_OFF: ("time-wait",),
+    SymptomKind.CONNECT_NO_PORT: ("four-tuples", "port-held", "time-wait", "source-address", "blackhole"),
+    SymptomKind.BIND_NO_PORT: ("source-ports", "port-held", "time-wait"),
+    SymptomKind.FIXED_PORT: ("time-wait", "port-held"),
+    SymptomKind.LISTEN: ("port-held", "time-wait"),
+    SymptomKind.SOURCE: ("source-address",),
+    SymptomKind.SILENCE: ("blackhole", "conntrack", "nat-ports", "neighbours", "backlog", "syn-loss", "path-limit"),
+    SymptomKind.FORBIDDEN: ("forbidden", "conntrack", "nat-ports"),
+    SymptomKind.MEMORY: ("memory", "neighbours"),
+    SymptomKind.UNREACHABLE: ("unreachable", "neighbours"),
+    SymptomKind.RESET: ("reset", "backlog"),
+    SymptomKind.REUSE_OFF: ("time-wait",),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """What was complained of, or seen.
+    """A complaint, or what is seen without one.
 
     kinds: more than one where the message does not tell the call. limits: those that may be behind it. count: how
     often. source_port, listening, transport: as of a complaint. calls: (system call, errno) by name, in lower and
     upper case. strategy: of the program, where a trace shows it. proofs: the words, and their places. complained:
-    False where nobody complains and the evidence only shows it. programs: those that complain.
+    False where there is no complaint and the evidence only shows it. programs: those that complain.
     destinations: distinct ones, as far as a trace shows them.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[SymptomKind, ...]
     limits: tuple[str, ...]
     count: int = 1
     source: str = ""
@@ -92,7 +92,7 @@ class Symptom:
     destinations: int = 1
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> SymptomKind:
         """The first kind."""
         return self.kinds[0]
 
@@ -184,16 +184,16 @@ def _of_complaint(complaints: Complaints) -> Symptom:
     )
 
 
-def _about(one: Complaint) -> tuple[tuple[Kind, ...], tuple[str, ...]]:
+def _about(one: Complaint) -> tuple[tuple[SymptomKind, ...], tuple[str, ...]]:
     if one.limit:
-        return (Kind.NAMED,), (one.limit,)
+        return (SymptomKind.NAMED,), (one.limit,)
     # Where the call is not told, it is most often connect().
     calls = sorted(one.syscalls, key=lambda call: call is not Syscall.CONNECT) or [Syscall.CONNECT]
     return _joined(kind for call in calls for kind in _kinds(call, one))
 
 
-def _joined(found: Iterable[tuple[Kind, str]]) -> tuple[tuple[Kind, ...], tuple[str, ...]]:
-    kinds: dict[Kind, None] = {}
+def _joined(found: Iterable[tuple[SymptomKind, str]]) -> tuple[tuple[SymptomKind, ...], tuple[str, ...]]:
+    kinds: dict[SymptomKind, None] = {}
     limits: dict[str, None] = {}
     for kind, limit in found:
         kinds[kind] = None
@@ -202,18 +202,21 @@ def _joined(found: Iterable[tuple[Kind, str]]) -> tuple[tuple[Kind, ...], tuple[
     return tuple(kinds), tuple(limits)
 
 
-def _kinds(call: Syscall, one: Complaint) -> Iterator[tuple[Kind, str]]:
+def _kinds(call: Syscall, one: Complaint) -> Iterator[tuple[SymptomKind, str]]:
     """Yield what a failed call is about, and the limit that it names with its errno."""
     if call is Syscall.BIND and one.errno == "EADDRINUSE" and one.transport is not Transport.UDP:
         if one.source_port:
-            yield (Kind.FIXED_PORT if one.listening is False or one.target else Kind.LISTEN), "source-ports"
+            yield (
+                (SymptomKind.FIXED_PORT if one.listening is False or one.target else SymptomKind.LISTEN),
+                "source-ports",
+            )
             return
         if one.source_port is None and one.listening is not False:
-            yield Kind.LISTEN, "source-ports"
+            yield SymptomKind.LISTEN, "source-ports"
             if one.listening:
                 return
     limit = _limit_of(call, one.errno, one.transport)
-    yield (Kind(limit), limit) if limit in set(Kind) else (Kind.NAMED, limit)
+    yield (SymptomKind(limit), limit) if limit in set(SymptomKind) else (SymptomKind.NAMED, limit)
 
 
 def _limit_of(call: Syscall, name: str, transport: Transport | None) -> str:
@@ -268,7 +271,7 @@ def _together(symptoms: Iterable[Symptom]) -> Iterator[Symptom]:
     """Join those that say the same of the same source and target; too many of a kind are one, without a target."""
     by_place: dict[tuple[object, ...], list[Symptom]] = {}
     for one in symptoms:
-        named_port = one.source_port if one.kind in (Kind.FIXED_PORT, Kind.LISTEN) else None
+        named_port = one.source_port if one.kind in (SymptomKind.FIXED_PORT, SymptomKind.LISTEN) else None
         key: tuple[object, ...] = (
             *(one.kinds, one.limits, one.transport, one.strategy, named_port),
             *(one.source, one.to),
@@ -305,6 +308,18 @@ def joined(members: list[Symptom]) -> Symptom:
         proofs=tuple(proof for one in members[:_QUOTED] for proof in one.proofs),
         programs=tuple(dict.fromkeys(name for one in members for name in one.programs)),
         destinations=max(one.destinations for one in members),
+    )
+
+
+def with_complaints(symptom: Symptom, other: Symptom) -> Symptom:
+    """Return a symptom with the complaints of another one of the same source and target."""
+    return replace(
+        symptom,
+        count=symptom.count + other.count,
+        calls=tuple(dict.fromkeys((*symptom.calls, *other.calls))),
+        proofs=tuple(dict.fromkeys((*symptom.proofs, *other.proofs))),
+        programs=tuple(dict.fromkeys((*symptom.programs, *other.programs))),
+        complained=symptom.complained or other.complained,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from loadgen.capacity.limits import EVERY_LIMIT
 from loadgen.explain.accounts import Account
 from loadgen.explain.rules.ports import occupied, place_of
-from loadgen.explain.symptoms import Kind, Symptom
+from loadgen.explain.symptoms import Symptom, SymptomKind
 from loadgen.model import Endpoint
 from loadgen.results.weighing import Weight
 
@@ -35,11 +35,11 @@ def target_of(account: Account) -> str:
 def reason(limit: str, symptom: Symptom) -> str:
     """Return what a limit says, for this symptom."""
     port = symptom.source_port
-    if symptom.kind is Kind.LISTEN:
+    if symptom.kind is SymptomKind.LISTEN:
         what = {"port-held": "another socket has", "time-wait": "a connection in TIME-WAIT has"}
         if limit in what:
             return f"{what[limit]} port {port}" if port else f"{what[limit]} the port"
-    if symptom.kind is Kind.FIXED_PORT:
+    if symptom.kind is SymptomKind.FIXED_PORT:
         what = {
             "port-held": "another socket has port {}",
             "time-wait": "the last connection from port {} is in TIME-WAIT",
@@ -56,7 +56,7 @@ def sentence(judged: Judged) -> str:
     """Return the sentence of a finding."""
     symptom, sign = judged.symptom, judged.sign
     because = f": {sign.because}" if sign.because else ""
-    if symptom.kind is Kind.REUSE_OFF:
+    if symptom.kind is SymptomKind.REUSE_OFF:
         return "tcp_tw_reuse=1 has no effect while tcp_timestamps=0: no port leaves TIME-WAIT early."
     if symptom.limits == ("other",) and not symptom.calls:
         whose = " and ".join(symptom.programs) or "the program"
@@ -82,7 +82,7 @@ def sentence(judged: Judged) -> str:
 
 def _nearly(judged: Judged, account: Account) -> str:
     how = "every port is in use" if not account.row.free else "nearly every port is in use"
-    if judged.symptom.kind is Kind.SILENCE:
+    if judged.symptom.kind is SymptomKind.SILENCE:
         return f"{place_of(account)}: connections wait for an answer to their SYN; {_either(judged)}"
     return f"{place_of(account)}: {how} ({occupied(account)}), so that the next connections fail"
 

@@ -23,7 +23,8 @@ class Circumstances:
     sysctls: net.* that matter, beside the range. descriptors: of one process. backlog: of the listener (Send-Q).
     service_port: that a service could not bind. nat_ports: of a translation. neighbours: entries that a table has.
     tracked_max: nf_conntrack_max. reason: of `source-address`, by the names of `loadgen.kernel.missing`.
-    because: for each field that is known, the place and words it comes from: {"ports": "ticket.txt:3"}.
+    because: for each field that is known, the place and words it comes from: {"ports": "ticket.txt:3"}; for a single
+    setting, where it has a place of its own, "sysctls.net.ipv4.tcp_tw_reuse".
     """
 
     limit: str

@@ -17,8 +17,13 @@ from loadgen.strategies import Transport
 #: A scaled run finds its wall after this time, and goes on for a moment.
 _WALL_S: Final = 1.5
 _AFTER_S: Final = 0.5
-#: Short connections that one machine opens and closes, at least.
+#: Part of TIME-WAIT in which ports are used up that the kernel has to search for.
+_SOON: Final = 0.8
+#: Short connections that one machine opens and closes, at least and at most.
 _PACE_PER_S: Final = 3000
+_PACE_MAX_PER_S: Final = 10_000
+#: Where the load connects to beside a service.
+_LOAD_PORT: Final = 9000
 #: Rates that are one: below, nothing is short; above, it is as fast as possible.
 _RATES_PER_S: Final = (0.01, 1_000_000)
 #: Ports of a range in which the search takes a time that can be seen, and the share of them that is to be used.
@@ -79,8 +84,12 @@ def source_ports(rebuilt: Rebuilt) -> Draft:
 def time_wait(rebuilt: Rebuilt) -> Draft:
     """Return connections that are opened and closed until every port rests in TIME-WAIT."""
     require_tcp(rebuilt)
+    if rebuilt.circumstances.service_port and not rebuilt.circumstances.source_port:
+        return _service_restarts(rebuilt)
     rebuilt = rebuilt.over_cable()
     facts = rebuilt.circumstances
+    if rebuilt.full_size and not facts.rate_per_s:
+        rebuilt = rebuilt.alone()  # one machine does not fill several spaces within the minute of TIME-WAIT
     draft = rebuilt.draft("Connections are short, and this side closes first, so that the ports rest in TIME-WAIT.")
     settings = {name: str(value.value) for name, value in draft.sysctls.items()}
     loopback = rebuilt.ends.topology is Topology.LOOPBACK
@@ -88,6 +97,16 @@ def time_wait(rebuilt: Rebuilt) -> Draft:
     if not resting_s:
         raise NotReproducibleError(
             f"with strategy {rebuilt.strategy} no port rests in TIME-WAIT ({reason}); name another limit or strategy"
+        )
+    if rebuilt.full_size and rebuilt.capacity > _PACE_MAX_PER_S * resting_s:
+        raise NotReproducibleError(
+            f"at full size {fmt.rate(rebuilt.capacity / resting_s)} fit ({reason}), which is more than one machine "
+            "opens; leave --full-size out"
+        )
+    if rebuilt.full_size and rebuilt.rules.cliff_at:
+        draft.about.append(
+            f"A machine that opens fewer than {fmt.rate(rebuilt.capacity / resting_s)} meets port-search instead: at "
+            "this size the kernel's search for a port takes most of the time."
         )
     if facts.source_port:
         churn, arrival = {"duration": Noted("2s", CHOSEN), "concurrency": Noted(1, "one connection at a time")}, 5.0
@@ -100,34 +119,39 @@ def time_wait(rebuilt: Rebuilt) -> Draft:
 
 
 def _churn(rebuilt: Rebuilt, resting_s: float) -> dict[str, Noted]:
-    """Return churn that meets a full TIME-WAIT, in proportion to its ceiling as far as that takes seconds only."""
-    facts, scale = rebuilt.circumstances, rebuilt.scale
-    in_use = min(scale.count(facts.in_use or 0), rebuilt.capacity - 1) or min(8, rebuilt.capacity)
-    keys = {}
-    wall_s = _WALL_S
-    paced = facts.rate_per_s is not None and _RATES_PER_S[0] <= facts.rate_per_s <= _RATES_PER_S[1]
-    if facts.rate_per_s and paced:
-        there = rebuilt.capacity * len(scale.theirs) / len(scale.ours)
-        wall_s = there / facts.rate_per_s  # the same in a scaled range
-        why = rebuilt.because("rate_per_s")
-        if wall_s > (resting_s if rebuilt.full_size else _WALL_S):
-            wall_s = resting_s / 2 if rebuilt.full_size else _WALL_S
-            reason = f"TIME-WAIT of {resting_s:g} s does not shrink"
-            if rebuilt.full_size:
-                reason = f"fewer than {fmt.rate(rebuilt.capacity / resting_s)} never fill the ports"
-            why = f"{why}; more than in proportion, because {reason}"
-        elif scale.is_smaller:
-            why = f"{why}; {fmt.rate(facts.rate_per_s)} there"
-        keys["arrival"] = Noted({"rate": Noted(_rate(rebuilt.capacity / wall_s), why)})
-    elif rebuilt.full_size:
-        wall_s = rebuilt.capacity / _PACE_PER_S
-    lasts_s = math.ceil(wall_s + _AFTER_S)
+    """Return churn that meets a full TIME-WAIT: in an open loop where the rate is known, else as fast as possible."""
+    facts, capacity = rebuilt.circumstances, rebuilt.capacity
+    known = facts.rate_per_s is not None and _RATES_PER_S[0] <= facts.rate_per_s <= _RATES_PER_S[1]
+    wall_s, why = _paced(rebuilt, resting_s) if known else (_WALL_S, "")
+    if rebuilt.full_size and not known:
+        wall_s = capacity / _PACE_PER_S
+        if rebuilt.rules.cliff_at:
+            wall_s, why = _SOON * resting_s, f"{CHOSEN}: more than the {fmt.rate(capacity / resting_s)} that fit"
+    duration = Noted(f"{math.ceil(wall_s + _AFTER_S)}s", f"{CHOSEN}: the ports are used up, and more are wanted")
+    if why:
+        churn = {"duration": duration, "concurrency": Noted(capacity, "at most; see arrival")}
+        return {"churn": Noted(churn), "arrival": Noted({"rate": Noted(_rate(capacity / wall_s), why)})}
+    in_use = min(rebuilt.scale.count(facts.in_use or 0), capacity - 1) or min(8, capacity)
     held = rebuilt.because("in_use", rebuilt.instead_of(in_use, facts.in_use or 0, "connections"))
-    churn = {
-        "duration": Noted(f"{lasts_s}s", f"{CHOSEN}: the ports are used up, and more are wanted"),
-        "concurrency": Noted(in_use, held) if not paced else Noted(rebuilt.capacity, "at most; see arrival"),
-    }
-    return {"churn": Noted(churn), **keys}
+    return {"churn": Noted({"duration": duration, "concurrency": Noted(in_use, held)})}
+
+
+def _paced(rebuilt: Rebuilt, resting_s: float) -> tuple[float, str]:
+    """Return when the ports are used up at the rate of the evidence, and the reason of the rate.
+
+    In a smaller range at a rate in proportion that is the same time. TIME-WAIT does not shrink, so a rate that would
+    take longer than a small run, or never fill the ports, is raised.
+    """
+    scale, rate_per_s = rebuilt.scale, rebuilt.circumstances.rate_per_s or 0.0
+    why = rebuilt.because("rate_per_s")
+    wall_s = rebuilt.capacity * len(scale.theirs) / len(scale.ours) / rate_per_s
+    if rebuilt.full_size and wall_s > resting_s:
+        fits = fmt.rate(rebuilt.capacity / resting_s)
+        return _SOON * resting_s, f"{why}; {fmt.rate(rate_per_s)} there, but fewer than {fits} never fill the ports"
+    if not rebuilt.full_size and wall_s > _WALL_S:
+        reason = f"more than in proportion, because TIME-WAIT of {resting_s:g} s does not shrink"
+        return _WALL_S, f"{why}; {fmt.rate(rate_per_s)} there; {reason}"
+    return wall_s, f"{why}; {fmt.rate(rate_per_s)} there" if scale.is_smaller else why
 
 
 def _rate(per_s: float) -> str:
@@ -147,26 +171,63 @@ def port_held(rebuilt: Rebuilt) -> Draft:
 
 
 def _service_port(rebuilt: Rebuilt) -> Draft:
-    """Return connections that use every port, so that a service that starts meanwhile finds its own in use."""
-    facts = rebuilt.circumstances
-    port = facts.service_port or 0
-    if port not in rebuilt.scale.theirs:
-        raise NotReproducibleError(
-            f"port {port} lies outside of ip_local_port_range ({rebuilt.scale.theirs}), so that no outgoing connection "
-            "takes it by itself; look for another service that has it: loadgen watch --port"
+    """Return a lab in which a service that starts finds its port in use: by a connection, or by another process."""
+    port, theirs = rebuilt.circumstances.service_port or 0, rebuilt.scale.theirs
+    plain = _for_a_probe(rebuilt, port)
+    if port in theirs:
+        draft = plain.draft("Outgoing connections use every port of the range, also the one of a service that starts.")
+        # Of an odd number of ports connect() never takes the last one (__inet_hash_connect(): remaining &= ~1).
+        number = plain.capacity if plain.capacity == 1 else plain.capacity // 2 * 2
+        count = Noted(number, "as many as there are ports, so that each is in use")
+    else:
+        what = (
+            f"Another process has the port of a service that starts; no outgoing connection takes one outside {theirs}."
         )
-    # Its probe is for a loopback lab, and any connection takes the port.
-    plain = replace(facts, sources=(), targets=(), strategy=None, fails=None, source_port=None, limit="four-tuples")
-    loose = replace(rebuilt, circumstances=plain)
-    draft = loose.draft(
-        "Outgoing connections use every port of the range, also the one on which a service wants to listen."
-    )
-    draft.keys["connections"] = Noted(loose.capacity, "as many as there are ports, so that each is in use")
+        draft = plain.draft(what)
+        draft.lab["held"] = Noted(port, rebuilt.because("service_port", "stands in for the other process"))
+        count = Noted(1, f"{CHOSEN}: the load has no part in it")
+    draft.keys["connections"] = count
     draft.keys["close"] = Noted(CloseMode.RST.value, f"{CHOSEN}: nothing stays behind in TIME-WAIT")
-    listens = {"name": "service", "when": "hold", "kind": "listen", "target": "0.0.0.0:1"}
-    place = loose.scale.port(port)
-    why = rebuilt.because("service_port", "" if place == port else f"port {port} there")
-    draft.keys["probes"] = Noted([Noted(noted({**listens, "ports": Noted(place, why)}))])
+    place = plain.scale.port(port)
+    if place == plain.scale.ours.high and len(plain.scale.ours) % 2 and place > plain.scale.ours.low:
+        place -= 1
+    return _expect_of_service(rebuilt, draft, place, kind="listen", target="0.0.0.0:1")
+
+
+def _service_restarts(rebuilt: Rebuilt) -> Draft:
+    """Return a service that starts anew while its port is in TIME-WAIT."""
+    port = rebuilt.circumstances.service_port or 0
+    plain = _for_a_probe(rebuilt, port).resized(None)
+    draft = plain.draft("A service that closed a connection first starts again, and its port is in TIME-WAIT.")
+    draft.keys["connections"] = Noted(1, f"{CHOSEN}: the load has no part in it")
+    draft = _expect_of_service(rebuilt, draft, port, kind="restart", target="127.0.0.1:1")
+    draft.expect["probes.service.held_by.time-wait == 1"] = rebuilt.because("limit")
+    return draft
+
+
+def _for_a_probe(rebuilt: Rebuilt, port: int) -> Rebuilt:
+    """Return the lab of a probe, loopback, in which any connection may have the port and no sink does."""
+    if not 1 <= port <= 65535:
+        raise NotReproducibleError(f"{port} is no port that a service can have")
+    # What connects has no part in the evidence; its target keeps off the port of the service.
+    target = next(number for number in (_LOAD_PORT, _LOAD_PORT + 1) if number != port)
+    facts = replace(
+        rebuilt.circumstances,
+        limit="four-tuples",
+        sources=(),
+        targets=(f"127.0.0.1:{target}",),
+        strategy=None,
+        fails=None,
+        source_port=None,
+    )
+    return replace(rebuilt, circumstances=facts)
+
+
+def _expect_of_service(rebuilt: Rebuilt, draft: Draft, port: int, *, kind: str, target: str) -> Draft:
+    there = rebuilt.circumstances.service_port
+    why = rebuilt.because("service_port", "" if port == there else f"port {there} there")
+    probe = {"name": "service", "when": "hold", "kind": kind, "target": target, "ports": Noted(port, why)}
+    draft.keys["probes"] = Noted([Noted(noted(probe))])
     draft.expect["probes.service.errors.bind.EADDRINUSE >= 1"] = rebuilt.because("fails", otherwise="bind() says so")
     draft.expect["outcomes.failed == 0"] = "only the service fails"
     return draft

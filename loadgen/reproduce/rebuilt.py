@@ -188,7 +188,7 @@ class Rebuilt:
 
     def instead_of(self, now: int, then: int, unit: str) -> str:
         """Return the words for a number that is another one in the lab; "" where it is the same."""
-        return "" if now == then else f"{now:,} {unit} instead of {then:,}"
+        return "" if now == then else f"{now:,} {unit.removesuffix('s') if now == 1 else unit} instead of {then:,}"
 
     def draft(self, what: str, *, sink: Mapping[str, object] | bool = True, **of_target: object) -> Draft:
         """Return a scenario with ends, range and settings, and nothing that connects yet.
@@ -261,7 +261,7 @@ class Rebuilt:
             words = ""
             if name == _BUCKETS and self.scale.is_smaller:
                 number, words = self.scale.count(int(number)), f"{value} there"
-            place = facts.because.get(name) or facts.because.get("sysctls") or "of the evidence"
+            place = facts.because.get(f"sysctls.{name}") or facts.because.get("sysctls") or "of the evidence"
             made[name] = Noted(number, "; ".join(part for part in (fmt.on_one_line(place), words) if part))
         return made
 

@@ -25,8 +25,13 @@ RECIPES: Final[dict[str, Recipe]] = {
     "source-ports": Recipe(
         of_ports.source_ports, "more connections than a source has ports, with a strategy that binds"
     ),
-    "port-held": Recipe(of_ports.port_held, "`lab.held`; for a service whose port is taken, a probe of kind `listen`"),
-    "time-wait": Recipe(of_ports.time_wait, "churn that closes first; for a client with a fixed port, `sources.ports`"),
+    "port-held": Recipe(
+        of_ports.port_held, "`lab.held`; a service that finds its port taken is a probe of kind `listen`"
+    ),
+    "time-wait": Recipe(
+        of_ports.time_wait,
+        "churn that closes first; a service that starts again is a probe of kind `restart`",
+    ),
     "source-address": Recipe(
         of_host.source_address, "an address that the lab lacks, or IPv6 off; other reasons are said in the description"
     ),

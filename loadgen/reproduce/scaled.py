@@ -17,9 +17,9 @@ from loadgen.reproduce.circumstances import Circumstances
 PORTS: Final = 100
 #: First port of a scaled range.
 _FIRST: Final = 40000
-#: The range of a kernel whose settings nobody has changed, Documentation/networking/ip-sysctl.rst.
+#: The range of a kernel whose settings are its own, Documentation/networking/ip-sysctl.rst.
 DEFAULT_RANGE: Final = PortRange(32768, 60999)
-#: Spaces are opened in turn, so many of them only take longer.
+#: Spaces are opened in turn; more of them only take longer.
 SOURCES_MAX: Final = 4
 TARGETS_MAX: Final = 8
 #: Connections that one machine holds open without further ado; a situation of more spaces than that is cut.

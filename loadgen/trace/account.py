@@ -221,4 +221,6 @@ def _remedies(
         plan = replace(plan, churn=_CHURN, ceiling=time_wait.ceiling(plan, _CHURN, facts.sysctls))
     for remedy in LIMITS[limit].remedies(Situation(plan, facts, account.capacity)):
         # Its gain would be that of the duration, which says nothing about a program.
-        yield replace(remedy, gain=None) if way.churns else remedy
+        worded = remedy.for_program
+        if worded:
+            yield replace(worded, gain=None) if way.churns else worded

@@ -61,6 +61,8 @@ SITUATIONS: Final[dict[str, Case]] = {
         Circumstances("time-wait", fails=("bind", "EADDRINUSE"), sources=("10.0.0.5",), rate_per_s=600.0),
         (),
     ),
+    "service-restarts": (Circumstances("time-wait", fails=("bind", "EADDRINUSE"), service_port=8500), ()),
+    "service-port-elsewhere": (Circumstances("port-held", fails=("bind", "EADDRINUSE"), service_port=80), ()),
     "time-wait-fixed-port": (Circumstances("time-wait", fails=("bind", "EADDRINUSE"), source_port=5060), ()),
     "address-absent": (
         Circumstances("source-address", fails=("bind", "EADDRNOTAVAIL"), sources=("10.0.0.9",), reason="absent"),

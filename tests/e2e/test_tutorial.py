@@ -1,4 +1,6 @@
-"""docs/tutorial.md and docs/symptoms.md to the letter: their commands in order, in a directory and namespace each."""
+"""The tutorial, docs/symptoms.md and docs/explain.md to the letter: their commands in order, in a directory and
+namespace each.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from .conftest import CHECKOUT, Namespace, environment
 
 TUTORIAL: Final = CHECKOUT / "docs" / "tutorial.md"
 SYMPTOMS: Final = CHECKOUT / "docs" / "symptoms.md"
+EXPLAIN: Final = CHECKOUT / "docs" / "explain.md"
 #: A minute on an idle machine.
 TIME_LIMIT_S: Final = 400
 #: How often a connect() was refused a port, and how many never started: both depend on the number of workers.
@@ -80,10 +83,14 @@ def set_up_checkout(home: Path, page: Path) -> None:
         title = re.match(r"# (\S+\.yaml)\n", block)
         assert title, "the first line of each file is its name"
         (home / title[1]).write_text(block)
+    for name, block in re.findall(r"^<!-- (\S+) -->\n```text\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        (home / name).write_text(block)
 
 
 @pytest.mark.timeout(TIME_LIMIT_S + 20)
-@pytest.mark.parametrize(("page", "least"), [(TUTORIAL, 10), (SYMPTOMS, 6)], ids=["tutorial", "symptoms"])
+@pytest.mark.parametrize(
+    ("page", "least"), [(TUTORIAL, 10), (SYMPTOMS, 6), (EXPLAIN, 5)], ids=["tutorial", "symptoms", "explain"]
+)
 def test_a_page_comes_true(tmp_path: Path, namespace: Namespace, page: Path, least: int) -> None:
     steps = commands(page)
     assert len(steps) >= least
@@ -118,7 +125,9 @@ def test_the_lines_shown_hold_the_facts_that_the_tutorial_is_about() -> None:
     """So that the test above compares something: a pattern that finds nothing would agree with everything."""
     promised = {step.line.split(" --set")[0]: step.promised for step in reversed(commands())}
     symptoms = {step.line: step.promised for step in commands(SYMPTOMS)}
+    explained = {step.line: step.promised for step in commands(EXPLAIN)}
     assert symptoms["loadgen run short-queue.yaml --quiet"] >= {"40", "ListenOverflows"}
+    assert explained["loadgen explain ticket.txt"] >= {"EADDRNOTAVAIL", "10", "9"}
     assert promised["make run"] == {"100,000", "0"}
     assert promised["loadgen run scenarios/wall-28k.yaml"] >= {"28,232", "28,500", "EADDRNOTAVAIL", "four-tuples"}
     assert promised["loadgen plan mine.yaml"] == {"112,928", "1,000", "four-tuples"}

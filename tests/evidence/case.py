@@ -81,6 +81,8 @@ class Reproduced(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """system call and errno, as in "connect EADDRNOTAVAIL"; empty: no connection fails"""
     probe: str = ""
     """the same of a service that the scenario starts"""
+    says: str = ""
+    """a regular expression found in the scenario, where it cannot be quite the same"""
     needs: str = ""
     """a program that the lab calls: nft"""
     alone: bool = False

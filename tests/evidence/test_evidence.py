@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import fcntl
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -114,6 +115,7 @@ def test_the_scenario_reproduces_it(
     names, stdin = case.prepare(tmp_path)
     written = explain("--scenario", "it.yaml", *case.situation.arguments, *names, stdin=stdin)
     assert written.code == 0, written.message
+    assert re.search(reproduced.says, " ".join(Path("it.yaml").read_text().split()))
     with (tmp_path_factory.getbasetemp().parent / "evidence.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if reproduced.alone else fcntl.LOCK_SH)
         ran = subprocess.run(
@@ -133,6 +135,18 @@ def test_the_scenario_reproduces_it(
     assert all(word in expressions for word in (wanted if reproduced.probe else [reproduced.limit, *wanted])), (
         expressions
     )
+
+
+@pytest.mark.parametrize("name", ["memory", "log-lines/host-out-of-files", "prose-only"])
+def test_what_a_lab_cannot_have_is_no_scenario(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal that says why, and no file: never a scenario of something else."""
+    monkeypatch.chdir(tmp_path)
+    (case,) = (case for case in ALL if case.name == name)
+    names, stdin = case.prepare(tmp_path)
+    said = explain("--scenario", "it.yaml", *names, stdin=stdin)
+    assert said.code in (2, 3)
+    assert said.message
+    assert not Path("it.yaml").exists()
 
 
 def pasted_lines() -> list[str]:

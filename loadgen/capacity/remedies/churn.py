@@ -202,7 +202,7 @@ def _of(change: PlanChange) -> Remedy:
 #: The ways to close, for the owner of a program.
 CLOSES: Final = {
     CloseMode.TARGET: "let the other side close first",
-    CloseMode.RST: "SO_LINGER 0",
+    CloseMode.RST: "reset connections by SO_LINGER 0",
     CloseMode.FIN: "close with FIN",
 }
 

@@ -184,8 +184,9 @@ def _number(text: str) -> int:
 
 def fewer_processes(situation: Situation) -> Iterator[Remedy]:
     """Raise the limit, or use fewer workers and sinks."""
-    yield Remedy(f"raise {situation.note}")
-    yield Remedy("use fewer workers and sinks")
+    limits = "the limit of processes: pids.max of the control group, ulimit -u, or kernel.pid_max"
+    yield Remedy(f"raise {situation.note or limits}")
+    yield Remedy("use fewer workers and sinks", program="use fewer processes")
 
 
 def more_nat_ports(situation: Situation) -> Iterator[Remedy]:

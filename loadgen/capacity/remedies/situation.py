@@ -64,7 +64,7 @@ class PlanChange:
 
 
 class PortHolderKind(Enum):
-    """What has a port that a service wants to listen on."""
+    """Kinds of sockets that have a port that a service wants to listen on."""
 
     UNKNOWN = "unknown"
     LISTENER = "a listener"

@@ -18,6 +18,7 @@ from loadgen.explain.evidence import TEXT_MAX, Complaint, Evidence, Where
 from loadgen.explain.formats.base import Format
 from loadgen.explain.formats.readings import ReadingLines
 from loadgen.explain.formats.shell import command_of, words_of
+from loadgen.outcomes import Syscall
 from loadgen.strategies import Transport
 
 #: Time stamps of dmesg, of dmesg -T, with the thread or core (CONFIG_PRINTK_CALLER), and printk's level before them.
@@ -34,11 +35,16 @@ _ADDRESS: Final = r"(?P<address>[0-9a-fA-F:.]{2,45}|\[[0-9a-fA-F:.]{2,45}\])"
 
 @dataclass(frozen=True, slots=True)
 class KernelMessage:
-    """A message of the kernel. limit: by the table of limits; "": none of them, though sockets are refused or cut."""
+    """A message of the kernel.
+
+    limit: by the table of limits; "": none of them, though sockets are refused or cut. errno: the one that socket()
+    says meanwhile; "": none, or not always the same.
+    """
 
     pattern: re.Pattern[str]
     limit: str
     transport: Transport | None = None
+    errno: str = ""
 
 
 #: Searched in this order in a line without its time stamp.
@@ -70,7 +76,7 @@ MESSAGES: Final = (
     KernelMessage(re.compile(r"(?:TCP: )?too many (?:of )?orphaned sockets|Out of socket memory"), "", Transport.TCP),
     # New sockets in TIME-WAIT are destroyed at once: it costs no port.
     KernelMessage(re.compile(r"(?:TCP: )?[Tt]ime wait bucket table overflow"), "", Transport.TCP),
-    KernelMessage(re.compile(r"VFS: file-max limit [0-9]+ reached"), "descriptors"),
+    KernelMessage(re.compile(r"VFS: file-max limit [0-9]+ reached"), "descriptors", errno="ENFILE"),
     KernelMessage(
         re.compile(r"(?:ICMPv6|IPv6): \S{1,40}: IPv6 duplicate address (?P<source>[0-9a-fA-F:]{2,45}) "),
         "source-address",
@@ -103,8 +109,8 @@ def _complaint(message: str, where: Where) -> Complaint | None:
         address = (groups.get("address") or "").strip("[]")
         return Complaint(
             program="kernel",
-            syscalls=frozenset(),
-            errno="",
+            syscalls=frozenset((Syscall.SOCKET,)) if known.errno else frozenset(),
+            errno=known.errno,
             text=message.strip(" `\"'")[:TEXT_MAX],
             where=where,
             limit=known.limit,

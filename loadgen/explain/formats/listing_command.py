@@ -1,4 +1,4 @@
-"""Calls of ss and netstat: their options, and whether they leave out rows."""
+"""Calls of ss and netstat: what their options list, and whether they leave out rows."""
 
 from __future__ import annotations
 

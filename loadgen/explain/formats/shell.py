@@ -201,7 +201,7 @@ def command_of(evidence: Evidence, file: str, line: int) -> str:
         if tree in path.parts:
             return "cat /" + "/".join(path.parts[path.parts.index(tree) :])
     command = path.name[:COMMAND_MAX].replace("_", " ")
-    # "ss_web1.txt" is a name, and no command.
+    # "ss_web1.txt" is a name that a user gave.
     if is_plausible(command) or ("sos_commands" in path.parts and command in TOOLS):
         return command
     return ""

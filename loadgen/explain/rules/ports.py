@@ -16,7 +16,7 @@ from loadgen.explain.case import FULL, ROOMY, Case
 from loadgen.explain.evidence import AddressReading
 from loadgen.explain.explanation import Proof
 from loadgen.explain.rules.sign import NOTHING, POSSIBLE, Rule, Sign, against, sign
-from loadgen.explain.symptoms import Kind, Symptom
+from loadgen.explain.symptoms import Symptom, SymptomKind
 from loadgen.kernel.missing import MissingReason
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.model import Endpoint
@@ -115,7 +115,7 @@ def _four_tuples(case: Case, symptom: Symptom) -> Sign:
 
 
 def _source_ports(case: Case, symptom: Symptom) -> Sign:
-    if symptom.kind is Kind.LISTEN:  # it is not told whether this is a client or a service
+    if symptom.kind is SymptomKind.LISTEN:  # it is not told whether this is a client or a service
         return sign(Weight.SUPPORTED)
     account = space_of(case, symptom, by_source=True)
     found = _full_space(case, symptom, account)
@@ -132,9 +132,9 @@ def _full_space(case: Case, symptom: Symptom, account: Account | None) -> Sign:
         return sign(Weight.SUPPORTED) if symptom.complained else NOTHING
     if account.share >= FULL:
         if waits(account):
-            return against(f"most of the ports in use wait for an answer: {proof_of(account).text}")
+            return against("most of the ports in use wait for an answer")
         if rests(account):
-            return against(f"most of the ports in use are in TIME-WAIT: {proof_of(account).text}")
+            return against(f"{account.row.time_wait:,} of {account.row.used:,} ports in use are in TIME-WAIT")
         weight = Weight.SHOWN if symptom.complained else Weight.STRONG
         return sign(weight, proof_of(account), *_half_closed(account), account=account, because=proof_of(account).text)
     if account.share < ROOMY and account.full_listing:
@@ -176,15 +176,15 @@ _HALF_CLOSED: Final = {
 def _time_wait(case: Case, symptom: Symptom) -> Sign:
     if symptom.transport is Transport.UDP:
         return against("UDP has no TIME-WAIT")
-    if symptom.kind is Kind.REUSE_OFF:
+    if symptom.kind is SymptomKind.REUSE_OFF:
         return sign(Weight.STRONG)
-    if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
+    if symptom.kind in (SymptomKind.FIXED_PORT, SymptomKind.LISTEN):
         return _time_wait_of_port(case, symptom)
     if _port_not_told(case, symptom):
         row = next((one.row for one in case.sources if one.row.time_wait and _matches(one, symptom)), None)
         words = f"{row.time_wait:,} ports of {row.source} are in TIME-WAIT" if row else ""
         return sign(Weight.SUPPORTED, Proof(words, row.where)) if row else POSSIBLE
-    account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
+    account = space_of(case, symptom, by_source=symptom.kind is SymptomKind.BIND_NO_PORT)
     buckets = case.number(_BUCKETS)
     if buckets and buckets.value < ROOMY * case.settings.count:
         return against(f"the kernel keeps at most {buckets.value:,} sockets in TIME-WAIT ({buckets.text})")
@@ -216,7 +216,11 @@ def _port_not_told(case: Case, symptom: Symptom) -> bool:
 
     Where the space is full, no port was left to any client, and that explains it.
     """
-    if symptom.transport is Transport.UDP or symptom.kind is not Kind.BIND_NO_PORT or symptom.source_port is not None:
+    if (
+        symptom.transport is Transport.UDP
+        or symptom.kind is not SymptomKind.BIND_NO_PORT
+        or symptom.source_port is not None
+    ):
         return False
     account = space_of(case, symptom, by_source=True)
     return symptom.complained and (account is None or account.share < FULL)
@@ -235,23 +239,23 @@ def _time_wait_of_port(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.SHOWN, *resting, because=resting[0].text)
     if case.lists_tcp:
         return against(f"no socket in TIME-WAIT has port {port}")
-    return sign(Weight.SUPPORTED) if symptom.kind is Kind.FIXED_PORT else POSSIBLE
+    return sign(Weight.SUPPORTED) if symptom.kind is SymptomKind.FIXED_PORT else POSSIBLE
 
 
 # --- Ports that others hold -----------------------------------------------------------------------
 
 
 def _port_held(case: Case, symptom: Symptom) -> Sign:
-    if symptom.kind in (Kind.FIXED_PORT, Kind.LISTEN):
+    if symptom.kind in (SymptomKind.FIXED_PORT, SymptomKind.LISTEN):
         return _holder_of_port(case, symptom)
     if _port_not_told(case, symptom):
         return sign(Weight.SUPPORTED)
-    account = space_of(case, symptom, by_source=symptom.kind is Kind.BIND_NO_PORT)
+    account = space_of(case, symptom, by_source=symptom.kind is SymptomKind.BIND_NO_PORT)
     if symptom.transport is Transport.UDP:  # of which every socket that has a port is listed
         return NOTHING
     unseen = "sockets that are bound and not connected hold ports, and neither ss nor netstat shows them"
     if account and account.share >= FULL:
-        return against(f"the space is full without them: {proof_of(account).text}")
+        return against(f"{place_of(account)} is full without them")
     if account and account.full_listing:
         return sign(Weight.SUPPORTED, proof_of(account), because=f"{proof_of(account).text}; {unseen}")
     if fresh := case.unconnected:
@@ -268,19 +272,19 @@ def _holder_of_port(case: Case, symptom: Symptom) -> Sign:
         return sign(Weight.SHOWN, *held, because=f"{held[0].text} has it")
     if any(state is TcpState.TIME_WAIT for _, state in case.holders(port)):
         return against("only sockets in TIME-WAIT have the port")
-    return sign(Weight.SUPPORTED) if symptom.kind is Kind.LISTEN else POSSIBLE
+    return sign(Weight.SUPPORTED) if symptom.kind is SymptomKind.LISTEN else POSSIBLE
 
 
 # --- The source address ---------------------------------------------------------------------------
 
 
 def _source_address(case: Case, symptom: Symptom) -> Sign:
-    bound = Kind.SOURCE in symptom.kinds
+    bound = SymptomKind.SOURCE in symptom.kinds
     found = _reason(case, symptom, bound=bound)
     if found.weight or found.refuted:
         return found
     if bound:
-        return sign(Weight.SHOWN if symptom.kinds == (Kind.SOURCE,) else Weight.SUPPORTED)
+        return sign(Weight.SHOWN if symptom.kinds == (SymptomKind.SOURCE,) else Weight.SUPPORTED)
     if symptom.family == 6:
         return sign(Weight.SUPPORTED)
     if symptom.family is None and symptom.on_loopback:  # localhost may be ::1
@@ -307,9 +311,10 @@ def _reason(case: Case, symptom: Symptom, *, bound: bool) -> Sign:
             return flagged
     if bound and not symptom.source:
         every = [one for one in case.evidence.addresses if not _is_link_local(one.address)]
-        found = [(one.address, flagged) for one in every if (flagged := _flagged(one))]
+        found = {one.address: flagged for one in every if (flagged := _flagged(one))}
         if len(found) == 1:  # the only address here that bind() would refuse
-            return replace(found[0][1], weight=Weight.STRONG, source=found[0][0])
+            ((source, flagged),) = found.items()
+            return replace(flagged, weight=Weight.STRONG, source=source)
     if bound and entries:
         there = Proof(f"{address} is on {entries[0].device or 'an interface'}", entries[0].where)
         doubt = f"but {there.text} where this was read: another host, another network namespace, or another time"

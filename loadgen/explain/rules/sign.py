@@ -1,4 +1,4 @@
-"""What a rule says of a limit: an indication whose facts have a place."""
+"""Signs for and against a limit: an indication whose facts have a place."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from loadgen.explain.case import FULL, Case, Gauge, Movement
+from loadgen.explain.case import FULL, Case, KnownNumber, Movement
 from loadgen.explain.evidence import RuleReading
 from loadgen.explain.explanation import Proof
 from loadgen.explain.rules.ports import place_of, proof_of, space_of, waits
 from loadgen.explain.rules.sign import NOTHING, POSSIBLE, Rule, Sign, against, sign
-from loadgen.explain.symptoms import Kind, Symptom
+from loadgen.explain.symptoms import Symptom, SymptomKind
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.results.weighing import Weight
 
@@ -31,13 +31,15 @@ _FEW_PORTS: Final = 28_232
 
 
 def _backlog(case: Case, symptom: Symptom) -> Sign:
-    if symptom.kind is Kind.RESET:  # a full queue resets only where it is told to (ip-sysctl.rst)
+    if symptom.kind is SymptomKind.RESET:  # a full queue resets only where it is told to (ip-sysctl.rst)
         aborts = case.number("net.ipv4.tcp_abort_on_overflow")
         if aborts is None or not aborts.value:
             return NOTHING
     if case.full_queues:
         proofs = [one.proof for one in case.full_queues]
         return sign(Weight.SHOWN, *proofs, because=proofs[0].text)
+    if symptom.limits == ("backlog",) and symptom.complained:  # the kernel says so itself
+        return sign(Weight.SHOWN)
     found = [one for name in _OVERFLOWS if (one := case.movement(name))]
     moved = [one for one in found if one.moved]
     if moved:
@@ -161,7 +163,7 @@ def _neighbours(case: Case, symptom: Symptom) -> Sign:
     return NOTHING
 
 
-def _table_size(case: Case) -> Gauge | None:
+def _table_size(case: Case) -> KnownNumber | None:
     return case.number("net.ipv4.neigh.default.gc_thresh3") or case.number("net.ipv6.neigh.default.gc_thresh3")
 
 
@@ -183,7 +185,7 @@ def _path_limit(case: Case, symptom: Symptom) -> Sign:
 
 def _blackhole(case: Case, symptom: Symptom) -> Sign:
     account = space_of(case, symptom, by_source=False)
-    if symptom.kind is Kind.CONNECT_NO_PORT:
+    if symptom.kind is SymptomKind.CONNECT_NO_PORT:
         if account is None or account.share < FULL or not waits(account):
             return NOTHING
         text = f"attempts that nothing has answered hold the ports: {proof_of(account).text}"

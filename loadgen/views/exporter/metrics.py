@@ -73,7 +73,7 @@ _Total: TypeAlias = Callable[[Iterable[float]], float]
 
 @dataclass(slots=True)
 class Watching:
-    """What is exported: the last snapshot, and what has been counted since the exporter began.
+    """Exported values: the last snapshot, and what has been counted since the exporter began.
 
     top: rows with labels of their own. took_s: time that the last snapshot took. pause_s: from its beginning to that
     of the next. at_s: when it was taken, seconds since the epoch.

@@ -23,6 +23,10 @@ _PROOFS_SHOWN: Final = 6
 _REMEDIES_SHOWN: Final = 6
 _MISSING_SHOWN: Final = 5
 _NOTES_SHOWN: Final = 5
+#: Tools with one use here, whatever their options.
+_ONE_USE: Final = frozenset({"tcpdump", "nstat", "conntrack"})
+#: Formats that say nothing by themselves: prompts and fences.
+_FRAME: Final = frozenset({"command"})
 _RANGES_SHOWN: Final = 12
 _OWNERS_SHOWN: Final = 2
 _CONFIDENCE: Final = {"certain": "certain", "likely": "likely", "open": "open"}
@@ -54,16 +58,24 @@ def lines(explanation: Explanation, width: int) -> Iterator[StyledLine]:
             width,
         )
     looks = " ".join(look for finding in explanation.findings for look in finding.looks)
-    missing = [one for one in explanation.missing if f"`{one.command}`" not in looks]
+    missing = [one for one in explanation.missing if not _is_told(one.command, looks)]
     if missing:
         yield "row", ""
         yield from listed("missing", (f"`{one.command}`: {one.decides}" for one in missing[:_MISSING_SHOWN]), width)
     if explanation.unread:
         yield "row", ""
-        yield from listed("unread", _unread(explanation.unread), width)
+        more = [f"and {explanation.more_unread:,} more lines"] if explanation.more_unread else []
+        yield from listed("unread", [*_unread(explanation.unread), *more], width)
+
+
+def _is_told(command: str, looks: str) -> bool:
+    """Return True if the looks that decide name a command, or the one tool that it is about."""
+    tool = command.split()[0]
+    return f"`{command}`" in looks or (tool in _ONE_USE and f"`{tool} " in looks)
 
 
 def _read(pieces: Sequence[Piece]) -> str:
+    pieces = [one for one in pieces if one.format not in _FRAME]
     if not pieces:
         return "nothing of what is in here"
     return "; ".join(

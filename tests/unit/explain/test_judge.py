@@ -97,3 +97,11 @@ def test_an_open_finding_says_what_would_decide(text: str) -> None:
     (finding,) = explained(text).findings
     assert finding.confidence == "open"
     assert finding.looks
+
+
+@pytest.mark.parametrize(("peer", "who"), [("127.0.0.1:502", "client"), ("10.0.0.2:50122", "service")])
+def test_a_port_in_time_wait_is_that_of_a_client_if_its_peers_are_services(peer: str, who: str) -> None:
+    line = 'bind(3, {sa_family=AF_INET, sin_port=htons(9000), sin_addr=inet_addr("127.0.0.1")}, 16) = -1 EADDRINUSE '
+    finding = explained(f"{line}(Address already in use)\n", listing(f"TIME-WAIT 127.0.0.1:9000 {peer}")).findings[0]
+    words = {"client": "the last connection from port 9000 is in TIME-WAIT", "service": "in TIME-WAIT has port 9000"}
+    assert (finding.limit, words[who] in finding.text) == ("time-wait", True)

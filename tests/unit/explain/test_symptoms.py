@@ -8,7 +8,7 @@ import pytest
 
 from loadgen.explain import symptoms
 from loadgen.explain.evidence import Complaint, Evidence, Where
-from loadgen.explain.symptoms import Kind
+from loadgen.explain.symptoms import SymptomKind
 from loadgen.outcomes import Syscall
 from loadgen.strategies import Strategy, Transport
 from tests.pasted import read
@@ -28,29 +28,32 @@ def of(*complaints: Complaint) -> list[symptoms.Symptom]:
 @pytest.mark.parametrize(
     ("complaint", "kinds"),
     [
-        (NO_PORT, (Kind.CONNECT_NO_PORT,)),
-        (replace(NO_PORT, syscalls=frozenset({Syscall.BIND})), (Kind.SOURCE,)),
-        (replace(NO_PORT, syscalls=frozenset({Syscall.BIND, Syscall.CONNECT})), (Kind.CONNECT_NO_PORT, Kind.SOURCE)),
-        (replace(NO_PORT, syscalls=frozenset()), (Kind.CONNECT_NO_PORT,)),
-        (replace(IN_USE, source_port=0), (Kind.BIND_NO_PORT,)),
-        (replace(IN_USE, source_port=80, listening=True), (Kind.LISTEN,)),
-        (replace(IN_USE, source_port=80), (Kind.LISTEN,)),
-        (replace(IN_USE, source_port=5060, listening=False), (Kind.FIXED_PORT,)),
-        (IN_USE, (Kind.LISTEN, Kind.BIND_NO_PORT)),
-        (replace(IN_USE, listening=False), (Kind.BIND_NO_PORT,)),
-        (replace(IN_USE, transport=Transport.UDP), (Kind.BIND_NO_PORT,)),
-        (replace(NO_PORT, errno="EAGAIN"), (Kind.BIND_NO_PORT,)),
+        (NO_PORT, (SymptomKind.CONNECT_NO_PORT,)),
+        (replace(NO_PORT, syscalls=frozenset({Syscall.BIND})), (SymptomKind.SOURCE,)),
+        (
+            replace(NO_PORT, syscalls=frozenset({Syscall.BIND, Syscall.CONNECT})),
+            (SymptomKind.CONNECT_NO_PORT, SymptomKind.SOURCE),
+        ),
+        (replace(NO_PORT, syscalls=frozenset()), (SymptomKind.CONNECT_NO_PORT,)),
+        (replace(IN_USE, source_port=0), (SymptomKind.BIND_NO_PORT,)),
+        (replace(IN_USE, source_port=80, listening=True), (SymptomKind.LISTEN,)),
+        (replace(IN_USE, source_port=80), (SymptomKind.LISTEN,)),
+        (replace(IN_USE, source_port=5060, listening=False), (SymptomKind.FIXED_PORT,)),
+        (IN_USE, (SymptomKind.LISTEN, SymptomKind.BIND_NO_PORT)),
+        (replace(IN_USE, listening=False), (SymptomKind.BIND_NO_PORT,)),
+        (replace(IN_USE, transport=Transport.UDP), (SymptomKind.BIND_NO_PORT,)),
+        (replace(NO_PORT, errno="EAGAIN"), (SymptomKind.BIND_NO_PORT,)),
         (
             replace(NO_PORT, syscalls=frozenset({Syscall.SEND}), errno="EAGAIN", transport=Transport.UDP),
-            (Kind.BIND_NO_PORT,),
+            (SymptomKind.BIND_NO_PORT,),
         ),
-        (replace(NO_PORT, errno="ETIMEDOUT"), (Kind.SILENCE,)),
-        (replace(NO_PORT, errno="ECONNREFUSED"), (Kind.NAMED,)),
-        (replace(NO_PORT, errno="EWHATEVER"), (Kind.NAMED,)),
-        (replace(NO_PORT, errno="", limit="conntrack"), (Kind.NAMED,)),
+        (replace(NO_PORT, errno="ETIMEDOUT"), (SymptomKind.SILENCE,)),
+        (replace(NO_PORT, errno="ECONNREFUSED"), (SymptomKind.NAMED,)),
+        (replace(NO_PORT, errno="EWHATEVER"), (SymptomKind.NAMED,)),
+        (replace(NO_PORT, errno="", limit="conntrack"), (SymptomKind.NAMED,)),
     ],
 )
-def test_call_and_errno_say_what_it_is_about(complaint: Complaint, kinds: tuple[Kind, ...]) -> None:
+def test_call_and_errno_say_what_it_is_about(complaint: Complaint, kinds: tuple[SymptomKind, ...]) -> None:
     (symptom,) = of(complaint)
     assert symptom.kinds == kinds
     assert symptom.points_at in symptom.limits

@@ -333,3 +333,15 @@ def test_a_process_that_ends_without_sending_its_socket() -> None:
     theirs.close()
     with ours, pytest.raises(HostError, match="ended early"):
         sockdiag.receive_socket(ours)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_sockets_are_selected_as_they_are(native: bool) -> None:
+    """Also of a table that numpy has joined, and so turned into the byte order of this machine."""
+    table = np.zeros(4, SOCKET)
+    table["source_port"] = [1, 2, 258, 40_000]
+    joined = np.concatenate([table[:2], table[2:]]) if native else table
+    chosen = np.array([True, False, True, True])
+    found = sockdiag.selected(joined, chosen)
+    assert found["source_port"].tolist() == [1, 258, 40_000]
+    assert sockdiag.selected(table, np.ones(4, np.bool_)) is table

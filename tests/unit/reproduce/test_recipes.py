@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loadgen.capacity.limits import LIMITS
-from loadgen.model import CloseMode, PortRange, Strategy, Topology, Transport
+from loadgen.model import CloseMode, PortRange, ProbeKind, Strategy, Topology, Transport
 from loadgen.reproduce.circumstances import Circumstances
 from loadgen.reproduce.rebuilt import NotReproducibleError
 from loadgen.reproduce.recipes import RECIPES
@@ -140,8 +140,45 @@ def test_a_service_finds_its_port_in_use() -> None:
 
 
 def test_a_service_outside_of_the_range_has_another_rival() -> None:
-    with pytest.raises(NotReproducibleError, match="port 80 lies outside"):
-        write(Circumstances("port-held", service_port=80))
+    found = scenario("port-held", service_port=9000)
+    assert found.lab
+    assert found.lab.held == (9000,)
+    assert [target.destination.ports.low for target in found.targets] == [9001]
+    assert "no outgoing connection takes one outside 32768-60999" in found.description
+
+
+def test_a_port_that_no_service_can_have_is_refused() -> None:
+    with pytest.raises(NotReproducibleError, match="70000 is no port"):
+        write(Circumstances("port-held", service_port=70_000))
+
+
+@pytest.mark.parametrize(("port", "place"), [(32768, 32768), (32799, 32799), (32800, 32799)])
+def test_the_last_of_an_odd_number_of_ports_is_never_taken(port: int, place: int) -> None:
+    found = scenario("port-held", service_port=port, ports=PortRange(32768, 32800))
+    assert (found.connections, found.probes[0].ports) == (32, PortRange(place, place))
+
+
+def test_a_service_that_starts_again_meets_its_own_time_wait() -> None:
+    found = scenario("time-wait", service_port=8500, fails=("bind", "EADDRINUSE"))
+    (probe,) = found.probes
+    assert (probe.kind, probe.ports) == (ProbeKind.RESTART, PortRange(8500, 8500))
+    assert "probes.service.held_by.time-wait == 1" in expectations(found)
+
+
+def test_a_rate_that_no_machine_has_is_not_tried_at_full_size() -> None:
+    with pytest.raises(NotReproducibleError, match=r"28,232/s fit .* leave --full-size out"):
+        scenario("time-wait", targets=("127.0.0.1:80",), full_size=True)
+
+
+def test_a_long_search_is_foretold_at_full_size() -> None:
+    searching, not_searching = (
+        scenario("time-wait", strategy=strategy, full_size=True) for strategy in (Strategy.KERNEL, Strategy.LATE_RANGE)
+    )
+    assert "meets port-search instead" in searching.description
+    assert searching.arrival
+    assert searching.arrival.rate_per_s == pytest.approx(28_232 / 48, rel=0.01)
+    assert "port-search" not in not_searching.description
+    assert not_searching.arrival is None
 
 
 @pytest.mark.parametrize("reason", ["tentative", "needs-freebind", "duplicate", "not-routed", "interface-down"])

@@ -173,7 +173,15 @@ NODE: Final = (
         BIND,
         listening=True,
     ),
-    row("node", "bind e", rf"\bbind (?-i:(?P<error>E[A-Z]{{3,15}}))(?: (?:{FROM}|(?P<source2>{HOST})))?", BIND),
+    # A port other than 0 follows the address, without brackets (exceptionWithHostPort(), lib/internal/errors.js). So
+    # 2001:db8::5 may have one; it is taken as a whole, because hardly any client binds a port of its choice.
+    row(
+        "node",
+        "bind e",
+        rf"\bbind (?-i:(?P<error>E[A-Z]{{3,15}}))"
+        rf"(?: (?:(?P<source2>(?=[^\s:]*:[^\s:]*:)[0-9A-Fa-f:.]{{2,45}})|{FROM}|(?P<source3>{HOST})))?",
+        BIND,
+    ),
     row("node", "read e|write e|send e", r"\b(?P<call>read|write|send) (?-i:(?P<error>E[A-Z]{3,15}))\b"),
     row(
         "node",

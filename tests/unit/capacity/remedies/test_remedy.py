@@ -39,3 +39,14 @@ def test_sysctls_are_a_command_and_words() -> None:
     assert sysctl_command("a.b", "1 2") == 'sysctl -w a.b="1 2"'
     assert sysctl_commands({"a.b": "1", "c.d": "2"}) == "sysctl -w a.b=1; sysctl -w c.d=2"
     assert settings_in_words({"a.b": "1", "c.d": "2"}) == "a.b=1 and c.d=2"
+
+
+def test_what_is_added_to_a_text_is_added_for_the_owner_of_a_program_as_well() -> None:
+    both = Remedy("use `close: rst`", program="SO_LINGER 0").adding(": 2/s becomes 3/s")
+    assert both.for_program
+    assert (both.text, both.for_program.text) == (
+        "use `close: rst`: 2/s becomes 3/s",
+        "SO_LINGER 0: 2/s becomes 3/s",
+    )
+    assert Remedy("add 1 target").adding(", too").for_program == Remedy("add 1 target, too")
+    assert Remedy("use `workers: 3`", program=None).adding(": more").for_program is None

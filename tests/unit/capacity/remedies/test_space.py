@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from loadgen.capacity.remedies import keep_for_listeners
+from loadgen.capacity.remedies import PortHolderKind, keep_for_listeners, listen_again
 from loadgen.model import Endpoint, PortRange, Strategy, Target, Transport
 
 from .situations import HOST, LATE_RANGE, ONE, TARGETS, sentences_of, situation_of, values_of
@@ -167,3 +167,41 @@ def test_addresses_outside_a_lab_come_with_the_command_that_adds_them() -> None:
     assert (outside.command, inside.command) == ("ip address add ADDRESS/32 dev INTERFACE", "")
     routed = values_of(replace(plan, freebind=True), 9)[0]
     assert routed.command == "ip route add local ADDRESS/32 dev lo"
+
+
+# --- What the owner of a program is told ----------------------------------------------------------
+
+
+def test_a_leak_is_closed_before_anything_is_added() -> None:
+    first = values_of(ONE, 1, close_wait=28_000)[0]
+    assert first.sentence == "close each connection that the other side has closed: 28,000 are in CLOSE-WAIT: +28,000"
+    assert not any("CLOSE-WAIT" in text for text in sentences_of(ONE, 1))
+
+
+@pytest.mark.parametrize(
+    ("port", "holder", "first", "never"),
+    [
+        (38_151, PortHolderKind.CONNECTION, "reserve the ports of services", "stop the process"),
+        (38_151, PortHolderKind.UNKNOWN, "reserve the ports of services", "stop the process"),
+        (38_151, PortHolderKind.LISTENER, "stop the process that has port 38151", "reserve"),
+        (38_151, PortHolderKind.TIME_WAIT, "set SO_REUSEADDR on the listener", "reserve"),
+        (80, PortHolderKind.UNKNOWN, "stop the process that has port 80", "reserve"),
+    ],
+)
+def test_what_has_a_port_decides_how_a_service_gets_it(
+    port: int, holder: PortHolderKind, first: str, never: str
+) -> None:
+    plan = replace(ONE, strategy=Strategy.KERNEL, routes=("127.0.0.2",))
+    found = [remedy.text for remedy in listen_again(situation_of(plan, listening=(port,), holder=holder))]
+    assert found[0].startswith(first)
+    assert not any(text.startswith(never) for text in found)
+
+
+def test_the_owner_of_a_program_is_not_told_of_a_scenario() -> None:
+    plan = replace(ONE, strategy=Strategy.BIND, targets=TARGETS)
+    told = [remedy.for_program for remedy in values_of(plan, 20_000, {**HOST, "port_range_option": False})]
+    assert told[0]
+    assert told[0].sentence == (
+        "set IP_BIND_ADDRESS_NO_PORT before bind(address, 0): each port serves every target: +28,232"
+    )
+    assert not any("`" in one.text or one.text.startswith("use ") for one in told if one)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from loadgen.explain.explanation import Explanation
 from loadgen.views.text import explain as view
-from tests.unit.explain.samples import LISTEN, NGINX, RANGE, explained, listing, space
+from tests.unit.explain.samples import LISTEN, NGINX, RANGE, TIMEOUT, explained, listing, space
 
 
 def shown(explanation: Explanation, width: int = 100) -> str:
@@ -55,6 +55,8 @@ def test_unread_lines_are_told_by_number_and_reason() -> None:
 def test_a_command_that_decides_is_told_once() -> None:
     text = shown(explained(LISTEN), width=200)
     assert text.count("ss -tanp 'sport = :38151'") == 1
+    assert shown(explained(TIMEOUT), width=200).count("tcpdump 'tcp[tcpflags]") == 2  # of two limits
+    assert "tcpdump -ni any" not in shown(explained(TIMEOUT), width=200)
 
 
 @pytest.mark.parametrize(
