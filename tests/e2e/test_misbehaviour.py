@@ -73,8 +73,9 @@ def test_a_target_that_misbehaves(loadgen: Loadgen, case: Case) -> None:
         "close": "rst",
     }
     done = loadgen("run", loadgen.scenario(**keys | case.scenario), "--json", "--quiet")
-    assert done.code == 0, done.err
     summary = done.summary
+    # A reset may come before connect() is known to have succeeded; if all do, nothing has opened.
+    assert done.code == (0 if summary["outcomes"]["established"] else 99), done.err
     assert_adds_up(summary)
     ways = {(error["syscall"], error["errno"]): error["count"] for error in summary["errors"]}
     assert sum(ways.values()) == summary["outcomes"]["failed"] + summary["open"]["lost"] == case.ended
