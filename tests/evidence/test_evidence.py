@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen import scenario as scenarios
 from tests.incidents.incident import Remedy
 
 from .case import RIGHT, Bulk, Case, Expected, Row, Said, cases, contradictions, explain, wrong
@@ -116,6 +117,9 @@ def test_the_scenario_reproduces_it(
     written = explain("--scenario", "it.yaml", *case.situation.arguments, *names, stdin=stdin)
     assert written.code == 0, written.message
     assert re.search(reproduced.says, " ".join(Path("it.yaml").read_text().split()))
+    lab = scenarios.load(Path("it.yaml")).lab
+    if lab and (lab.rules or lab.rules_of_sinks) and not shutil.which("nft"):
+        pytest.skip(f"needs nft: apt install {PACKAGES['nft']}")
     with (tmp_path_factory.getbasetemp().parent / "evidence.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if reproduced.alone else fcntl.LOCK_SH)
         ran = subprocess.run(
