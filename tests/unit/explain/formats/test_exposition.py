@@ -95,5 +95,7 @@ def test_prose_about_a_metric_is_left_alone(line: str) -> None:
 
 @given(st.lists(st.sampled_from(PAGE.splitlines()), max_size=6), st.text(max_size=20), st.integers(0, 60))
 def test_damaged_lines_are_answered(lines: list[str], foreign: str, at: int) -> None:
-    read("\n".join(line[:at] + foreign + line[at:] for line in lines), EXPOSITION)
+    text = "\n".join(line[:at] + foreign + line[at:] for line in lines)
+    pieces = read(text, EXPOSITION).pieces
+    assert all(1 <= piece.first <= piece.last <= text.count("\n") + 1 for piece in pieces)
     read("\n".join(f"node_arp_entries{{{foreign}}} {line[:at]}" for line in lines), EXPOSITION)

@@ -58,4 +58,6 @@ def test_what_is_no_pair_is_left_alone(text: str) -> None:
 
 @given(st.lists(st.sampled_from(POD.splitlines()), max_size=6), st.text(max_size=9), st.integers(0, 40))
 def test_damaged_lines_are_answered(lines: list[str], foreign: str, at: int) -> None:
-    read("\n".join(line[:at] + foreign + line[at:] for line in lines), POD_SYSCTLS)
+    text = "\n".join(line[:at] + foreign + line[at:] for line in lines)
+    pieces = read(text, POD_SYSCTLS).pieces
+    assert all(1 <= piece.first <= piece.last <= text.count("\n") + 1 for piece in pieces)
