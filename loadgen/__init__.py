@@ -8,9 +8,14 @@ In Python, for tests and tools of one's own (docs/python.md):
     assert not result.problems
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
+
+#: As in typing, whose import takes a while in which Ctrl-C is not caught yet.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from loadgen.api import Scenario as Scenario
     from loadgen.api import look as look
     from loadgen.api import run as run

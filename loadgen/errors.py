@@ -6,7 +6,8 @@
     ├── HostError                3   this host cannot do it: privilege, missing address, refused sysctl
     │   ├── CapacityError        3   a resource is too small, with the numbers and the remedy
     │   ├── LabForbiddenError    3   this host does not permit a network namespace
-    │   └── ResultsError         3   the run directory cannot be written
+    │   ├── ResultsError         3   the run directory cannot be written
+    │   └── OutputError          3   stdout cannot be written
     ├── IncompleteError          4   a worker or sink was lost, so the results are incomplete
     └── InterruptedRunError    130   interrupted before there was anything to report
 
@@ -100,6 +101,10 @@ class LabForbiddenError(HostError):
 
 class ResultsError(HostError):
     """The run directory cannot be written (full disk, no permission); files written before stay."""
+
+
+class OutputError(HostError):
+    """Stdout takes nothing (full disk, closed, terminal gone); the files that were written are complete."""
 
 
 class IncompleteError(LoadgenError):

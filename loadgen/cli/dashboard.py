@@ -40,10 +40,13 @@ def made(address: str | None, results: Path, *, public: bool) -> Dashboard | Non
         if public:
             raise UsageError("--dashboard-public says where --dashboard may listen; add --dashboard ADDR:PORT")
         return None
-    from loadgen.views.dashboard.address import listen_at
+    from loadgen.views.dashboard.address import DASHBOARD, is_loopback, listen_at
     from loadgen.views.dashboard.dashboard import Dashboard
 
-    return Dashboard(listen_at(address, public=public), results=results, trouble=complain)
+    at = listen_at(address, public=public)
+    if not is_loopback(at.address):
+        complain(f"--dashboard-public: the token in the URL travels unencrypted, {DASHBOARD.exposes}")
+    return Dashboard(at, results=results, trouble=complain)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 import click
 
-from loadgen.cli import completion
+from loadgen import crash
+from loadgen.cli import completion, interrupts
 from loadgen.cli.compare import compare
 from loadgen.cli.doctor import doctor
 from loadgen.cli.explain import explain
@@ -23,10 +24,10 @@ from loadgen.cli.run import run
 from loadgen.cli.runs import runs
 from loadgen.cli.schema import schema
 from loadgen.cli.sink import sink
-from loadgen.cli.streams import EPILOG, buffered, complain, stderr_may_fail
+from loadgen.cli.streams import EPILOG, ReaderLeftError, complain, output, stderr_may_fail
 from loadgen.cli.trace import trace
 from loadgen.cli.watch import watch
-from loadgen.errors import ExitCode, LoadgenError
+from loadgen.errors import ExitCode, LoadgenError, OutputError
 
 _TAB = """\b
 Tab completion:
@@ -80,32 +81,67 @@ def _open_standard_streams() -> None:
         pass
     os.close(fd)
     # Python gave up on those that were closed when it started.
-    sys.stdout = buffered(sys.stdout or os.fdopen(1, "w", closefd=False))
+    sys.stdout = output(sys.stdout)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
-def main() -> None:
-    """Run the command line; every known failure becomes one message and its exit code, never a traceback."""
+def main() -> int:
+    """Run the command line and return the exit code; every failure becomes one message, never a traceback."""
     _open_standard_streams()
     # NumPy's linear algebra is not used here; it would start a thread for each core when it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "_LOADGEN_COMPLETE" in os.environ:
         completion.in_bash()
+    crash.watch_over()
     with stderr_may_fail():
-        _run()
+        return _written(_run())
 
 
-def _run() -> None:
+def _run() -> int:
+    """Run the command and return the exit code."""
     try:
-        cli(standalone_mode=False)
+        if "_LOADGEN_COMPLETE" in os.environ:
+            cli(standalone_mode=False)  # ends the process
+        # Not as cli(), which prints an empty line for an interrupt.
+        with cli.make_context(_program(), sys.argv[1:]) as context:
+            cli.invoke(context)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except ReaderLeftError:
+        return ExitCode.FINE
     except click.ClickException as error:
         with suppress(OSError):  # the exit code tells as much
             error.show()
-        sys.exit(ExitCode.USAGE)
+        return ExitCode.USAGE
     except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
+        return exit_.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(ExitCode.INTERRUPTED)
+        complain("interrupted")
+        return ExitCode.INTERRUPTED
     except LoadgenError as error:
         complain(error)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except Exception as error:
+        if interrupts.happened():
+            complain("interrupted")
+            return ExitCode.INTERRUPTED
+        complain(crash.told(error))
+        return ExitCode.BUG
+    return ExitCode.FINE
+
+
+def _program() -> str:
+    """Return how loadgen was called, for lines of usage."""
+    return "python -m loadgen" if sys.argv[0].endswith("__main__.py") else os.path.basename(sys.argv[0])
+
+
+def _written(code: int) -> int:
+    """Write what stdout still has in its buffer; return the exit code, which is another one where that fails."""
+    try:
+        sys.stdout.flush()
+    except ReaderLeftError:
+        pass
+    except OutputError as error:
+        complain(error)
+        return code or error.exit_code
+    return code

@@ -53,6 +53,10 @@ def plan(
             asyncio.get_running_loop().add_signal_handler(number, planner.interrupt)
         return await planner.execute()
 
-    report = asyncio.run(main())
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        report = asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGINT, before)  # the loop puts Python's own in its place
     show(report, lambda console: plan_text.render(report, console), as_json=as_json)
     sys.exit(dry_run.exit_code(report))

@@ -13,7 +13,7 @@ import click
 
 from loadgen.cli import completion, dashboard, files, options
 from loadgen.cli.streams import EPILOG, complain, console, show
-from loadgen.errors import ExitCode
+from loadgen.errors import ExitCode, OutputError
 
 if TYPE_CHECKING:
     from loadgen.control.matrix import Matrix
@@ -178,12 +178,18 @@ def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, jun
     from loadgen.cli import ci
 
     report = str(result.path / "report.html")
-    show(result.summary, lambda console: render(result.record, console, report=report), as_json=as_json)
+    unshown: OutputError | None = None
+    try:
+        show(result.summary, lambda console: render(result.record, console, report=report), as_json=as_json)
+    except OutputError as error:  # CI gets its report all the same
+        unshown = error
     unwritten = ci.publish(result.record, result.path, junit)
-    for error in (result.error, unwritten):
-        if error:
-            complain(error)
-    sys.exit(result.exit_code or (unwritten.exit_code if unwritten else ExitCode.FINE))
+    if result.exit_code is ExitCode.INTERRUPTED and result.record.complete:
+        complain("interrupted when the load was over; the results are complete")
+    failed = [problem for problem in (result.error, unwritten, unshown) if problem]
+    for problem in failed:
+        complain(problem)
+    sys.exit(result.exit_code or (failed[0].exit_code if failed else ExitCode.FINE))
 
 
 def _execute(
@@ -204,4 +210,8 @@ def _execute(
                 served.over(result.path, result.record, result.exit_code)
             return result
 
-    return uvloop.run(main())
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        return uvloop.run(main())
+    finally:
+        signal.signal(signal.SIGINT, before)  # the loop puts Python's own in its place

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,8 +14,11 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
+from loadgen.errors import OutputError
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from typing_extensions import Buffer
 
 EPILOG: Final = """\b
 Exit codes: 0 fine, 1 a bug in loadgen, 2 usage or scenario, 3 this host cannot,
@@ -21,16 +26,74 @@ Exit codes: 0 fine, 1 a bug in loadgen, 2 usage or scenario, 3 this host cannot,
 """
 
 
-def buffered(stream: TextIO) -> TextIO:
-    """Return a stream on which nothing is lost where one write(2) takes a part only, as a signal may bring about.
+class ReaderLeftError(Exception):
+    """The reader of stdout has closed its end, as `| head` does; not an OSError, for which click and rich exit."""
 
-    With PYTHONUNBUFFERED, Python writes straight to the descriptor and drops the rest. A line is still seen at once.
+
+class _Output(io.RawIOBase):
+    """Stdout as a descriptor. The first write that fails raises; what is written later is dropped.
+
+    Without the second half, Python would try again what is left in the buffer when it exits, and end with code 120.
     """
-    if not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+
+    def __init__(self, fd: int, *, closed: bool) -> None:
+        """closed: there was no stdout when the process started; `fd` takes its place."""
+        self._fd, self._over = fd, False
+        self._closed_at_start = closed
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return os.isatty(self._fd)
+
+    def write(self, data: Buffer) -> int:
+        """Write a part of the data, at least one byte. Raises: ReaderLeftError, OutputError."""
+        if self._over:
+            return len(memoryview(data))
+        try:
+            if self._closed_at_start:
+                raise OSError(errno.EBADF, "it is closed")
+            return self._written(data)
+        except BrokenPipeError as error:
+            self._over = True
+            raise ReaderLeftError from error
+        except OSError as error:
+            self._over = True
+            raise OutputError(f"cannot write to stdout: {error.strerror}; send it to a file with room") from error
+
+    def _written(self, data: Buffer) -> int:
+        while True:
+            try:
+                return os.write(self._fd, data)
+            except BlockingIOError:  # another process that shares the terminal or pipe has set O_NONBLOCK
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
+
+
+def output(stream: TextIO | None) -> TextIO:
+    """Return stdout with errors of its own: ReaderLeftError without a reader, OutputError when it cannot be written.
+
+    Nothing is lost where one write(2) takes a part only, as a signal may bring about: with PYTHONUNBUFFERED Python
+    writes straight to the descriptor and drops the rest. A line is still seen at once there, and on a terminal.
+    stream: None if it was closed when the process started. One without a descriptor is returned as it is.
+    """
+    if stream is None:
+        return io.TextIOWrapper(io.BufferedWriter(_Output(1, closed=True)), encoding="utf-8")
+    try:
+        fd = stream.fileno()
+    except io.UnsupportedOperation:
         return stream
-    return open(  # until the process ends
-        stream.fileno(), "w", buffering=1, encoding=stream.encoding, errors=stream.errors, closefd=False
-    )
+    at_once = isinstance(getattr(stream, "buffer", None), io.RawIOBase) or os.isatty(fd)
+    raw = io.BufferedWriter(_Output(fd, closed=False))
+    return io.TextIOWrapper(raw, encoding=stream.encoding, errors=stream.errors, line_buffering=at_once)
 
 
 @contextmanager
@@ -39,8 +102,8 @@ def reader_may_leave() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
+    except ReaderLeftError:
+        pass
 
 
 @contextmanager
@@ -56,7 +119,7 @@ def stderr_may_fail() -> Iterator[None]:
 
 
 def show(result: object, render: Callable[[Console], None], *, as_json: bool) -> None:
-    """Print a result on stdout: as JSON and nothing else, or as `render` draws it."""
+    """Print a result on stdout: as JSON and nothing else, or as `render` draws it. Raises: OutputError."""
     with reader_may_leave():
         if as_json:
             click.echo(json.dumps(result, indent=2))
@@ -65,7 +128,7 @@ def show(result: object, render: Callable[[Console], None], *, as_json: bool) ->
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that raises BrokenPipeError for a closed pipe; rich would exit with 1."""
+    """Return a console that raises BrokenPipeError for a stderr without a reader; rich would exit with 1."""
     from rich.console import Console
 
     class Leaving(Console):

@@ -18,7 +18,7 @@ from loadgen.control import allowlist
 from loadgen.errors import HostError, InterruptedRunError, UsageError
 from loadgen.results.schema.matrix_plan import ResolvedName
 from loadgen.scenario import ScenarioSpec, units
-from loadgen.scenario.fields import TARGETS_MAX
+from loadgen.scenario.fields import PAIRS_MAX, TARGETS_MAX
 
 #: Longer than a working resolver takes; its own time-out per server is 5 s (resolv.conf(5)).
 TIMEOUT_S: Final = 15.0
@@ -138,6 +138,12 @@ def _require_distinct(scenario: ScenarioSpec) -> None:
     targets = scenario.every_target
     if len(targets) > TARGETS_MAX:
         raise HostError(f"the names among the targets make them {len(targets):,}; write at most {TARGETS_MAX:,}")
+    pairs = sum(block.count for block in scenario.sources.blocks) * len(targets)
+    if pairs > PAIRS_MAX:
+        raise HostError(
+            f"the names among the targets make them {len(targets):,}, and {pairs:,} pairs with the source addresses; "
+            f"write fewer of either, at most {PAIRS_MAX:,} pairs"
+        )
     name_of: dict[object, str] = {}
     for target in targets:
         name = target.host or target.endpoint.address

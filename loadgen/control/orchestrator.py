@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from loadgen import crash
 from loadgen import format as fmt
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
@@ -56,6 +57,8 @@ STALLED_AFTER_S: Final = 2.0
 GIVEN_UP_AFTER_S: Final = 30.0
 #: Closing takes about ten microseconds per connection.
 _DRAIN_TIMEOUT_S: Final = 120.0
+#: Turns of the event loop in which it calls the handlers of signals that came while it was held up.
+_TURNS: Final = 3
 #: A probe gives up by itself before this.
 _PROBE_TIMEOUT_S: Final = 45.0
 
@@ -133,6 +136,8 @@ class Orchestrator:
         self._interrupts = 0
         self._phase = Phase.RAMP
         self._failure: LoadgenError | None = None
+        #: What was not foreseen; unlike after a failure, the run directory can still be written.
+        self._bug: LoadgenError | None = None
         self._stalled: set[int] = set()
         self._snapshots: Snapshots | None = None
         self._writer: run_directory.RunWriter | None = None
@@ -145,8 +150,13 @@ class Orchestrator:
         self._start_ns = now_ns()
 
     def interrupt(self) -> None:
-        """Once: stop opening, drain and report. Twice: stop at once. Safe from a signal handler of the loop."""
+        """Once: stop opening, drain and report. Twice: stop at once. Safe from a signal handler of the loop.
+
+        When the load is over it only changes the exit code: the results are complete, and are written.
+        """
         self._interrupts += 1
+        if self._phase is Phase.DONE:
+            return
         if self._interrupts == 1:
             self._event("interrupted", "interrupted; drained early")
         elif self._fleet:
@@ -175,13 +185,27 @@ class Orchestrator:
             if self._interrupts:
                 raise InterruptedRunError("interrupted before any load") from error
             raise
+        except LoadgenError:
+            raise
+        except Exception as error:
+            if not self._snapshots or not self._writer:
+                raise
+            # What was measured until now is worth a summary, which is incomplete without the event "ended".
+            self._bug = LoadgenError(crash.told(error))
+            self._event("failed", str(self._bug))
+            writer = self._writer
         finally:
             if self._telemetry:
                 self._telemetry.close()
             await fleet.stop()
             self._snapshots = None
             self._shared.close()
-        return self._conclude(writer)
+        result = self._conclude(writer)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        if not self._interrupts:
+            return result
+        return replace(result, exit_code=ExitCode.INTERRUPTED)
 
     def _open_run_directory(self, plan: Plan, facts: HostFacts) -> run_directory.RunWriter:
         writer = run_directory.RunWriter(self._options.results, self._scenario.name, self._options.at)
@@ -189,6 +213,7 @@ class Orchestrator:
         writer.write_plan(plan)
         writer.write_host({"started_at": writer.started_at, **facts.to_json()})
         self._writer = writer
+        crash.keep_in(str(writer.path.absolute()))
         for note in plan.notes:
             self._event("note", note)
         return writer
@@ -405,7 +430,7 @@ class Orchestrator:
         return round((at_ns - self._start_ns) / NS_PER_S, 6)
 
     def _keep(self, event: Event) -> None:
-        if event.event != "ended":
+        if event.event not in ("ended", "failed"):  # a failure is in the result
             self._notice(event.text)
         self._early_events.append(event)
         if self._writer:
@@ -438,13 +463,13 @@ class Orchestrator:
         self._save(lambda writer: writer.write_summary(summary))
         self._save(lambda writer: writer.write_report(html.render(run, summary)))
         writer.close()
-        return Result(writer.path, summary, self._exit_code(summary), self._failure)
+        return Result(writer.path, summary, self._exit_code(summary), self._bug or self._failure)
 
     def _exit_code(self, summary: RunSummary) -> ExitCode:
         if self._interrupts:
             return ExitCode.INTERRUPTED
-        if self._failure:
-            return self._failure.exit_code
+        if error := self._bug or self._failure:
+            return error.exit_code
         if not summary.complete:
             return ExitCode.INCOMPLETE
         if not all(expectation.passed for expectation in summary.expect):

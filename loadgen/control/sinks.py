@@ -131,6 +131,7 @@ class Sinks:
             **counts.totals(self._blocks, gone),
             datagrams=Datagrams(**datagrams) if datagrams else None,
             sources=tuple(SinkSource(**row) for row in counts.by_source(self._blocks)) if final else None,
+            failures=counts.failures(self._blocks),
         )
 
     async def settle(self, established: int, enough: Callable[[], bool]) -> None:

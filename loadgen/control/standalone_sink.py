@@ -20,6 +20,7 @@ from loadgen.model import Endpoint, SinkBehaviour
 from loadgen.processes.fleet import Fleet, Member, how_it_ended
 from loadgen.processes.shared_memory import Blocks
 from loadgen.sink import counts, sink
+from loadgen.sink.accept_queues import BACKLOG
 from loadgen.sink.certificates import Certificates, issue
 
 #: Maximum source addresses counted separately; later ones are counted together as "others".
@@ -40,7 +41,7 @@ async def serve(
     say: called at most once per second with a line, when the counts have changed.
     behaviour: of all endpoints; None: a plain echo. certificates: for a behaviour with TLS.
 
-    Returns: {accepted, open, sources} at the end.
+    Returns: {accepted, open, sources, failures} at the end.
     Raises: HostError if an address cannot be listened on; IncompleteError if a process was lost.
     """
     stop = asyncio.Event()
@@ -78,11 +79,11 @@ async def serve(
             f"listening on {', '.join(map(str, endpoints))} with {count} processes, room for "
             f"{count * room:,} connections, accept queue {accept_queue():,} each; Ctrl-C ends it"
         )
-        previous: dict[str, int] = {}
+        previous = ""
         while not stop.is_set():
-            current = counts.totals(blocks)
+            current = _line(blocks)
             if current != previous:
-                say(f"{current['accepted']:,} accepted, {current['open']:,} open")
+                say(current)
                 previous = current
             try:
                 await asyncio.wait_for(stop.wait(), _INTERVAL_S)
@@ -96,7 +97,13 @@ async def serve(
         await fleet.wait(lambda: not fleet.alive("sink"), _READY_TIMEOUT_S)
     finally:
         await fleet.stop()
-    return {**counts.totals(blocks), "sources": counts.by_source(blocks)}
+    return {**counts.totals(blocks), "sources": counts.by_source(blocks), "failures": counts.failures(blocks)}
+
+
+def _line(blocks: Blocks) -> str:
+    current, failures = counts.totals(blocks), counts.failures(blocks)
+    survived = f", {sum(failures.values()):,} failures survived" if failures else ""
+    return f"{current['accepted']:,} accepted, {current['open']:,} open{survived}"
 
 
 def behaviour_of(flags: Mapping[str, object]) -> SinkBehaviour:
@@ -188,14 +195,15 @@ def _read_certificate(certificate: Path, key: Path, behaviour: SinkBehaviour) ->
 
 def accept_queue() -> int:
     """Return the maximum length of the accept queue: the backlog asked for, cut to net.core.somaxconn."""
-    return min(sink.BACKLOG, int(sysctl.read("net.core.somaxconn") or sink.BACKLOG))
+    return min(BACKLOG, int(sysctl.read("net.core.somaxconn") or BACKLOG))
 
 
 def describe(result: dict[str, Any]) -> str:
-    """Return the final counts as text: a line for all connections, and one for each source address."""
+    """Return the final counts as text: a line for all connections, one for each source address and kind of failure."""
     lines = [f"accepted {result['accepted']:,}, still open {result['open']:,}"]
     lines += [
         f"  {row['source']:<40} {row['accepted']:>12,} connections, {row['source_ports']:>6,} source ports"
         for row in result["sources"]
     ]
+    lines += [f"  {kind:<40} {times:>12,} failures survived" for kind, times in result["failures"].items()]
     return "\n".join(lines)

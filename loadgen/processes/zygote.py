@@ -20,11 +20,11 @@ import select
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Final
 
+from loadgen import crash
 from loadgen.errors import LoadgenError
 from loadgen.processes.lifetime import die_with_parent, raise_descriptor_limit
 from loadgen.processes.link import Message
@@ -60,6 +60,7 @@ def serve(control: socket.socket) -> None:
 
 
 def _answer(control: socket.socket, request: Message, fds: list[int]) -> None:
+    crash.keep_in(request["crashes"])
     function = pkgutil.resolve_name(request["entry"])
     if request["do"] == "fork":
         pid = os.fork()
@@ -85,10 +86,13 @@ def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], 
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         control.close()
         die_with_parent(parent)
+        crash.watch_over(function.__module__.rpartition(".")[2])
         function(*args, *fds)
         code = 0
-    except BaseException:
-        traceback.print_exc()
+    except KeyboardInterrupt:
+        pass
+    except BaseException as error:
+        crash.tell(error)
     finally:
         sys.stderr.flush()
         os._exit(code)
@@ -138,4 +142,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    crash.watch_over("zygote")
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(1)
+    except Exception as error:
+        crash.tell(error)
+        sys.exit(1)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from loadgen import errors
+from loadgen import crash, errors
 from loadgen.errors import IncompleteError, LoadgenError
 from loadgen.processes.lifetime import raise_descriptor_limit
 from loadgen.processes.zygote import PACKET_MAX, in_memory
@@ -107,7 +107,7 @@ class Zygote:
         number = self._requests
         reply: asyncio.Future[Any] = self._loop.create_future()
         self._replies[number] = reply
-        with in_memory({"id": number, "do": do, "entry": entry, "args": args}) as request:
+        with in_memory({"id": number, "do": do, "entry": entry, "args": args, "crashes": crash.directory}) as request:
             try:
                 socket.send_fds(self._control, [b"request"], [request.fileno(), *fds])
             except (BrokenPipeError, ConnectionResetError) as error:

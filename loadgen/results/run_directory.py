@@ -41,6 +41,7 @@ from loadgen.clock import wall_clock
 from loadgen.errors import ResultsError, UsageError
 from loadgen.model import Plan
 from loadgen.results import matrix as matrices
+from loadgen.results import stored
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.host import Host
@@ -186,7 +187,7 @@ class MatrixWriter:
         """Append an event."""
         path = self.path / _EVENTS
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
             try:
                 _write_all(fd, files.line_of(line))
             finally:
@@ -219,14 +220,12 @@ def _hold(path: Path) -> int:
 def _end_last_line(path: Path) -> None:
     """Make a file end with a whole line, so that one can be added: a kill may have left a part of one.
 
-    Raises: ResultsError.
+    Raises: ResultsError, UsageError.
     """
+    text = stored.read(path)
     try:
-        text = path.read_bytes()
         if text and not text.endswith(b"\n"):
             os.truncate(path, text.rfind(b"\n") + 1)
-    except FileNotFoundError:
-        return
     except OSError as error:
         raise _cannot_write(path, error) from error
 
@@ -260,7 +259,7 @@ def _not_ours(path: Path, kind: str, error: Exception) -> UsageError:
 
 def is_matrix(path: Path) -> bool:
     """Return whether this is the directory of a matrix."""
-    return (path / _MATRIX).is_file()
+    return stored.is_there(path / _MATRIX)
 
 
 def read_matrix(path: Path) -> MatrixRun:
@@ -275,7 +274,7 @@ def read_matrix(path: Path) -> MatrixRun:
         scenario_text=_read_text(path / _SCENARIO),
         matrix=matrix,
         events=_read_lines(path / _EVENTS, Event),
-        runs={place: read(run) for place, run in paths.items() if (run / _PLAN).is_file()},
+        runs={place: read(run) for place, run in paths.items() if stored.is_there(run / _PLAN)},
     )
 
 
@@ -322,7 +321,7 @@ def read(path: Path) -> Run:
 
     Raises: UsageError when there is no run there, or a file in it is not what loadgen writes.
     """
-    plan = _read(path / _PLAN, Plan, "a plan") if (path / _PLAN).is_file() else None
+    plan = _read(path / _PLAN, Plan, "a plan")
     if plan is None:
         raise UsageError(
             f"{path} is no run directory (no {_PLAN} in it); "
@@ -347,7 +346,7 @@ def written_summary(path: Path) -> files.Summary | None:
 
     Raises: UsageError when it is not what loadgen writes.
     """
-    text = _read_bytes(path / _SUMMARY)
+    text = stored.read(path / _SUMMARY)
     try:
         return files.read_summary(text) if text else None
     except ValueError as error:
@@ -400,7 +399,7 @@ def append_events(path: Path, events: Iterable[Event]) -> None:
     """Add events to a run that has ended. Raises: ResultsError."""
     _end_last_line(path / _EVENTS)
     try:
-        fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             _write_all(fd, b"".join(map(files.line_of, events)))
         finally:
@@ -443,26 +442,16 @@ def _cannot_write(path: Path, error: OSError) -> ResultsError:
     return ResultsError(f"cannot write {path}: {error.strerror}; {remedy}")
 
 
-def _read_bytes(path: Path) -> bytes:
-    """Read a file, empty where there is none. Raises: UsageError."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise UsageError(f"{path}: {error}") from error
-
-
 def _read_text(path: Path) -> str:
     try:
-        return _read_bytes(path).decode()
+        return stored.read(path).decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
 def _read(path: Path, shape: type[_Shape], kind: str) -> _Shape | None:
     """Read one JSON object; None where the file is not there or empty. Raises: UsageError."""
-    text = _read_bytes(path)
+    text = stored.read(path)
     try:
         return files.read(text, shape) if text else None
     except ValueError as error:
@@ -471,15 +460,12 @@ def _read(path: Path, shape: type[_Shape], kind: str) -> _Shape | None:
 
 def _read_lines(path: Path, shape: type[_Shape]) -> tuple[_Shape, ...]:
     """Read a file of JSON lines; its last line may be torn. Raises: UsageError."""
-    lines = _read_bytes(path).splitlines(keepends=True)
     result = []
-    for number, text in enumerate(lines, start=1):
+    for number, text in enumerate(stored.lines(path), start=1):
         try:
             result.append(files.read(text, shape))
         except ValueError as error:
-            if number == len(lines) and not text.endswith(b"\n"):
-                break
-            raise UsageError(
-                f"{path}:{number}: not a line of this version of loadgen ({error}); delete the line to do without it"
-            ) from error
+            if text.endswith(b"\n"):
+                problem = f"not a line of this version of loadgen ({error}); delete the line to do without it"
+                raise UsageError(f"{path}:{number}: {problem}") from error
     return tuple(result)

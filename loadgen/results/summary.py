@@ -57,7 +57,7 @@ UNFORETOLD: Final = PredictionResult(
 )
 
 #: Events after which a run says less than it should. "ended" must be there, these must not.
-CUT_SHORT: Final = frozenset({"interrupted", "worker-lost", "sink-lost", "zygote-lost", "results-lost"})
+CUT_SHORT: Final = frozenset({"interrupted", "worker-lost", "sink-lost", "zygote-lost", "results-lost", "failed"})
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 #: An arrival that is this late no longer belongs to the rate that was asked for: ten ticks of a
@@ -385,10 +385,17 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> SinkRe
         open_peak=max(line.open for line in lines),
         end_of_hold=(_end_of(series, Phase.HOLD, Phase.RAMP, Phase.CHURN).sink or last).open,
         agrees=None if cut_off else agrees,
-        text=text,
+        text=text + _survived(last),
         source_ports=sum(row.source_ports for row in last.sources or ()),
         sources=last.sources or (),
+        failures=last.failures,
     )
+
+
+def _survived(last: SinkLine) -> str:
+    """Return the failures that the sinks survived, as a sentence; "" without any."""
+    kinds = ", ".join(f"{kind} ({times:,})" for kind, times in last.failures.items())
+    return f" The sink survived failures: {kinds}." if kinds else ""
 
 
 def _dropped_handshakes(last: Line) -> int:
@@ -439,9 +446,10 @@ def _datagram_sink(last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str,
         open_peak=0,
         end_of_hold=0,
         agrees=strange is None and last.accepted <= established,
-        text=text,
+        text=text + _survived(last),
         source_ports=sum(row.source_ports for row in last.sources or ()),
         sources=last.sources or (),
+        failures=last.failures,
         datagrams=last.datagrams or Datagrams(received=0, answered=0, dropped=0),
     )
 

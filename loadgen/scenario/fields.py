@@ -19,6 +19,9 @@ from loadgen.scenario import units
 
 ADDRESSES_MAX: Final = 65_536
 TARGETS_MAX: Final = 1_000
+#: Pairs of source address and target. Each has counts in every worker and in every line of the series; planning takes
+#: a second and 25 MB for a hundred thousand, and has to answer soon.
+PAIRS_MAX: Final = 131_072
 WEIGHT_MAX: Final = 1_000
 CONNECTIONS_MAX: Final = 10_000_000
 STAGES_MAX: Final = 1_000

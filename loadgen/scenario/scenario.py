@@ -46,6 +46,7 @@ from loadgen.scenario.fields import (
     DESCRIPTORS_MAX,
     LOOPBACK,
     NAME,
+    PAIRS_MAX,
     PROBES_MAX,
     PROCESSES_MAX,
     REPEAT_MAX,
@@ -227,7 +228,23 @@ class ScenarioSpec(Model):
                     yield wrong_at(place, f"these are too many ports; write at most {TARGETS_MAX:,} in all targets")
                     return
             if destination.address and not self.sources.interfaces and version not in versions:
-                yield wrong_at(place, f"no source address is IPv{version}; add one to sources.addresses")
+                address = ipaddress.ip_address(destination.address.partition("%")[0])
+                allow = (
+                    "" if address.is_loopback or self.has_cable else f", and --allow {address}/{address.max_prefixlen}"
+                )
+                yield wrong_at(place, f"no source address is IPv{version}; add one to sources.addresses{allow}")
+
+        yield from self._mistakes_of_pairs(len(seen))
+
+    def _mistakes_of_pairs(self, targets: int) -> Mistakes:
+        """Not more pairs than can be planned and counted."""
+        sources = sum(block.count for block in self.sources.blocks)
+        if sources * targets > PAIRS_MAX:
+            yield wrong_at(
+                ("targets",),
+                f"{sources:,} source addresses to {targets:,} targets are {sources * targets:,} pairs; write fewer of "
+                f"either, at most {PAIRS_MAX:,} pairs",
+            )
 
     def _mistakes_of_fallback(self) -> Mistakes:
         """Where a lab may fall back to the host, every end is a loopback address."""

@@ -123,6 +123,8 @@ class Document:
         name, equals, text = setting.partition("=")
         if not equals:
             raise place.error("write KEY=VALUE, for example --set connections=1000")
+        if match := _FORBIDDEN.search(name):
+            raise place.error(_forbidden(match[0]))
         _check_size(text, place)
         if not text.strip():
             raise place.error('write a value after the "="')
@@ -357,4 +359,6 @@ def _forbidden(character: str) -> str:
         return "a tab; write spaces instead"
     if _BIDIRECTIONAL.match(character):
         return f"{code} makes text look different from what it says (bidirectional control); delete it"
+    if "\udc80" <= character <= "\udcff":  # PEP 383: a byte of the command line that could not be decoded
+        return f"byte 0x{ord(character) - 0xDC00:02X} is not UTF-8; write the text in UTF-8"
     return f"{code} is a control character; delete it"

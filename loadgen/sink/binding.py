@@ -5,7 +5,19 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ENODEV, errorcode
+from errno import (
+    EACCES,
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EMFILE,
+    ENFILE,
+    ENOBUFS,
+    ENODEV,
+    ENOMEM,
+    ENOSPC,
+    errorcode,
+)
 
 from loadgen.errors import HostError
 from loadgen.kernel import host, missing, missing_help
@@ -39,8 +51,11 @@ def bind_failure(endpoints: Sequence[Endpoint], error: OSError, transport: Trans
     remedies = {
         EADDRINUSE: f"another socket has that port: choose another, or stop the process that owns it ({owners})",
         ENODEV: "the zone after % is not an interface of this host: ip link lists them",
+        EACCES: "choose a port above net.ipv4.ip_unprivileged_port_start, or run as root",
+        **dict.fromkeys((EMFILE, ENFILE), "no descriptor is free: raise ulimit -n, or fs.file-max for the whole host"),
+        **dict.fromkeys((ENOBUFS, ENOMEM, ENOSPC), "the kernel has no room for it: see ulimit, dmesg and the cgroup"),
     }
-    remedy = remedies.get(number, "choose a port above net.ipv4.ip_unprivileged_port_start, or run as root")
+    remedy = remedies.get(number, f"{error.strerror or error}: see bind(2) and listen(2)")
     if number in (EADDRNOTAVAIL, EAFNOSUPPORT):
         remedy = _why_not(endpoints)
     return f"the sink cannot {action} {', '.join(map(str, endpoints))}: {errorcode.get(number, '')}; {remedy}"

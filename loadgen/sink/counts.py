@@ -6,8 +6,12 @@ port seen, so that a run can check that client and sink counted the same connect
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
 from collections.abc import Collection
 from enum import IntEnum
+from errno import ECONNRESET, EHOSTUNREACH, ENETUNREACH, EPIPE, ETIMEDOUT, errorcode
+from ssl import SSLError
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +21,12 @@ from loadgen.processes.shared_memory import Blocks
 PORTS: Final = 65536
 #: Longest text of an IPv6 address with a zone: INET6_ADDRSTRLEN + IFNAMSIZ.
 _ADDRESS_SIZE: Final = 62
+#: Kinds of failures that a process tells apart; the last row counts all further ones.
+_FAILURE_KINDS: Final = 32
+_FAILURE_SIZE: Final = 48
+_OTHERS: Final = "other failures"
+#: With these a read or write on an open connection says that the client or the path to it is gone (tcp(7)).
+_BY_PEER: Final = frozenset({ECONNRESET, EPIPE, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH})
 
 
 class SinkCounter(IntEnum):
@@ -44,8 +54,58 @@ def block_dtype(sources: int) -> np.dtype[np.void]:
             ("accepted", "i8", (sources,)),
             ("open", "i8", (sources,)),
             ("seen", "u1", (sources, PORTS // 8)),
+            ("failure_kinds", f"S{_FAILURE_SIZE}", (_FAILURE_KINDS,)),
+            ("failures", "i8", (_FAILURE_KINDS,)),
         ]
     )
+
+
+class SurvivedFailures:
+    """SurvivedFailures that one sink process survived, by place and reason: "accept4 ENOBUFS", "tls BAD_RECORD_TYPE".
+
+    Each cost at most one connection. A client that leaves or resets is no failure.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._times = array("q", [0]) * _FAILURE_KINDS
+
+    def add(self, where: str, error: BaseException | str) -> None:
+        """Count one failure: by the errno of a system call, OpenSSL's reason, or the name of the class."""
+        if isinstance(error, OSError) and error.errno in _BY_PEER and where in ("read", "write"):
+            return
+        kind = f"{where} {_reason(error)}"[:_FAILURE_SIZE]
+        row = self._rows.get(kind)
+        if row is None:
+            if len(self._rows) >= _FAILURE_KINDS - 1:
+                kind = _OTHERS
+            row = self._rows.setdefault(kind, len(self._rows))
+        self._times[row] += 1
+
+    def publish(self, block: Any) -> None:
+        """Write the counts to this process's block."""
+        if self._rows:
+            block["failure_kinds"][: len(self._rows)] = [kind.encode() for kind in self._rows]
+            block["failures"] = self._times
+
+
+def _reason(error: BaseException | str) -> str:
+    if isinstance(error, str):
+        return error
+    if isinstance(error, SSLError):  # its reason is a word of OpenSSL's, its errno none
+        return getattr(error, "reason", None) or type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        return errorcode.get(error.errno, str(error.errno))
+    return type(error).__name__
+
+
+def failures(blocks: Blocks) -> dict[str, int]:
+    """Return how often each kind of failure was survived by all sink processes, the most frequent first."""
+    times: Counter[str] = Counter()
+    for record in blocks.records:
+        for row in np.flatnonzero(record["failures"]):
+            times[record["failure_kinds"][row].decode()] += int(record["failures"][row])
+    return dict(times.most_common())
 
 
 def totals(blocks: Blocks, gone: Collection[int] = ()) -> dict[str, int]:

@@ -15,43 +15,40 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from errno import ECONNABORTED, EMFILE, ENFILE
 from functools import partial
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 from typing import TYPE_CHECKING, Any, Final
 
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.model import Endpoint, SinkBehaviour, Transport
-from loadgen.processes.link import Link
+from loadgen.processes.link import Link, Message
 from loadgen.processes.shared_memory import Blocks
+from loadgen.sink.accept_queues import BACKLOG, PAUSE_NS, AcceptQueues, listening_socket
 from loadgen.sink.binding import bind_failure
 from loadgen.sink.certificates import Certificates
-from loadgen.sink.counts import PORTS, SinkCounter, block_dtype
+from loadgen.sink.closing import release, reset_at_close
+from loadgen.sink.counts import PORTS, SinkCounter, SurvivedFailures, block_dtype
+from loadgen.sink.memory import HeldBytes
 from loadgen.sink.udp import DatagramCounts, DatagramSocket
 
 if TYPE_CHECKING:
     from loadgen.sink.behaviour.connections import AcceptedConnections
     from loadgen.sink.behaviour.listener import Listener
 
-#: listen(2) silently cuts this to net.core.somaxconn.
-BACKLOG: Final = 65535
-
 _HELD: Final = EPOLLIN | EPOLLRDHUP
-_ACCEPT_BATCH: Final = 128
 _CLOSE_BATCH: Final = 1024
 _EVENTS_MAX: Final = 512
 _READ_SIZE: Final = 65536
 _PUBLISH_NS: Final = 50_000_000
-#: Pause before accepting again after the process has run out of descriptors.
-_PAUSE_NS: Final = 50_000_000
-_PAUSE_S: Final = _PAUSE_NS / 1e9
+_PAUSE_S: Final = PAUSE_NS / NS_PER_S
+#: Failed calls in a row, a pause after each, before a sink ends that can neither wait for events nor report.
+_FAILED_MAX: Final = 20
 #: Seconds between heartbeats of an idle sink.
 _IDLE_S: Final = 0.2
-#: Receive buffer of a sink that reads slowly, small so that its clients notice; the kernel doubles it (socket(7)).
-_SLOW_BUFFER: Final = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,7 @@ class SinkLoop:
     def __init__(self, shard: SinkShard, block: Any) -> None:
         self._block = block
         self._counters = array("q", [0]) * len(SinkCounter)
+        self._failures, self._memory = SurvivedFailures(), HeldBytes()
         self._rows: dict[str, int] = {}
         self._row_max = shard.sources - 1
         self._accepted = array("q", [0]) * shard.sources
@@ -100,68 +98,60 @@ class SinkLoop:
         self._close_from: int | None = None
         self._unsent: dict[int, bytes] = {}
         self._published_ns = 0
-        self._paused_ns = 0
-        self._gather_ns = int(shard.gather_s * NS_PER_S)
-        self._gather_until_ns = 0
+        self._failed_waits = 0
         self._quiet = True
         self._epoll = epoll()
+        self._queues = AcceptQueues(self._epoll, self._failures, shard.gather_s)
         #: Callbacks by descriptor, for all descriptors that are not connections. A listener's callback keeps it open.
         self._handlers: dict[int, Callable[[], None]] = {}
         self._connections: AcceptedConnections | None = None
-        #: Listeners to accept from, and listeners that start later: (seconds after "start", descriptor).
-        self._accepting: list[int] = []
-        self._later: list[tuple[float, int]] = []
-        self._start_ns = 0
         self._datagrams = DatagramCounts()
         for endpoint in shard.endpoints:
             behaviour = shard.behaviours.get(endpoint, SinkBehaviour())
             if shard.transport is Transport.UDP:
-                port = DatagramSocket(endpoint, behaviour, self._count_udp_client, self._datagrams)
+                port = DatagramSocket(endpoint, behaviour, self._count_udp_client, self._datagrams, self._failures)
                 self._handlers[port.fileno()] = port.receive
                 self._epoll.register(port.fileno(), EPOLLIN)
                 continue
-            sock = _listen(endpoint, shard.backlogs.get(endpoint, BACKLOG), behaviour)
+            sock = listening_socket(endpoint, shard.backlogs.get(endpoint, BACKLOG), behaviour)
             fd = sock.fileno()
             if behaviour == SinkBehaviour():
                 self._handlers[fd] = partial(self._accept_batch, sock)
             else:
                 self._handlers[fd] = self._behaviour_handler(sock, behaviour, shard.certificates)
-            after_s = shard.accept_after_s.get(endpoint, 0.0)
-            if after_s == 0:
-                self._accept_from(fd)
-            elif after_s is not None:
-                self._later.append((after_s, fd))
+            self._queues.add(fd, shard.accept_after_s.get(endpoint, 0.0))
 
     def serve(self, link: Link) -> None:
-        """Run until the link closes or a "stop" command arrives."""
+        """Run until the link closes or a "stop" command arrives. Raises: OSError if it cannot wait for events."""
         control = link.fileno()
-        handlers, connections = self._handlers, self._connections
+        handlers, connections, queues = self._handlers, self._connections, self._queues
         self._epoll.register(control, EPOLLIN)
-        link.send(report="ready")
+        _report(link, report="ready")
         while True:
-            events = self._epoll.poll(self._poll_timeout_s(), _EVENTS_MAX)
+            events = self._wait()
             self._quiet = self._quiet and not events
             ended = []
             for fd, event in events:
-                if fd in handlers:
-                    handlers[fd]()
-                elif fd == control:
-                    message = link.receive()
-                    match message and message["do"]:
-                        case "start":
-                            assert message is not None
-                            self._start_ns = message["at_ns"]
-                        case "close":
-                            self._close_from, self._closes_after = 0, 0
-                            if connections:
-                                connections.close_first()
-                        case _:
-                            self._publish(now_ns())
-                            return
-                elif event & EPOLLOUT:
-                    self._write(fd, b"")
-                elif not self._read(fd, event):
-                    ended.append(fd)
+                if fd == control:
+                    try:
+                        message = link.receive()
+                    except OSError as error:  # the message is still there
+                        self._failures.add("recv", error)
+                        time.sleep(_PAUSE_S)
+                        continue
+                    if not self._obey(message):
+                        self._publish(now_ns())
+                        return
+                    continue
+                try:
+                    if fd in handlers:
+                        handlers[fd]()
+                    elif event & EPOLLOUT:
+                        self._write(fd, b"")
+                    elif not self._read(fd, event):
+                        ended.append(fd)
+                except Exception as error:
+                    self._survive(fd, error)
             for fd in ended:  # after all reads: batches of one kind of system call are cheaper
                 self._close(fd)
             if self._close_from is not None:
@@ -169,42 +159,62 @@ class SinkLoop:
             now = now_ns()
             if connections and connections.run_timers(now):
                 self._quiet = False
-            if self._paused_ns and (ended or now - self._paused_ns > _PAUSE_NS):
-                self._resume()
-            if self._gather_until_ns and now >= self._gather_until_ns:
-                self._gather_until_ns = 0
-                self._watch_queues(EPOLLIN)
-            if self._later and self._start_ns:
-                self._start_later_listeners(now)
+            queues.run(now, freed=bool(ended))
             if now - self._published_ns > _PUBLISH_NS:
                 self._publish(now)
+
+    def _wait(self) -> Sequence[tuple[int, int]]:
+        """Return the next events; after a failed call none, and a pause."""
+        try:
+            events = self._epoll.poll(self._poll_timeout_s(), _EVENTS_MAX)
+        except OSError as error:
+            self._failures.add("epoll_wait", error)
+            self._failed_waits += 1
+            if self._failed_waits == _FAILED_MAX:
+                raise
+            time.sleep(_PAUSE_S)
+            return ()
+        self._failed_waits = 0
+        return events
+
+    def _obey(self, message: Message | None) -> bool:
+        """Carry out a command; return False if this is the end."""
+        if message is None:
+            return False
+        match message["do"]:
+            case "start":
+                self._queues.start(message["at_ns"])
+            case "close":
+                self._close_from, self._closes_after = 0, 0
+                if self._connections:
+                    self._connections.close_first()
+            case _:
+                return False
+        return True
+
+    def _survive(self, fd: int, error: Exception) -> None:
+        """Go on after an error that was not foreseen: reset the one connection that it concerns, else pause."""
+        self._failures.add("connection", error)
+        if fd in self._handlers:
+            self._queues.pause()
+        elif self._row_of[fd] >= 0:
+            self._break_off(fd)
+
+    def _break_off(self, fd: int) -> None:
+        reset_at_close(fd, self._failures)
+        self._close(fd)
 
     def _poll_timeout_s(self) -> float:
         """Return the time until something is due; longer when the sink is idle and has published its counters."""
         if self._close_from is not None:
             return 0.0
-        if self._gather_until_ns:
-            timeout_s = max(self._gather_until_ns - now_ns(), 0) / NS_PER_S
+        if until_ns := self._queues.gather_until_ns:
+            timeout_s = max(until_ns - now_ns(), 0) / NS_PER_S
         else:
-            timeout_s = _IDLE_S if self._quiet and not self._paused_ns and not self._later else _PAUSE_S
+            timeout_s = _IDLE_S if self._quiet and not self._queues.waiting else _PAUSE_S
         if self._connections and (due_ns := self._connections.due_ns):
             timeout_s = min(timeout_s, max(due_ns - now_ns(), 0) / NS_PER_S)
         return timeout_s
-
-    def _watch_queues(self, events: int) -> None:
-        for fd in self._accepting:
-            self._epoll.modify(fd, events)
-
-    def _accept_from(self, fd: int) -> None:
-        self._accepting.append(fd)
-        self._epoll.register(fd, EPOLLIN)
-
-    def _start_later_listeners(self, now: int) -> None:
-        """Begin to accept from the listeners whose time has come."""
-        for after_s, fd in tuple(self._later):
-            if now - self._start_ns >= after_s * NS_PER_S:
-                self._later.remove((after_s, fd))
-                self._accept_from(fd)
 
     def _behaviour_handler(
         self, sock: socket.socket, behaviour: SinkBehaviour, certificates: Certificates | None
@@ -214,7 +224,7 @@ class SinkLoop:
         from loadgen.sink.behaviour.listener import Listener
 
         if self._connections is None:
-            self._connections = AcceptedConnections(self._close, self._closes_after)
+            self._connections = AcceptedConnections(self._close, self._closes_after, self._failures, self._memory)
             fd = self._connections.fileno()
             self._handlers[fd] = lambda connections=self._connections: connections.serve(now_ns())  # type: ignore[misc]
             self._epoll.register(fd, EPOLLIN)
@@ -227,23 +237,9 @@ class SinkLoop:
         return partial(self._accept_connections, sock, self._connections, Listener(behaviour, context))
 
     def _accept(self, sock: socket.socket) -> list[tuple[int, Any]]:
-        """Accept one batch from a listening socket; return (descriptor, address) of each connection."""
-        accept = sock._accept  # type: ignore[attr-defined]  # accept4(2) without an object per connection
-        accepted = []
-        try:
-            for _ in range(_ACCEPT_BATCH):
-                accepted.append(accept())  # noqa: PERF401  # keep what was accepted before an error
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            if error.errno in (EMFILE, ENFILE):
-                self._pause()
-            elif error.errno != ECONNABORTED:  # closed by the client before it was accepted
-                raise
+        """Accept and count one batch of connections."""
+        accepted = self._queues.accept(sock)
         self._counters[SinkCounter.ACCEPTED] += len(accepted)
-        if self._gather_ns and not self._paused_ns:
-            self._gather_until_ns = now_ns() + self._gather_ns
-            self._watch_queues(0)
         return accepted
 
     def _accept_connections(self, sock: socket.socket, connections: AcceptedConnections, listener: Listener) -> None:
@@ -258,6 +254,7 @@ class SinkLoop:
     def _accept_batch(self, sock: socket.socket) -> None:
         accepted = self._accept(sock)
         rows, row_of, seen, register = self._rows, self._row_of, self._seen, self._epoll.register
+        opened = 0
         accepted_of, open_of = self._accepted, self._open
         closing = self._closes_after == 0
         for fd, address in accepted:
@@ -266,15 +263,22 @@ class SinkLoop:
                 row = self._new_row(address[0])
             accepted_of[row] += 1
             seen[row * (PORTS // 8) + (address[1] >> 3)] |= 1 << (address[1] & 7)
-            if not closing:
-                open_of[row] += 1
-                row_of[fd] = row
+            if closing:
+                continue
+            try:
                 register(fd, _HELD)
+            except OSError as error:  # it would be served never
+                self._failures.add("epoll_ctl", error)
+                reset_at_close(fd, self._failures)
+                release(fd, self._epoll, self._failures)
+                continue
+            open_of[row] += 1
+            row_of[fd] = row
+            opened += 1
+        self._counters[SinkCounter.OPEN] += opened
         if closing:
             for fd, _ in accepted:
-                os.close(fd)
-        else:
-            self._counters[SinkCounter.OPEN] += len(accepted)
+                release(fd, self._epoll, self._failures)
 
     def _count_udp_client(self, address: str, port: int) -> None:
         """Count an endpoint that sent its first datagram; no state is held for it."""
@@ -291,10 +295,11 @@ class SinkLoop:
         return row
 
     def _new_row(self, address: str) -> int:
-        row = min(len(self._rows), self._row_max)
+        row = len(self._rows)
+        if row >= self._row_max:  # not kept: a client may have any number of addresses
+            return self._row_max
         self._rows[address] = row
-        if row < self._row_max:
-            self._block["addresses"][row] = address.encode()
+        self._block["addresses"][row] = address.encode()
         return row
 
     def _read(self, fd: int, event: int) -> bool:
@@ -302,37 +307,48 @@ class SinkLoop:
         if event & (EPOLLERR | EPOLLHUP) and not event & EPOLLIN:
             return False
         try:
-            data = os.read(fd, _READ_SIZE)
+            data = os.read(fd, min(_READ_SIZE, self._memory.allowance))
         except BlockingIOError:
             return True
-        except OSError:  # reset by the client
+        except OSError as error:
+            self._failures.add("read", error)
             return False
         if data:
             if not self._non_blocking[fd]:
-                # Accepted sockets start out blocking: connections that never send need no fcntl(2).
-                os.set_blocking(fd, False)
+                # Accepted sockets start out blocking: connections that never send need no ioctl(2).
+                try:
+                    os.set_blocking(fd, False)
+                except OSError as error:
+                    self._failures.add("ioctl", error)
+                    return False
                 self._non_blocking[fd] = 1
             self._write(fd, data)
         return bool(data)
 
     def _write(self, fd: int, data: bytes) -> None:
         """Echo `data`; keep what the client is not reading yet, and read no more until it is written."""
-        unsent = self._unsent.pop(fd, b"")
-        data = unsent + data
+        if unsent := self._unsent.pop(fd, b""):
+            self._memory.used -= len(unsent)
+            data = unsent + data
         try:
             sent = os.write(fd, data)
         except BlockingIOError:
             sent = 0
-        except OSError:
+        except OSError as error:
+            self._failures.add("write", error)
             self._close(fd)
             return
         self._counters[SinkCounter.ECHOED_BYTES] += sent
         if sent < len(data):
             self._unsent[fd] = data[sent:]
-            if not unsent:
-                self._epoll.modify(fd, EPOLLOUT)
-        elif unsent:
-            self._epoll.modify(fd, _HELD)
+            self._memory.used += len(data) - sent
+        if (sent < len(data)) != bool(unsent):
+            try:
+                self._epoll.modify(fd, EPOLLOUT if sent < len(data) else _HELD)
+            except OSError as error:
+                self._failures.add("epoll_ctl", error)
+                self._break_off(fd)
+                return
         if self._closes_after is not None and self._count_down(fd, sent) <= 0:
             self._close(fd)
 
@@ -342,9 +358,9 @@ class SinkLoop:
         return left
 
     def _close(self, fd: int) -> None:
-        self._unsent.pop(fd, None)
+        self._memory.used -= len(self._unsent.pop(fd, b""))
         self._bytes_left.pop(fd, None)
-        os.close(fd)
+        release(fd, self._epoll, self._failures)
         self._open[self._row_of[fd]] -= 1
         self._row_of[fd] = -1
         self._non_blocking[fd] = 0
@@ -362,42 +378,29 @@ class SinkLoop:
                 self._close(fd)
         self._close_from = end if end < len(self._row_of) else None
 
-    def _pause(self) -> None:
-        """Stop accepting for a moment, because the process has no free descriptor."""
-        self._counters[SinkCounter.REFUSED_BY_LIMIT] += 1
-        self._paused_ns = now_ns()
-        self._gather_until_ns = 0
-        self._watch_queues(0)
-
-    def _resume(self) -> None:
-        """Accept again: a descriptor was closed, or the pause is over."""
-        self._paused_ns = 0
-        self._watch_queues(EPOLLIN)
-
     def _publish(self, now: int) -> None:
         self._published_ns = now
         self._quiet = True
         self._counters[SinkCounter.HEARTBEAT_NS] = now
+        self._counters[SinkCounter.REFUSED_BY_LIMIT] = self._queues.exhausted
         self._counters[SinkCounter.DATAGRAMS] = self._datagrams.received
         self._counters[SinkCounter.ANSWERED] = self._datagrams.answered
         self._counters[SinkCounter.DROPPED] = self._datagrams.dropped
         self._block["accepted"] = self._accepted
         self._block["open"] = self._open
         self._block["counters"] = self._counters
+        self._failures.publish(self._block)
 
 
-def _listen(endpoint: Endpoint, backlog: int, behaviour: SinkBehaviour) -> socket.socket:
-    """Return a listening socket; accepted sockets inherit its options."""
-    sock = socket.socket(endpoint.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if behaviour != SinkBehaviour():  # an answer after TLS session tickets would wait for the client's delayed ACK
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if behaviour.read_per_s is not None:  # before listen(): the initial window derives from it (tcp(7))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_BUFFER)
-    sock.bind(endpoint.sockaddr)
-    sock.listen(backlog)
-    return sock
+def _report(link: Link, **message: str) -> None:
+    """Send a report; the kernel may have no memory for it at first. Raises: OSError if it stays so."""
+    for _ in range(_FAILED_MAX - 1):
+        try:
+            link.send(**message)
+            return
+        except OSError:
+            time.sleep(_PAUSE_S)
+    link.send(**message)
 
 
 def main(shard: SinkShard, link_fd: int, blocks_fd: int) -> None:
@@ -408,6 +411,10 @@ def main(shard: SinkShard, link_fd: int, blocks_fd: int) -> None:
     try:
         sink = SinkLoop(shard, blocks.records[shard.index])
     except OSError as error:
-        link.send(report="failed", text=bind_failure(shard.endpoints, error, shard.transport))
+        _report(link, report="failed", text=bind_failure(shard.endpoints, error, shard.transport))
         return
-    sink.serve(link)
+    try:
+        sink.serve(link)
+    except OSError as error:
+        os.write(2, f"loadgen: sink {shard.index} cannot go on: {error}\n".encode())
+        os._exit(1)

@@ -10,11 +10,13 @@ System calls are made in batches of one kind, as in the connector.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from loadgen.model import Endpoint, SinkBehaviour, Speaks
+from loadgen.sink.counts import SurvivedFailures
 from loadgen.sink.even_share import EvenShare
 
 _BATCH: Final = 128
@@ -22,6 +24,10 @@ _READ_SIZE: Final = 65536
 #: Receive buffer for some thousand datagrams; setsockopt(2) silently cuts it to net.core.rmem_max. The kernel drops
 #: datagrams that do not fit and counts them in Udp.RcvbufErrors.
 _BUFFER_BYTES: Final = 4 << 20
+#: Endpoints that a socket remembers, at about 200 bytes each. A sender may write any source address into a datagram.
+_CLIENTS_MAX: Final = 1_000_000
+#: Pause after a failed call: the socket stays readable.
+_PAUSE_S: Final = 0.001
 
 
 @dataclass(slots=True)
@@ -37,7 +43,7 @@ class DatagramSocket:
     """One datagram socket of one sink process.
 
     behaviour: only `speaks` and `drop` apply to datagrams. on_new_client: called with address and port of every
-    endpoint that sends here for the first time. counts: the counters to increment.
+    endpoint that sends here for the first time. counts, failures: the counters to increment.
 
     Raises: OSError if it cannot be bound.
     """
@@ -48,9 +54,11 @@ class DatagramSocket:
         behaviour: SinkBehaviour,
         on_new_client: Callable[[str, int], None],
         counts: DatagramCounts,
+        failures: SurvivedFailures,
     ) -> None:
         self._echoes, self._drops = behaviour.speaks is Speaks.ECHO, EvenShare(behaviour.drop)
         self._on_new_client, self._counts = on_new_client, counts
+        self._failures = failures
         self._clients: set[tuple[str, int]] = set()
         self._socket = socket.socket(endpoint.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
@@ -78,24 +86,36 @@ class DatagramSocket:
                 received.append(receive(_READ_SIZE))  # noqa: PERF401  # keep what was read before an error
         except BlockingIOError:
             pass
+        except OSError as error:
+            self._failures.add("recvfrom", error)
+            time.sleep(_PAUSE_S)
         counts.received += len(received)
         answers = []
         for data, address in received:
             client = address[:2]  # an IPv6 address has four parts
             if client not in clients:
-                clients.add(client)
-                self._on_new_client(*client)
+                self._add_client(*client)
             if self._drops.selects_next():
                 counts.dropped += 1
             elif self._echoes:
                 answers.append((data, address))
         self._answer(answers)
 
+    def _add_client(self, address: str, port: int) -> None:
+        if len(self._clients) == _CLIENTS_MAX:
+            self._failures.add("recvfrom", "from more endpoints than are counted")
+            return
+        self._clients.add((address, port))
+        self._on_new_client(address, port)
+
     def _answer(self, answers: Sequence[tuple[bytes, tuple[str, int]]]) -> None:
         send = self._socket.sendto
         for data, address in answers:
             try:
                 send(data, address)
-            except OSError:  # buffer full or no route: the datagram is lost and counts as not answered
+            except BlockingIOError:  # buffer full: the datagram is lost and counts as not answered
+                continue
+            except OSError as error:
+                self._failures.add("sendto", error)
                 continue
             self._counts.answered += 1

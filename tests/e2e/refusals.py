@@ -30,8 +30,7 @@ for line in sys.stdin:
         for number, name in enumerate((os.devnull, command["out"], command["err"])):
             os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
         sys.argv = ["loadgen", *command["args"]]
-        main()
-        sys.exit()
+        sys.exit(main())
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 

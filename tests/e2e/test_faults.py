@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -394,6 +396,76 @@ def test_nobody_reads_stdout(loadgen: Loadgen) -> None:
     done = loadgen("run", loadgen.scenario(expect=["outcomes.failed == 1"]), "--json", "--quiet", prefix=prefix)
     assert done.code == 99, done.err
     assert done.err == ""
+
+
+@pytest.mark.parametrize("broken", [">/dev/full", ">&-"])
+def test_stdout_that_takes_nothing_costs_nothing_else(loadgen: Loadgen, broken: str) -> None:
+    prefix = ("bash", "-c", f'exec "$@" {broken}', "bash")
+    done = loadgen("run", loadgen.scenario(), "--junit", loadgen.home / "junit.xml", "--quiet", prefix=prefix)
+    assert done.code == 3
+    assert "cannot write to stdout" in assert_one_message(done)
+    assert (loadgen.home / "junit.xml").read_text().endswith("</testsuites>\n")
+    (run,) = (loadgen.home / "results").iterdir()
+    assert json.loads((run / "summary.json").read_text())["complete"]
+    assert (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("watch", "--once"), ("watch", "--count", "9", "--json"), ("plan",)])
+def test_what_looks_at_the_host_says_that_stdout_is_full(loadgen: Loadgen, command: tuple[str, ...]) -> None:
+    scenario = [loadgen.scenario()] if command == ("plan",) else []
+    done = loadgen(*command, *scenario, prefix=("bash", "-c", 'exec "$@" >/dev/full', "bash"))
+    assert done.code == 3
+    assert "No space left on device" in assert_one_message(done)
+
+
+# --- What nobody foresaw, and interrupts when all is done -----------------------------------------------
+
+#: Runs loadgen with a method of the orchestrator replaced.
+_CHANGED = """
+import os, signal, sys
+from loadgen.control.orchestrator import Orchestrator
+whole = Orchestrator.{method}
+def changed(self, *args, **more):
+    {before}
+    return whole(self, *args, **more)
+Orchestrator.{method} = changed
+from loadgen.__main__ import main
+main()
+"""
+
+
+def changed(method: str, before: str, *args: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of loadgen with something done at the beginning of a method."""
+    code = _CHANGED.format(method=method, before=before)
+    done = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_what_nobody_foresaw_closes_the_run_directory(loadgen: Loadgen) -> None:
+    before = "if self._phase.value == 'hold': raise ZeroDivisionError('not foreseen')"
+    out = loadgen.home / "results"
+    given = ("run", loadgen.scenario(hold="1s"), "--out", out, "--quiet", "--json")
+    code, text, err = changed("_record_line", before, *given)
+    assert code == 1
+    (run,) = out.iterdir()
+    (details,) = run.glob("loadgen-crash-*.txt")
+    assert err == f"loadgen: unforeseen ZeroDivisionError: not foreseen; details in {details}; please report it\n"
+    assert "Traceback" in details.read_text()
+    summary = json.loads(text)
+    assert summary == json.loads((run / "summary.json").read_text())
+    assert (summary["complete"], summary["incomplete_because"]) == (False, err.removeprefix("loadgen: ").strip())
+    assert_adds_up(summary)
+    assert (run / "report.html").exists()
+
+
+def test_an_interrupt_while_the_report_is_written_leaves_it_complete(loadgen: Loadgen) -> None:
+    out = loadgen.home / "results"
+    given = ("run", loadgen.scenario(), "--out", out, "--quiet", "--json")
+    code, text, err = changed("_conclude", "os.kill(os.getpid(), signal.SIGINT)", *given)
+    assert (code, err) == (130, "loadgen: interrupted when the load was over; the results are complete\n")
+    assert json.loads(text)["complete"]
+    (run,) = out.iterdir()
+    assert (run / "report.html").exists()
 
 
 # --- No namespaces -----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 import uvloop
 
+from loadgen import crash
 from loadgen.errors import CapacityError, HostError, IncompleteError, LoadgenError, ScenarioError, UsageError
 from loadgen.model import Endpoint, PortRange, Target
 from loadgen.processes.fleet import how_it_ended
@@ -154,6 +155,25 @@ def test_the_end_of_a_child_is_told_with_its_exit_code(
             assert it.ended == {pid: exit_code}
 
     run(body)
+
+
+def test_a_child_with_a_bug_is_one_line_and_a_file(
+    run: Run, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crash, "directory", str(tmp_path))
+
+    async def body() -> int:
+        async with Zygotes() as it:
+            pid = await it.zygote.fork("json:loads", "{")
+            await it.until(lambda: pid in it.ended)
+        return pid
+
+    pid = run(body)
+    (details,) = tmp_path.iterdir()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"loadgen: json (pid {pid}): unforeseen JSONDecodeError: ")
+    assert f"details in {details}" in line
+    assert "Traceback" in details.read_text()
 
 
 def test_children_are_born_where_the_zygote_lives_by_then(run: Run) -> None:

@@ -244,6 +244,29 @@ def test_a_client_that_leaves_within_the_handshake(serve: Serve, connect: Connec
     serving.expect(accepted=2, open=0)
 
 
+@pytest.mark.parametrize("broken", [b"\0 what?", b"\x17\x03\x03\x00\x20" + b"x" * 32])
+@pytest.mark.parametrize("speaks", [Speaks.ECHO, Speaks.HTTP])
+def test_tls_that_fails_while_an_answer_waits_ends_that_connection_alone(
+    serve: Serve, secure: Callable[..., ssl.SSLSocket], speaks: Speaks, broken: bytes
+) -> None:
+    """No TLS at all, and a record that its key does not open."""
+    serving = serve(speaks=speaks, tls=True, delay_s=0.1)
+    other = secure()
+    bad = secure()
+    bad.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    raw = socket.socket(fileno=bad.detach())
+    raw.sendall(broken)
+    raw.settimeout(10)
+    while raw.recv(65536):
+        pass
+    raw.close()
+    other.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert other.recv(1) in (b"G", b"H")
+    serving.expect(accepted=2, open=1)
+    until(lambda: sum(counts.failures(serving.blocks).values()) == 1)
+    assert next(iter(counts.failures(serving.blocks))).startswith("tls ")
+
+
 # --- Misbehaviour -----------------------------------------------------------------------------------
 
 

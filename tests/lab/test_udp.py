@@ -30,6 +30,7 @@ from loadgen.model import (
 from loadgen.protocols.echo import Echo
 from loadgen.results.block import Latency
 from loadgen.sink.binding import require_free
+from loadgen.sink.counts import SurvivedFailures
 from loadgen.sink.udp import DatagramCounts, DatagramSocket
 from loadgen.worker.shard import slice_of
 from tests.plans import plan_of
@@ -64,7 +65,9 @@ class Peer:
 
     def __init__(self, endpoint: Endpoint, behaviour: SinkBehaviour = GOOD) -> None:
         self.counts, self.clients = DatagramCounts(), list[tuple[str, int]]()
-        self.port = DatagramSocket(endpoint, behaviour, lambda *client: self.clients.append(client), self.counts)
+        self.port = DatagramSocket(
+            endpoint, behaviour, lambda *client: self.clients.append(client), self.counts, SurvivedFailures()
+        )
 
     def receive(self, count: int) -> None:
         """Read until so many datagrams have come in all."""

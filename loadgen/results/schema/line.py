@@ -78,6 +78,8 @@ class SinkLine(Shape, frozen=True, kw_only=True):
     """by source address; only in the last line"""
     datagrams: Datagrams | None = None
     """only over UDP"""
+    failures: Mapping[str, Count] = {}
+    """failures that the sinks survived, by place and reason: accept4 EMFILE"""
 
 
 class SamplingLine(Shape, frozen=True, kw_only=True):

@@ -66,6 +66,8 @@ class SinkResult(Shape, frozen=True, kw_only=True):
     """by source address"""
     datagrams: Datagrams | None = None
     """only over UDP"""
+    failures: Mapping[str, Count] = {}
+    """failures that the sinks survived, by place and reason: accept4 EMFILE"""
 
 
 class ProbeResult(Shape, frozen=True, kw_only=True):

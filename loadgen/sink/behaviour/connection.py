@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import chain
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from typing import Final
 
 from loadgen.clock import NS_PER_S
+from loadgen.sink.behaviour.answers import PART_MAX, PendingAnswers, Piece
 from loadgen.sink.behaviour.listener import Listener
 from loadgen.sink.behaviour.tls import TlsSession
+from loadgen.sink.counts import SurvivedFailures
+from loadgen.sink.memory import HeldBytes
 
 _READ_SIZE: Final = 65_536
-#: Maximum bytes of pending answers before reading stops.
-_PENDING_MAX: Final = 262_144
+#: Parts written for one event at most, so that a fast client leaves the others their turn.
+_WRITES_MAX: Final = 16
 #: Reads per second of a slow reader, as long as the rate allows a byte each time.
 _READS_PER_S: Final = 20
 
@@ -29,7 +32,9 @@ class AcceptedConnection:
     """ended: the descriptor is to be closed. events, timer_ns: owned by the caller, the registered events and timer.
 
     closes_after: 0: close at once, after a TLS handshake if there is one;
-    otherwise the bytes that an echo sends before it closes; None: the client closes first.
+    otherwise the bytes that an echo sends before it closes; None: the client closes first. failures: where those of
+    this connection are counted. memory: how much it may hold. counted_bytes: owned by the caller, the part of `memory`
+    that is counted for it.
     """
 
     __slots__ = (
@@ -38,24 +43,38 @@ class AcceptedConnection:
         "_closes_at_once",
         "_delay_ns",
         "_failed",
-        "_pending_bytes",
+        "_failures",
+        "_making",
+        "_memory",
+        "_read_at_ns",
         "_read_ns",
         "_read_per_s",
         "_received_all",
         "_responder",
         "_tls",
         "_unsent",
+        "counted_bytes",
         "ended",
         "events",
         "fd",
         "timer_ns",
     )
 
-    def __init__(self, fd: int, listener: Listener, closes_after: int | None, now: int) -> None:
+    def __init__(
+        self,
+        fd: int,
+        listener: Listener,
+        closes_after: int | None,
+        now: int,
+        *,
+        failures: SurvivedFailures,
+        memory: HeldBytes,
+    ) -> None:
         behaviour = listener.behaviour
+        self._failures, self._memory = failures, memory
         self.fd = fd
         self.ended = False
-        self.events = self.timer_ns = 0
+        self.events = self.timer_ns = self.counted_bytes = 0
         self._responder = listener.responder(closes_after or None)
         self._tls = TlsSession(listener.context) if listener.context else None
         self._closes_at_once = closes_after == 0
@@ -63,19 +82,30 @@ class AcceptedConnection:
         self._close_ns = None if behaviour.close_after_s is None else now + int(behaviour.close_after_s * NS_PER_S)
         self._read_per_s = behaviour.read_per_s
         self._read_ns = 0
-        self._answers: deque[tuple[int, bytes]] = deque()
-        self._pending_bytes = 0
+        #: When the input was read that answers are being made for, and the answers that are still to be made.
+        self._read_at_ns = now
+        self._making: Iterator[Piece] | None = None
+        self._answers = PendingAnswers()
         self._unsent = bytearray()
         self._received_all = self._failed = False
 
+    @property
+    def held(self) -> int:
+        """Bytes of input and of answers in memory, beside a small constant."""
+        held = self._answers.held + len(self._unsent) + self._responder.held
+        return held + self._tls.held if self._tls else held
+
     def interest(self, now: int) -> int:
         """Return the events of epoll(7) to wait for, beside EPOLLERR and EPOLLHUP, which are always reported."""
-        events = EPOLLOUT if self._unsent else 0
+        due_ns = self._answers.due_ns
+        sends = self._unsent or (self._making if due_ns is None else due_ns <= now)
+        events = EPOLLOUT if sends else 0
         if (
             self._received_all
             or self._failed
             or self._responder.finished
-            or self._pending_bytes + len(self._unsent) > _PENDING_MAX
+            or self._making
+            or self._answers.held + len(self._unsent) > self._memory.allowance
         ):
             return events
         if self._read_per_s == 0 or now < self._read_ns:
@@ -84,12 +114,10 @@ class AcceptedConnection:
 
     def due_ns(self, now: int) -> int | None:
         """Return the time of the next timer; None: no timer is needed."""
-        due = [self._answers[0][0]] if self._answers else []
-        if self._close_ns is not None:
-            due.append(self._close_ns)
-        if now < self._read_ns:
-            due.append(self._read_ns)
-        return min(due, default=None)
+        due_ns = self._answers.due_ns
+        if due_ns is None and self._close_ns is None and now >= self._read_ns:
+            return None
+        return min((due for due in (due_ns, self._close_ns, self._read_ns) if due and due > now), default=None)
 
     def on_events(self, events: int, now: int) -> None:
         """Handle the events that epoll reported."""
@@ -123,10 +151,12 @@ class AcceptedConnection:
     def _read(self, now: int) -> None:
         per_s = self._read_per_s
         try:
-            data = os.read(self.fd, _READ_SIZE if per_s is None else max(per_s // _READS_PER_S, 1))
+            size = _READ_SIZE if per_s is None else max(per_s // _READS_PER_S, 1)
+            data = os.read(self.fd, min(size, self._memory.allowance))
         except BlockingIOError:
             return
-        except OSError:  # reset by the client
+        except OSError as error:
+            self._failures.add("read", error)
             self.ended = True
             return
         if per_s:
@@ -135,51 +165,77 @@ class AcceptedConnection:
         if self._tls:
             try:
                 data = self._tls.receive(data)
-            except ssl.SSLError:  # `_send` sends the alert and ends the connection
-                self._failed = True
+            except ssl.SSLError as error:
+                self._fail(error)
                 return
             input_ended = self._tls.ended
-        if data:
-            self._answer(self._responder.receive(data), now)
-        if input_ended:
-            self._received_all = True
-            self._answer(self._responder.receive(b""), now)
-
-    def _answer(self, answers: Iterable[bytes], now: int) -> None:
-        for answer in answers:
-            self._answers.append((now + self._delay_ns, answer))
-            self._pending_bytes += len(answer)
+        self._received_all = input_ended
+        inputs = (data, b"") if data and input_ended else (data,)
+        if data or input_ended:
+            self._read_at_ns = now
+            self._making = chain.from_iterable(map(self._responder.receive, inputs))
 
     def _send(self, now: int) -> None:
-        """Write the answers that are due; end after the last one."""
-        session = self._tls
-        while self._answers and self._answers[0][0] <= now:
-            answer = self._answers.popleft()[1]
-            self._pending_bytes -= len(answer)
-            if session:
-                session.send(answer)
+        """Make answers and write those that are due, as far as there is room; end after the last one."""
+        for _ in range(_WRITES_MAX):
+            self._make_answers()
+            self._fill(now)
+            finished = self._finished
+            self._received_all |= finished  # ignore any further input
+            if self._tls:
+                if finished and not self._failed:
+                    self._tls.close_notify()
+                self._unsent += self._tls.outgoing()
+            if self._unsent:
+                self._write()
+            if finished and not self._unsent:
+                self.ended = True
+            if self.ended or self._unsent or not (self._answers or self._making or finished):
+                return
+
+    @property
+    def _finished(self) -> bool:
+        """True if nothing is left to be answered."""
+        if self._making or self._answers:
+            return False
+        ready = self._tls is None or self._tls.ready
+        return self._responder.finished or self._failed or self._received_all or (self._closes_at_once and ready)
+
+    def _make_answers(self) -> None:
+        """Make answers to what was read until the memory allowed is full."""
+        while self._making and self._answers.held + len(self._unsent) < self._memory.allowance:
+            piece = next(self._making, None)
+            if piece is None:
+                self._making = None
             else:
-                self._unsent += answer
-        ready = session is None or session.ready
-        finished = not self._answers and (
-            self._responder.finished or self._failed or self._received_all or (self._closes_at_once and ready)
-        )
-        self._received_all |= finished  # ignore any further input
-        if session:
-            if finished and not self._failed:
-                session.close_notify()
-            self._unsent += session.outgoing()
-        if self._unsent:
-            self._write()
-        if finished and not self._unsent:
-            self.ended = True
+                self._answers.add(self._read_at_ns + self._delay_ns, piece)
+
+    def _fill(self, now: int) -> None:
+        """Move answers that are due to the bytes to be written, at most a part's length."""
+        size = min(PART_MAX, self._memory.allowance)
+        try:
+            while len(self._unsent) < size and (part := self._answers.take(now, size - len(self._unsent))):
+                if self._tls:
+                    self._tls.send(part)
+                    part = self._tls.outgoing()
+                self._unsent += part
+        except ssl.SSLError as error:
+            self._fail(error)
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        """Give up a failed TLS session, which encrypts no more; `_send` sends the alert and ends the connection."""
+        self._failures.add("tls", error)
+        self._failed = True
+        self._making = None
+        self._answers.clear()
 
     def _write(self) -> None:
         try:
             sent = os.write(self.fd, self._unsent)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
+            self._failures.add("write", error)
             self.ended = True
             return
         del self._unsent[:sent]

@@ -1,11 +1,15 @@
-"""Responders: bytes received in, answers out, and when the exchange is finished. No sockets here."""
+"""Responders: bytes received in, answers out, and when the exchange is finished. No sockets here.
+
+Answers are made one at a time, when the caller asks for the next: a few bytes of input may ask for many large ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from loadgen.model import SinkBehaviour, Speaks
+from loadgen.sink.behaviour.answers import Piece
 
 
 class Responder(Protocol):
@@ -16,8 +20,15 @@ class Responder(Protocol):
 
     finished: bool
 
-    def receive(self, data: bytes) -> Sequence[bytes]:
-        """Return the complete answers to this data; empty data is the client's end of file."""
+    @property
+    def held(self) -> int:
+        """Bytes of input kept for later."""
+
+    def receive(self, data: bytes) -> Iterable[Piece]:
+        """Return the answers to this data, made while it is iterated over; empty data is the client's end of file.
+
+        The answers to one call have to be exhausted before the next.
+        """
 
 
 class EchoResponder:
@@ -26,19 +37,20 @@ class EchoResponder:
     def __init__(self, bytes_max: int | None, requests_max: int | None) -> None:
         self._bytes_left, self._requests_left = bytes_max, requests_max
         self.finished = False
+        self.held = 0
 
-    def receive(self, data: bytes) -> Sequence[bytes]:
+    def receive(self, data: bytes) -> Iterator[Piece]:
         """Return the same data."""
         if not data or self.finished:
             self.finished = True
-            return ()
+            return
         if self._bytes_left is not None:
             self._bytes_left -= len(data)
             self.finished |= self._bytes_left <= 0
         if self._requests_left is not None:
             self._requests_left -= 1
             self.finished |= self._requests_left <= 0
-        return (data,)
+        yield data
 
 
 class SilentResponder:
@@ -47,8 +59,9 @@ class SilentResponder:
     def __init__(self, requests_max: int | None) -> None:
         self._requests_left = requests_max
         self.finished = False
+        self.held = 0
 
-    def receive(self, data: bytes) -> Sequence[bytes]:
+    def receive(self, data: bytes) -> Iterable[Piece]:
         """Return no answers."""
         if self._requests_left is not None:
             self._requests_left -= 1

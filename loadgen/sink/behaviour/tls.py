@@ -48,6 +48,11 @@ class TlsSession:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.ready = self.ended = False
 
+    @property
+    def held(self) -> int:
+        """Bytes kept: of records that are incomplete, and of those to send."""
+        return self._incoming.pending + self._outgoing.pending
+
     def receive(self, data: bytes) -> bytes:
         """Return the plaintext decrypted from this ciphertext; empty data is end of file.
 
@@ -71,8 +76,8 @@ class TlsSession:
             self.ended = True
         return bytes(plain)
 
-    def send(self, plain: bytes) -> None:
-        """Encrypt data for `outgoing`."""
+    def send(self, plain: bytes | memoryview) -> None:
+        """Encrypt data for `outgoing`. Raises: ssl.SSLError once the session has failed, see SSL_get_error(3)."""
         self._object.write(plain)
 
     def close_notify(self) -> None:

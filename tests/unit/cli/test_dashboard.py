@@ -42,6 +42,16 @@ def test_an_address_that_others_can_reach_has_to_be_permitted(tmp_path: Path, ad
         dashboard.made(address, tmp_path, public=False)
 
 
+@pytest.mark.parametrize(("address", "warned"), [("0.0.0.0:0", True), ("192.0.2.1:80", True), ("[::1]:0", False)])
+def test_a_token_that_travels_in_clear_is_said_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str, warned: bool
+) -> None:
+    assert dashboard.made(address, tmp_path, public=True)
+    err = capsys.readouterr().err
+    assert ("the token in the URL travels unencrypted" in err) == warned
+    assert err.count("\n") == warned
+
+
 def test_without_a_dashboard_the_view_is_shown_alone() -> None:
     shown, opened = object(), []
 

@@ -6,14 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from loadgen import errors
+from loadgen import crash, errors
 from loadgen.cli import main
 from loadgen.errors import CapacityError, ExitCode, LoadgenError, ScenarioError
 from tests import samples
@@ -92,11 +93,7 @@ def ends(monkeypatch: pytest.MonkeyPatch, *args: str, raises: BaseException | No
         monkeypatch.setitem(main.cli.commands, "fail", click.Command("fail", callback=fail))
         args = ("fail",)
     monkeypatch.setattr(sys, "argv", ["loadgen", *args])
-    try:
-        main.main()
-    except SystemExit as ended:
-        return ended.code or 0
-    return 0
+    return main.main()
 
 
 @pytest.mark.parametrize(
@@ -122,8 +119,11 @@ def test_a_failure_is_one_line_on_stderr(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
-def test_an_interrupt_has_its_own_code(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+def test_an_interrupt_has_its_own_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
     assert ends(monkeypatch, raises=error) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err == "loadgen: interrupted\n"
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,68 @@ def test_a_reader_that_has_seen_enough_is_no_failure(
         assert ends(patched, *args) == ExitCode.FINE
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ZeroDivisionError):
-        ends(monkeypatch, raises=ZeroDivisionError())
+@pytest.mark.parametrize("broken", ["full", "closed", "terminal gone"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        *([command, "--help"] for command in COMMANDS),
+        ["--help"],
+        ["--version"],
+        ["compare", "run", "run", "--anyway"],
+        ["compare", "run", "run", "--anyway", "--json"],
+        ["explain", "--what-to-collect"],
+        ["explain", "run/plan.json"],
+        ["facts", "--list"],
+        ["man"],
+        ["man", "run"],
+        ["report", "run"],
+        ["report", "run", "--json"],
+        ["runs", "."],
+        ["runs", ".", "--json"],
+        ["schema"],
+        ["schema", "summary"],
+    ],
+    ids=" ".join,
+)
+def test_a_stdout_that_cannot_be_written_is_one_line_and_3(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    args: list[str],
+    broken: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    samples.write(tmp_path / "run", {"plan.json": {}})
+    with ExitStack() as stack:
+        patched = stack.enter_context(monkeypatch.context())
+        stdout: TextIO | None = None
+        reason = "it is closed"
+        match broken:
+            case "full":
+                stdout, reason = stack.enter_context(open("/dev/full", "w")), "No space left on device"
+            case "terminal gone":
+                ours, theirs = os.openpty()
+                stdout, reason = stack.enter_context(os.fdopen(theirs, "w")), "Input/output error"
+                os.close(ours)
+        patched.setattr(sys, "stdout", stdout)
+        code = ends(patched, *args)
+    assert (code, capsys.readouterr().err) == (
+        ExitCode.HOST,
+        f"loadgen: cannot write to stdout: {reason}; send it to a file with room\n",
+    )
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(crash, "directory", str(tmp_path))
+    assert ends(monkeypatch, raises=ZeroDivisionError("a \x1b[31m\nb")) == ExitCode.BUG
+    (details,) = tmp_path.iterdir()
+    assert capsys.readouterr().err == (
+        f"loadgen: unforeseen ZeroDivisionError: a \\x1b[31m\\nb; details in {details}; please report it\n"
+    )
+    assert "Traceback (most recent call last)" in details.read_text()
+    assert details.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(

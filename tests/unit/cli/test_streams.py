@@ -6,13 +6,17 @@ import io
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from loadgen import errors
 from loadgen.cli import main, streams
 
 _WRITES_ON = """
-from loadgen.cli.streams import console, reader_may_leave
+import sys
+from loadgen.cli.streams import console, output, reader_may_leave
+sys.stdout = output(sys.stdout)
 with reader_may_leave():
     for number in range(100_000):
         {write}
@@ -65,7 +69,7 @@ import signal, sys
 from loadgen.cli import streams
 signal.signal(signal.SIGALRM, lambda *_: None)
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-stream = streams.buffered(sys.stdout)
+stream = streams.output(sys.stdout)
 stream.write("a line of a JSON document;" * 20_000)
 stream.flush()
 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -88,6 +92,30 @@ def test_what_is_written_in_parts_arrives_as_a_whole(unbuffered: str) -> None:
     assert arrived == b"a line of a JSON document;" * 20_000
 
 
-def test_a_stream_with_a_buffer_stays() -> None:
+def test_a_stream_without_a_descriptor_stays() -> None:
     stream = io.TextIOWrapper(io.BytesIO())
-    assert streams.buffered(stream) is stream
+    assert streams.output(stream) is stream
+
+
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    """Another process that has the same pipe may have set O_NONBLOCK."""
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    text = "x" * 1_000_000
+    with ThreadPoolExecutor() as pool, open(reader, "rb") as read, open(writer, "w") as pipe:
+        arrived = pool.submit(read.read, len(text))
+        stream = streams.output(pipe)
+        stream.write(text)
+        stream.flush()
+        assert arrived.result(30) == text.encode()
+
+
+def test_after_the_first_failure_nothing_is_tried_again() -> None:
+    """What stays in a buffer would fail again when Python exits."""
+    with open("/dev/full", "w") as full:
+        stream = streams.output(full)
+        stream.write("a line")
+        with pytest.raises(errors.OutputError, match="No space left on device"):
+            stream.flush()
+        stream.write("another")
+        stream.close()

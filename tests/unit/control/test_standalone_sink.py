@@ -99,8 +99,10 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         pass
 
 
-def test_the_final_counts_have_a_line_for_each_source() -> None:
+def test_the_final_counts_have_a_line_for_each_source_and_each_failure() -> None:
     source = {"source": "127.0.0.2", "accepted": 1234, "source_ports": 1000}
-    total, line = describe({"accepted": 1234, "open": 2, "sources": [source]}).splitlines()
+    result = {"accepted": 1234, "open": 2, "sources": [source], "failures": {"accept4 EMFILE": 1000}}
+    total, line, failure = describe(result).splitlines()
     assert total == "accepted 1,234, still open 2"
     assert line.split() == ["127.0.0.2", "1,234", "connections,", "1,000", "source", "ports"]
+    assert failure.split() == ["accept4", "EMFILE", "1,000", "failures", "survived"]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loadgen.errors import UsageError
-from loadgen.results import listing
+from loadgen.results import listing, stored
 from loadgen.results.listing import RunKind, list_runs, listed
 from loadgen.results.schema import files
 from loadgen.results.schema.run import RunSummary
@@ -78,13 +78,13 @@ def test_no_more_is_read_than_is_listed(tmp_path: Path, monkeypatch: pytest.Monk
     for day in range(1, 6):
         make(tmp_path, f"2026010{day}T120000Z-small-00aa", **RUN, series="{}", events="{}")
     read: list[str] = []
-    whole = Path.read_bytes
+    whole = stored.read
 
     def noted(path: Path) -> bytes:
         read.append(f"{path.parent.name[:8]}/{path.name}")
         return whole(path)
 
-    monkeypatch.setattr(Path, "read_bytes", noted)
+    monkeypatch.setattr(stored, "read", noted)
     assert len(list_runs(tmp_path, 2)) == 2
     assert read == ["20260105/summary.json", "20260104/summary.json"]
 

@@ -26,9 +26,9 @@ from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.files import Json
 from loadgen.results.schema.host import Host
-from loadgen.results.schema.line import Line
+from loadgen.results.schema.line import Line, SinkLine
 from loadgen.results.schema.run import RunSummary
-from loadgen.results.summary import CUT_SHORT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, broken_invariants, summarise
+from loadgen.results.summary import CUT_SHORT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, _survived, broken_invariants, summarise
 from tests import samples
 from tests.plans import plan_of
 
@@ -605,3 +605,10 @@ def test_in_udp_requests_are_answered_lost_or_on_their_way() -> None:
     assert (found["transport"], found["sent"], found["answered"], found["lost"], found["wrong"]) == ("udp", 12, 7, 4, 2)
     of_tcp = fold([last], [ENDED], replace(plan, transport=Transport.TCP))["traffic"]
     assert not {"sent", "answered", "lost"} & set(of_tcp)
+
+
+def test_what_the_sinks_survived_stands_in_the_summary() -> None:
+    """In words and as counts, beside the agreement of both sides."""
+    last = SinkLine(accepted=1, open=0, failures={"accept4 EMFILE": 3_000})
+    assert _survived(last) == " The sink survived failures: accept4 EMFILE (3,000)."
+    assert _survived(SinkLine(accepted=1, open=0)) == ""

@@ -98,6 +98,22 @@ def test_families_must_be_able_to_meet() -> None:
     assert parse(only_six.replace("'::1'", "eth0")), "what eth0 has is not known here"
 
 
+@pytest.mark.parametrize(
+    ("target", "lab", "end"),
+    [
+        ("[::1]:80", "", "add one to sources.addresses"),
+        ("[fd00::1]:80", "", "add one to sources.addresses, and --allow fd00::1/128"),
+        ("[2001:db8::1]:80", "lab: {}\n", "add one to sources.addresses, and --allow 2001:db8::1/128"),
+        ("[fd00::1]:80", "lab: {topology: veth}\n", "add one to sources.addresses"),
+    ],
+)
+def test_a_family_without_a_source_says_what_else_the_target_needs(target: str, lab: str, end: str) -> None:
+    """Only then would the flag be asked for, one message later."""
+    with pytest.raises(ScenarioError) as caught:
+        parse(SMALLEST.replace("127.0.0.1:9000", target) + lab)
+    assert any(mistake.message.endswith(end) for mistake in caught.value.mistakes), caught.value
+
+
 NAMED = """\
 name: named
 sources: {addresses: 127.0.0.2}
@@ -237,3 +253,21 @@ def test_this_does_not_go_with_udp(old: str, new: str, hint: str) -> None:
         udp_changed(old, new)
     assert hint in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("sources", "ports", "pairs"),
+    [
+        ("127.1.0.0/16", "9000-9999", 65_534_000),
+        ("127.1.0.0/16", "9000-9002", 196_602),
+        ("127.1.0.0/16", "9000-9001", 0),
+    ],
+)
+def test_pairs_that_could_not_be_planned_are_refused_at_once(sources: str, ports: str, pairs: int) -> None:
+    text = SMALLEST.replace("127.0.0.2", sources).replace("127.0.0.1:9000", f"127.0.0.1:{ports}")
+    if not pairs:
+        assert parse(text)
+        return
+    message = refusal(text).message
+    assert f"65,534 source addresses to {pairs // 65_534:,} targets are {pairs:,} pairs" in message
+    assert "at most 131,072 pairs" in message

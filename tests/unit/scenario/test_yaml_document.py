@@ -277,3 +277,19 @@ def test_what_is_shown_is_short_and_printable() -> None:
     assert shown("a\x1b[31m\n") == '"a\\x1b[31m\\n"'
     assert len(shown("x" * 1000)) == 62
     assert shown(12) == "12"
+
+
+@pytest.mark.parametrize("setting", [b"\xff=1", b"name=\xff", b"lab.sysctls.\xe9=1"])
+def test_bytes_of_the_command_line_that_are_not_utf_8_are_named(setting: bytes) -> None:
+    """Python keeps them as lone surrogates (PEP 383)."""
+    document = read("name: x\n", "s.yaml")
+    with pytest.raises(ScenarioError, match=r"byte 0x(FF|E9) is not UTF-8; write the text in UTF-8$") as caught:
+        document.override(setting.decode("utf-8", "surrogateescape"))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("key", ["na\x1bme", "na\u202eme", "\tname"])
+def test_a_key_of_the_command_line_has_no_hidden_characters(key: str) -> None:
+    with pytest.raises(ScenarioError, match=r"delete it$|a tab") as caught:
+        read("name: x\n", "s.yaml").override(f"{key}=1")
+    assert str(caught.value).isprintable()

@@ -22,6 +22,9 @@ ENDPOINTS = (Endpoint("127.0.0.1", 9000), Endpoint("::1", 9000))
         (Transport.UDP, errno.EADDRINUSE, "receive UDP on", "ss -lunp"),
         (Transport.TCP, errno.ENODEV, "listen on", "ip link"),
         (Transport.TCP, errno.EACCES, "listen on", "net.ipv4.ip_unprivileged_port_start"),
+        (Transport.TCP, errno.EMFILE, "listen on", "ulimit -n"),
+        (Transport.UDP, errno.ENOMEM, "receive UDP on", "no room"),
+        (Transport.TCP, errno.EINVAL, "listen on", "Invalid argument: see bind(2)"),
     ],
 )
 def test_a_sink_that_cannot_bind_names_place_and_remedy(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import ssl
 
 from loadgen.processes.shared_memory import Blocks
-from loadgen.sink.counts import PORTS, SinkCounter, block_dtype, by_source, totals
+from loadgen.sink.counts import PORTS, SinkCounter, SurvivedFailures, block_dtype, by_source, failures, totals
 
 
 def sinks(count: int, rows: int) -> Blocks:
@@ -54,3 +56,34 @@ def test_the_longest_address_fits_into_a_row() -> None:
     blocks = sinks(1, 1)
     fill(blocks, 0, 0, longest, 1, 1)
     assert by_source(blocks)[0]["source"] == longest
+
+
+def test_failures_are_counted_by_place_and_reason_over_all_processes() -> None:
+    blocks = sinks(2, 1)
+    for record in blocks.records:
+        survived = SurvivedFailures()
+        survived.add("accept4", OSError(errno.ENOBUFS, "no buffers"))
+        survived.add("tls", ssl.SSLError(1, "[SSL] reason unknown"))
+        survived.add("connection", ValueError("text"))
+        survived.add("accept4", OSError(errno.ENOBUFS, "no buffers"))
+        survived.publish(record)
+    assert failures(blocks) == {"accept4 ENOBUFS": 4, "tls SSLError": 2, "connection ValueError": 2}
+    assert failures(sinks(2, 1)) == {}
+
+
+def test_a_client_that_goes_is_no_failure() -> None:
+    blocks, survived = sinks(1, 1), SurvivedFailures()
+    for number in (errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT):
+        survived.add("read", OSError(number, ""))
+        survived.add("write", OSError(number, ""))
+    survived.publish(blocks.records[0])
+    assert failures(blocks) == {}
+
+
+def test_kinds_of_failures_beyond_the_table_are_counted_together() -> None:
+    blocks, survived = sinks(1, 1), SurvivedFailures()
+    for number in range(100):
+        survived.add("tls", f"REASON_{number}" * 9)
+    survived.publish(blocks.records[0])
+    found = failures(blocks)
+    assert (len(found), sum(found.values()), found["other failures"]) == (32, 100, 69)

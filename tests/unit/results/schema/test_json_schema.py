@@ -111,7 +111,12 @@ def line(t_s: float, phase: str, **changes: Any) -> dict[str, Any]:
 
 def series(opening: str = "ramp", **changes: Any) -> list[dict[str, Any]]:
     kernel = changes.pop("kernel", KERNEL) | {"sampling": SAMPLING}
-    sink = {"accepted": 9, "open": 0, "sources": [{"source": "127.0.0.2", "accepted": 9, "source_ports": 9}]}
+    sink = {
+        "accepted": 9,
+        "open": 0,
+        "failures": {"accept4 EMFILE": 3},
+        "sources": [{"source": "127.0.0.2", "accepted": 9, "source_ports": 9}],
+    }
     last = {"sink": sink, "kernel": kernel, **changes}
     return [
         line(0.5, opening, **changes),
@@ -301,6 +306,7 @@ def objects(node: Any) -> Iterator[dict[str, Any]]:
                 "set",
                 "sysctls",
                 "needs",
+                "failures",
             ):
                 yield from objects(value)
 
@@ -340,6 +346,7 @@ SOMETIMES = {
     "answered",
     "lost",
     "datagrams",
+    "failures",
     "sink",
     "remedies_detail",
 }

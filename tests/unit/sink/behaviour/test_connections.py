@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+from typing import Any
+
+import numpy as np
+import pytest
 
 from loadgen.clock import NS_PER_S
 from loadgen.model import SinkBehaviour
+from loadgen.sink.behaviour.connection import AcceptedConnection
 from loadgen.sink.behaviour.connections import AcceptedConnections
 from loadgen.sink.behaviour.listener import Listener
+from loadgen.sink.counts import SurvivedFailures, block_dtype
+from loadgen.sink.memory import HeldBytes
 
 T0 = 1_000 * NS_PER_S
 
@@ -21,7 +29,10 @@ def test_timers_of_ended_connections_are_discarded() -> None:
         closed.append(fd)
         os.close(fd)
 
-    connections, listener = AcceptedConnections(close, None), Listener(SinkBehaviour(close_after_s=3600.0))
+    connections, listener = (
+        AcceptedConnections(close, None, SurvivedFailures(), HeldBytes()),
+        Listener(SinkBehaviour(close_after_s=3600.0)),
+    )
     for _ in range(5_000):
         ours, theirs = socket.socketpair()
         fd = ours.detach()
@@ -36,7 +47,7 @@ def test_timers_of_ended_connections_are_discarded() -> None:
 
 
 def test_timers_run_in_order_and_once() -> None:
-    connections = AcceptedConnections(os.close, None)
+    connections = AcceptedConnections(os.close, None, SurvivedFailures(), HeldBytes())
     pairs = []
     for delay_s in (0.3, 0.1, 0.2):
         ours, theirs = socket.socketpair()
@@ -54,5 +65,52 @@ def test_timers_run_in_order_and_once() -> None:
     assert connections.due_ns is None
     for theirs in pairs:
         theirs.close()
+    connections.serve(T0)
+    os.close(connections.fileno())
+
+
+def counted(failures: SurvivedFailures) -> dict[str, int]:
+    """What a process publishes of them."""
+    block = np.zeros(1, block_dtype(1))[0]
+    failures.publish(block)
+    rows = zip(block["failure_kinds"].tolist(), block["failures"].tolist(), strict=True)
+    return {kind.decode(): times for kind, times in rows if times}
+
+
+@pytest.mark.parametrize("method", ["on_events", "on_timer", "interest", "due_ns", "close_now"])
+@pytest.mark.parametrize("error", [ValueError("unforeseen"), MemoryError(), OSError(errno.ENOMEM, "no memory")])
+def test_whatever_fails_in_a_connection_ends_that_one_only(
+    monkeypatch: pytest.MonkeyPatch, method: str, error: Exception
+) -> None:
+    failures = SurvivedFailures()
+    connections = AcceptedConnections(os.close, None, failures, HeldBytes())
+    pairs = []
+    for _ in range(2):
+        ours, theirs = socket.socketpair()
+        pairs.append((ours.detach(), theirs))
+        connections.add(pairs[-1][0], Listener(SinkBehaviour(delay_s=0.1)), T0)
+    (bad, _), (good, client) = pairs
+    original = getattr(AcceptedConnection, method)
+
+    def failing(connection: AcceptedConnection, *args: Any) -> Any:
+        if connection.fd == bad:
+            raise error
+        return original(connection, *args)
+
+    monkeypatch.setattr(AcceptedConnection, method, failing)
+    for _, theirs in pairs:
+        theirs.sendall(b"a")
+    connections.serve(T0)
+    connections.run_timers(T0 + NS_PER_S)
+    if bad in connections:
+        connections.close_now(bad)
+    assert bad not in connections
+    assert good in connections
+    assert client.recv(10) == b"a"
+    reason = "ENOMEM" if isinstance(error, OSError) else type(error).__name__
+    assert counted(failures)[f"connection {reason}"] == 1
+    for fd, theirs in pairs:
+        theirs.close()
+        assert fd == bad or fd in connections
     connections.serve(T0)
     os.close(connections.fileno())

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import h11
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from loadgen.sink.behaviour.answers import Filler, Piece
 from loadgen.sink.behaviour.http import HttpResponder
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-def parsed(answers: Sequence[bytes], *methods: bytes) -> list[tuple[int, dict[bytes, bytes], bytes]]:
+def parsed(answers: Iterable[Piece], *methods: bytes) -> list[tuple[int, dict[bytes, bytes], bytes]]:
     """Parse the answers as a client that sent these requests; return (status, headers, body) of each."""
     responses = []
-    data = b"".join(answers)
+    data = b"".join(map(bytes, answers))
     for method in methods:
         client = h11.Connection(h11.CLIENT)
         client.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
@@ -50,20 +53,30 @@ def test_http_takes_requests_in_any_pieces() -> None:
         assert [status for status, _, _ in parsed(answers, b"GET", b"GET", b"GET")] == [200] * 3
 
 
+def test_answers_are_made_one_at_a_time_and_their_bodies_take_no_memory() -> None:
+    http = HttpResponder(200, 1 << 40, None)
+    answers = iter(http.receive(REQUEST * 100))
+    for left in range(99, -1, -1):
+        assert bytes(next(answers)).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert next(answers) == Filler(1 << 40)
+        assert http.held == left * len(REQUEST)
+    assert list(answers) == []
+
+
 def test_http_skips_request_bodies() -> None:
     http = HttpResponder(200, 0, None)
     chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     sized = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd"
-    assert len(http.receive(chunked + sized + REQUEST)) == 3
+    assert len(list(http.receive(chunked + sized + REQUEST))) == 3
 
 
 def test_http_sends_100_continue_on_request() -> None:
     http = HttpResponder(200, 0, None)
     head = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
     (interim,) = http.receive(head)
-    assert interim.startswith(b"HTTP/1.1 100 ")
+    assert bytes(interim).startswith(b"HTTP/1.1 100 ")
     (answer,) = http.receive(b"ab")
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert bytes(answer).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 @pytest.mark.parametrize(
@@ -84,11 +97,11 @@ def test_http_refuses_a_malformed_request_and_closes(request_: bytes, status: in
 
 def test_http_announces_the_close_in_the_last_response() -> None:
     http = HttpResponder(200, 1, 2)
-    answers = http.receive(REQUEST * 5)
+    answers = list(http.receive(REQUEST * 5))
     responses = parsed(answers, b"GET", b"GET")
     assert [headers.get(b"connection") for _, headers, _ in responses] == [None, b"close"]
     assert http.finished
-    assert http.receive(REQUEST) == ()
+    assert list(http.receive(REQUEST)) == []
 
 
 @pytest.mark.parametrize(
@@ -109,17 +122,34 @@ def test_a_response_without_a_body_has_no_content_length(status: int) -> None:
 
 def test_a_response_to_head_has_content_length_and_no_body() -> None:
     http = HttpResponder(200, 5, None)
-    answers = http.receive(REQUEST.replace(b"GET", b"HEAD"))
+    answers = list(http.receive(REQUEST.replace(b"GET", b"HEAD")))
     assert parsed(answers, b"HEAD")[0][1][b"content-length"] == b"5"
     assert not http.finished
 
 
 def test_connect_is_refused() -> None:
     http = HttpResponder(200, 5, None)
-    (answer,) = http.receive(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    answer, _ = http.receive(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert bytes(answer).startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
 
 
 def test_a_status_without_a_standard_phrase() -> None:
     (answer,) = HttpResponder(299, 0, None).receive(REQUEST)
-    assert answer.startswith(b"HTTP/1.1 299 \r\n")
+    assert bytes(answer).startswith(b"HTTP/1.1 299 \r\n")
+
+
+#: Lines of requests, sensible and not, in any order.
+_LINES = (
+    *(b"GET / HTTP/1.1", b"HEAD / HTTP/1.0", b"CONNECT a:1 HTTP/1.1", b"PRI * HTTP/2.0", b"Host: a", b""),
+    *(b"Upgrade: h2c\r\nConnection: upgrade", b"Expect: 100-continue", b"Connection: close"),
+    *(b"Content-Length: 3", b"Content-Length: -1", b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n"),
+)
+_PARTS = st.sampled_from([line + b"\r\n" for line in _LINES])
+
+
+@given(st.lists(_PARTS | st.binary(max_size=50), max_size=12), st.sampled_from([None, 1, 2]))
+def test_no_input_raises_anything_and_each_answer_is_a_response(chunks: list[bytes], requests_max: int | None) -> None:
+    http = HttpResponder(200, 5, requests_max)
+    for chunk in [*filter(None, chunks), b""]:
+        for answer in http.receive(chunk):
+            assert bytes(answer)[:9] in (b"HTTP/1.1 ", b"xxxxx", b"")

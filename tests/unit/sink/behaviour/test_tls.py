@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loadgen.model import Speaks
 from loadgen.sink.behaviour.tls import TlsSession, server_context
@@ -84,3 +86,23 @@ def test_a_key_that_does_not_match_is_refused(certificates: Certificates) -> Non
     other = Certificates("", certificates.certificate_pem, issue(["sink.test"]).key_pem)
     with pytest.raises(ssl.SSLError):
         server_context(other, Speaks.ECHO)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=4), st.booleans())
+def test_no_input_raises_anything_but_an_error_of_tls(chunks: list[bytes], handshaken: bool) -> None:
+    """Before the handshake and after it; neither do the methods that end a session which has failed."""
+    session, client = TlsSession(server_context(FUZZED, Speaks.ECHO)), Client(FUZZED)
+    if handshaken:
+        client.handshake(session)
+    for chunk in chunks:
+        try:
+            session.receive(chunk)
+            if session.ready:
+                session.send(b"answer")
+        except ssl.SSLError:
+            pass
+        session.close_notify()
+        session.outgoing()
+
+
+FUZZED = issue(["sink.test"])

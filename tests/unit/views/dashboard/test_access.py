@@ -79,6 +79,7 @@ def test_tokens_and_bearers() -> None:
     assert not LOOPBACK.knows_bearer(f"Basic {LOOPBACK.token}")
     assert not LOOPBACK.knows_bearer(LOOPBACK.token)
     assert not LOOPBACK.knows_bearer("")
+    assert not LOOPBACK.knows_bearer(b"Bearer \xff\xc3\xa9".decode("utf-8", "surrogateescape")), "as aiohttp reads it"
 
 
 def test_an_origin_is_that_of_the_host_that_was_asked_for() -> None:
