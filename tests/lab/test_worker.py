@@ -20,7 +20,7 @@ from loadgen.arrivals import due_ns
 from loadgen.clock import now_ns
 from loadgen.kernel import sockstat
 from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, PortRange, Shard, Stage, Strategy, Target
-from loadgen.results.block import Latency, consistent_counters
+from loadgen.results.block import Latency, consistent_breakdown, consistent_counters
 from loadgen.results.schema.counters import POSITION
 from loadgen.worker.shard import slice_of
 from tests.plans import plan_of
@@ -369,7 +369,7 @@ def test_no_attempt_starts_before_it_is_due(stages: tuple[Stage, ...], run: Run)
                 line = crew.line()
                 assert (line.established, line.not_started, line.errors) == (count, 0, ())
                 assert all(np.array(came) >= due + crew.start_ns)
-                latency = crew.blocks.records["latency"].sum(axis=0)
+                latency = sum(consistent_breakdown(record)["latency"] for record in crew.blocks.records)
                 assert [int(latency[row].sum()) for row in Latency] == [count] * 3 + [0, 0, 0]
                 # A tenth is read off the workers' marks, each a hundredth of a worker's own connections.
                 tenths = (count * np.arange(1, 11) / 10).astype(int) - 1 - plan.workers
