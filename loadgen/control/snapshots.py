@@ -30,7 +30,7 @@ from loadgen.results.block import (
     Latency,
     PairColumn,
     consistent_breakdown,
-    consistent_counters,
+    consistent_totals,
 )
 from loadgen.results.schema.counters import POSITION, SERIES_COUNTERS
 from loadgen.results.schema.line import (
@@ -49,7 +49,6 @@ from loadgen.results.schema.sides import NotAttributed
 _CPU_NS: Final = POSITION["cpu_ns"]
 _ESTABLISHED: Final = POSITION["established"]
 _FAILED: Final = POSITION["failed"]
-_LOST: Final = POSITION["lost"]
 _ESTABLISHED_THEN: Final = POSITION["established_then"]
 _FIRST_DENIED_NS: Final = POSITION["first_denied_ns"]
 _FIRST_STARTED_NS: Final = POSITION["first_started_ns"]
@@ -146,7 +145,13 @@ class Snapshots:
 
     def counters(self) -> NDArray[np.int64]:
         """Return int64 (workers, counters in the order of WORKER_COUNTERS), each row consistent in itself."""
-        counters = np.array([consistent_counters(record) for record in self._records])
+        return self._counters(self._totals())
+
+    def _totals(self) -> list[Any]:
+        return [consistent_totals(record) for record in self._records]
+
+    def _counters(self, totals: Sequence[Any]) -> NDArray[np.int64]:
+        counters = np.array([one["counters"] for one in totals])
         for index in self._lost:
             counters[index, _NOT_STARTED] = max(self._sizes[index] - counters[index, _STARTED], 0)
             counters[index, _OPEN] = 0
@@ -162,11 +167,12 @@ class Snapshots:
         kernel: KernelLine = UNREAD,
     ) -> Line:
         """Return the line for this instant, with what is known outside the blocks."""
-        broken_down = self._broken_down()  # before the counters, so that these are never behind
-        counters = self.counters()
+        broken_down = [consistent_breakdown(record) for record in self._records]
+        totals = self._totals()  # after the breakdowns, so that it is never behind
+        counters = self._counters(totals)
         total = counters.sum(axis=0).tolist()
         latency, lag = (sum(one[name] for one in broken_down) for name in ("latency", "lag"))
-        pairs, errors = self._pairs(broken_down), _errors(broken_down)
+        pairs = self._pairs(broken_down)
         sustained_per_s, first_denied_s = self._sustained(counters, at_ns)
         line = Line(
             t_s=round(max(at_ns - self._start_ns, 0) / NS_PER_S, 6),  # an interrupt may come before the start
@@ -177,9 +183,9 @@ class Snapshots:
             first_denied_s=first_denied_s,
             tenths_s=tuple(tenths_s(self._records["marks_ns"], self._sizes, self._start_ns)),
             cost_us=tuple(self._cost_us(counters, kernel)),
-            errors=errors,
+            errors=self._errors(totals),
             pairs=tuple(PairTally(*row) for row in pairs.tolist()),
-            not_attributed=_not_attributed(total, pairs, errors) or UNSET,
+            not_attributed=_not_attributed(total, pairs) or UNSET,
             latency_ns=_latency_ns(latency - self._latency),
             lag_ns=histogram.sparse(lag - self._lag),
             cpu_s=round(total[_CPU_NS] / NS_PER_S, 3),
@@ -236,9 +242,6 @@ class Snapshots:
         first_s = None if first_ns is None else round((first_ns - self._start_ns) / NS_PER_S, 6)
         return round(float(rates.sum()), 3), first_s
 
-    def _broken_down(self) -> list[Any]:
-        return [consistent_breakdown(record) for record in self._records]
-
     def _pairs(self, broken_down: Sequence[Any]) -> NDArray[np.int64]:
         """int64 (pairs, len(PairColumn)), all workers together."""
         pairs: NDArray[np.int64] = np.sum([one["pairs"] for one in broken_down], axis=0)
@@ -246,26 +249,20 @@ class Snapshots:
             pairs[:, PairColumn.OPEN] -= broken_down[index]["pairs"][:, PairColumn.OPEN]
         return pairs
 
+    def _errors(self, totals: Sequence[Any]) -> tuple[ErrorTally, ...]:
+        """Return every kind seen by any worker, the most frequent first."""
+        kinds: Tally[int] = Tally()
+        for record, one in zip(self._records, totals, strict=True):
+            for slot in np.flatnonzero(one["errors"]):
+                kinds[int(record["error_keys"][slot])] += int(one["errors"][slot])
+        return tuple(
+            ErrorTally(*(describe(key) if key != OTHER_KEY else ("any", "OTHER", "other")), count)
+            for key, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+        )
 
-def _errors(broken_down: Sequence[Any]) -> tuple[ErrorTally, ...]:
-    """Return every kind seen by any worker, the most frequent first."""
-    kinds: Tally[int] = Tally()
-    for one in broken_down:
-        for slot in np.flatnonzero(one["errors"]):
-            kinds[int(one["error_keys"][slot])] += int(one["errors"][slot])
-    return tuple(
-        ErrorTally(*(describe(key) if key != OTHER_KEY else ("any", "OTHER", "other")), count)
-        for key, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    )
 
-
-def _not_attributed(
-    total: Sequence[int], pairs: NDArray[np.int64], errors: Sequence[ErrorTally]
-) -> NotAttributed | None:
+def _not_attributed(total: Sequence[int], pairs: NDArray[np.int64]) -> NotAttributed | None:
     """Return what is in the totals and not broken down; None where that is nothing."""
     established = total[_ESTABLISHED] - int(pairs[:, PairColumn.ESTABLISHED].sum())
     failed = total[_FAILED] - int(pairs[:, PairColumn.FAILED].sum())
-    ended = total[_FAILED] + total[_LOST] - sum(error.times for error in errors)
-    if not any((established, failed, ended)):
-        return None
-    return NotAttributed(established=established, failed=failed, lost=ended - failed)
+    return NotAttributed(established=established, failed=failed) if established or failed else None

@@ -1,10 +1,10 @@
 """The layout of one worker's block of numbers, in memory that it shares with the orchestrator.
 
-The counters are the totals; a worker shows them once per batch. The breakdown says of which source and target, with
-which error and after what time; a worker shows it ten times a second, because it is a thousand times as large. Each is
-consistent in itself whatever becomes of the worker (`loadgen.results.copies`), and the counters are shown first, so
-that a breakdown never has more than the totals: what a killed worker had counted and not broken down yet is the
-difference. The rest of a block are instants and costs, which are part of no sum.
+The totals are the counters, and the failures and losses by error; a worker shows them once per batch. The breakdown
+says of which source and target, and after what time; a worker shows it ten times a second, because it is a thousand
+times as large. Each is consistent in itself whatever becomes of the worker (`loadgen.results.copies`), and the totals
+are shown first, so that a breakdown never has more than they: what a killed worker had counted and not broken down yet
+is the difference. The rest of a block are instants and costs, which are part of no sum.
 """
 
 from __future__ import annotations
@@ -56,19 +56,18 @@ class PairColumn(IntEnum):
 
 
 def breakdown_dtype(pairs: int) -> np.dtype[np.void]:
-    """Return the layout of the breakdown of one worker's counts; all int64.
-
-    error_keys, errors: the `error_key` of each kind of failure or loss, and how many there were.
-    """
+    """Return the layout of the breakdown of one worker's counts; all int64."""
     return np.dtype(
         [
             ("pairs", "i8", (pairs, len(PairColumn))),
-            ("error_keys", "i8", (ERROR_KINDS,)),
-            ("errors", "i8", (ERROR_KINDS,)),
             ("latency", "i8", (len(Latency), histogram.BUCKETS)),
             ("lag", "i8", (histogram.BUCKETS,)),
         ]
     )
+
+
+#: errors: failures and losses by kind, in the order of the block's `error_keys`.
+_TOTALS: Final = np.dtype([("counters", "i8", (len(WORKER_COUNTERS),)), ("errors", "i8", (ERROR_KINDS,))])
 
 
 def block_dtype(pairs: int) -> np.dtype[np.void]:
@@ -76,7 +75,8 @@ def block_dtype(pairs: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("updates", "i8"),
-            ("counters", "i8", (2, len(WORKER_COUNTERS))),
+            ("totals", _TOTALS, (2,)),
+            ("error_keys", "i8", (ERROR_KINDS,)),
             ("breakdown_updates", "i8"),
             ("breakdowns", breakdown_dtype(pairs), (2,)),
             ("marks_ns", "i8", (MARKS,)),
@@ -86,15 +86,20 @@ def block_dtype(pairs: int) -> np.dtype[np.void]:
     )
 
 
+def consistent_totals(record: Any) -> Any:
+    """Return a copy of one block's `counters` and `errors` in which every number belongs to the same instant."""
+    return copies.consistent(record, "updates", "totals")
+
+
 def consistent_counters(record: Any) -> NDArray[np.int64]:
-    """Return a copy of one block's counters in which every number belongs to the same instant."""
-    counters: NDArray[np.int64] = copies.consistent(record, "updates", "counters")
+    """Return the counters alone."""
+    counters: NDArray[np.int64] = consistent_totals(record)["counters"]
     return counters
 
 
 def consistent_breakdown(record: Any) -> Any:
     """Return a copy of one block's breakdown: a record of `breakdown_dtype`, of one instant.
 
-    To compare it with the counters, read these afterwards: they are then of the same instant or a later one.
+    To compare it with the totals, read these afterwards: they are then of the same instant or a later one.
     """
     return copies.consistent(record, "breakdown_updates", "breakdowns")

@@ -176,22 +176,18 @@ def broken_invariants(summary: RunSummary) -> list[str]:
 
 def _broken_breakdowns(summary: RunSummary) -> list[str]:
     """Return the totals that are not the sum of their parts and of what is not attributed."""
-    outcomes, rest = summary.outcomes, summary.not_attributed or NotAttributed(established=0, failed=0, lost=0)
+    outcomes, rest = summary.outcomes, summary.not_attributed or NotAttributed(established=0, failed=0)
     established = sum(pair.established for pair in summary.sources) + rest.established
     failed = sum(pair.failed for pair in summary.sources) + rest.failed
     timed = summary.latency_us.connect.count + rest.established
-    ended = sum(error.count for error in summary.errors) + rest.failed + rest.lost
+    ended = sum(error.count for error in summary.errors)
     sums = (
-        ("established", outcomes.established, "those of its sources", established),
-        ("established", outcomes.established, "those with a connect time", timed),
-        ("failed", outcomes.failed, "those of its sources", failed),
+        ("established", outcomes.established, "those of its sources + not_attributed", established),
+        ("established", outcomes.established, "those with a connect time + not_attributed", timed),
+        ("failed", outcomes.failed, "those of its sources + not_attributed", failed),
         ("failed + lost", outcomes.failed + summary.open.lost, "its errors", ended),
     )
-    return [
-        f"{name} ({total}) is not {parts} + not_attributed ({found})"
-        for name, total, parts, found in sums
-        if total != found
-    ]
+    return [f"{name} ({total}) is not {parts} ({found})" for name, total, parts, found in sums if total != found]
 
 
 def _why_incomplete(events: Sequence[Event]) -> str:

@@ -1,7 +1,7 @@
 """The writing end of one worker's block: what the data plane counts.
 
 The data plane counts in plain Python integers, which cost least, and publishes them once per batch; the
-orchestrator reads at any time. Histograms and errors are kept here as well, and copied to the block as a whole.
+orchestrator reads at any time. Histograms are kept here as well, and copied to the block as a whole.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Recorder(WorkerCounters, eq=False):
     _given_up: dict[int, tuple[int, int]] = field(default_factory=dict)
     next_mark: int = 0
     _pair_closed: list[int] = field(default_factory=list)
-    #: The two copies of the counters in the block.
-    _counters: tuple[memoryview, ...] = ()
+    #: The two copies of counters and errors in the block.
+    _totals: tuple[tuple[memoryview, ...], ...] = ()
     _error_slots: dict[int, int] = field(default_factory=dict)
     #: By slot: failures and losses of each kind.
     _errors: array[int] = _NO_ERRORS
@@ -73,7 +73,10 @@ class Recorder(WorkerCounters, eq=False):
     def __post_init__(self) -> None:
         pairs = self._block["breakdowns"]["pairs"].shape[1]
         # numpy calls an int64 "l" and array calls it "q"; assigning from one to the other wants one name.
-        self._counters = tuple(memoryview(self._block["counters"][copy]).cast("B").cast("q") for copy in (0, 1))
+        totals = (self._block["totals"][copy] for copy in (0, 1))
+        self._totals = tuple(
+            tuple(memoryview(one[name]).cast("B").cast("q") for name in ("counters", "errors")) for one in totals
+        )
         self.pair_established, self.pair_failed, self.pair_opened_ns, self._pair_closed = (
             [0] * pairs for _ in range(4)
         )
@@ -214,13 +217,15 @@ class Recorder(WorkerCounters, eq=False):
         histogram.add(self._lag, np.array([lag_ns], dtype=np.int64))
 
     def publish(self) -> None:
-        """Show the counters to the orchestrator, all at once; a microsecond, so once per batch."""
+        """Show counters and errors to the orchestrator, all at once; a microsecond, so once per batch."""
         updates = int(self._block["updates"]) + 1
-        self._counters[updates & 1][:] = array("q", _counts(self))
+        counters, errors = self._totals[updates & 1]
+        counters[:] = array("q", _counts(self))
+        errors[:] = self._errors
         self._block["updates"] = updates
 
     def publish_all(self) -> None:
-        """`publish`, and then what costs more: the same counts by pair and by error, and their latencies.
+        """`publish`, and then what costs more: the same counts by pair, and the latencies.
 
         Call it between batches, when every connection that was counted has its pair and its latency.
         """
@@ -234,8 +239,6 @@ class Recorder(WorkerCounters, eq=False):
         pairs[:, PairColumn.ESTABLISHED] = self.pair_established
         pairs[:, PairColumn.FAILED] = self.pair_failed
         pairs[:, PairColumn.OPEN] = np.subtract(self.pair_established, self._pair_closed)
-        block["error_keys"][: len(self._error_slots)] = list(self._error_slots)
-        block["errors"] = self._errors
         block["latency"], block["lag"] = self._latency, self._lag
         copies.turn(self._block, "breakdown_updates")
 
@@ -273,4 +276,5 @@ class Recorder(WorkerCounters, eq=False):
             if len(self._error_slots) >= ERROR_KINDS - 1:
                 key = OTHER_KEY
             slot = self._error_slots.setdefault(key, len(self._error_slots))
+            self._block["error_keys"][slot] = key  # before its first count is shown
         self._errors[slot] += 1

@@ -36,7 +36,7 @@ from loadgen.outcomes import describe
 from loadgen.processes.fleet import Fleet, Member, how_it_ended
 from loadgen.processes.shared_memory import Blocks
 from loadgen.protocols import Exchange
-from loadgen.results.block import block_dtype, consistent_breakdown
+from loadgen.results.block import block_dtype, consistent_breakdown, consistent_totals
 from loadgen.results.schema.line import Line
 from loadgen.worker.connector import Connector
 from loadgen.worker.epoll.connector import EpollConnector
@@ -311,11 +311,12 @@ class Load:
     @property
     def errors(self) -> dict[tuple[str, str], int]:
         """How often each (system call, errno) ended an attempt or a connection."""
-        broken_down = consistent_breakdown(self.block)
+        self.recorder.publish()
+        errors = consistent_totals(self.block)["errors"]
         found: Tally[tuple[str, str]] = Tally()
-        for slot in broken_down["errors"].nonzero()[0]:
-            kind = describe(int(broken_down["error_keys"][slot]))
-            found[kind.syscall, kind.errno] += int(broken_down["errors"][slot])
+        for slot in errors.nonzero()[0]:
+            kind = describe(int(self.block["error_keys"][slot]))
+            found[kind.syscall, kind.errno] += int(errors[slot])
         return dict(found)
 
     def close(self) -> None:

@@ -83,7 +83,10 @@ def test_three_workers_open_exactly_the_plan(
             line = crew.line()
             assert (line.scheduled, line.started, line.established) == (connections,) * 3
             assert (line.failed, line.not_started, line.errors) == (0, 0, ())
-            assert crew.blocks.records["counters"][:, :, POSITION["established"]].max(axis=1).tolist() == crew.sizes
+            assert (
+                crew.blocks.records["totals"]["counters"][:, :, POSITION["established"]].max(axis=1).tolist()
+                == crew.sizes
+            )
             by_pair = [pair.established for pair in line.pairs]
             assert by_pair == [connections // pairs + (pair < connections % pairs) for pair in range(pairs)]
             per_target = [sum(by_pair[: len(sources)]), sum(by_pair[len(sources) :])]
@@ -472,7 +475,7 @@ def test_the_counts_of_a_killed_worker_are_kept(run: Run, listeners: MakeListene
             members = await crew.muster()
             crew.begin()
             async with asyncio.timeout(20):
-                while crew.blocks.records["counters"][0, :, POSITION["established"]].max() < 20:
+                while crew.blocks.records["totals"]["counters"][0, :, POSITION["established"]].max() < 20:
                     await asyncio.sleep(0.005)
             os.kill(members[0].pid, signal.SIGKILL)
             await crew.report("opened")

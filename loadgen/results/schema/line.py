@@ -150,8 +150,8 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     pairs: tuple[PairTally, ...]
     """for each (source, target) of the plan, in its order"""
     not_attributed: NotAttributed | UnsetType = UNSET
-    """counts that are in the totals and not in errors, pairs and latency_ns; absent where there are none, and in files
-    of loadgen 0.1.0"""
+    """counts that are in the totals and not in pairs and latency_ns; absent where there are none, and in files of
+    loadgen 0.1.0"""
     latency_ns: LatencyNs
     lag_ns: Sparse
     """how late the event loops of the workers were, since the line before"""

@@ -296,8 +296,8 @@ class RunSummary(Shape, frozen=True, kw_only=True):
     sources: tuple[PairResult, ...]
     """for each source address and target"""
     not_attributed: NotAttributed | None = None
-    """counts that are in outcomes and open, and not in sources, errors and latency_us: a worker ended before it had
-    broken them down; absent: there are none"""
+    """counts that are in outcomes and not in sources and latency_us: a worker ended before it had broken them down;
+    absent: there are none"""
     sink: SinkResult | None
     """null: loadgen did not listen itself"""
     probes: Mapping[str, ProbeResult]

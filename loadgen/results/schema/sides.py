@@ -29,15 +29,13 @@ class NotAttributed(Shape, frozen=True, kw_only=True):
     """Counts that are in the totals and not broken down.
 
     A worker breaks its counts down ten times a second. So in a line of the series some of the last tenth of a second
-    may be missing in `pairs`, `errors` and `latency_ns`, and for good those of a worker that was killed.
+    may be missing in `pairs` and `latency_ns`, and for good those of a worker that was killed.
     """
 
     established: Count
     """connections whose source, target and latency are not known"""
     failed: Count
-    """attempts whose source, target and error are not known"""
-    lost: Count
-    """held connections that ended with an error that is not known"""
+    """attempts whose source and target are not known"""
 
 
 class SinkSource(Shape, frozen=True, kw_only=True):

@@ -12,6 +12,6 @@ def mortal(block: Any, stores: Stores, *, scheduled: int | None) -> Recorder:
     """Return a recorder of `block` that writes through `stores`, a view of the same block."""
     recorder: Any = Recorder(block, scheduled=scheduled)
     recorder._block = stores
-    recorder._counters = (stores["counters"][0], stores["counters"][1])
+    recorder._totals = tuple((stores["totals"][copy]["counters"], stores["totals"][copy]["errors"]) for copy in (0, 1))
     made: Recorder = recorder
     return made

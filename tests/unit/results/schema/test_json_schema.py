@@ -183,7 +183,7 @@ RUNS: dict[str, dict[str, Any]] = {
         HELD, [line(1.0, "ramp", sink={"accepted": 1, "open": 1}, established=9)]
     ),
     "a worker killed": folded(
-        HELD, series(established=12, not_attributed={"established": 3, "failed": 0, "lost": 0}), ENDED
+        HELD, series(established=12, not_attributed={"established": 3, "failed": 0}), ENDED
     ),
     "killed at once": folded(HELD, [], started=False),
     "wall": folded(replace(HELD, connections=150), series(started=150, established=100, failed=50, open=100,
