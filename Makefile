@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run million test check unit lab e2e incidents browser bench schemas screenshots verify-vendor clean
+.PHONY: help setup run million test check unit lab e2e incidents browser bench soak schemas screenshots verify-vendor clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,6 +54,10 @@ browser: .venv/.dev ## the tests that look at the pages in Debian's chromium; sk
 
 bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc; six minutes)
 	$(BIN)/python -m bench.run $(BENCH)
+
+SOAK_S ?= 3600
+soak: .venv/.dev ## whether memory or descriptors of any process grow in an hour (SOAK_S=600 for ten minutes)
+	$(BIN)/python -m bench.soak --seconds $(SOAK_S)
 
 schemas: .venv/.dev ## write the JSON Schemas and manual pages under docs/ anew, out of the code
 	$(BIN)/loadgen schema scenario > docs/schema/scenario.schema.json
