@@ -15,6 +15,7 @@ from ssl import SSLError
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadgen.processes.shared_memory import Blocks
 
@@ -114,6 +115,17 @@ def totals(blocks: Blocks, gone: Collection[int] = ()) -> dict[str, int]:
     per_process[list(gone), SinkCounter.OPEN] = 0
     counters = per_process.sum(axis=0)
     return {"accepted": int(counters[SinkCounter.ACCEPTED]), "open": int(counters[SinkCounter.OPEN])}
+
+
+def heartbeats(blocks: Blocks) -> NDArray[np.int64]:
+    """Return when each sink process last published its counters: int64 (processes,), nanoseconds."""
+    beats: NDArray[np.int64] = blocks.records["counters"][:, SinkCounter.HEARTBEAT_NS]
+    return beats
+
+
+def still_open(blocks: Blocks, processes: Collection[int]) -> int:
+    """Return the connections that these processes, by index, have open."""
+    return int(blocks.records["counters"][list(processes), SinkCounter.OPEN].sum())
 
 
 def datagrams(blocks: Blocks) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.processes.fleet import Member, how_it_ended
+from loadgen.processes.fleet import Member, how_it_was_lost
 from loadgen.processes.link import Link
 
 
@@ -14,6 +14,6 @@ from loadgen.processes.link import Link
 )
 def test_how_a_process_ended(exit_code: int | None, text: str) -> None:
     link, other = Link.pair()
-    assert how_it_ended(Member("worker", 0, 1, link, exit_code=exit_code)) == text
+    assert how_it_was_lost(Member("worker", 0, 1, link, exit_code=exit_code)) == text
     link.close()
     other.close()
