@@ -417,7 +417,7 @@ class Orchestrator:
 
     def _on_zygote_lost(self, text: str) -> None:
         if self._snapshots:  # before the load the error says so
-            self._event("zygote-lost", f"{text} in phase {self._phase}, and all others with it")
+            self._event("zygote-lost", f"{text} in phase {self._phase}, and they with it")
 
     def _record_line(self, fleet: Fleet, plan: Plan, snapshots: Snapshots, *, final: bool = False) -> None:
         if self._failure:

@@ -51,10 +51,10 @@ async def serve(
         after a second signal before it listens.
     """
     stop = asyncio.Event()
-    lost: list[Member] = []
+    lost: list[Member | str] = []
 
-    def on_lost(member: Member) -> None:
-        lost.append(member)
+    def on_lost(what: Member | str) -> None:
+        lost.append(what)
         stop.set()
 
     def on_signal() -> None:
@@ -66,7 +66,7 @@ async def serve(
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     room = max(descriptors - RESERVED_DESCRIPTORS - len(endpoints), 0)
     blocks = Blocks.create("loadgen-sinks", counts.block_dtype(_SOURCES), count)
-    fleet = Fleet(on_lost)
+    fleet = Fleet(on_lost, on_lost)
     watch = Watch(fleet, {"sink": partial(counts.heartbeats, blocks)}, lambda _, text, __: say(text))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
@@ -106,8 +106,9 @@ async def serve(
                 looks += 1
                 watch.look(may_give_up=True)
         if lost:
-            await fleet.exit_code_of(lost[0])
-            raise IncompleteError(f"{lost[0]} {how_it_was_lost(lost[0])}; start it again")
+            raise IncompleteError(f"{await _cause(fleet, lost)}; start it again")
+        if stalled := watch.stalled("sink"):
+            raise IncompleteError(f"{stalled[0]} gives no sign of life, so its counts are not final")
         fleet.tell("sink", do="stop")
         await fleet.wait(lambda: not fleet.alive("sink"), _END_TIMEOUT_S)
         if left := fleet.alive("sink"):
@@ -123,6 +124,15 @@ async def _start(fleet: Fleet, shards: Sequence[sink.SinkShard], blocks: Blocks)
     if certificates:
         await fleet.zygote.call("loadgen.sink.behaviour.tls:prepare", certificates)
     await fleet.start("sink", "loadgen.sink.sink:main", shards, blocks_fd=blocks.fd, timeout_s=_READY_TIMEOUT_S)
+
+
+async def _cause(fleet: Fleet, lost: Sequence[Member | str]) -> str:
+    """Return the sentence on what was lost: the zygote, or else the first sink."""
+    first = lost[0]
+    if isinstance(first, Member):
+        await fleet.exit_code_of(first)
+    sentences = (text for text in lost if isinstance(text, str))
+    return next(sentences, f"{first} {how_it_was_lost(first)}" if isinstance(first, Member) else first)
 
 
 def _line(blocks: Blocks) -> str:

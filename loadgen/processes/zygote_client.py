@@ -124,7 +124,7 @@ class Zygote:
         self._process.kill()
 
     def __str__(self) -> str:
-        return f"the zygote (pid {self.pid}), which starts the other processes"
+        return f"the zygote (pid {self.pid}), the parent of workers and sinks,"
 
     async def _ended_within(self, timeout_s: float) -> bool:
         deadline = self._loop.time() + timeout_s
