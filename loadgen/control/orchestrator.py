@@ -11,6 +11,7 @@ once.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -300,6 +301,7 @@ class Orchestrator:
             for watcher in watchers:
                 watcher.cancel()
         await self._watch.told()
+        self._tell_survived(fleet)
         self._phase = Phase.DONE
         record(final=True)
         self._event("ended", "the run came to its end")
@@ -399,6 +401,13 @@ class Orchestrator:
             for member in fleet.alive(WORKER):
                 if member.state not in states:
                     fleet.give_up(member, f"closed no connection for {_DRAIN_TIMEOUT_S:.0f} s")
+
+    def _tell_survived(self, fleet: Fleet) -> None:
+        """Tell of system calls that failed in the workers and cost no connection."""
+        times = sum((Counter(member.survived) for member in fleet.members), Counter())
+        if times:
+            kinds = ", ".join(f"{kind} ({count:,})" for kind, count in times.most_common())
+            self._event("note", f"the workers survived failed calls that cost no connection: {kinds}")
 
     def _heartbeats(self) -> NDArray[np.int64]:
         assert self._snapshots

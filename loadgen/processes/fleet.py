@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from loadgen.errors import HostError, IncompleteError, LoadgenError
@@ -34,6 +34,7 @@ class Member:
     """One process. `state` is its last report, or "gone"; `exit_code` is known shortly after it is gone.
 
     failure: why it could not start or go on, by its own report. given_up: why it was killed by the orchestrator.
+    survived: calls that failed and cost nothing, by its last report: {"close EIO": 3}.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Member:
     exit_code: int | None = None
     failure: str = ""
     given_up: str = ""
+    survived: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.index} (pid {self.pid})"
@@ -233,6 +235,7 @@ class Fleet:
                 self._on_lost(member)
         else:
             member.failure = message.get("text", "")
+            member.survived = message.get("survived", {})
             if not (member.failure and member.state != "starting"):  # the end follows, and is told then
                 member.state = message["report"]
         self.notify()
