@@ -10,13 +10,13 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from errno import EAGAIN, EINTR, ENOBUFS, ENOMEM
+from errno import EAGAIN, EINTR, ENOBUFS, ENOMEM, ETOOMANYREFS
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
 #: Errnos of send(2) and recv(2) that pass when others have given memory back.
-_PASSING: Final = frozenset({EAGAIN, EINTR, ENOBUFS, ENOMEM})
+_PASSING: Final = frozenset({EAGAIN, EINTR, ENOBUFS, ENOMEM, ETOOMANYREFS})
 #: Together a second: a process that cannot speak for longer cannot be led.
 _TRIES: Final = 100
 _PAUSE_S: Final = 0.01

@@ -70,6 +70,8 @@ def _answer(control: socket.socket, request: Message, fds: list[int]) -> None:
             reply = {"value": function(*request["args"])}
         except LoadgenError as error:
             reply = {"error": type(error).__name__, "text": str(error)}
+        except OSError as error:
+            reply = {"error": HostError.__name__, "text": f"{request['entry'].rpartition(':')[2]} failed: {error}"}
         except Exception as error:
             reply = {"error": LoadgenError.__name__, "text": crash.told(error)}
         die_with_parent(os.getppid())  # the call may have changed the credentials
@@ -110,7 +112,8 @@ def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], 
     except BaseException as error:
         crash.tell(error)
     finally:
-        sys.stderr.flush()
+        if sys.stderr:  # None where descriptor 2 is closed
+            sys.stderr.flush()
         os._exit(code)
 
 

@@ -88,6 +88,7 @@ class Worker:
         except Exception:
             for fd in (self._link.fileno(), self._connector.fileno(), self._alarm.fileno()):
                 loop.remove_reader(fd)  # the loop takes some turns more until it is closed
+            self._lifecycle.publish()  # it may have been in the middle of a batch
             self._publish_all()
             raise
 
@@ -298,7 +299,8 @@ async def _serve(shard: Shard, link: Link, blocks: NDArray[np.void], descriptors
         worker = Worker(shard, link, blocks, descriptors=descriptors)
     except (OSError, MemoryError) as error:
         raise HostError(
-            f"a worker cannot start: {error or 'no memory'}; look at the limit of open files (ulimit -n) and at the memory left"
+            f"a worker cannot start: {error or 'no memory'}; look at the limit of open files (ulimit -n) and at the "
+            "memory left"
         ) from error
     await worker.run()
     os._exit(0)  # all is reported; what fails while the event loop is torn down is of no interest
