@@ -35,7 +35,7 @@ Tell = Callable[[str, str, int | None], None]
 
 
 @dataclass(slots=True)
-class _Sign:
+class _Silence:
     """The last heartbeat of a process, how long it has been watched since, and whether it was told of as stalled."""
 
     beat_ns: int
@@ -48,7 +48,7 @@ class Watch:
 
     def __init__(self, fleet: Fleet, heartbeats: Mapping[str, Heartbeats], tell: Tell) -> None:
         self._fleet, self._heartbeats, self._tell = fleet, heartbeats, tell
-        self._signs: dict[tuple[str, int], _Sign] = {}
+        self._signs: dict[tuple[str, int], _Silence] = {}
         self._losses: list[asyncio.Task[None]] = []
         self._looked_ns = now_ns()
 
@@ -66,11 +66,11 @@ class Watch:
                 self._judge(member, int(beats[member.index]), watched_s, may_give_up=may_give_up)
 
     def _judge(self, member: Member, beat_ns: int, watched_s: float, *, may_give_up: bool) -> None:
-        sign = self._signs.setdefault((member.kind, member.index), _Sign(beat_ns))
+        sign = self._signs.setdefault((member.kind, member.index), _Silence(beat_ns))
         if beat_ns != sign.beat_ns:
             if sign.stalled:
                 self._tell("note", f"{member} goes on after {sign.silent_s:.0f} s without a sign of life", None)
-            self._signs[member.kind, member.index] = _Sign(beat_ns)
+            self._signs[member.kind, member.index] = _Silence(beat_ns)
             return
         sign.silent_s += watched_s
         if sign.silent_s >= STALLED_AFTER_S and not sign.stalled:
@@ -111,5 +111,5 @@ class Watch:
             self._tell(f"{member.kind}-lost", f"{member} {how_it_was_lost(member)} {when}", at_ns)
 
 
-def _silent(sign: _Sign) -> str:
+def _silent(sign: _Silence) -> str:
     return f"gave no sign of life for {sign.silent_s:.0f} s"
