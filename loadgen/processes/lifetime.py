@@ -1,4 +1,4 @@
-"""Process attributes that Linux lets a process set for itself: death with its parent, and the descriptor limit."""
+"""The life of a process: death with its parent, the descriptor limit, and whether it is stopped or how it ended."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ctypes
 import os
 import resource
 import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -29,3 +31,48 @@ def raise_descriptor_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
+
+
+class Stops:
+    """For how long processes have been seen stopped, by SIGSTOP, a terminal or a debugger."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[str, int]] = {}
+
+    def look(self, pid: int) -> int:
+        """Return how many looks in a row, this one included, found the process stopped and without progress."""
+        stopped = _stopped(pid)
+        before, looks = self._seen.get(pid, ("", 0))
+        looks = 0 if not stopped else looks + 1 if stopped == before else 1
+        self._seen[pid] = stopped, looks
+        return looks
+
+
+def is_stopped(pid: int) -> bool:
+    """Return True if a process is stopped; False also where /proc does not say."""
+    return bool(_stopped(pid))
+
+
+def _stopped(pid: int) -> str:
+    """Return the CPU time of a process that is stopped, as text that is never empty; else "".
+
+    A program that is traced is in state t whenever it makes a system call, and yet gets on.
+    Source: proc_pid_stat(5), fields 3, 14 and 15.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return f"{fields[11]} {fields[12]}" if fields[0] in ("T", "t") else ""
+
+
+def ended_in_words(exit_code: int) -> str:
+    """Return how a process ended, as a predicate: "was killed by SIGKILL".
+
+    exit_code: for a signal its negated number, as in subprocess.
+    """
+    if exit_code >= 0:
+        return f"ended with code {exit_code}"
+    with suppress(ValueError):
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"was killed by signal {-exit_code}"

@@ -22,12 +22,13 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import errorcode
 from typing import IO, Any, Final
 
 from loadgen import crash
-from loadgen.errors import LoadgenError
+from loadgen.errors import HostError, LoadgenError
 from loadgen.processes.lifetime import die_with_parent, raise_descriptor_limit
-from loadgen.processes.link import Message
+from loadgen.processes.link import Message, patiently
 
 #: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), but a plan may have tens of thousands
 #: of addresses: so messages travel as memory files beside the packet.
@@ -44,13 +45,13 @@ def serve(control: socket.socket) -> None:
     poll.register(control, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
     while True:
-        ready = {fd for fd, _ in poll.poll()}
+        ready = {fd for fd, _ in patiently(poll.poll)}
         if wake_read in ready:
             os.read(wake_read, 4096)
             _report_ended_children(control)
         if control.fileno() in ready:
             try:
-                packet, fds, _, _ = socket.recv_fds(control, PACKET_MAX, FDS_MAX)
+                packet, fds, _, _ = patiently(lambda: socket.recv_fds(control, PACKET_MAX, FDS_MAX))
             except ConnectionResetError:  # the other end closed with a report unread
                 return
             if not packet:
@@ -63,19 +64,36 @@ def _answer(control: socket.socket, request: Message, fds: list[int]) -> None:
     crash.keep_in(request["crashes"])
     function = pkgutil.resolve_name(request["entry"])
     if request["do"] == "fork":
-        pid = os.fork()
-        if pid == 0:
-            _become_child(control, function, request["args"], fds)
-        reply: Message = {"value": pid}
+        reply = _fork(control, function, request["args"], fds)
     else:
         try:
             reply = {"value": function(*request["args"])}
         except LoadgenError as error:
             reply = {"error": type(error).__name__, "text": str(error)}
+        except OSError as error:
+            reply = {"error": HostError.__name__, "text": f"{request['entry'].rpartition(':')[2]} failed: {error}"}
+        except Exception as error:
+            reply = {"error": LoadgenError.__name__, "text": crash.told(error)}
         die_with_parent(os.getppid())  # the call may have changed the credentials
     for fd in fds:
         os.close(fd)
     _send(control, {"id": request["id"], **reply})
+
+
+def _fork(control: socket.socket, function: Any, args: tuple[Any, ...], fds: list[int]) -> Message:
+    """Return the reply with the pid of the child; the child does not return."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        name = errorcode.get(error.errno or 0)
+        text = (
+            f"no further process can be started: fork {name} ({error.strerror}); look at the limit of processes "
+            "(ulimit -u, pids.max of the control group) and at the memory left"
+        )
+        return {"error": HostError.__name__, "text": text}
+    if pid == 0:
+        _become_child(control, function, args, fds)
+    return {"value": pid}
 
 
 def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], fds: list[int]) -> None:
@@ -94,7 +112,8 @@ def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], 
     except BaseException as error:
         crash.tell(error)
     finally:
-        sys.stderr.flush()
+        if sys.stderr:  # None where descriptor 2 is closed
+            sys.stderr.flush()
         os._exit(code)
 
 
@@ -112,7 +131,7 @@ def _report_ended_children(control: socket.socket) -> None:
 def _send(control: socket.socket, message: Message) -> None:
     with in_memory(message) as reply:
         try:
-            socket.send_fds(control, [pickle.dumps(None)], [reply.fileno()])
+            patiently(lambda: socket.send_fds(control, [pickle.dumps(None)], [reply.fileno()]))
         except (BrokenPipeError, ConnectionResetError):
             pass  # the orchestrator is gone; the end of file that follows ends this process
 

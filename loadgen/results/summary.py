@@ -58,6 +58,8 @@ UNFORETOLD: Final = PredictionResult(
 
 #: Events after which a run says less than it should. "ended" must be there, these must not.
 CUT_SHORT: Final = frozenset({"interrupted", "worker-lost", "sink-lost", "zygote-lost", "results-lost", "failed"})
+#: Events of a process of loadgen that stood still: what it measured, or was measured on, is about itself.
+STALLED: Final = frozenset({"worker-stalled", "sink-stalled"})
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 #: An arrival that is this late no longer belongs to the rate that was asked for: ten ticks of a
@@ -561,7 +563,7 @@ def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> G
         histogram.accumulate(lag, line.lag_ns)
     lag_ms = histogram.quantile_ns(lag, 0.99) / 1e6
     lateness_ms = histogram.quantile_ns(_latency(series)[Latency.LATENESS], 0.99) / 1e6
-    reasons = [event.text for event in events if event.event == "worker-stalled"]
+    reasons = [event.text for event in events if event.event in STALLED]
     if plan.stages and lateness_ms > LATENESS_LIMIT_MS:
         reasons.append(
             f"1 % of the arrivals started {lateness_ms:.0f} ms late or more (limit {LATENESS_LIMIT_MS:.0f} ms): "

@@ -24,6 +24,7 @@ import socket
 import ssl
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from errno import ECONNABORTED, EPIPE, EPROTO, ETIMEDOUT
 from functools import partial
 from itertools import islice
@@ -39,6 +40,7 @@ from loadgen.clock import now_ns
 from loadgen.model import CloseMode, Endpoint, Plan, Tls
 from loadgen.outcomes import Syscall, error_key
 from loadgen.protocols.http import Http
+from loadgen.worker import survived
 from loadgen.worker.epoll.connector import EVENTS_MAX, LINGER_0, EpollConnector, Opened
 from loadgen.worker.heartbeat import Beats
 from loadgen.worker.recorder import Recorder
@@ -143,7 +145,10 @@ class _Connected(socket.socket):
 
     def close(self) -> None:
         """Close the descriptor and call `gone`."""
-        super().close()
+        try:
+            super().close()
+        except OSError as error:  # the descriptor is released all the same
+            survived.add("close", error)
         if self.fileno() < 0:
             self._gone()
 
@@ -281,12 +286,21 @@ class HttpDriver:
 
     def opened_late(self, fd: int, opened: Opened) -> None:
         """Begin the task of a connection that had to wait for its answer."""
-        self._connector.unwatch(fd)
+        try:
+            self._connector.unwatch(fd)
+        except OSError as error:  # two event loops would read from it
+            sock, pair, port = opened
+            self._lifecycle.lose(pair, error_key(Syscall.REGISTER, error.errno or 0))
+            survived.close(sock)
+            self._connector.release_port(pair, port)
+            return
         self._begin(_HttpConnection(*opened))
 
     def event(self, fd: int, event: int) -> None:  # noqa: ARG002  # the connector watches nothing else for this driver
         """Take note that a task has got on."""
-        os.eventfd_read(fd)
+        if fd == self._news:
+            with suppress(BlockingIOError):
+                os.eventfd_read(fd)
 
     def over(self, fd: int, sock: socket.SocketType, *, planned: bool) -> None:
         """Do nothing: the connector itself holds no connection of this driver."""
@@ -391,7 +405,10 @@ class HttpDriver:
     def _close(self, client: _HttpConnection) -> None:
         """Close what is left. TLS says close_notify where it is to, but no answer to it is awaited."""
         if self._reset and client.sock.fileno() >= 0:
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            try:
+                client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            except OSError as error:
+                survived.add("setsockopt", error)
         if client.transport is not None:
             client.transport.close()
             asyncio.get_running_loop().call_soon(client.transport.abort)
@@ -410,7 +427,8 @@ class HttpDriver:
         self._tell()
 
     def _tell(self) -> None:
-        os.eventfd_write(self._news, 1)
+        with suppress(OSError):  # else the next tick of the worker notices
+            os.eventfd_write(self._news, 1)
 
     # --- Heartbeat ----------------------------------------------------------------------------------
 

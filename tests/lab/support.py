@@ -33,7 +33,7 @@ from loadgen.model import (
     Transport,
 )
 from loadgen.outcomes import describe
-from loadgen.processes.fleet import Fleet, Member, how_it_ended
+from loadgen.processes.fleet import Fleet, Member, how_it_was_lost
 from loadgen.processes.shared_memory import Blocks
 from loadgen.protocols import Exchange
 from loadgen.results.block import block_dtype, consistent_breakdown, consistent_totals
@@ -394,7 +394,7 @@ class Crew:
         return line
 
     def _on_lost(self, member: Member) -> None:
-        self.lost.append((member, how_it_ended(member), asyncio.get_running_loop().time()))
+        self.lost.append((member, how_it_was_lost(member), asyncio.get_running_loop().time()))
         self.fleet.notify()
 
 
