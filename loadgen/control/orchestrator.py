@@ -173,7 +173,7 @@ class Orchestrator:
             self._answers = await name_resolution.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
         allowed, authorized = self._options.allow, self._options.authorized
         self._scenario = name_resolution.judge(self._scenario, self._answers, allowed=allowed, authorized=authorized)
-        self._fleet = fleet = Fleet(self._on_lost)
+        self._fleet = fleet = Fleet(self._on_lost, on_paused=self._on_paused)
         try:
             plan, facts = await self._plan(fleet)
             if self._interrupts:
@@ -252,6 +252,7 @@ class Orchestrator:
         notice = partial(self._event, "note")
         self._telemetry = await KernelSampler.start(fleet, apart=self._scenario.has_cable, notice=notice)
         self._start_ns = now_ns() + _START_DELAY_NS
+        self._looked_ns = self._resumed_ns = self._start_ns
         self._snapshots = snapshots = Snapshots(
             self._blocks, sizes_of(plan), start_ns=self._start_ns, capacity=plan.capacity if plan.churn else None
         )
@@ -377,17 +378,26 @@ class Orchestrator:
 
     async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
         """Call `do` once per interval, at multiples of the interval, so that a slow disk shifts nothing."""
-        beat = self._start_ns
+        beat, interval_ns = self._start_ns, int(interval_s * NS_PER_S)
         while True:
-            beat += int(interval_s * NS_PER_S)
+            beat += interval_ns
+            if (late_ns := now_ns() - beat) > 0:  # after a pause, each beat that is past would repeat the same line
+                beat += -(-late_ns // interval_ns) * interval_ns
             await asyncio.sleep((beat - now_ns()) / NS_PER_S)
             do()
+
+    def _on_paused(self, paused_s: float) -> None:
+        text = f"paused for {fmt.seconds(paused_s)}: loadgen was stopped (Ctrl-Z or SIGSTOP), and its load with it"
+        self._event("paused", text)
 
     def _watch_for_stalls(self, fleet: Fleet, snapshots: Snapshots) -> None:
         counters = snapshots.counters()
         now = now_ns()
+        if now - self._looked_ns > STALLED_AFTER_S * NS_PER_S:  # this process was stopped, and its workers with it
+            self._resumed_ns = now
+        self._looked_ns = now
         for member in fleet.alive(WORKER):
-            silent_s = (now - int(counters[member.index, POSITION["heartbeat_ns"]])) / NS_PER_S
+            silent_s = (now - max(int(counters[member.index, POSITION["heartbeat_ns"]]), self._resumed_ns)) / NS_PER_S
             if silent_s < STALLED_AFTER_S:
                 self._stalled.discard(member.index)
             elif member.index not in self._stalled:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import signal
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,23 @@ _SOURCES: Final = 1024
 _READY_TIMEOUT_S: Final = 30.0
 _INTERVAL_S: Final = 1.0
 
+#: {accepted, open, sources, failures}
+Counts = dict[str, Any]
+
+
+class Stop:
+    """Ends `serve`. event: set when it is to end. at_once: kills its processes."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.at_once: Callable[[], None] = lambda: None
+
+    def __call__(self) -> None:
+        """Once: let the processes end by themselves. Twice: kill them. Safe from a signal handler of the loop."""
+        if self.event.is_set():
+            self.at_once()
+        self.event.set()
+
 
 async def serve(
     endpoints: Sequence[Endpoint],
@@ -35,8 +51,10 @@ async def serve(
     say: Callable[[str], None],
     behaviour: SinkBehaviour | None = None,
     certificates: Certificates | None = None,
-) -> dict[str, Any]:
-    """Listen on `endpoints` with `workers` processes (default: one per core) until SIGINT or SIGTERM.
+    *,
+    stop: Stop,
+) -> Counts:
+    """Listen on `endpoints` with `workers` processes (default: one per core) until `stop`.
 
     say: called at most once per second with a line, when the counts have changed.
     behaviour: of all endpoints; None: a plain echo. certificates: for a behaviour with TLS.
@@ -44,20 +62,18 @@ async def serve(
     Returns: {accepted, open, sources, failures} at the end.
     Raises: HostError if an address cannot be listened on; IncompleteError if a process was lost.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     lost: list[Member] = []
 
     def on_lost(member: Member) -> None:
         lost.append(member)
-        stop.set()
+        stop.event.set()
 
     count = workers or len(os.sched_getaffinity(0))
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     room = max(descriptors - RESERVED_DESCRIPTORS - len(endpoints), 0)
     blocks = Blocks.create("loadgen-sinks", counts.block_dtype(_SOURCES), count)
     fleet = Fleet(on_lost)
+    stop.at_once = fleet.kill
     try:
         await fleet.zygote.call("loadgen.sink.binding:require_free", tuple(endpoints))
         if certificates:
@@ -80,13 +96,13 @@ async def serve(
             f"{count * room:,} connections, accept queue {accept_queue():,} each; Ctrl-C ends it"
         )
         previous = ""
-        while not stop.is_set():
+        while not stop.event.is_set():
             current = _line(blocks)
             if current != previous:
                 say(current)
                 previous = current
             try:
-                await asyncio.wait_for(stop.wait(), _INTERVAL_S)
+                await asyncio.wait_for(stop.event.wait(), _INTERVAL_S)
             except TimeoutError:
                 pass
         if lost:
@@ -198,7 +214,7 @@ def accept_queue() -> int:
     return min(BACKLOG, int(sysctl.read("net.core.somaxconn") or BACKLOG))
 
 
-def describe(result: dict[str, Any]) -> str:
+def describe(result: Counts) -> str:
     """Return the final counts as text: a line for all connections, one for each source address and kind of failure."""
     lines = [f"accepted {result['accepted']:,}, still open {result['open']:,}"]
     lines += [

@@ -39,16 +39,19 @@ class Fleet:
     """Forks processes, with one link each, and tracks them.
 
     on_lost: called at once with every member that exits without having been told to.
+    on_paused: called after this process and the fleet with it were stopped, with the time in seconds.
     """
 
-    def __init__(self, on_lost: Callable[[Member], None]) -> None:
+    def __init__(
+        self, on_lost: Callable[[Member], None], *, on_paused: Callable[[float], None] = lambda _: None
+    ) -> None:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._stopping = False
         self._early_exits: dict[int, int] = {}
         self.members: list[Member] = []
-        self.zygote = Zygote(self._on_ended, self.notify)
+        self.zygote = Zygote(self._on_ended, self.notify, on_paused)
 
     async def start(
         self, kind: str, entry: str, shards: Sequence[Any], *args: Any, blocks_fd: int, timeout_s: float

@@ -517,7 +517,7 @@ def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> G
         histogram.accumulate(lag, line.lag_ns)
     lag_ms = histogram.quantile_ns(lag, 0.99) / 1e6
     lateness_ms = histogram.quantile_ns(_latency(series)[Latency.LATENESS], 0.99) / 1e6
-    reasons = [event.text for event in events if event.event == "worker-stalled"]
+    reasons = [event.text for event in events if event.event in ("worker-stalled", "paused")]
     if plan.stages and lateness_ms > LATENESS_LIMIT_MS:
         reasons.append(
             f"1 % of the arrivals started {lateness_ms:.0f} ms late or more (limit {LATENESS_LIMIT_MS:.0f} ms): "

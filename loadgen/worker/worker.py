@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import signal
 import socket
 from collections.abc import Sequence
 from time import thread_time_ns
@@ -248,7 +247,6 @@ class Worker:
 
 def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:
     """Run a forked worker; return when the run is over or the orchestrator gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the orchestrator decides
     if limit := shard.plan.descriptor_limit:
         limit = min(limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
