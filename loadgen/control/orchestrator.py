@@ -159,9 +159,11 @@ class Orchestrator:
             return
         if self._interrupts == 1:
             self._event("interrupted", "interrupted; drained early")
-        elif self._fleet:
-            self._fleet.kill()
+        elif self._interrupts == 2:
+            self._event("interrupted", "interrupted again; stopped at once")
         if self._fleet:
+            if self._interrupts > 1:
+                self._fleet.kill()
             self._fleet.notify()
 
     async def execute(self) -> Result:

@@ -78,6 +78,13 @@ class Process:
     parent: int
     started: int
 
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """The process that has this pid now."""
+        found = _read_process(pid)
+        assert found, f"process {pid} has ended"
+        return found
+
     @property
     def alive(self) -> bool:
         """Whether it still runs; a zombie does not."""
@@ -90,6 +97,14 @@ class Process:
             return Path(f"/proc/{self.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             return ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has stopped it."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False
 
     @property
     def listens(self) -> bool:
@@ -171,9 +186,8 @@ class Running:
     @property
     def process(self) -> Process:
         """Its first process: for `run`, the orchestrator."""
-        found = _read_process(self.popen.pid)
-        assert found, f"it has ended: {self.err.read_text()}"
-        return found
+        assert self.popen.poll() is None, f"it has ended: {self.err.read_text()}"
+        return Process.of(self.popen.pid)
 
     @property
     def run(self) -> Path:
@@ -237,6 +251,13 @@ class Running:
         children = self.zygote().children()
         self.seen.update(children)
         return children
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """To every process, the children first, as systemd and `docker stop` do for a control group."""
+        for process in reversed(self.process.descendants()):
+            self.seen.add(process)
+            os.kill(process.pid, number)
+        self.signal(number)
 
     def signal(self, number: signal.Signals) -> None:
         """To the first process alone."""

@@ -188,11 +188,12 @@ def test_a_killed_sink_loses_every_connection_and_each_is_counted(loadgen: Loadg
 # --- Ctrl-C ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_interrupt_in_the_hold_drains_and_reports(loadgen: Loadgen, number: signal.Signals) -> None:
+    """It may be sent to all processes of the run: only the first heeds it."""
     running = loadgen.start("run", loadgen.scenario(hold="30s"), "--json")
     running.until_line("sink that has them all", lambda line: line["sink"]["open"] == 200)
-    running.signal(number)
+    running.signal_all(number)
     done = running.finish(10)
     assert done.code == 130, done.err
     summary = summary_of(done)
