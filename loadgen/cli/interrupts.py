@@ -57,9 +57,15 @@ def happened() -> bool:
 
 
 def over(code: int) -> None:
-    """When the command is over; call it last."""
+    """When the command is over and has written everything; call it last. Returns unless there was an interrupt.
+
+    The interpreter ends itself by SIGINT where a KeyboardInterrupt passed through exec(), as of a dataclass that is
+    being made, although it was caught later: run_eval_code_obj(), Python/pythonrun.c; exit_sigint(), Modules/main.c.
+    """
     import atexit
 
+    if happened():
+        os._exit(code)
     _handle(lambda *_: os._exit(code))
     # The interpreter's own end gives handlers back to the kernel, which would end the process by the signal.
     atexit.register(_handle, signal.SIG_IGN)

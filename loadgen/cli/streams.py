@@ -112,6 +112,16 @@ def reader_may_leave() -> Iterator[None]:
 
 
 @contextmanager
+def stderr_reader_may_leave() -> Iterator[None]:
+    """As `reader_may_leave` for what is written to stderr. Raises: OutputError when it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.errno != errno.EIO:
+            raise OutputError(f"cannot write to stderr: {error.strerror}; send it to a file with room") from error
+
+
+@contextmanager
 def stderr_may_fail() -> Iterator[None]:
     """Drop what a closed or full stderr does not take; Python would try again at exit and end with code 120."""
     try:

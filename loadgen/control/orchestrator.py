@@ -57,6 +57,8 @@ STALLED_AFTER_S: Final = 2.0
 GIVEN_UP_AFTER_S: Final = 30.0
 #: Closing takes about ten microseconds per connection.
 _DRAIN_TIMEOUT_S: Final = 120.0
+#: The event of an interrupt.
+_DRAINED: Final = "interrupted; drained early"
 #: Turns of the event loop in which it calls the handlers of signals that came while it was held up.
 _TURNS: Final = 3
 #: A probe gives up by itself before this.
@@ -157,10 +159,8 @@ class Orchestrator:
         self._interrupts += 1
         if self._phase is Phase.DONE:
             return
-        if self._interrupts == 1:
-            self._event("interrupted", "interrupted; drained early")
-        elif self._interrupts == 2:
-            self._event("interrupted", "interrupted again; stopped at once")
+        if self._snapshots and self._interrupts <= 2:  # before the load the error says so
+            self._event("interrupted", _DRAINED if self._interrupts == 1 else "interrupted again; stopped at once")
         if self._fleet:
             if self._interrupts > 1:
                 self._fleet.kill()
@@ -258,6 +258,8 @@ class Orchestrator:
         self._snapshots = snapshots = Snapshots(
             self._blocks, sizes_of(plan), start_ns=self._start_ns, capacity=plan.capacity if plan.churn else None
         )
+        if self._interrupts:
+            self._event("interrupted", _DRAINED)
         record = partial(self._record_line, fleet, plan, snapshots)
         if not self._interrupts:
             fleet.tell(SINK, do="start", at_ns=self._start_ns)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -252,11 +253,19 @@ class Running:
         self.seen.update(children)
         return children
 
+    def deliver(self, number: signal.Signals) -> None:
+        """Send a signal to the first process, and wait until it has it."""
+        self.signal(number)
+        status = Path(f"/proc/{self.popen.pid}/status")
+        pending = re.compile(r"^(?:Sig|Shd)Pnd:\s*0*[1-9a-f]", re.MULTILINE)
+        self.until(lambda: not pending.search(status.read_text()), "delivery of the signal")
+
     def signal_all(self, number: signal.Signals) -> None:
         """To every process, the children first, as systemd and `docker stop` do for a control group."""
         for process in reversed(self.process.descendants()):
             self.seen.add(process)
-            os.kill(process.pid, number)
+            with suppress(ProcessLookupError):  # one that was about to end
+                os.kill(process.pid, number)
         self.signal(number)
 
     def signal(self, number: signal.Signals) -> None:

@@ -82,8 +82,7 @@ def test_a_signal_to_all_processes_while_they_start(loadgen: Loadgen) -> None:
     ("args", "number"),
     [
         (("plan", "scenario.yaml"), signal.SIGTERM),
-        (("facts",), signal.SIGHUP),
-        (("doctor",), signal.SIGQUIT),
+        (("facts",), signal.SIGQUIT),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else value.name,
 )

@@ -82,6 +82,16 @@ interrupts.over(7); interrupt()
     assert done(code, number) == (7, "closed\n", "")
 
 
+def test_an_interrupt_in_exec_leaves_the_exit_code() -> None:
+    code = """
+interrupts.interrupt_once()
+try: exec("interrupt()")
+except KeyboardInterrupt: pass
+interrupts.over(130); sys.exit(130)
+"""
+    assert done(code) == (130, "", "")
+
+
 #: Counts the interrupts that reach an event loop, of which there are two kinds.
 LOOP = """
 import asyncio, uvloop
