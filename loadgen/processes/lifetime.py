@@ -1,4 +1,4 @@
-"""Process attributes that Linux lets a process set for itself: death with its parent, and the descriptor limit."""
+"""The life of a process: death with its parent, the descriptor limit, and whether it is stopped or how it ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -56,16 +56,61 @@ def ignore_signals_of_groups() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_GROUPS)
 
 
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open descriptors to the hard one and return it (getrlimit(2), RLIMIT_NOFILE)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+class Stops:
+    """For how long processes have been seen stopped, by SIGSTOP, a terminal or a debugger."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[str, int]] = {}
+
+    def look(self, pid: int) -> int:
+        """Return how many looks in a row, this one included, found the process stopped and without progress."""
+        stopped = _stopped(pid)
+        before, looks = self._seen.get(pid, ("", 0))
+        looks = 0 if not stopped else looks + 1 if stopped == before else 1
+        self._seen[pid] = stopped, looks
+        return looks
+
+
 def is_stopped(pid: int) -> bool:
-    """Return whether a process is stopped by a signal (proc_pid_stat(5), state T); False where /proc does not say."""
+    """Return True if a process is stopped; False also where /proc does not say."""
+    return bool(_stopped(pid))
+
+
+def is_stopped_by_signal(pid: int) -> bool:
+    """Return True if a process is stopped, and not traced (state T); False also where /proc does not say."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
     except OSError:
         return False
 
 
-def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open descriptors to the hard one and return it (getrlimit(2), RLIMIT_NOFILE)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+def _stopped(pid: int) -> str:
+    """Return the CPU time of a process that is stopped, as text that is never empty; else "".
+
+    A program that is traced is in state t whenever it makes a system call, and yet gets on.
+    Source: proc_pid_stat(5), fields 3, 14 and 15.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return f"{fields[11]} {fields[12]}" if fields[0] in ("T", "t") else ""
+
+
+def ended_in_words(exit_code: int) -> str:
+    """Return how a process ended, as a predicate: "was killed by SIGKILL".
+
+    exit_code: for a signal its negated number, as in subprocess.
+    """
+    if exit_code >= 0:
+        return f"ended with code {exit_code}"
+    with suppress(ValueError):
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"was killed by signal {-exit_code}"

@@ -23,13 +23,19 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import errorcode
 from typing import IO, Any, Final
 
 from loadgen import crash
 from loadgen.clock import NS_PER_S, now_ns
-from loadgen.errors import LoadgenError
-from loadgen.processes.lifetime import die_with_parent, ignore_signals_of_groups, is_stopped, raise_descriptor_limit
-from loadgen.processes.link import Message
+from loadgen.errors import HostError, LoadgenError
+from loadgen.processes.lifetime import (
+    die_with_parent,
+    ignore_signals_of_groups,
+    is_stopped_by_signal,
+    raise_descriptor_limit,
+)
+from loadgen.processes.link import Message, patiently
 
 #: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), but a plan may have tens of thousands
 #: of addresses: so messages travel as memory files beside the packet.
@@ -49,14 +55,14 @@ def serve(control: socket.socket) -> None:
     poll.register(wake_read, select.POLLIN)
     children = _Children(os.getppid())
     while True:
-        ready = {fd for fd, _ in poll.poll(_LOOK_MS)}
+        ready = {fd for fd, _ in patiently(lambda: poll.poll(_LOOK_MS))}
         children.follow(control)
         if wake_read in ready:
             os.read(wake_read, 4096)
             _report_ended_children(control, children)
         if control.fileno() in ready:
             try:
-                packet, fds, _, _ = socket.recv_fds(control, PACKET_MAX, FDS_MAX)
+                packet, fds, _, _ = patiently(lambda: socket.recv_fds(control, PACKET_MAX, FDS_MAX))
             except ConnectionResetError:  # the other end closed with a report unread
                 return
             if not packet:
@@ -77,7 +83,7 @@ class _Children:
 
     def follow(self, control: socket.socket) -> None:
         """Stop them if the orchestrator is stopped; let them go on, and report for how long they stood, if it does."""
-        if is_stopped(self._orchestrator):
+        if is_stopped_by_signal(self._orchestrator):
             self._signal(signal.SIGSTOP)
             self._stopped_ns = self._stopped_ns or now_ns()
         elif self._stopped_ns:
@@ -95,20 +101,38 @@ def _answer(control: socket.socket, request: Message, fds: list[int], children: 
     crash.keep_in(request["crashes"])
     function = pkgutil.resolve_name(request["entry"])
     if request["do"] == "fork":
-        pid = os.fork()
-        if pid == 0:
-            _become_child(control, function, request["args"], fds)
-        children.pids.add(pid)
-        reply: Message = {"value": pid}
+        reply = _fork(control, function, request["args"], fds)
+        if "value" in reply:
+            children.pids.add(reply["value"])
     else:
         try:
             reply = {"value": function(*request["args"])}
         except LoadgenError as error:
             reply = {"error": type(error).__name__, "text": str(error)}
+        except OSError as error:
+            reply = {"error": HostError.__name__, "text": f"{request['entry'].rpartition(':')[2]} failed: {error}"}
+        except Exception as error:
+            reply = {"error": LoadgenError.__name__, "text": crash.told(error)}
         die_with_parent(os.getppid())  # the call may have changed the credentials
     for fd in fds:
         os.close(fd)
     _send(control, {"id": request["id"], **reply})
+
+
+def _fork(control: socket.socket, function: Any, args: tuple[Any, ...], fds: list[int]) -> Message:
+    """Return the reply with the pid of the child; the child does not return."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        name = errorcode.get(error.errno or 0)
+        text = (
+            f"no further process can be started: fork {name} ({error.strerror}); look at the limit of processes "
+            "(ulimit -u, pids.max of the control group) and at the memory left"
+        )
+        return {"error": HostError.__name__, "text": text}
+    if pid == 0:
+        _become_child(control, function, args, fds)
+    return {"value": pid}
 
 
 def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], fds: list[int]) -> None:
@@ -125,7 +149,8 @@ def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], 
     except BaseException as error:
         crash.tell(error)
     finally:
-        sys.stderr.flush()
+        if sys.stderr:  # None where descriptor 2 is closed
+            sys.stderr.flush()
         os._exit(code)
 
 
@@ -144,7 +169,7 @@ def _report_ended_children(control: socket.socket, children: _Children) -> None:
 def _send(control: socket.socket, message: Message) -> None:
     with in_memory(message) as reply:
         try:
-            socket.send_fds(control, [pickle.dumps(None)], [reply.fileno()])
+            patiently(lambda: socket.send_fds(control, [pickle.dumps(None)], [reply.fileno()]))
         except (BrokenPipeError, ConnectionResetError):
             pass  # the orchestrator is gone; the end of file that follows ends this process
 

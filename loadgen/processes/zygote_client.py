@@ -1,4 +1,8 @@
-"""The orchestrator's side of the zygote: start it, call functions in it, fork processes from it."""
+"""The orchestrator's side of the zygote: start it, call functions in it, fork processes from it.
+
+No call waits without a bound: a zygote that is lost fails it with how it ended, one that is stopped is given up by the
+fleet, and any other has a minute and a half.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from loadgen import crash, errors
-from loadgen.errors import IncompleteError, LoadgenError
-from loadgen.processes.lifetime import holding_signals_back, raise_descriptor_limit
+from loadgen.errors import HostError, IncompleteError, LoadgenError
+from loadgen.processes.lifetime import ended_in_words, holding_signals_back, is_stopped, raise_descriptor_limit
+from loadgen.processes.link import patiently
 from loadgen.processes.zygote import PACKET_MAX, in_memory
 
 #: Modules to load before the first fork, by name: importing them here would pull the data plane into the orchestrator
@@ -26,6 +31,11 @@ _PRELOAD: Final = (
     "loadgen.kernel.host",
 )
 _STOP_TIMEOUT_S: Final = 2.0
+_STOP_POLL_S: Final = 0.002
+#: The longest call fills a connection tracking table, or looks for 65,536 addresses.
+_ANSWER_TIMEOUT_S: Final = 90.0
+#: A process closes its descriptors a moment before its end can be waited for (do_exit(), kernel/exit.c).
+_REAP_TIMEOUT_S: Final = 0.2
 
 
 def _error(kind: str, text: str) -> LoadgenError:
@@ -55,6 +65,8 @@ class Zygote:
         self._loop = asyncio.get_running_loop()
         self._replies: dict[int, asyncio.Future[Any]] = {}
         self._requests = 0
+        #: How it was lost, in words; empty while it is there.
+        self.lost = ""
         raise_descriptor_limit()  # a link for each worker and sink
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
@@ -94,36 +106,69 @@ class Zygote:
         pid: int = await self._request("fork", entry, args, fds)
         return pid
 
-    async def close(self) -> None:
-        """End the zygote and all processes it forked."""
+    @property
+    def is_asked(self) -> bool:
+        """True while it owes an answer."""
+        return bool(self._replies)
+
+    async def close(self) -> bool:
+        """End the zygote and all processes it forked; return False if it was stopped, and so had to be killed."""
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
-        ended = asyncio.to_thread(self._process.wait)
-        try:
-            await asyncio.wait_for(ended, _STOP_TIMEOUT_S)
-        except TimeoutError:
+        stopped = is_stopped(self._process.pid)
+        if stopped or not await self._ended_within(_STOP_TIMEOUT_S):
             self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+            await self._ended_within(_STOP_TIMEOUT_S)
+        return not stopped
 
     def kill(self) -> None:
         """Kill the zygote and all processes it forked, at once."""
         self._process.kill()
 
+    def give_up(self, because: str) -> None:
+        """Kill it, and fail every call that waits; because: what it was, "stopped for 5 s"."""
+        self.lost = f"{because} and was killed"
+        self._process.kill()
+
+    def __str__(self) -> str:
+        return f"the zygote (pid {self.pid}), the parent of workers and sinks,"
+
+    async def _ended_within(self, timeout_s: float) -> bool:
+        deadline = self._loop.time() + timeout_s
+        while self._process.poll() is None:
+            if self._loop.time() > deadline:
+                return False
+            await asyncio.sleep(_STOP_POLL_S)
+        return True
+
     async def _request(self, do: str, entry: str, args: tuple[Any, ...], fds: Sequence[int]) -> Any:
+        if self.lost:
+            raise self._loss()
         self._requests += 1
         number = self._requests
-        reply: asyncio.Future[Any] = self._loop.create_future()
-        self._replies[number] = reply
-        with in_memory({"id": number, "do": do, "entry": entry, "args": args, "crashes": crash.directory}) as request:
-            try:
-                socket.send_fds(self._control, [b"request"], [request.fileno(), *fds])
-            except (BrokenPipeError, ConnectionResetError) as error:
-                raise IncompleteError("the process that starts the workers is gone") from error
-        return await reply
+        message = {"id": number, "do": do, "entry": entry, "args": args, "crashes": crash.directory}
+        reply = self._replies[number] = self._loop.create_future()
+        try:
+            with in_memory(message) as request:
+                patiently(lambda: socket.send_fds(self._control, [b"request"], [request.fileno(), *fds]))
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                return await reply
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise self._loss() from error
+        except TimeoutError as error:
+            self.give_up(f"gave no answer to {entry} within {_ANSWER_TIMEOUT_S:.0f} s")
+            raise self._loss() from error
+        except OSError as error:
+            raise HostError(
+                f"the process that starts the others cannot be asked: {error.strerror}; look at the limit of open "
+                "files (ulimit -n) and at the memory left"
+            ) from error
+        finally:
+            self._replies.pop(number, None)
 
     def _on_message(self) -> None:
         try:
-            packet, fds, _, _ = socket.recv_fds(self._control, PACKET_MAX, 1)
+            packet, fds, _, _ = patiently(lambda: socket.recv_fds(self._control, PACKET_MAX, 1))
         except ConnectionResetError:
             packet, fds = b"", []
         if not packet:
@@ -139,8 +184,8 @@ class Zygote:
         if "paused_s" in message:
             self._on_paused(message["paused_s"])
             return
-        reply = self._replies.pop(message["id"])
-        if reply.cancelled():
+        reply = self._replies.get(message["id"])
+        if reply is None or reply.done():
             return
         if "error" in message:
             reply.set_exception(_error(message["error"], message["text"]))
@@ -149,8 +194,16 @@ class Zygote:
 
     def _gone(self) -> None:
         self._loop.remove_reader(self._control.fileno())
+        error = self._loss()
         for reply in self._replies.values():
             if not reply.done():
-                reply.set_exception(IncompleteError("the process that starts the workers is gone"))
-        self._replies.clear()
+                reply.set_exception(error)
         self._on_gone()
+
+    def _loss(self) -> IncompleteError:
+        if not self.lost:
+            try:
+                self.lost = ended_in_words(self._process.wait(_REAP_TIMEOUT_S))
+            except subprocess.TimeoutExpired:
+                self.lost = "is gone"
+        return IncompleteError(f"{self} {self.lost}; start again")

@@ -43,7 +43,7 @@ from loadgen.results.schema.run import (
     RunSummary,
     VerdictResult,
 )
-from loadgen.results.schema.sides import Datagrams, PairResult, ProbeResult, SinkResult
+from loadgen.results.schema.sides import Datagrams, NotAttributed, PairResult, ProbeResult, SinkResult
 from loadgen.results.schema.values import SCHEMA
 from loadgen.results.verdict import decide
 from loadgen.scenario.expect import SOMETHING_OPENED, Expectation
@@ -58,6 +58,8 @@ UNFORETOLD: Final = PredictionResult(
 
 #: Events after which a run says less than it should. "ended" must be there, these must not.
 CUT_SHORT: Final = frozenset({"interrupted", "worker-lost", "sink-lost", "zygote-lost", "results-lost", "failed"})
+#: Events of processes of loadgen that stood still: what it measured, or was measured on, is about itself.
+STALLED: Final = frozenset({"worker-stalled", "sink-stalled", "paused"})
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 #: An arrival that is this late no longer belongs to the rate that was asked for: ten ticks of a
@@ -126,6 +128,7 @@ def summarise(
         phases=_phases(series),
         latency_us=_latency_us(latency),
         sources=_sources(plan, series),
+        not_attributed=None if last.not_attributed is UNSET else last.not_attributed,
         sink=_sink(plan, series, events),
         probes=_probes(events),
         kernel=_kernel(series),
@@ -168,7 +171,25 @@ def broken_invariants(summary: RunSummary) -> list[str]:
         problems.append(f"started ({arrivals.started}) is not established + failed + in_flight: {outcomes}")
     if summary.complete and outcomes.in_flight:
         problems.append(f"a complete run has {outcomes.in_flight} attempts in flight")
-    return problems
+    if summary.complete and summary.not_attributed:
+        problems.append(f"a complete run has counts that are not attributed: {summary.not_attributed}")
+    return problems + _broken_breakdowns(summary)
+
+
+def _broken_breakdowns(summary: RunSummary) -> list[str]:
+    """Return the totals that are not the sum of their parts and of what is not attributed."""
+    outcomes, rest = summary.outcomes, summary.not_attributed or NotAttributed(established=0, failed=0)
+    established = sum(pair.established for pair in summary.sources) + rest.established
+    failed = sum(pair.failed for pair in summary.sources) + rest.failed
+    timed = summary.latency_us.connect.count + rest.established
+    ended = sum(error.count for error in summary.errors)
+    sums = (
+        ("established", outcomes.established, "those of its sources + not_attributed", established),
+        ("established", outcomes.established, "those with a connect time + not_attributed", timed),
+        ("failed", outcomes.failed, "those of its sources + not_attributed", failed),
+        ("failed + lost", outcomes.failed + summary.open.lost, "its errors", ended),
+    )
+    return [f"{name} ({total}) is not {parts} ({found})" for name, total, parts, found in sums if total != found]
 
 
 def _why_incomplete(events: Sequence[Event]) -> str:
@@ -354,16 +375,15 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> SinkRe
     last = lines[-1]
     ours = _established_at_sinks(plan, series[-1], events)
     theirs = {row.source: row.accepted for row in last.sources or ()}
+    lost = {event.event for event in events} & {"worker-lost", "sink-lost"}
     if plan.transport is Transport.UDP:
-        return _datagram_sink(last, ours, theirs)
-    established, early = sum(ours.values()), _reset_early(plan, series[-1])
+        return _datagram_sink(series[-1].phase, last, ours, theirs, lost)
+    early = _reset_early(plan, series[-1])
+    established = sum(ours.values()) + _not_attributed_at_sinks(plan, series[-1])
     agrees = last.accepted == established + early
     text = f"The sink accepted {last.accepted:,} connections, this side established {established:,}"
     text += f" and saw {early:,} reset before it knew that they were." if early else "."
-    # The counts by pair of a worker that was killed may be a tenth of a second older than its total.
-    workers = series[-1].workers
-    all_alive = workers is None or workers.alive == plan.workers
-    if agrees and all_alive and theirs and theirs != ours and not early:
+    if agrees and not lost and theirs and theirs != ours and not early:
         agrees = False
         other = next(source for source in sorted({*ours, *theirs}) if ours.get(source) != theirs.get(source))
         text = (
@@ -377,19 +397,32 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> SinkRe
             f" Its queue was full (ListenOverflows +{dropped:,}): the kernel then drops the last packet of a handshake "
             "that this side takes for a connection."
         )
-    cut_off = series[-1].phase is not Phase.DONE and not agrees
-    if cut_off:
-        text += " Both were counted while the run was on its way, at moments of their own."
+    uncounted = "" if agrees else _uncounted(series[-1].phase, lost, more=last.accepted > established + early)
+    text += uncounted
     return SinkResult(
         accepted=last.accepted,
         open_peak=max(line.open for line in lines),
         end_of_hold=(_end_of(series, Phase.HOLD, Phase.RAMP, Phase.CHURN).sink or last).open,
-        agrees=None if cut_off else agrees,
+        agrees=None if uncounted else agrees,
         text=text + _survived(last),
         source_ports=sum(row.source_ports for row in last.sources or ()),
         sources=last.sources or (),
         failures=last.failures,
     )
+
+
+def _uncounted(phase: Phase, lost: Collection[str], *, more: bool) -> str:
+    """Return why one side has not counted to the end, as a sentence; "" where both have.
+
+    lost: events of processes that were lost; more: the sinks counted more than this side.
+    """
+    if phase is not Phase.DONE:
+        return " Both were counted while the run was on its way, at moments of their own."
+    if more and "worker-lost" in lost:
+        return " A worker ended before it had counted its last ones."
+    if not more and "sink-lost" in lost:
+        return " A sink ended before it had counted its last ones."
+    return ""
 
 
 def _survived(last: SinkLine) -> str:
@@ -420,6 +453,15 @@ def _established_at_sinks(plan: Plan, last: Line, events: Sequence[Event]) -> di
     return ours
 
 
+def _not_attributed_at_sinks(plan: Plan, last: Line) -> int:
+    """Return the connections to sinks of ours whose source is not known; 0 where there are other targets as well."""
+    if last.not_attributed is UNSET or not all(
+        target.sink and target.accept_after_s is not None for target in plan.targets
+    ):
+        return 0
+    return last.not_attributed.established
+
+
 def _reset_early(plan: Plan, last: Line) -> int:
     """Return the connections that a sink of ours accepted and reset on purpose before the attempt was seen to end."""
     if not any(target.sink and (target.behaviour.reset or target.behaviour.drop) for target in plan.targets):
@@ -427,7 +469,9 @@ def _reset_early(plan: Plan, last: Line) -> int:
     return sum(error.times for error in last.errors if (error.syscall, error.errno) == ("connect", "ECONNRESET"))
 
 
-def _datagram_sink(last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str, int]) -> SinkResult:
+def _datagram_sink(
+    phase: Phase, last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str, int], lost: Collection[str]
+) -> SinkResult:
     """Return what a sink of UDP counted: not connections, but endpoints that datagrams came from, each once.
 
     The two sides agree when no endpoint sent that is not one of ours: of ours some may have sent nothing, or nothing
@@ -441,12 +485,14 @@ def _datagram_sink(last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str,
             f"The sink had datagrams from {theirs[strange]:,} endpoints of {strange}, "
             f"this side connected {ours.get(strange, 0):,} sockets there."
         )
+    agrees = strange is None and last.accepted <= established
+    uncounted = "" if agrees else _uncounted(phase, lost, more=True)
     return SinkResult(
         accepted=last.accepted,
         open_peak=0,
         end_of_hold=0,
-        agrees=strange is None and last.accepted <= established,
-        text=text + _survived(last),
+        agrees=None if uncounted else agrees,
+        text=text + uncounted + _survived(last),
         source_ports=sum(row.source_ports for row in last.sources or ()),
         sources=last.sources or (),
         failures=last.failures,
@@ -517,7 +563,7 @@ def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> G
         histogram.accumulate(lag, line.lag_ns)
     lag_ms = histogram.quantile_ns(lag, 0.99) / 1e6
     lateness_ms = histogram.quantile_ns(_latency(series)[Latency.LATENESS], 0.99) / 1e6
-    reasons = [event.text for event in events if event.event in ("worker-stalled", "paused")]
+    reasons = [event.text for event in events if event.event in STALLED]
     if plan.stages and lateness_ms > LATENESS_LIMIT_MS:
         reasons.append(
             f"1 % of the arrivals started {lateness_ms:.0f} ms late or more (limit {LATENESS_LIMIT_MS:.0f} ms): "

@@ -20,7 +20,7 @@ import uvloop
 from loadgen import crash
 from loadgen.errors import CapacityError, HostError, IncompleteError, LoadgenError, ScenarioError, UsageError
 from loadgen.model import Endpoint, PortRange, Target
-from loadgen.processes.fleet import how_it_ended
+from loadgen.processes.fleet import how_it_was_lost
 from loadgen.processes.shared_memory import Blocks
 from loadgen.processes.zygote_client import Zygote
 from loadgen.sink import counts, sink
@@ -258,7 +258,7 @@ def test_a_killed_worker_is_noticed_within_a_second(run: Run) -> None:
             ((member, _, at),) = crew.lost
             assert member is members[1]
             assert await crew.fleet.exit_code_of(member) == -signal.SIGKILL
-            assert how_it_ended(member) == "killed by SIGKILL"
+            assert how_it_was_lost(member) == "killed by SIGKILL"
             assert at - begun < 1
             assert str(member) == f"worker 1 (pid {members[1].pid})"
             line = crew.line()
