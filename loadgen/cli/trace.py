@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from loadgen.cli import files, options
-from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave
+from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave, stderr_reader_may_leave
 from loadgen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _report(
         view.render(record, accounts, Console(file=stream, width=100))
         files.write(out, stream.getvalue())
         return
-    with reader_may_leave():
+    with stderr_reader_may_leave() if pid is None else reader_may_leave():
         view.render(record, accounts, console(stderr=pid is None))
 
 

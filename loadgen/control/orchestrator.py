@@ -57,6 +57,8 @@ _START_DELAY_NS: Final = 20_000_000
 _READY_TIMEOUT_S: Final = 60.0
 #: Closing takes about ten microseconds per connection. After this time without any progress it is given up.
 _DRAIN_TIMEOUT_S: Final = 120.0
+#: The event of an interrupt.
+_DRAINED: Final = "interrupted; drained early"
 #: Turns of the event loop in which it calls the handlers of signals that came while it was held up.
 _TURNS: Final = 3
 #: A probe gives up by itself before this.
@@ -155,11 +157,11 @@ class Orchestrator:
         self._interrupts += 1
         if self._phase is Phase.DONE:
             return
-        if self._interrupts == 1:
-            self._event("interrupted", "interrupted; drained early")
-        elif self._fleet:
-            self._fleet.kill()
+        if self._snapshots and self._interrupts <= 2:  # before the load the error says so
+            self._event("interrupted", _DRAINED if self._interrupts == 1 else "interrupted again; stopped at once")
         if self._fleet:
+            if self._interrupts > 1:
+                self._fleet.kill()
             self._fleet.notify()
 
     async def execute(self) -> Result:
@@ -171,7 +173,7 @@ class Orchestrator:
             self._answers = await name_resolution.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
         allowed, authorized = self._options.allow, self._options.authorized
         self._scenario = name_resolution.judge(self._scenario, self._answers, allowed=allowed, authorized=authorized)
-        self._fleet = fleet = Fleet(self._on_lost, self._on_zygote_lost)
+        self._fleet = fleet = Fleet(self._on_lost, self._on_zygote_lost, on_paused=self._on_paused)
         self._watch = Watch(fleet, {WORKER: self._heartbeats, SINK: lambda: self._sinks.heartbeats()}, self._event)
         try:
             plan, facts = await self._plan(fleet)
@@ -255,6 +257,8 @@ class Orchestrator:
         self._snapshots = snapshots = Snapshots(
             self._blocks, sizes_of(plan), start_ns=self._start_ns, capacity=plan.capacity if plan.churn else None
         )
+        if self._interrupts:
+            self._event("interrupted", _DRAINED)
         record = partial(self._record_line, fleet, plan, snapshots)
         if not self._interrupts:
             fleet.tell(SINK, do="start", at_ns=self._start_ns)
@@ -381,9 +385,11 @@ class Orchestrator:
 
     async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
         """Call `do` once per interval, at multiples of the interval, so that a slow disk shifts nothing."""
-        beat = self._start_ns
+        beat, interval_ns = self._start_ns, int(interval_s * NS_PER_S)
         while True:
-            beat += int(interval_s * NS_PER_S)
+            beat += interval_ns
+            if (late_ns := now_ns() - beat) > 0:  # after a pause, each beat that is past would repeat the same line
+                beat += -(-late_ns // interval_ns) * interval_ns
             await asyncio.sleep((beat - now_ns()) / NS_PER_S)
             do()
 
@@ -416,6 +422,11 @@ class Orchestrator:
 
     def _look(self) -> None:
         self._watch.look(may_give_up=self._phase is not Phase.HOLD)
+
+    def _on_paused(self, paused_s: float) -> None:
+        if self._snapshots:  # before the load nothing was measured
+            text = f"paused for {fmt.seconds(paused_s)}: loadgen was stopped (Ctrl-Z or SIGSTOP), and its load with it"
+            self._event("paused", text)
 
     def _on_lost(self, member: Member) -> None:
         """Count what a lost process held as lost now, and report the loss once it is known how it ended."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import signal
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +32,23 @@ _LOOKS_PER_LINE: Final = round(1 / LOOK_S)
 #: Time for the sinks to end when they are told to.
 _END_TIMEOUT_S: Final = 5.0
 
+#: {accepted, open, sources, failures}
+Counts = dict[str, Any]
+
+
+class Stop:
+    """Ends `serve`. event: set when it is to end. at_once: kills its processes."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.at_once: Callable[[], None] = lambda: None
+
+    def __call__(self) -> None:
+        """Once: let the processes end by themselves. Twice: kill them. Safe from a signal handler of the loop."""
+        if self.event.is_set():
+            self.at_once()
+        self.event.set()
+
 
 async def serve(
     endpoints: Sequence[Endpoint],
@@ -40,8 +56,10 @@ async def serve(
     say: Callable[[str], None],
     behaviour: SinkBehaviour | None = None,
     certificates: Certificates | None = None,
-) -> dict[str, Any]:
-    """Listen on `endpoints` with `workers` processes (default: one per core) until SIGINT or SIGTERM.
+    *,
+    stop: Stop,
+) -> Counts:
+    """Listen on `endpoints` with `workers` processes (default: one per core) until `stop`.
 
     say: called at most once per second with a line, when the counts have changed.
     behaviour: of all endpoints; None: a plain echo. certificates: for a behaviour with TLS.
@@ -50,17 +68,11 @@ async def serve(
     Raises: HostError if an address cannot be listened on; IncompleteError if a process was lost; InterruptedRunError
         after a second signal before it listens.
     """
-    stop = asyncio.Event()
     lost: list[Member | str] = []
 
     def on_lost(what: Member | str) -> None:
         lost.append(what)
-        stop.set()
-
-    def on_signal() -> None:
-        if stop.is_set():  # the second, or a process was lost
-            fleet.kill()
-        stop.set()
+        stop.event.set()
 
     count = workers or len(os.sched_getaffinity(0))
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -68,8 +80,7 @@ async def serve(
     blocks = Blocks.create("loadgen-sinks", counts.block_dtype(_SOURCES), count)
     fleet = Fleet(on_lost, on_lost)
     watch = Watch(fleet, {"sink": partial(counts.heartbeats, blocks)}, lambda _, text, __: say(text))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    stop.at_once = fleet.kill
     try:
         shards = [
             sink.SinkShard(
@@ -86,7 +97,7 @@ async def serve(
         try:
             await _start(fleet, shards, blocks)
         except IncompleteError as error:
-            if stop.is_set() and not lost:
+            if stop.event.is_set() and not lost:
                 raise InterruptedRunError("interrupted before it listened") from error
             raise
         say(
@@ -95,13 +106,13 @@ async def serve(
         )
         previous = ""
         looks = 0
-        while not stop.is_set():
+        while not stop.event.is_set():
             current = _line(blocks)
             if looks % _LOOKS_PER_LINE == 0 and current != previous:
                 say(current)
                 previous = current
             try:
-                await asyncio.wait_for(stop.wait(), LOOK_S)
+                await asyncio.wait_for(stop.event.wait(), LOOK_S)
             except TimeoutError:
                 looks += 1
                 watch.look(may_give_up=True)
@@ -233,7 +244,7 @@ def accept_queue() -> int:
     return min(BACKLOG, int(sysctl.read("net.core.somaxconn") or BACKLOG))
 
 
-def describe(result: dict[str, Any]) -> str:
+def describe(result: Counts) -> str:
     """Return the final counts as text: a line for all connections, one for each source address and kind of failure."""
     lines = [f"accepted {result['accepted']:,}, still open {result['open']:,}"]
     lines += [

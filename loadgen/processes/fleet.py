@@ -56,10 +56,15 @@ class Fleet:
 
     on_lost: called at once with every member that exits without having been told to, after it was ready.
     on_zygote_lost: called with the sentence on how the zygote ended, and with it all members.
+    on_paused: called after this process and the fleet with it were stopped, with the time in seconds.
     """
 
     def __init__(
-        self, on_lost: Callable[[Member], None], on_zygote_lost: Callable[[str], None] = lambda _: None
+        self,
+        on_lost: Callable[[Member], None],
+        on_zygote_lost: Callable[[str], None] = lambda _: None,
+        *,
+        on_paused: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._on_lost, self._on_zygote_lost = on_lost, on_zygote_lost
         self._loop = asyncio.get_running_loop()
@@ -67,7 +72,7 @@ class Fleet:
         self._stopping = False
         self._early_exits: dict[int, int] = {}
         self.members: list[Member] = []
-        self.zygote = Zygote(self._on_ended, self._zygote_gone)
+        self.zygote = Zygote(self._on_ended, self._zygote_gone, on_paused)
         self._asked: set[int] = set()
         self._watcher = self._loop.create_task(self._watch_for_stopped())
 

@@ -6,11 +6,17 @@ import ctypes
 import os
 import resource
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+#: Signals that a terminal, a shell, timeout(1), systemd or a container's runtime sends to all processes of a group.
+_OF_GROUPS: Final = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
+)
 
 
 def die_with_parent(parent: int) -> None:
@@ -24,6 +30,30 @@ def die_with_parent(parent: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     if os.getppid() != parent:
         os._exit(0)
+
+
+@contextmanager
+def holding_signals_back() -> Iterator[None]:
+    """Hold back the signals of groups from a process that is started in this block, until it ignores them.
+
+    A mask of signals is inherited through fork() and execve() (signal(7)); a new interpreter that is interrupted would
+    print a traceback before any code of ours can prevent it. What is sent to this process comes after the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_GROUPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_signals_of_groups() -> None:
+    """Ignore them, in this process and those it forks: the orchestrator decides what a signal means.
+
+    It ends them by closing their links; if it is killed, the kernel ends them, see `die_with_parent`.
+    """
+    for number in _OF_GROUPS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_GROUPS)
 
 
 def raise_descriptor_limit() -> int:
@@ -51,6 +81,14 @@ class Stops:
 def is_stopped(pid: int) -> bool:
     """Return True if a process is stopped; False also where /proc does not say."""
     return bool(_stopped(pid))
+
+
+def is_stopped_by_signal(pid: int) -> bool:
+    """Return True if a process is stopped, and not traced (state T); False also where /proc does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False
 
 
 def _stopped(pid: int) -> str:

@@ -3,7 +3,8 @@
 Run as `python -m loadgen.processes.zygote FD MODULE...`. FD is one end of a SOCK_SEQPACKET pair; each MODULE is
 imported before the first fork. There are two requests. `call` runs a function in the zygote itself, which is how it
 enters a network namespace; `fork` runs one in a new child, which inherits the zygote's current namespaces. The zygote
-reports every child that ends. It exits when the other end of FD closes, and the kernel ends its children with it.
+reports every child that ends. It exits when the other end of FD closes, and the kernel ends its children with it. While
+the orchestrator is stopped it keeps them stopped, too.
 
 Sixty workers that each started an interpreter and imported numpy would need a quarter of a minute and a gigabyte;
 forked from the zygote they need a second, and a few megabytes each.
@@ -21,19 +22,27 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import errorcode
 from typing import IO, Any, Final
 
 from loadgen import crash
+from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError, LoadgenError
-from loadgen.processes.lifetime import die_with_parent, raise_descriptor_limit
+from loadgen.processes.lifetime import (
+    die_with_parent,
+    ignore_signals_of_groups,
+    is_stopped_by_signal,
+    raise_descriptor_limit,
+)
 from loadgen.processes.link import Message, patiently
 
 #: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), but a plan may have tens of thousands
 #: of addresses: so messages travel as memory files beside the packet.
 PACKET_MAX: Final = 200 * 1024
 FDS_MAX: Final = 8
+#: Time within which the load stops after the orchestrator was stopped, and goes on after it.
+_LOOK_MS: Final = 250
 
 
 def serve(control: socket.socket) -> None:
@@ -44,11 +53,13 @@ def serve(control: socket.socket) -> None:
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
+    children = _Children(os.getppid())
     while True:
-        ready = {fd for fd, _ in patiently(poll.poll)}
+        ready = {fd for fd, _ in patiently(lambda: poll.poll(_LOOK_MS))}
+        children.follow(control)
         if wake_read in ready:
             os.read(wake_read, 4096)
-            _report_ended_children(control)
+            _report_ended_children(control, children)
         if control.fileno() in ready:
             try:
                 packet, fds, _, _ = patiently(lambda: socket.recv_fds(control, PACKET_MAX, FDS_MAX))
@@ -57,14 +68,42 @@ def serve(control: socket.socket) -> None:
             if not packet:
                 return
             with open(fds[0], "rb") as request:
-                _answer(control, pickle.load(request), fds[1:])
+                _answer(control, pickle.load(request), fds[1:], children)
 
 
-def _answer(control: socket.socket, request: Message, fds: list[int]) -> None:
+class _Children:
+    """The processes forked from here, which stand still while the orchestrator does.
+
+    A load that nobody watches is not to go on at full speed behind Ctrl-Z, and SIGSTOP cannot be caught.
+    """
+
+    def __init__(self, orchestrator: int) -> None:
+        self._orchestrator, self._stopped_ns = orchestrator, 0
+        self.pids: set[int] = set()
+
+    def follow(self, control: socket.socket) -> None:
+        """Stop them if the orchestrator is stopped; let them go on, and report for how long they stood, if it does."""
+        if is_stopped_by_signal(self._orchestrator):
+            self._signal(signal.SIGSTOP)
+            self._stopped_ns = self._stopped_ns or now_ns()
+        elif self._stopped_ns:
+            self._signal(signal.SIGCONT)
+            _send(control, {"paused_s": (now_ns() - self._stopped_ns) / NS_PER_S})
+            self._stopped_ns = 0
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.pids:
+            with suppress(PermissionError):  # a probe that became another user
+                os.kill(pid, number)  # not reaped yet: the pid is theirs
+
+
+def _answer(control: socket.socket, request: Message, fds: list[int], children: _Children) -> None:
     crash.keep_in(request["crashes"])
     function = pkgutil.resolve_name(request["entry"])
     if request["do"] == "fork":
         reply = _fork(control, function, request["args"], fds)
+        if "value" in reply:
+            children.pids.add(reply["value"])
     else:
         try:
             reply = {"value": function(*request["args"])}
@@ -107,8 +146,6 @@ def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], 
         crash.watch_over(function.__module__.rpartition(".")[2])
         function(*args, *fds)
         code = 0
-    except KeyboardInterrupt:
-        pass
     except BaseException as error:
         crash.tell(error)
     finally:
@@ -117,7 +154,7 @@ def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], 
         os._exit(code)
 
 
-def _report_ended_children(control: socket.socket) -> None:
+def _report_ended_children(control: socket.socket, children: _Children) -> None:
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -125,6 +162,7 @@ def _report_ended_children(control: socket.socket) -> None:
             return
         if not pid:
             return
+        children.pids.discard(pid)
         _send(control, {"ended": pid, "exit_code": os.waitstatus_to_exitcode(status)})
 
 
@@ -161,11 +199,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ignore_signals_of_groups()
     crash.watch_over("zygote")
     try:
         main()
-    except KeyboardInterrupt:
-        sys.exit(1)
     except Exception as error:
         crash.tell(error)
         sys.exit(1)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from loadgen import crash, errors
 from loadgen.errors import HostError, IncompleteError, LoadgenError
-from loadgen.processes.lifetime import ended_in_words, is_stopped, raise_descriptor_limit
+from loadgen.processes.lifetime import ended_in_words, holding_signals_back, is_stopped, raise_descriptor_limit
 from loadgen.processes.link import patiently
 from loadgen.processes.zygote import PACKET_MAX, in_memory
 
@@ -52,10 +52,16 @@ class Zygote:
     on_ended: called with (pid, exit code) for every forked process that ends; for a process ended by a signal the code
     is the negated signal number, as in subprocess.
     on_gone: called once if the zygote itself is lost.
+    on_paused: called when the forked processes go on after this process was stopped, with the seconds they stood still.
     """
 
-    def __init__(self, on_ended: Callable[[int, int], None], on_gone: Callable[[], None]) -> None:
-        self._on_ended, self._on_gone = on_ended, on_gone
+    def __init__(
+        self,
+        on_ended: Callable[[int, int], None],
+        on_gone: Callable[[], None],
+        on_paused: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self._on_ended, self._on_gone, self._on_paused = on_ended, on_gone, on_paused
         self._loop = asyncio.get_running_loop()
         self._replies: dict[int, asyncio.Future[Any]] = {}
         self._requests = 0
@@ -68,17 +74,18 @@ class Zygote:
             # Threads of numpy would not survive a fork, and they prevent entering a user namespace (unshare(2)).
             "OPENBLAS_NUM_THREADS": "1",
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "loadgen.processes.zygote", str(theirs.fileno()), *_PRELOAD],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # stdout belongs to the summary
-            env=environment,
-            # Ctrl-C on the terminal is for the orchestrator alone. A process group and not a new session: the
-            # scheduler divides a core by sessions first (sched(7), autogroup), and loadgen should compete with the
-            # programs it measures like any other process of its session.
-            process_group=0,
-        )
+        with holding_signals_back():
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "loadgen.processes.zygote", str(theirs.fileno()), *_PRELOAD],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # stdout belongs to the summary
+                env=environment,
+                # Ctrl-C on the terminal is for the orchestrator alone. A process group and not a new session: the
+                # scheduler divides a core by sessions first (sched(7), autogroup), and loadgen should compete with the
+                # programs it measures like any other process of its session.
+                process_group=0,
+            )
         theirs.close()
         self._loop.add_reader(self._control.fileno(), self._on_message)
 
@@ -173,6 +180,9 @@ class Zygote:
                 message = pickle.load(file)
         if "ended" in message:
             self._on_ended(message["ended"], message["exit_code"])
+            return
+        if "paused_s" in message:
+            self._on_paused(message["paused_s"])
             return
         reply = self._replies.get(message["id"])
         if reply is None or reply.done():

@@ -58,8 +58,8 @@ UNFORETOLD: Final = PredictionResult(
 
 #: Events after which a run says less than it should. "ended" must be there, these must not.
 CUT_SHORT: Final = frozenset({"interrupted", "worker-lost", "sink-lost", "zygote-lost", "results-lost", "failed"})
-#: Events of a process of loadgen that stood still: what it measured, or was measured on, is about itself.
-STALLED: Final = frozenset({"worker-stalled", "sink-stalled"})
+#: Events of processes of loadgen that stood still: what it measured, or was measured on, is about itself.
+STALLED: Final = frozenset({"worker-stalled", "sink-stalled", "paused"})
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 #: An arrival that is this late no longer belongs to the rate that was asked for: ten ticks of a

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import signal
 import socket
 from collections.abc import Sequence
 from time import thread_time_ns
@@ -281,7 +280,6 @@ class Worker:
 
 def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:
     """Run a forked worker until the run is over or the orchestrator gone; then end the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the orchestrator decides
     link = Link(socket.socket(fileno=link_fd))
     try:
         if limit := shard.plan.descriptor_limit:

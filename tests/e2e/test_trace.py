@@ -114,7 +114,7 @@ def test_a_program_that_connects_nowhere_becomes_no_scenario(loadgen: Loadgen, n
 
 
 @pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_program_and_the_trace(
     loadgen: Loadgen, namespace: Namespace, number: signal.Signals
 ) -> None:
