@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen import format as fmt
+from loadgen import shortage
 
 _TEXT_MAX: Final = 200
 #: Details of further exceptions are dropped: a callback that fails may do so a thousand times a second.
@@ -31,8 +32,11 @@ def keep_in(path: str | None) -> None:
 
 
 def told(error: BaseException) -> str:
-    """Write the details of an exception into a file, and return the sentence that names it."""
-    return f"{_of(error)}; {_written(error)}; please report it"
+    """Write the details of an exception into a file, and return the sentence that names it.
+
+    Where the host has too little of something, that is the sentence, and there are no details to report.
+    """
+    return shortage.told(error) or f"{_of(error)}; {_written(error)}; please report it"
 
 
 def tell(error: BaseException) -> None:
@@ -82,9 +86,9 @@ def _written(error: BaseException) -> str:
     except Exception as other:  # __str__ of an exception may be what fails
         text = f"{head}{type(error).__name__}, and {type(other).__name__} while it was written\n"
     data = text.encode(errors="backslashreplace")
-    for folder in filter(None, (directory, tempfile.gettempdir())):
+    for folder in ([directory] if directory else []) + [None]:
         try:
-            return f"details in {_append(folder, data)}"
+            return f"details in {_append(folder or tempfile.gettempdir(), data)}"
         except OSError as refused:
             reason = refused.strerror or str(refused)
     return f"its details could not be written ({reason})"

@@ -9,6 +9,7 @@ import signal
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
 
 
 def die_with_parent(parent: int) -> None:
@@ -22,6 +23,14 @@ def die_with_parent(parent: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     if os.getppid() != parent:
         os._exit(0)
+
+
+def gain_no_privileges() -> None:
+    """See to it that neither this process nor one that it starts gains privileges by executing a file.
+
+    Set-user-ID bits and file capabilities then have no effect (prctl(2), PR_SET_NO_NEW_PRIVS, Linux 3.5; inherited).
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def raise_descriptor_limit() -> int:

@@ -24,9 +24,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Final
 
-from loadgen import crash
-from loadgen.errors import LoadgenError
-from loadgen.processes.lifetime import die_with_parent, raise_descriptor_limit
+from loadgen import crash, shortage
+from loadgen.errors import ExitCode, HostError, LoadgenError
+from loadgen.processes.lifetime import die_with_parent, gain_no_privileges, raise_descriptor_limit
 from loadgen.processes.link import Message
 
 #: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), but a plan may have tens of thousands
@@ -61,18 +61,22 @@ def serve(control: socket.socket) -> None:
 
 def _answer(control: socket.socket, request: Message, fds: list[int]) -> None:
     crash.keep_in(request["crashes"])
-    function = pkgutil.resolve_name(request["entry"])
-    if request["do"] == "fork":
-        pid = os.fork()
-        if pid == 0:
-            _become_child(control, function, request["args"], fds)
-        reply: Message = {"value": pid}
-    else:
-        try:
+    try:
+        function = pkgutil.resolve_name(request["entry"])
+        if request["do"] == "fork":
+            pid = shortage.fork()
+            if pid == 0:
+                _become_child(control, function, request["args"], fds)
+            reply: Message = {"value": pid}
+        else:
             reply = {"value": function(*request["args"])}
-        except LoadgenError as error:
-            reply = {"error": type(error).__name__, "text": str(error)}
-        die_with_parent(os.getppid())  # the call may have changed the credentials
+    except LoadgenError as error:
+        reply = {"error": type(error).__name__, "text": str(error)}
+    except Exception as error:
+        if not (short := shortage.told(error)):
+            raise
+        reply = {"error": HostError.__name__, "text": short}
+    die_with_parent(os.getppid())  # the call may have changed the credentials
     for fd in fds:
         os.close(fd)
     _send(control, {"id": request["id"], **reply})
@@ -132,6 +136,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     parent = os.getppid()
     die_with_parent(parent)
+    gain_no_privileges()
     raise_descriptor_limit()
     for name in sys.argv[2:]:
         importlib.import_module(name)
@@ -149,4 +154,4 @@ if __name__ == "__main__":
         sys.exit(1)
     except Exception as error:
         crash.tell(error)
-        sys.exit(1)
+        sys.exit(ExitCode.HOST if shortage.told(error) else ExitCode.BUG)

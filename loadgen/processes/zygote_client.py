@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from loadgen import crash, errors
-from loadgen.errors import IncompleteError, LoadgenError
+from loadgen import crash, errors, shortage
+from loadgen.errors import ExitCode, HostError, IncompleteError, LoadgenError
 from loadgen.processes.lifetime import raise_descriptor_limit
 from loadgen.processes.zygote import PACKET_MAX, in_memory
 
@@ -26,6 +26,8 @@ _PRELOAD: Final = (
     "loadgen.kernel.host",
 )
 _STOP_TIMEOUT_S: Final = 2.0
+#: From the end of the zygote's link to that of the process.
+_EXIT_CODE_S: Final = 0.5
 
 
 def _error(kind: str, text: str) -> LoadgenError:
@@ -55,19 +57,20 @@ class Zygote:
             **os.environ,
             # Threads of numpy would not survive a fork, and they prevent entering a user namespace (unshare(2)).
             "OPENBLAS_NUM_THREADS": "1",
+            **({"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}),
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "loadgen.processes.zygote", str(theirs.fileno()), *_PRELOAD],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # stdout belongs to the summary
-            env=environment,
-            # Ctrl-C on the terminal is for the orchestrator alone. A process group and not a new session: the
-            # scheduler divides a core by sessions first (sched(7), autogroup), and loadgen should compete with the
-            # programs it measures like any other process of its session.
-            process_group=0,
-        )
-        theirs.close()
+        with theirs, shortage.starting("the process that starts the workers"):
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "loadgen.processes.zygote", str(theirs.fileno()), *_PRELOAD],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # stdout belongs to the summary
+                env=environment,
+                # Ctrl-C on the terminal is for the orchestrator alone. A process group and not a new session: the
+                # scheduler divides a core by sessions first (sched(7), autogroup), and loadgen should compete with the
+                # programs it measures like any other process of its session.
+                process_group=0,
+            )
         self._loop.add_reader(self._control.fileno(), self._on_message)
 
     @property
@@ -111,7 +114,7 @@ class Zygote:
             try:
                 socket.send_fds(self._control, [b"request"], [request.fileno(), *fds])
             except (BrokenPipeError, ConnectionResetError) as error:
-                raise IncompleteError("the process that starts the workers is gone") from error
+                raise self._loss() from error
         return await reply
 
     def _on_message(self) -> None:
@@ -141,6 +144,16 @@ class Zygote:
         self._loop.remove_reader(self._control.fileno())
         for reply in self._replies.values():
             if not reply.done():
-                reply.set_exception(IncompleteError("the process that starts the workers is gone"))
+                reply.set_exception(self._loss())
         self._replies.clear()
         self._on_gone()
+
+    def _loss(self) -> LoadgenError:
+        """Return the error for a zygote that is gone; one that found the host to lack something has said what."""
+        try:
+            code = self._process.wait(_EXIT_CODE_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        if code == ExitCode.HOST:
+            return HostError("the process that starts the workers cannot start on this host, for the reason above")
+        return IncompleteError("the process that starts the workers is gone")
