@@ -30,7 +30,7 @@ _VENDORED: Final = """
 
 | what | version | licence | where |
 |-|-|-|-|
-| uPlot, draws the charts of reports and dashboard | {version} | MIT | `loadgen/views/html/vendor/uplot`, with its licence |
+| uPlot: charts of reports and dashboard | {version} | MIT | `loadgen/views/html/vendor/uplot`, with its licence |
 
 Programs that loadgen runs where a user asks for it, and does not come with: `strace` (LGPL-2.1-or-later) and `nft`
 (GPL-2.0-only).
