@@ -6,10 +6,8 @@ Each row makes a process poor in one way, in namespaces and limits of its own; t
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,35 +16,8 @@ from typing import Any, Final
 import pytest
 
 from .conftest import IN_LAB, Loadgen, assert_adds_up, assert_one_message, mounted
+from .unprivileged import LET_IN, as_user, without
 
-_CALLS: Final = {
-    "x86_64": {"unshare": 272, "setns": 308, "io_uring_setup": 425},
-    "aarch64": {"unshare": 97, "setns": 268, "io_uring_setup": 425},
-}
-#: Becomes argv[2:] with a filter by which these system calls fail with EPERM (seccomp(2)), as in many containers.
-_FORBID_CALLS: Final = """
-import ctypes, os, struct, sys
-numbers = [int(number) for number in sys.argv[1].split(",")]
-code = [struct.pack("HBBI", 0x20, 0, 0, 0)]
-code += [struct.pack("HBBI", 0x15, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
-code += [struct.pack("HBBI", 0x06, 0, 0, verdict) for verdict in (0x7FFF0000, 0x00050001)]
-text = ctypes.create_string_buffer(b"".join(code))
-class Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
-libc = ctypes.CDLL(None)
-program = Program(len(code), ctypes.cast(text, ctypes.c_void_p))
-if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(program), 0, 0):
-    sys.exit("no seccomp here")
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-#: Python itself may be in a directory that only root may enter, such as /root.
-_LET_IN: Final = (
-    f"mount -t tmpfs none /mnt && mkdir /mnt/python && mount --bind {sys.base_prefix} /mnt/python && "
-    f"mount -t tmpfs -o mode=755 none /root && mkdir -p {sys.base_prefix} && mount --bind /mnt/python {sys.base_prefix}"
-    if sys.base_prefix.startswith("/root/")
-    else "true"
-)
-_USER: Final = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups")
 _READ_ONLY_SYSCTLS: Final = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys"
 _ONE_FILE: Final = ("prlimit", "--fsize=4096")
 _TOO_FEW: Final = r"this process may have \d+ files open at once \(RLIMIT_NOFILE, hard limit \d+\), too few; raise it"
@@ -54,7 +25,7 @@ _TOO_FEW: Final = r"this process may have \d+ files open at once \(RLIMIT_NOFILE
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A poor host and a command. mount: of sh, before the command. code, said: what has to come; said: on stderr."""
+    """A poor host and a command. mount: of sh, before the command. calls: forbidden. code, said: expected."""
 
     lack: str
     command: str
@@ -62,17 +33,12 @@ class Row:
     said: str = ""
     mount: str = ""
     prefix: Sequence[str] = ()
+    calls: Sequence[str] = ()
     env: dict[str, str] = field(default_factory=dict)
     scenario: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.lack}, {self.command}"
-
-
-def _without(*names: str) -> tuple[str, ...]:
-    """A prefix: without these system calls."""
-    numbers = _CALLS.get(platform.machine(), dict.fromkeys(_CALLS["x86_64"], 1 << 20))
-    return (sys.executable, "-c", _FORBID_CALLS, ",".join(str(numbers[name]) for name in names))
 
 
 NO_PROC = "mount -t tmpfs none /proc"
@@ -91,8 +57,8 @@ ROWS: Final = (
     Row(
         "/proc of own processes only",
         "watch --once",
-        mount=f"mount -t proc -o hidepid=2 none /proc && {_LET_IN}",
-        prefix=_USER,
+        mount=f"mount -t proc -o hidepid=2 none /proc && {LET_IN}",
+        prefix=as_user(),
     ),
     Row("no /dev/null", "plan", 3, r"there is no /dev/null here; mknod", NO_DEV),
     Row("no /dev/null", "schema scenario", mount=NO_DEV),
@@ -106,9 +72,9 @@ ROWS: Final = (
         "100 MB of addresses", "plan", 3, r"95 MiB of address space \(RLIMIT_AS\)", prefix=("prlimit", "--as=100000000")
     ),
     Row("100 MB of addresses", "plan --help", prefix=("prlimit", "--as=100000000")),
-    Row("one process", "plan", 3, r"may have 1 \(RLIMIT_NPROC\)", _LET_IN, (*_USER, "prlimit", "--nproc=1")),
-    Row("one process", "doctor", 3, r"may have 1 \(RLIMIT_NPROC\)", _LET_IN, (*_USER, "prlimit", "--nproc=1")),
-    Row("one process", "trace true", 3, r"may have 1 \(RLIMIT_NPROC\)", _LET_IN, (*_USER, "prlimit", "--nproc=1")),
+    Row("one process", "plan", 3, r"may have 1 \(RLIMIT_NPROC\)", LET_IN, (*as_user(), "prlimit", "--nproc=1")),
+    Row("one process", "doctor", 3, r"may have 1 \(RLIMIT_NPROC\)", LET_IN, (*as_user(), "prlimit", "--nproc=1")),
+    Row("one process", "trace true", 3, r"may have 1 \(RLIMIT_NPROC\)", LET_IN, (*as_user(), "prlimit", "--nproc=1")),
     Row("files of 4 KiB", "run", 3, r"at most 4,096 bytes here \(RLIMIT_FSIZE\)", prefix=_ONE_FILE),
     Row("sysctls cannot be set", "run", mount=_READ_ONLY_SYSCTLS),
     Row(
@@ -130,14 +96,17 @@ ROWS: Final = (
         "run",
         3,
         r"does not let loadgen make a network namespace: unshare",
-        prefix=_without("unshare", "setns"),
+        calls=(
+            "unshare",
+            "setns",
+        ),
     ),
     Row(
         "no namespaces",
         "run",
         0,
         r"Running on the host's own loopback instead",
-        prefix=_without("unshare"),
+        calls=("unshare",),
         scenario=FALLBACK,
     ),
     # The kernel lets it make a user namespace, and then not say who it is in there.
@@ -154,14 +123,14 @@ ROWS: Final = (
         "run",
         3,
         r"io_uring_setup\(\) is forbidden",
-        prefix=_without("io_uring_setup"),
+        calls=("io_uring_setup",),
         scenario={"engine": "io_uring"},
     ),
     Row("everything read-only", "run", 3, r"cannot write results/.*: Read-only file system; choose", READ_ONLY),
     Row("everything read-only", "trace true", 3, r"no directory for temporary files .*; set TMPDIR to one", READ_ONLY),
     Row("no control groups, no /sys", "doctor", mount="mount -t tmpfs none /sys"),
     Row("no programs", "trace true", 3, r"strace is not installed", "export PATH=/nonexistent"),
-    Row("no home, and no name for the user", "doctor", mount=_LET_IN, prefix=(*_USER, "env", "-u", "HOME")),
+    Row("no home, and no name for the user", "doctor", mount=LET_IN, prefix=(*as_user(), "env", "-u", "HOME")),
     Row("no stdin, stdout, stderr", "plan", 3, mount="exec <&- >&- 2>&-"),
     Row("ASCII only", "plan", env=ASCII),
     Row("ASCII only", "doctor", env=ASCII),
@@ -188,7 +157,7 @@ def test_a_poor_host(loadgen: Loadgen, row: Row) -> None:
         arguments = [name, "--", "/bin/true"]
     loadgen.home.chmod(0o777)
     # The lab comes first, so that a run on "the host itself" has this one's loopback.
-    prefix = (*IN_LAB, *mounted(row.mount or "true"), *row.prefix)
+    prefix = (*IN_LAB, *mounted(row.mount or "true"), *row.prefix, *(without(*row.calls) if row.calls else ()))
     done = loadgen(*arguments, prefix=prefix, **row.env)
 
     assert done.code == row.code, done.err
