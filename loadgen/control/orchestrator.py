@@ -507,7 +507,8 @@ class Orchestrator:
         try:
             return run_directory.read(writer.path)
         except (UsageError, OSError) as error:
-            told = HostError(f"{error}; then `loadgen report {writer.path}` makes summary and report")
+            reason = str(error).partition(";")[0]
+            told = HostError(f"{reason}; `loadgen report {writer.path}` makes summary and report of what is there")
             raise self._failure or self._bug or told from error
 
     def _exit_code(self, summary: RunSummary) -> ExitCode:

@@ -1,9 +1,9 @@
 """The connections to a server of ours, accepted here so that strangers can use up neither its descriptors nor its time.
 
-Whoever reaches the port can open connections and send nothing, or half a request. So a connection that has not shown
-that it may come in has a time limit, and there are only so many of them: a new one takes the place of the oldest, so
-that strangers who stay never shut out a visitor. The event loop accepts a few per turn and goes on with its other
-work, however fast they come.
+A client needs no token to open connections and send nothing, or half a request. So a connection that has not shown
+that it may come in has a time limit, and their number has a bound: a new one takes the place of the oldest, so that
+strangers who stay never shut out a visitor. The event loop accepts a few per turn and goes on with its other work,
+however fast they come.
 """
 
 from __future__ import annotations
