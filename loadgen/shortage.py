@@ -25,33 +25,41 @@ _ADDRESS_SPACE: Final = 256 * _MIB
 _NO_MEMORY: Final = ("Cannot allocate memory", "failed to map segment")
 
 
-def told(error: BaseException) -> str:
-    """Return the sentence with the limit that an exception is about, and the remedy; "" if it is about none."""
-    if isinstance(error, OSError):
-        return _of_system_call(error)
+def of(error: BaseException) -> HostError | None:
+    """Return the error with the limit that an exception is about, and the remedy; None if it may be a bug of ours."""
+    text = _of_system_call(error) if isinstance(error, OSError) else _of_python(error)
+    return HostError(text) if text else None
+
+
+def _of_python(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, MemoryError) or (isinstance(error, ImportError) and any(said in text for said in _NO_MEMORY)):
         return memory()
-    if isinstance(error, RuntimeError) and text == "can't start new thread":
+    if isinstance(error, RuntimeError) and text == "can't start new thread":  # CPython knows no more of it
         return processes()
     return ""
 
 
 def _of_system_call(error: OSError) -> str:
     number = error.errno
+    place = f" ({error.filename})" if error.filename else ""
     if number == errno.EMFILE:
         return descriptors()
     if number == errno.ENFILE:
-        return (
-            "the host has no room for another open file (fs.file-max); sysctl -w fs.file-max=N"
-        )
-    if number == errno.ENOMEM:
+        return f"the host has no room for another open file{place}; raise the limit: sysctl -w fs.file-max=N"
+    if number in (errno.ENOMEM, errno.ENOBUFS):
         return memory()
+    if number == errno.EAGAIN:
+        return processes()
     if number == errno.EFBIG:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         return f"files may have at most {limit:,} bytes here (RLIMIT_FSIZE); raise it: ulimit -f unlimited"
+    if number == errno.EIO:
+        return f"a device of this host fails{place}: {error.strerror}; look for its errors in the kernel's log (dmesg)"
+    if number == errno.ENOSPC and not place:  # of inotify, epoll, namespaces, as well as of file systems
+        return f"the host has no room left: {error.strerror}; free space, or raise the limit of the call"
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        return f"cannot write {error.filename or 'a file'}: {os.strerror(number)}; make room, or choose another place"
+        return f"cannot write{place}: {error.strerror}; make room, or choose another place"
     if number == errno.ENOENT and "No usable temporary directory" in str(error.strerror):
         return "there is no directory for temporary files that can be written; set TMPDIR to one"
     if number == errno.ENOENT and error.filename == os.devnull:
@@ -62,8 +70,10 @@ def _of_system_call(error: OSError) -> str:
 def descriptors() -> str:
     """Return the sentence about the limit of open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    remedy = "close some" if soft >= _DESCRIPTORS else f"raise it: ulimit -n {_DESCRIPTORS}"
-    return f"this process may have {soft:,} files open at once (RLIMIT_NOFILE, hard limit {hard:,}), too few; {remedy}"
+    return (
+        f"this process may have {soft:,} files open at once (RLIMIT_NOFILE, hard limit {hard:,}), too few; raise it: "
+        f"ulimit -n {max(_DESCRIPTORS, 2 * soft)}"
+    )
 
 
 def memory() -> str:
@@ -92,10 +102,8 @@ def starting(program: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.EAGAIN:
-            raise HostError(processes()) from error
         place = f" ({error.filename})" if error.filename else ""
-        raise HostError(told(error) or f"cannot start {program}: {error.strerror}{place}") from error
+        raise of(error) or HostError(f"cannot start {program}: {error.strerror}{place}") from error
 
 
 def fork() -> int:

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import click
 
-from loadgen import crash, shortage
+from loadgen import crash, reserve, shortage
 from loadgen.cli import completion, interrupts
 from loadgen.cli.compare import compare
 from loadgen.cli.doctor import doctor
@@ -103,6 +103,7 @@ def _is_open(fd: int) -> bool:
 def main() -> int:
     """Run the command line and return the exit code; every failure becomes one message, never a traceback."""
     _open_standard_streams()
+    reserve.take()
     # NumPy's linear algebra is not used here; it would start a thread for each core when it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "_LOADGEN_COMPLETE" in os.environ:
@@ -144,8 +145,11 @@ def _run() -> int:
         if interrupts.happened():
             complain("interrupted")
             return ExitCode.INTERRUPTED
+        if short := shortage.of(error):
+            complain(short)
+            return short.exit_code
         complain(crash.told(error))
-        return ExitCode.HOST if shortage.told(error) else ExitCode.BUG
+        return ExitCode.BUG
     return ExitCode.FINE
 
 

@@ -34,7 +34,10 @@ def gain_no_privileges() -> None:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open descriptors to the hard one and return it (getrlimit(2), RLIMIT_NOFILE)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Raise the soft limit of open descriptors to the hard one; return the limit (getrlimit(2), RLIMIT_NOFILE)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # a filter of system calls forbids it; Python makes a ValueError of EPERM
+        return soft
     return hard

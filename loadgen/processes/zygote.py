@@ -73,9 +73,9 @@ def _answer(control: socket.socket, request: Message, fds: list[int]) -> None:
     except LoadgenError as error:
         reply = {"error": type(error).__name__, "text": str(error)}
     except Exception as error:
-        if not (short := shortage.told(error)):
+        if not (short := shortage.of(error)):
             raise
-        reply = {"error": HostError.__name__, "text": short}
+        reply = {"error": HostError.__name__, "text": str(short)}
     die_with_parent(os.getppid())  # the call may have changed the credentials
     for fd in fds:
         os.close(fd)
@@ -154,4 +154,4 @@ if __name__ == "__main__":
         sys.exit(1)
     except Exception as error:
         crash.tell(error)
-        sys.exit(ExitCode.HOST if shortage.told(error) else ExitCode.BUG)
+        sys.exit(ExitCode.HOST if shortage.of(error) else ExitCode.BUG)

@@ -18,8 +18,8 @@ from typing import Final
 
 import pytest
 
-from .conftest import CHECKOUT, IN_LAB, Loadgen, environment, mounted, wait_until
-from .unprivileged import LET_IN, as_user, without
+from .conftest import CHECKOUT, IN_LAB, Loadgen, Process, environment, mounted, wait_until
+from .unprivileged import LET_IN, another_user_may_run_this_checkout, as_user, without
 
 PAGE: Final = CHECKOUT / "docs" / "security.md"
 #: A process of root in the network namespace of the test, with a connection that is its own; ends with its input.
@@ -72,6 +72,8 @@ def others() -> Iterator[tuple[int, tuple[str, ...]]]:
     """The pid of root's process, and a prefix that enters its network namespace."""
     if os.geteuid():
         pytest.skip("needs root, to become a user with other capabilities")
+    if not another_user_may_run_this_checkout():
+        pytest.skip("needs a checkout that another user may read")
     with subprocess.Popen(
         [*IN_LAB, sys.executable, "-c", _OTHERS],
         stdin=subprocess.PIPE,
@@ -129,3 +131,33 @@ def test_a_use_needs_what_the_page_says(loadgen: Loadgen, others: tuple[int, tup
     assert tried(loadgen, use, needed, others)
     for less in needed:
         assert not tried(loadgen, use, [name for name in needed if name != less], others)
+
+
+def no_new_privileges(process: Process) -> bool:
+    """Whether a process has given up to gain privileges by executing a file."""
+    return "\nNoNewPrivs:\t1\n" in Path(f"/proc/{process.pid}/status").read_text()
+
+
+def test_no_process_of_a_run_can_gain_privileges(loadgen: Loadgen) -> None:
+    running = loadgen.start("run", loadgen.scenario(hold="10m"), "--quiet")
+    running.until_holding()
+    family = [running.process, *running.process.descendants()]
+    assert len(family) >= 4
+    assert all(map(no_new_privileges, family))
+    running.signal(signal.SIGINT)
+    running.finish()
+
+
+@pytest.mark.usefixtures("_strace")
+def test_a_traced_program_is_as_privileged_as_it_is_elsewhere(loadgen: Loadgen) -> None:
+    """Neither strace nor loadgen takes privileges away before the program starts."""
+    untouched = subprocess.run(
+        ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect", "-o", os.devnull, "cat", "/proc/self/status"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    traced = loadgen("trace", "--", "cat", "/proc/self/status").out
+    lines = [re.findall(r"^(?:Cap|NoNewPrivs).*", text, re.MULTILINE) for text in (untouched, traced)]
+    assert lines[0] == lines[1]
+    assert "NoNewPrivs:" in traced

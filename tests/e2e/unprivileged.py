@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import pytest
+
+from .conftest import environment, mounted
 
 #: By machine: unshare, setns, io_uring_setup.
 _NUMBERS: Final = {"x86_64": (272, 308, 425), "aarch64": (97, 268, 425)}
@@ -41,6 +45,13 @@ LET_IN: Final = (
     if sys.base_prefix.startswith("/root/")
     else "true"
 )
+
+
+@cache
+def another_user_may_run_this_checkout() -> bool:
+    """Whether a user without rights can read it: it may be below a directory of root's."""
+    prefix = (*mounted(LET_IN), *as_user())
+    return not subprocess.run([*prefix, sys.executable, "-c", "import loadgen.cli.main"], env=environment()).returncode
 
 
 def as_user(*capabilities: str) -> Sequence[str]:

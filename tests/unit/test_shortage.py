@@ -9,7 +9,7 @@ import resource
 import pytest
 
 from loadgen import crash, shortage
-from loadgen.errors import HostError
+from loadgen.errors import ExitCode, HostError
 
 
 def refused(number: int, name: str | None = None) -> OSError:
@@ -36,8 +36,12 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
         (ImportError("libz.so.1: cannot open shared object file: Cannot allocate memory"), "no memory"),
         (RuntimeError("can't start new thread"), "no further process or thread"),
         (refused(errno.EFBIG), "RLIMIT_FSIZE"),
-        (refused(errno.ENOSPC, "/mnt/x"), "cannot write /mnt/x: No space left on device"),
-        (refused(errno.EROFS, "/mnt/x"), "cannot write /mnt/x: Read-only file system"),
+        (refused(errno.ENOSPC, "/mnt/x"), "cannot write (/mnt/x): No space left on device"),
+        (refused(errno.ENOSPC), "no room left"),
+        (refused(errno.EIO, "/mnt/x"), "(/mnt/x): Input/output error; look for its errors in the kernel's log (dmesg)"),
+        (refused(errno.ENOBUFS), "no memory"),
+        (refused(errno.EAGAIN), "ulimit -u"),
+        (refused(errno.EROFS, "/mnt/x"), "cannot write (/mnt/x): Read-only file system"),
         (refused(errno.ENOENT, "/dev/null"), "mknod -m 666 /dev/null c 1 3"),
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "set TMPDIR"),
     ],
@@ -46,17 +50,28 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
 def test_a_shortage_names_its_limit(limits: dict[int, tuple[int, int]], error: Exception, said: str) -> None:
     limits[resource.RLIMIT_NOFILE] = (8, 16)
     limits[resource.RLIMIT_FSIZE] = (4096, 4096)
-    assert said in shortage.told(error)
-    assert crash.told(error) == shortage.told(error)
+    found = shortage.of(error)
+    assert found
+    assert found.exit_code is ExitCode.HOST
+    assert said in str(found)
+    assert "\n" not in str(found)
+    assert crash.told(error) == str(found)
 
 
 @pytest.mark.parametrize(
     "error",
-    [refused(errno.EIO), refused(errno.ENOENT, "/x"), ImportError("no module x"), RuntimeError("x"), KeyError("x")],
+    [
+        refused(errno.EBADF),
+        OSError("x"),
+        refused(errno.ENOENT, "/x"),
+        ImportError("no module x"),
+        RuntimeError("x"),
+        KeyError("x"),
+    ],
     ids=str,
 )
 def test_another_error_is_none(error: Exception) -> None:
-    assert shortage.told(error) == ""
+    assert shortage.of(error) is None
 
 
 def test_a_process_that_cannot_be_started_names_the_limit_or_the_reason(limits: dict[int, tuple[int, int]]) -> None:
