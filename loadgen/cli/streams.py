@@ -130,7 +130,8 @@ def stderr_may_fail() -> Iterator[None]:
         try:
             sys.stderr.flush()
         except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+            with suppress(OSError):  # the exit code tells as much
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def show(result: object, render: Callable[[Console], None], *, as_json: bool) -> None:

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from loadgen import crash, errors
-from loadgen.errors import HostError, IncompleteError, LoadgenError
+from loadgen import crash, errors, shortage
+from loadgen.errors import ExitCode, HostError, IncompleteError, LoadgenError
 from loadgen.processes.lifetime import ended_in_words, holding_signals_back, is_stopped, raise_descriptor_limit
 from loadgen.processes.link import patiently
 from loadgen.processes.zygote import PACKET_MAX, in_memory
@@ -73,8 +73,9 @@ class Zygote:
             **os.environ,
             # Threads of numpy would not survive a fork, and they prevent entering a user namespace (unshare(2)).
             "OPENBLAS_NUM_THREADS": "1",
+            **({"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}),
         }
-        with holding_signals_back():
+        with theirs, holding_signals_back(), shortage.starting("the process that starts the workers"):
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "loadgen.processes.zygote", str(theirs.fileno()), *_PRELOAD],
                 pass_fds=[theirs.fileno()],
@@ -86,7 +87,6 @@ class Zygote:
                 # programs it measures like any other process of its session.
                 process_group=0,
             )
-        theirs.close()
         self._loop.add_reader(self._control.fileno(), self._on_message)
 
     @property
@@ -159,10 +159,8 @@ class Zygote:
             self.give_up(f"gave no answer to {entry} within {_ANSWER_TIMEOUT_S:.0f} s")
             raise self._loss() from error
         except OSError as error:
-            raise HostError(
-                f"the process that starts the others cannot be asked: {error.strerror}; look at the limit of open "
-                "files (ulimit -n) and at the memory left"
-            ) from error
+            refused = HostError(f"the process that starts the others cannot be asked: {error.strerror}")
+            raise shortage.of(error) or refused from error
         finally:
             self._replies.pop(number, None)
 
@@ -200,10 +198,16 @@ class Zygote:
                 reply.set_exception(error)
         self._on_gone()
 
-    def _loss(self) -> IncompleteError:
+    def _loss(self) -> LoadgenError:
+        """Return the error for a zygote that is gone; one that found the host to lack something has said what."""
+        code = None
         if not self.lost:
             try:
-                self.lost = ended_in_words(self._process.wait(_REAP_TIMEOUT_S))
+                code = self._process.wait(_REAP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self.lost = "is gone"
+            else:
+                self.lost = ended_in_words(code)
+        if code == ExitCode.HOST:
+            return HostError("the process that starts the workers cannot start on this host, for the reason above")
         return IncompleteError(f"{self} {self.lost}; start again")

@@ -71,8 +71,8 @@ class RunWriter:
     def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
         """Make the directory: a new one under `results`, or `at` itself, which must not be there yet."""
         self.path, self.started_at = _make(results, name, at)
-        self._series = self._open(_SERIES)
-        self._events = self._open(_EVENTS)
+        self._series = _Lines(self.path / _SERIES)
+        self._events = _Lines(self.path / _EVENTS)
 
     def write_scenario(self, text: str) -> None:
         """Write the scenario as it was given."""
@@ -96,31 +96,55 @@ class RunWriter:
 
     def append_series(self, line: Line) -> None:
         """Append a line to the series."""
-        self._append(self._series, _SERIES, line)
+        self._series.append(line)
 
     def append_event(self, line: Event) -> None:
         """Append an event."""
-        self._append(self._events, _EVENTS, line)
+        self._events.append(line)
 
     def close(self) -> None:
         """Close the series and the events."""
-        os.close(self._series)
-        os.close(self._events)
-
-    def _open(self, name: str) -> int:
         try:
-            return os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise _cannot_write(self.path / name, error) from error
-
-    def _append(self, fd: int, name: str, line: Line | Event) -> None:
-        try:
-            _write_all(fd, files.line_of(line))
-        except OSError as error:
-            raise _cannot_write(self.path / name, error) from error
+            self._series.close()
+        finally:
+            self._events.close()
 
     def _write(self, name: str, text: str) -> None:
         _replace(self.path / name, text)
+
+
+class _Lines:
+    """A new file of lines, open until `close`. Every method raises ResultsError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._bytes = path, 0
+        self._torn: OSError | None = None
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+    def append(self, line: Line | Event) -> None:
+        """Add a line; where that fails, take back what was written of it, so that another may follow."""
+        data = files.line_of(line)
+        try:
+            if self._torn:
+                raise self._torn
+            _write_all(self._fd, data)
+        except OSError as error:
+            try:
+                os.ftruncate(self._fd, self._bytes)
+            except OSError:
+                self._torn = error
+            raise _cannot_write(self._path, error) from error
+        self._bytes += len(data)
+
+    def close(self) -> None:
+        """Close the file, which is when some file systems notice that they cannot keep it."""
+        try:
+            os.close(self._fd)
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
 
 
 def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
