@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -39,8 +39,8 @@ class Scenario:
     text: as it was given, which is what the run directory keeps.
     """
 
-    text: str
-    overrides: tuple[str, ...]
+    text: str = field(repr=False)
+    overrides: tuple[str, ...] = field(repr=False)
     whole: scenarios.ScenarioSpec
     cells: tuple[scenarios.Cell, ...]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen import format as fmt
+from loadgen import secret
 
 _TEXT_MAX: Final = 200
 #: Details of further exceptions are dropped: a callback that fails may do so a thousand times a second.
@@ -64,7 +65,7 @@ def watch_over(process: str = "loadgen") -> None:
 
 
 def _of(error: BaseException) -> str:
-    text = fmt.on_one_line(str(error))
+    text = fmt.on_one_line(secret.scrubbed(str(error)))
     if len(text) > _TEXT_MAX:
         text = text[:_TEXT_MAX] + "..."
     return f"unforeseen {type(error).__name__}{': ' if text else ''}{text}"
@@ -81,7 +82,7 @@ def _written(error: BaseException) -> str:
         text = head + "".join(traceback.format_exception(error))
     except Exception as other:  # __str__ of an exception may be what fails
         text = f"{head}{type(error).__name__}, and {type(other).__name__} while it was written\n"
-    data = text.encode(errors="backslashreplace")
+    data = secret.scrubbed(text).encode(errors="backslashreplace")
     for folder in filter(None, (directory, tempfile.gettempdir())):
         try:
             return f"details in {_append(folder, data)}"

@@ -58,9 +58,12 @@ class Order:
 
 
 def with_overrides(overrides: Sequence[str], text: str) -> str:
-    """Return a scenario as it is written to the run directory: the overrides above it, as comments."""
-    lines = ("\n#   ".join(override.splitlines()) for override in overrides)
-    return "".join(f"# --set {line}\n" for line in lines) + text
+    """Return a scenario as it is written to the run directory: the overrides above it, as comments; credentials masked.
+
+    Raises: ScenarioError for a text that is no scenario.
+    """
+    lines = ("\n#   ".join(scenarios.kept_setting(override).splitlines()) for override in overrides)
+    return "".join(f"# --set {line}\n" for line in lines) + (scenarios.kept_text(text) if text else "")
 
 
 def resume(path: Path) -> Order:
@@ -185,7 +188,7 @@ class Matrix:
                 scenario=self._scenario.name,
                 started_at=writer.started_at,
                 kernel=platform.release(),
-                overrides=tuple(self._order.overrides),
+                overrides=tuple(map(scenarios.kept_setting, self._order.overrides)),
                 repeat=self._scenario.repeat,
                 cells=tuple(CellPlan(settings=cell.settings) for cell in self._cells),
                 resolved=self._answers,

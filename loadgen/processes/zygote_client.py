@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from loadgen import crash, errors
+from loadgen import crash, errors, secret
 from loadgen.errors import IncompleteError, LoadgenError
 from loadgen.processes.lifetime import raise_descriptor_limit
 from loadgen.processes.zygote import PACKET_MAX, in_memory
@@ -52,7 +51,7 @@ class Zygote:
         raise_descriptor_limit()  # a link for each worker and sink
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
-            **os.environ,
+            **secret.environment(),
             # Threads of numpy would not survive a fork, and they prevent entering a user namespace (unshare(2)).
             "OPENBLAS_NUM_THREADS": "1",
         }
