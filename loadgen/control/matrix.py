@@ -181,7 +181,11 @@ class Matrix:
 
     def _begin(self) -> run_directory.MatrixWriter:
         """Make the directory of a new matrix."""
-        writer = run_directory.MatrixWriter(self._options.results, self._scenario.name)
+        writer = run_directory.MatrixWriter(
+            self._options.results,
+            self._scenario.name,
+            private=any(scenario.holds_secrets for scenario in (self._scenario, *(c.scenario for c in self._cells))),
+        )
         writer.write_scenario(with_overrides(self._order.overrides, self._order.text))
         writer.write_matrix(
             MatrixPlan(

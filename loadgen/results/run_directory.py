@@ -68,9 +68,12 @@ _Shape = TypeVar("_Shape")
 class RunWriter:
     """Writer of one run directory. Every method raises ResultsError when a write fails."""
 
-    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
-        """Make the directory: a new one under `results`, or `at` itself, which must not be there yet."""
-        self.path, self.started_at = _make(results, name, at)
+    def __init__(self, results: Path, name: str, at: Path | None = None, *, private: bool = False) -> None:
+        """Make the directory: a new one under `results`, or `at` itself, which must not be there yet.
+
+        private: whether only this user may enter it; else it is as umask(2) says.
+        """
+        self.path, self.started_at = _make(results, name, at, private=private)
         self._series = self._open(_SERIES)
         self._events = self._open(_EVENTS)
 
@@ -109,7 +112,7 @@ class RunWriter:
 
     def _open(self, name: str) -> int:
         try:
-            return os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            return os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _mode(self.path))
         except OSError as error:
             raise _cannot_write(self.path / name, error) from error
 
@@ -123,7 +126,12 @@ class RunWriter:
         _replace(self.path / name, text)
 
 
-def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
+def _mode(folder: Path) -> int:
+    """Return the mode of a new file in a directory: for those who may enter it. Raises: OSError."""
+    return os.stat(folder).st_mode & 0o666
+
+
+def _make(results: Path, name: str, at: Path | None = None, *, private: bool = False) -> tuple[Path, str]:
     """Make a new run directory, and return it with the time. Raises: ResultsError."""
     started = wall_clock()
     # The name is a slug already; checking again costs nothing and keeps ../ out for every caller.
@@ -131,7 +139,7 @@ def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
     path = at or results / f"{started:%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(2)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
+        path.mkdir(0o700 if private else 0o777)
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path, started.isoformat(timespec="seconds")
@@ -143,10 +151,13 @@ class MatrixWriter:
     It holds a lock on the directory until `close`: no other loadgen can write there meanwhile.
     """
 
-    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
-        """Make the directory under `results`, or go on in `at`. Raises: UsageError when another loadgen holds it."""
+    def __init__(self, results: Path, name: str, at: Path | None = None, *, private: bool = False) -> None:
+        """Make the directory under `results`, or go on in `at`. private: see RunWriter.
+
+        Raises: UsageError when another loadgen holds it.
+        """
         if at is None:
-            self.path, self.started_at = _make(results, name)
+            self.path, self.started_at = _make(results, name, private=private)
             self._lock = _hold(self.path)
             return
         self.path, self.started_at = at, wall_clock().isoformat(timespec="seconds")
@@ -187,7 +198,8 @@ class MatrixWriter:
         """Append an event."""
         path = self.path / _EVENTS
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+            fd = os.open(path, flags, _mode(self.path))
             try:
                 _write_all(fd, files.line_of(line))
             finally:
@@ -412,7 +424,7 @@ def _replace(final: Path, text: str) -> None:
     """Write beside the old file and then over it, so that a full disk never costs what was there before."""
     partial = final.with_name(f".{final.name}.partial")
     try:
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _mode(final.parent))
         try:
             _write_all(fd, text.encode())
         finally:
