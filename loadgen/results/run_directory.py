@@ -31,7 +31,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,8 @@ from loadgen.errors import ResultsError, UsageError
 from loadgen.model import Plan
 from loadgen.results import matrix as matrices
 from loadgen.results import stored
+from loadgen.results import summary as summaries
+from loadgen.results.fold import Fold
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.host import Host
@@ -49,7 +51,7 @@ from loadgen.results.schema.line import Line
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.matrix_plan import MatrixPlan
 from loadgen.results.schema.run import RunSummary
-from loadgen.results.summary import summarise
+from loadgen.results.thinning import Thinned
 
 _SCENARIO: Final = "scenario.yaml"
 _PLAN: Final = "plan.json"
@@ -300,7 +302,11 @@ def write_matrix_results(path: Path, *, summary: MatrixSummary, report: str, tab
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory read back; a file that was never written is empty or None."""
+    """A run directory read back; a file that was never written is empty or None.
+
+    series: of a very long one neighbouring lines are merged, see `loadgen.results.thinning`. fold: what a summary
+    needs of all lines; None where the run has written one.
+    """
 
     path: Path
     scenario_text: str
@@ -309,6 +315,7 @@ class Run:
     series: tuple[Line, ...]
     events: tuple[Event, ...]
     summary: RunSummary | None
+    fold: Fold | None = None
 
     def summarised(self) -> RunSummary:
         """Return the summary as written, or made now from the lines if the run never came to write it.
@@ -318,7 +325,8 @@ class Run:
         if self.summary:
             return self.summary
         try:
-            return summarise(self.plan, self.host, self.series, self.events, run=_name_of(self.path))
+            fold = self.fold or Fold.of(self.series)
+            return summaries.of_fold(self.plan, self.host, fold, self.events, run=_name_of(self.path))
         except (ArithmeticError, ValueError) as error:  # edited: pairs of another plan, an impossible expression
             raise UsageError(
                 f"{self.path}: {_SERIES}, {_EVENTS} or {_PLAN} is not what this version of loadgen writes ({error})"
@@ -342,14 +350,23 @@ def read(path: Path) -> Run:
     summary = written_summary(path)
     if isinstance(summary, MatrixSummary):
         raise UsageError(f"{path / _SUMMARY}: the summary of a matrix beside the plan of a run; delete it")
+    series, fold = Thinned(), None if summary else Fold()
+    for number, line in _lines(path / _SERIES, Line):
+        series.add(line)
+        try:
+            if fold:
+                fold.add(line)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            raise _not_a_line(path / _SERIES, number, error) from error
     return Run(
         path=path,
         scenario_text=_read_text(path / _SCENARIO),
         plan=plan,
         host=_read(path / _HOST, Host, "a host") or Host(),
-        series=_read_lines(path / _SERIES, Line),
+        series=series.lines,
         events=_read_lines(path / _EVENTS, Event),
         summary=summary,
+        fold=fold,
     )
 
 
@@ -471,13 +488,22 @@ def _read(path: Path, shape: type[_Shape], kind: str) -> _Shape | None:
 
 
 def _read_lines(path: Path, shape: type[_Shape]) -> tuple[_Shape, ...]:
-    """Read a file of JSON lines; its last line may be torn. Raises: UsageError."""
-    result = []
+    """Read a whole file of JSON lines. Raises: UsageError."""
+    return tuple(line for _, line in _lines(path, shape))
+
+
+def _lines(path: Path, shape: type[_Shape]) -> Iterator[tuple[int, _Shape]]:
+    """Yield each line of a file of JSON lines with its number; the last one may be torn. Raises: UsageError."""
     for number, text in enumerate(stored.lines(path), start=1):
         try:
-            result.append(files.read(text, shape))
+            line = files.read(text, shape)
         except ValueError as error:
             if text.endswith(b"\n"):
-                problem = f"not a line of this version of loadgen ({error}); delete the line to do without it"
-                raise UsageError(f"{path}:{number}: {problem}") from error
-    return tuple(result)
+                raise _not_a_line(path, number, error) from error
+            continue
+        yield number, line
+
+
+def _not_a_line(path: Path, number: int, error: Exception) -> UsageError:
+    problem = f"not a line of this version of loadgen ({error}); delete the line to do without it"
+    return UsageError(f"{path}:{number}: {problem}")
