@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,7 +32,7 @@ class KernelFold:
     """
 
     seen: bool = False
-    delta: dict[str, int] = field(default_factory=dict)
+    delta: Mapping[str, int] = field(default_factory=dict)
     peak: dict[str, int] = field(default_factory=dict)
     ramp_peak: dict[str, int] = field(default_factory=dict)
     states: States | None = None
@@ -42,7 +42,7 @@ class KernelFold:
         """Take a sample."""
         self.seen = True
         # The last lines may have none: a second Ctrl-C ends the process through which the namespace is read.
-        self.delta = dict(kernel.delta)
+        self.delta = kernel.delta
         for name, value in kernel.now.items():
             self.peak[name] = max(value, self.peak.get(name, 0))
             if line.phase in _OPENING:

@@ -424,9 +424,9 @@ def _kernel(series: Fold) -> KernelCounts:
     here, at_sinks = series.kernel, series.kernel_at_sinks
     sink = None
     if at_sinks.seen:  # they live in a namespace of their own
-        sink = SinkKernelCounts(delta=at_sinks.delta, peak=at_sinks.peak, states=at_sinks.states)
+        sink = SinkKernelCounts(delta=dict(at_sinks.delta), peak=at_sinks.peak, states=at_sinks.states)
     return KernelCounts(
-        delta=here.delta,
+        delta=dict(here.delta),
         peak=here.peak,
         ramp_peak=here.ramp_peak,
         states=here.states,
