@@ -1,8 +1,8 @@
 """Values that are used and never written: a type that shows its mask, and the removal of known values from texts.
 
 A `Secret` stands in the options of a protocol where a scenario has `${env:NAME}`, `${file:PATH}`, or a text that looks
-like a credential. Whoever prints, formats or encodes it gets what may be shown; the value itself leaves it by
-`revealed` alone, which `Traffic.filled` calls for those who send it. Messages of libraries may repeat a value, so
+like a credential. Code that prints, formats or encodes it gets what may be shown; the value itself leaves it by
+`revealed` alone, which `Traffic.filled` calls for the code that sends it. Messages of libraries may repeat a value, so
 what goes to stderr and to files of details passes through `scrubbed` as well.
 """
 

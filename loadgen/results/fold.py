@@ -1,4 +1,4 @@
-"""What the summary of a run needs of its series, gathered line by line: a series of any length in constant memory."""
+"""The figures that the summary of a run needs of its series, gathered line by line: constant memory at any length."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class RunWriter:
 
 
 def _mode(folder: Path) -> int:
-    """Return the mode of a new file in a directory: for those who may enter it. Raises: OSError."""
+    """Return the mode of a new file in a directory: for the users who may enter that. Raises: OSError."""
     return os.stat(folder).st_mode & 0o666
 
 

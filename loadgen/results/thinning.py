@@ -39,7 +39,7 @@ class Thinned:
         self._values = self._pairs = 0
         #: Lines of the series that are merged into one, and those that become the next one.
         self._stride, self._next = 1, _Bundle()
-        #: One of so many lines keeps its counts of pairs, and those before the last one that do not.
+        #: One of this many lines keeps its counts of pairs, and those before the last one that do not.
         self._pairs_stride, self._without_pairs = 1, 0
 
     @property

@@ -17,7 +17,6 @@ from msgspec import structs
 from loadgen.model import Phase
 from loadgen.results import histogram, run_directory, thinning
 from loadgen.results.fold import Fold
-from loadgen.results.schema import files
 from loadgen.results.schema.line import LatencyNs, Line, PairTally
 from loadgen.results.thinning import Thinned, coarse
 from tests import samples
@@ -112,16 +111,3 @@ def test_memory_does_not_grow_with_the_series(tmp_path: Path, monkeypatch: pytes
         assert read.summarised().outcomes.established == samples.summary().outcomes.established
         assert len(read.series) < 400
     assert peaks[1] < 1.3 * peaks[0]
-
-
-def test_lines_about_other_pairs_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 pairs, the lines before have 2"):
-        Fold.of([line(1), line(2, pairs=3)])
-
-
-def test_a_summary_is_folded_only_where_none_was_written(tmp_path: Path) -> None:
-    run = _recorded(tmp_path / "run")
-    assert run_directory.read(run).fold is None
-    (run / "summary.json").unlink()
-    assert run_directory.read(run).fold is not None
-    assert files.pretty(run_directory.read(run).summarised())
