@@ -63,6 +63,8 @@ _REPORT: Final = "report.html"
 _MATRIX: Final = "matrix.json"
 _CELLS: Final = "cells"
 _TABLE: Final = "cells.csv"
+#: A matrix has at most 20,000 runs with some events each.
+_EVENTS_MAX: Final = 200_000
 
 _Shape = TypeVar("_Shape")
 
@@ -489,7 +491,12 @@ def _read(path: Path, shape: type[_Shape], kind: str) -> _Shape | None:
 
 def _read_lines(path: Path, shape: type[_Shape]) -> tuple[_Shape, ...]:
     """Read a whole file of JSON lines. Raises: UsageError."""
-    return tuple(line for _, line in _lines(path, shape))
+    found: list[_Shape] = []
+    for number, line in _lines(path, shape):
+        if number > _EVENTS_MAX:
+            raise UsageError(f"{path} has more than {_EVENTS_MAX:,} lines, so loadgen did not write it; remove it")
+        found.append(line)
+    return tuple(found)
 
 
 def _lines(path: Path, shape: type[_Shape]) -> Iterator[tuple[int, _Shape]]:

@@ -14,10 +14,10 @@ from typing import IO, Final
 from loadgen import regular_file
 from loadgen.errors import UsageError
 
-#: A plan with 65,536 addresses has 10 MB.
-BYTES_MAX: Final = 256 << 20
-#: One line of a series; one with counts of a million pairs has 30 MB.
-LINE_BYTES_MAX: Final = 64 << 20
+#: A plan with 65,536 addresses has 10 MB. What is read takes several times as much memory.
+BYTES_MAX: Final = 128 << 20
+#: One line of a series; one with counts of 131,072 pairs, the most there can be, has 4 MB.
+LINE_BYTES_MAX: Final = 16 << 20
 
 
 @contextmanager
