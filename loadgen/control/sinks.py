@@ -148,7 +148,7 @@ class Sinks:
             if snapshot is None or self._blocks is None:
                 return
             alive = [member.index for member in self._fleet.alive(SINK)]
-            heartbeats = self._blocks.records["counters"][alive, counts.SinkCounter.HEARTBEAT_NS]
+            heartbeats = counts.counters(self._blocks)[alive, counts.SinkCounter.HEARTBEAT_NS]
             accepted = snapshot.accepted >= established or not self._accepts_all
             if not snapshot.open and heartbeats.min() > begun_ns and accepted:
                 return

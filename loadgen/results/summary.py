@@ -6,7 +6,7 @@ that a run whose orchestrator was killed is summed up by the same code from the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -44,7 +44,7 @@ from loadgen.results.schema.run import (
     RunSummary,
     VerdictResult,
 )
-from loadgen.results.schema.sides import Datagrams, PairResult, ProbeResult, SinkResult
+from loadgen.results.schema.sides import Datagrams, NotAttributed, PairResult, ProbeResult, SinkResult
 from loadgen.results.schema.values import SCHEMA
 from loadgen.results.verdict import decide
 from loadgen.scenario.expect import SOMETHING_OPENED, Expectation
@@ -131,6 +131,7 @@ def of_fold(plan: Plan, host: Host, series: Fold, events: Sequence[Event], *, ru
         phases=_phases(series),
         latency_us=_latency_us(latency),
         sources=_sources(plan, series),
+        not_attributed=None if last.not_attributed is UNSET else last.not_attributed,
         sink=_sink(plan, series, events),
         probes=_probes(events),
         kernel=_kernel(series),
@@ -173,7 +174,25 @@ def broken_invariants(summary: RunSummary) -> list[str]:
         problems.append(f"started ({arrivals.started}) is not established + failed + in_flight: {outcomes}")
     if summary.complete and outcomes.in_flight:
         problems.append(f"a complete run has {outcomes.in_flight} attempts in flight")
-    return problems
+    if summary.complete and summary.not_attributed:
+        problems.append(f"a complete run has counts that are not attributed: {summary.not_attributed}")
+    return problems + _broken_breakdowns(summary)
+
+
+def _broken_breakdowns(summary: RunSummary) -> list[str]:
+    """Return the totals that are not the sum of their parts and of what is not attributed."""
+    outcomes, rest = summary.outcomes, summary.not_attributed or NotAttributed(established=0, failed=0)
+    established = sum(pair.established for pair in summary.sources) + rest.established
+    failed = sum(pair.failed for pair in summary.sources) + rest.failed
+    timed = summary.latency_us.connect.count + rest.established
+    ended = sum(error.count for error in summary.errors)
+    sums = (
+        ("established", outcomes.established, "those of its sources + not_attributed", established),
+        ("established", outcomes.established, "those with a connect time + not_attributed", timed),
+        ("failed", outcomes.failed, "those of its sources + not_attributed", failed),
+        ("failed + lost", outcomes.failed + summary.open.lost, "its errors", ended),
+    )
+    return [f"{name} ({total}) is not {parts} ({found})" for name, total, parts, found in sums if total != found]
 
 
 def _why_incomplete(events: Sequence[Event]) -> str:
@@ -320,16 +339,15 @@ def _sink(plan: Plan, series: Fold, events: Sequence[Event]) -> SinkResult | Non
         return None
     ours = _established_at_sinks(plan, line, events)
     theirs = {row.source: row.accepted for row in last.sources or ()}
+    lost = {event.event for event in events} & {"worker-lost", "sink-lost"}
     if plan.transport is Transport.UDP:
-        return _datagram_sink(last, ours, theirs)
-    established, early = sum(ours.values()), _reset_early(plan, line)
+        return _datagram_sink(line.phase, last, ours, theirs, lost)
+    early = _reset_early(plan, line)
+    established = sum(ours.values()) + _not_attributed_at_sinks(plan, line)
     agrees = last.accepted == established + early
     text = f"The sink accepted {last.accepted:,} connections, this side established {established:,}"
     text += f" and saw {early:,} reset before it knew that they were." if early else "."
-    # The counts by pair of a worker that was killed may be a tenth of a second older than its total.
-    workers = line.workers
-    all_alive = workers is None or workers.alive == plan.workers
-    if agrees and all_alive and theirs and theirs != ours and not early:
+    if agrees and not lost and theirs and theirs != ours and not early:
         agrees = False
         other = next(source for source in sorted({*ours, *theirs}) if ours.get(source) != theirs.get(source))
         text = (
@@ -343,19 +361,32 @@ def _sink(plan: Plan, series: Fold, events: Sequence[Event]) -> SinkResult | Non
             f" Its queue was full (ListenOverflows +{dropped:,}): the kernel then drops the last packet of a handshake "
             "that this side takes for a connection."
         )
-    cut_off = line.phase is not Phase.DONE and not agrees
-    if cut_off:
-        text += " Both were counted while the run was on its way, at moments of their own."
+    uncounted = "" if agrees else _uncounted(line.phase, lost, more=last.accepted > established + early)
+    text += uncounted
     return SinkResult(
         accepted=last.accepted,
         open_peak=series.sink_open_peak,
         end_of_hold=(series.end_of(Phase.HOLD, Phase.RAMP, Phase.CHURN).sink or last).open,
-        agrees=None if cut_off else agrees,
+        agrees=None if uncounted else agrees,
         text=text + _survived(last),
         source_ports=sum(row.source_ports for row in last.sources or ()),
         sources=last.sources or (),
         failures=last.failures,
     )
+
+
+def _uncounted(phase: Phase, lost: Collection[str], *, more: bool) -> str:
+    """Return why one side has not counted to the end, as a sentence; "" where both have.
+
+    lost: events of processes that were lost; more: the sinks counted more than this side.
+    """
+    if phase is not Phase.DONE:
+        return " Both were counted while the run was on its way, at moments of their own."
+    if more and "worker-lost" in lost:
+        return " A worker ended before it had counted its last ones."
+    if not more and "sink-lost" in lost:
+        return " A sink ended before it had counted its last ones."
+    return ""
 
 
 def _survived(last: SinkLine) -> str:
@@ -386,6 +417,15 @@ def _established_at_sinks(plan: Plan, last: Line, events: Sequence[Event]) -> di
     return ours
 
 
+def _not_attributed_at_sinks(plan: Plan, last: Line) -> int:
+    """Return the connections to sinks of ours whose source is not known; 0 where there are other targets as well."""
+    if last.not_attributed is UNSET or not all(
+        target.sink and target.accept_after_s is not None for target in plan.targets
+    ):
+        return 0
+    return last.not_attributed.established
+
+
 def _reset_early(plan: Plan, last: Line) -> int:
     """Return the connections that a sink of ours accepted and reset on purpose before the attempt was seen to end."""
     if not any(target.sink and (target.behaviour.reset or target.behaviour.drop) for target in plan.targets):
@@ -393,7 +433,9 @@ def _reset_early(plan: Plan, last: Line) -> int:
     return sum(error.times for error in last.errors if (error.syscall, error.errno) == ("connect", "ECONNRESET"))
 
 
-def _datagram_sink(last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str, int]) -> SinkResult:
+def _datagram_sink(
+    phase: Phase, last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str, int], lost: Collection[str]
+) -> SinkResult:
     """Return what a sink of UDP counted: not connections, but endpoints that datagrams came from, each once.
 
     The two sides agree when no endpoint sent that is not one of ours: of ours some may have sent nothing, or nothing
@@ -407,12 +449,14 @@ def _datagram_sink(last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str,
             f"The sink had datagrams from {theirs[strange]:,} endpoints of {strange}, "
             f"this side connected {ours.get(strange, 0):,} sockets there."
         )
+    agrees = strange is None and last.accepted <= established
+    uncounted = "" if agrees else _uncounted(phase, lost, more=True)
     return SinkResult(
         accepted=last.accepted,
         open_peak=0,
         end_of_hold=0,
-        agrees=strange is None and last.accepted <= established,
-        text=text + _survived(last),
+        agrees=None if uncounted else agrees,
+        text=text + uncounted + _survived(last),
         source_ports=sum(row.source_ports for row in last.sources or ()),
         sources=last.sources or (),
         failures=last.failures,

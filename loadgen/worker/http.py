@@ -44,7 +44,7 @@ from loadgen.worker.heartbeat import Beats
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Settings, Then
 from loadgen.worker.strategies import SourcePorts
-from loadgen.worker.tls import context_of, reason_of
+from loadgen.worker.tls import KeptSession, context_of, reason_of
 
 #: How a connection ended that ended as planned, in place of an error key.
 _PLANNED: Final = 0
@@ -71,21 +71,22 @@ def connector_of(plan: Plan, settings: Settings, ports: SourcePorts, recorder: R
 class Handshake(ssl.SSLObject):
     """TLS of one connection, with the time its handshake took. Made by a context, see `timed`.
 
-    A subclass for each context has what its connections share: whether to resume, the last session, and whether to
+    A subclass for each context has what its connections share: the session to resume, if any is to be, and whether to
     send close_notify (RFC 8446 6.1) before closing.
     """
 
-    resumes = False
+    shared: KeptSession | None = None
     farewell = True
-    last: ssl.SSLSession | None = None
+    offered = settled = False
     began_ns = took_ns = 0
 
     def do_handshake(self) -> None:
         """Take one step. Raises: ssl.SSLWantReadError when the other side has to speak first, ssl.SSLError."""
         if not self.began_ns:
             self.began_ns = now_ns()
-            if self.last is not None:
-                self.session = self.last
+            if self.shared and self.shared.session is not None:
+                self.session = self.shared.session
+                self.offered = True
         super().do_handshake()
         self.took_ns = now_ns() - self.began_ns
 
@@ -95,15 +96,16 @@ class Handshake(ssl.SSLObject):
             super().unwrap()
 
     def keep_session(self) -> None:
-        """Keep this session for the next connection. In TLS 1.3 it comes after the handshake (RFC 8446 4.6.1)."""
-        session = self.session
-        if self.resumes and session is not None and (session.has_ticket or self.version() != "TLSv1.3"):
-            type(self).last = session
+        """Keep a session for the next connection. In TLS 1.3 it comes after the handshake (RFC 8446 4.6.1)."""
+        if self.shared and not self.settled:
+            self.settled = self.shared.keep(self, offered=self.offered)
 
 
 def timed(context: ssl.SSLContext, *, resume: bool, farewell: bool = True) -> ssl.SSLContext:
     """Have a context make `Handshake`s; return it. A session may only be used with its own context."""
-    context.sslobject_class = type("Handshake", (Handshake,), {"resumes": resume, "farewell": farewell})
+    context.sslobject_class = type(
+        "Handshake", (Handshake,), {"shared": KeptSession() if resume else None, "farewell": farewell}
+    )
     return context
 
 

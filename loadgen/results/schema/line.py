@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from loadgen.model import Phase
 from loadgen.results import histogram
 from loadgen.results.schema.counters import SeriesCounters
-from loadgen.results.schema.sides import Datagrams, SinkSource
+from loadgen.results.schema.sides import Datagrams, NotAttributed, SinkSource
 from loadgen.results.schema.values import Amount, Count, Shape
 
 #: A histogram of nanoseconds as JSON has it: bucket -> count, see `loadgen.results.histogram`.
@@ -154,6 +154,9 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     """every kind seen, the most frequent first"""
     pairs: tuple[PairTally, ...]
     """for each (source, target) of the plan, in its order"""
+    not_attributed: NotAttributed | UnsetType = UNSET
+    """counts that are in the totals and not in pairs and latency_ns; absent where there are none, and in files of
+    loadgen 0.1.0"""
     latency_ns: LatencyNs
     lag_ns: Sparse
     """how late the event loops of the workers were, since the line before"""
