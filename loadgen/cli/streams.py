@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
+from loadgen import secret
 from loadgen.errors import OutputError
 
 if TYPE_CHECKING:
@@ -157,4 +158,4 @@ def console(*, stderr: bool = False) -> Console:
 def complain(problem: object, head: str = "loadgen: ") -> None:
     """Print a line on stderr, if it is open."""
     with suppress(OSError):
-        click.echo(f"{head}{problem}", err=True)
+        click.echo(secret.scrubbed(f"{head}{problem}"), err=True)

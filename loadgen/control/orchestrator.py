@@ -236,7 +236,9 @@ class Orchestrator:
         self._snapshots = None
 
     def _open_run_directory(self, plan: Plan, facts: HostFacts) -> run_directory.RunWriter:
-        writer = run_directory.RunWriter(self._options.results, self._scenario.name, self._options.at)
+        writer = run_directory.RunWriter(
+            self._options.results, self._scenario.name, self._options.at, private=self._scenario.holds_secrets
+        )
         writer.write_scenario(self._text)
         writer.write_plan(plan)
         writer.write_host({"started_at": writer.started_at, **facts.to_json()})

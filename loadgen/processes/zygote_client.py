@@ -7,7 +7,6 @@ fleet, and any other has a minute and a half.
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from loadgen import crash, errors, shortage
+from loadgen import crash, errors, secret, shortage
 from loadgen.errors import ExitCode, HostError, IncompleteError, LoadgenError
 from loadgen.processes.lifetime import ended_in_words, holding_signals_back, is_stopped, raise_descriptor_limit
 from loadgen.processes.link import patiently
@@ -70,7 +69,7 @@ class Zygote:
         raise_descriptor_limit()  # a link for each worker and sink
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
-            **os.environ,
+            **secret.environment(),
             # Threads of numpy would not survive a fork, and they prevent entering a user namespace (unshare(2)).
             "OPENBLAS_NUM_THREADS": "1",
             **({"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}),

@@ -66,7 +66,7 @@ def connector_of(plan: Plan, settings: Settings, ports: SourcePorts, recorder: R
     """Return the connector of one shard of a plan whose traffic is HTTP; call it where an event loop runs."""
     connector = EpollConnector(settings, ports, recorder)
     hosts = {target.endpoint: target.host for target in plan.targets}
-    connector.driver = HttpDriver(connector, Http(**plan.traffic.options), hosts, plan.tls)
+    connector.driver = HttpDriver(connector, Http(**plan.traffic.filled()), hosts, plan.tls)
     return connector
 
 
