@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from typing import IO, Any, Final
 
 from loadgen import crash, shortage
-from loadgen.errors import ExitCode, HostError, LoadgenError
+from loadgen.errors import ExitCode, LoadgenError
 from loadgen.processes.lifetime import die_with_parent, gain_no_privileges, raise_descriptor_limit
 from loadgen.processes.link import Message
 
@@ -61,22 +61,18 @@ def serve(control: socket.socket) -> None:
 
 def _answer(control: socket.socket, request: Message, fds: list[int]) -> None:
     crash.keep_in(request["crashes"])
-    try:
-        function = pkgutil.resolve_name(request["entry"])
-        if request["do"] == "fork":
-            pid = shortage.fork()
-            if pid == 0:
-                _become_child(control, function, request["args"], fds)
-            reply: Message = {"value": pid}
-        else:
+    function = pkgutil.resolve_name(request["entry"])
+    if request["do"] == "fork":
+        pid = os.fork()
+        if pid == 0:
+            _become_child(control, function, request["args"], fds)
+        reply: Message = {"value": pid}
+    else:
+        try:
             reply = {"value": function(*request["args"])}
-    except LoadgenError as error:
-        reply = {"error": type(error).__name__, "text": str(error)}
-    except Exception as error:
-        if not (short := shortage.of(error)):
-            raise
-        reply = {"error": HostError.__name__, "text": str(short)}
-    die_with_parent(os.getppid())  # the call may have changed the credentials
+        except LoadgenError as error:
+            reply = {"error": type(error).__name__, "text": str(error)}
+        die_with_parent(os.getppid())  # the call may have changed the credentials
     for fd in fds:
         os.close(fd)
     _send(control, {"id": request["id"], **reply})
