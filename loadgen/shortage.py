@@ -107,7 +107,7 @@ def starting(program: str) -> Iterator[None]:
 
 
 def fork() -> int:
-    """As os.fork(). Raises: HostError where a limit forbids another process."""
+    """Fork, as os.fork() does. Raises: HostError where a limit forbids another process."""
     with starting("a process"):
         return os.fork()
 

@@ -46,8 +46,8 @@ def licence(name: str) -> str:
     """Return the licence that an installed package states: an SPDX expression, or a name."""
     said = distribution(name).metadata
     classifiers = [text.removeprefix(_CLASSIFIER) for text in said.get_all("Classifier", []) if _CLASSIFIER in text]
-    text = said.get("License-Expression") or ", ".join(classifiers) or said.get("License") or ""
-    return text.strip().splitlines()[0] if text.strip() else "not stated"
+    texts = [*said.get_all("License-Expression", []), ", ".join(classifiers), *said.get_all("License", [])]
+    return next((text.strip().splitlines()[0] for text in texts if text.strip()), "not stated")
 
 
 def page() -> str:

@@ -125,6 +125,7 @@ def test_every_unit_test_has_a_module() -> None:
     about_everything = {
         UNIT / "test_docs.py",
         UNIT / "test_plain_english.py",
+        UNIT / "test_requirements.py",
         UNIT / "results" / "test_recorded_runs.py",
     }
     mine = {Path(__file__), *about_everything}
