@@ -96,9 +96,7 @@ def parse(answer: bytes) -> Route:
     kind = _KINDS.get(kind_number, "")
     attributes = netlink.attributes(answer, netlink.HEADER_BYTES + _RTMSG_BYTES, len(answer))
     address = {
-        name: socket.inet_ntop(family, attributes[name])
-        for name in (_RTA_GATEWAY, _RTA_PREFSRC)
-        if name in attributes
+        name: socket.inet_ntop(family, attributes[name]) for name in (_RTA_GATEWAY, _RTA_PREFSRC) if name in attributes
     }
     (index,) = netlink.unpacked("=I", attributes.get(_RTA_OIF, bytes(4)))
     return Route(

@@ -43,7 +43,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="loadgen-fuzz-") as folder:
         for number, seed in enumerate(reader.seeds):
             Path(folder, str(number)).write_bytes(seed)
-        options = [f"-max_total_time={sys.argv[2]}", f"-max_len={mutation.SIZE_MAX}", "-timeout=60", "-rss_limit_mb=4096"]
+        options = [
+            f"-max_total_time={sys.argv[2]}",
+            f"-max_len={mutation.SIZE_MAX}",
+            "-timeout=60",
+            "-rss_limit_mb=4096",
+        ]
         atheris.Setup([sys.argv[0], *options, folder], one, custom_mutator=mutate)
         atheris.Fuzz()
 

@@ -21,7 +21,6 @@ from typing import Final
 
 from tests.fuzz.mutation import mutated
 
-
 CORPUS: Final = Path(__file__).parents[1] / "data" / "fuzz"
 
 

@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     guided = find_spec("atheris") is not None
     if not guided:
         print("atheris is not installed, so nothing here knows which code was reached: pip install atheris")
-    print(f"{len(chosen)} readers, {given.seconds:g} s each; --seed {given.seed} repeats the input by chance", flush=True)
+    print(
+        f"{len(chosen)} readers, {given.seconds:g} s each; --seed {given.seed} repeats the input by chance", flush=True
+    )
     found = 0
     for reader in chosen:
         session = Session(reader)

@@ -113,7 +113,9 @@ def _archive(data: bytes) -> object:
 
 
 def _traces() -> Sequence[bytes]:
-    return [part for file in sorted((_TESTS / "data/explain/strace").glob("*.txt")) for part in _ends(file.read_bytes())]
+    return [
+        part for file in sorted((_TESTS / "data/explain/strace").glob("*.txt")) for part in _ends(file.read_bytes())
+    ]
 
 
 def _strace(data: bytes) -> object:
@@ -125,7 +127,7 @@ def _strace(data: bytes) -> object:
 
 
 READERS: Final = (
-    Reader("evidence", _evidence, _pasted, bytes_free=64 << 20, bytes_per_byte=2_000),
-    Reader("archive", _archive, _archives, (UsageError,), bytes_free=300 << 20),
-    Reader("strace", _strace, _traces),
+    Reader("evidence", _evidence, _pasted, bytes_free=64 << 20, bytes_per_byte=2_000, tries=20),
+    Reader("archive", _archive, _archives, (UsageError,), bytes_free=300 << 20, tries=60),
+    Reader("strace", _strace, _traces, tries=150),
 )

@@ -210,7 +210,7 @@ def _answers() -> Sequence[bytes]:
 _GZIPPED: Final = bytes.fromhex("1f8b08000000000002ffcb48cdc9c9070086a6103605000000")
 
 READERS: Final = (
-    Reader("dashboard", _dashboard_asked, _dashboard_requests, bytes_free=64 << 20),
+    Reader("dashboard", _dashboard_asked, _dashboard_requests, bytes_free=64 << 20, tries=150),
     Reader("exporter", _exporter_asked, _exporter_requests, bytes_free=16 << 20),
-    Reader("target HTTP", _answered, _answers, bytes_free=16 << 20),
+    Reader("target HTTP", _answered, _answers, bytes_free=16 << 20, tries=120),
 )

@@ -153,7 +153,9 @@ READERS: Final = (
     Reader("sock_diag", _sockdiag, _captured("netlink/*/*.bin"), (ValueError,)),
     Reader("route", _route, _route_seeds, (ValueError,)),
     Reader("addresses", _addresses, _address_seeds, (ValueError,)),
-    Reader("attributes", _attributes, lambda: [b"".join(_route_seeds())[28:], netlink.attribute(1, b"abc")], (ValueError,)),
+    Reader(
+        "attributes", _attributes, lambda: [b"".join(_route_seeds())[28:], netlink.attribute(1, b"abc")], (ValueError,)
+    ),
     Reader("snmp", _of_text(snmp.parse), _captured("proc/*/net/snmp", "proc/*/net/netstat"), (ValueError,)),
     Reader("snmp6", _of_text(snmp6.parse), _captured("proc/*/net/snmp6"), (ValueError,)),
     Reader("sockstat", _of_text(sockstat.parse), _captured("proc/*/net/sockstat*"), (ValueError,)),
@@ -166,12 +168,13 @@ READERS: Final = (
         _captured("cgroup/*/proc/self/*"),
         (ValueError,),
     ),
-    Reader("cgroup", _in_files(_CGROUP_FILES, cgroup.read), _cgroup_seeds),
+    Reader("cgroup", _in_files(_CGROUP_FILES, cgroup.read), _cgroup_seeds, tries=50),
     Reader(
         "sysctls",
         _in_files(_SYSCTL_FILES, _settings),
         lambda: [b"32768\t60999\n\x008080,9000-9010\n\x001\n", b"1024 65535\0\x002"],
         (HostError,),
+        tries=100,
     ),
     Reader(
         "ports",
@@ -183,5 +186,6 @@ READERS: Final = (
         "sysctl.conf",
         _in_files(("etc/sysctl.conf", "etc/sysctl.d/a.conf", "run/sysctl.d/a.conf"), sysctl_conf.read),
         lambda: [b"# a\nnet.ipv4.tcp_tw_reuse = 1\n; b\n-net/ipv4/x=2\n\x00a=1\nb"],
+        tries=80,
     ),
 )

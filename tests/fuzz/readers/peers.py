@@ -345,7 +345,9 @@ def _replied(data: bytes) -> object:
 def _replied_tls(data: bytes) -> object:
     """Make connections to targets that never speak TLS, and to targets that stop to speak it after the handshake."""
     for shakes in (False, True):
-        client = TlsClient(Tls(verify=False), ((_SOURCE, _TARGET),), (Target(_TARGET, "sink.example"),))
+        client = TlsClient(
+            Tls(verify=False), ((_SOURCE, _TARGET),), (Target(_TARGET, sink=False, host="sink.example"),)
+        )
         with _worker(Echo(), client) as (connector, peer):
             if shakes:
                 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -370,10 +372,13 @@ def _replied_tls(data: bytes) -> object:
 
 READERS: Final = (
     Reader("sink HTTP", _responder, _requests),
-    Reader("sink", _accepted, _requests),
-    Reader("sink TLS", _accepted_tls, _records),
+    Reader("sink", _accepted, _requests, tries=60),
+    Reader("sink TLS", _accepted_tls, _records, tries=40),
     Reader(
-        "target", _replied, lambda: (b"." * 16, b"+PONG\r\n", b"HTTP/1.1 200 OK\r\n\r\n", bytes(1_000), *_requests()[:1])
+        "target",
+        _replied,
+        lambda: (b"." * 16, b"+PONG\r\n", b"HTTP/1.1 200 OK\r\n\r\n", bytes(1_000), *_requests()[:1]),
+        tries=50,
     ),
-    Reader("target TLS", _replied_tls, _records),
+    Reader("target TLS", _replied_tls, _records, tries=30),
 )

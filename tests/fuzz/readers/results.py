@@ -116,6 +116,7 @@ READERS: Final = (
             (UsageError,),
             as_json=name != "scenario.yaml",
             bytes_free=_ROOM,
+            tries=12,
         )
         for name in ("plan.json", "host.json", "series.jsonl", "events.jsonl", "summary.json", "scenario.yaml")
     ),
@@ -127,6 +128,7 @@ READERS: Final = (
             (UsageError,),
             as_json=True,
             bytes_free=_ROOM,
+            tries=12,
         )
         for name in ("plan.json", "series.jsonl")
     ),
@@ -138,6 +140,7 @@ READERS: Final = (
             (UsageError,),
             as_json=name != "scenario.yaml",
             bytes_free=_ROOM,
+            tries=12,
         )
         for name in ("matrix.json", "events.jsonl", "summary.json")
     ),

@@ -25,12 +25,19 @@ def _scenarios() -> Sequence[bytes]:
     return [_SMALL.encode(), *(file.read_bytes() for file in sorted(files))]
 
 
+def _check(error: ScenarioError) -> None:
+    """A message is for a terminal: a line for each mistake, without control characters."""
+    if not all(line.isprintable() for line in str(error).split("\n")):
+        raise AssertionError(f"control characters in a message: {error!r}") from error
+
+
 def _scenario(data: bytes) -> object:
     try:
         return parse_cells(data, "s.yaml")
     except ScenarioError as error:
-        assert all(line.isprintable() for line in str(error).split("\n")), "control characters in a message"
-        assert all(mistake.file == "s.yaml" and mistake.line > 0 for mistake in error.mistakes), "no place"
+        _check(error)
+        if any(mistake.file != "s.yaml" or mistake.line < 1 for mistake in error.mistakes):
+            raise AssertionError(f"a mistake without its place: {error}") from error
         raise
 
 
@@ -43,7 +50,7 @@ def _overrides(data: bytes) -> object:
     try:
         return parse_cells(_SMALL, "s.yaml", _as_argument(data).split("\n"))
     except ScenarioError as error:
-        assert all(line.isprintable() for line in str(error).split("\n")), "control characters in a message"
+        _check(error)
         raise
 
 
@@ -92,13 +99,14 @@ def _units(data: bytes) -> object:
         try:
             one(text)
         except ValueError as error:
-            assert str(error), one
+            if not str(error):
+                raise AssertionError(f"{one} refuses without a word") from error
     return None
 
 
 READERS: Final = (
-    Reader("scenario", _scenario, _scenarios, (ScenarioError,), bytes_per_byte=3_000),
-    Reader("set", _overrides, lambda: _SETTINGS, (ScenarioError,), bytes_per_byte=3_000),
+    Reader("scenario", _scenario, _scenarios, (ScenarioError,), bytes_per_byte=3_000, tries=80),
+    Reader("set", _overrides, lambda: _SETTINGS, (ScenarioError,), bytes_per_byte=3_000, tries=80),
     Reader(
         "expectation",
         _text_reader(Expectation.parse),
@@ -124,7 +132,7 @@ READERS: Final = (
         (ValueError,),
     ),
     Reader(
-        "--dashboard",
+        "place to listen",
         _text_reader(lambda text: (listen_at(text, public=True), listen_at(text, public=False, option=EXPORTER))),
         lambda: (b"127.0.0.1:8080", b"[::1]:0", b"localhost:1", b":8080", b"0.0.0.0:80", b"[::]:80"),
         (UsageError,),
