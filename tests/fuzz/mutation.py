@@ -184,7 +184,7 @@ def mutated(seeds: Sequence[bytes], random: Random, *, as_json: bool = False) ->
     data = random.choice(seeds)
     room = max(SIZE_MAX, len(data))
     for _ in range(random.randint(0, EDITS_MAX)):
-        if as_json and random.randint(0, 3):
+        if as_json and random.randint(0, 9):
             data = _of_json(data, random)
         else:
             data = random.choice(_EDITS)(data, random, seeds)
@@ -319,7 +319,8 @@ def _of_json(data: bytes, random: Random) -> bytes:
         whole = json.loads(text)
     except (ValueError, RecursionError):
         return data
-    changed = json.dumps(_changed(whole, random)).encode(errors="surrogatepass")
+    change = _like if random.randint(0, 3) else _changed
+    changed = json.dumps(change(whole, random)).encode(errors="surrogatepass")
     if at < 0:
         return changed
     lines[at] = changed
@@ -353,19 +354,39 @@ def _changed(value: Any, random: Random) -> Any:
     return _instead(value, random)
 
 
+_INTEGERS: Final = (0, 1, 2, 99, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, -1, -(2**63))
+_FLOATS: Final = (0.0, -0.0, 0.5, 1e9, 1e18, 1e300, 5e-324, -1.5, float("nan"), float("inf"))
+
+
+def _like(value: Any, random: Random) -> Any:
+    """Return another value of the same type, or one with another value in it: a reader takes these, and goes on."""
+    match value:
+        case dict() if value:
+            key = random.choice(sorted(value))
+            return {**value, key: _like(value[key], random)}
+        case list() if value:
+            at = random.randint(0, len(value) - 1)
+            return [*value[:at], _like(value[at], random), *value[at + 1 :]]
+        case bool():
+            return not value
+        case int():
+            return random.choice((*_INTEGERS, value + 1, value * 2))
+        case float():
+            return random.choice((*_FLOATS, value + 1, value * 2))
+        case str():
+            return random.choice((*WORDS, *NUMBERS, value + random.choice(WORDS)))
+    return value
+
+
 def _instead(value: Any, random: Random) -> Any:
-    match random.randint(0, 5):
-        case 0 if isinstance(value, int | float):
-            return random.choice((value + 1, -value, value * 2, 0, value / 3, float(value)))
-        case 0 if isinstance(value, str):
-            return value + random.choice(WORDS)
-        case 0 | 1:
+    match random.randint(0, 4):
+        case 0:
             return random.choice(WORDS)
+        case 1:
+            return random.choice(_INTEGERS)
         case 2:
-            return random.choice((0, 1, -1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, -(2**63), 2**64, 10**30))
+            return random.choice(_FLOATS)
         case 3:
-            return random.choice((0.0, -0.0, 0.5, -1.5, 1e300, -1e300, 5e-324, float("nan"), float("inf")))
-        case 4:
             return random.choice((None, True, False, [], {}, [[]], [None], {"": None}, [value], {"a": value}))
         case _:
             return [value] * random.choice((2, 50))

@@ -4,7 +4,7 @@
 
 A third of the time goes to input by chance, a third to input that grows, whose time must grow no faster than it does,
 and a third to atheris, which changes input so that it reaches code that was not reached before. Where atheris is not
-installed (`pip install atheris`; it has wheels for few versions of Python), chance has that time as well.
+installed (`pip install -e '.[fuzz]'`; it has wheels for few versions of Python), chance has that time as well.
 
 A find is made smaller and written to tests/data/fuzz/READER/. From then on the tests give it to the reader; mend the
 reader and commit the file together with that. The exit code is 1 if there was one.
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [BY_NAME[name] for name in given.readers] if given.readers else list(READERS)
     guided = find_spec("atheris") is not None
     if not guided:
-        print("atheris is not installed, so nothing here knows which code was reached: pip install atheris")
+        print("atheris is not installed, so nothing here knows which code was reached: pip install -e '.[fuzz]'")
     print(
         f"{len(chosen)} readers, {given.seconds:g} s each; --seed {given.seed} repeats the input by chance", flush=True
     )
