@@ -246,6 +246,7 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Reader, Kernel]]:
 
 def numbered(first: int, count: int) -> Sockets:
     sockets = np.zeros(count, SOCKET)
+    sockets["family"], sockets["state"] = socket.AF_INET, TcpState.ESTABLISHED
     sockets["inode"] = range(first, first + count)
     return sockets
 
