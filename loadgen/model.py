@@ -326,6 +326,11 @@ class Prediction:
     slack: int = 0
 
 
+# A plan that is read back may be anyone's. More than this no kernel has, and what is computed of it takes for ever.
+_Connections = Annotated[int, Meta(ge=0, le=1 << 40)]
+_Processes = Annotated[int, Meta(ge=0, le=1 << 16)]
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything a worker must know, and what the arithmetic said; made by `loadgen.capacity`.
@@ -347,21 +352,21 @@ class Plan:
     """
 
     name: str
-    connections: int
+    connections: _Connections
     sources: tuple[str, ...]
     targets: tuple[Target, ...]
     strategy: Strategy
     ports: PortRange
     skipped_ports: tuple[int, ...]
-    capacity_per_pair: int
+    capacity_per_pair: _Connections
     stages: tuple[Stage, ...]
     hold_s: float
     close: CloseMode
     timeout_s: float
-    in_flight_max: int
+    in_flight_max: _Connections
     interval_s: float
-    workers: int
-    sinks: int
+    workers: _Processes
+    sinks: _Processes
     routes: tuple[str, ...] = ()
     descriptor_limit: int | None = None
     freebind: bool = False

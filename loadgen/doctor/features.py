@@ -245,7 +245,7 @@ def _become_ordinary() -> None:
 
 def effective_capabilities() -> int:
     """Return the effective capabilities of this process, as bits."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(errors="backslashreplace").splitlines():
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)
     return 0

@@ -18,6 +18,7 @@ from loadgen.errors import UsageError
 BYTES_MAX: Final = 128 << 20
 #: One line of a series; one with counts of 131,072 pairs, the most there can be, has 4 MB.
 LINE_BYTES_MAX: Final = 16 << 20
+_BLOCK: Final = 1 << 20
 
 
 @contextmanager
@@ -42,13 +43,16 @@ def read(path: Path, bytes_max: int = BYTES_MAX) -> bytes:
     with opened(path) as file:
         if file is None:
             return b""
+        data = bytearray()
         try:
-            data = file.read(bytes_max + 1)
+            # In blocks: read(n) asks for n bytes of memory, however short the file is.
+            while len(data) <= bytes_max and (block := file.read(_BLOCK)):
+                data += block
         except (OSError, MemoryError) as error:
             raise _refused(path, error) from error
     if len(data) > bytes_max:
         raise UsageError(f"{path} is larger than {bytes_max >> 20:,} MiB, so loadgen did not write it; remove it")
-    return data
+    return bytes(data)
 
 
 def lines(path: Path) -> Iterator[bytes]:

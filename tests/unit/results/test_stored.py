@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -148,3 +150,23 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             stored.read(tmp_path / "fifo")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_memory_is_in_proportion_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"{}")
+    tracemalloc.start()
+    try:
+        assert stored.read(tmp_path / "small") == b"{}"
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("key", ["connections", "workers", "sinks", "in_flight_max", "capacity_per_pair"])
+def test_a_plan_that_counts_beyond_any_kernel_is_refused(tmp_path: Path, key: str) -> None:
+    """With 2**64 connections, the search for the number of workers would go on for years."""
+    shutil.copytree(samples.RUNS / "wall", tmp_path / "run")
+    path = tmp_path / "run" / "plan.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: 2**63}))
+    with pytest.raises(UsageError, match=rf"not a plan of this version of loadgen .*{key}"):
+        run_directory.read(tmp_path / "run")
