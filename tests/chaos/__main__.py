@@ -7,6 +7,7 @@ import ctypes
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -137,4 +138,9 @@ def _own_mounts() -> None:
 
 if __name__ == "__main__":
     _own_mounts()
-    sys.exit(main())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what is in the background
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

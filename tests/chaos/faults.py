@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.chaos import errnos
-from tests.chaos.trial import Fault, Moment
+from . import errnos
+from .trial import Fault, Moment
 
 Spec = Mapping[str, Any]
 _LOAD: Final = ("opening", "opening", "hold", "hold", "drain")
@@ -167,15 +167,13 @@ TABLE: Final = {
             "short-writes",
             "write() to files",
             "a preloaded shim",
-            "strace makes no part of a call",
+            "true parts of a write",
             _short_writes,
             ("cc",),
         ),
         Row("limit", "a process that runs", "prlimit(2)", "a real limit, met by all calls", _limit, weight=3),
         Row("limit-from-start", "all processes", "setrlimit(2)", "as ulimit or a unit file sets it", _limit_from_start),
-        Row(
-            "full-disk", "the run directory", "a tmpfs that is filled", "takes a part of a write", _full_disk, weight=2
-        ),
+        Row("full-disk", "the run directory", "a tmpfs, filled", "takes a part of a write", _full_disk, weight=2),
         Row("output", "stdout, stderr", "/dev/full, closed, pipe without reader", "as in shells and CI", _output),
         Row("hangup", "the terminal", "a pty whose other side closes", "SIGHUP and EIO together", _hangup),
         Row("link-down", "the lab's interface", "ip link", "loses routes and packets", _link, ("ip", _INSIDE)),
@@ -190,6 +188,6 @@ TABLE: Final = {
 def draw(rng: random.Random, spec: Spec, only: tuple[str, ...] = ()) -> tuple[Fault, ...]:
     """Return one fault or two for a scenario. only: names of rows to choose from; none: all that are available."""
     rows = [row for row in TABLE.values() if row.available and (not only or row.name in only)]
-    count = rng.choices((1, 2), (3, 1))[0]
+    count = rng.choices((1, 2, 3), (5, 3, 1))[0]
     chosen = rng.choices(rows, [row.weight for row in rows], k=count)
     return tuple(row.draw(rng, spec) for row in chosen)

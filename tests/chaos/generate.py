@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from tests.chaos import faults, scenarios
-from tests.chaos.trial import Trial
+from . import faults, scenarios
+from .trial import Trial
 
 
 def trial(seed: int, index: int, only: tuple[str, ...] = ()) -> Trial:

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos import processes
-from tests.chaos.processes import Process
-from tests.chaos.trial import Fault, Trial
-from tests.chaos.watcher import Watcher
+from . import processes
+from .processes import Process
+from .trial import Fault, Trial
+from .watcher import Watcher
 
 _ATTACHED_S: Final = 10.0
 _COMMAND_S: Final = 20.0

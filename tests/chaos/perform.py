@@ -9,6 +9,7 @@ import re
 import resource
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,17 +21,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos import inflict, processes
-from tests.chaos.inflict import Inflictor, Start
-from tests.chaos.invariants import Evidence
-from tests.chaos.trial import Trial
-from tests.chaos.watcher import Watcher
+from . import inflict, processes
+from .inflict import Inflictor, Start
+from .invariants import Evidence
+from .trial import Trial
+from .watcher import Watcher
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 #: A run here takes two seconds. A worker that is stopped for ever is given up after thirty.
 PATIENCE_S: Final = 60.0
 _GONE_S: Final = 5.0
 _READ_S: Final = 0.05
+#: Signals that a shell may have left ignored for a harness in the background, which a run would inherit.
+_DEFAULT: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP)
+
+#: Marks of the trials that are under way, for the end of a harness that is interrupted.
+active: Final[set[str]] = set()
 
 
 def perform(trial: Trial, base: Path, shim: Path | None = None, patience_s: float = PATIENCE_S) -> Evidence:
@@ -45,10 +51,12 @@ def perform(trial: Trial, base: Path, shim: Path | None = None, patience_s: floa
         size = f"size={inflict.TMPFS_BYTES}"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "chaos", str(home / "results")], check=True)
     mark = uuid.uuid4().hex
+    active.add(mark)
     try:
         return _perform(trial, home, mark, shim, patience_s)
     finally:
         processes.end(mark)
+        active.discard(mark)
         if mounted:
             (home / "results" / ".filler").unlink(missing_ok=True)
             shutil.copytree(home / "results", home / "results.kept", dirs_exist_ok=True)
@@ -94,6 +102,8 @@ def _started(trial: Trial, home: Path, mark: str, start: Start) -> tuple[subproc
         files["stderr"] = os.dup(slave)
 
     def in_child() -> None:
+        for number in _DEFAULT:
+            signal.signal(number, signal.SIG_DFL)
         if slave is not None:
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         for limit, value in start.limits.items():

@@ -83,19 +83,28 @@ class Roles:
         return several[index % len(several)] if several else None
 
 
-def roles(mark: str, sinks: int) -> Roles:
-    """Tell the processes of a trial apart. sinks: as many as the scenario asks for; they are forked before workers."""
-    found = marked(mark)
-    orchestrator = next((one for one in found if _is_orchestrator(one.command)), None)
-    zygote = next(
-        (one for one in found if orchestrator and one.parent == orchestrator.pid and "zygote" in one.command), None
-    )
-    forked = tuple(one for one in found if zygote and one.parent == zygote.pid)
+def roles(first: int, sinks: int) -> Roles:
+    """Tell the processes of a run apart. first: pid of its first; sinks: as many as it has, forked before workers."""
+    found = of(first)
+    orchestrator = found if found and _is_orchestrator(found.command) else None
+    zygote = next((one for one in _children(first) if "zygote" in one.command), None) if orchestrator else None
+    forked = tuple(_children(zygote.pid)) if zygote else ()
     return Roles(orchestrator, zygote, forked[:sinks], forked[sinks:])
 
 
+def _children(pid: int) -> list[Process]:
+    """Return the processes that a process has forked, the oldest first (proc_pid_task(5), children)."""
+    try:
+        tasks = [Path(f"/proc/{pid}/task/{task}/children").read_text() for task in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
+    found = [process for pids in tasks for child in pids.split() if (process := of(int(child)))]
+    return sorted(found, key=lambda process: (process.started, process.pid))
+
+
 def _is_orchestrator(command: str) -> bool:
-    return " -m loadgen run " in command and not command.startswith(("strace ", "unshare ", "/usr/bin/strace "))
+    """Return True for loadgen itself, False for a command that is about to become it."""
+    return " -m loadgen run " in command and not command.startswith(("strace ", "unshare "))
 
 
 def end(mark: str) -> None:

@@ -10,10 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos import invariants
-from tests.chaos.invariants import Evidence
-from tests.chaos.perform import perform
-from tests.chaos.trial import Trial
+from . import invariants, perform, processes
+from .invariants import Evidence
+from .trial import Trial
 
 
 @dataclass(frozen=True)
@@ -71,18 +70,23 @@ def run(
     left = iter(trials)
     waiting: dict[Future[Evidence], str] = {}
     with ThreadPoolExecutor(jobs) as pool:
-        while True:
-            while len(waiting) < jobs and outcome.faults < faults and time.monotonic() < deadline:
-                following = next(left, None)
-                if following is None:
-                    break
-                name, trial = following
-                waiting[pool.submit(perform, trial, base, shim)] = name
-            if not waiting:
-                return outcome
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                name, evidence = waiting.pop(future), future.result()
-                failure = outcome.take(name, evidence)
-                if not failure:
-                    shutil.rmtree(evidence.home, ignore_errors=True)
-                tell(name, evidence, failure, outcome)
+        try:
+            while True:
+                while len(waiting) < jobs and outcome.faults < faults and time.monotonic() < deadline:
+                    following = next(left, None)
+                    if following is None:
+                        break
+                    name, trial = following
+                    waiting[pool.submit(perform.perform, trial, base, shim)] = name
+                if not waiting:
+                    return outcome
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    name, evidence = waiting.pop(future), future.result()
+                    failure = outcome.take(name, evidence)
+                    if not failure:
+                        shutil.rmtree(evidence.home, ignore_errors=True)
+                    tell(name, evidence, failure, outcome)
+        except BaseException:  # an interrupt: the trials under way end now, and their threads with them
+            for mark in tuple(perform.active):
+                processes.end(mark)
+            raise

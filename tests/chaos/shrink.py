@@ -1,4 +1,4 @@
-"""From a trial that fails to the smallest that still does: fewer sources, targets and processes, features off, one fault.
+"""From a trial that fails to the smallest that still does: fewer ends and processes, features off, one fault.
 
 A smaller trial counts if it breaks one of the same invariants. Chance has a part in every trial, so each step that
 fails to fail is tried twice before it is given up, and the number of tries has a bound.
@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos import invariants
-from tests.chaos.perform import perform
-from tests.chaos.trial import Trial
+from . import invariants
+from .perform import perform
+from .trial import Trial
 
-_TRIES_MAX: Final = 40
+TRIES_MAX: Final = 40
 _EACH: Final = 2
 #: Keys that a scenario does without, one after the other.
 _OPTIONAL: Final = ("probes", "heartbeat", "tls", "protocol", "engine", "transport", "close", "arrival", "in_flight")
@@ -39,7 +39,7 @@ class Performer:
 
 def shrink(trial: Trial, broken: Collection[str], fails: Callable[[Trial], Collection[str]]) -> Trial:
     """Return the smallest trial found that breaks one of these invariants."""
-    tries = _TRIES_MAX
+    tries = TRIES_MAX
     smaller = True
     while smaller and tries > 0:
         smaller = False

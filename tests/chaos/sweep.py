@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos import errnos
-from tests.chaos.perform import environment
-from tests.chaos.trial import Fault, Moment, Trial
+from . import errnos
+from .perform import environment
+from .trial import Fault, Moment, Trial
 
 _PLAIN: Final[dict[str, Any]] = {
     "name": "sweep",

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos import processes
-from tests.chaos.processes import Roles
-from tests.chaos.trial import PHASES, Moment, Trial
+from . import processes
+from .processes import Roles
+from .trial import PHASES, Moment, Trial
 
 _POLL_S: Final = 0.005
 #: Loading the modules takes about as long; a moment of phase "modules" is a fraction of it.
@@ -59,7 +59,7 @@ class Watcher:
 
     def roles(self) -> Roles:
         """Its processes now."""
-        return processes.roles(self.mark, int(self.trial.scenario.get("sinks", 1)))
+        return processes.roles(self.popen.pid, int(self.trial.scenario.get("sinks", 1)))
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The whole lines of a file of the run directory; none while it is not there."""
