@@ -18,7 +18,6 @@ ERRNOS: Final = {
     "clone3": "EAGAIN ENOMEM EPERM ENOSYS",
     "close": "EIO EINTR ENOSPC EDQUOT",
     "connect": "EACCES EADDRINUSE EADDRNOTAVAIL EAGAIN ECONNREFUSED EINTR ENETUNREACH ETIMEDOUT EHOSTUNREACH EPERM",
-    "dup": "EMFILE",
     "epoll_create1": "EMFILE ENFILE ENOMEM",
     "epoll_ctl": "ENOMEM ENOSPC",
     "epoll_pwait": "EINTR",
@@ -29,7 +28,6 @@ ERRNOS: Final = {
     "ftruncate": "EINTR EIO EPERM EFBIG",
     "getdents64": "ENOENT EIO",
     "getpeername": "ENOBUFS ENOTCONN",
-    "getrandom": "EAGAIN EINTR ENOSYS",
     "getsockname": "ENOBUFS",
     "getsockopt": "ENOPROTOOPT ENOMEM",
     "io_uring_enter": "EAGAIN EBUSY EINTR ENOMEM",
@@ -39,7 +37,6 @@ ERRNOS: Final = {
     "kill": "EPERM ESRCH",
     "listen": "EADDRINUSE",
     "lseek": "ESPIPE",
-    "madvise": "EAGAIN ENOMEM",
     "memfd_create": "EMFILE ENFILE ENOMEM EPERM",
     "mkdir": "EACCES EDQUOT ENAMETOOLONG ENOENT ENOSPC EPERM EROFS",
     "mmap": "EAGAIN ENOMEM ENFILE",
@@ -50,7 +47,6 @@ ERRNOS: Final = {
     "prctl": "EPERM EINVAL",
     "pread64": "EINTR EIO",
     "prlimit64": "EPERM ESRCH",
-    "pwrite64": "EINTR EIO ENOSPC EDQUOT EFBIG",
     "read": "EINTR EIO EAGAIN",
     "readlink": "EACCES ENOENT EIO",
     "recvfrom": "EAGAIN EINTR ECONNRESET ENOMEM ENOBUFS",
@@ -67,16 +63,15 @@ ERRNOS: Final = {
     "statx": "EACCES ENOENT ENOMEM",
     "timerfd_create": "EMFILE ENFILE ENODEV ENOMEM",
     "timerfd_settime": "ECANCELED ENOMEM",
-    "unlink": "EACCES EIO EROFS",
     "unshare": "EPERM ENOMEM ENOSPC EUSERS",
     "wait4": "EINTR ECHILD",
     "write": "EAGAIN EDQUOT EFBIG EINTR EIO ENOSPC EPIPE",
-    "writev": "EAGAIN EINTR EIO ENOSPC EPIPE",
 }
 #: Calls that fail at home at the start only: by then the interpreter has loaded its own modules, which loadgen cannot
 #: guard. The others are injected into a process that runs already.
 FROM_THE_START: Final = (
     *("clone", "epoll_create1", "eventfd2", "io_uring_setup", "listen", "memfd_create", "mkdir", "pipe2"),
+    *("ftruncate", "io_uring_register", "pread64", "readlink", "sched_getaffinity", "statx"),
     *("prlimit64", "rename", "setns", "socket", "socketpair", "timerfd_create", "unshare", "sendmsg"),
 )
 #: Calls that a process makes once it runs.
@@ -108,5 +103,15 @@ HARMLESS: Final = (
     *("futex", "getcwd", "getegid", "geteuid", "getgid", "getgroups", "getpid", "getppid", "getrusage", "gettid"),
     *("getuid", "mbind", "mprotect", "mremap", "munmap", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rseq"),
     *("sched_yield", "set_robust_list", "set_tid_address", "sigaltstack", "sysinfo", "times", "umask", "uname"),
-    *("get_mempolicy", "restart_syscall", "sched_getparam", "setsid", "vfork"),
+    *(
+        "get_mempolicy",
+        "dup2",
+        "setpgid",
+        "getrandom",
+        "madvise",
+        "restart_syscall",
+        "sched_getparam",
+        "setsid",
+        "vfork",
+    ),
 )

@@ -126,13 +126,23 @@ def exit_code_fits(it: Evidence) -> str:
     lost = [
         fault
         for fault in it.done
-        if fault.kind in ("kill", "stop") and fault.moment.phase in ("opening", "hold") and fault not in it.over
+        if fault.moment.phase in ("opening", "hold") and fault not in it.over and _takes_away(fault)
     ]
-    if lost and it.code in (_FINE, _EXPECTATION) and (lost[0].kind == "kill" or lost[0].role == "worker"):
+    if lost and it.code in (_FINE, _EXPECTATION):
         return f"exit {it.code} after {lost[0]}"
     if all(fault.kind == "none" for fault in it.trial.faults) and it.code != _FINE:
         return f"exit {it.code} without any fault: {_last_line(it.err)}"
     return ""
+
+
+def _takes_away(fault: Fault) -> bool:
+    """Return True if it takes a process away that the load needs.
+
+    SIGTERM to one of the others may be ignored; a zygote that stands still has nothing more to do.
+    """
+    if fault.kind == "kill":
+        return bool(fault.how["signal"] != "SIGTERM")
+    return fault.kind == "stop" and fault.role != "zygote"
 
 
 def says_why(it: Evidence) -> str:
@@ -220,11 +230,17 @@ def incomplete_says_why(it: Evidence) -> str:
 
 def has_a_summary(it: Evidence) -> str:
     """A run that came to its load leaves a summary, unless it was killed or had no room for it."""
-    no_room = (fault for kind in ("full-disk", "limit", "limit-from-start") for fault in it.hit(kind))
-    excused = it.killed or any(no_room) or any(_on_files(fault) for fault in it.done)
+    excused = it.killed or any(_no_room(fault) or _on_files(fault) for fault in it.done)
     if it.series and it.summary is None and it.code is not None and not excused:
         return f"exit {it.code} without summary.json: {_last_line(it.err)}"
     return ""
+
+
+def _no_room(fault: Fault) -> bool:
+    """Return True if there is no room for a summary, or no memory to make it in; descriptors are held in reserve."""
+    if fault.kind in ("limit", "limit-from-start"):
+        return fault.role in ("orchestrator", "all") and fault.how["limit"] != "NOFILE"
+    return fault.kind == "full-disk"
 
 
 def _on_files(fault: Fault) -> bool:
@@ -254,6 +270,24 @@ def trust_is_withdrawn(it: Evidence) -> str:
     return ""
 
 
+def terminal_is_restored(it: Evidence) -> str:
+    """The cursor of the terminal is shown again at the end."""
+    if it.trial.view != "pty" or it.code is None or it.killed or it.hit("hangup"):
+        return ""
+    return "the cursor stays hidden" if it.err.rfind("\x1b[?25l") > it.err.rfind("\x1b[?25h") else ""
+
+
+def json_is_whole(it: Evidence) -> str:
+    """With --json stdout is nothing or the summary as one object."""
+    if "--json" not in it.trial.options or it.hit("output") or it.code is None or not (it.out or it.code == _FINE):
+        return ""
+    try:
+        shown = json.loads(it.out)
+    except ValueError:
+        return f"no JSON on stdout: {it.out[:100]!r}"
+    return "stdout is not summary.json" if it.summary is not None and shown != it.summary else ""
+
+
 def _last_line(text: str) -> str:
     lines = [line for line in re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", text).splitlines() if line.strip()]
     return lines[-1][-300:] if lines else "(nothing)"
@@ -263,6 +297,7 @@ ALL: Final[tuple[Callable[[Evidence], str], ...]] = (
     *(ended_in_time, no_traceback, nothing_unforeseen, exit_code_of_the_contract, exit_code_fits, says_why),
     *(scheduled_adds_up, started_adds_up, pairs_add_up, latencies_add_up, sides_agree, series_only_grows),
     *(incomplete_says_why, has_a_summary, report_renders, nothing_left, trust_is_withdrawn),
+    *(terminal_is_restored, json_is_whole),
 )
 
 
