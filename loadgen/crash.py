@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -87,8 +88,9 @@ def _written(error: BaseException) -> str:
         text = f"{head}{type(error).__name__}, and {type(other).__name__} while it was written\n"
     data = text.encode(errors="backslashreplace")
     reason = ""
+    places: tuple[Callable[[], str | None], ...] = (lambda: directory, tempfile.gettempdir)
     # gettempdir() writes a file to find a directory, and raises FileNotFoundError if none takes one.
-    for find in (lambda: directory, tempfile.gettempdir):
+    for find in places:
         try:
             if folder := find():
                 return f"details in {_append(folder, data)}"

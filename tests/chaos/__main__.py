@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import ctypes
 import itertools
 import os
@@ -18,6 +19,7 @@ from typing import Final
 
 from tests.chaos import faults, generate, runner, shrink, sweep
 from tests.chaos.invariants import Evidence
+from tests.chaos.perform import CHECKOUT
 from tests.chaos.runner import Failure, Outcome
 from tests.chaos.trial import Trial
 
@@ -29,6 +31,7 @@ _SEEN_MAX: Final = 400
 def main() -> int:
     """Run what the options say. Returns: 0 if every invariant held after every trial."""
     options = _options()
+    compileall.compile_dir(CHECKOUT / "loadgen", quiet=2)  # trials write no bytecode
     base = Path(tempfile.mkdtemp(prefix="loadgen-chaos-"))
     shim = _shim(base)
     began = time.monotonic()

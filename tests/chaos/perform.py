@@ -131,9 +131,10 @@ def _started(trial: Trial, home: Path, mark: str, start: Start) -> tuple[subproc
 
 def environment(tmp: Path) -> dict[str, str]:
     """Return the environment of a run of this checkout: no colours or widths of ours, temporary files in `tmp`."""
-    unwanted = ("COLUMNS", "LINES", "TERM", "NO_COLOR", "PYTHONDONTWRITEBYTECODE")
+    unwanted = ("COLUMNS", "LINES", "TERM", "NO_COLOR")
     kept = {key: value for key, value in os.environ.items() if key not in unwanted}
-    return {**kept, "PYTHONPATH": str(CHECKOUT), "TMPDIR": str(tmp)}
+    # Python does not notice a short write of bytecode, and all later runs would read what is left of it.
+    return {**kept, "PYTHONPATH": str(CHECKOUT), "TMPDIR": str(tmp), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _stream(path: Path, to: str) -> int:
