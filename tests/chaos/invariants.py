@@ -69,6 +69,11 @@ class Evidence:
         )
 
     @property
+    def in_interpreter(self) -> bool:
+        """True if a signal came while Python itself may still have been starting, before any line of loadgen."""
+        return not self.run and any(fault.moment.phase == "modules" for fault in self.asked_to_end)
+
+    @property
     def asked_to_end(self) -> list[Fault]:
         """The faults that ask the run to end."""
         return [*self.hit("end"), *self.hit("hangup")]
@@ -87,7 +92,8 @@ def ended_in_time(it: Evidence) -> str:
 def no_traceback(it: Evidence) -> str:
     """A traceback never reaches a user."""
     for name, text in (("stderr", it.err), ("stdout", it.out)):
-        if "Traceback (most recent call last)" in text or "Fatal Python error" in text:
+        found = "Traceback (most recent call last)" in text or "Fatal Python error" in text
+        if found and not (it.in_interpreter and "/loadgen/" not in text):
             return f"on {name}: {_last_line(text)}"
     return ""
 
@@ -104,7 +110,7 @@ def exit_code_of_the_contract(it: Evidence) -> str:
     """The code is one that the documentation names, or the signal that nothing can handle."""
     if it.code is None or it.code in (_FINE, _HOST, _INCOMPLETE, _EXPECTATION, _INTERRUPTED):
         return ""
-    if it.code < 0 and it.killed:
+    if it.code < 0 and (it.killed or it.in_interpreter):
         return ""
     return f"exit {it.code}: {_last_line(it.err)}"
 
@@ -148,6 +154,7 @@ def _takes_away(fault: Fault) -> bool:
 def says_why(it: Evidence) -> str:
     """A run that is not fine says so on stderr in words, where stderr can be written."""
     silent = any(fault.role == "stderr" for fault in it.hit("output")) or it.hit("hangup") or it.killed
+    silent = silent or it.in_interpreter
     if it.code not in (None, _FINE) and not silent and not it.err.strip():
         return f"exit {it.code} and nothing on stderr"
     return ""
