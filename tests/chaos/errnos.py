@@ -81,6 +81,7 @@ LIVE: Final = {
         *("read", "recvfrom", "recvmsg", "rename", "sendmsg", "sendto", "socket", "socketpair", "write", "epoll_ctl"),
         *("accept4", "getsockname", "ioctl", "poll", "clone3", "wait4", "fcntl", "prlimit64", "eventfd2"),
     ),
+    "sampler": ("bind", "close", "getsockname", "mmap", "poll", "recvfrom", "recvmsg", "sendto", "sendmsg", "socket"),
     "zygote": (
         *("clone", "close", "memfd_create", "poll", "read", "recvmsg", "sendmsg", "wait4", "prctl", "write", "openat"),
         *("newfstatat", "fstat", "mmap", "setns", "kill"),

@@ -189,7 +189,8 @@ class Inflictor:
         log = home / f"strace.{index}"
         with log.open("wb") as stderr:
             output = str(home / f"injected.{index}")
-            command = ["strace", "-f", "-p", str(process.pid), "-o", output, *_injection(fault.how)]
+            threads = [] if fault.role == "sampler" else ["-f"]
+            command = ["strace", *threads, "-p", str(process.pid), "-o", output, *_injection(fault.how)]
             tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
         self._tracers.append(tracer)
         deadline = time.monotonic() + _ATTACHED_S

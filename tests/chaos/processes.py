@@ -68,9 +68,10 @@ def _marked(entry: bytes) -> Iterator[Process]:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The processes of a run by what they do. The sampler of counters is a thread of the orchestrator."""
+    """The processes of a run by what they do. sampler: a thread of the orchestrator, the youngest it has."""
 
     orchestrator: Process | None
+    sampler: Process | None
     zygote: Process | None
     sinks: tuple[Process, ...]
     workers: tuple[Process, ...]
@@ -79,7 +80,7 @@ class Roles:
         """Return a process of this role, by an index that is taken modulo their number."""
         several = {"worker": self.workers, "sink": self.sinks}.get(role)
         if several is None:
-            return self.orchestrator if role == "orchestrator" else self.zygote
+            return {"orchestrator": self.orchestrator, "sampler": self.sampler}.get(role, self.zygote)
         return several[index % len(several)] if several else None
 
 
@@ -89,7 +90,16 @@ def roles(first: int, sinks: int) -> Roles:
     orchestrator = found if found and _is_orchestrator(found.command) else None
     zygote = next((one for one in _children(first) if "zygote" in one.command), None) if orchestrator else None
     forked = tuple(_children(zygote.pid)) if zygote else ()
-    return Roles(orchestrator, zygote, forked[:sinks], forked[sinks:])
+    return Roles(orchestrator, _youngest_thread(first) if zygote else None, zygote, forked[:sinks], forked[sinks:])
+
+
+def _youngest_thread(pid: int) -> Process | None:
+    """Return the thread that a process began last, which has a directory in /proc as a process has; None without."""
+    try:
+        threads = [thread for task in os.listdir(f"/proc/{pid}/task") if task != str(pid) and (thread := of(int(task)))]
+    except OSError:
+        return None
+    return max(threads, key=lambda thread: (thread.started, thread.pid), default=None)
 
 
 def _children(pid: int) -> list[Process]:
