@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -33,11 +32,7 @@ def keep_in(path: str | None) -> None:
 
 def told(error: BaseException) -> str:
     """Write the details of an exception into a file, and return the sentence that names it."""
-    try:
-        where = _written(error)
-    except Exception as other:  # a module that cannot be loaded without descriptors or memory
-        where = f"its details could not be written ({type(other).__name__})"
-    return f"{_of(error)}; {where}; please report it"
+    return f"{_of(error)}; {_written(error)}; please report it"
 
 
 def tell(error: BaseException) -> None:
@@ -87,13 +82,9 @@ def _written(error: BaseException) -> str:
     except Exception as other:  # __str__ of an exception may be what fails
         text = f"{head}{type(error).__name__}, and {type(other).__name__} while it was written\n"
     data = text.encode(errors="backslashreplace")
-    reason = ""
-    places: tuple[Callable[[], str | None], ...] = (lambda: directory, tempfile.gettempdir)
-    # gettempdir() writes a file to find a directory, and raises FileNotFoundError if none takes one.
-    for find in places:
+    for folder in filter(None, (directory, tempfile.gettempdir())):
         try:
-            if folder := find():
-                return f"details in {_append(folder, data)}"
+            return f"details in {_append(folder, data)}"
         except OSError as refused:
             reason = refused.strerror or str(refused)
     return f"its details could not be written ({reason})"

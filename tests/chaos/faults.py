@@ -77,16 +77,21 @@ def _stop(rng: random.Random, _: Spec) -> Fault:
 
 def _inject(rng: random.Random, _: Spec) -> Fault:
     role = rng.choice(tuple(errnos.LIVE))
-    call = rng.choice(errnos.LIVE[role])
-    how = {"call": call, "errno": rng.choice(errnos.ERRNOS[call].split()), "nth": rng.choice((1, 1, 2, 5, 20))}
-    how |= {"times": rng.choice((1, 1, 3, 0)), "index": rng.randrange(4)}
+    how = _failing(rng, errnos.LIVE[role]) | {"index": rng.randrange(4)}
     return Fault("inject", _moment(rng, ("sinks", "workers", *_LOAD)), role, how)
 
 
+def _failing(rng: random.Random, calls: tuple[str, ...]) -> dict[str, Any]:
+    """Return how one of these calls fails: once, some times, or from then on (0)."""
+    call = rng.choice(calls)
+    error = rng.choice(errnos.ERRNOS[call].split())
+    # A call that is interrupted is made again, so one that is interrupted for ever is no fault that can happen.
+    times = 1 if error == "EINTR" else rng.choice((1, 1, 3, 0))
+    return {"call": call, "errno": error, "nth": rng.choice((1, 1, 2, 5, 20)), "times": times}
+
+
 def _inject_from_start(rng: random.Random, _: Spec) -> Fault:
-    call = rng.choice(errnos.FROM_THE_START)
-    how = {"call": call, "errno": rng.choice(errnos.ERRNOS[call].split()), "nth": rng.choice((1, 1, 2, 3, 5))}
-    return Fault("inject-from-start", Moment("start"), "all", {**how, "times": rng.choice((1, 1, 2, 0))})
+    return Fault("inject-from-start", Moment("start"), "all", _failing(rng, errnos.FROM_THE_START))
 
 
 def _short_writes(rng: random.Random, _: Spec) -> Fault:

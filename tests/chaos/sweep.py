@@ -69,7 +69,7 @@ def trials(seed: int, first: int = 0) -> Iterator[tuple[str, Trial]]:
         for error in errnos.ERRNOS[call].split():
             number += 1
             if number >= first:
-                how = {"call": call, "errno": error, "nth": 1, "times": 0}
+                how = {"call": call, "errno": error, "nth": 1, "times": int(error == "EINTR")}
                 fault = Fault("inject-from-start", Moment("start"), "all", how)
                 yield f"sweep-{number}", Trial(variants[(seed + number) % len(variants)], (fault,))
 

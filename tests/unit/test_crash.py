@@ -56,29 +56,6 @@ def test_no_link_is_followed(folder: Path) -> None:
     assert not other.exists()
 
 
-def _refuses() -> str:
-    raise FileNotFoundError(2, "No usable temporary directory found")
-
-
-def test_where_no_directory_takes_temporary_files_the_line_says_so(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """gettempdir() raises there; it is asked only once the run directory has failed."""
-    monkeypatch.setattr("tempfile.gettempdir", _refuses)
-    assert f"details in {folder}/run/" in crash.told(of(KeyError("x")))
-    (folder / "run" / f"loadgen-crash-{os.getpid()}.txt").unlink()
-    (folder / "run").rmdir()
-    told = crash.told(of(KeyError("x")))
-    assert told.endswith("; its details could not be written (No usable temporary directory found); please report it")
-
-
-def test_where_no_module_can_be_loaded_any_more_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As without descriptors or memory: an import is a file that is opened."""
-    monkeypatch.setitem(sys.modules, "traceback", None)
-    told = crash.told(of(KeyError("x")))
-    assert told == "unforeseen KeyError: 'x'; its details could not be written (ModuleNotFoundError); please report it"
-
-
 def test_whatever_the_exception_says_stays_one_short_line(folder: Path) -> None:
     class UnspeakableError(Exception):
         def __str__(self) -> str:
