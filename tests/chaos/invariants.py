@@ -63,10 +63,8 @@ class Evidence:
 
     @property
     def killed(self) -> bool:
-        """True if the orchestrator was ended in a way that it cannot handle."""
-        return any(fault.how["signal"] == "SIGKILL" for fault in self.hit("kill", "orchestrator")) or any(
-            fault.how["signal"] == "SIGQUIT" for fault in self.hit("end")
-        )
+        """True if the orchestrator was ended in a way that no process can handle."""
+        return bool(self.hit("kill", "orchestrator"))
 
     @property
     def in_interpreter(self) -> bool:
@@ -126,7 +124,7 @@ def exit_code_fits(it: Evidence) -> str:
         return "exit 4 with a complete summary"
     if it.code == _INTERRUPTED and not it.asked_to_end:
         return "exit 130 without an interrupt"
-    in_time = [fault for fault in it.asked_to_end if fault not in it.over and fault.kind != "hangup"]
+    in_time = [fault for fault in it.asked_to_end if fault not in it.over]
     if in_time and it.code in (_FINE, _EXPECTATION):
         return f"exit {it.code} after {in_time[0]}"
     lost = [
