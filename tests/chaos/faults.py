@@ -85,8 +85,9 @@ def _failing(rng: random.Random, calls: tuple[str, ...]) -> dict[str, Any]:
     """Return how one of these calls fails: once, some times, or from then on (0)."""
     call = rng.choice(calls)
     error = rng.choice(errnos.ERRNOS[call].split())
-    # A call that is interrupted is made again, so one that is interrupted for ever is no fault that can happen.
-    times = 1 if error == "EINTR" else rng.choice((1, 1, 3, 0))
+    # A call that is interrupted, or has nothing yet, is made again; what is so for ever is no fault that can happen.
+    transient = error == "EINTR" or (error == "EAGAIN" and call not in ("clone", "clone3", "mmap"))
+    times = rng.choice((1, 1, 3)) if transient else rng.choice((1, 1, 3, 0))
     return {"call": call, "errno": error, "nth": rng.choice((1, 1, 2, 5, 20)), "times": times}
 
 

@@ -80,19 +80,27 @@ def _injection(how: Mapping[str, Any]) -> list[str]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A fault that came. what: it hit; over: the end of the run was written before; lines: of the series after it."""
+
+    fault: Fault
+    what: str
+    over: bool
+    lines: int
+
+
 class Inflictor:
-    """Does the faults of one trial, each at its moment. done: those that came, as text, with the process they hit."""
+    """Does the faults of one trial, each at its moment. done: those that came."""
 
     def __init__(self, trial: Trial, watcher: Watcher, master: int | None) -> None:
         self._trial, self._watcher, self._master = trial, watcher, master
         self._tracers: list[subprocess.Popen[bytes]] = []
         self._threads = [threading.Thread(target=self._wait_for, args=(fault,)) for fault in trial.faults]
         self._lock = threading.Lock()
-        self.done: list[tuple[Fault, str]] = []
+        self.done: list[Done] = []
         #: What went wrong in the harness itself.
         self.trouble: list[str] = []
-        #: When a fault came that must end the run.
-        self.ended_before: dict[str, bool] = {}
 
     def begin(self) -> None:
         """Wait for the moments in threads."""
@@ -108,7 +116,7 @@ class Inflictor:
                 tracer.wait(2)
             tracer.kill()
             tracer.wait()
-        self.done = [(fault, what) for fault, what in self.done if self._came(fault)]
+        self.done = [done for done in self.done if self._came(done.fault)]
 
     def _came(self, fault: Fault) -> bool:
         """Return True unless strace(1) never saw the call that it was to let fail."""
@@ -122,9 +130,9 @@ class Inflictor:
             if fault.moment.phase == "start" or self._watcher.wait(fault.moment):
                 over = any(line.get("event") == "ended" for line in self._watcher.lines("events.jsonl"))
                 if what := _DO[fault.kind](self, fault):
+                    lines = len(self._watcher.lines("series.jsonl"))
                     with self._lock:
-                        self.done.append((fault, what))
-                        self.ended_before[str(fault)] = over
+                        self.done.append(Done(fault, what, over=over, lines=lines))
         except Exception as error:
             self.trouble.append(f"{fault}: {type(error).__name__}: {error}")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .trial import Fault, Trial
-from .watcher import before_load
+from .watcher import near_the_end
 
 _BUG, _FINE, _HOST, _INCOMPLETE, _EXPECTATION, _INTERRUPTED = 1, 0, 3, 4, 99, 130
 #: Faults after which both sides may differ, as far as the summary says so.
@@ -33,8 +33,9 @@ _BETWEEN: Final = (
 class Evidence:
     """All that a trial left.
 
-    done: the faults that came; over: those of them that came when the end of the run was written already. left: what is
-    still there; report: why it cannot be made; rebuilt: the summary that it has where no summary.json was written.
+    done: the faults that came; over: those of them that came when the end of the run was written already; during: those
+    after which the load went on, without a doubt. left: what is still there; report: why it cannot be made. rebuilt:
+    the summary that it has where no summary.json was written.
     state: of each process of a run that hung. trouble: what went wrong in the harness.
     """
 
@@ -48,6 +49,7 @@ class Evidence:
     run: str = ""
     done: tuple[Fault, ...] = ()
     over: tuple[Fault, ...] = ()
+    during: tuple[Fault, ...] = ()
     left: tuple[str, ...] = ()
     crashes: tuple[str, ...] = ()
     report: str = ""
@@ -124,14 +126,10 @@ def exit_code_fits(it: Evidence) -> str:
         return "exit 4 with a complete summary"
     if it.code == _INTERRUPTED and not it.asked_to_end:
         return "exit 130 without an interrupt"
-    in_time = [fault for fault in it.asked_to_end if fault not in it.over]
+    in_time = [fault for fault in it.asked_to_end if fault not in it.over and not near_the_end(fault.moment)]
     if in_time and it.code in (_FINE, _EXPECTATION):
         return f"exit {it.code} after {in_time[0]}"
-    lost = [
-        fault
-        for fault in it.done
-        if fault.moment.phase in ("opening", "hold") and fault not in it.over and _takes_away(fault)
-    ]
+    lost = [fault for fault in it.during if _takes_away(fault)]
     if lost and it.code in (_FINE, _EXPECTATION):
         return f"exit {it.code} after {lost[0]}"
     if all(fault.kind == "none" for fault in it.trial.faults) and it.code != _FINE:
@@ -268,7 +266,7 @@ def nothing_left(it: Evidence) -> str:
 def trust_is_withdrawn(it: Evidence) -> str:
     """A worker that stood still for more than two seconds is not hidden."""
     for fault in it.hit("pause", "worker"):
-        if fault.how["for_s"] < 2.5 or before_load(fault.moment) or fault.moment.phase != "hold":
+        if fault.how["for_s"] < 2.5 or fault not in it.during:
             continue
         if it.summary and it.summary["complete"] and it.summary["generator"]["trustworthy"]:
             return f"trustworthy after {fault}"
@@ -284,7 +282,8 @@ def terminal_is_restored(it: Evidence) -> str:
 
 def json_is_whole(it: Evidence) -> str:
     """With --json stdout is nothing or the summary as one object."""
-    if "--json" not in it.trial.options or it.hit("output") or it.code is None or not (it.out or it.code == _FINE):
+    cut = it.hit("output") or it.killed or any(map(_no_room, it.done))
+    if "--json" not in it.trial.options or it.code is None or cut or not (it.out or it.code == _FINE):
         return ""
     try:
         shown = json.loads(it.out)

@@ -17,6 +17,7 @@ import termios
 import threading
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -204,6 +205,7 @@ def _gathered(
     seconds: float,
 ) -> Evidence:
     run = watcher.run
+    series = tuple(watcher.lines("series.jsonl"))
     crashes = [*home.glob("tmp/loadgen-crash-*"), *home.glob("results/*/loadgen-crash-*")]
     summary = _summary(run)
     report, rebuilt = _report(run, rebuild=summary is None) if run and (run / "plan.json").exists() else ("", None)
@@ -214,10 +216,11 @@ def _gathered(
         err=watcher.stderr,
         summary=summary,
         events=tuple(watcher.lines("events.jsonl")),
-        series=tuple(watcher.lines("series.jsonl")),
+        series=series,
         run=str(run or ""),
-        done=tuple(fault for fault, _ in inflictor.done),
-        over=tuple(fault for fault, _ in inflictor.done if inflictor.ended_before[str(fault)]),
+        done=tuple(done.fault for done in inflictor.done),
+        over=tuple(done.fault for done in inflictor.done if done.over),
+        during=tuple(done.fault for done in inflictor.done if _went_on(series, done.lines)),
         left=tuple(left),
         crashes=tuple(_text(path).strip().rpartition("\n")[2] for path in crashes),
         report=report,
@@ -227,6 +230,11 @@ def _gathered(
         home=str(home),
         trouble=tuple(inflictor.trouble),
     )
+
+
+def _went_on(series: Sequence[Mapping[str, Any]], lines: int) -> bool:
+    """Return True if the load went on when the series had so many lines: one may have been due, a further one not."""
+    return any(line["phase"] in ("ramp", "hold", "churn") for line in series[lines + 1 :])
 
 
 def _summary(run: Path | None) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ SCENARIO: Final[dict[str, Any]] = {
 }
 KILLED: Final = Fault("kill", Moment("hold", 0.5), "worker", {"signal": "SIGKILL", "index": 1})
 PAUSED: Final = Fault("pause", Moment("hold", 0.5), "worker", {"for_s": 2.5, "index": 1})
-ENDED: Final = Fault("end", Moment("hold", 0.5), "orchestrator", {"signal": "SIGTERM", "times": 1, "group": False})
+ENDED: Final = Fault("end", Moment("opening", 0.5), "orchestrator", {"signal": "SIGTERM", "times": 1, "group": False})
 TRIAL: Final = Trial(SCENARIO, (KILLED,))
 SUMMARY: Final[dict[str, Any]] = {
     "complete": True,
@@ -59,7 +59,7 @@ BROKEN: Final = {
     "no_traceback": replace(FINE, err="Traceback (most recent call last):\n  File\nKeyError: 1\n"),
     "nothing_unforeseen": replace(FINE, crashes=("KeyError: 1",)),
     "exit_code_of_the_contract": replace(FINE, code=-11, done=(KILLED,)),
-    "exit_code_fits": replace(FINE, done=(KILLED,)),
+    "exit_code_fits": replace(FINE, done=(KILLED,), during=(KILLED,)),
     "says_why": replace(FINE, code=3),
     "scheduled_adds_up": summary(arrivals={"scheduled": 10, "started": 8, "not_started": 1}),
     "started_adds_up": summary(outcomes={"established": 7, "failed": 2, "in_flight": 0}),
@@ -71,7 +71,7 @@ BROKEN: Final = {
     "has_a_summary": replace(FINE, code=4, err="loadgen: gone\n", summary=None),
     "report_renders": replace(FINE, report="report: KeyError: 1"),
     "nothing_left": replace(FINE, left=("process 17: worker",)),
-    "trust_is_withdrawn": replace(FINE, done=(PAUSED,)),
+    "trust_is_withdrawn": replace(FINE, done=(PAUSED,), during=(PAUSED,)),
     "terminal_is_restored": replace(FINE, trial=replace(TRIAL, view="pty"), err="\x1b[?25l 7 open"),
     "json_is_whole": replace(FINE, trial=replace(TRIAL, options=("--json",)), out="{"),
 }

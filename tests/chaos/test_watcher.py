@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from .trial import Moment, Trial
-from .watcher import Watcher, before_load
+from .watcher import Watcher, near_the_end
 
 HELD: Final = {"connections": 100, "hold": "0ms", "workers": 1, "sinks": 1}
 CHURN: Final = {"churn": {"duration": "0ms"}, "workers": 1, "sinks": 1}
@@ -79,6 +79,6 @@ def test_waiting_ends_with_the_run(popen: subprocess.Popen[bytes], tmp_path: Pat
     assert not seen.wait(Moment("summary"))
 
 
-def test_which_moments_come_before_the_load() -> None:
-    assert before_load(Moment("workers"))
-    assert not before_load(Moment("opening"))
+def test_which_moments_may_come_late() -> None:
+    assert near_the_end(Moment("drain"))
+    assert not near_the_end(Moment("opening"))

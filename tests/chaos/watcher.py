@@ -131,9 +131,9 @@ class Watcher:
         return since >= (moment.fraction * held if moment.phase == "hold" else held + moment.fraction * _DRAIN_S)
 
 
-def before_load(moment: Moment) -> bool:
-    """Return True if no connection is opened at that moment."""
-    return PHASES.index(moment.phase) < PHASES.index("opening")
+def near_the_end(moment: Moment) -> bool:
+    """Return True if the run may be over before a fault of that moment has come, on a machine that is busy."""
+    return PHASES.index(moment.phase) >= PHASES.index("hold")
 
 
 def _seconds(text: str) -> float:
