@@ -13,8 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run million test check unit lab e2e incidents fuzz browser bench schemas screenshots verify-vendor lock \
-  licences audit clean
+.PHONY: help setup run million test check unit lab e2e incidents fuzz browser chaos bench soak schemas screenshots \
+  verify-vendor lock licences audit clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ fuzz: .venv/.dev ## damaged and hostile input for everything that reads, FUZZ_S=
 
 browser: .venv/.dev ## the tests that look at the pages in Debian's chromium; skipped without it
 	$(BIN)/pytest -n 2 tests/browser
+
+chaos: .venv/.dev ## random faults in random scenarios, and what must hold after them (CHAOS="--seed 7"; ten minutes)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc; six minutes)
 	$(BIN)/python -m bench.run $(BENCH)
