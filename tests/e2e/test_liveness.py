@@ -140,3 +140,25 @@ def test_sinks_without_a_run_and_their_parent_killed(loadgen: Loadgen) -> None:
     done = running.finish(10)
     assert done.code == 4, done.err
     assert "the parent of workers and sinks, was killed by SIGKILL; start it again" in done.err
+
+
+# --- A connection that no event ends ------------------------------------------------------------------
+
+
+def test_resets_in_handshakes_of_https_are_counted_and_hold_up_nothing(loadgen: Loadgen) -> None:
+    """uvloop may forget a socket whose reset comes before it has been told of it."""
+    sink = {"speaks": "http", "tls": True, "drop": "50%"}
+    scenario = loadgen.scenario(
+        workers=1,
+        connections=40,
+        protocol="http",
+        tls={},
+        heartbeat={"every": "100ms"},
+        targets=[{"address": "127.0.0.1:9000", "sink": sink}],
+        hold="300ms",
+    )
+    done = loadgen("run", scenario, "--json")
+    assert done.code == 0, done.err
+    assert "unforeseen" not in done.err
+    assert_adds_up(done.summary)
+    assert done.summary["outcomes"]["failed"] + done.summary["open"]["lost"] == 20
