@@ -60,6 +60,9 @@ _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connec
 _KEPT_S: Final = 365 * 86_400.0
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _READ_SIZE: Final = 65_536
+#: Time for the event loop to end the socket of a closed connection. uvloop never does where a reset ends the transport
+#: before create_connection() has told it of the socket; the descriptor is closed then, and its number may be another's.
+_GONE_S: Final = 1.0
 
 
 def connector_of(plan: Plan, settings: Settings, ports: SourcePorts, recorder: Recorder) -> EpollConnector:
@@ -344,7 +347,11 @@ class HttpDriver:
                 failure = error
             client.over = True
             self._close(client)
-            await client.gone.wait()
+            try:
+                async with asyncio.timeout(_GONE_S):
+                    await client.gone.wait()
+            except TimeoutError:
+                client.sock.detach()
         reason = client.why(failure)  # asked in any case: asyncio complains about an exception that is never retrieved
         self._count_end(client, reason if client.end is None else client.end)
 

@@ -335,6 +335,11 @@ class Load:
             pass
 
 
+def never_ready(*_: object) -> None:
+    """Entry of a process that starts and reports nothing."""
+    signal.pause()
+
+
 class Crew:
     """The workers of a plan in processes of their own, led as a run leads them."""
 

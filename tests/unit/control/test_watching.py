@@ -89,7 +89,7 @@ def test_in_the_hold_nothing_is_given_up_until_its_end(watched: Watched) -> None
 
 
 def test_a_pause_of_the_watch_itself_is_not_silence(watched: Watched) -> None:
-    """As when the whole run is suspended for an hour: nobody has lived then, and all go on."""
+    """As when the whole run is suspended for an hour: nothing lived then, and all goes on."""
     watched.pass_s(1, lives=True)
     watched.now_ns += 3600 * S
     watched.watch.look(may_give_up=True)
