@@ -103,7 +103,7 @@ class Process:
     def stopped(self) -> bool:
         """Whether a signal has stopped it."""
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+            return Path(f"/proc/{self.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "T"
         except OSError:
             return False
 
