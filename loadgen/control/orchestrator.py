@@ -176,6 +176,14 @@ class Orchestrator:
 
         Raises: LoadgenError for an error before any load. Later errors are in the result, beside what was measured.
         """
+        try:
+            return await self._execute()
+        except Exception as error:
+            if refused := exhausted(error):
+                raise refused from error
+            raise
+
+    async def _execute(self) -> Result:
         if self._answers is None:
             self._answers = await name_resolution.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
         allowed, authorized = self._options.allow, self._options.authorized
@@ -392,6 +400,8 @@ class Orchestrator:
                 answer = await fleet.ask("loadgen.control.probe:main", probe, enough=over, timeout_s=_PROBE_TIMEOUT_S)
             except LoadgenError as error:
                 answer = {"report": "failed", "text": str(error)}
+            except OSError as error:
+                answer = {"report": "failed", "text": error.strerror}
             if answer is None:
                 answer = {"report": "failed", "text": "it gave no answer"}
             if answer["report"] == "failed":

@@ -493,6 +493,9 @@ def _cannot_write(path: Path, error: OSError) -> ResultsError:
     remedy = {
         errno.ENOSPC: "free some space there, or choose another directory with --out",
         errno.EDQUOT: "the quota is used up; choose another directory with --out",
+        errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+        errno.EIO: "look for errors of the disk in the kernel's log (dmesg), or choose another directory with --out",
+        errno.EMFILE: "raise the limit of open files (ulimit -n)",
     }.get(error.errno or 0, "choose a directory you may write to with --out")
     return ResultsError(f"cannot write {path}: {error.strerror}; {remedy}")
 
