@@ -86,7 +86,7 @@ def of_process(pid: int) -> TraceRecord:
     """
     tracer = _strace()
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text(errors="backslashreplace")  # its name may be any bytes
     except OSError:
         raise UsageError(f"there is no process {pid}") from None
     if traced_by := re.search(r"^TracerPid:\s*([1-9]\d*)", status, re.MULTILINE):
