@@ -151,6 +151,17 @@ def kept_text(text: str) -> str:
     return _COMMENT + result
 
 
+def shown_text(text: str) -> str:
+    """Return the scenario.yaml of a run directory as a page shows it: an older loadgen may have left credentials there.
+
+    Text that is no scenario, as an edited file, stays as it is.
+    """
+    try:
+        return kept_text(text)
+    except ScenarioError:
+        return text
+
+
 def _holds(names: re.Pattern[str], name: str) -> bool:
     return names.fullmatch(name.lower().replace("_", "-")) is not None
 
