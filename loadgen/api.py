@@ -15,8 +15,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-import uvloop
-
 from loadgen import scenario as scenarios
 from loadgen.control import matrix as matrices
 from loadgen.control.orchestrator import Options, Orchestrator, Result
@@ -178,7 +176,7 @@ class _Callbacks:
 
 @contextmanager
 def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = uvloop.new_event_loop()
+    loop = asyncio.new_event_loop()  # not uvloop, see `loadgen.cli.run`
     try:
         yield loop
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen import format as fmt
-from loadgen import secret
+from loadgen import reserve, secret
 
 _TEXT_MAX: Final = 200
 #: Details of further exceptions are dropped: a callback that fails may do so a thousand times a second.
@@ -83,9 +83,11 @@ def _written(error: BaseException) -> str:
     except Exception as other:  # __str__ of an exception may be what fails
         text = f"{head}{type(error).__name__}, and {type(other).__name__} while it was written\n"
     data = secret.scrubbed(text).encode(errors="backslashreplace")
-    for folder in filter(None, (directory, tempfile.gettempdir())):
+    reserve.release()
+    for folder in (directory, None):
         try:
-            return f"details in {_append(folder, data)}"
+            # gettempdir() raises as well, where no directory can be written.
+            return f"details in {_append(folder or tempfile.gettempdir(), data)}"
         except OSError as refused:
             reason = refused.strerror or str(refused)
     return f"its details could not be written ({reason})"
@@ -112,6 +114,9 @@ def _in_thread(args: Any) -> None:
 
 
 def _unraisable(args: Any) -> None:
+    # An event loop that could not be made is not whole when it is freed; why it could not is an exception of its own.
+    if isinstance(args.exc_value, AttributeError) and "BaseEventLoop.__del__" in repr(args.object):
+        return
     # An interrupt in a finalizer is lost; the user can send another.
     if args.exc_value is not None and not isinstance(args.exc_value, KeyboardInterrupt):
         tell(args.exc_value)

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import click
 
-from loadgen import crash
+from loadgen import crash, reserve
 from loadgen.cli import completion, interrupts
 from loadgen.cli.compare import compare
 from loadgen.cli.doctor import doctor
@@ -27,7 +27,7 @@ from loadgen.cli.sink import sink
 from loadgen.cli.streams import EPILOG, ReaderLeftError, complain, output, stderr_may_fail
 from loadgen.cli.trace import trace
 from loadgen.cli.watch import watch
-from loadgen.errors import ExitCode, LoadgenError, OutputError
+from loadgen.errors import ExitCode, LoadgenError, OutputError, exhausted
 
 _TAB = """\b
 Tab completion:
@@ -88,6 +88,7 @@ def _open_standard_streams() -> None:
 def main() -> int:
     """Run the command line and return the exit code; every failure becomes one message, never a traceback."""
     _open_standard_streams()
+    reserve.take()
     # NumPy's linear algebra is not used here; it would start a thread for each core when it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "_LOADGEN_COMPLETE" in os.environ:
@@ -125,6 +126,9 @@ def _run() -> int:
         if interrupts.happened():
             complain("interrupted")
             return ExitCode.INTERRUPTED
+        if refused := exhausted(error):
+            complain(refused)
+            return refused.exit_code
         complain(crash.told(error))
         return ExitCode.BUG
     return ExitCode.FINE

@@ -195,11 +195,9 @@ def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, jun
 def _execute(
     conductor: Orchestrator | Matrix | Prover, served: Dashboard | None, announce: Callable[[str], None]
 ) -> Result:
-    """Run on uvloop; Ctrl-C and SIGTERM interrupt the run in order."""
+    """Run; Ctrl-C and SIGTERM interrupt the run in order."""
     import asyncio
     import signal
-
-    import uvloop
 
     async def main() -> Result:
         async with dashboard.serving(served, conductor.interrupt, announce) as interrupt:
@@ -212,6 +210,8 @@ def _execute(
 
     before = signal.getsignal(signal.SIGINT)
     try:
-        return uvloop.run(main())
+        # Not uvloop: where the kernel refuses libuv a call it ends the process by SIGABRT, and the results with it.
+        with asyncio.Runner() as runner:
+            return runner.run(main())
     finally:
         signal.signal(signal.SIGINT, before)  # the loop puts Python's own in its place

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loadgen import reserve
 from loadgen import scenario as scenarios
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
@@ -270,20 +271,23 @@ class Matrix:
         """Record an event. place: its cell and round, if it has one."""
         at_s = round((now_ns() - self._start_ns) / NS_PER_S, 6)
         cell, number = place or (None, None)
-        writer.append_event(Event(event=event, text=text, t_s=at_s, cell=cell, round=number))
+        try:
+            writer.append_event(Event(event=event, text=text, t_s=at_s, cell=cell, round=number))
+        except ResultsError as error:  # no further run begins, and those that have ended are summed up
+            self._failure = self._failure or error
 
     def _conclude(self, writer: run_directory.MatrixWriter) -> Result:
+        reserve.release()
         from loadgen.views.html import matrix as reports  # a slow import, needed only now
         from loadgen.views.text import matrix_table
 
         written = run_directory.read_matrix(writer.path)
         summary = written.summarised()
-        run_directory.write_matrix_results(
-            writer.path,
-            summary=summary,
-            report=reports.page(summary, written.scenario_text),
-            table=matrix_table.table(summary),
-        )
+        report, table = reports.page(summary, written.scenario_text), matrix_table.table(summary)
+        try:
+            run_directory.write_matrix_results(writer.path, summary=summary, report=report, table=table)
+        except ResultsError as error:
+            self._failure = self._failure or error
         return Result(writer.path, summary, self._exit_code(summary), self._failure)
 
     def _exit_code(self, summary: MatrixSummary) -> ExitCode:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from loadgen import crash
+from loadgen import crash, reserve
 from loadgen import format as fmt
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
@@ -26,7 +26,16 @@ from loadgen.control.kernel_samples import KernelSampler
 from loadgen.control.prepare import prepare
 from loadgen.control.sinks import SINK, Sinks
 from loadgen.control.snapshots import Snapshots
-from loadgen.errors import ExitCode, IncompleteError, InterruptedRunError, LoadgenError, ResultsError, UsageError
+from loadgen.errors import (
+    ExitCode,
+    HostError,
+    IncompleteError,
+    InterruptedRunError,
+    LoadgenError,
+    ResultsError,
+    UsageError,
+    exhausted,
+)
 from loadgen.kernel.host import HostFacts
 from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
 from loadgen.processes.fleet import GONE, Fleet, Member, how_it_ended
@@ -136,7 +145,7 @@ class Orchestrator:
         self._interrupts = 0
         self._phase = Phase.RAMP
         self._failure: LoadgenError | None = None
-        #: What was not foreseen; unlike after a failure, the run directory can still be written.
+        #: What was not foreseen.
         self._bug: LoadgenError | None = None
         self._stalled: set[int] = set()
         self._snapshots: Snapshots | None = None
@@ -146,6 +155,8 @@ class Orchestrator:
         self._shared = ExitStack()
         self._telemetry: KernelSampler | None = None
         self._early_events: list[Event] = []
+        #: Lines of the series that could not be written; the last one tries them again.
+        self._unsaved: list[Line] = []
         self._losses: list[asyncio.Task[None]] = []
         self._start_ns = now_ns()
 
@@ -173,6 +184,7 @@ class Orchestrator:
             self._answers = await name_resolution.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
         allowed, authorized = self._options.allow, self._options.authorized
         self._scenario = name_resolution.judge(self._scenario, self._answers, allowed=allowed, authorized=authorized)
+        reserve.take()
         self._fleet = fleet = Fleet(self._on_lost)
         try:
             plan, facts = await self._plan(fleet)
@@ -191,21 +203,32 @@ class Orchestrator:
             if not self._snapshots or not self._writer:
                 raise
             # What was measured until now is worth a summary, which is incomplete without the event "ended".
-            self._bug = LoadgenError(crash.told(error))
+            self._not_foreseen(error)
             self._event("failed", str(self._bug))
             writer = self._writer
         finally:
-            if self._telemetry:
-                self._telemetry.close()
-            await fleet.stop()
-            self._snapshots = None
-            self._shared.close()
+            await self._release(fleet)
         result = self._conclude(writer)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
         if not self._interrupts:
             return result
         return replace(result, exit_code=ExitCode.INTERRUPTED)
+
+    def _not_foreseen(self, error: Exception) -> None:
+        self._bug = self._bug or exhausted(error) or LoadgenError(crash.told(error))
+
+    async def _release(self, fleet: Fleet) -> None:
+        """End the processes and free the memory; what fails here costs no results."""
+        for release in (self._telemetry.close if self._telemetry else None, fleet.stop, self._shared.close):
+            try:
+                if release and (waiting := release()):
+                    await waiting
+            except OSError as error:
+                self._event("note", f"at the end of the run the kernel refused a call: {error.strerror}")
+            except Exception as error:
+                self._not_foreseen(error)
+        self._snapshots = None
 
     def _open_run_directory(self, plan: Plan, facts: HostFacts) -> run_directory.RunWriter:
         writer = run_directory.RunWriter(
@@ -302,7 +325,8 @@ class Orchestrator:
         await asyncio.gather(*self._losses)  # each takes a moment to learn how a process ended
         self._phase = Phase.DONE
         record(final=True)
-        self._event("ended", "the run came to its end")
+        if not self._failure:
+            self._event("ended", "the run came to its end")
 
     async def _open(self, fleet: Fleet, until: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
         """Start the workers, and return when all are done or none can make progress.
@@ -412,7 +436,7 @@ class Orchestrator:
         self._event(f"{member.kind}-lost", f"{member} was {how_it_ended(member)} {when}", at_ns)
 
     def _record_line(self, fleet: Fleet, plan: Plan, snapshots: Snapshots, *, final: bool = False) -> None:
-        if self._failure:
+        if self._failure and not final:
             return
         line = snapshots.take(
             self._phase,
@@ -421,7 +445,9 @@ class Orchestrator:
             sink=self._sinks.now(final=final),
             kernel=self._telemetry.now(final=final) if self._telemetry else UNREAD,
         )
-        self._save(lambda writer: writer.append_series(line))
+        self._unsaved.append(line)
+        while self._unsaved and self._save(lambda writer: writer.append_series(self._unsaved[0])):
+            del self._unsaved[0]
         self._observer(plan, line)
 
     def _event(self, event: str, text: str, at_ns: int | None = None) -> None:
@@ -440,22 +466,28 @@ class Orchestrator:
             for line in events:
                 self._save(partial(run_directory.RunWriter.append_event, line=line))
 
-    def _save(self, write: Callable[[run_directory.RunWriter], None]) -> None:
-        """Write to the run directory; if that fails, keep the error and end the run."""
-        if self._writer is None or self._failure:
-            return
+    def _save(self, write: Callable[[run_directory.RunWriter], None]) -> bool:
+        """Write to the run directory, and return whether that worked; if not, keep the first error and end the run.
+
+        What comes after a failure is tried all the same: there may be room again, or room for less.
+        """
+        if self._writer is None:
+            return False
         try:
             write(self._writer)
         except ResultsError as error:
-            self._failure = error
+            self._failure = self._failure or error
             if self._fleet:
                 self._fleet.notify()
+            return False
+        return True
 
     def _conclude(self, writer: run_directory.RunWriter) -> Result:
         """Read back the run directory, and write summary and report."""
-        from loadgen.views.html import run as html  # a slow import, needed only now
-
-        run = run_directory.read(writer.path)
+        reserve.release()
+        if self._failure:
+            self._event("failed", str(self._failure))
+        run = self._read_back(writer)
         try:
             summary = run.summarised()
         except UsageError as error:  # it is about files of the user; these are our own
@@ -463,9 +495,23 @@ class Orchestrator:
         if problems := broken_invariants(summary):
             self._failure = self._failure or LoadgenError(f"a bug in loadgen: {'; '.join(problems)}")
         self._save(lambda writer: writer.write_summary(summary))
-        self._save(lambda writer: writer.write_report(html.render(run, summary)))
-        writer.close()
+        try:
+            report = _report(run, summary)
+        except Exception as error:
+            self._not_foreseen(error)
+        else:
+            self._save(lambda writer: writer.write_report(report))
+        self._save(run_directory.RunWriter.close)
         return Result(writer.path, summary, self._exit_code(summary), self._bug or self._failure)
+
+    def _read_back(self, writer: run_directory.RunWriter) -> run_directory.Run:
+        """Return what was written until now. Raises: HostError."""
+        try:
+            return run_directory.read(writer.path)
+        except (UsageError, OSError) as error:
+            reason = str(error).partition(";")[0]
+            told = HostError(f"{reason}; `loadgen report {writer.path}` makes summary and report of what is there")
+            raise self._failure or self._bug or told from error
 
     def _exit_code(self, summary: RunSummary) -> ExitCode:
         if self._interrupts:
@@ -477,6 +523,13 @@ class Orchestrator:
         if not all(expectation.passed for expectation in summary.expect):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
+
+
+def _report(run: run_directory.Run, summary: RunSummary) -> str:
+    """Return the report as HTML."""
+    from loadgen.views.html import run as html  # a slow import, needed only now
+
+    return html.render(run, summary)
 
 
 def _certified(plan: Plan) -> tuple[Plan, Certificates | None]:

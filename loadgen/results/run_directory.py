@@ -78,8 +78,8 @@ class RunWriter:
         private: whether only this user may enter it; else it is as umask(2) says.
         """
         self.path, self.started_at = _make(results, name, at, private=private)
-        self._series = self._open(_SERIES)
-        self._events = self._open(_EVENTS)
+        self._series = _Lines(self.path / _SERIES)
+        self._events = _Lines(self.path / _EVENTS)
 
     def write_scenario(self, text: str) -> None:
         """Write the scenario as it was given."""
@@ -103,28 +103,18 @@ class RunWriter:
 
     def append_series(self, line: Line) -> None:
         """Append a line to the series."""
-        self._append(self._series, _SERIES, line)
+        self._series.append(line)
 
     def append_event(self, line: Event) -> None:
         """Append an event."""
-        self._append(self._events, _EVENTS, line)
+        self._events.append(line)
 
     def close(self) -> None:
         """Close the series and the events."""
-        os.close(self._series)
-        os.close(self._events)
-
-    def _open(self, name: str) -> int:
         try:
-            return os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _mode(self.path))
-        except OSError as error:
-            raise _cannot_write(self.path / name, error) from error
-
-    def _append(self, fd: int, name: str, line: Line | Event) -> None:
-        try:
-            _write_all(fd, files.line_of(line))
-        except OSError as error:
-            raise _cannot_write(self.path / name, error) from error
+            self._series.close()
+        finally:
+            self._events.close()
 
     def _write(self, name: str, text: str) -> None:
         _replace(self.path / name, text)
@@ -133,6 +123,41 @@ class RunWriter:
 def _mode(folder: Path) -> int:
     """Return the mode of a new file in a directory: for the users who may enter that. Raises: OSError."""
     return os.stat(folder).st_mode & 0o666
+
+
+class _Lines:
+    """A new file of lines, open until `close`. Every method raises ResultsError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._bytes = path, 0
+        self._torn: OSError | None = None
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._fd = os.open(path, flags, _mode(path.parent))
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+    def append(self, line: Line | Event) -> None:
+        """Add a line; where that fails, take back what was written of it, so that another may follow."""
+        data = files.line_of(line)
+        try:
+            if self._torn:
+                raise self._torn
+            _write_all(self._fd, data)
+        except OSError as error:
+            try:
+                os.ftruncate(self._fd, self._bytes)
+            except OSError:
+                self._torn = error
+            raise _cannot_write(self._path, error) from error
+        self._bytes += len(data)
+
+    def close(self) -> None:
+        """Close the file, which is when some file systems notice that they cannot keep it."""
+        try:
+            os.close(self._fd)
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
 
 
 def _make(results: Path, name: str, at: Path | None = None, *, private: bool = False) -> tuple[Path, str]:
@@ -202,7 +227,7 @@ class MatrixWriter:
         """Append an event."""
         path = self.path / _EVENTS
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
             fd = os.open(path, flags, _mode(self.path))
             try:
                 _write_all(fd, files.line_of(line))
@@ -241,7 +266,11 @@ def _end_last_line(path: Path) -> None:
     text = stored.read(path)
     try:
         if text and not text.endswith(b"\n"):
-            os.truncate(path, text.rfind(b"\n") + 1)
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+            try:
+                os.ftruncate(fd, text.rfind(b"\n") + 1)
+            finally:
+                os.close(fd)
     except OSError as error:
         raise _cannot_write(path, error) from error
 
@@ -430,7 +459,7 @@ def append_events(path: Path, events: Iterable[Event]) -> None:
     """Add events to a run that has ended. Raises: ResultsError."""
     _end_last_line(path / _EVENTS)
     try:
-        fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             _write_all(fd, b"".join(map(files.line_of, events)))
         finally:
@@ -440,10 +469,14 @@ def append_events(path: Path, events: Iterable[Event]) -> None:
 
 
 def _replace(final: Path, text: str) -> None:
-    """Write beside the old file and then over it, so that a full disk never costs what was there before."""
+    """Write beside the old file and then over it, so that a full disk never costs what was there before.
+
+    A directory from elsewhere may have a link to one of the user's files: that is replaced, never written through.
+    """
     partial = final.with_name(f".{final.name}.partial")
     try:
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _mode(final.parent))
+        partial.unlink(missing_ok=True)
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _mode(final.parent))
         try:
             _write_all(fd, text.encode())
         finally:

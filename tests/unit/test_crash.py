@@ -46,6 +46,16 @@ def test_else_among_temporary_files(folder: Path) -> None:
     assert f"details in {folder}/tmp/loadgen-crash-" in crash.told(of(KeyError("x")))
 
 
+def test_where_no_directory_can_be_written_it_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    (folder / "run").rmdir()
+    monkeypatch.setattr("tempfile.gettempdir", refuse)
+    refused = "its details could not be written (No usable temporary directory found)"
+    assert crash.told(of(KeyError("x"))) == f"unforeseen KeyError: 'x'; {refused}; please report it"
+
+
 def test_no_link_is_followed(folder: Path) -> None:
     """The directory for temporary files is everybody's."""
     other = folder / "other"

@@ -97,6 +97,7 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/trace/ways.py": "tests/unit/trace/test_follow.py",
     "loadgen/views/charts/matrix.py": "tests/unit/views/html/test_matrix.py",
     "loadgen/views/charts/matrix_cells.py": "tests/unit/views/html/test_matrix.py",
+    "loadgen/views/dashboard/connections.py": "tests/lab/test_dashboard_connections.py",
     "loadgen/views/dashboard/dashboard.py": "tests/lab/test_dashboard.py",
     "loadgen/views/dashboard/server.py": "tests/lab/test_dashboard.py",
     "loadgen/watch/holders.py": "tests/lab/test_watch_ports.py",

@@ -222,6 +222,52 @@ def test_a_full_disk_is_reported_and_costs_no_earlier_line(
     assert run_directory.read(writer.path).series == LINES[:1]
 
 
+def test_a_line_that_failed_is_taken_back_so_that_another_may_follow(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", full_after(20))
+        with pytest.raises(ResultsError):
+            writer.append_series(LINES[0])
+    writer.append_series(LINES[1])
+    assert run_directory.read(writer.path).series == LINES[1:2]
+
+
+def test_a_torn_line_that_cannot_be_taken_back_is_the_last(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another behind it would make one line of the two, which no reader understands."""
+
+    def refuse(_fd: int, _length: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    writer.append_series(LINES[0])
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", full_after(20))
+        full.setattr(os, "ftruncate", refuse)
+        with pytest.raises(ResultsError):
+            writer.append_series(LINES[1])
+        full.undo()
+        full.setattr(os, "ftruncate", refuse)
+        with pytest.raises(ResultsError, match="No space left"):
+            writer.append_series(LINES[2])
+    assert run_directory.read(writer.path).series == LINES[:1]
+
+
+def test_what_is_lost_when_a_file_is_closed_is_told(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network file systems write when a file is closed (close(2), EIO and EDQUOT)."""
+
+    def refuse(_fd: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "close", refuse)
+        with pytest.raises(ResultsError, match="the quota is used up"):
+            writer.close()
+
+
 def test_a_disk_that_takes_nothing_and_says_nothing_is_full(
     writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
