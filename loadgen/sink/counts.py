@@ -61,7 +61,7 @@ def block_dtype(sources: int) -> np.dtype[np.void]:
 
 
 class SurvivedFailures:
-    """SurvivedFailures that one sink process survived, by place and reason: "accept4 ENOBUFS", "tls BAD_RECORD_TYPE".
+    """Failures that one sink process survived, by place and reason: "accept4 ENOBUFS", "tls BAD_RECORD_TYPE".
 
     Each cost at most one connection. A client that leaves or resets is no failure.
     """
