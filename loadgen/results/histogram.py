@@ -35,7 +35,9 @@ _EXPONENT_BIAS: Final = 1023
 
 VALUE_NS_MAX: Final = (1 << _VALUE_BITS) - 1
 BUCKETS: Final[int] = (_VALUE_BITS - _SUB_BITS + 1) << _SUB_BITS
-_COUNT_MAX: Final = int(np.iinfo(np.int64).max)
+#: The buckets by their names in JSON, as `sparse` writes them.
+NAMES: Final[Mapping[str, int]] = {str(bucket): bucket for bucket in range(BUCKETS)}
+COUNT_MAX: Final = int(np.iinfo(np.int64).max)
 
 
 def bucket_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -134,7 +136,7 @@ def accumulate(counts: NDArray[np.int64], mapping: Mapping[str, int]) -> None:
     for index, count in mapping.items():
         if not (index.isascii() and index.isdecimal() and int(index) < BUCKETS):
             raise ValueError(f"{index!r} is no bucket of a histogram with {BUCKETS} of them")
-        if type(count) is not int or not 0 <= count <= _COUNT_MAX:
+        if type(count) is not int or not 0 <= count <= COUNT_MAX:
             raise ValueError(f"bucket {index} of a histogram cannot have a count of {count!r}")
     for index, count in mapping.items():
         counts[int(index)] += count

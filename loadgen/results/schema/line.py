@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from loadgen.model import Phase
+from loadgen.results import histogram
 from loadgen.results.schema.counters import SeriesCounters
 from loadgen.results.schema.sides import Datagrams, SinkSource
 from loadgen.results.schema.values import Amount, Count, Shape
 
 #: A histogram of nanoseconds as JSON has it: bucket -> count, see `loadgen.results.histogram`.
-Sparse = Mapping[str, int]
+Sparse = Mapping[str, Annotated[int, Meta(ge=0, le=histogram.COUNT_MAX)]]
 
 
 #: The value of a key that is not in the file; one that is there is written again even when it is empty.
 _ABSENT: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+def _require_buckets(counts: Sparse) -> None:
+    """Refuse what is no bucket: a reader of a line has to look no key up twice. Raises: ValueError."""
+    if not counts.keys() <= histogram.NAMES.keys():
+        unknown = next(key for key in counts if key not in histogram.NAMES)
+        raise ValueError(f"{unknown!r} is no bucket of a histogram with {histogram.BUCKETS} of them")
 
 
 class ErrorTally(NamedTuple):
@@ -53,6 +61,10 @@ class LatencyNs(Struct, frozen=True, kw_only=True):
     """TLS secured - established"""
     bind: Sparse | UnsetType = UNSET
     """each call of bind() that takes a port, one that failed included; absent without any"""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            _require_buckets(self.of(name))
 
     def of(self, name: str) -> Sparse:
         """Return the latency of this name; empty where none was measured."""
@@ -165,3 +177,6 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     sink: SinkLine | None = None
     """null: loadgen does not listen itself"""
     kernel: KernelLine = UNREAD
+
+    def __post_init__(self) -> None:
+        _require_buckets(self.lag_ns)
