@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from errno import ENODEV
 from functools import cached_property
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from msgspec import Meta, Struct
 
+from loadgen.secret import revealed
 from loadgen.strategies import Strategy as Strategy
 from loadgen.strategies import Transport as Transport
 
@@ -236,7 +237,12 @@ class Traffic:
     """
 
     protocol: str = "tcp"
-    options: dict[str, Any] = field(default_factory=dict)
+    #: A value that is not to be written is a `loadgen.secret.Secret`.
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def filled(self) -> Mapping[str, Any]:
+        """Return the options as they are sent, for a process that sends them: never to be printed or written."""
+        return cast(Mapping[str, Any], revealed(self.options))
 
     def __bool__(self) -> bool:
         """True when anything is sent."""

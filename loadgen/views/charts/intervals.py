@@ -17,6 +17,8 @@ from loadgen.views.charts.columns import Floats, Indices
 
 #: A log axis has no zero, and below a microsecond lies nothing that a reader of a chart asks for.
 LATENCY_US_MIN: Final = 1.0
+#: As the keys of `histogram.sparse` are written.
+_BUCKETS: Final = {str(bucket): bucket for bucket in range(histogram.BUCKETS)}
 
 
 @cache
@@ -43,7 +45,7 @@ def interval(histogram_ns: Sparse) -> Interval | None:
     """The values of a sparse histogram; None when it is empty."""
     if not histogram_ns:
         return None
-    buckets = np.fromiter(map(histogram.NAMES.__getitem__, histogram_ns), dtype=np.int16, count=len(histogram_ns))
+    buckets = np.fromiter(map(_BUCKETS.__getitem__, histogram_ns), dtype=np.int16, count=len(histogram_ns))
     counts = np.fromiter(histogram_ns.values(), dtype=np.int64, count=len(histogram_ns))
     if (buckets[1:] <= buckets[:-1]).any():  # of lines that were merged
         order = np.argsort(buckets)

@@ -115,6 +115,26 @@ def test_depth_is_bounded(tmp_path: Path, name: str, brackets: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+def test_the_number_of_events_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_directory, "_EVENTS_MAX", 100)
+    path = recorded(tmp_path / "run")
+    line = (path / "events.jsonl").read_bytes().splitlines(keepends=True)[0]
+    (path / "events.jsonl").write_bytes(line * 101)
+    with pytest.raises(UsageError, match=r"events\.jsonl has more than 100 lines"):
+        run_directory.read(path)
+
+
+def test_a_file_that_shrinks_while_it_is_read_ends_there(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "run") / "series.jsonl"
+    data = path.read_bytes()
+    path.write_bytes(data * 50)
+    lines = stored.lines(path)
+    first = next(lines)
+    os.truncate(path, len(first) + 10)
+    rest = list(lines)  # as far as it was in a buffer, and no error
+    assert (first + b"".join(rest)) in data * 50
+
+
 def test_what_is_not_there_is_empty(tmp_path: Path) -> None:
     assert stored.read(tmp_path / "none") == b""
     assert list(stored.lines(tmp_path / "none")) == []

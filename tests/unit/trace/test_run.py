@@ -69,6 +69,7 @@ def oddly_named() -> Iterator[int]:
 def test_a_name_may_be_any_bytes(oddly_named: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_strace", lambda: "strace")
     monkeypatch.setattr(run, "_follow", lambda *_given, **_more: "followed")
-    assert run.of_process(oddly_named) == "followed"
+    followed: object = run.of_process(oddly_named)
+    assert followed == "followed"
     assert run._name(oddly_named) == (oddly_named, "\\xff) \\xfe")
     assert kernel_samples._cpu_s(oddly_named) >= 0
