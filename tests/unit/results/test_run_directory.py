@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import resource
@@ -163,10 +164,12 @@ def test_the_summary_of_a_matrix_is_none_of_a_run(writer: run_directory.RunWrite
 def test_files_that_do_not_fit_each_other_are_one_message(
     tmp_path: Path, file: str, changes: dict[str, Any], problem: str
 ) -> None:
-    line = files.line_of(samples.line(changes if file == "series.jsonl" else {})).decode()
+    line = json.dumps(files.plain(samples.line()) | (changes if file == "series.jsonl" else {})) + "\n"
     plan = changes if file == "plan.json" else {}
     path = samples.write(tmp_path / "a", {"plan.json": plan, "series.jsonl": line})
-    with pytest.raises(UsageError, match=rf"{re.escape(str(path))}: .* is not what this .*{problem}"):
+    with pytest.raises(
+        UsageError, match=rf"{re.escape(str(path))}.*: (.* is not what this|not a line of this) .*{problem}"
+    ):
         run_directory.read(path).summarised()
 
 
@@ -217,6 +220,52 @@ def test_a_full_disk_is_reported_and_costs_no_earlier_line(
         with pytest.raises(ResultsError, match=r"series\.jsonl: No space left on device; free some space.*--out"):
             writer.append_series(LINES[3])
     assert run_directory.read(writer.path).series == LINES[:1]
+
+
+def test_a_line_that_failed_is_taken_back_so_that_another_may_follow(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", full_after(20))
+        with pytest.raises(ResultsError):
+            writer.append_series(LINES[0])
+    writer.append_series(LINES[1])
+    assert run_directory.read(writer.path).series == LINES[1:2]
+
+
+def test_a_torn_line_that_cannot_be_taken_back_is_the_last(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another behind it would make one line of the two, which no reader understands."""
+
+    def refuse(_fd: int, _length: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    writer.append_series(LINES[0])
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", full_after(20))
+        full.setattr(os, "ftruncate", refuse)
+        with pytest.raises(ResultsError):
+            writer.append_series(LINES[1])
+        full.undo()
+        full.setattr(os, "ftruncate", refuse)
+        with pytest.raises(ResultsError, match="No space left"):
+            writer.append_series(LINES[2])
+    assert run_directory.read(writer.path).series == LINES[:1]
+
+
+def test_what_is_lost_when_a_file_is_closed_is_told(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network file systems write when a file is closed (close(2), EIO and EDQUOT)."""
+
+    def refuse(_fd: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "close", refuse)
+        with pytest.raises(ResultsError, match="the quota is used up"):
+            writer.close()
 
 
 def test_a_disk_that_takes_nothing_and_says_nothing_is_full(
