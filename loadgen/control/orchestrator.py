@@ -18,7 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from loadgen import crash
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen import crash, reserve, shortage
 from loadgen import format as fmt
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
@@ -26,10 +29,19 @@ from loadgen.control.kernel_samples import KernelSampler
 from loadgen.control.prepare import prepare
 from loadgen.control.sinks import SINK, Sinks
 from loadgen.control.snapshots import Snapshots
-from loadgen.errors import ExitCode, IncompleteError, InterruptedRunError, LoadgenError, ResultsError, UsageError
+from loadgen.control.watching import LOOK_S, Watch
+from loadgen.errors import (
+    ExitCode,
+    HostError,
+    IncompleteError,
+    InterruptedRunError,
+    LoadgenError,
+    ResultsError,
+    UsageError,
+)
 from loadgen.kernel.host import HostFacts
 from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
-from loadgen.processes.fleet import GONE, Fleet, Member, how_it_ended
+from loadgen.processes.fleet import GONE, Fleet, Member
 from loadgen.processes.shared_memory import Blocks
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
@@ -50,13 +62,8 @@ WORKER: Final = "worker"
 #: Time for the "start" messages to reach all processes before the common instant.
 _START_DELAY_NS: Final = 20_000_000
 _READY_TIMEOUT_S: Final = 60.0
-#: A worker updates its heartbeat ten times a second. Without one for the first of these times it counts as stalled,
-#: after the second the run continues without it.
-_STALL_CHECK_S: Final = 0.5
-STALLED_AFTER_S: Final = 2.0
-GIVEN_UP_AFTER_S: Final = 30.0
-#: Closing takes about ten microseconds per connection.
-_DRAIN_TIMEOUT_S: Final = 120.0
+#: The event of an interrupt.
+_DRAINED: Final = "interrupted; drained early"
 #: Turns of the event loop in which it calls the handlers of signals that came while it was held up.
 _TURNS: Final = 3
 #: A probe gives up by itself before this.
@@ -136,9 +143,8 @@ class Orchestrator:
         self._interrupts = 0
         self._phase = Phase.RAMP
         self._failure: LoadgenError | None = None
-        #: What was not foreseen; unlike after a failure, the run directory can still be written.
+        #: What was not foreseen.
         self._bug: LoadgenError | None = None
-        self._stalled: set[int] = set()
         self._snapshots: Snapshots | None = None
         self._writer: run_directory.RunWriter | None = None
         self._fleet: Fleet | None = None
@@ -146,7 +152,8 @@ class Orchestrator:
         self._shared = ExitStack()
         self._telemetry: KernelSampler | None = None
         self._early_events: list[Event] = []
-        self._losses: list[asyncio.Task[None]] = []
+        #: Lines of the series that could not be written; the last one tries them again.
+        self._unsaved: list[Line] = []
         self._start_ns = now_ns()
 
     def interrupt(self) -> None:
@@ -157,11 +164,11 @@ class Orchestrator:
         self._interrupts += 1
         if self._phase is Phase.DONE:
             return
-        if self._interrupts == 1:
-            self._event("interrupted", "interrupted; drained early")
-        elif self._fleet:
-            self._fleet.kill()
+        if self._snapshots and self._interrupts <= 2:  # before the load the error says so
+            self._event("interrupted", _DRAINED if self._interrupts == 1 else "interrupted again; stopped at once")
         if self._fleet:
+            if self._interrupts > 1:
+                self._fleet.kill()
             self._fleet.notify()
 
     async def execute(self) -> Result:
@@ -169,11 +176,21 @@ class Orchestrator:
 
         Raises: LoadgenError for an error before any load. Later errors are in the result, beside what was measured.
         """
+        try:
+            return await self._execute()
+        except Exception as error:
+            if refused := shortage.of(error):
+                raise refused from error
+            raise
+
+    async def _execute(self) -> Result:
         if self._answers is None:
             self._answers = await name_resolution.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
         allowed, authorized = self._options.allow, self._options.authorized
         self._scenario = name_resolution.judge(self._scenario, self._answers, allowed=allowed, authorized=authorized)
-        self._fleet = fleet = Fleet(self._on_lost)
+        reserve.take()
+        self._fleet = fleet = Fleet(self._on_lost, self._on_zygote_lost, on_paused=self._on_paused)
+        self._watch = Watch(fleet, {WORKER: self._heartbeats, SINK: lambda: self._sinks.heartbeats()}, self._event)
         try:
             plan, facts = await self._plan(fleet)
             if self._interrupts:
@@ -191,15 +208,11 @@ class Orchestrator:
             if not self._snapshots or not self._writer:
                 raise
             # What was measured until now is worth a summary, which is incomplete without the event "ended".
-            self._bug = LoadgenError(crash.told(error))
+            self._not_foreseen(error)
             self._event("failed", str(self._bug))
             writer = self._writer
         finally:
-            if self._telemetry:
-                self._telemetry.close()
-            await fleet.stop()
-            self._snapshots = None
-            self._shared.close()
+            await self._release(fleet)
         result = self._conclude(writer)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
@@ -207,8 +220,30 @@ class Orchestrator:
             return result
         return replace(result, exit_code=ExitCode.INTERRUPTED)
 
+    def _not_foreseen(self, error: Exception) -> None:
+        self._bug = self._bug or shortage.of(error) or LoadgenError(crash.told(error))
+
+    async def _release(self, fleet: Fleet) -> None:
+        """End the processes and free the memory; what fails here costs no results."""
+
+        async def stop() -> None:
+            if not await fleet.stop() and self._phase is Phase.DONE:
+                self._event("zygote-lost", f"{fleet.zygote} was stopped when the run ended, and was killed")
+
+        for release in (self._telemetry.close if self._telemetry else None, stop, self._shared.close):
+            try:
+                if release and (waiting := release()):
+                    await waiting
+            except OSError as error:
+                self._event("note", f"at the end of the run the kernel refused a call: {error.strerror}")
+            except Exception as error:
+                self._not_foreseen(error)
+        self._snapshots = None
+
     def _open_run_directory(self, plan: Plan, facts: HostFacts) -> run_directory.RunWriter:
-        writer = run_directory.RunWriter(self._options.results, self._scenario.name, self._options.at)
+        writer = run_directory.RunWriter(
+            self._options.results, self._scenario.name, self._options.at, private=self._scenario.holds_secrets
+        )
         writer.write_scenario(self._text)
         writer.write_plan(plan)
         writer.write_host({"started_at": writer.started_at, **facts.to_json()})
@@ -255,12 +290,14 @@ class Orchestrator:
         self._snapshots = snapshots = Snapshots(
             self._blocks, sizes_of(plan), start_ns=self._start_ns, capacity=plan.capacity if plan.churn else None
         )
+        if self._interrupts:
+            self._event("interrupted", _DRAINED)
         record = partial(self._record_line, fleet, plan, snapshots)
         if not self._interrupts:
             fleet.tell(SINK, do="start", at_ns=self._start_ns)
         watchers = [
             asyncio.create_task(self._every(plan.interval_s, record)),
-            asyncio.create_task(self._every(_STALL_CHECK_S, partial(self._watch_for_stalls, fleet, snapshots))),
+            asyncio.create_task(self._every(LOOK_S, self._look)),
         ]
         for watcher in watchers:
             watcher.add_done_callback(lambda _: fleet.notify())
@@ -269,8 +306,14 @@ class Orchestrator:
         def established() -> int:
             return int(snapshots.counters()[:, POSITION["established"]].sum())
 
+        def still_open() -> int:
+            return int(snapshots.counters()[:, POSITION["open"]].sum())
+
+        def at_once() -> bool:
+            return self._interrupts > 1
+
         async def settle() -> None:
-            await self._sinks.settle(established(), enough=lambda: self._interrupts > 1)
+            await self._sinks.settle(established(), stalled=lambda: self._watch.stalled(SINK), enough=at_once)
 
         try:
             await self._open(fleet, until)
@@ -287,20 +330,23 @@ class Orchestrator:
             if self._interrupts < 2:
                 fleet.tell(WORKER, do="drain")
                 if plan.close is CloseMode.TARGET:  # not before every worker expects it
-                    await fleet.wait(lambda: fleet.all_of(WORKER, {"closing", "drained"}), _DRAIN_TIMEOUT_S)
+                    await self._watch.progress(WORKER, {"closing", "drained"}, still_open, enough=at_once)
                     self._sinks.close_first()
-                await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
+                await self._watch.progress(WORKER, {"drained"}, still_open, enough=at_once)
                 await settle()
                 await self._probe(fleet, ProbeWhen.AFTER)
                 await settle()
+                await self._watch.give_up_stalled(SINK)
             record()
         finally:
             for watcher in watchers:
                 watcher.cancel()
-        await asyncio.gather(*self._losses)  # each takes a moment to learn how a process ended
+        await self._watch.told()
+        self._watch.tell_survived()
         self._phase = Phase.DONE
         record(final=True)
-        self._event("ended", "the run came to its end")
+        if not self._failure:
+            self._event("ended", "the run came to its end")
 
     async def _open(self, fleet: Fleet, until: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
         """Start the workers, and return when all are done or none can make progress.
@@ -314,7 +360,7 @@ class Orchestrator:
             over = _count_over(workers)
             for member in workers[started : over + self._at_once]:
                 if member.state != GONE:
-                    member.link.send(do="start", at_ns=self._start_ns)
+                    fleet.tell_one(member, do="start", at_ns=self._start_ns)
                 started += 1
             await until(lambda over=over: _count_over(workers) > over)  # type: ignore[misc]
             if _count_over(workers) == over:  # cut short
@@ -352,8 +398,10 @@ class Orchestrator:
             probe = self._scenario.probe(spec, self._port_range)
             try:
                 answer = await fleet.ask("loadgen.control.probe:main", probe, enough=over, timeout_s=_PROBE_TIMEOUT_S)
-            except IncompleteError as error:
+            except LoadgenError as error:
                 answer = {"report": "failed", "text": str(error)}
+            except OSError as error:
+                answer = {"report": "failed", "text": error.strerror}
             if answer is None:
                 answer = {"report": "failed", "text": "it gave no answer"}
             if answer["report"] == "failed":
@@ -377,49 +425,51 @@ class Orchestrator:
 
     async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
         """Call `do` once per interval, at multiples of the interval, so that a slow disk shifts nothing."""
-        beat = self._start_ns
+        beat, interval_ns = self._start_ns, int(interval_s * NS_PER_S)
         while True:
-            beat += int(interval_s * NS_PER_S)
+            beat += interval_ns
+            if (late_ns := now_ns() - beat) > 0:  # after a pause, each beat that is past would repeat the same line
+                beat += -(-late_ns // interval_ns) * interval_ns
             await asyncio.sleep((beat - now_ns()) / NS_PER_S)
             do()
 
-    def _watch_for_stalls(self, fleet: Fleet, snapshots: Snapshots) -> None:
-        counters = snapshots.counters()
-        now = now_ns()
-        for member in fleet.alive(WORKER):
-            silent_s = (now - int(counters[member.index, POSITION["heartbeat_ns"]])) / NS_PER_S
-            if silent_s < STALLED_AFTER_S:
-                self._stalled.discard(member.index)
-            elif member.index not in self._stalled:
-                self._stalled.add(member.index)
-                text = f"{member} gave no sign of life for {silent_s:.0f} s (stopped or starved)"
-                self._event("worker-stalled", text)
-            elif silent_s > GIVEN_UP_AFTER_S and self._phase is not Phase.HOLD:
-                fleet.give_up(member)
+    def _heartbeats(self) -> NDArray[np.int64]:
+        assert self._snapshots
+        beats: NDArray[np.int64] = self._snapshots.counters()[:, POSITION["heartbeat_ns"]]
+        return beats
+
+    def _look(self) -> None:
+        self._watch.look(may_give_up=self._phase is not Phase.HOLD)
+
+    def _on_paused(self, paused_s: float) -> None:
+        if self._snapshots:  # before the load nothing was measured
+            text = f"paused for {fmt.seconds(paused_s)}: loadgen was stopped (Ctrl-Z or SIGSTOP), and its load with it"
+            self._event("paused", text)
 
     def _on_lost(self, member: Member) -> None:
-        """Count what a lost process held as lost now, and report the loss once its exit code is known."""
+        """Count what a lost process held as lost now, and report the loss once it is known how it ended."""
         when = f"in phase {self._phase}" if self._snapshots else "before the start"
         if member.kind == WORKER and self._snapshots and (held := self._snapshots.lose(member.index)):
             when += f" while it held {held:,} connections"
-        self._losses.append(asyncio.create_task(self._tell_loss(member, when, now_ns())))
+        self._watch.lost(member, when)
 
-    async def _tell_loss(self, member: Member, when: str, at_ns: int) -> None:
-        if self._fleet:
-            await self._fleet.exit_code_of(member)
-        self._event(f"{member.kind}-lost", f"{member} was {how_it_ended(member)} {when}", at_ns)
+    def _on_zygote_lost(self, text: str) -> None:
+        if self._snapshots:  # before the load the error says so
+            self._event("zygote-lost", f"{text} in phase {self._phase}, and they with it")
 
     def _record_line(self, fleet: Fleet, plan: Plan, snapshots: Snapshots, *, final: bool = False) -> None:
-        if self._failure:
+        if self._failure and not final:
             return
         line = snapshots.take(
             self._phase,
             now_ns(),
-            workers=WorkersAlive(alive=len(fleet.alive(WORKER)), stalled=len(self._stalled)),
+            workers=WorkersAlive(alive=len(fleet.alive(WORKER)), stalled=len(self._watch.stalled(WORKER))),
             sink=self._sinks.now(final=final),
             kernel=self._telemetry.now(final=final) if self._telemetry else UNREAD,
         )
-        self._save(lambda writer: writer.append_series(line))
+        self._unsaved.append(line)
+        while self._unsaved and self._save(lambda writer: writer.append_series(self._unsaved[0])):
+            del self._unsaved[0]
         self._observer(plan, line)
 
     def _event(self, event: str, text: str, at_ns: int | None = None) -> None:
@@ -438,22 +488,28 @@ class Orchestrator:
             for line in events:
                 self._save(partial(run_directory.RunWriter.append_event, line=line))
 
-    def _save(self, write: Callable[[run_directory.RunWriter], None]) -> None:
-        """Write to the run directory; if that fails, keep the error and end the run."""
-        if self._writer is None or self._failure:
-            return
+    def _save(self, write: Callable[[run_directory.RunWriter], None]) -> bool:
+        """Write to the run directory, and return whether that worked; if not, keep the first error and end the run.
+
+        What comes after a failure is tried all the same: there may be room again, or room for less.
+        """
+        if self._writer is None:
+            return False
         try:
             write(self._writer)
         except ResultsError as error:
-            self._failure = error
+            self._failure = self._failure or error
             if self._fleet:
                 self._fleet.notify()
+            return False
+        return True
 
     def _conclude(self, writer: run_directory.RunWriter) -> Result:
         """Read back the run directory, and write summary and report."""
-        from loadgen.views.html import run as html  # a slow import, needed only now
-
-        run = run_directory.read(writer.path)
+        reserve.release()
+        if self._failure:
+            self._event("failed", str(self._failure))
+        run = self._read_back(writer)
         try:
             summary = run.summarised()
         except UsageError as error:  # it is about files of the user; these are our own
@@ -461,9 +517,23 @@ class Orchestrator:
         if problems := broken_invariants(summary):
             self._failure = self._failure or LoadgenError(f"a bug in loadgen: {'; '.join(problems)}")
         self._save(lambda writer: writer.write_summary(summary))
-        self._save(lambda writer: writer.write_report(html.render(run, summary)))
-        writer.close()
+        try:
+            report = _report(run, summary)
+        except Exception as error:
+            self._not_foreseen(error)
+        else:
+            self._save(lambda writer: writer.write_report(report))
+        self._save(run_directory.RunWriter.close)
         return Result(writer.path, summary, self._exit_code(summary), self._bug or self._failure)
+
+    def _read_back(self, writer: run_directory.RunWriter) -> run_directory.Run:
+        """Return what was written until now. Raises: HostError."""
+        try:
+            return run_directory.read(writer.path)
+        except (UsageError, OSError) as error:
+            reason = str(error).partition(";")[0]
+            told = HostError(f"{reason}; `loadgen report {writer.path}` makes summary and report of what is there")
+            raise self._failure or self._bug or told from error
 
     def _exit_code(self, summary: RunSummary) -> ExitCode:
         if self._interrupts:
@@ -475,6 +545,13 @@ class Orchestrator:
         if not all(expectation.passed for expectation in summary.expect):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
+
+
+def _report(run: run_directory.Run, summary: RunSummary) -> str:
+    """Return the report as HTML."""
+    from loadgen.views.html import run as html  # a slow import, needed only now
+
+    return html.render(run, summary)
 
 
 def _certified(plan: Plan) -> tuple[Plan, Certificates | None]:

@@ -152,6 +152,16 @@ def totals(blocks: Blocks, gone: Collection[int] = ()) -> dict[str, int]:
     return {"accepted": int(total[SinkCounter.ACCEPTED]), "open": int(total[SinkCounter.OPEN])}
 
 
+def heartbeats(blocks: Blocks) -> NDArray[np.int64]:
+    """Return when each sink process last published its counters: int64 (processes,), nanoseconds."""
+    return counters(blocks)[:, SinkCounter.HEARTBEAT_NS]
+
+
+def still_open(blocks: Blocks, processes: Collection[int]) -> int:
+    """Return the connections that these processes, by index, have open."""
+    return int(counters(blocks)[list(processes), SinkCounter.OPEN].sum())
+
+
 def datagrams(blocks: Blocks) -> dict[str, int]:
     """Return the UDP datagrams {received, answered, dropped} over all sink processes; dropped: on purpose."""
     total = counters(blocks).sum(axis=0)

@@ -13,7 +13,6 @@ the connector: a held connection is a bare descriptor.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from array import array
@@ -398,7 +397,6 @@ def _report(link: Link, **message: str) -> None:
 
 def main(shard: SinkShard, link_fd: int, blocks_fd: int) -> None:
     """Entry of a forked sink; return on "stop" or when the orchestrator has exited."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     blocks = Blocks(blocks_fd, block_dtype(shard.sources), shard.count)
     link = Link(socket.socket(fileno=link_fd))
     try:

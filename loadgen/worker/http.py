@@ -24,6 +24,7 @@ import socket
 import ssl
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from errno import ECONNABORTED, EPIPE, EPROTO, ETIMEDOUT
 from functools import partial
 from itertools import islice
@@ -39,6 +40,7 @@ from loadgen.clock import now_ns
 from loadgen.model import CloseMode, Endpoint, Plan, Tls
 from loadgen.outcomes import Syscall, error_key
 from loadgen.protocols.http import Http
+from loadgen.worker import survived
 from loadgen.worker.epoll.connector import EVENTS_MAX, LINGER_0, EpollConnector, Opened
 from loadgen.worker.heartbeat import Beats
 from loadgen.worker.recorder import Recorder
@@ -58,13 +60,15 @@ _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connec
 _KEPT_S: Final = 365 * 86_400.0
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _READ_SIZE: Final = 65_536
+#: uvloop closes a descriptor in the turn after it was told to.
+_UNTOLD_S: Final = 0.1
 
 
 def connector_of(plan: Plan, settings: Settings, ports: SourcePorts, recorder: Recorder) -> EpollConnector:
     """Return the connector of one shard of a plan whose traffic is HTTP; call it where an event loop runs."""
     connector = EpollConnector(settings, ports, recorder)
     hosts = {target.endpoint: target.host for target in plan.targets}
-    connector.driver = HttpDriver(connector, Http(**plan.traffic.options), hosts, plan.tls)
+    connector.driver = HttpDriver(connector, Http(**plan.traffic.filled()), hosts, plan.tls)
     return connector
 
 
@@ -143,7 +147,10 @@ class _Connected(socket.socket):
 
     def close(self) -> None:
         """Close the descriptor and call `gone`."""
-        super().close()
+        try:
+            super().close()
+        except OSError as error:  # the descriptor is released all the same
+            survived.add("close", error)
         if self.fileno() < 0:
             self._gone()
 
@@ -179,6 +186,11 @@ class _HttpConnection:
         self.sent_ns = 0
         #: True when the factory has given away the socket; the task has begun; its work is done; a reply is awaited.
         self.given = self.running = self.over = self.asked = False
+
+    @property
+    def failed(self) -> bool:
+        """True if an event loop took the socket and failed: the descriptor may be closed, and its number another's."""
+        return self.given and self.transport is None
 
     def give(self, _address: object) -> socket.socket:
         """Return the socket, once. Raises: ConnectionAbortedError when aiohttp would connect again."""
@@ -233,6 +245,21 @@ class _Lane(aiohttp.TCPConnector):
         return connection
 
 
+async def _until_gone(client: _HttpConnection) -> None:
+    """Wait until the descriptor is closed, by the event loop or by us."""
+    if not client.failed:
+        await client.gone.wait()
+        return
+    # uvloop closes the descriptor of a transport that is reset before its handshake, and if it does so before it has
+    # attached the socket, it never tells the socket (Loop.create_connection, UVHandle._close). So the number is
+    # forgotten and not closed.
+    try:
+        async with asyncio.timeout(_UNTOLD_S):
+            await client.gone.wait()
+    except TimeoutError:
+        client.sock.detach()
+
+
 def _require_counted(task: asyncio.Task[None]) -> None:
     """End the worker when a task has failed: its connection is not counted, so no count is right."""
     if not task.cancelled() and (error := task.exception()):
@@ -281,12 +308,21 @@ class HttpDriver:
 
     def opened_late(self, fd: int, opened: Opened) -> None:
         """Begin the task of a connection that had to wait for its answer."""
-        self._connector.unwatch(fd)
+        try:
+            self._connector.unwatch(fd)
+        except OSError as error:  # two event loops would read from it
+            sock, pair, port = opened
+            self._lifecycle.lose(pair, error_key(Syscall.REGISTER, error.errno or 0))
+            survived.close(sock)
+            self._connector.release_port(pair, port)
+            return
         self._begin(_HttpConnection(*opened))
 
     def event(self, fd: int, event: int) -> None:  # noqa: ARG002  # the connector watches nothing else for this driver
         """Take note that a task has got on."""
-        os.eventfd_read(fd)
+        if fd == self._news:
+            with suppress(BlockingIOError):
+                os.eventfd_read(fd)
 
     def over(self, fd: int, sock: socket.SocketType, *, planned: bool) -> None:
         """Do nothing: the connector itself holds no connection of this driver."""
@@ -330,7 +366,7 @@ class HttpDriver:
                 failure = error
             client.over = True
             self._close(client)
-            await client.gone.wait()
+            await _until_gone(client)
         reason = client.why(failure)  # asked in any case: asyncio complains about an exception that is never retrieved
         self._count_end(client, reason if client.end is None else client.end)
 
@@ -390,8 +426,11 @@ class HttpDriver:
 
     def _close(self, client: _HttpConnection) -> None:
         """Close what is left. TLS says close_notify where it is to, but no answer to it is awaited."""
-        if self._reset and client.sock.fileno() >= 0:
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        if self._reset and not client.failed and client.sock.fileno() >= 0:
+            try:
+                client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            except OSError as error:
+                survived.add("setsockopt", error)
         if client.transport is not None:
             client.transport.close()
             asyncio.get_running_loop().call_soon(client.transport.abort)
@@ -410,7 +449,8 @@ class HttpDriver:
         self._tell()
 
     def _tell(self) -> None:
-        os.eventfd_write(self._news, 1)
+        with suppress(OSError):  # else the next tick of the worker notices
+            os.eventfd_write(self._news, 1)
 
     # --- Heartbeat ----------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from loadgen.model import (
     Transport,
 )
 from loadgen.outcomes import describe
-from loadgen.processes.fleet import Fleet, Member, how_it_ended
+from loadgen.processes.fleet import Fleet, Member, how_it_was_lost
 from loadgen.processes.shared_memory import Blocks
 from loadgen.protocols import Exchange
 from loadgen.results.block import block_dtype, consistent_breakdown, consistent_totals
@@ -77,7 +77,7 @@ def until(condition: Callable[[], T], timeout_s: float = PATIENCE_S) -> T:
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and was not waited for by its parent does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -335,6 +335,11 @@ class Load:
             pass
 
 
+def never_ready(*_: object) -> None:
+    """Entry of a process that starts and reports nothing."""
+    signal.pause()
+
+
 class Crew:
     """The workers of a plan in processes of their own, led as a run leads them."""
 
@@ -394,7 +399,7 @@ class Crew:
         return line
 
     def _on_lost(self, member: Member) -> None:
-        self.lost.append((member, how_it_ended(member), asyncio.get_running_loop().time()))
+        self.lost.append((member, how_it_was_lost(member), asyncio.get_running_loop().time()))
         self.fleet.notify()
 
 
