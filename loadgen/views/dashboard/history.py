@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import structs
 
+from loadgen.results import histogram
 from loadgen.results.schema.line import LatencyNs, Line, Sparse
 
 LINES_MAX: Final = 400
@@ -22,6 +23,8 @@ LINES_MAX: Final = 400
 _COARSE: Final = 8
 #: Of a plan with more (source, target) pairs only the last line keeps the counts of each.
 _PAIRS_MAX: Final = 256
+#: The names of these, once for all lines: a name of its own for each count would be half of the memory.
+_NAMES: Final = [str(bucket) for bucket in range(_COARSE // 2, histogram.BUCKETS, _COARSE)]
 _KINDS: Final = LatencyNs.__struct_fields__
 
 
@@ -84,7 +87,7 @@ def coarse(counts: Sparse) -> Sparse:
     groups: Counter[int] = Counter()
     for bucket, count in counts.items():
         groups[int(bucket) // _COARSE] += count
-    return {str(group * _COARSE + _COARSE // 2): count for group, count in groups.items()}
+    return {_NAMES[group]: count for group, count in groups.items()}
 
 
 def _sum(first: Sparse, second: Sparse) -> Sparse:
