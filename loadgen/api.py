@@ -10,12 +10,10 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
-
-import uvloop
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from loadgen import scenario as scenarios
 from loadgen.control import matrix as matrices
@@ -39,8 +37,8 @@ class Scenario:
     text: as it was given, which is what the run directory keeps.
     """
 
-    text: str
-    overrides: tuple[str, ...]
+    text: str = field(repr=False)
+    overrides: tuple[str, ...] = field(repr=False)
     whole: scenarios.ScenarioSpec
     cells: tuple[scenarios.Cell, ...]
 
@@ -56,16 +54,17 @@ class Scenario:
     @classmethod
     def parse(cls, text: str, changes: Mapping[str, Any] | None = None) -> Scenario:
         """The scenario in a YAML text. changes, Raises: as `load`."""
-        return cls._read(text.encode(), "scenario", changes)
+        # A lone surrogate is no UTF-8 either, and refused with its place.
+        return cls._read(text.encode(errors="surrogatepass"), "scenario", changes)
 
     @classmethod
     def of(cls, keys: Mapping[str, Any]) -> Scenario:
         """The scenario with these keys, which may be nested and have any value that JSON has. Raises: as `load`."""
-        return cls.parse(json.dumps(keys, indent=2) + "\n")  # JSON is YAML
+        return cls.parse(json.dumps(keys, indent=2, ensure_ascii=False) + "\n")  # JSON is YAML
 
     @classmethod
     def _read(cls, data: bytes, name: str, changes: Mapping[str, Any] | None) -> Scenario:
-        overrides = tuple(f"{key}={json.dumps(value)}" for key, value in (changes or {}).items())
+        overrides = tuple(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in (changes or {}).items())
         whole, cells = scenarios.parse_cells(data, name, overrides)
         return cls(data.decode(), overrides, whole, cells)
 
@@ -92,7 +91,8 @@ class How(TypedDict, total=False):
 def run(scenario: Scenario, **how: Unpack[How]) -> Result:
     """Run a scenario, or every cell of a matrix, to its end, on an event loop of its own.
 
-    A KeyboardInterrupt, or whatever else is raised meanwhile, closes all that is open before it goes on its way.
+    A KeyboardInterrupt closes all that is open before it goes on its way. What `on_line` or `on_notice` raises ends the
+    run as an interrupt does, with a summary of what was measured, and is raised then.
 
     Raises: LoadgenError for whatever stops the run before any load; what goes wrong later is in the result.
         UsageError inside a running event loop: await `run_async` there.
@@ -126,11 +126,22 @@ async def run_async(scenario: Scenario, **how: Unpack[How]) -> Result:
         force=how.get("force", False),
     )
     view = _Callbacks(how.get("on_line"), how.get("on_notice"))
+    conductor: Orchestrator | matrices.Matrix
     if scenario.cells:
         order = matrices.Order(scenario.whole, scenario.cells, scenario.text, scenario.overrides)
-        return await matrices.Matrix(order, options, view=view.of_cell, say=view.notice).execute()
-    given = matrices.with_overrides(scenario.overrides, scenario.text)
-    return await Orchestrator(scenario.whole, given, options, observer=view.update, notice=view.notice).execute()
+        conductor = matrices.Matrix(order, options, view=view.of_cell, say=view.notice)
+    else:
+        given = matrices.with_overrides(scenario.overrides, scenario.text)
+        conductor = Orchestrator(scenario.whole, given, options, observer=view.update, notice=view.notice)
+    view.on_failure = conductor.interrupt
+    try:
+        result = await conductor.execute()
+    except LoadgenError:
+        if view.failure is None:
+            raise
+    if view.failure:
+        raise view.failure
+    return result
 
 
 def look(destination: str = "", *, source: str = "", pid: int = 0) -> Snapshot:
@@ -154,21 +165,37 @@ def look(destination: str = "", *, source: str = "", pid: int = 0) -> Snapshot:
         return watcher.snapshot()
 
 
+_Told = TypeVar("_Told")
+
+
 class _Callbacks:
-    """Hands lines and notices of a run to the caller's functions."""
+    """Hands lines and notices of a run to the caller's functions, until one of them fails.
+
+    failure: what it raised. on_failure: called then; ends the run.
+    """
 
     def __init__(
         self, on_line: Callable[[dict[str, Any]], None] | None, on_notice: Callable[[str], None] | None
     ) -> None:
         self._on_line, self._on_notice = on_line, on_notice
+        self.failure: Exception | None = None
+        self.on_failure: Callable[[], None] = lambda: None
 
     def update(self, _plan: Plan, line: Line) -> None:
         if self._on_line:
-            self._on_line(files.plain(line))
+            self._call(self._on_line, files.plain(line))
 
     def notice(self, text: str) -> None:
         if self._on_notice:
-            self._on_notice(text)
+            self._call(self._on_notice, text)
+
+    def _call(self, function: Callable[[_Told], None], told: _Told) -> None:
+        if self.failure is None:
+            try:
+                function(told)
+            except Exception as error:  # of the caller's, and so not for the run to judge
+                self.failure = error
+                self.on_failure()
 
     @contextmanager
     def of_cell(self) -> Iterator[_Callbacks]:
@@ -177,7 +204,7 @@ class _Callbacks:
 
 @contextmanager
 def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = uvloop.new_event_loop()
+    loop = asyncio.new_event_loop()  # not uvloop, see `loadgen.cli.run`
     try:
         yield loop
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen import format as fmt
+from loadgen import reserve, secret, shortage
 
 _TEXT_MAX: Final = 200
 #: Details of further exceptions are dropped: a callback that fails may do so a thousand times a second.
@@ -31,8 +32,12 @@ def keep_in(path: str | None) -> None:
 
 
 def told(error: BaseException) -> str:
-    """Write the details of an exception into a file, and return the sentence that names it."""
-    return f"{_of(error)}; {_written(error)}; please report it"
+    """Write the details of an exception into a file, and return the sentence that names it.
+
+    Where the host has too little of something, that is the sentence, and there are no details to report.
+    """
+    short = shortage.of(error)
+    return str(short) if short else f"{_of(error)}; {_written(error)}; please report it"
 
 
 def tell(error: BaseException) -> None:
@@ -64,7 +69,7 @@ def watch_over(process: str = "loadgen") -> None:
 
 
 def _of(error: BaseException) -> str:
-    text = fmt.on_one_line(str(error))
+    text = fmt.on_one_line(secret.scrubbed(str(error)))
     if len(text) > _TEXT_MAX:
         text = text[:_TEXT_MAX] + "..."
     return f"unforeseen {type(error).__name__}{': ' if text else ''}{text}"
@@ -81,10 +86,12 @@ def _written(error: BaseException) -> str:
         text = head + "".join(traceback.format_exception(error))
     except Exception as other:  # __str__ of an exception may be what fails
         text = f"{head}{type(error).__name__}, and {type(other).__name__} while it was written\n"
-    data = text.encode(errors="backslashreplace")
-    for folder in filter(None, (directory, tempfile.gettempdir())):
+    data = secret.scrubbed(text).encode(errors="backslashreplace")
+    reserve.release()
+    for folder in (directory, None):
         try:
-            return f"details in {_append(folder, data)}"
+            # gettempdir() raises as well, where no directory can be written.
+            return f"details in {_append(folder or tempfile.gettempdir(), data)}"
         except OSError as refused:
             reason = refused.strerror or str(refused)
     return f"its details could not be written ({reason})"
@@ -111,6 +118,9 @@ def _in_thread(args: Any) -> None:
 
 
 def _unraisable(args: Any) -> None:
+    # An event loop that could not be made is not whole when it is freed; why it could not is an exception of its own.
+    if isinstance(args.exc_value, AttributeError) and "BaseEventLoop.__del__" in repr(args.object):
+        return
     # An interrupt in a finalizer is lost; the user can send another.
     if args.exc_value is not None and not isinstance(args.exc_value, KeyboardInterrupt):
         tell(args.exc_value)

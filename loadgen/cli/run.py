@@ -202,8 +202,8 @@ def _execute(
     announce: Callable[[str], None],
     hide: Callable[[], None],
 ) -> Result:
-    """Run on uvloop; signals interrupt the run in order. hide: the view, before Ctrl-Z stops this process."""
-    import uvloop
+    """Run; signals interrupt the run in order. hide: the view, before Ctrl-Z stops this process."""
+    import asyncio
 
     async def main() -> Result:
         interrupt = conductor.interrupt
@@ -214,4 +214,5 @@ def _execute(
                     served.over(result.path, result.record, result.exit_code)
                 return result
 
-    return uvloop.run(main())
+    # Not uvloop: where the kernel refuses libuv a call it ends the process by SIGABRT, and the results with it.
+    return asyncio.run(main())

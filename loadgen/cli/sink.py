@@ -88,7 +88,7 @@ def sink(
       loadgen sink 127.0.0.1:8443 --speaks http --tls --ca-out ca.pem --body 1024
       loadgen sink 127.0.0.1:9000 --delay 50ms --drop 10%
     """
-    import uvloop
+    import asyncio
 
     from loadgen.control import standalone_sink
     from loadgen.scenario.units import endpoint
@@ -109,5 +109,5 @@ def sink(
     with standalone_sink.certified(
         endpoints, sink_behaviour, certificate, key, ca_out, lambda text: complain(text, "")
     ) as certificates:
-        counts = uvloop.run(serve(certificates))
+        counts = asyncio.run(serve(certificates))
     show(counts, lambda _: click.echo(standalone_sink.describe(counts)), as_json=as_json)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
+from loadgen import secret
 from loadgen.errors import OutputError
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ def stderr_may_fail() -> Iterator[None]:
         try:
             sys.stderr.flush()
         except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+            with suppress(OSError):  # the exit code tells as much
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def show(result: object, render: Callable[[Console], None], *, as_json: bool) -> None:
@@ -156,4 +158,4 @@ def console(*, stderr: bool = False) -> Console:
 def complain(problem: object, head: str = "loadgen: ") -> None:
     """Print a line on stderr, if it is open."""
     with suppress(OSError):
-        click.echo(f"{head}{problem}", err=True)
+        click.echo(secret.scrubbed(f"{head}{problem}"), err=True)

@@ -35,6 +35,10 @@ BUDGET: Final = 0.001
 _IGNORED: Final = frozenset({"MPTcpExt", "Ip6", "Icmp6", "UdpLite6"})
 #: Fields of sockstat that belong to one namespace; and tcp_mem, TCP's memory of the whole host in pages.
 _SOCKETS: Final = ("tcp_inuse", "tcp6_inuse", "tcp_tw", "udp_inuse", "udp6_inuse", "tcp_orphan", "tcp_mem")
+#: Failures of reading /proc: the call, what the kernel wrote, no memory for it.
+_UNREADABLE: Final = (OSError, ValueError, MemoryError)
+#: Time until sockets are listed again after a failure.
+_RETRY_S: Final = 1.0
 #: errno values when /proc/<pid>/net belongs to an exited process.
 _GONE: Final = frozenset({ENOENT, EINVAL, ESRCH})
 
@@ -57,15 +61,25 @@ class KernelSampler:
 
     clients, sinks: their namespaces; sinks is None if they share the clients'. processes: returns the running
     processes of the run. proc_net: for counters of the whole host.
-    notice: called once, with the reason, if sockets cannot be listed here.
+    notice: called with the reason if sockets cannot be listed here, or if counters cannot be read, and at the end with
+    how often.
     """
 
     @classmethod
-    async def start(cls, fleet: Fleet, *, apart: bool, notice: Callable[[str], None]) -> KernelSampler:
-        """Create a sampler for the processes of a run. apart: the sinks live in a namespace of their own.
+    async def start(cls, fleet: Fleet, *, apart: bool, notice: Callable[[str], None]) -> KernelSampler | None:
+        """Create a sampler for the processes of a run; None, with a notice, if the counters cannot be read.
 
+        apart: the sinks live in a namespace of their own.
         Raises: HostError, IncompleteError, see `namespace_fds.open_fds`.
         """
+        try:
+            return await cls._start(fleet, apart=apart, notice=notice)
+        except _UNREADABLE as error:
+            notice(f"the kernel's counters are not read during this run: {_reason(error)}")
+            return None
+
+    @classmethod
+    async def _start(cls, fleet: Fleet, *, apart: bool, notice: Callable[[str], None]) -> KernelSampler:
 
         def sinks_net() -> Path | None:
             alive = fleet.alive(SINK)
@@ -93,15 +107,28 @@ class KernelSampler:
         self._sides = (clients, sinks) if sinks else (clients,)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sockets-by-state")
         self._listing = StateCounter([side.states for side in self._sides], self._executor, notice)
-        self._proc_net, self._processes = proc_net, processes
+        self._proc_net, self._processes, self._notice = proc_net, processes, notice
+        self._unread = 0
         self._packets_before, self._neighbours_before = softnet.read(proc_net), neighbours.read(proc_net)
         self._samples, self._cpu_s = 0, 0.0
 
     def now(self, *, final: bool = False) -> KernelLine:
         """Return `kernel` of a series line, see docs/run-directory.md; empty once the namespace is gone.
 
+        It is empty as well where a counter cannot be read, for example for want of a descriptor: a run does not end
+        for that, and the next line may have them again.
+
         final: include the CPU time of all processes of the run, this one among them; for the last line.
         """
+        try:
+            return self._sample(final=final)
+        except _UNREADABLE as error:
+            self._unread += 1
+            if self._unread == 1:
+                self._notice(f"the kernel's counters could not be read: {_reason(error)}; such lines have none")
+            return UNREAD
+
+    def _sample(self, *, final: bool) -> KernelLine:
         began_s = time.thread_time()
         clients, sinks = self._clients.now(), self._sinks.now() if self._sinks else None
         if clients is None:
@@ -136,6 +163,8 @@ class KernelSampler:
 
     def close(self) -> None:
         """Wait for the thread's current listing, end the thread, and release the namespaces."""
+        if self._unread > 1:
+            self._notice(f"the kernel's counters could not be read for {self._unread:,} lines")
         self._executor.shutdown(cancel_futures=True)
         for side in self._sides:
             side.close()
@@ -171,6 +200,7 @@ class StateCounter:
         self._running: Future[StateCounts] | None = None
         self._latest: StateCounts | None = None
         self._due_s = -inf
+        self._failed = False
         self.count, self.cpu_s = 0, 0.0
 
     def latest(self) -> StateCounts | None:
@@ -179,7 +209,10 @@ class StateCounter:
             self._collect(self._running)
             self._running = None
         if self._running is None and self._now_s() >= self._due_s:
-            self._running = self._executor.submit(self._list)
+            try:
+                self._running = self._executor.submit(self._list)
+            except RuntimeError as error:  # no new thread
+                self._put_off(error)
         return self._latest
 
     def age_s(self, listed: StateCounts) -> float:
@@ -193,9 +226,19 @@ class StateCounter:
             self._notice(f"sockets are not counted by state: {error}")
             self._due_s = inf
             return
+        except _UNREADABLE as error:
+            self._put_off(error)
+            return
         self.count += 1
         self.cpu_s += latest.cost_s
         self._due_s = latest.at_s + latest.cost_s / BUDGET
+
+    def _put_off(self, error: Exception) -> None:
+        """Say once why there is no listing, and try again later."""
+        if not self._failed:
+            self._failed = True
+            self._notice(f"sockets could not be counted by state: {_reason(error)}")
+        self._due_s = self._now_s() + _RETRY_S
 
     def _list(self) -> StateCounts:
         at_s, began_s = self._now_s(), self._thread_s()
@@ -250,10 +293,16 @@ def _with_states(sample: SinkKernelLine, states: Mapping[str, int], age_s: float
     return replace(sample, states=states, states_age_s=age_s) if states else sample
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a system call'}: {error.strerror}"
+    return str(error) or "not enough memory"
+
+
 def _cpu_s(pid: int) -> float:
     """Return the user and system CPU time of a process (proc_pid_stat(5), fields 14 and 15); 0 once it has ended."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="backslashreplace").rpartition(")")[2].split()
     except OSError as error:
         if error.errno not in _GONE:
             raise

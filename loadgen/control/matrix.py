@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loadgen import reserve
 from loadgen import scenario as scenarios
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
@@ -58,9 +59,12 @@ class Order:
 
 
 def with_overrides(overrides: Sequence[str], text: str) -> str:
-    """Return a scenario as it is written to the run directory: the overrides above it, as comments."""
-    lines = ("\n#   ".join(override.splitlines()) for override in overrides)
-    return "".join(f"# --set {line}\n" for line in lines) + text
+    """Return a scenario as it is written to the run directory: the overrides above it, as comments; credentials masked.
+
+    Raises: ScenarioError for a text that is no scenario.
+    """
+    lines = ("\n#   ".join(scenarios.kept_setting(override).splitlines()) for override in overrides)
+    return "".join(f"# --set {line}\n" for line in lines) + (scenarios.kept_text(text) if text else "")
 
 
 def resume(path: Path) -> Order:
@@ -180,14 +184,18 @@ class Matrix:
 
     def _begin(self) -> run_directory.MatrixWriter:
         """Make the directory of a new matrix."""
-        writer = run_directory.MatrixWriter(self._options.results, self._scenario.name)
+        writer = run_directory.MatrixWriter(
+            self._options.results,
+            self._scenario.name,
+            private=any(scenario.holds_secrets for scenario in (self._scenario, *(c.scenario for c in self._cells))),
+        )
         writer.write_scenario(with_overrides(self._order.overrides, self._order.text))
         writer.write_matrix(
             MatrixPlan(
                 scenario=self._scenario.name,
                 started_at=writer.started_at,
                 kernel=platform.release(),
-                overrides=tuple(self._order.overrides),
+                overrides=tuple(map(scenarios.kept_setting, self._order.overrides)),
                 repeat=self._scenario.repeat,
                 cells=tuple(CellPlan(settings=cell.settings) for cell in self._cells),
                 resolved=self._answers,
@@ -265,20 +273,23 @@ class Matrix:
         """Record an event. place: its cell and round, if it has one."""
         at_s = round((now_ns() - self._start_ns) / NS_PER_S, 6)
         cell, number = place or (None, None)
-        writer.append_event(Event(event=event, text=text, t_s=at_s, cell=cell, round=number))
+        try:
+            writer.append_event(Event(event=event, text=text, t_s=at_s, cell=cell, round=number))
+        except ResultsError as error:  # no further run begins, and those that have ended are summed up
+            self._failure = self._failure or error
 
     def _conclude(self, writer: run_directory.MatrixWriter) -> Result:
+        reserve.release()
         from loadgen.views.html import matrix as reports  # a slow import, needed only now
         from loadgen.views.text import matrix_table
 
         written = run_directory.read_matrix(writer.path)
         summary = written.summarised()
-        run_directory.write_matrix_results(
-            writer.path,
-            summary=summary,
-            report=reports.page(summary, written.scenario_text),
-            table=matrix_table.table(summary),
-        )
+        report, table = reports.page(summary, written.scenario_text), matrix_table.table(summary)
+        try:
+            run_directory.write_matrix_results(writer.path, summary=summary, report=report, table=table)
+        except ResultsError as error:
+            self._failure = self._failure or error
         return Result(writer.path, summary, self._exit_code(summary), self._failure)
 
     def _exit_code(self, summary: MatrixSummary) -> ExitCode:

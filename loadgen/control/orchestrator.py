@@ -11,7 +11,6 @@ once.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen import crash
+from loadgen import crash, reserve, shortage
 from loadgen import format as fmt
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
@@ -31,7 +30,15 @@ from loadgen.control.prepare import prepare
 from loadgen.control.sinks import SINK, Sinks
 from loadgen.control.snapshots import Snapshots
 from loadgen.control.watching import LOOK_S, Watch
-from loadgen.errors import ExitCode, IncompleteError, InterruptedRunError, LoadgenError, ResultsError, UsageError
+from loadgen.errors import (
+    ExitCode,
+    HostError,
+    IncompleteError,
+    InterruptedRunError,
+    LoadgenError,
+    ResultsError,
+    UsageError,
+)
 from loadgen.kernel.host import HostFacts
 from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
 from loadgen.processes.fleet import GONE, Fleet, Member
@@ -55,8 +62,6 @@ WORKER: Final = "worker"
 #: Time for the "start" messages to reach all processes before the common instant.
 _START_DELAY_NS: Final = 20_000_000
 _READY_TIMEOUT_S: Final = 60.0
-#: Closing takes about ten microseconds per connection. After this time without any progress it is given up.
-_DRAIN_TIMEOUT_S: Final = 120.0
 #: The event of an interrupt.
 _DRAINED: Final = "interrupted; drained early"
 #: Turns of the event loop in which it calls the handlers of signals that came while it was held up.
@@ -138,7 +143,7 @@ class Orchestrator:
         self._interrupts = 0
         self._phase = Phase.RAMP
         self._failure: LoadgenError | None = None
-        #: What was not foreseen; unlike after a failure, the run directory can still be written.
+        #: What was not foreseen.
         self._bug: LoadgenError | None = None
         self._snapshots: Snapshots | None = None
         self._writer: run_directory.RunWriter | None = None
@@ -147,6 +152,8 @@ class Orchestrator:
         self._shared = ExitStack()
         self._telemetry: KernelSampler | None = None
         self._early_events: list[Event] = []
+        #: Lines of the series that could not be written; the last one tries them again.
+        self._unsaved: list[Line] = []
         self._start_ns = now_ns()
 
     def interrupt(self) -> None:
@@ -169,10 +176,19 @@ class Orchestrator:
 
         Raises: LoadgenError for an error before any load. Later errors are in the result, beside what was measured.
         """
+        try:
+            return await self._execute()
+        except Exception as error:
+            if refused := shortage.of(error):
+                raise refused from error
+            raise
+
+    async def _execute(self) -> Result:
         if self._answers is None:
             self._answers = await name_resolution.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
         allowed, authorized = self._options.allow, self._options.authorized
         self._scenario = name_resolution.judge(self._scenario, self._answers, allowed=allowed, authorized=authorized)
+        reserve.take()
         self._fleet = fleet = Fleet(self._on_lost, self._on_zygote_lost, on_paused=self._on_paused)
         self._watch = Watch(fleet, {WORKER: self._heartbeats, SINK: lambda: self._sinks.heartbeats()}, self._event)
         try:
@@ -192,16 +208,11 @@ class Orchestrator:
             if not self._snapshots or not self._writer:
                 raise
             # What was measured until now is worth a summary, which is incomplete without the event "ended".
-            self._bug = LoadgenError(crash.told(error))
+            self._not_foreseen(error)
             self._event("failed", str(self._bug))
             writer = self._writer
         finally:
-            if self._telemetry:
-                self._telemetry.close()
-            if not await fleet.stop() and self._phase is Phase.DONE:
-                self._event("zygote-lost", f"{fleet.zygote} was stopped when the run ended, and was killed")
-            self._snapshots = None
-            self._shared.close()
+            await self._release(fleet)
         result = self._conclude(writer)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
@@ -209,8 +220,30 @@ class Orchestrator:
             return result
         return replace(result, exit_code=ExitCode.INTERRUPTED)
 
+    def _not_foreseen(self, error: Exception) -> None:
+        self._bug = self._bug or shortage.of(error) or LoadgenError(crash.told(error))
+
+    async def _release(self, fleet: Fleet) -> None:
+        """End the processes and free the memory; what fails here costs no results."""
+
+        async def stop() -> None:
+            if not await fleet.stop() and self._phase is Phase.DONE:
+                self._event("zygote-lost", f"{fleet.zygote} was stopped when the run ended, and was killed")
+
+        for release in (self._telemetry.close if self._telemetry else None, stop, self._shared.close):
+            try:
+                if release and (waiting := release()):
+                    await waiting
+            except OSError as error:
+                self._event("note", f"at the end of the run the kernel refused a call: {error.strerror}")
+            except Exception as error:
+                self._not_foreseen(error)
+        self._snapshots = None
+
     def _open_run_directory(self, plan: Plan, facts: HostFacts) -> run_directory.RunWriter:
-        writer = run_directory.RunWriter(self._options.results, self._scenario.name, self._options.at)
+        writer = run_directory.RunWriter(
+            self._options.results, self._scenario.name, self._options.at, private=self._scenario.holds_secrets
+        )
         writer.write_scenario(self._text)
         writer.write_plan(plan)
         writer.write_host({"started_at": writer.started_at, **facts.to_json()})
@@ -273,10 +306,14 @@ class Orchestrator:
         def established() -> int:
             return int(snapshots.counters()[:, POSITION["established"]].sum())
 
+        def still_open() -> int:
+            return int(snapshots.counters()[:, POSITION["open"]].sum())
+
+        def at_once() -> bool:
+            return self._interrupts > 1
+
         async def settle() -> None:
-            await self._sinks.settle(
-                established(), stalled=lambda: self._watch.stalled(SINK), enough=lambda: self._interrupts > 1
-            )
+            await self._sinks.settle(established(), stalled=lambda: self._watch.stalled(SINK), enough=at_once)
 
         try:
             await self._open(fleet, until)
@@ -293,9 +330,9 @@ class Orchestrator:
             if self._interrupts < 2:
                 fleet.tell(WORKER, do="drain")
                 if plan.close is CloseMode.TARGET:  # not before every worker expects it
-                    await self._drained(fleet, snapshots, {"closing", "drained"})
+                    await self._watch.progress(WORKER, {"closing", "drained"}, still_open, enough=at_once)
                     self._sinks.close_first()
-                await self._drained(fleet, snapshots, {"drained"})
+                await self._watch.progress(WORKER, {"drained"}, still_open, enough=at_once)
                 await settle()
                 await self._probe(fleet, ProbeWhen.AFTER)
                 await settle()
@@ -305,10 +342,11 @@ class Orchestrator:
             for watcher in watchers:
                 watcher.cancel()
         await self._watch.told()
-        self._tell_survived(fleet)
+        self._watch.tell_survived()
         self._phase = Phase.DONE
         record(final=True)
-        self._event("ended", "the run came to its end")
+        if not self._failure:
+            self._event("ended", "the run came to its end")
 
     async def _open(self, fleet: Fleet, until: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
         """Start the workers, and return when all are done or none can make progress.
@@ -362,6 +400,8 @@ class Orchestrator:
                 answer = await fleet.ask("loadgen.control.probe:main", probe, enough=over, timeout_s=_PROBE_TIMEOUT_S)
             except LoadgenError as error:
                 answer = {"report": "failed", "text": str(error)}
+            except OSError as error:
+                answer = {"report": "failed", "text": error.strerror}
             if answer is None:
                 answer = {"report": "failed", "text": "it gave no answer"}
             if answer["report"] == "failed":
@@ -393,28 +433,6 @@ class Orchestrator:
             await asyncio.sleep((beat - now_ns()) / NS_PER_S)
             do()
 
-    async def _drained(self, fleet: Fleet, snapshots: Snapshots, states: set[str]) -> None:
-        """Wait until every worker has reported one of these; give up those that make no progress."""
-
-        def over() -> bool:
-            return fleet.all_of(WORKER, states) or self._interrupts > 1
-
-        still_open = -1
-        while not await fleet.wait(over, _DRAIN_TIMEOUT_S):
-            before, still_open = still_open, int(snapshots.counters()[:, POSITION["open"]].sum())
-            if still_open != before:
-                continue
-            for member in fleet.alive(WORKER):
-                if member.state not in states:
-                    fleet.give_up(member, f"closed no connection for {_DRAIN_TIMEOUT_S:.0f} s")
-
-    def _tell_survived(self, fleet: Fleet) -> None:
-        """Tell of system calls that failed in the workers and cost no connection."""
-        times = sum((Counter(member.survived) for member in fleet.members), Counter())
-        if times:
-            kinds = ", ".join(f"{kind} ({count:,})" for kind, count in times.most_common())
-            self._event("note", f"the workers survived failed calls that cost no connection: {kinds}")
-
     def _heartbeats(self) -> NDArray[np.int64]:
         assert self._snapshots
         beats: NDArray[np.int64] = self._snapshots.counters()[:, POSITION["heartbeat_ns"]]
@@ -440,7 +458,7 @@ class Orchestrator:
             self._event("zygote-lost", f"{text} in phase {self._phase}, and they with it")
 
     def _record_line(self, fleet: Fleet, plan: Plan, snapshots: Snapshots, *, final: bool = False) -> None:
-        if self._failure:
+        if self._failure and not final:
             return
         line = snapshots.take(
             self._phase,
@@ -449,7 +467,9 @@ class Orchestrator:
             sink=self._sinks.now(final=final),
             kernel=self._telemetry.now(final=final) if self._telemetry else UNREAD,
         )
-        self._save(lambda writer: writer.append_series(line))
+        self._unsaved.append(line)
+        while self._unsaved and self._save(lambda writer: writer.append_series(self._unsaved[0])):
+            del self._unsaved[0]
         self._observer(plan, line)
 
     def _event(self, event: str, text: str, at_ns: int | None = None) -> None:
@@ -468,22 +488,28 @@ class Orchestrator:
             for line in events:
                 self._save(partial(run_directory.RunWriter.append_event, line=line))
 
-    def _save(self, write: Callable[[run_directory.RunWriter], None]) -> None:
-        """Write to the run directory; if that fails, keep the error and end the run."""
-        if self._writer is None or self._failure:
-            return
+    def _save(self, write: Callable[[run_directory.RunWriter], None]) -> bool:
+        """Write to the run directory, and return whether that worked; if not, keep the first error and end the run.
+
+        What comes after a failure is tried all the same: there may be room again, or room for less.
+        """
+        if self._writer is None:
+            return False
         try:
             write(self._writer)
         except ResultsError as error:
-            self._failure = error
+            self._failure = self._failure or error
             if self._fleet:
                 self._fleet.notify()
+            return False
+        return True
 
     def _conclude(self, writer: run_directory.RunWriter) -> Result:
         """Read back the run directory, and write summary and report."""
-        from loadgen.views.html import run as html  # a slow import, needed only now
-
-        run = run_directory.read(writer.path)
+        reserve.release()
+        if self._failure:
+            self._event("failed", str(self._failure))
+        run = self._read_back(writer)
         try:
             summary = run.summarised()
         except UsageError as error:  # it is about files of the user; these are our own
@@ -491,9 +517,23 @@ class Orchestrator:
         if problems := broken_invariants(summary):
             self._failure = self._failure or LoadgenError(f"a bug in loadgen: {'; '.join(problems)}")
         self._save(lambda writer: writer.write_summary(summary))
-        self._save(lambda writer: writer.write_report(html.render(run, summary)))
-        writer.close()
+        try:
+            report = _report(run, summary)
+        except Exception as error:
+            self._not_foreseen(error)
+        else:
+            self._save(lambda writer: writer.write_report(report))
+        self._save(run_directory.RunWriter.close)
         return Result(writer.path, summary, self._exit_code(summary), self._bug or self._failure)
+
+    def _read_back(self, writer: run_directory.RunWriter) -> run_directory.Run:
+        """Return what was written until now. Raises: HostError."""
+        try:
+            return run_directory.read(writer.path)
+        except (UsageError, OSError) as error:
+            reason = str(error).partition(";")[0]
+            told = HostError(f"{reason}; `loadgen report {writer.path}` makes summary and report of what is there")
+            raise self._failure or self._bug or told from error
 
     def _exit_code(self, summary: RunSummary) -> ExitCode:
         if self._interrupts:
@@ -505,6 +545,13 @@ class Orchestrator:
         if not all(expectation.passed for expectation in summary.expect):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
+
+
+def _report(run: run_directory.Run, summary: RunSummary) -> str:
+    """Return the report as HTML."""
+    from loadgen.views.html import run as html  # a slow import, needed only now
+
+    return html.render(run, summary)
 
 
 def _certified(plan: Plan) -> tuple[Plan, Certificates | None]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
+from loadgen import shortage
 from loadgen.capacity import RESERVED_DESCRIPTORS
 from loadgen.control.watching import LOOK_S, Watch
 from loadgen.errors import HostError, IncompleteError, InterruptedRunError, UsageError
@@ -76,7 +77,9 @@ async def serve(
 
     count = workers or len(os.sched_getaffinity(0))
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    room = max(descriptors - RESERVED_DESCRIPTORS - len(endpoints), 0)
+    room = descriptors - RESERVED_DESCRIPTORS - len(endpoints)
+    if room <= 0:
+        raise HostError(shortage.descriptors())
     blocks = Blocks.create("loadgen-sinks", counts.block_dtype(_SOURCES), count)
     fleet = Fleet(on_lost, on_lost)
     watch = Watch(fleet, {"sink": partial(counts.heartbeats, blocks)}, lambda _, text, __: say(text))

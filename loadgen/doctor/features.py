@@ -22,6 +22,7 @@ from errno import errorcode
 from pathlib import Path
 from typing import Final, NoReturn
 
+from loadgen import shortage
 from loadgen.doctor.reading import Reading
 from loadgen.errors import LoadgenError
 from loadgen.kernel import sockdiag, sysctl
@@ -184,7 +185,7 @@ def tried(look: Trial, *, ordinary: bool = False, time_limit_s: float = TIME_LIM
     reader, writer = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
     with holding_signals_back():
-        pid = os.fork()
+        pid = shortage.fork()
         if pid == 0:
             _become_child(look, parent, writer, ordinary=ordinary)
     os.close(writer)
@@ -244,7 +245,7 @@ def _become_ordinary() -> None:
 
 def effective_capabilities() -> int:
     """Return the effective capabilities of this process, as bits."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(errors="backslashreplace").splitlines():
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)
     return 0

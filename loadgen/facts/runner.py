@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from loadgen import shortage
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError, LabForbiddenError
 from loadgen.facts.base import CannotRunError, Fact, FactFinding, FactVerdict, SeenError
@@ -32,7 +33,7 @@ TIME_LIMIT_S: Final = 10.0
 #: A message has to fit a pipe (64 KiB), so that a child never waits for the parent to read.
 _TEXT_MAX: Final = 2000
 
-Enter = Callable[[Mapping[str, str]], None]
+Enter = Callable[[Mapping[str, str]], object]
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ def _start(fact: Fact, time_limit_s: float, enter: Enter) -> tuple[int, _Child]:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     parent, started_ns = os.getpid(), now_ns()
     with holding_signals_back():
-        pid = os.fork()
+        pid = shortage.fork()
         if pid == 0:
             _become_child(fact, parent, writer, enter)
     os.close(writer)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from loadgen import shortage
 from loadgen.errors import HostError, IncompleteError, LoadgenError
 from loadgen.processes.lifetime import Stops, ended_in_words
 from loadgen.processes.link import Link, Message
@@ -131,13 +132,8 @@ class Fleet:
 
     async def _fork(self, entry: str, *args: Any, fds: tuple[int, ...] = ()) -> tuple[Link, int]:
         """Fork one process as entry(*args, link, *fds); return the other end of its link, and its pid."""
-        try:
+        with shortage.starting("a process"):
             ours, theirs = Link.pair()
-        except OSError as error:
-            raise HostError(
-                f"no further process can be started: socketpair: {error.strerror}; raise the limit of open files "
-                "(ulimit -n)"
-            ) from error
         try:
             pid = await self.zygote.fork(entry, *args, fds=(theirs.fileno(), *fds))
         except LoadgenError:

@@ -17,6 +17,7 @@ _OF_GROUPS: Final = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
     *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
 )
+_PR_SET_NO_NEW_PRIVS: Final = 38
 
 
 def die_with_parent(parent: int) -> None:
@@ -56,10 +57,21 @@ def ignore_signals_of_groups() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_GROUPS)
 
 
+def gain_no_privileges() -> None:
+    """See to it that neither this process nor one that it starts gains privileges by executing a file.
+
+    Set-user-ID bits and file capabilities then have no effect (prctl(2), PR_SET_NO_NEW_PRIVS, Linux 3.5; inherited).
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open descriptors to the hard one and return it (getrlimit(2), RLIMIT_NOFILE)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Raise the soft limit of open descriptors to the hard one; return the limit (getrlimit(2), RLIMIT_NOFILE)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # a filter of system calls forbids it; Python makes a ValueError of EPERM
+        return soft
     return hard
 
 
@@ -98,7 +110,7 @@ def _stopped(pid: int) -> str:
     Source: proc_pid_stat(5), fields 3, 14 and 15.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()  # a name may be any bytes
     except OSError:
         return ""
     return f"{fields[11]} {fields[12]}" if fields[0] in ("T", "t") else ""

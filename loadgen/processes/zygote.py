@@ -23,14 +23,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import errorcode
 from typing import IO, Any, Final
 
-from loadgen import crash
+from loadgen import crash, shortage
 from loadgen.clock import NS_PER_S, now_ns
-from loadgen.errors import HostError, LoadgenError
+from loadgen.errors import ExitCode, HostError, LoadgenError
 from loadgen.processes.lifetime import (
     die_with_parent,
+    gain_no_privileges,
     ignore_signals_of_groups,
     is_stopped_by_signal,
     raise_descriptor_limit,
@@ -99,40 +99,33 @@ class _Children:
 
 def _answer(control: socket.socket, request: Message, fds: list[int], children: _Children) -> None:
     crash.keep_in(request["crashes"])
-    function = pkgutil.resolve_name(request["entry"])
-    if request["do"] == "fork":
-        reply = _fork(control, function, request["args"], fds)
-        if "value" in reply:
-            children.pids.add(reply["value"])
-    else:
-        try:
+    try:
+        function = pkgutil.resolve_name(request["entry"])
+        if request["do"] == "fork":
+            pid = shortage.fork()
+            if pid == 0:
+                _become_child(control, function, request["args"], fds)
+            children.pids.add(pid)
+            reply: Message = {"value": pid}
+        else:
             reply = {"value": function(*request["args"])}
-        except LoadgenError as error:
-            reply = {"error": type(error).__name__, "text": str(error)}
-        except OSError as error:
-            reply = {"error": HostError.__name__, "text": f"{request['entry'].rpartition(':')[2]} failed: {error}"}
-        except Exception as error:
-            reply = {"error": LoadgenError.__name__, "text": crash.told(error)}
-        die_with_parent(os.getppid())  # the call may have changed the credentials
+    except Exception as error:
+        reply = _failure(request["entry"], error)
+    die_with_parent(os.getppid())  # the call may have changed the credentials
     for fd in fds:
         os.close(fd)
     _send(control, {"id": request["id"], **reply})
 
 
-def _fork(control: socket.socket, function: Any, args: tuple[Any, ...], fds: list[int]) -> Message:
-    """Return the reply with the pid of the child; the child does not return."""
-    try:
-        pid = os.fork()
-    except OSError as error:
-        name = errorcode.get(error.errno or 0)
-        text = (
-            f"no further process can be started: fork {name} ({error.strerror}); look at the limit of processes "
-            "(ulimit -u, pids.max of the control group) and at the memory left"
-        )
-        return {"error": HostError.__name__, "text": text}
-    if pid == 0:
-        _become_child(control, function, args, fds)
-    return {"value": pid}
+def _failure(entry: str, error: Exception) -> Message:
+    """Return the reply for a function that failed."""
+    if isinstance(error, LoadgenError):
+        return {"error": type(error).__name__, "text": str(error)}
+    if short := shortage.of(error):
+        return {"error": HostError.__name__, "text": str(short)}
+    if isinstance(error, OSError):
+        return {"error": HostError.__name__, "text": f"{entry.rpartition(':')[2]} failed: {error}"}
+    return {"error": LoadgenError.__name__, "text": crash.told(error)}
 
 
 def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], fds: list[int]) -> None:
@@ -189,6 +182,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     parent = os.getppid()
     die_with_parent(parent)
+    gain_no_privileges()
     raise_descriptor_limit()
     for name in sys.argv[2:]:
         importlib.import_module(name)
@@ -205,4 +199,4 @@ if __name__ == "__main__":
         main()
     except Exception as error:
         crash.tell(error)
-        sys.exit(1)
+        sys.exit(ExitCode.HOST if shortage.of(error) else ExitCode.BUG)

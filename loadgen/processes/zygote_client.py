@@ -7,7 +7,6 @@ fleet, and any other has a minute and a half.
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 import socket
 import subprocess
@@ -15,8 +14,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from loadgen import crash, errors
-from loadgen.errors import HostError, IncompleteError, LoadgenError
+from loadgen import crash, errors, secret, shortage
+from loadgen.errors import ExitCode, HostError, IncompleteError, LoadgenError
 from loadgen.processes.lifetime import ended_in_words, holding_signals_back, is_stopped, raise_descriptor_limit
 from loadgen.processes.link import patiently
 from loadgen.processes.zygote import PACKET_MAX, in_memory
@@ -70,11 +69,12 @@ class Zygote:
         raise_descriptor_limit()  # a link for each worker and sink
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
-            **os.environ,
+            **secret.environment(),
             # Threads of numpy would not survive a fork, and they prevent entering a user namespace (unshare(2)).
             "OPENBLAS_NUM_THREADS": "1",
+            **({"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}),
         }
-        with holding_signals_back():
+        with theirs, holding_signals_back(), shortage.starting("the process that starts the workers"):
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "loadgen.processes.zygote", str(theirs.fileno()), *_PRELOAD],
                 pass_fds=[theirs.fileno()],
@@ -86,7 +86,6 @@ class Zygote:
                 # programs it measures like any other process of its session.
                 process_group=0,
             )
-        theirs.close()
         self._loop.add_reader(self._control.fileno(), self._on_message)
 
     @property
@@ -115,10 +114,11 @@ class Zygote:
         """End the zygote and all processes it forked; return False if it was stopped, and so had to be killed."""
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
+        if await self._ended_within(_STOP_TIMEOUT_S):
+            return True
         stopped = is_stopped(self._process.pid)
-        if stopped or not await self._ended_within(_STOP_TIMEOUT_S):
-            self._process.kill()
-            await self._ended_within(_STOP_TIMEOUT_S)
+        self._process.kill()
+        await self._ended_within(_STOP_TIMEOUT_S)
         return not stopped
 
     def kill(self) -> None:
@@ -159,10 +159,8 @@ class Zygote:
             self.give_up(f"gave no answer to {entry} within {_ANSWER_TIMEOUT_S:.0f} s")
             raise self._loss() from error
         except OSError as error:
-            raise HostError(
-                f"the process that starts the others cannot be asked: {error.strerror}; look at the limit of open "
-                "files (ulimit -n) and at the memory left"
-            ) from error
+            refused = HostError(f"the process that starts the others cannot be asked: {error.strerror}")
+            raise shortage.of(error) or refused from error
         finally:
             self._replies.pop(number, None)
 
@@ -200,10 +198,16 @@ class Zygote:
                 reply.set_exception(error)
         self._on_gone()
 
-    def _loss(self) -> IncompleteError:
+    def _loss(self) -> LoadgenError:
+        """Return the error for a zygote that is gone; one that found the host to lack something has said what."""
+        code = None
         if not self.lost:
             try:
-                self.lost = ended_in_words(self._process.wait(_REAP_TIMEOUT_S))
+                code = self._process.wait(_REAP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self.lost = "is gone"
+            else:
+                self.lost = ended_in_words(code)
+        if code == ExitCode.HOST:
+            return HostError("the process that starts the workers cannot start on this host, for the reason above")
         return IncompleteError(f"{self} {self.lost}; start again")

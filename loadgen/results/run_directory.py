@@ -31,7 +31,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,8 @@ from loadgen.errors import ResultsError, UsageError
 from loadgen.model import Plan
 from loadgen.results import matrix as matrices
 from loadgen.results import stored
+from loadgen.results import summary as summaries
+from loadgen.results.fold import Fold
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.host import Host
@@ -49,7 +51,7 @@ from loadgen.results.schema.line import Line
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.matrix_plan import MatrixPlan
 from loadgen.results.schema.run import RunSummary
-from loadgen.results.summary import summarise
+from loadgen.results.thinning import Thinned
 
 _SCENARIO: Final = "scenario.yaml"
 _PLAN: Final = "plan.json"
@@ -61,6 +63,8 @@ _REPORT: Final = "report.html"
 _MATRIX: Final = "matrix.json"
 _CELLS: Final = "cells"
 _TABLE: Final = "cells.csv"
+#: A matrix has at most 20,000 runs with some events each.
+_EVENTS_MAX: Final = 200_000
 
 _Shape = TypeVar("_Shape")
 
@@ -68,11 +72,14 @@ _Shape = TypeVar("_Shape")
 class RunWriter:
     """Writer of one run directory. Every method raises ResultsError when a write fails."""
 
-    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
-        """Make the directory: a new one under `results`, or `at` itself, which must not be there yet."""
-        self.path, self.started_at = _make(results, name, at)
-        self._series = self._open(_SERIES)
-        self._events = self._open(_EVENTS)
+    def __init__(self, results: Path, name: str, at: Path | None = None, *, private: bool = False) -> None:
+        """Make the directory: a new one under `results`, or `at` itself, which must not be there yet.
+
+        private: whether only this user may enter it; else it is as umask(2) says.
+        """
+        self.path, self.started_at = _make(results, name, at, private=private)
+        self._series = _Lines(self.path / _SERIES)
+        self._events = _Lines(self.path / _EVENTS)
 
     def write_scenario(self, text: str) -> None:
         """Write the scenario as it was given."""
@@ -96,34 +103,63 @@ class RunWriter:
 
     def append_series(self, line: Line) -> None:
         """Append a line to the series."""
-        self._append(self._series, _SERIES, line)
+        self._series.append(line)
 
     def append_event(self, line: Event) -> None:
         """Append an event."""
-        self._append(self._events, _EVENTS, line)
+        self._events.append(line)
 
     def close(self) -> None:
         """Close the series and the events."""
-        os.close(self._series)
-        os.close(self._events)
-
-    def _open(self, name: str) -> int:
         try:
-            return os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise _cannot_write(self.path / name, error) from error
-
-    def _append(self, fd: int, name: str, line: Line | Event) -> None:
-        try:
-            _write_all(fd, files.line_of(line))
-        except OSError as error:
-            raise _cannot_write(self.path / name, error) from error
+            self._series.close()
+        finally:
+            self._events.close()
 
     def _write(self, name: str, text: str) -> None:
         _replace(self.path / name, text)
 
 
-def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
+class _Lines:
+    """A new file of lines, open until `close`. Every method raises ResultsError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._bytes = path, 0
+        self._torn: OSError | None = None
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _mode(path.parent))
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+    def append(self, line: Line | Event) -> None:
+        """Add a line; where that fails, take back what was written of it, so that another may follow."""
+        data = files.line_of(line)
+        try:
+            if self._torn:
+                raise self._torn
+            _write_all(self._fd, data)
+        except OSError as error:
+            try:
+                os.ftruncate(self._fd, self._bytes)
+            except OSError:
+                self._torn = error
+            raise _cannot_write(self._path, error) from error
+        self._bytes += len(data)
+
+    def close(self) -> None:
+        """Close the file, which is when some file systems notice that they cannot keep it."""
+        try:
+            os.close(self._fd)
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
+
+
+def _mode(folder: Path) -> int:
+    """Return the mode of a new file in a directory: for the users who may enter that. Raises: OSError."""
+    return os.stat(folder).st_mode & 0o666
+
+
+def _make(results: Path, name: str, at: Path | None = None, *, private: bool = False) -> tuple[Path, str]:
     """Make a new run directory, and return it with the time. Raises: ResultsError."""
     started = wall_clock()
     # The name is a slug already; checking again costs nothing and keeps ../ out for every caller.
@@ -131,7 +167,7 @@ def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
     path = at or results / f"{started:%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(2)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
+        path.mkdir(0o700 if private else 0o777)
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path, started.isoformat(timespec="seconds")
@@ -143,10 +179,13 @@ class MatrixWriter:
     It holds a lock on the directory until `close`: no other loadgen can write there meanwhile.
     """
 
-    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
-        """Make the directory under `results`, or go on in `at`. Raises: UsageError when another loadgen holds it."""
+    def __init__(self, results: Path, name: str, at: Path | None = None, *, private: bool = False) -> None:
+        """Make the directory under `results`, or go on in `at`. private: see RunWriter.
+
+        Raises: UsageError when another loadgen holds it.
+        """
         if at is None:
-            self.path, self.started_at = _make(results, name)
+            self.path, self.started_at = _make(results, name, private=private)
             self._lock = _hold(self.path)
             return
         self.path, self.started_at = at, wall_clock().isoformat(timespec="seconds")
@@ -187,7 +226,8 @@ class MatrixWriter:
         """Append an event."""
         path = self.path / _EVENTS
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+            fd = os.open(path, flags, _mode(self.path))
             try:
                 _write_all(fd, files.line_of(line))
             finally:
@@ -225,7 +265,11 @@ def _end_last_line(path: Path) -> None:
     text = stored.read(path)
     try:
         if text and not text.endswith(b"\n"):
-            os.truncate(path, text.rfind(b"\n") + 1)
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+            try:
+                os.ftruncate(fd, text.rfind(b"\n") + 1)
+            finally:
+                os.close(fd)
     except OSError as error:
         raise _cannot_write(path, error) from error
 
@@ -288,7 +332,11 @@ def write_matrix_results(path: Path, *, summary: MatrixSummary, report: str, tab
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory read back; a file that was never written is empty or None."""
+    """A run directory read back; a file that was never written is empty or None.
+
+    series: of a very long one neighbouring lines are merged, see `loadgen.results.thinning`. fold: what a summary
+    needs of all lines; None where the run has written one.
+    """
 
     path: Path
     scenario_text: str
@@ -297,6 +345,7 @@ class Run:
     series: tuple[Line, ...]
     events: tuple[Event, ...]
     summary: RunSummary | None
+    fold: Fold | None = None
 
     def summarised(self) -> RunSummary:
         """Return the summary as written, or made now from the lines if the run never came to write it.
@@ -306,7 +355,8 @@ class Run:
         if self.summary:
             return self.summary
         try:
-            return summarise(self.plan, self.host, self.series, self.events, run=_name_of(self.path))
+            fold = self.fold or Fold.of(self.series)
+            return summaries.of_fold(self.plan, self.host, fold, self.events, run=_name_of(self.path))
         except (ArithmeticError, ValueError) as error:  # edited: pairs of another plan, an impossible expression
             raise UsageError(
                 f"{self.path}: {_SERIES}, {_EVENTS} or {_PLAN} is not what this version of loadgen writes ({error})"
@@ -330,14 +380,23 @@ def read(path: Path) -> Run:
     summary = written_summary(path)
     if isinstance(summary, MatrixSummary):
         raise UsageError(f"{path / _SUMMARY}: the summary of a matrix beside the plan of a run; delete it")
+    series, fold = Thinned(), None if summary else Fold()
+    for number, line in _lines(path / _SERIES, Line):
+        series.add(line)
+        try:
+            if fold:
+                fold.add(line)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            raise _not_a_line(path / _SERIES, number, error) from error
     return Run(
         path=path,
         scenario_text=_read_text(path / _SCENARIO),
         plan=plan,
         host=_read(path / _HOST, Host, "a host") or Host(),
-        series=_read_lines(path / _SERIES, Line),
+        series=series.lines,
         events=_read_lines(path / _EVENTS, Event),
         summary=summary,
+        fold=fold,
     )
 
 
@@ -399,7 +458,7 @@ def append_events(path: Path, events: Iterable[Event]) -> None:
     """Add events to a run that has ended. Raises: ResultsError."""
     _end_last_line(path / _EVENTS)
     try:
-        fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             _write_all(fd, b"".join(map(files.line_of, events)))
         finally:
@@ -409,10 +468,14 @@ def append_events(path: Path, events: Iterable[Event]) -> None:
 
 
 def _replace(final: Path, text: str) -> None:
-    """Write beside the old file and then over it, so that a full disk never costs what was there before."""
+    """Write beside the old file and then over it, so that a full disk never costs what was there before.
+
+    A directory from elsewhere may have a link to one of the user's files: that is replaced, never written through.
+    """
     partial = final.with_name(f".{final.name}.partial")
     try:
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        partial.unlink(missing_ok=True)
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _mode(final.parent))
         try:
             _write_all(fd, text.encode())
         finally:
@@ -438,6 +501,9 @@ def _cannot_write(path: Path, error: OSError) -> ResultsError:
     remedy = {
         errno.ENOSPC: "free some space there, or choose another directory with --out",
         errno.EDQUOT: "the quota is used up; choose another directory with --out",
+        errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+        errno.EIO: "look for errors of the disk in the kernel's log (dmesg), or choose another directory with --out",
+        errno.EMFILE: "raise the limit of open files (ulimit -n)",
     }.get(error.errno or 0, "choose a directory you may write to with --out")
     return ResultsError(f"cannot write {path}: {error.strerror}; {remedy}")
 
@@ -459,13 +525,27 @@ def _read(path: Path, shape: type[_Shape], kind: str) -> _Shape | None:
 
 
 def _read_lines(path: Path, shape: type[_Shape]) -> tuple[_Shape, ...]:
-    """Read a file of JSON lines; its last line may be torn. Raises: UsageError."""
-    result = []
+    """Read a whole file of JSON lines. Raises: UsageError."""
+    found: list[_Shape] = []
+    for number, line in _lines(path, shape):
+        if number > _EVENTS_MAX:
+            raise UsageError(f"{path} has more than {_EVENTS_MAX:,} lines, so loadgen did not write it; remove it")
+        found.append(line)
+    return tuple(found)
+
+
+def _lines(path: Path, shape: type[_Shape]) -> Iterator[tuple[int, _Shape]]:
+    """Yield each line of a file of JSON lines with its number; the last one may be torn. Raises: UsageError."""
     for number, text in enumerate(stored.lines(path), start=1):
         try:
-            result.append(files.read(text, shape))
+            line = files.read(text, shape)
         except ValueError as error:
             if text.endswith(b"\n"):
-                problem = f"not a line of this version of loadgen ({error}); delete the line to do without it"
-                raise UsageError(f"{path}:{number}: {problem}") from error
-    return tuple(result)
+                raise _not_a_line(path, number, error) from error
+            continue
+        yield number, line
+
+
+def _not_a_line(path: Path, number: int, error: Exception) -> UsageError:
+    problem = f"not a line of this version of loadgen ({error}); delete the line to do without it"
+    return UsageError(f"{path}:{number}: {problem}")

@@ -31,6 +31,9 @@ NODES_MAX: Final = 20_000
 #: Enough for 2**64 with its sign; int() of a very long text takes quadratic time.
 NUMBER_CHARACTERS_MAX: Final = 25
 
+#: Characters of an option that stand before each mistake in it: there may be as many mistakes as values.
+_OPTION_MAX: Final = 200
+
 #: Where a value stands: keys and list indices from the top, ("targets", 0, "address").
 Step = str | int
 Path = tuple[Step, ...]
@@ -68,11 +71,12 @@ _REMEDIES: Final = (
 
 def shown(value: object, length_max: int = 60) -> str:
     """Return a value for a message: quoted if text, on one line, printable, not too long."""
-    text = value if isinstance(value, str) else str(value)
-    if len(text) > length_max:
-        text = text[: length_max - 3] + "..."
-    text = printable(text)
+    text = printable(_cut(value if isinstance(value, str) else str(value), length_max))
     return f'"{text}"' if isinstance(value, str) else text
+
+
+def _cut(text: str, length_max: int) -> str:
+    return text if len(text) <= length_max else text[: length_max - 3] + "..."
 
 
 def printable(text: str) -> str:
@@ -100,6 +104,8 @@ class Document:
     data: dict[str, Any]
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
+    #: First and last index, exclusive, of every single value in the text; not of what was changed since it was read.
+    spans: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def place(self, path: Path) -> Place:
         """Return the place of the value at `path`; of the mapping or list around it if there is none."""
@@ -111,15 +117,15 @@ class Document:
         """Return the place of the last key of `path`."""
         return self.keys.get(path) or self.place(path)
 
-    def override(self, setting: str) -> None:
-        """Apply one `KEY=VALUE` of the command line: a dotted path and a YAML value.
+    def override(self, setting: str, shown: str | None = None) -> None:
+        """Apply one `KEY=VALUE` of the command line: a dotted path and a YAML value. shown: the same for messages.
 
         The key may name something that is not there yet; a number in it is an index into a list
         that is. Sysctl names hold dots, so what follows `lab.sysctls.` is one key; so it is with `matrix.`.
 
         Raises: ScenarioError, its file the option itself and its line 0.
         """
-        place = Place(f"--set {printable(setting)}")
+        place = Place(f"--set {printable(_cut(setting if shown is None else shown, _OPTION_MAX))}")
         name, equals, text = setting.partition("=")
         if not equals:
             raise place.error("write KEY=VALUE, for example --set connections=1000")
@@ -202,7 +208,7 @@ def read(text: str | bytes, file: str) -> Document:
     data = builder.only_value()
     if not isinstance(data, dict):
         raise builder.values[()].error('a scenario is a mapping; begin with "name: ..."')
-    return Document(data, builder.values, builder.keys)
+    return Document(data, builder.values, builder.keys, builder.spans)
 
 
 def _check_size(text: str | bytes, place: Place) -> None:
@@ -232,6 +238,7 @@ class _Builder:
         self.file = file
         self.values: dict[Path, Place] = {}
         self.keys: dict[Path, Place] = {}
+        self.spans: dict[Path, tuple[int, int]] = {}
         self._text = text.replace("\r\n", "\n")
         self._nodes = 0
         self._check_characters()
@@ -288,6 +295,7 @@ class _Builder:
         if event.tag is not None:
             raise place.error(f"tags ({shown(event.tag)}) are not read; write the plain value, quoted if it is text")
         if isinstance(event, yaml_events.ScalarEvent):
+            self.spans[path] = event.start_mark.index, event.end_mark.index
             return self._scalar(path, event, place)
         if len(path) >= DEPTH_MAX:
             raise place.error(f"nested deeper than {DEPTH_MAX} levels; no key of a scenario is that deep")
@@ -318,6 +326,7 @@ class _Builder:
             self.keys[(*path, key)] = place
             data[key] = self._value((*path, key), self._next())
         self.values.pop((*path, ""), None)
+        self.spans.pop((*path, ""), None)
         return data
 
     def _scalar(self, path: Path, event: Any, place: Place) -> Any:

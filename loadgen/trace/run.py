@@ -25,6 +25,7 @@ from time import monotonic
 from types import FrameType
 from typing import Final
 
+from loadgen import shortage
 from loadgen.errors import HostError, UsageError
 from loadgen.processes.lifetime import die_with_parent
 from loadgen.trace.follow import Follower
@@ -88,7 +89,7 @@ def of_process(pid: int) -> TraceRecord:
     """
     tracer = _strace()
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text(errors="backslashreplace")  # a name may be any bytes
     except OSError:
         raise UsageError(f"there is no process {pid}") from None
     if traced_by := re.search(r"^TracerPid:\s*([1-9]\d*)", status, re.MULTILINE):
@@ -115,15 +116,16 @@ def _preflight(tracer: str) -> list[str]:
     said = ""
     for options in (tied, ["--"]):
         try:
-            tried = subprocess.run(
-                [tracer, "-f", "-qq", "-o", os.devnull, "-e", "trace=connect", *options, "true"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                text=True,
-                errors="backslashreplace",
-                timeout=_PREFLIGHT_S,
-            )
+            with shortage.starting("strace"):
+                tried = subprocess.run(
+                    [tracer, "-f", "-qq", "-o", os.devnull, "-e", "trace=connect", *options, "true"],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    check=False,
+                    text=True,
+                    errors="backslashreplace",
+                    timeout=_PREFLIGHT_S,
+                )
         except subprocess.TimeoutExpired:
             raise HostError(f"strace did not answer within {_PREFLIGHT_S:g} s; try: strace true") from None
         said = tried.stderr
@@ -185,13 +187,14 @@ def _follow(
         options += ["-e", f"trace={','.join(_CALLS)}", "-o", pipe, *how]
         parent = os.getpid()
         try:
-            process = subprocess.Popen(
-                [tracer, *options],
-                stdin=subprocess.DEVNULL if attached else None,
-                stdout=stdout,
-                stderr=subprocess.PIPE if attached else None,
-                preexec_fn=lambda: die_with_parent(parent),
-            )
+            with shortage.starting("strace"):
+                process = subprocess.Popen(
+                    [tracer, *options],
+                    stdin=subprocess.DEVNULL if attached else None,
+                    stdout=stdout,
+                    stderr=subprocess.PIPE if attached else None,
+                    preexec_fn=lambda: die_with_parent(parent),
+                )
             try:
                 record = _Recorder(follower, process, signals, attached)
                 record.read(reading)

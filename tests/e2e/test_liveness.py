@@ -41,7 +41,8 @@ def ended(running: Running) -> dict[str, Any]:
 )
 def test_one_sink_of_two_is_lost(loadgen: Loadgen, number: signal.Signals, phase: str, words: str) -> None:
     """The run does not wait for what it would have read and accepted."""
-    scenario = loadgen.scenario(workers=1, sinks=2, connections=300, arrival={"rate": "300/s"}, hold="500ms")
+    # A ramp and a hold of seconds, because a test beside many others may be late.
+    scenario = loadgen.scenario(workers=1, sinks=2, connections=500, arrival={"rate": "100/s"}, hold="3s")
     running = loadgen.start("run", scenario, "--json")
     running.until_line("connections", lambda line: line["phase"] == phase and line["established"] > 20)
     victim = running.sinks()[0]
@@ -53,7 +54,7 @@ def test_one_sink_of_two_is_lost(loadgen: Loadgen, number: signal.Signals, phase
 
 
 def test_a_sink_that_goes_on_is_not_hidden(loadgen: Loadgen) -> None:
-    running = loadgen.start("run", loadgen.scenario(workers=1, hold="4s"), "--json")
+    running = loadgen.start("run", loadgen.scenario(workers=1, hold="8s"), "--json")
     running.until_holding()
     (victim,) = running.sinks()
     victim.signal(STOP)

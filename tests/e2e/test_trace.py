@@ -214,6 +214,12 @@ def test_the_report_goes_to_a_file(loadgen: Loadgen, namespace: Namespace) -> No
     done = loadgen("trace", "--json", "--out", "report.json", "--", "true", prefix=namespace.enter)
     assert (done.out, done.err) == ("", "")
     assert json.loads((loadgen.home / "report.json").read_text())["connects"] == []
+    text = _CONNECT.format("pass")
+    arguments = ("--out", "/dev/full", "--scenario", "wall.yaml", "--", *python(text))
+    done = loadgen("trace", *arguments, prefix=namespace.enter)  # a trace cannot be made again
+    assert done.code == 3
+    assert "4 connect() calls in 1 way" in done.err
+    assert "cannot write /dev/full: No space left on device" in done.err
 
 
 @pytest.mark.usefixtures("server")

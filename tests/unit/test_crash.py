@@ -34,7 +34,7 @@ def test_details_go_into_the_run_directory(folder: Path) -> None:
     crash.keep_in(str(folder / "run"))
     path = folder / "run" / f"loadgen-crash-{os.getpid()}.txt"
     assert crash.told(of(KeyError("x"))) == f"unforeseen KeyError: 'x'; details in {path}; please report it"
-    assert crash.told(of(OSError(5, "Input/output error"))).startswith("unforeseen OSError: [Errno 5]")
+    assert crash.told(of(OSError(9, "Bad file descriptor"))).startswith("unforeseen OSError: [Errno 9]")
     text = path.read_text()
     assert text.count("Traceback (most recent call last)") == 2
     assert f"pid {os.getpid()}" in text
@@ -44,6 +44,16 @@ def test_details_go_into_the_run_directory(folder: Path) -> None:
 def test_else_among_temporary_files(folder: Path) -> None:
     (folder / "run").rmdir()
     assert f"details in {folder}/tmp/loadgen-crash-" in crash.told(of(KeyError("x")))
+
+
+def test_where_no_directory_can_be_written_it_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    (folder / "run").rmdir()
+    monkeypatch.setattr("tempfile.gettempdir", refuse)
+    refused = "its details could not be written (No usable temporary directory found)"
+    assert crash.told(of(KeyError("x"))) == f"unforeseen KeyError: 'x'; {refused}; please report it"
 
 
 def test_no_link_is_followed(folder: Path) -> None:

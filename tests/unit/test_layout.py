@@ -96,6 +96,7 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/trace/ways.py": "tests/unit/trace/test_follow.py",
     "loadgen/views/charts/matrix.py": "tests/unit/views/html/test_matrix.py",
     "loadgen/views/charts/matrix_cells.py": "tests/unit/views/html/test_matrix.py",
+    "loadgen/views/dashboard/connections.py": "tests/lab/test_dashboard_connections.py",
     "loadgen/views/dashboard/dashboard.py": "tests/lab/test_dashboard.py",
     "loadgen/views/dashboard/server.py": "tests/lab/test_dashboard.py",
     "loadgen/watch/holders.py": "tests/lab/test_watch_ports.py",
@@ -124,6 +125,7 @@ def test_every_unit_test_has_a_module() -> None:
     about_everything = {
         UNIT / "test_docs.py",
         UNIT / "test_plain_english.py",
+        UNIT / "test_requirements.py",
         UNIT / "results" / "test_recorded_runs.py",
     }
     mine = {Path(__file__), *about_everything}

@@ -17,7 +17,7 @@ from loadgen.scenario.units import endpoint
 #: Every address of this host; endpoint() refuses them, because no client can connect to them.
 _EVERYWHERE: Final = {"0.0.0.0": "0.0.0.0", "[::]": "::"}
 _SHORT: Final = {"": "127.0.0.1", "localhost": "127.0.0.1"}
-_BACKLOG: Final = 64
+_BACKLOG: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)

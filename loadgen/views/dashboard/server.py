@@ -20,6 +20,7 @@ from loadgen.model import Endpoint
 from loadgen.views.dashboard import pages
 from loadgen.views.dashboard.access import HEADERS, REPORT_POLICY, Door
 from loadgen.views.dashboard.address import listener_at
+from loadgen.views.dashboard.connections import KEEP_ALIVE_S, Connections
 from loadgen.views.dashboard.frames import Frames, event
 
 #: Drop a client that reads nothing for this long.
@@ -60,6 +61,7 @@ class Server:
         #: One for each stream that is open, done when its last byte was handed over.
         self._streams: set[asyncio.Future[None]] = set()
         self._runner: web.AppRunner | None = None
+        self._connections: Connections | None = None
         self.door = Door(at)
 
     async def start(self) -> None:
@@ -78,12 +80,17 @@ class Server:
         app.router.add_get("/{token}/runs", self._runs)
         app.router.add_get("/{token}/metrics", self._prometheus)
         app.router.add_post("/{token}/stop", self._stop_run)
-        self._runner = web.AppRunner(app, access_log=None, logger=_SILENT, shutdown_timeout=_FAREWELL_S)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=_SILENT, shutdown_timeout=_FAREWELL_S, keepalive_timeout=KEEP_ALIVE_S
+        )
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        assert self._runner.server
+        self._connections = Connections(listener, self._runner.server)
 
     async def close(self) -> None:
         """Let the streams come to their end, for a moment; then close whatever is left."""
+        if self._connections:
+            self._connections.close()
         if self._streams:
             await asyncio.wait(self._streams, timeout=_FAREWELL_S)
         if self._runner:
@@ -94,11 +101,13 @@ class Server:
         """The rules, in this order: Host, token, Origin."""
         host, door = request.headers.get("Host", ""), self.door
         if not door.knows_host(host):
-            raise web.HTTPForbidden(text=f"This is not {host[:100]!r}. Open the address that loadgen printed.\n")
+            raise _refused(f"This is not {host[:100]!r}. Open the address that loadgen printed.\n")
         if not self._may_enter(request):
-            raise web.HTTPForbidden(text="Open the address that loadgen printed: the token is missing or wrong.\n")
+            raise _refused("Open the address that loadgen printed: the token is missing or wrong.\n")
         if not door.knows_origin(request.headers.get("Origin"), host):
-            raise web.HTTPForbidden(text="Only the dashboard's own page may ask for that.\n")
+            raise _refused("Only the dashboard's own page may ask for that.\n")
+        if "key" not in request.match_info:  # a key is looked at when the report is looked up
+            self._admit(request)
         try:
             return await handler(request)
         except (web.HTTPException, ConnectionError, TimeoutError):
@@ -111,9 +120,16 @@ class Server:
         first = request.path.split("/")[1]
         if first == "metrics":
             return self.door.knows_bearer(request.headers.get("Authorization", ""))
-        if first == "report":  # the key in it is looked at when the report is looked up
+        if first == "report":
             return "key" in request.match_info
         return self.door.knows_token(first)
+
+    def _admit(self, request: web.Request) -> None:
+        """Let the connection of a request stay. Raises: HTTPServiceUnavailable."""
+        if self._connections and not self._connections.admit(request.transport):
+            full = web.HTTPServiceUnavailable(text="Too many connections are open already.\n")
+            full.force_close()
+            raise full
 
     async def _page(self, _: web.Request) -> web.Response:
         return web.Response(text=pages.page(self._results), content_type="text/html")
@@ -134,7 +150,10 @@ class Server:
         key, cell = request.match_info["key"], request.match_info.get("cell")
         path = await asyncio.to_thread(pages.report, self._results, key, cell, self.door.opens)
         if path is None:
-            raise web.HTTPNotFound
+            unknown = web.HTTPNotFound()
+            unknown.force_close()
+            raise unknown
+        self._admit(request)
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": REPORT_POLICY}
         return web.FileResponse(path, headers=headers)
 
@@ -178,6 +197,13 @@ class Server:
             open_stream.set_result(None)
             self._frames.leave(client)
         return response
+
+
+def _refused(text: str) -> web.HTTPForbidden:
+    """Return the answer after which the connection is closed: it has not shown that it may stay."""
+    refused = web.HTTPForbidden(text=text)
+    refused.force_close()
+    return refused
 
 
 async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:

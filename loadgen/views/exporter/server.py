@@ -25,6 +25,7 @@ from aiohttp import web
 
 from loadgen.model import Endpoint
 from loadgen.views.dashboard.address import in_url, is_loopback
+from loadgen.views.dashboard.connections import Connections
 from loadgen.views.exporter.metrics import CONTENT_TYPE
 
 _FAREWELL_S: Final = 1.0
@@ -76,22 +77,30 @@ class Exporter:
         app.router.add_get("/", self._home)
         runner = web.AppRunner(app, access_log=None, logger=_SILENT, shutdown_timeout=_FAREWELL_S)
         try:
-            self._loop.run_until_complete(runner.setup())
-            self._loop.run_until_complete(web.SockSite(runner, self._listener).start())
+            connections = self._loop.run_until_complete(self._start(runner))
             self._loop.call_soon(self._serving.set)
             self._loop.run_forever()
+            connections.close()
             self._loop.run_until_complete(runner.cleanup())
         finally:
             self._serving.set()
             self._listener.close()
             self._loop.close()
 
+    async def _start(self, runner: web.AppRunner) -> Connections:
+        await runner.setup()
+        assert runner.server
+        return Connections(self._listener, runner.server)
+
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if is_loopback(self._at.address) and not names_this_host(request.headers.get("Host", "")):
-            raise web.HTTPForbidden(text="Ask for the metrics by address, or as localhost.\n")
+            refused = web.HTTPForbidden(text="Ask for the metrics by address, or as localhost.\n")
+            refused.force_close()
+            raise refused
         answer = await handler(request)
         answer.headers.update(_HEADERS)
+        answer.force_close()  # without a token everyone is a stranger, see `Connections`: one request each
         return answer
 
     async def _metrics(self, _: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from errno import EACCES, EIO, EMFILE, ENFILE, ENOMEM
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -142,6 +143,31 @@ def test_a_kernel_that_cannot_list_sockets_is_reported_once(world: World) -> Non
     assert not world.thread.busy
 
 
+def test_a_listing_that_failed_is_tried_again(world: World) -> None:
+    def refuse() -> dict[str, int]:
+        raise OSError(EMFILE, os.strerror(EMFILE))
+
+    usual, world.listing._states = world.listing._states, [refuse]
+    world.listing.latest()
+    for _ in range(5):
+        assert world.line() is None
+    world.listing._states = usual
+    for _ in range(3):
+        found = world.line()
+    assert found is not None
+    assert world.told == ["sockets could not be counted by state: a system call: Too many open files"]
+
+
+def test_without_a_thread_there_is_no_listing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(world.thread, "submit", refuse)
+    assert world.listing.latest() is None
+    assert world.line() is None
+    assert world.told == ["sockets could not be counted by state: can't start new thread"]
+
+
 def test_another_error_is_not_swallowed(world: World) -> None:
     world.listing._states = [lambda: 1 // 0]  # type: ignore[list-item, return-value]
     world.listing.latest()
@@ -243,6 +269,37 @@ def test_a_closed_namespace_is_left_out(both: tuple[KernelSampler, Fake, Fake]) 
     assert telemetry.now().sink is None
     clients.gone = True
     assert telemetry.now() == UNREAD
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(OSError(number, os.strerror(number), "/proc/1/net/snmp") for number in (EMFILE, ENFILE, EACCES, EIO, ENOMEM)),
+        MemoryError(),
+        ValueError("no line of counter names: ''"),
+    ],
+    ids=str,
+)
+def test_a_line_without_counters_where_they_cannot_be_read(tmp_path: Path, error: Exception) -> None:
+    """Not those of the line before, nor zeros; the next line has them again, and how many had none is said."""
+    shutil.copytree(PROC / "linux-6.18" / "net", tmp_path, dirs_exist_ok=True)
+    told: list[str] = []
+    clients, failing = Fake({}), [error, error]
+    usual = clients.now
+
+    def now() -> SinkKernelLine | None:
+        if failing:
+            raise failing.pop()
+        return usual()
+
+    clients.now = now  # type: ignore[method-assign]
+    telemetry = KernelSampler(clients, None, processes=list, notice=told.append, proc_net=tmp_path)
+    assert [telemetry.now(), telemetry.now()] == [UNREAD, UNREAD]
+    assert telemetry.now().delta == {"Tcp.ActiveOpens": 5}
+    telemetry.close()
+    assert len(told) == 2
+    assert told[0].startswith("the kernel's counters could not be read: ")
+    assert told[1] == "the kernel's counters could not be read for 2 lines"
 
 
 def test_closing_releases_the_namespaces(both: tuple[KernelSampler, Fake, Fake]) -> None:

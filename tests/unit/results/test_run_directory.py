@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import resource
@@ -157,17 +158,29 @@ def test_the_summary_of_a_matrix_is_none_of_a_run(writer: run_directory.RunWrite
     [
         ("plan.json", {"expect": ["nonsense"]}, "write PATH OP"),
         ("plan.json", {"sources": ["127.0.1.1"]}, "zip"),
-        ("series.jsonl", {"lag_ns": {"99999": 1}}, "no bucket"),
     ],
 )
 def test_files_that_do_not_fit_each_other_are_one_message(
     tmp_path: Path, file: str, changes: dict[str, Any], problem: str
 ) -> None:
-    line = files.line_of(samples.line(changes if file == "series.jsonl" else {})).decode()
+    line = json.dumps(files.plain(samples.line()) | (changes if file == "series.jsonl" else {})) + "\n"
     plan = changes if file == "plan.json" else {}
     path = samples.write(tmp_path / "a", {"plan.json": plan, "series.jsonl": line})
-    with pytest.raises(UsageError, match=rf"{re.escape(str(path))}: .* is not what this .*{problem}"):
+    with pytest.raises(
+        UsageError, match=rf"{re.escape(str(path))}.*: (.* is not what this|not a line of this) .*{problem}"
+    ):
         run_directory.read(path).summarised()
+
+
+@pytest.mark.parametrize("bucket", ["99999", "0896", "-1", "", "\u0663", "1_0"])
+@pytest.mark.parametrize("key", ["lag_ns", "connect"])
+def test_a_bucket_that_does_not_exist_is_said_at_its_line(tmp_path: Path, key: str, bucket: str) -> None:
+    """Also beside a summary, where nothing is folded from the lines and the charts alone read them."""
+    line = json.loads(files.line_of(samples.line()))
+    (line if key in line else line["latency_ns"])[key] = {bucket: 1}
+    path = samples.write(tmp_path / "a", {"plan.json": {}, "series.jsonl": json.dumps(line) + "\n"})
+    with pytest.raises(UsageError, match=r"series\.jsonl:1: not a line .* is no bucket of a histogram"):
+        run_directory.read(path)
 
 
 @pytest.mark.parametrize("make", [Path.exists, Path.mkdir, Path.touch])
@@ -219,6 +232,52 @@ def test_a_full_disk_is_reported_and_costs_no_earlier_line(
     assert run_directory.read(writer.path).series == LINES[:1]
 
 
+def test_a_line_that_failed_is_taken_back_so_that_another_may_follow(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", full_after(20))
+        with pytest.raises(ResultsError):
+            writer.append_series(LINES[0])
+    writer.append_series(LINES[1])
+    assert run_directory.read(writer.path).series == LINES[1:2]
+
+
+def test_a_torn_line_that_cannot_be_taken_back_is_the_last(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another behind it would make one line of the two, which no reader understands."""
+
+    def refuse(_fd: int, _length: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    writer.append_series(LINES[0])
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", full_after(20))
+        full.setattr(os, "ftruncate", refuse)
+        with pytest.raises(ResultsError):
+            writer.append_series(LINES[1])
+        full.undo()
+        full.setattr(os, "ftruncate", refuse)
+        with pytest.raises(ResultsError, match="No space left"):
+            writer.append_series(LINES[2])
+    assert run_directory.read(writer.path).series == LINES[:1]
+
+
+def test_what_is_lost_when_a_file_is_closed_is_told(
+    writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network file systems write when a file is closed (close(2), EIO and EDQUOT)."""
+
+    def refuse(_fd: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "close", refuse)
+        with pytest.raises(ResultsError, match="the quota is used up"):
+            writer.close()
+
+
 def test_a_disk_that_takes_nothing_and_says_nothing_is_full(
     writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,7 +288,12 @@ def test_a_disk_that_takes_nothing_and_says_nothing_is_full(
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(errno.EDQUOT, "the quota is used up"), (errno.EROFS, "choose a directory you may write to with --out")],
+    [
+        (errno.EDQUOT, "the quota is used up"),
+        (errno.EROFS, "choose a directory you may write to with --out"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.EIO, "dmesg"),
+    ],
 )
 def test_other_refusals_have_their_own_remedy(
     writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
