@@ -18,8 +18,10 @@ def main() -> None:
     except KeyboardInterrupt:
         os.write(2, b"loadgen: interrupted\n")
         os._exit(130)
+    from loadgen import crash
     from loadgen.cli.main import main as command_line
 
+    crash.watch_over()  # also over interrupts where Python can only print them
     interrupts.interrupt_once()
     code = 130
     try:

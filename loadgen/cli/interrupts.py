@@ -114,7 +114,11 @@ def before_stop(hide: Callable[[], None] | None, call: Callable[[Callable[[], No
         yield
         return
 
+    over = False
+
     def stop() -> None:
+        if over:
+            return
         hide()
         # SIGTSTP itself and not SIGSTOP: the kernel drops it where no shell could let the process go on.
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
@@ -128,6 +132,7 @@ def before_stop(hide: Callable[[], None] | None, call: Callable[[Callable[[], No
     try:
         yield
     finally:
+        over = True
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
 

@@ -108,7 +108,6 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "_LOADGEN_COMPLETE" in os.environ:
         completion.in_bash()
-    crash.watch_over()
     # It follows an exception that has been told of, when a loop could not start for want of descriptors.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     with stderr_may_fail():

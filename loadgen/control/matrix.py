@@ -173,7 +173,9 @@ class Matrix:
                 )
                 await self._run(writer, index, number, title)
             if self._interrupted:
-                self._event(writer, "interrupted", "interrupted; the runs that had ended are kept")
+                text = "interrupted; the runs that had ended are kept"
+                self._say(text)
+                self._event(writer, "interrupted", text)
             elif todo and not isinstance(self._failure, ResultsError):
                 self._event(writer, "ended", "the matrix came to its end")
             return self._conclude(writer)

@@ -94,6 +94,8 @@ class Prover:
             proof = await self._try(first, summary, remedy, number)
             if proof:
                 events.append(Event(event="proof", text=proof.remedy, t_s=summary.duration_s, proof=proof))
+        if self._interrupted:
+            self._say("interrupted; the remedies that had been tried are kept")
         return self._concluded(first, events)
 
     async def _run(self, scenario: ScenarioSpec, overrides: tuple[str, ...], options: Options) -> Result:
