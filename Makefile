@@ -1,6 +1,7 @@
 # Everything a user or a contributor does, each as one word. `make` lists them.
 PYTHON ?= python3
 SCENARIO ?= scenarios/past-64k.yaml
+FUZZ_S ?= 60
 BIN := .venv/bin
 # A third of the time the end-to-end tests wait: three at a time keep two cores busy, more only wait for their turn.
 PYTEST := $(BIN)/pytest -n 3 --dist worksteal
@@ -12,7 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run million test check unit lab e2e incidents browser bench schemas screenshots verify-vendor clean
+.PHONY: help setup run million test check unit lab e2e incidents fuzz browser chaos bench soak schemas screenshots \
+  verify-vendor lock licences audit clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -49,8 +51,14 @@ e2e: .venv/.dev ## the tests that use the command line as a user does
 incidents: .venv/.dev ## situations that people met: the limit and the remedy that are right, n of m (three minutes)
 	$(INCIDENTS)
 
+fuzz: .venv/.dev ## damaged and hostile input for everything that reads, FUZZ_S=60 seconds each (an hour)
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_S) $(FUZZ)
+
 browser: .venv/.dev ## the tests that look at the pages in Debian's chromium; skipped without it
 	$(BIN)/pytest -n 2 tests/browser
+
+chaos: .venv/.dev ## random faults in random scenarios, and what must hold after them (CHAOS="--seed 7"; ten minutes)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc; six minutes)
 	$(BIN)/python -m bench.run $(BENCH)
@@ -72,6 +80,22 @@ verify-vendor: ## the charts' vendored library is byte for byte the published pa
 	npm pack --silent "uplot@$$version" >/dev/null; tar -xzf "uplot-$$version.tgz"; \
 	cp package/LICENSE package/dist/uPlot.iife.min.js package/dist/uPlot.min.css .; sha256sum --check "$$sums"
 
+# Those of the lock files stay at their versions, unless UPGRADE is set; every file of a version has its hash, so that a
+# lock file fits every platform and every Python from 3.11 on.
+UPGRADE :=
+COMPILE = .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+  --custom-compile-command 'make lock' --group build pyproject.toml
+lock: .venv/lock/bin/uv ## resolve what `make setup` installs, with hashes (UPGRADE=--upgrade for newer versions)
+	$(COMPILE) --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/run.txt
+	$(MAKE) licences
+
+licences: .venv/.run ## write docs/licences.md anew, out of the installed packages
+	$(BIN)/python requirements/licences.py
+
+audit: .venv/audit/bin/pip-audit ## known vulnerabilities of what is installed: 0 none, 1 some, 3 the database cannot be reached
+	@.venv/audit/bin/python requirements/audit.py
+
 clean: ## remove the virtual environment and what tools left behind; results/ stays
 	rm -rf .venv bench/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -82,12 +106,21 @@ clean: ## remove the virtual environment and what tools left behind; results/ st
 	@$(PYTHON) -m venv .venv || \
 	  { rm -rf .venv; echo "Python cannot make a virtual environment here. On Debian: apt install python3-venv"; exit 1; }
 
-.venv/.run: pyproject.toml constraints.txt | .venv/bin/python
+# The lock file has the build backend too: a build with a virtual environment of its own would fetch it without a hash.
+.venv/.run: pyproject.toml requirements/run.txt | .venv/bin/python
 	@echo "Installing loadgen and what it needs into .venv (once; under a minute)"
-	@$(PIP) install --constraint constraints.txt --editable .
+	@$(PIP) install --require-hashes --only-binary :all: --requirement requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.run
+.venv/.dev: .venv/.run requirements/dev.txt
 	@echo "Installing what the tests need into .venv (once)"
-	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) install --require-hashes --only-binary :all: --requirement requirements/dev.txt
 	@touch $@
+
+# Tools of a maintainer, beside the environment and not in it.
+.venv/lock/bin/uv: | .venv/bin/python
+	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip --quiet install uv==0.13.9
+
+.venv/audit/bin/pip-audit: | .venv/bin/python
+	@$(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip --quiet install pip-audit==2.10.1

@@ -1,7 +1,12 @@
 """The program: `loadgen`, and `python -m loadgen`."""
 
 import os
+import resource
 import sys
+
+# Python keeps a compiled module that it could write in part only, and then no command can load it any more.
+if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+    sys.dont_write_bytecode = True
 
 
 def main() -> None:

@@ -17,8 +17,7 @@ A refused connection, a port in use, a timeout: these are not exceptions. Counti
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -118,28 +117,3 @@ class InterruptedRunError(LoadgenError):
     """Ctrl-C or SIGTERM came before any load, so there is nothing to report."""
 
     exit_code = ExitCode.INTERRUPTED
-
-
-#: What a program can run out of at any call, and what helps.
-_EXHAUSTED: Final[Mapping[int, str]] = {
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.ENFILE: "raise the limit of open files of this host (sysctl fs.file-max)",
-    errno.ENOMEM: "free some memory, or raise the memory limit of this process or its group",
-    errno.ENOBUFS: "free some memory; the kernel had none for a socket",
-    errno.ENOSPC: "free some space, or raise the limit of the kernel that the call names",
-    errno.EDQUOT: "the quota is used up; free some of it",
-    errno.EAGAIN: "raise the limit of processes and threads (ulimit -u, or pids.max of the group)",
-    errno.EIO: "look for errors of a device in the kernel's log (dmesg)",
-}
-
-
-def exhausted(error: BaseException) -> HostError | None:
-    """Return the error with a remedy if the host had no more of something, None if it may be a bug of ours."""
-    if isinstance(error, OSError) and error.errno is not None and error.errno in _EXHAUSTED:
-        place = f" ({error.filename})" if error.filename else ""
-        return HostError(f"this host refused what loadgen needs: {error.strerror}{place}; {_EXHAUSTED[error.errno]}")
-    if isinstance(error, MemoryError):
-        return HostError(f"this host refused what loadgen needs: not enough memory; {_EXHAUSTED[errno.ENOMEM]}")
-    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):  # CPython knows no more of it
-        return HostError(f"this host refused what loadgen needs: a new thread; {_EXHAUSTED[errno.EAGAIN]}")
-    return None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from contextlib import suppress
 
 import click
 
-from loadgen import crash, reserve
+from loadgen import crash, reserve, shortage
 from loadgen.cli import completion, interrupts
 from loadgen.cli.compare import compare
 from loadgen.cli.doctor import doctor
@@ -27,7 +28,8 @@ from loadgen.cli.sink import sink
 from loadgen.cli.streams import EPILOG, ReaderLeftError, complain, output, stderr_may_fail
 from loadgen.cli.trace import trace
 from loadgen.cli.watch import watch
-from loadgen.errors import ExitCode, LoadgenError, OutputError, exhausted
+from loadgen.errors import ExitCode, LoadgenError, OutputError
+from loadgen.processes import lifetime
 
 _TAB = """\b
 Tab completion:
@@ -42,7 +44,8 @@ Tab completion:
     epilog=EPILOG + "\n" + _TAB,
 )
 @click.version_option(package_name="loadgen")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Open very many outbound TCP connections from this host, and learn which limit stops you.
 
     \b
@@ -58,6 +61,8 @@ def cli() -> None:
     loadgen watch                              how full each destination of this host is
     loadgen explain ticket.txt                 which limit pasted ss, netstat, strace and logs show
     """
+    if context.invoked_subcommand != "trace":  # it runs programs of the user, as they are
+        lifetime.gain_no_privileges()
 
 
 cli.add_command(compare)
@@ -77,12 +82,22 @@ cli.add_command(watch)
 
 def _open_standard_streams() -> None:
     """Give every closed standard stream (`2>&-`) to /dev/null, before a socket or file takes its number."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(fd)
+    while not all(map(_is_open, range(3))):
+        try:
+            os.open(os.devnull, os.O_RDWR)
+        except OSError:  # a chroot without it; what is read from a path-only descriptor, or written to it, fails
+            os.open("/", os.O_PATH)
     # Python gave up on those that were closed when it started.
     sys.stdout = output(sys.stdout)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def main() -> int:
@@ -94,6 +109,8 @@ def main() -> int:
     if "_LOADGEN_COMPLETE" in os.environ:
         completion.in_bash()
     crash.watch_over()
+    # It follows an exception that has been told of, when a loop could not start for want of descriptors.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     with stderr_may_fail():
         return _written(_run())
 
@@ -105,6 +122,8 @@ def _run() -> int:
             cli(standalone_mode=False)  # ends the process
         # Not as cli(), which prints an empty line for an interrupt.
         with cli.make_context(_program(), sys.argv[1:]) as context:
+            if not {"-h", "--help"} & {*sys.argv}:
+                shortage.require_memory()
             cli.invoke(context)
     except SystemExit as ended:
         return int(ended.code or 0)
@@ -126,9 +145,9 @@ def _run() -> int:
         if interrupts.happened():
             complain("interrupted")
             return ExitCode.INTERRUPTED
-        if refused := exhausted(error):
-            complain(refused)
-            return refused.exit_code
+        if short := shortage.of(error):
+            complain(short)
+            return short.exit_code
         complain(crash.told(error))
         return ExitCode.BUG
     return ExitCode.FINE

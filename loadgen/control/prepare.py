@@ -84,10 +84,13 @@ async def prepare(
     zygote = fleet.zygote
     host_limits, of_host = limits.of_host(), sysctl.of_host()
     in_lab = scenario.lab is not None
+    remarks: tuple[str, ...] = ()
     if scenario.lab:
-        sysctls = {name: str(value) for name, value in scenario.lab.sysctls.items()}
+        lab = {name: str(value) for name, value in scenario.lab.sysctls.items()}, scenario.lab.topology
         try:
-            await zygote.call("loadgen.lab.namespace:enter", sysctls, scenario.lab.topology)
+            if scenario.lab.fallback is Fallback.HOST:
+                await zygote.call("loadgen.lab.namespace:rehearse", *lab)
+            remarks = await zygote.call("loadgen.lab.namespace:enter", *lab)
         except LabForbiddenError as error:
             if scenario.lab.fallback is not Fallback.HOST:
                 raise
@@ -97,6 +100,7 @@ async def prepare(
     if scenario.sources.interfaces:
         sources += await zygote.call("loadgen.kernel.host:interface_addresses", scenario.sources.interfaces)
     scenario, notes = name_resolution.pin(scenario, answers, sources)
+    notes = (*remarks, *notes)
     targets = [target.endpoint for target in scenario.every_target]
     if scenario.has_cable:
         await _connect_namespaces(fleet, sources, list(dict.fromkeys(target.address for target in targets)), enough)

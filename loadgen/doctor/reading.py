@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, conntrack, host, sockdiag, sockstat, sysctl, sysctl_conf, sysctl_names, tcp
+from loadgen.kernel import cgroup, conntrack, host, procfs, sockdiag, sockstat, sysctl, sysctl_conf, sysctl_names, tcp
 from loadgen.kernel.sysctl_conf import SysctlLine
 from loadgen.model import PortRange
 
@@ -138,7 +138,7 @@ def read(services: Iterable[int] = ()) -> Reading:
 
     services: TCP ports of which it matters whether a connection has them.
 
-    Raises: HostError without a usable ip_local_port_range; OSError where /proc is not mounted.
+    Raises: HostError without a usable ip_local_port_range, or where /proc does not show the host.
     """
     sysctl.port_range()  # without it nothing here means anything
     sysctls, refused = read_settings(SYSCTLS)
@@ -150,7 +150,7 @@ def read(services: Iterable[int] = ()) -> Reading:
         files_used=host.file_numbers()[1],
         memory_available_bytes=host.memory_available(),
         cpus=len(os.sched_getaffinity(0)),
-        tasks=parse_tasks(Path("/proc/loadavg").read_text()),
+        tasks=parse_tasks(procfs.read(Path("/proc/loadavg"))),
         listeners=frozenset(tcp.listeners(Path("/proc/self/net"))),
         connected=frozenset(port for port in services if _is_connected(port)),
         udp_ports=_udp_ports(),

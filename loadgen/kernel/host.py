@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, conntrack, missing, route, sockdiag, sysctl, tcp
+from loadgen.kernel import cgroup, conntrack, missing, procfs, route, sockdiag, sysctl, tcp
 from loadgen.kernel.missing import Missing
 from loadgen.model import Endpoint, PortRange, Transport
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
@@ -224,14 +224,17 @@ def has_option(option: int, value: int) -> bool:
 
 
 def file_numbers() -> tuple[int, int]:
-    """Return fs.file-max and the number of open files; file-nr in proc_sys_fs(5)."""
-    used, _, maximum = Path("/proc/sys/fs/file-nr").read_text().split()
+    """Return fs.file-max and the number of open files; file-nr in proc_sys_fs(5). Raises: HostError."""
+    used, _, maximum = procfs.read(Path("/proc/sys/fs/file-nr")).split()
     return int(maximum), int(used)
 
 
 def memory_available() -> int:
-    """Return the bytes of memory that programs can use without swapping; proc_meminfo(5), MemAvailable."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
+    """Return the bytes of memory that programs can use without swapping; proc_meminfo(5), MemAvailable.
+
+    Raises: HostError.
+    """
+    for line in procfs.read(Path("/proc/meminfo")).splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return 0
@@ -247,10 +250,11 @@ def _cpus(allowed: int, group: cgroup.CgroupLimits) -> int:
 
 
 def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _clock_resolution_ns() -> int:

@@ -90,9 +90,12 @@ def of_host() -> HostLimits:
 
 
 def _process_limits() -> Iterator[HostLimit]:
-    tasks = int((_PROC / "loadavg").read_text().split()[3].partition("/")[2])
+    try:
+        tasks = int((_PROC / "loadavg").read_text().split()[3].partition("/")[2])
+    except OSError:  # not shown here, as with the mount option subset=pid; the limits below stay
+        tasks = None
     for name in ("kernel.threads-max", "kernel.pid_max"):
-        if limit := sysctl.read(name):
+        if tasks is not None and (limit := sysctl.read(name)):
             yield HostLimit(int(limit), tasks, name)
     if pids := cgroup.read().pids:
         yield HostLimit(pids.limit, pids.used, pids.file)
@@ -104,7 +107,7 @@ def _process_limits() -> Iterator[HostLimit]:
 def _tasks_of(uid: int) -> int:
     """Return the number of processes and threads of one user; those that exit during the call do not count."""
     tasks = 0
-    for entry in _PROC.iterdir():
+    for entry in _PROC.iterdir() if _PROC.is_dir() else ():
         if entry.name.isdecimal():
             try:
                 if entry.stat().st_uid == uid:
@@ -116,8 +119,10 @@ def _tasks_of(uid: int) -> int:
 
 def _tcp_memory() -> HostLimit | None:
     limits = (sysctl.read("net.ipv4.tcp_mem") or "").split()  # exists only in the initial namespace
+    if len(limits) != 3:
+        return None
     used = sockstat.read(_PROC / "self/net").get("tcp_mem")
-    return HostLimit(int(limits[2]), used, "net.ipv4.tcp_mem") if len(limits) == 3 and used is not None else None
+    return None if used is None else HostLimit(int(limits[2]), used, "net.ipv4.tcp_mem")
 
 
 def in_use(sources: Sequence[str], transport: Transport = Transport.TCP) -> tuple[InUse, ...]:

@@ -14,11 +14,12 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from errno import ENOENT
 from pathlib import Path
 from typing import Final
 
 from loadgen.errors import HostError, UsageError
-from loadgen.kernel import sysctl_names
+from loadgen.kernel import procfs, sysctl_names
 from loadgen.model import PortRange
 
 _ROOT: Final = Path("/proc/sys")
@@ -97,7 +98,7 @@ def read(name: str, *, root: Path = _ROOT) -> str | None:
     """
     path = _path(name, root)
     try:
-        return " ".join(path.read_text().split())
+        return " ".join(path.read_text(errors="backslashreplace").split())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -118,6 +119,8 @@ def is_writable(name: str, *, root: Path = _ROOT) -> bool:
 def write(name: str, value: str, *, root: Path = _ROOT, elsewhere: bool = False) -> None:
     """Set a value and read it back: the kernel accepts some values and then keeps a different one.
 
+    A setting that cannot be written, and has the value already, is as it should be.
+
     elsewhere: the setting can be written outside of this namespace, which explains a refusal here.
 
     Raises: HostError naming setting, value, reason and remedy if the kernel refuses or changes it;
@@ -133,11 +136,23 @@ def write(name: str, value: str, *, root: Path = _ROOT, elsewhere: bool = False)
         finally:
             os.close(descriptor)
     except OSError as error:
+        if _holds(name, wanted, root):  # in most containers nothing can be written, and often nothing needs to be
+            return
+        if error.errno == ENOENT and (nothing := procfs.absence()) and root == _ROOT:
+            raise HostError(f"cannot set sysctl {name} to {wanted!r}: {nothing}") from error
         why = sysctl_names.explained(name, wanted, error.errno or 0, elsewhere=elsewhere)
         raise HostError(f"cannot set sysctl {name} to {wanted!r}: {why or error.strerror}") from error
     actual = read(name, root=root)
     if actual is None or not _same(name, wanted, actual):
         raise HostError(f"cannot set sysctl {name} to {wanted!r}: the kernel made it {actual!r}")
+
+
+def _holds(name: str, wanted: str, root: Path) -> bool:
+    try:
+        actual = read(name, root=root)
+    except HostError:
+        return False
+    return actual is not None and _same(name, wanted, actual)
 
 
 def _same(name: str, wanted: str, actual: str) -> bool:
@@ -178,6 +193,8 @@ def port_range(*, root: Path = _ROOT) -> PortRange:
         low, high = (text or "").split()
         return PortRange(int(low), int(high))
     except ValueError as error:
+        if text is None:
+            raise HostError(procfs.absence() or f"this kernel has no sysctl {_PORT_RANGE}") from error
         raise HostError(f"sysctl {_PORT_RANGE} is {text!r}, which is not a port range") from error
 
 

@@ -7,7 +7,7 @@ Documentation/networking/ip-sysctl.rst for the versions.
 
 from __future__ import annotations
 
-from errno import EACCES, ENOENT, EPERM
+from errno import EACCES, ENOENT, EPERM, EROFS
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -68,6 +68,11 @@ def explained(name: str, value: str, number: int, *, elsewhere: bool = False) ->
 
     number: errno of the attempt. elsewhere: the setting can be written outside of this namespace.
     """
+    if number == EROFS:
+        return (
+            "/proc/sys is read-only here, as in most containers; leave the setting out, or make it writable: mount -o "
+            "remount,rw /proc/sys (docker run --privileged)"
+        )
     if number not in (ENOENT, EACCES, EPERM):
         return ""
     if number == ENOENT and (obsolete := gone(name)):

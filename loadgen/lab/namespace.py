@@ -19,8 +19,9 @@ import socket
 import struct
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from loadgen import errors, shortage
 from loadgen.errors import HostError, LabForbiddenError
 from loadgen.kernel import sysctl
 from loadgen.model import Topology
@@ -42,21 +43,22 @@ _sinks_fd = -1
 _entered = False
 
 
-def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) -> None:
+def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) -> tuple[str, ...]:
     """Move this process, and its future children, into a new namespace with loopback up.
 
     With topology veth a second namespace is made for the sinks; see `enter_sinks`.
 
     sysctls: set in every namespace of the lab and read back, after the defaults of every lab.
 
-    Raises: LabForbiddenError if no namespace can be made; HostError if the kernel refuses a sysctl, or
-        UsageError for one whose name is not a dotted name.
+    Returns: remarks on defaults that could not be set.
+    Raises: LabForbiddenError if no namespace can be made, or none of its settings; HostError if the kernel refuses a
+        sysctl, or UsageError for one whose name is not a dotted name.
     """
     global _sinks_fd, _entered
     of_host = {name for name in sysctls if sysctl.is_writable(name)}
     _unshare()
     _entered = True
-    _settle(sysctls, of_host)
+    remarks = _settle(sysctls, of_host)
     if topology is Topology.VETH:
         _sinks_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         # Made in the user namespace of the first, if that needed one: a veth pair joins namespaces of one owner only.
@@ -64,6 +66,34 @@ def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) ->
         if libc.unshare(_CLONE_NEWNET):
             raise _forbidden("unshare(CLONE_NEWNET)", ctypes.get_errno())
         _settle(sysctls, of_host)
+    return remarks
+
+
+def rehearse(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) -> None:
+    """Enter a lab in a child process that ends with it, because what `enter` does half cannot be undone.
+
+    Raises: see `enter`.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    with open(reader, "rb") as answer:
+        pid = shortage.fork()
+        if pid == 0:
+            _enter_and_exit(sysctls, topology, writer)
+        os.close(writer)
+        text = answer.read().decode()
+    os.waitpid(pid, 0)
+    kind, _, message = text.partition(":")
+    if kind:
+        raise getattr(errors, kind)(message)
+
+
+def _enter_and_exit(sysctls: Mapping[str, str], topology: Topology, writer: int) -> NoReturn:
+    try:
+        enter(sysctls, topology)
+    except HostError as error:
+        os.write(writer, f"{type(error).__name__}:{error}".encode())
+    finally:
+        os._exit(0)
 
 
 def is_entered() -> bool:
@@ -94,17 +124,26 @@ def in_sinks(shard: Any, entry: str, *args: Any) -> None:
     pkgutil.resolve_name(entry)(shard, *args)
 
 
-def _settle(sysctls: Mapping[str, str], of_host: Container[str]) -> None:
-    """Bring up loopback and make the settings. of_host: those that could be made outside of the lab."""
+def _settle(sysctls: Mapping[str, str], of_host: Container[str]) -> tuple[str, ...]:
+    """Bring up loopback and make the settings; return remarks on defaults that could not be made.
+
+    of_host: settings that could be made outside of the lab.
+    """
     try:
         _bring_up("lo")
     except OSError as error:
         raise _forbidden("bringing up its loopback", error.errno or 0) from error
+    remarks = []
     for name, value in {**DEFAULT_SYSCTLS, **sysctls}.items():
         try:
             sysctl.write(name, value, elsewhere=name in of_host)
         except HostError as error:
-            raise HostError(f"lab.sysctls: {error}") from error
+            if name not in sysctls:
+                remarks.append(f"{name} is {sysctl.read(name)} in this lab, not {value}: {error}")
+                continue
+            refused = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EROFS
+            raise (LabForbiddenError if refused else HostError)(f"lab.sysctls: {error}") from error
+    return tuple(remarks)
 
 
 def _unshare() -> None:

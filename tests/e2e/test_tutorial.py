@@ -75,7 +75,7 @@ def set_up_checkout(home: Path, page: Path) -> None:
     shutil.copytree(CHECKOUT / "scenarios", home / "scenarios")
     (home / ".venv").mkdir()
     (home / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    for name in ("pyproject.toml", "constraints.txt"):
+    for name in ("pyproject.toml", "requirements/run.txt"):
         (home / name).touch()
         os.utime(home / name, (0, 0))
     (home / ".venv" / ".run").touch()

@@ -121,6 +121,17 @@ def test_settings_are_made_and_read_back() -> None:
     assert in_child(body) == {**asked, "net.ipv4.ip_local_reserved_ports": "40001-40002", "net.core.somaxconn": "65535"}
 
 
+def test_a_rehearsed_lab_leaves_the_process_where_it_is() -> None:
+    def body() -> bool:
+        before = name_of()
+        namespace.rehearse({"net.ipv4.tcp_tw_reuse": "1"})
+        with pytest.raises(HostError, match=r"lab\.sysctls: cannot set sysctl net\.ipv4\.tcp_tw_reuse to '7'"):
+            namespace.rehearse({"net.ipv4.tcp_tw_reuse": "7"})
+        return name_of() == before
+
+    assert in_child(body)
+
+
 def test_a_scenario_overrides_the_default_of_every_lab() -> None:
     def body() -> str | None:
         namespace.enter({"net.core.somaxconn": "128"})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import re
 
 import pytest
 
 from loadgen import errors
-from loadgen.errors import CapacityError, ExitCode, LoadgenError, ScenarioError, exhausted
+from loadgen.errors import CapacityError, ExitCode, LoadgenError, ScenarioError
 
 
 def classes() -> dict[str, type[LoadgenError]]:
@@ -79,27 +78,3 @@ def test_a_capacity_error_has_its_numbers_and_its_remedy() -> None:
     assert str(error) == "four-tuples: need 60,000, have 28,232; add 2 source addresses"
     assert (error.resource, error.needed, error.available) == ("four-tuples", 60_000, 28_232)
     assert error.remedy == "add 2 source addresses"
-
-
-@pytest.mark.parametrize(
-    ("error", "remedy"),
-    [
-        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
-        (OSError(errno.ENFILE, "Too many open files in system", "/proc/1/net/snmp"), "(/proc/1/net/snmp); raise the"),
-        (MemoryError(), "free some memory"),
-        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
-        (RuntimeError("can't start new thread"), "ulimit -u"),
-        (OSError(errno.EIO, "Input/output error"), "dmesg"),
-    ],
-)
-def test_what_a_host_runs_out_of_has_a_remedy(error: Exception, remedy: str) -> None:
-    found = exhausted(error)
-    assert found
-    assert found.exit_code is ExitCode.HOST
-    assert remedy in str(found)
-    assert "\n" not in str(found)
-
-
-@pytest.mark.parametrize("error", [OSError(errno.EBADF, "x"), OSError("x"), RuntimeError("x"), KeyError("x")])
-def test_what_may_be_a_bug_is_none_of_the_host(error: Exception) -> None:
-    assert exhausted(error) is None

@@ -69,7 +69,6 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/lab/held.py": "tests/lab/test_held.py",
     "loadgen/lab/namespace.py": "tests/lab/test_namespace.py",
     "loadgen/lab/namespace_fds.py": "tests/lab/test_namespace_fds.py",
-    "loadgen/processes/lifetime.py": "tests/lab/test_processes.py",
     "loadgen/processes/zygote.py": "tests/lab/test_processes.py",
     "loadgen/processes/zygote_client.py": "tests/lab/test_processes.py",
     "loadgen/reproduce/circumstances.py": "tests/unit/reproduce/test_writing.py",
@@ -126,6 +125,7 @@ def test_every_unit_test_has_a_module() -> None:
     about_everything = {
         UNIT / "test_docs.py",
         UNIT / "test_plain_english.py",
+        UNIT / "test_requirements.py",
         UNIT / "results" / "test_recorded_runs.py",
     }
     mine = {Path(__file__), *about_everything}

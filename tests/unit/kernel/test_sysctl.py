@@ -31,6 +31,19 @@ def test_values_have_single_spaces(root: Path) -> None:
     assert sysctl.read("net.ipv4.ip_local_port_range", root=root) == "32768 60999"
 
 
+def test_a_setting_that_cannot_be_written_may_have_the_value(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As below a read-only /proc/sys, in most containers."""
+
+    def read_only(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", read_only)
+    sysctl.write("net.ipv4.tcp_tw_reuse", "2", root=root)
+    sysctl.write("net.ipv4.ip_local_reserved_ports", "9000-9002,8080", root=root)
+    with pytest.raises(HostError, match=r"tcp_tw_reuse to '1': /proc/sys is read-only here, as in most containers"):
+        sysctl.write("net.ipv4.tcp_tw_reuse", "1", root=root)
+
+
 def test_a_missing_setting_is_none(root: Path) -> None:
     assert sysctl.read("net.ipv4.tcp_tw_reuse_delay", root=root) is None
     assert sysctl.read("net.netfilter.nf_conntrack_max", root=root) is None
@@ -139,7 +152,7 @@ def test_ports(root: Path) -> None:
 def test_no_port_range_is_an_error_but_no_reserved_ports_are_none(root: Path) -> None:
     for name in ("ip_local_port_range", "ip_local_reserved_ports"):
         (root / "net/ipv4" / name).unlink()
-    with pytest.raises(HostError, match="ip_local_port_range is None"):
+    with pytest.raises(HostError, match=r"this kernel has no sysctl net\.ipv4\.ip_local_port_range"):
         sysctl.port_range(root=root)
     assert sysctl.reserved_ports(root=root) == ()
 
@@ -176,3 +189,10 @@ def test_the_settings_of_this_host_can_be_read() -> None:
 @given(st.sets(st.integers(1, 65535), max_size=50))
 def test_ports_are_written_as_the_kernel_reads_them(numbers: set[int]) -> None:
     assert set(sysctl.parse_ports(sysctl.ports_text(numbers))) == numbers
+
+
+def test_a_value_that_is_not_utf_8_is_shown_with_escapes(root: Path) -> None:
+    """kernel.core_pattern may hold any bytes."""
+    (root / "kernel").mkdir()
+    (root / "kernel" / "core_pattern").write_bytes(b"/tmp/\xff.core\n")
+    assert sysctl.read("kernel.core_pattern", root=root) == "/tmp/\\xff.core"
