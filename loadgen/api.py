@@ -127,9 +127,14 @@ async def run_async(scenario: Scenario, **how: Unpack[How]) -> Result:
     view = _Callbacks(how.get("on_line"), how.get("on_notice"))
     if scenario.cells:
         order = matrices.Order(scenario.whole, scenario.cells, scenario.text, scenario.overrides)
-        return await matrices.Matrix(order, options, view=view.of_cell, say=view.notice).execute()
-    given = matrices.with_overrides(scenario.overrides, scenario.text)
-    return await Orchestrator(scenario.whole, given, options, observer=view.update, notice=view.notice).execute()
+        result = await matrices.Matrix(order, options, view=view.of_cell, say=view.notice).execute()
+    else:
+        given = matrices.with_overrides(scenario.overrides, scenario.text)
+        run = Orchestrator(scenario.whole, given, options, observer=view.update, notice=view.notice)
+        result = await run.execute()
+    if view.raised:  # which ended the run, in order
+        raise view.raised
+    return result
 
 
 def look(destination: str = "", *, source: str = "", pid: int = 0) -> Snapshot:
@@ -160,14 +165,26 @@ class _Callbacks:
         self, on_line: Callable[[dict[str, Any]], None] | None, on_notice: Callable[[str], None] | None
     ) -> None:
         self._on_line, self._on_notice = on_line, on_notice
+        #: What one of them raised first.
+        self.raised: Exception | None = None
 
     def update(self, _plan: Plan, line: Line) -> None:
-        if self._on_line:
-            self._on_line(files.plain(line))
+        with self._kept():
+            if self._on_line:
+                self._on_line(files.plain(line))
 
     def notice(self, text: str) -> None:
-        if self._on_notice:
-            self._on_notice(text)
+        with self._kept():
+            if self._on_notice:
+                self._on_notice(text)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.raised = self.raised or error
+            raise
 
     @contextmanager
     def of_cell(self) -> Iterator[_Callbacks]:

@@ -182,7 +182,7 @@ class Orchestrator:
         try:
             return await self._execute()
         except Exception as error:
-            if refused := exhausted(error):
+            if refused := shortage.of(error):
                 raise refused from error
             raise
 
