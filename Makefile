@@ -1,6 +1,7 @@
 # Everything a user or a contributor does, each as one word. `make` lists them.
 PYTHON ?= python3
 SCENARIO ?= scenarios/past-64k.yaml
+FUZZ_S ?= 60
 BIN := .venv/bin
 # A third of the time the end-to-end tests wait: three at a time keep two cores busy, more only wait for their turn.
 PYTEST := $(BIN)/pytest -n 3 --dist worksteal
@@ -12,8 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --timeout 60
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run million test check unit lab e2e incidents browser bench schemas screenshots verify-vendor lock \
-  licences audit clean
+.PHONY: help setup run million test check unit lab e2e incidents fuzz browser chaos bench soak schemas screenshots \
+  verify-vendor lock licences audit clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -50,8 +51,14 @@ e2e: .venv/.dev ## the tests that use the command line as a user does
 incidents: .venv/.dev ## situations that people met: the limit and the remedy that are right, n of m (three minutes)
 	$(INCIDENTS)
 
+fuzz: .venv/.dev ## damaged and hostile input for everything that reads, FUZZ_S=60 seconds each (an hour)
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_S) $(FUZZ)
+
 browser: .venv/.dev ## the tests that look at the pages in Debian's chromium; skipped without it
 	$(BIN)/pytest -n 2 tests/browser
+
+chaos: .venv/.dev ## random faults in random scenarios, and what must hold after them (CHAOS="--seed 7"; ten minutes)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc; six minutes)
 	$(BIN)/python -m bench.run $(BENCH)

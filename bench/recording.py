@@ -26,7 +26,7 @@ from loadgen import arrivals
 from loadgen.errors import LoadgenError
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.processes.lifetime import raise_descriptor_limit
-from loadgen.results.block import Latency, block_dtype
+from loadgen.results.block import Latency, block_dtype, consistent_breakdown
 from loadgen.worker.epoll.connector import EpollConnector
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Settings, hold
@@ -91,7 +91,7 @@ class Arm:
         """CPU time of a connection. Raises: LoadgenError when not all are open, or not recorded as they should be."""
         self.recorder.publish_all()
         kept, wanted = (
-            int(self.block["latency"][Latency.CONNECT].sum()),
+            int(consistent_breakdown(self.block)["latency"][Latency.CONNECT].sum()),
             connections * (type(self.recorder) is not Bare),
         )
         if self.recorder.open != connections or kept != wanted:

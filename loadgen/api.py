@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -37,8 +37,8 @@ class Scenario:
     text: as it was given, which is what the run directory keeps.
     """
 
-    text: str
-    overrides: tuple[str, ...]
+    text: str = field(repr=False)
+    overrides: tuple[str, ...] = field(repr=False)
     whole: scenarios.ScenarioSpec
     cells: tuple[scenarios.Cell, ...]
 
@@ -54,16 +54,17 @@ class Scenario:
     @classmethod
     def parse(cls, text: str, changes: Mapping[str, Any] | None = None) -> Scenario:
         """The scenario in a YAML text. changes, Raises: as `load`."""
-        return cls._read(text.encode(), "scenario", changes)
+        # A lone surrogate is no UTF-8 either, and refused with its place.
+        return cls._read(text.encode(errors="surrogatepass"), "scenario", changes)
 
     @classmethod
     def of(cls, keys: Mapping[str, Any]) -> Scenario:
         """The scenario with these keys, which may be nested and have any value that JSON has. Raises: as `load`."""
-        return cls.parse(json.dumps(keys, indent=2) + "\n")  # JSON is YAML
+        return cls.parse(json.dumps(keys, indent=2, ensure_ascii=False) + "\n")  # JSON is YAML
 
     @classmethod
     def _read(cls, data: bytes, name: str, changes: Mapping[str, Any] | None) -> Scenario:
-        overrides = tuple(f"{key}={json.dumps(value)}" for key, value in (changes or {}).items())
+        overrides = tuple(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in (changes or {}).items())
         whole, cells = scenarios.parse_cells(data, name, overrides)
         return cls(data.decode(), overrides, whole, cells)
 

@@ -155,15 +155,21 @@ def shard_sizes(connections: int, pairs: int, workers: int) -> list[int]:
     Returns: `workers` sizes with the sum `connections`.
     Raises: ValueError unless there is at least one pair and one worker, and no negative number.
     """
+    return [_shard_size(connections, pairs, workers, index) for index in range(max(workers, 1))]
+
+
+def largest_shard(connections: int, pairs: int, workers: int) -> int:
+    """Return the largest of `shard_sizes`, the first; it never grows with the number of workers. Raises: ValueError."""
+    return _shard_size(connections, pairs, workers, 0)
+
+
+def _shard_size(connections: int, pairs: int, workers: int, index: int) -> int:
     if connections < 0 or pairs < 1 or workers < 1:
         raise ValueError(f"cannot spread {connections} connections over {pairs} pairs, {workers} workers")
     if connections < pairs * workers:
-        return [part(connections, index, workers) for index in range(workers)]
+        return part(connections, index, workers)
     each, extra = divmod(connections, pairs)
-    return [
-        extra * part(each + 1, index, workers) + (pairs - extra) * part(each, index, workers)
-        for index in range(workers)
-    ]
+    return extra * part(each + 1, index, workers) + (pairs - extra) * part(each, index, workers)
 
 
 def part(whole: int, index: int, parts: int) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen import format as fmt
-from loadgen import reserve, shortage
+from loadgen import reserve, secret, shortage
 
 _TEXT_MAX: Final = 200
 #: Details of further exceptions are dropped: a callback that fails may do so a thousand times a second.
@@ -69,7 +69,7 @@ def watch_over(process: str = "loadgen") -> None:
 
 
 def _of(error: BaseException) -> str:
-    text = fmt.on_one_line(str(error))
+    text = fmt.on_one_line(secret.scrubbed(str(error)))
     if len(text) > _TEXT_MAX:
         text = text[:_TEXT_MAX] + "..."
     return f"unforeseen {type(error).__name__}{': ' if text else ''}{text}"
@@ -86,7 +86,7 @@ def _written(error: BaseException) -> str:
         text = head + "".join(traceback.format_exception(error))
     except Exception as other:  # __str__ of an exception may be what fails
         text = f"{head}{type(error).__name__}, and {type(other).__name__} while it was written\n"
-    data = text.encode(errors="backslashreplace")
+    data = secret.scrubbed(text).encode(errors="backslashreplace")
     reserve.release()
     for folder in (directory, None):
         try:

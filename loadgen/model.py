@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from errno import ENODEV
 from functools import cached_property
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from msgspec import Meta, Struct
 
+from loadgen.secret import revealed
 from loadgen.strategies import Strategy as Strategy
 from loadgen.strategies import Transport as Transport
 
@@ -236,7 +237,12 @@ class Traffic:
     """
 
     protocol: str = "tcp"
-    options: dict[str, Any] = field(default_factory=dict)
+    #: A value that is not to be written is a `loadgen.secret.Secret`.
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def filled(self) -> Mapping[str, Any]:
+        """Return the options as they are sent, for a process that sends them: never to be printed or written."""
+        return cast(Mapping[str, Any], revealed(self.options))
 
     def __bool__(self) -> bool:
         """True when anything is sent."""
@@ -320,6 +326,11 @@ class Prediction:
     slack: int = 0
 
 
+# A plan that is read back may be anyone's. More than this no kernel has, and what is computed of it takes for ever.
+_Connections = Annotated[int, Meta(ge=0, le=1 << 40)]
+_Processes = Annotated[int, Meta(ge=0, le=1 << 16)]
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything a worker must know, and what the arithmetic said; made by `loadgen.capacity`.
@@ -341,21 +352,21 @@ class Plan:
     """
 
     name: str
-    connections: int
+    connections: _Connections
     sources: tuple[str, ...]
     targets: tuple[Target, ...]
     strategy: Strategy
     ports: PortRange
     skipped_ports: tuple[int, ...]
-    capacity_per_pair: int
+    capacity_per_pair: _Connections
     stages: tuple[Stage, ...]
     hold_s: float
     close: CloseMode
     timeout_s: float
-    in_flight_max: int
+    in_flight_max: _Connections
     interval_s: float
-    workers: int
-    sinks: int
+    workers: _Processes
+    sinks: _Processes
     routes: tuple[str, ...] = ()
     descriptor_limit: int | None = None
     freebind: bool = False

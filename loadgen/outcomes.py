@@ -29,6 +29,7 @@ class Syscall(IntEnum):
     REGISTER = 8
     SEND = 9
     TLS = 10
+    GETSOCKOPT = 11
 
 
 class Outcome(StrEnum):

@@ -49,8 +49,6 @@ def _of_system_call(error: OSError) -> str:
         return f"the host has no room for another open file{place}; raise the limit: sysctl -w fs.file-max=N"
     if number in (errno.ENOMEM, errno.ENOBUFS):
         return memory()
-    if number == errno.EAGAIN:
-        return processes()
     if number == errno.EFBIG:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         return f"files may have at most {limit:,} bytes here (RLIMIT_FSIZE); raise it: ulimit -f unlimited"
@@ -104,6 +102,8 @@ def starting(program: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.EAGAIN:  # of fork(2), clone(2)
+            raise HostError(processes()) from error
         place = f" ({error.filename})" if error.filename else ""
         raise of(error) or HostError(f"cannot start {program}: {error.strerror}{place}") from error
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Final
 
-from loadgen.arrivals import shard_sizes
+from loadgen.arrivals import largest_shard
 from loadgen.capacity.resources import Shortage
 from loadgen.kernel.host import HostFacts
 from loadgen.model import DIRECT_DESCRIPTORS_MAX, Endpoint, Engine, Strategy, Target, Transport
@@ -35,10 +37,14 @@ def descriptors_per_worker(engine: Engine, limit: int) -> int:
 
 def workers_needed(connections: int, spaces: int, descriptors: int) -> int:
     """Return the least number of workers of which none runs out of descriptors; `descriptors` is above 0."""
-    least = max(1, -(-connections // descriptors))
-    while max(shard_sizes(connections, spaces, least)) > descriptors:
-        least += 1
-    return least
+    # By bisection and of the largest shard only: a plan that is read back may say any number of connections.
+    least, enough = max(1, -(-connections // descriptors)), max(1, connections)
+    fits = partial(_fits, connections, spaces, descriptors)
+    return least + bisect_left(range(least, enough), True, key=fits)
+
+
+def _fits(connections: int, spaces: int, descriptors: int, workers: int) -> bool:
+    return largest_shard(connections, spaces, workers) <= descriptors
 
 
 def workers_of(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loadgen.cli import files as output
 from loadgen.cli import options
 from loadgen.cli.streams import EPILOG, complain, show
-from loadgen.errors import ExitCode, HostError, UsageError
+from loadgen.errors import ExitCode, LoadgenError, ResultsError, UsageError
 from loadgen.format import on_one_line, size
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ def explain(
     if not files and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("name a file, or pipe the text in: ss -tanp | loadgen explain")
 
+    if scenario is not None and scenario != "-":
+        output.ready(Path(scenario), "--scenario", stale=False)
+
     from loadgen.explain import archive, judge, plain
     from loadgen.explain.evidence import Evidence
     from loadgen.views.text import explain as view
@@ -85,9 +89,22 @@ def explain(
     evidence = Evidence()
     archive.read_all(evidence, files or ("-",), _progress)
     explanation = judge.explain(evidence)
-    show(plain.as_json(explanation), lambda console: view.render(explanation, console), as_json=as_json)
+    text = reproduces = ""
+    refused: LoadgenError | None = None
     if scenario is not None:
-        _write(scenario, evidence, full_size=full_size)
+        try:  # before anything is printed: a reader that leaves early takes no file away
+            text, reproduces = _reproduced(evidence, full_size=full_size)
+            if scenario != "-":
+                output.write(Path(scenario), text)
+        except (ResultsError, UsageError) as error:
+            refused = error
+    show(plain.as_json(explanation), lambda console: view.render(explanation, console), as_json=as_json)
+    if refused:
+        raise refused
+    if scenario == "-":
+        click.echo(text, nl=False)
+    elif scenario is not None:
+        complain(f"{on_one_line(scenario)} reproduces {reproduces}: loadgen run {on_one_line(scenario)}")
     for condition in wanted:
         if met := condition.violation(explanation):
             complain(met)
@@ -106,8 +123,8 @@ def _progress(name: str) -> None:
         complain(f"reading {on_one_line(name)}, {size(size_bytes)}")
 
 
-def _write(path: str, evidence: Evidence, *, full_size: bool) -> None:
-    """Write the scenario of the first finding. Raises: UsageError, HostError."""
+def _reproduced(evidence: Evidence, *, full_size: bool) -> tuple[str, str]:
+    """Return the scenario of the first finding, and what it reproduces. Raises: UsageError."""
     from loadgen.explain import judge, reproduced
     from loadgen.explain.case import Case
     from loadgen.reproduce import writing
@@ -116,15 +133,6 @@ def _write(path: str, evidence: Evidence, *, full_size: bool) -> None:
     judged = judge.judge(case)
     if not judged:
         raise UsageError("no limit shows in this evidence, so there is nothing to reproduce; leave --scenario out")
-    text = writing.write(reproduced.circumstances_of(case, judged[0]), full_size=full_size)
-    if path == "-":
-        click.echo(text, nl=False)
-        return
-    try:
-        Path(path).write_text(text)
-    except OSError as error:
-        raise HostError(f"cannot write {path}: {error.strerror}; check path and permissions") from None
-    which = (
-        f"{judged[0].limit}, the first candidate of an open finding" if len(judged[0].named) > 1 else judged[0].limit
-    )
-    complain(f"{on_one_line(path)} reproduces {which}: loadgen run {on_one_line(path)}")
+    first = judged[0]
+    which = f"{first.limit}, the first candidate of an open finding" if len(first.named) > 1 else first.limit
+    return writing.write(reproduced.circumstances_of(case, first), full_size=full_size), which

@@ -9,10 +9,11 @@ from pathlib import Path
 from loadgen.errors import ResultsError, UsageError
 
 
-def ready(path: Path, option: str) -> None:
-    """Check that a file can be written, and delete the one of an earlier run.
+def ready(path: Path, option: str, *, stale: bool = True) -> None:
+    """Check that a file can be written.
 
-    option: the option that names the file, for the message. Raises: UsageError.
+    option: the option that names the file, for the message. stale: delete one that is there: it is of an earlier run,
+    and is not to be taken for a result of this one. Raises: UsageError.
     """
     folder = path.parent
     if os.path.isdir(path):  # unlike Path.is_dir(), does not raise below a directory without permission
@@ -26,7 +27,8 @@ def ready(path: Path, option: str) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{option} {path}: no file can be written in {folder}; name one where you may write")
     try:
-        path.unlink(missing_ok=True)
+        if stale:
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{option} {path} cannot be replaced ({error.strerror}); name another file") from error
 

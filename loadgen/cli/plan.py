@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli import completion, options
+from loadgen.cli import completion, interrupts, options
 from loadgen.cli.streams import EPILOG, show
 
 
@@ -39,7 +39,6 @@ def plan(
       loadgen plan mine.yaml --allow 10.20.0.0/16 --json
     """
     import asyncio
-    import signal
 
     from loadgen import scenario as scenarios
     from loadgen.control import dry_run
@@ -49,14 +48,9 @@ def plan(
     planner = dry_run.Planner(whole, cells, dry_run.Permissions(allow, authorized, port_blocking), only=cell)
 
     async def main() -> dry_run.Report:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, planner.interrupt)
-        return await planner.execute()
+        with interrupts.delivered_to(planner.interrupt):
+            return await planner.execute()
 
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        report = asyncio.run(main())
-    finally:
-        signal.signal(signal.SIGINT, before)  # the loop puts Python's own in its place
+    report = asyncio.run(main())
     show(report, lambda console: plan_text.render(report, console), as_json=as_json)
     sys.exit(dry_run.exit_code(report))

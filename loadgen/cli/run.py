@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from loadgen.cli import completion, dashboard, files, options
+from loadgen.cli import completion, dashboard, files, interrupts, options
 from loadgen.cli.streams import EPILOG, complain, console, show
 from loadgen.errors import ExitCode, OutputError
 
@@ -123,7 +123,7 @@ def run(
     shown = live.view_for(console(stderr=True), quiet=quiet)
     with dashboard.beside(shown, served) as view:
         orchestrator = Orchestrator(whole, given, permitted, observer=view.update, notice=view.notice)
-        result = _execute(orchestrator, served, shown.notice)
+        result = _execute(orchestrator, served, shown.notice, shown.hide)
     _conclude(result, text.render, as_json=as_json, junit=junit)
 
 
@@ -165,11 +165,15 @@ def _run_several(
         if not quiet:
             complain(message)
 
+    shown = live.view_for(console(stderr=True), quiet=quiet)
+
     def view() -> AbstractContextManager[RunObserver]:
-        return dashboard.beside(live.view_for(console(stderr=True), quiet=quiet), served)
+        nonlocal shown
+        shown = live.view_for(console(stderr=True), quiet=quiet)
+        return dashboard.beside(shown, served)
 
     _ready(junit)
-    result = _execute(conductor(view=view, say=say), served, complain)
+    result = _execute(conductor(view=view, say=say), served, complain, lambda: shown.hide())
     _conclude(result, render, as_json=as_json, junit=junit)
 
 
@@ -193,25 +197,22 @@ def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, jun
 
 
 def _execute(
-    conductor: Orchestrator | Matrix | Prover, served: Dashboard | None, announce: Callable[[str], None]
+    conductor: Orchestrator | Matrix | Prover,
+    served: Dashboard | None,
+    announce: Callable[[str], None],
+    hide: Callable[[], None],
 ) -> Result:
-    """Run; Ctrl-C and SIGTERM interrupt the run in order."""
+    """Run; signals interrupt the run in order. hide: the view, before Ctrl-Z stops this process."""
     import asyncio
-    import signal
 
     async def main() -> Result:
-        async with dashboard.serving(served, conductor.interrupt, announce) as interrupt:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, interrupt)
-            result = await conductor.execute()
-            if served:
-                served.over(result.path, result.record, result.exit_code)
-            return result
+        interrupt = conductor.interrupt
+        with interrupts.delivered_to(lambda: interrupt(), hide):
+            async with dashboard.serving(served, conductor.interrupt, announce) as interrupt:
+                result = await conductor.execute()
+                if served:
+                    served.over(result.path, result.record, result.exit_code)
+                return result
 
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        # Not uvloop: where the kernel refuses libuv a call it ends the process by SIGABRT, and the results with it.
-        with asyncio.Runner() as runner:
-            return runner.run(main())
-    finally:
-        signal.signal(signal.SIGINT, before)  # the loop puts Python's own in its place
+    # Not uvloop: where the kernel refuses libuv a call it ends the process by SIGABRT, and the results with it.
+    return asyncio.run(main())

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from loadgen.cli import options
+from loadgen.cli import interrupts, options
 from loadgen.cli.streams import EPILOG, complain, show
+
+if TYPE_CHECKING:
+    from loadgen.sink.certificates import Certificates
 
 #: Behaviour toward clients: the keys of `sink` in a scenario, where they are checked.
 _MANNERS = (
@@ -96,8 +100,14 @@ def sink(
     say: Callable[[str], None] = (lambda _: None) if quiet else lambda text: complain(text, "")
     flags = {name: value for name, value in behaviour.items() if value not in (None, False)}
     sink_behaviour = standalone_sink.behaviour_of(flags)
+
+    async def serve(certificates: Certificates | None) -> standalone_sink.Counts:
+        stop = standalone_sink.Stop()
+        with interrupts.delivered_to(stop):
+            return await standalone_sink.serve(endpoints, workers, say, sink_behaviour, certificates, stop=stop)
+
     with standalone_sink.certified(
         endpoints, sink_behaviour, certificate, key, ca_out, lambda text: complain(text, "")
     ) as certificates:
-        counts = asyncio.run(standalone_sink.serve(endpoints, workers, say, sink_behaviour, certificates))
+        counts = asyncio.run(serve(certificates))
     show(counts, lambda _: click.echo(standalone_sink.describe(counts)), as_json=as_json)

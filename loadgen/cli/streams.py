@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
+from loadgen import secret
 from loadgen.errors import OutputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ Exit codes: 0 fine, 1 a bug in loadgen, 2 usage or scenario, 3 this host cannot,
 
 
 class ReaderLeftError(Exception):
-    """The reader of stdout has closed its end, as `| head` does; not an OSError, for which click and rich exit."""
+    """The reader of stdout has closed its end, as `| head` does, or its terminal was closed.
+
+    Not an OSError, for which click and rich exit.
+    """
 
 
 class _Output(io.RawIOBase):
@@ -38,7 +42,7 @@ class _Output(io.RawIOBase):
 
     def __init__(self, fd: int, *, closed: bool) -> None:
         """closed: there was no stdout when the process started; `fd` takes its place."""
-        self._fd, self._over = fd, False
+        self._fd, self._over, self._terminal = fd, False, os.isatty(fd)
         self._closed_at_start = closed
 
     def fileno(self) -> int:
@@ -66,6 +70,8 @@ class _Output(io.RawIOBase):
             raise ReaderLeftError from error
         except OSError as error:
             self._over = True
+            if self._terminal and error.errno == errno.EIO:  # it was closed; tty_write(), drivers/tty/tty_io.c
+                raise ReaderLeftError from error
             raise OutputError(f"cannot write to stdout: {error.strerror}; send it to a file with room") from error
 
     def _written(self, data: Buffer) -> int:
@@ -107,6 +113,16 @@ def reader_may_leave() -> Iterator[None]:
 
 
 @contextmanager
+def stderr_reader_may_leave() -> Iterator[None]:
+    """As `reader_may_leave` for what is written to stderr. Raises: OutputError when it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.errno != errno.EIO:
+            raise OutputError(f"cannot write to stderr: {error.strerror}; send it to a file with room") from error
+
+
+@contextmanager
 def stderr_may_fail() -> Iterator[None]:
     """Drop what a closed or full stderr does not take; Python would try again at exit and end with code 120."""
     try:
@@ -142,4 +158,4 @@ def console(*, stderr: bool = False) -> Console:
 def complain(problem: object, head: str = "loadgen: ") -> None:
     """Print a line on stderr, if it is open."""
     with suppress(OSError):
-        click.echo(f"{head}{problem}", err=True)
+        click.echo(secret.scrubbed(f"{head}{problem}"), err=True)

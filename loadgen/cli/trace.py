@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from loadgen.cli import files, options
-from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave
-from loadgen.errors import UsageError
+from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave, stderr_reader_may_leave
+from loadgen.errors import LoadgenError, ResultsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +69,10 @@ def trace(
         raise click.UsageError("write either --pid PID or a command behind --: loadgen trace -- curl http://...")
     if full_size and not scenario:
         raise click.UsageError("--full-size is about the scenario; add --scenario FILE")
-    for path, option in ((out, "--out"), (scenario, "--scenario")):
-        if path:
-            files.ready(path, option)
+    if out:
+        files.ready(out, "--out")
+    if scenario:
+        files.ready(scenario, "--scenario", stale=False)
     _go_to(netns, pid)  # before there are threads
 
     from loadgen.trace import account, run
@@ -82,9 +83,22 @@ def trace(
     else:
         record = run.of_command(command, stdout=sys.stderr.fileno() if as_json and not out else None)
     accounts = account.of_ways(record.follower.ways, record.descriptors)
-    _report(record, accounts, command, pid, as_json=as_json, out=out)
+    failed: list[LoadgenError] = []
+    # Files first: a reader of stdout that leaves early takes none away.
     if scenario:
-        _write_scenario(scenario, accounts, full_size=full_size)
+        try:
+            _write_scenario(scenario, accounts, full_size=full_size)
+        except (ResultsError, UsageError) as error:
+            failed.append(error)
+    try:
+        _report(record, accounts, command, pid, as_json=as_json, out=out)
+    except ResultsError as error:  # what was traced cannot be traced again
+        failed.append(error)
+        _report(record, accounts, command, pid, as_json=as_json, out=None)
+    for problem in failed[1:]:
+        complain(problem)
+    if failed:
+        raise failed[0]
     if record.exit_code is not None:
         sys.exit(record.exit_code)
 
@@ -128,7 +142,7 @@ def _report(
         view.render(record, accounts, Console(file=stream, width=100))
         files.write(out, stream.getvalue())
         return
-    with reader_may_leave():
+    with stderr_reader_may_leave() if pid is None else reader_may_leave():
         view.render(record, accounts, console(stderr=pid is None))
 
 

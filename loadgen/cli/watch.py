@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count as numbers
 from time import monotonic, sleep
-from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 import click
 from click.core import ParameterSource
 
-from loadgen.cli import options, streams, watch_exporter
+from loadgen.cli import interrupts, options, streams, watch_exporter
 from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave
 from loadgen.cli.watch_exporter import Show, Timing
 from loadgen.errors import ExitCode, UsageError
@@ -162,7 +160,7 @@ def watch(
         interval = watch_exporter.INTERVAL_S
     if looks == 1 and any(condition.name == "exhausts_in" for condition in wanted):
         raise click.UsageError("exhausts_in is known from the second snapshot on; use --count 3 or more")
-    with _until_interrupted(), reader_may_leave(), ExitStack() as stack:
+    with suppress(KeyboardInterrupt), reader_may_leave(), ExitStack() as stack:
         _go_to(netns, pid)
 
         from loadgen.watch.filters import GroupFilter
@@ -174,7 +172,9 @@ def watch(
         elif as_json:
             show = _show_json(top)
         else:
-            show = _show_on(stack.enter_context(_screen(top, once=looks == 1)))
+            screen = stack.enter_context(_screen(top, once=looks == 1))
+            stack.enter_context(interrupts.before_stop(screen.hide, lambda stop: stop()))
+            show = _show_on(screen)
         violation = _watch(
             watcher, show, wanted, SnapshotPace(interval, watch_exporter.SHARE if served else 1.0), looks
         )
@@ -280,19 +280,3 @@ def _screen(top: int | None, *, once: bool) -> Screen:
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _FILE_WIDTH
     return screen_for(made, top, once=once)
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[None]:
-    """Leave the block without an error on Ctrl-C and SIGTERM."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -302,7 +302,7 @@ def _reason(error: Exception) -> str:
 def _cpu_s(pid: int) -> float:
     """Return the user and system CPU time of a process (proc_pid_stat(5), fields 14 and 15); 0 once it has ended."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="backslashreplace").rpartition(")")[2].split()
     except OSError as error:
         if error.errno not in _GONE:
             raise

@@ -59,9 +59,12 @@ class Order:
 
 
 def with_overrides(overrides: Sequence[str], text: str) -> str:
-    """Return a scenario as it is written to the run directory: the overrides above it, as comments."""
-    lines = ("\n#   ".join(override.splitlines()) for override in overrides)
-    return "".join(f"# --set {line}\n" for line in lines) + text
+    """Return a scenario as it is written to the run directory: the overrides above it, as comments; credentials masked.
+
+    Raises: ScenarioError for a text that is no scenario.
+    """
+    lines = ("\n#   ".join(scenarios.kept_setting(override).splitlines()) for override in overrides)
+    return "".join(f"# --set {line}\n" for line in lines) + (scenarios.kept_text(text) if text else "")
 
 
 def resume(path: Path) -> Order:
@@ -179,14 +182,18 @@ class Matrix:
 
     def _begin(self) -> run_directory.MatrixWriter:
         """Make the directory of a new matrix."""
-        writer = run_directory.MatrixWriter(self._options.results, self._scenario.name)
+        writer = run_directory.MatrixWriter(
+            self._options.results,
+            self._scenario.name,
+            private=any(scenario.holds_secrets for scenario in (self._scenario, *(c.scenario for c in self._cells))),
+        )
         writer.write_scenario(with_overrides(self._order.overrides, self._order.text))
         writer.write_matrix(
             MatrixPlan(
                 scenario=self._scenario.name,
                 started_at=writer.started_at,
                 kernel=platform.release(),
-                overrides=tuple(self._order.overrides),
+                overrides=tuple(map(scenarios.kept_setting, self._order.overrides)),
                 repeat=self._scenario.repeat,
                 cells=tuple(CellPlan(settings=cell.settings) for cell in self._cells),
                 resolved=self._answers,

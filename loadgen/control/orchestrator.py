@@ -11,12 +11,16 @@ once.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from loadgen import crash, reserve, shortage
 from loadgen import format as fmt
@@ -26,6 +30,7 @@ from loadgen.control.kernel_samples import KernelSampler
 from loadgen.control.prepare import prepare
 from loadgen.control.sinks import SINK, Sinks
 from loadgen.control.snapshots import Snapshots
+from loadgen.control.watching import LOOK_S, Watch
 from loadgen.errors import (
     ExitCode,
     HostError,
@@ -37,7 +42,7 @@ from loadgen.errors import (
 )
 from loadgen.kernel.host import HostFacts
 from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
-from loadgen.processes.fleet import GONE, Fleet, Member, how_it_ended
+from loadgen.processes.fleet import GONE, Fleet, Member
 from loadgen.processes.shared_memory import Blocks
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
@@ -58,13 +63,10 @@ WORKER: Final = "worker"
 #: Time for the "start" messages to reach all processes before the common instant.
 _START_DELAY_NS: Final = 20_000_000
 _READY_TIMEOUT_S: Final = 60.0
-#: A worker updates its heartbeat ten times a second. Without one for the first of these times it counts as stalled,
-#: after the second the run continues without it.
-_STALL_CHECK_S: Final = 0.5
-STALLED_AFTER_S: Final = 2.0
-GIVEN_UP_AFTER_S: Final = 30.0
-#: Closing takes about ten microseconds per connection.
+#: Closing takes about ten microseconds per connection. After this time without any progress it is given up.
 _DRAIN_TIMEOUT_S: Final = 120.0
+#: The event of an interrupt.
+_DRAINED: Final = "interrupted; drained early"
 #: Turns of the event loop in which it calls the handlers of signals that came while it was held up.
 _TURNS: Final = 3
 #: A probe gives up by itself before this.
@@ -146,7 +148,6 @@ class Orchestrator:
         self._failure: LoadgenError | None = None
         #: What was not foreseen.
         self._bug: LoadgenError | None = None
-        self._stalled: set[int] = set()
         self._snapshots: Snapshots | None = None
         self._writer: run_directory.RunWriter | None = None
         self._fleet: Fleet | None = None
@@ -156,7 +157,6 @@ class Orchestrator:
         self._early_events: list[Event] = []
         #: Lines of the series that could not be written; the last one tries them again.
         self._unsaved: list[Line] = []
-        self._losses: list[asyncio.Task[None]] = []
         self._start_ns = now_ns()
 
     def interrupt(self) -> None:
@@ -167,11 +167,11 @@ class Orchestrator:
         self._interrupts += 1
         if self._phase is Phase.DONE:
             return
-        if self._interrupts == 1:
-            self._event("interrupted", "interrupted; drained early")
-        elif self._fleet:
-            self._fleet.kill()
+        if self._snapshots and self._interrupts <= 2:  # before the load the error says so
+            self._event("interrupted", _DRAINED if self._interrupts == 1 else "interrupted again; stopped at once")
         if self._fleet:
+            if self._interrupts > 1:
+                self._fleet.kill()
             self._fleet.notify()
 
     async def execute(self) -> Result:
@@ -184,7 +184,8 @@ class Orchestrator:
         allowed, authorized = self._options.allow, self._options.authorized
         self._scenario = name_resolution.judge(self._scenario, self._answers, allowed=allowed, authorized=authorized)
         reserve.take()
-        self._fleet = fleet = Fleet(self._on_lost)
+        self._fleet = fleet = Fleet(self._on_lost, self._on_zygote_lost, on_paused=self._on_paused)
+        self._watch = Watch(fleet, {WORKER: self._heartbeats, SINK: lambda: self._sinks.heartbeats()}, self._event)
         try:
             plan, facts = await self._plan(fleet)
             if self._interrupts:
@@ -219,7 +220,12 @@ class Orchestrator:
 
     async def _release(self, fleet: Fleet) -> None:
         """End the processes and free the memory; what fails here costs no results."""
-        for release in (self._telemetry.close if self._telemetry else None, fleet.stop, self._shared.close):
+
+        async def stop() -> None:
+            if not await fleet.stop() and self._phase is Phase.DONE:
+                self._event("zygote-lost", f"{fleet.zygote} was stopped when the run ended, and was killed")
+
+        for release in (self._telemetry.close if self._telemetry else None, stop, self._shared.close):
             try:
                 if release and (waiting := release()):
                     await waiting
@@ -230,7 +236,9 @@ class Orchestrator:
         self._snapshots = None
 
     def _open_run_directory(self, plan: Plan, facts: HostFacts) -> run_directory.RunWriter:
-        writer = run_directory.RunWriter(self._options.results, self._scenario.name, self._options.at)
+        writer = run_directory.RunWriter(
+            self._options.results, self._scenario.name, self._options.at, private=self._scenario.holds_secrets
+        )
         writer.write_scenario(self._text)
         writer.write_plan(plan)
         writer.write_host({"started_at": writer.started_at, **facts.to_json()})
@@ -277,12 +285,14 @@ class Orchestrator:
         self._snapshots = snapshots = Snapshots(
             self._blocks, sizes_of(plan), start_ns=self._start_ns, capacity=plan.capacity if plan.churn else None
         )
+        if self._interrupts:
+            self._event("interrupted", _DRAINED)
         record = partial(self._record_line, fleet, plan, snapshots)
         if not self._interrupts:
             fleet.tell(SINK, do="start", at_ns=self._start_ns)
         watchers = [
             asyncio.create_task(self._every(plan.interval_s, record)),
-            asyncio.create_task(self._every(_STALL_CHECK_S, partial(self._watch_for_stalls, fleet, snapshots))),
+            asyncio.create_task(self._every(LOOK_S, self._look)),
         ]
         for watcher in watchers:
             watcher.add_done_callback(lambda _: fleet.notify())
@@ -292,7 +302,9 @@ class Orchestrator:
             return int(snapshots.counters()[:, POSITION["established"]].sum())
 
         async def settle() -> None:
-            await self._sinks.settle(established(), enough=lambda: self._interrupts > 1)
+            await self._sinks.settle(
+                established(), stalled=lambda: self._watch.stalled(SINK), enough=lambda: self._interrupts > 1
+            )
 
         try:
             await self._open(fleet, until)
@@ -309,17 +321,19 @@ class Orchestrator:
             if self._interrupts < 2:
                 fleet.tell(WORKER, do="drain")
                 if plan.close is CloseMode.TARGET:  # not before every worker expects it
-                    await fleet.wait(lambda: fleet.all_of(WORKER, {"closing", "drained"}), _DRAIN_TIMEOUT_S)
+                    await self._drained(fleet, snapshots, {"closing", "drained"})
                     self._sinks.close_first()
-                await fleet.wait(lambda: fleet.all_of(WORKER, {"drained"}) or self._interrupts > 1, _DRAIN_TIMEOUT_S)
+                await self._drained(fleet, snapshots, {"drained"})
                 await settle()
                 await self._probe(fleet, ProbeWhen.AFTER)
                 await settle()
+                await self._watch.give_up_stalled(SINK)
             record()
         finally:
             for watcher in watchers:
                 watcher.cancel()
-        await asyncio.gather(*self._losses)  # each takes a moment to learn how a process ended
+        await self._watch.told()
+        self._tell_survived(fleet)
         self._phase = Phase.DONE
         record(final=True)
         if not self._failure:
@@ -337,7 +351,7 @@ class Orchestrator:
             over = _count_over(workers)
             for member in workers[started : over + self._at_once]:
                 if member.state != GONE:
-                    member.link.send(do="start", at_ns=self._start_ns)
+                    fleet.tell_one(member, do="start", at_ns=self._start_ns)
                 started += 1
             await until(lambda over=over: _count_over(workers) > over)  # type: ignore[misc]
             if _count_over(workers) == over:  # cut short
@@ -375,7 +389,7 @@ class Orchestrator:
             probe = self._scenario.probe(spec, self._port_range)
             try:
                 answer = await fleet.ask("loadgen.control.probe:main", probe, enough=over, timeout_s=_PROBE_TIMEOUT_S)
-            except IncompleteError as error:
+            except LoadgenError as error:
                 answer = {"report": "failed", "text": str(error)}
             if answer is None:
                 answer = {"report": "failed", "text": "it gave no answer"}
@@ -400,37 +414,59 @@ class Orchestrator:
 
     async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
         """Call `do` once per interval, at multiples of the interval, so that a slow disk shifts nothing."""
-        beat = self._start_ns
+        beat, interval_ns = self._start_ns, int(interval_s * NS_PER_S)
         while True:
-            beat += int(interval_s * NS_PER_S)
+            beat += interval_ns
+            if (late_ns := now_ns() - beat) > 0:  # after a pause, each beat that is past would repeat the same line
+                beat += -(-late_ns // interval_ns) * interval_ns
             await asyncio.sleep((beat - now_ns()) / NS_PER_S)
             do()
 
-    def _watch_for_stalls(self, fleet: Fleet, snapshots: Snapshots) -> None:
-        counters = snapshots.counters()
-        now = now_ns()
-        for member in fleet.alive(WORKER):
-            silent_s = (now - int(counters[member.index, POSITION["heartbeat_ns"]])) / NS_PER_S
-            if silent_s < STALLED_AFTER_S:
-                self._stalled.discard(member.index)
-            elif member.index not in self._stalled:
-                self._stalled.add(member.index)
-                text = f"{member} gave no sign of life for {silent_s:.0f} s (stopped or starved)"
-                self._event("worker-stalled", text)
-            elif silent_s > GIVEN_UP_AFTER_S and self._phase is not Phase.HOLD:
-                fleet.give_up(member)
+    async def _drained(self, fleet: Fleet, snapshots: Snapshots, states: set[str]) -> None:
+        """Wait until every worker has reported one of these; give up those that make no progress."""
+
+        def over() -> bool:
+            return fleet.all_of(WORKER, states) or self._interrupts > 1
+
+        still_open = -1
+        while not await fleet.wait(over, _DRAIN_TIMEOUT_S):
+            before, still_open = still_open, int(snapshots.counters()[:, POSITION["open"]].sum())
+            if still_open != before:
+                continue
+            for member in fleet.alive(WORKER):
+                if member.state not in states:
+                    fleet.give_up(member, f"closed no connection for {_DRAIN_TIMEOUT_S:.0f} s")
+
+    def _tell_survived(self, fleet: Fleet) -> None:
+        """Tell of system calls that failed in the workers and cost no connection."""
+        times = sum((Counter(member.survived) for member in fleet.members), Counter())
+        if times:
+            kinds = ", ".join(f"{kind} ({count:,})" for kind, count in times.most_common())
+            self._event("note", f"the workers survived failed calls that cost no connection: {kinds}")
+
+    def _heartbeats(self) -> NDArray[np.int64]:
+        assert self._snapshots
+        beats: NDArray[np.int64] = self._snapshots.counters()[:, POSITION["heartbeat_ns"]]
+        return beats
+
+    def _look(self) -> None:
+        self._watch.look(may_give_up=self._phase is not Phase.HOLD)
+
+    def _on_paused(self, paused_s: float) -> None:
+        if self._snapshots:  # before the load nothing was measured
+            text = f"paused for {fmt.seconds(paused_s)}: loadgen was stopped (Ctrl-Z or SIGSTOP), and its load with it"
+            self._event("paused", text)
 
     def _on_lost(self, member: Member) -> None:
-        """Count what a lost process held as lost now, and report the loss once its exit code is known."""
+        """Count what a lost process held as lost now, and report the loss once it is known how it ended."""
         when = f"in phase {self._phase}" if self._snapshots else "before the start"
         if member.kind == WORKER and self._snapshots and (held := self._snapshots.lose(member.index)):
             when += f" while it held {held:,} connections"
-        self._losses.append(asyncio.create_task(self._tell_loss(member, when, now_ns())))
+        self._watch.lost(member, when)
 
-    async def _tell_loss(self, member: Member, when: str, at_ns: int) -> None:
-        if self._fleet:
-            await self._fleet.exit_code_of(member)
-        self._event(f"{member.kind}-lost", f"{member} was {how_it_ended(member)} {when}", at_ns)
+    def _on_zygote_lost(self, text: str) -> None:
+        if self._snapshots:  # before the load the error says so
+            self._event("zygote-lost", f"{text} in phase {self._phase}, and they with it")
 
     def _record_line(self, fleet: Fleet, plan: Plan, snapshots: Snapshots, *, final: bool = False) -> None:
         if self._failure and not final:
@@ -438,7 +474,7 @@ class Orchestrator:
         line = snapshots.take(
             self._phase,
             now_ns(),
-            workers=WorkersAlive(alive=len(fleet.alive(WORKER)), stalled=len(self._stalled)),
+            workers=WorkersAlive(alive=len(fleet.alive(WORKER)), stalled=len(self._watch.stalled(WORKER))),
             sink=self._sinks.now(final=final),
             kernel=self._telemetry.now(final=final) if self._telemetry else UNREAD,
         )

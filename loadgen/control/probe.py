@@ -15,7 +15,6 @@ Every connection or listener that was obtained counts as established.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -199,7 +198,6 @@ def become(uid: int) -> None:
 
 def main(probe: Probe, link_fd: int) -> None:
     """Entry of a forked probe; send one report, "done" with the result or "failed" with the reason."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = Link(socket.socket(fileno=link_fd))
     if probe.uid is not None:
         try:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from loadgen import protocols
 from loadgen.capacity import sink_endpoints
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.model import CloseMode, Endpoint, Plan, SinkBehaviour, Speaks, Transport
-from loadgen.processes.fleet import GONE, Fleet
+from loadgen.processes.fleet import GONE, Fleet, Member
 from loadgen.processes.shared_memory import Blocks
 from loadgen.results.schema.line import SinkLine
 from loadgen.results.schema.sides import Datagrams, SinkSource
@@ -134,22 +137,32 @@ class Sinks:
             failures=counts.failures(self._blocks),
         )
 
-    async def settle(self, established: int, enough: Callable[[], bool]) -> None:
+    def heartbeats(self) -> NDArray[np.int64]:
+        """Return when each sink last published its counters: int64 (sinks,), nanoseconds."""
+        assert self._blocks
+        return counts.heartbeats(self._blocks)
+
+    async def settle(
+        self, established: int, stalled: Callable[[], Collection[Member]], enough: Callable[[], bool]
+    ) -> None:
         """Wait, after the clients have closed, until the running sinks have read the last end of file.
 
         The counters of a sink are current only if its heartbeat is younger than the clients' end. In churn a connection
         may be closed at the client before the sink accepts it, and so be open on neither side.
 
-        established: connections of all workers. enough: return early once this returns True.
+        established: connections of all workers. stalled: sinks that will read nothing. enough: return early once this
+        returns True.
         """
         begun_ns = now_ns()
-        while now_ns() < begun_ns + _SETTLE_S * NS_PER_S and not enough() and self._fleet.alive(SINK):
-            snapshot = self.now()
-            if snapshot is None or self._blocks is None:
+        while now_ns() < begun_ns + _SETTLE_S * NS_PER_S and not enough():
+            snapshot, ignored = self.now(), stalled()
+            running = [member.index for member in self._fleet.alive(SINK) if member not in ignored]
+            if snapshot is None or self._blocks is None or not running:
                 return
-            alive = [member.index for member in self._fleet.alive(SINK)]
-            heartbeats = self._blocks.records["counters"][alive, counts.SinkCounter.HEARTBEAT_NS]
-            accepted = snapshot.accepted >= established or not self._accepts_all
-            if not snapshot.open and heartbeats.min() > begun_ns and accepted:
+            # What waited in the queue of a lost sink is never accepted.
+            all_run = len(running) == self._plan.sinks
+            accepted = snapshot.accepted >= established or not self._accepts_all or not all_run
+            is_open = counts.still_open(self._blocks, running)
+            if not is_open and self.heartbeats()[running].min() > begun_ns and accepted:
                 return
             await asyncio.sleep(_POLL_S)

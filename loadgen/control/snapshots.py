@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from msgspec import UNSET
@@ -23,7 +23,15 @@ from loadgen.model import Phase
 from loadgen.outcomes import describe
 from loadgen.processes.shared_memory import Blocks
 from loadgen.results import histogram
-from loadgen.results.block import MARKS, OTHER_KEY, TENTHS, Latency, PairColumn, consistent_counters
+from loadgen.results.block import (
+    MARKS,
+    OTHER_KEY,
+    TENTHS,
+    Latency,
+    PairColumn,
+    consistent_breakdown,
+    consistent_totals,
+)
 from loadgen.results.schema.counters import POSITION, SERIES_COUNTERS
 from loadgen.results.schema.line import (
     UNREAD,
@@ -35,10 +43,12 @@ from loadgen.results.schema.line import (
     SinkLine,
     WorkersAlive,
 )
+from loadgen.results.schema.sides import NotAttributed
 
 # Columns of the counters of all workers.
 _CPU_NS: Final = POSITION["cpu_ns"]
 _ESTABLISHED: Final = POSITION["established"]
+_FAILED: Final = POSITION["failed"]
 _ESTABLISHED_THEN: Final = POSITION["established_then"]
 _FIRST_DENIED_NS: Final = POSITION["first_denied_ns"]
 _FIRST_STARTED_NS: Final = POSITION["first_started_ns"]
@@ -135,7 +145,13 @@ class Snapshots:
 
     def counters(self) -> NDArray[np.int64]:
         """Return int64 (workers, counters in the order of WORKER_COUNTERS), each row consistent in itself."""
-        counters = np.array([consistent_counters(record) for record in self._records])
+        return self._counters(self._totals())
+
+    def _totals(self) -> list[Any]:
+        return [consistent_totals(record) for record in self._records]
+
+    def _counters(self, totals: Sequence[Any]) -> NDArray[np.int64]:
+        counters = np.array([one["counters"] for one in totals])
         for index in self._lost:
             counters[index, _NOT_STARTED] = max(self._sizes[index] - counters[index, _STARTED], 0)
             counters[index, _OPEN] = 0
@@ -151,10 +167,12 @@ class Snapshots:
         kernel: KernelLine = UNREAD,
     ) -> Line:
         """Return the line for this instant, with what is known outside the blocks."""
-        counters = self.counters()
+        broken_down = [consistent_breakdown(record) for record in self._records]
+        totals = self._totals()  # after the breakdowns, so that it is never behind
+        counters = self._counters(totals)
         total = counters.sum(axis=0).tolist()
-        latency = self._records["latency"].sum(axis=0)
-        lag = self._records["lag"].sum(axis=0)
+        latency, lag = (sum(one[name] for one in broken_down) for name in ("latency", "lag"))
+        pairs = self._pairs(broken_down)
         sustained_per_s, first_denied_s = self._sustained(counters, at_ns)
         line = Line(
             t_s=round(max(at_ns - self._start_ns, 0) / NS_PER_S, 6),  # an interrupt may come before the start
@@ -165,8 +183,9 @@ class Snapshots:
             first_denied_s=first_denied_s,
             tenths_s=tuple(tenths_s(self._records["marks_ns"], self._sizes, self._start_ns)),
             cost_us=tuple(self._cost_us(counters, kernel)),
-            errors=self._errors(),
-            pairs=tuple(PairTally(*row) for row in self._pairs().tolist()),
+            errors=self._errors(totals),
+            pairs=tuple(PairTally(*row) for row in pairs.tolist()),
+            not_attributed=_not_attributed(total, pairs) or UNSET,
             latency_ns=_latency_ns(latency - self._latency),
             lag_ns=histogram.sparse(lag - self._lag),
             cpu_s=round(total[_CPU_NS] / NS_PER_S, 3),
@@ -223,25 +242,27 @@ class Snapshots:
         first_s = None if first_ns is None else round((first_ns - self._start_ns) / NS_PER_S, 6)
         return round(float(rates.sum()), 3), first_s
 
-    def _pairs(self) -> NDArray[np.int64]:
+    def _pairs(self, broken_down: Sequence[Any]) -> NDArray[np.int64]:
         """int64 (pairs, len(PairColumn)), all workers together."""
-        pairs: NDArray[np.int64] = self._records["pairs"].sum(axis=0)
+        pairs: NDArray[np.int64] = np.sum([one["pairs"] for one in broken_down], axis=0)
         for index in self._lost:
-            pairs[:, PairColumn.OPEN] -= self._records[index]["pairs"][:, PairColumn.OPEN]
+            pairs[:, PairColumn.OPEN] -= broken_down[index]["pairs"][:, PairColumn.OPEN]
         return pairs
 
-    def _errors(self) -> tuple[ErrorTally, ...]:
-        """Return every kind seen, the most frequent first."""
-        kinds: Mapping[int, int] = self._tally()
+    def _errors(self, totals: Sequence[Any]) -> tuple[ErrorTally, ...]:
+        """Return every kind seen by any worker, the most frequent first."""
+        kinds: Tally[int] = Tally()
+        for record, one in zip(self._records, totals, strict=True):
+            for slot in np.flatnonzero(one["errors"]):
+                kinds[int(record["error_keys"][slot])] += int(one["errors"][slot])
         return tuple(
             ErrorTally(*(describe(key) if key != OTHER_KEY else ("any", "OTHER", "other")), count)
             for key, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
         )
 
-    def _tally(self) -> Tally[int]:
-        kinds: Tally[int] = Tally()
-        for record in self._records:
-            counts = record["errors"].sum(axis=0)
-            for slot in np.flatnonzero(counts):
-                kinds[int(record["error_keys"][slot])] += int(counts[slot])
-        return kinds
+
+def _not_attributed(total: Sequence[int], pairs: NDArray[np.int64]) -> NotAttributed | None:
+    """Return what is in the totals and not broken down; None where that is nothing."""
+    established = total[_ESTABLISHED] - int(pairs[:, PairColumn.ESTABLISHED].sum())
+    failed = total[_FAILED] - int(pairs[:, PairColumn.FAILED].sum())
+    return NotAttributed(established=established, failed=failed) if established or failed else None

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import signal
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 from loadgen import shortage
 from loadgen.capacity import RESERVED_DESCRIPTORS
-from loadgen.errors import HostError, IncompleteError, UsageError
+from loadgen.control.watching import LOOK_S, Watch
+from loadgen.errors import HostError, IncompleteError, InterruptedRunError, UsageError
 from loadgen.kernel import sysctl
 from loadgen.model import Endpoint, SinkBehaviour
-from loadgen.processes.fleet import Fleet, Member, how_it_ended
+from loadgen.processes.fleet import Fleet, Member, how_it_was_lost
 from loadgen.processes.shared_memory import Blocks
 from loadgen.sink import counts, sink
 from loadgen.sink.accept_queues import BACKLOG
@@ -27,7 +28,27 @@ from loadgen.sink.certificates import Certificates, issue
 #: Maximum source addresses counted separately; later ones are counted together as "others".
 _SOURCES: Final = 1024
 _READY_TIMEOUT_S: Final = 30.0
-_INTERVAL_S: Final = 1.0
+#: Looks at the sinks between two lines of counts, which come once per second.
+_LOOKS_PER_LINE: Final = round(1 / LOOK_S)
+#: Time for the sinks to end when they are told to.
+_END_TIMEOUT_S: Final = 5.0
+
+#: {accepted, open, sources, failures}
+Counts = dict[str, Any]
+
+
+class Stop:
+    """Ends `serve`. event: set when it is to end. at_once: kills its processes."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.at_once: Callable[[], None] = lambda: None
+
+    def __call__(self) -> None:
+        """Once: let the processes end by themselves. Twice: kill them. Safe from a signal handler of the loop."""
+        if self.event.is_set():
+            self.at_once()
+        self.event.set()
 
 
 async def serve(
@@ -36,23 +57,23 @@ async def serve(
     say: Callable[[str], None],
     behaviour: SinkBehaviour | None = None,
     certificates: Certificates | None = None,
-) -> dict[str, Any]:
-    """Listen on `endpoints` with `workers` processes (default: one per core) until SIGINT or SIGTERM.
+    *,
+    stop: Stop,
+) -> Counts:
+    """Listen on `endpoints` with `workers` processes (default: one per core) until `stop`.
 
     say: called at most once per second with a line, when the counts have changed.
     behaviour: of all endpoints; None: a plain echo. certificates: for a behaviour with TLS.
 
     Returns: {accepted, open, sources, failures} at the end.
-    Raises: HostError if an address cannot be listened on; IncompleteError if a process was lost.
+    Raises: HostError if an address cannot be listened on; IncompleteError if a process was lost; InterruptedRunError
+        after a second signal before it listens.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    lost: list[Member] = []
+    lost: list[Member | str] = []
 
-    def on_lost(member: Member) -> None:
-        lost.append(member)
-        stop.set()
+    def on_lost(what: Member | str) -> None:
+        lost.append(what)
+        stop.event.set()
 
     count = workers or len(os.sched_getaffinity(0))
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -60,11 +81,10 @@ async def serve(
     if room <= 0:
         raise HostError(shortage.descriptors())
     blocks = Blocks.create("loadgen-sinks", counts.block_dtype(_SOURCES), count)
-    fleet = Fleet(on_lost)
+    fleet = Fleet(on_lost, on_lost)
+    watch = Watch(fleet, {"sink": partial(counts.heartbeats, blocks)}, lambda _, text, __: say(text))
+    stop.at_once = fleet.kill
     try:
-        await fleet.zygote.call("loadgen.sink.binding:require_free", tuple(endpoints))
-        if certificates:
-            await fleet.zygote.call("loadgen.sink.behaviour.tls:prepare", certificates)
         shards = [
             sink.SinkShard(
                 tuple(endpoints),
@@ -77,30 +97,56 @@ async def serve(
             )
             for index in range(count)
         ]
-        await fleet.start("sink", "loadgen.sink.sink:main", shards, blocks_fd=blocks.fd, timeout_s=_READY_TIMEOUT_S)
+        try:
+            await _start(fleet, shards, blocks)
+        except IncompleteError as error:
+            if stop.event.is_set() and not lost:
+                raise InterruptedRunError("interrupted before it listened") from error
+            raise
         say(
             f"listening on {', '.join(map(str, endpoints))} with {count} processes, room for "
             f"{count * room:,} connections, accept queue {accept_queue():,} each; Ctrl-C ends it"
         )
         previous = ""
-        while not stop.is_set():
+        looks = 0
+        while not stop.event.is_set():
             current = _line(blocks)
-            if current != previous:
+            if looks % _LOOKS_PER_LINE == 0 and current != previous:
                 say(current)
                 previous = current
             try:
-                await asyncio.wait_for(stop.wait(), _INTERVAL_S)
+                await asyncio.wait_for(stop.event.wait(), LOOK_S)
             except TimeoutError:
-                pass
+                looks += 1
+                watch.look(may_give_up=True)
         if lost:
-            await fleet.exit_code_of(lost[0])
-            raise IncompleteError(f"{lost[0]} was {how_it_ended(lost[0])}")
-        fleet.expect_ends()
+            raise IncompleteError(f"{await _cause(fleet, lost)}; start it again")
+        if stalled := watch.stalled("sink"):
+            raise IncompleteError(f"{stalled[0]} gives no sign of life, so its counts are not final")
         fleet.tell("sink", do="stop")
-        await fleet.wait(lambda: not fleet.alive("sink"), _READY_TIMEOUT_S)
+        await fleet.wait(lambda: not fleet.alive("sink"), _END_TIMEOUT_S)
+        if left := fleet.alive("sink"):
+            raise IncompleteError(f"{left[0]} did not end within {_END_TIMEOUT_S:.0f} s, so its counts are not final")
     finally:
         await fleet.stop()
     return {**counts.totals(blocks), "sources": counts.by_source(blocks), "failures": counts.failures(blocks)}
+
+
+async def _start(fleet: Fleet, shards: Sequence[sink.SinkShard], blocks: Blocks) -> None:
+    endpoints, certificates = shards[0].endpoints, shards[0].certificates
+    await fleet.zygote.call("loadgen.sink.binding:require_free", endpoints)
+    if certificates:
+        await fleet.zygote.call("loadgen.sink.behaviour.tls:prepare", certificates)
+    await fleet.start("sink", "loadgen.sink.sink:main", shards, blocks_fd=blocks.fd, timeout_s=_READY_TIMEOUT_S)
+
+
+async def _cause(fleet: Fleet, lost: Sequence[Member | str]) -> str:
+    """Return the sentence on what was lost: the zygote, or else the first sink."""
+    first = lost[0]
+    if isinstance(first, Member):
+        await fleet.exit_code_of(first)
+    sentences = (text for text in lost if isinstance(text, str))
+    return next(sentences, f"{first} {how_it_was_lost(first)}" if isinstance(first, Member) else first)
 
 
 def _line(blocks: Blocks) -> str:
@@ -201,7 +247,7 @@ def accept_queue() -> int:
     return min(BACKLOG, int(sysctl.read("net.core.somaxconn") or BACKLOG))
 
 
-def describe(result: dict[str, Any]) -> str:
+def describe(result: Counts) -> str:
     """Return the final counts as text: a line for all connections, one for each source address and kind of failure."""
     lines = [f"accepted {result['accepted']:,}, still open {result['open']:,}"]
     lines += [

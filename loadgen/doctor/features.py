@@ -28,7 +28,7 @@ from loadgen.errors import LoadgenError
 from loadgen.kernel import sockdiag, sysctl
 from loadgen.kernel.host import has_option
 from loadgen.lab import namespace
-from loadgen.processes.lifetime import die_with_parent
+from loadgen.processes.lifetime import die_with_parent, holding_signals_back, ignore_signals_of_groups
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.worker.freebind import IP_FREEBIND
 from loadgen.worker.io_uring import ring
@@ -184,9 +184,10 @@ def tried(look: Trial, *, ordinary: bool = False, time_limit_s: float = TIME_LIM
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
-    pid = shortage.fork()
-    if pid == 0:
-        _become_child(look, parent, writer, ordinary=ordinary)
+    with holding_signals_back():
+        pid = shortage.fork()
+        if pid == 0:
+            _become_child(look, parent, writer, ordinary=ordinary)
     os.close(writer)
     try:
         answer = _collect(reader, time_limit_s)
@@ -210,6 +211,7 @@ def _collect(reader: int, time_limit_s: float) -> str:
 def _become_child(look: Trial, parent: int, writer: int, *, ordinary: bool) -> NoReturn:
     answer = "it ended without an answer"
     try:
+        ignore_signals_of_groups()  # the parent reports them, and kills this process
         if ordinary:
             _become_ordinary()
         die_with_parent(parent)  # after the change of credentials, which clears it
@@ -243,7 +245,7 @@ def _become_ordinary() -> None:
 
 def effective_capabilities() -> int:
     """Return the effective capabilities of this process, as bits."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(errors="backslashreplace").splitlines():
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)
     return 0

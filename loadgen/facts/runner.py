@@ -27,7 +27,7 @@ from loadgen.errors import HostError, LabForbiddenError
 from loadgen.facts.base import CannotRunError, Fact, FactFinding, FactVerdict, SeenError
 from loadgen.kernel import sysctl
 from loadgen.lab import namespace
-from loadgen.processes.lifetime import die_with_parent
+from loadgen.processes.lifetime import die_with_parent, holding_signals_back, ignore_signals_of_groups
 
 TIME_LIMIT_S: Final = 10.0
 #: A message has to fit a pipe (64 KiB), so that a child never waits for the parent to read.
@@ -84,9 +84,10 @@ def run_facts(
 def _start(fact: Fact, time_limit_s: float, enter: Enter) -> tuple[int, _Child]:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     parent, started_ns = os.getpid(), now_ns()
-    pid = shortage.fork()
-    if pid == 0:
-        _become_child(fact, parent, writer, enter)
+    with holding_signals_back():
+        pid = shortage.fork()
+        if pid == 0:
+            _become_child(fact, parent, writer, enter)
     os.close(writer)
     return reader, _Child(fact, pid, started_ns, started_ns + round(time_limit_s * NS_PER_S))
 
@@ -146,7 +147,7 @@ def _version(text: str) -> tuple[int, ...]:
 def _become_child(fact: Fact, parent: int, writer: int, enter: Enter) -> NoReturn:
     code = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports Ctrl-C
+        ignore_signals_of_groups()  # the parent reports them, and kills this process
         answer = _answer(fact, parent, enter)
         os.write(writer, json.dumps(answer).encode())
         code = 0

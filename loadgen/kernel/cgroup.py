@@ -4,7 +4,8 @@ A group is held to its own limits and to those of every group above it, so each 
 way up. The cgroup namespace decides how far up a process can see: in a container the mount point is usually the
 container's own group, and the groups above it cannot be read.
 
-A file that is missing or unreadable counts as no limit.
+A file that is missing or unreadable, and a line or value that is not as the kernel writes it, counts as no limit:
+containers put files of their own in place of these (lxcfs, gVisor).
 
 Sources: cgroups(7), cgroup_namespaces(7); Documentation/admin-guide/cgroup-v2.rst (memory.max, memory.high, cpu.max,
 pids.max), cgroup-v1/memory.rst, scheduler/sched-bwc.rst; proc_pid_mountinfo(5).
@@ -22,7 +23,13 @@ from typing import Final
 _UNIFIED: Final = ""
 #: Version 1 expresses "no limit" as the largest number of pages, far above this.
 _UNLIMITED: Final = 1 << 62
+#: 64 bits.
+_DIGITS_MAX: Final = 20
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
+#: `4:cpu,cpuacct:/a`: hierarchy, controllers, path.
+_GROUP: Final = re.compile(r"\d+:([^:]*):(/.*)")
+#: `29 24 0:26 /top /point rw,nosuid shared:4 - cgroup2 cgroup2 rw`; other filesystems are of no interest.
+_MOUNT: Final = re.compile(r"\d+ \d+ \d+:\d+ (/\S*) (/\S*) .*- (cgroup2?) \S+ (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +97,17 @@ def _hierarchies(root: Path) -> dict[str, list[Path]]:
 def parse_groups(text: str) -> Iterator[tuple[str, str]]:
     """Yield (controller, path of the group) for each entry of /proc/PID/cgroup, "4:cpu,cpuacct:/a" or "0::/a"."""
     for line in text.splitlines():
-        _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            yield controller, path
+        if found := _GROUP.fullmatch(line):
+            for controller in found[1].split(","):
+                yield controller, found[2]
 
 
 def parse_mounts(text: str) -> Iterator[tuple[str, str, str]]:
     """Yield (controller, group at the top of the mount, mount point) for each hierarchy in /proc/PID/mountinfo."""
     for line in text.splitlines():
-        mount, _, filesystem = line.partition(" - ")
-        kind, _, options = filesystem.split(" ", 2)
-        top, point = (_OCTAL.sub(lambda match: chr(int(match[1], 8)), field) for field in mount.split(" ")[3:5])
-        if kind == "cgroup2":
-            yield _UNIFIED, top, point
-        elif kind == "cgroup":
-            for controller in options.split(","):
+        if found := _MOUNT.fullmatch(line):
+            top, point = (_OCTAL.sub(lambda match: chr(int(match[1], 8)), field) for field in found.group(1, 2))
+            for controller in [_UNIFIED] if found[3] == "cgroup2" else found[4].split(","):
                 yield controller, top, point
 
 
@@ -136,20 +139,23 @@ def _cache(group: Path, name: str) -> int:
     for line in _text(group / "memory.stat").splitlines():
         key, _, value = line.partition(" ")
         if key == name:
-            return int(value)
+            return _number(value) or 0
     return 0
 
 
 def _cpu_v1(group: Path) -> CpuQuota | None:
-    quota, period = _text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")
-    if not quota or not period or int(quota) <= 0:
-        return None
-    return CpuQuota(int(quota) / int(period), str(group / "cpu.cfs_quota_us"))
+    return _quota(_text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us"), group / "cpu.cfs_quota_us")
 
 
 def _cpu_v2(group: Path) -> CpuQuota | None:
     quota, _, period = _text(group / "cpu.max").partition(" ")
-    return CpuQuota(int(quota) / int(period), str(group / "cpu.max")) if quota.isdecimal() else None
+    return _quota(quota, period, group / "cpu.max")
+
+
+def _quota(quota: str, period: str, file: Path) -> CpuQuota | None:
+    """Return how much of each period may be used; None for "max" and -1, which are no limit."""
+    used_us, of_us = _number(quota), _number(period)
+    return CpuQuota(used_us / of_us, str(file)) if used_us and of_us else None
 
 
 def _pids(group: Path) -> CgroupUsage | None:
@@ -157,14 +163,19 @@ def _pids(group: Path) -> CgroupUsage | None:
 
 
 def _use(limit_file: Path, used_file: Path, cache: int = 0) -> CgroupUsage | None:
-    limit, used = _text(limit_file), _text(used_file)
-    if not limit.isdecimal() or int(limit) >= _UNLIMITED:  # "max", or the file does not exist
+    limit, used = _number(_text(limit_file)), _number(_text(used_file))
+    if limit is None or limit >= _UNLIMITED:  # "max", or the file does not exist
         return None
-    return CgroupUsage(int(limit), max(int(used or 0) - cache, 0), str(limit_file))
+    return CgroupUsage(limit, max((used or 0) - cache, 0), str(limit_file))
+
+
+def _number(text: str) -> int | None:
+    """Return a whole number that a kernel could mean, None for any other text."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX else None
 
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text().strip()
-    except OSError:  # no limit; see the module's docstring
+        return file.read_text(errors="surrogateescape").strip()
+    except (OSError, ValueError):  # no limit; see the module's docstring. ValueError: a NUL in the path of a group
         return ""

@@ -197,25 +197,30 @@ def _addresses() -> dict[bytes, list[_Entry]]:
 
 
 def messages(buffer: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield type and payload of each netlink message."""
+    """Yield type and payload of each netlink message. Raises: ValueError if the length of one is impossible."""
     at = 0
-    while at + netlink.HEADER_BYTES <= len(buffer):
-        length, kind = struct.unpack_from("=IH", buffer, at)
+    while at < len(buffer):
+        length, kind = netlink.unpacked("=IH10x", buffer, at)
+        if length < netlink.HEADER_BYTES or at + length > len(buffer):
+            raise ValueError(f"a message of {length} bytes where {len(buffer) - at} are left")
         yield kind, buffer[at + netlink.HEADER_BYTES : at + length]
-        at += netlink.aligned(max(length, netlink.HEADER_BYTES))
+        at += netlink.aligned(length)
 
 
 def parse(payload: bytes) -> tuple[bytes, _Entry]:
     """Return the address of a message RTM_NEWADDR, and what the message says of it.
 
-    Raises: ValueError if the length of an attribute is impossible.
+    Raises: ValueError if it has none, is too short, or the length of an attribute is impossible.
     """
-    _, prefix_length, flags, _, index = _IFADDRMSG.unpack_from(payload)
+    _, prefix_length, flags, _, index = netlink.unpacked(_IFADDRMSG.format, payload)
     attributes = netlink.attributes(payload, _IFADDRMSG.size, len(payload))
     if wide := attributes.get(_IFA_FLAGS):  # 32 bits, since Linux 3.14
-        (flags,) = struct.unpack("=I", wide)
+        (flags,) = netlink.unpacked("=I", wide)
     # IFA_ADDRESS is the other end where an interface has a peer.
-    return attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS], _Entry(index, prefix_length, flags)
+    address = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS)
+    if not address:
+        raise ValueError("a message about an address without the address")
+    return address, _Entry(index, prefix_length, flags)
 
 
 def reasons(addresses: Sequence[str], *, freebind: bool) -> tuple[Missing, ...]:

@@ -17,6 +17,8 @@ NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 #: sizeof(struct nlmsghdr).
 HEADER_BYTES: Final = 16
+#: sizeof(struct nlattr).
+_ATTRIBUTE_BYTES: Final = 4
 #: NLMSG_ALIGNTO, NLA_ALIGNTO.
 ALIGNMENT: Final = 4
 
@@ -38,12 +40,24 @@ def attributes(buffer: bytes | bytearray | memoryview, at: int, end: int) -> dic
     """
     payloads: dict[int, bytes] = {}
     while at < end:
-        length, kind = struct.unpack_from("=HH", buffer, at)
-        if length < 4 or at + length > end:
+        length, kind = unpacked("=HH", buffer, at)
+        if length < _ATTRIBUTE_BYTES or at + length > end:
             raise ValueError(f"an attribute of {length} bytes where {end - at} are left")
-        payloads[kind] = bytes(buffer[at + 4 : at + length])
+        payloads[kind] = bytes(buffer[at + _ATTRIBUTE_BYTES : at + length])
         at += aligned(length)
     return payloads
+
+
+def unpacked(layout: str, buffer: bytes | bytearray | memoryview, at: int = 0) -> tuple[int, ...]:
+    """Return the numbers of a struct of the kernel, "=HH", at this place. Raises: ValueError if the buffer is shorter.
+
+    To the kernel's own answers this never happens; a program in its place may answer anything.
+    """
+    try:
+        return struct.unpack_from(layout, buffer, at)
+    except struct.error:
+        missing = at + struct.calcsize(layout) - len(buffer)
+        raise ValueError(f"a message of {len(buffer)} bytes, {missing} too short for its type") from None
 
 
 def aligned(length: int) -> int:

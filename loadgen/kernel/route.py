@@ -27,13 +27,13 @@ _RTA_GATEWAY: Final = 5
 _RTA_PREFSRC: Final = 7
 #: rtm_type of struct rtmsg; the other kinds deliver no packet (blackhole, unreachable, prohibit).
 _KINDS: Final = {1: "unicast", 2: "local", 3: "broadcast", 4: "anycast", 5: "multicast"}
-_FAMILY_AT: Final = netlink.HEADER_BYTES
-_KIND_AT: Final = netlink.HEADER_BYTES + 7
 #: sizeof(struct rtmsg).
 _RTMSG_BYTES: Final = 12
 #: Answers arrive one by one, some 150 bytes each, and all of them have to fit into the receive buffer.
 _QUESTIONS_AT_ONCE: Final = 64
 _ANSWER_MAX: Final = 8192
+#: MAX_ERRNO of linux/err.h.
+_ERRNO_MAX: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +88,17 @@ def question(address: str) -> bytes:
 
 
 def parse(answer: bytes) -> Route:
-    """Return the route in an answer; an error becomes a route of kind ""."""
+    """Return the route in an answer; an error becomes a route of kind "". Raises: ValueError if it is too short."""
     if not _is_route(answer):
-        (number,) = struct.unpack_from("=16xi", answer)
-        return Route("", reason=os.strerror(-number))
-    kind = _KINDS.get(answer[_KIND_AT], "")
+        (number,) = netlink.unpacked("=i", answer, netlink.HEADER_BYTES)
+        return Route("", reason=os.strerror(-number) if number > -_ERRNO_MAX else f"error {number}")
+    family, kind_number = netlink.unpacked("=B6xB4x", answer, netlink.HEADER_BYTES)
+    kind = _KINDS.get(kind_number, "")
     attributes = netlink.attributes(answer, netlink.HEADER_BYTES + _RTMSG_BYTES, len(answer))
     address = {
-        name: socket.inet_ntop(answer[_FAMILY_AT], attributes[name])
-        for name in (_RTA_GATEWAY, _RTA_PREFSRC)
-        if name in attributes
+        name: socket.inet_ntop(family, attributes[name]) for name in (_RTA_GATEWAY, _RTA_PREFSRC) if name in attributes
     }
-    (index,) = struct.unpack("=I", attributes.get(_RTA_OIF, bytes(4)))
+    (index,) = netlink.unpacked("=I", attributes.get(_RTA_OIF, bytes(4)))
     return Route(
         kind,
         device=_interface_name(index),
@@ -110,12 +109,12 @@ def parse(answer: bytes) -> Route:
 
 
 def is_local(answer: bytes) -> bool:
-    """Return True for an answer with a local route."""
-    return _is_route(answer) and _KINDS.get(answer[_KIND_AT]) == "local"
+    """Return True for an answer with a local route. Raises: ValueError if it is too short."""
+    return _is_route(answer) and _KINDS.get(netlink.unpacked("=7xB", answer, netlink.HEADER_BYTES)[0]) == "local"
 
 
 def _is_route(answer: bytes) -> bool:
-    return bool(struct.unpack_from("=4xH", answer)[0] == _RTM_NEWROUTE)
+    return netlink.unpacked("=4xH", answer) == (_RTM_NEWROUTE,)
 
 
 def _interface_name(index: int) -> str:

@@ -347,8 +347,10 @@ def parse(buffer: bytes | bytearray | memoryview, sequence: int, *, attributes: 
 
     The buffer's length is a multiple of 4, as is the offset of every message (NLMSG_ALIGN).
 
-    Raises: ValueError if the length of a message is impossible.
+    Raises: ValueError if the length of a message is impossible, or a socket has a family or state that has no name.
     """
+    if len(buffer) % _WORD:
+        raise ValueError(f"{len(buffer)} bytes, no multiple of {_WORD}")
     words: _Words = np.frombuffer(buffer, np.uint32)
     starts = _starts(words, sequence)
     headers = _records(words, _HEADER, starts)
@@ -360,10 +362,12 @@ def parse(buffer: bytes | bytearray | memoryview, sequence: int, *, attributes: 
     too_short = headers["length"] < np.where(listed, _SMALLEST, np.where(done | refused, _HEADER.itemsize + _WORD, 0))
     if too_short.any():
         raise ValueError(f"a message of {headers['length'][too_short][0]} bytes is too short for its type")
+    sockets = _records(words, SOCKET, starts[listed] + _HEADER.itemsize // _WORD)
+    _require_known(sockets)
     # Both begin with an int: 0, or -errno.
     errors = -words[starts[done | refused] + _HEADER.itemsize // _WORD].astype(np.int32)
     return DumpPart(
-        sockets=_records(words, SOCKET, starts[listed] + _HEADER.itemsize // _WORD),
+        sockets=sockets,
         done=bool(done.any()),
         interrupted=bool((headers["flags"] & netlink.NLM_F_DUMP_INTR).any()),
         errno=int(errors.max(initial=0)),
@@ -374,6 +378,17 @@ def parse(buffer: bytes | bytearray | memoryview, sequence: int, *, attributes: 
         if attributes
         else (),
     )
+
+
+def _require_known(sockets: Sockets) -> None:
+    """Let no socket in whose family or state would be mistaken for another one further on. Raises: ValueError."""
+    states, families = sockets["state"], sockets["family"]
+    for name, numbers, known in (
+        ("state", states, (states >= min(TcpState)) & (states <= max(TcpState))),
+        ("address family", families, (families == socket.AF_INET) | (families == socket.AF_INET6)),
+    ):
+        if not known.all():
+            raise ValueError(f"a socket of {name} {numbers[~known][0]}, which this version of loadgen does not know")
 
 
 def _starts(words: _Words, sequence: int) -> _Offsets:

@@ -98,7 +98,7 @@ def read(name: str, *, root: Path = _ROOT) -> str | None:
     """
     path = _path(name, root)
     try:
-        return " ".join(path.read_text().split())
+        return " ".join(path.read_text(errors="backslashreplace").split())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

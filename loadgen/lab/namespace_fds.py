@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from loadgen.errors import HostError
+from loadgen.errors import HostError, IncompleteError
 from loadgen.kernel import conntrack, snmp, sockdiag
 from loadgen.kernel.sockdiag import ALL, Reader, TcpState, count_states, mask
 from loadgen.lab import namespace
@@ -77,7 +77,7 @@ class NamespaceFds:
 async def open_fds(zygote: Zygote, *, at_sinks: bool = False) -> NamespaceFds:
     """Open descriptors on the namespace of the zygote, or on that of the sinks of its veth lab.
 
-    Raises: HostError if the process there does not answer; IncompleteError if the zygote is gone.
+    Raises: IncompleteError if the process there does not answer, or the zygote is gone.
     """
     entry = "send_from_sinks" if at_sinks else "send"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -106,14 +106,16 @@ def send_from_sinks(fd: int) -> None:
 def receive(channel: socket.socket) -> NamespaceFds:
     """Receive the descriptors that `send` sent into the other end.
 
-    Raises: HostError if that process exited early, or sends nothing within the socket's time-out.
+    Raises: IncompleteError if that process exited early, or sends nothing within the socket's time-out.
     """
     try:
         names, fds, _, _ = socket.recv_fds(channel, 4096, _FDS_MAX, socket.MSG_CMSG_CLOEXEC)
     except TimeoutError:
-        raise HostError(f"no answer from the namespace within {channel.gettimeout():.0f} s") from None
+        raise IncompleteError(
+            f"the process that looks at the namespace gave no answer within {channel.gettimeout():.0f} s; start again"
+        ) from None
     if not names:
-        raise HostError("the process that reads the namespace ended early")
+        raise IncompleteError("the process that looks at the namespace was lost; start again")
     settings = dict(zip(json.loads(names), fds, strict=True))
     try:
         return NamespaceFds(Reader(sockdiag.receive_socket(channel)), settings)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import signal
 import socket
 import struct
 import time
@@ -87,7 +86,6 @@ def connect(sources: Sequence[str], targets: Sequence[str]) -> None:
 
 def main(sources: Sequence[str], targets: Sequence[str], link_fd: int) -> None:
     """Entry of a forked process; send one report, "done", or "failed" with the reason."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = Link(socket.socket(fileno=link_fd))
     try:
         connect(sources, targets)

@@ -8,11 +8,33 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any, Final
+import time
+from collections.abc import Callable
+from errno import EAGAIN, EINTR, ENOBUFS, ENOMEM, ETOOMANYREFS
+from typing import Any, Final, TypeVar
 
+T = TypeVar("T")
+
+#: Errnos of send(2) and recv(2) that pass when others have given memory back.
+_PASSING: Final = frozenset({EAGAIN, EINTR, ENOBUFS, ENOMEM, ETOOMANYREFS})
+#: Together a second: a process that cannot speak for longer cannot be led.
+_TRIES: Final = 100
+_PAUSE_S: Final = 0.01
 _PACKET_MAX: Final = 128 * 1024
 #: A message: names of its own sender and receiver, values that the channel carries.
 Message = dict[str, Any]
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Call until it succeeds, for a second at most, as long as it fails for lack of memory. Raises: OSError."""
+    for _ in range(_TRIES - 1):
+        try:
+            return call()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+        time.sleep(_PAUSE_S)
+    return call()
 
 
 class Link:
@@ -32,17 +54,18 @@ class Link:
         return self._sock.fileno()
 
     def send(self, **message: Any) -> bool:
-        """Send one message; return False if the other side is gone."""
+        """Send one message; return False if the other side is gone. Raises: OSError if the kernel takes none."""
+        packet = json.dumps(message).encode()
         try:
-            self._sock.send(json.dumps(message).encode())
+            patiently(lambda: self._sock.send(packet))
         except (BrokenPipeError, ConnectionResetError):
             return False
         return True
 
     def receive(self) -> Message | None:
-        """Return the next message; block until there is one."""
+        """Return the next message; block until there is one. Raises: OSError if the kernel gives none."""
         try:
-            packet = self._sock.recv(_PACKET_MAX)
+            packet = patiently(lambda: self._sock.recv(_PACKET_MAX))
         except ConnectionResetError:
             return None
         if not packet:

@@ -18,6 +18,6 @@ A protocol that leaves its connections to a library has a connector instead of m
 A package registers its class in its entry points, group "loadgen.protocols"; see docs/protocols.md.
 """
 
-from loadgen.protocols.base import Exchange, OwnConnector, Portable, find, make, names, own_connector
+from loadgen.protocols.base import Exchange, OwnConnector, Portable, find, is_built_in, make, names, own_connector
 
-__all__ = ["Exchange", "OwnConnector", "Portable", "find", "make", "names", "own_connector"]
+__all__ = ["Exchange", "OwnConnector", "Portable", "find", "is_built_in", "make", "names", "own_connector"]

@@ -62,6 +62,11 @@ def find(name: str) -> type[Exchange]:
     return loaded
 
 
+def is_built_in(name: str) -> bool:
+    """Return True for a protocol of loadgen's own."""
+    return name in _BUILT_IN
+
+
 def own_connector(name: str) -> str:
     """Return the connector of a protocol with a connector of its own, "" for an Exchange. Raises: see `find`."""
     return str(getattr(find(name), "connector", ""))
@@ -74,4 +79,4 @@ def make(traffic: Traffic) -> Exchange | None:
     """
     if not traffic or own_connector(traffic.protocol):
         return None
-    return find(traffic.protocol)(**traffic.options)
+    return find(traffic.protocol)(**traffic.filled())

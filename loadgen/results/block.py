@@ -1,10 +1,10 @@
 """The layout of one worker's block of numbers, in memory that it shares with the orchestrator.
 
-The counters that must agree with each other are kept twice. A worker writes the idle copy, then
-counts `updates` up, whose last bit says which copy is whole; so a reader, or the survivor of a
-SIGKILL, never sees half of an update, and a reader that was overtaken notices and reads again. (On
-processors that let others see two stores in another order, such as ARM, a reader may for some
-nanoseconds see the count before the copy; a line of the series would be one batch out.)
+The totals are the counters, and the failures and losses by error; a worker shows them once per batch. The breakdown
+says of which source and target, and after what time; a worker shows it ten times a second, because it is a thousand
+times as large. Each is consistent in itself whatever becomes of the worker (`loadgen.results.copies`), and the totals
+are shown first, so that a breakdown never has more than they: what a killed worker had counted and not broken down yet
+is the difference. The rest of a block are instants and costs, which are part of no sum.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.results import histogram
+from loadgen.results import copies, histogram
 from loadgen.results.schema.counters import WORKER_COUNTERS
 
 #: Distinct (syscall, errno) a worker can tell apart; the last slot counts all further ones.
@@ -55,17 +55,10 @@ class PairColumn(IntEnum):
     OPEN = 2
 
 
-def block_dtype(pairs: int) -> np.dtype[np.void]:
-    """Return the layout of one worker's block for a plan of `pairs` (source, target) spaces; all int64."""
+def breakdown_dtype(pairs: int) -> np.dtype[np.void]:
+    """Return the layout of the breakdown of one worker's counts; all int64."""
     return np.dtype(
         [
-            ("updates", "i8"),
-            ("counters", "i8", (2, len(WORKER_COUNTERS))),
-            ("marks_ns", "i8", (MARKS,)),
-            ("marks_cpu_ns", "i8", (MARKS,)),
-            ("port_use", "i8", (TENTHS, 2)),
-            ("error_keys", "i8", (ERROR_KINDS,)),
-            ("errors", "i8", (pairs, ERROR_KINDS)),
             ("pairs", "i8", (pairs, len(PairColumn))),
             ("latency", "i8", (len(Latency), histogram.BUCKETS)),
             ("lag", "i8", (histogram.BUCKETS,)),
@@ -73,11 +66,40 @@ def block_dtype(pairs: int) -> np.dtype[np.void]:
     )
 
 
+#: errors: failures and losses by kind, in the order of the block's `error_keys`.
+_TOTALS: Final = np.dtype([("counters", "i8", (len(WORKER_COUNTERS),)), ("errors", "i8", (ERROR_KINDS,))])
+
+
+def block_dtype(pairs: int) -> np.dtype[np.void]:
+    """Return the layout of one worker's block for a plan of `pairs` (source, target) spaces; all int64."""
+    return np.dtype(
+        [
+            ("updates", "i8"),
+            ("totals", _TOTALS, (2,)),
+            ("error_keys", "i8", (ERROR_KINDS,)),
+            ("breakdown_updates", "i8"),
+            ("breakdowns", breakdown_dtype(pairs), (2,)),
+            ("marks_ns", "i8", (MARKS,)),
+            ("marks_cpu_ns", "i8", (MARKS,)),
+            ("port_use", "i8", (TENTHS, 2)),
+        ]
+    )
+
+
+def consistent_totals(record: Any) -> Any:
+    """Return a copy of one block's `counters` and `errors` in which every number belongs to the same instant."""
+    return copies.consistent(record, "updates", "totals")
+
+
 def consistent_counters(record: Any) -> NDArray[np.int64]:
-    """Return a copy of one block's counters in which every number belongs to the same instant."""
-    for _ in range(8):  # a worker publishes once in a millisecond or so; a copy takes one microsecond
-        updates = int(record["updates"])
-        copy: NDArray[np.int64] = record["counters"][updates & 1].copy()
-        if int(record["updates"]) == updates:
-            return copy
-    return copy
+    """Return the counters alone."""
+    counters: NDArray[np.int64] = consistent_totals(record)["counters"]
+    return counters
+
+
+def consistent_breakdown(record: Any) -> Any:
+    """Return a copy of one block's breakdown: a record of `breakdown_dtype`, of one instant.
+
+    To compare it with the totals, read these afterwards: they are then of the same instant or a later one.
+    """
+    return copies.consistent(record, "breakdown_updates", "breakdowns")

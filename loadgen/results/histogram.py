@@ -35,7 +35,9 @@ _EXPONENT_BIAS: Final = 1023
 
 VALUE_NS_MAX: Final = (1 << _VALUE_BITS) - 1
 BUCKETS: Final[int] = (_VALUE_BITS - _SUB_BITS + 1) << _SUB_BITS
-_COUNT_MAX: Final = int(np.iinfo(np.int64).max)
+#: Of one bucket of one line; sums of a million lines stay below 2**63.
+COUNT_MAX: Final = 2**40
+_INDEX: Final = {str(bucket): bucket for bucket in range(BUCKETS)}
 
 
 def bucket_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -125,19 +127,28 @@ def sparse(counts: NDArray[np.int64]) -> dict[str, int]:
     return dict(zip(map(str, used.tolist()), counts[used].tolist(), strict=True))
 
 
+def check_buckets(mapping: Mapping[str, int]) -> None:
+    """Check that a sparse histogram has only buckets there are. Raises: ValueError with one that is none."""
+    if not mapping.keys() <= _INDEX.keys():
+        unknown = min(mapping.keys() - _INDEX.keys())
+        raise ValueError(f"{unknown!r:.60} is no bucket of a histogram with {BUCKETS} of them")
+
+
 def accumulate(counts: NDArray[np.int64], mapping: Mapping[str, int]) -> None:
     """Add what `sparse` wrote to `counts`, in place; nothing is added when something is wrong.
 
     Raises: ValueError for a bucket that does not exist or a count that is no whole number >= 0: the
         mapping may come from an edited file or from another version.
     """
-    for index, count in mapping.items():
-        if not (index.isascii() and index.isdecimal() and int(index) < BUCKETS):
-            raise ValueError(f"{index!r} is no bucket of a histogram with {BUCKETS} of them")
-        if type(count) is not int or not 0 <= count <= _COUNT_MAX:
-            raise ValueError(f"bucket {index} of a histogram cannot have a count of {count!r}")
-    for index, count in mapping.items():
-        counts[int(index)] += count
+    if not mapping:
+        return
+    check_buckets(mapping)
+    given = mapping.values()
+    if set(map(type, given)) != {int} or min(given) < 0 or max(given) > COUNT_MAX:
+        index, count = next((i, n) for i, n in mapping.items() if type(n) is not int or not 0 <= n <= COUNT_MAX)
+        raise ValueError(f"bucket {index} of a histogram cannot have a count of {count!r}")
+    buckets = np.fromiter(map(_INDEX.__getitem__, mapping), dtype=np.int64, count=len(mapping))
+    counts[buckets] += np.fromiter(given, dtype=np.int64, count=len(mapping))
 
 
 def dense(mapping: Mapping[str, int]) -> NDArray[np.int64]:

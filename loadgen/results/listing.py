@@ -6,9 +6,9 @@ are still going, that were killed, or whose files were damaged are listed as wel
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,7 +19,7 @@ from typing import Any, Final
 from loadgen.errors import UsageError
 from loadgen.model import Plan
 from loadgen.results import matrix as matrices
-from loadgen.results import run_directory
+from loadgen.results import run_directory, stored
 from loadgen.results.measures import rate_per_s
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.matrix_plan import MatrixPlan
@@ -31,6 +31,8 @@ SCHEMA: Final = "loadgen.runs/1"
 _NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-(.+)-[0-9a-f]{4}")
 #: A run that has written nothing for this time, nor for three of its intervals, is no longer running.
 QUIET_S: Final = 10.0
+#: Runs of a list that was asked for without a number: each takes a millisecond or two.
+RUNS_MAX: Final = 1_000
 _QUIET_INTERVALS: Final = 3
 
 
@@ -86,12 +88,12 @@ class ListedRun:
         }
 
 
-def list_runs(results: Path, limit: int | None = None, *, scenario: str | None = None) -> list[ListedRun]:
+def list_runs(results: Path, limit: int = RUNS_MAX, *, scenario: str | None = None) -> list[ListedRun]:
     """Return the runs and matrices in a directory, newest first, at most `limit`, of one scenario or of all.
 
     Empty where the directory is not there, as before the first run. Raises: UsageError when it cannot be read.
     """
-    runs = (listed(path) for path in _directories(results))
+    runs = map(listed, _directories(results))
     return list(islice((run for run in runs if scenario in (None, run.scenario)), limit))
 
 
@@ -105,20 +107,29 @@ def listed(path: Path) -> ListedRun:
         return ListedRun(path, path.name, named, _began(path), RunKind.BROKEN, problem=str(error))
 
 
-def _directories(results: Path) -> Iterator[Path]:
-    """Yield every directory that is a run, or was to become one, newest first."""
+def _directories(results: Path) -> list[Path]:
+    """Return every directory that is a run, or was to become one, newest first."""
     try:
-        directories = [path for path in results.iterdir() if path.is_dir() and _is_run(path)]
+        with os.scandir(results) as entries:
+            directories = [path for entry in entries if _is_directory(entry) and _is_run(path := Path(entry.path))]
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
         raise UsageError(f"{results}: {error.strerror}; give the directory that runs were written to") from error
-    yield from sorted(directories, key=lambda path: (_began(path), path.name), reverse=True)
+    return sorted(directories, key=lambda path: (_began(path), path.name), reverse=True)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a directory, or a link to one; False where that cannot be seen."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_run(path: Path) -> bool:
     left = ("plan.json", "matrix.json", "summary.json", "series.jsonl")
-    return bool(_NAME.fullmatch(path.name)) or any((path / name).exists() for name in left)
+    return bool(_NAME.fullmatch(path.name)) or any(stored.is_there(path / name) for name in left)
 
 
 def _began(path: Path) -> str:
@@ -126,7 +137,7 @@ def _began(path: Path) -> str:
     match = _NAME.fullmatch(path.name)
     if match:
         try:
-            return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).isoformat(timespec="seconds")
+            return datetime.fromisoformat(match[1]).isoformat(timespec="seconds")
         except ValueError:
             pass  # the 99th of a month
     try:

@@ -31,7 +31,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,8 @@ from loadgen.errors import ResultsError, UsageError
 from loadgen.model import Plan
 from loadgen.results import matrix as matrices
 from loadgen.results import stored
+from loadgen.results import summary as summaries
+from loadgen.results.fold import Fold
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.host import Host
@@ -49,7 +51,7 @@ from loadgen.results.schema.line import Line
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.matrix_plan import MatrixPlan
 from loadgen.results.schema.run import RunSummary
-from loadgen.results.summary import summarise
+from loadgen.results.thinning import Thinned
 
 _SCENARIO: Final = "scenario.yaml"
 _PLAN: Final = "plan.json"
@@ -61,6 +63,8 @@ _REPORT: Final = "report.html"
 _MATRIX: Final = "matrix.json"
 _CELLS: Final = "cells"
 _TABLE: Final = "cells.csv"
+#: A matrix has at most 20,000 runs with some events each.
+_EVENTS_MAX: Final = 200_000
 
 _Shape = TypeVar("_Shape")
 
@@ -68,9 +72,12 @@ _Shape = TypeVar("_Shape")
 class RunWriter:
     """Writer of one run directory. Every method raises ResultsError when a write fails."""
 
-    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
-        """Make the directory: a new one under `results`, or `at` itself, which must not be there yet."""
-        self.path, self.started_at = _make(results, name, at)
+    def __init__(self, results: Path, name: str, at: Path | None = None, *, private: bool = False) -> None:
+        """Make the directory: a new one under `results`, or `at` itself, which must not be there yet.
+
+        private: whether only this user may enter it; else it is as umask(2) says.
+        """
+        self.path, self.started_at = _make(results, name, at, private=private)
         self._series = _Lines(self.path / _SERIES)
         self._events = _Lines(self.path / _EVENTS)
 
@@ -120,7 +127,7 @@ class _Lines:
         self._path, self._bytes = path, 0
         self._torn: OSError | None = None
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _mode(path.parent))
         except OSError as error:
             raise _cannot_write(path, error) from error
 
@@ -147,7 +154,12 @@ class _Lines:
             raise _cannot_write(self._path, error) from error
 
 
-def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
+def _mode(folder: Path) -> int:
+    """Return the mode of a new file in a directory: for the users who may enter that. Raises: OSError."""
+    return os.stat(folder).st_mode & 0o666
+
+
+def _make(results: Path, name: str, at: Path | None = None, *, private: bool = False) -> tuple[Path, str]:
     """Make a new run directory, and return it with the time. Raises: ResultsError."""
     started = wall_clock()
     # The name is a slug already; checking again costs nothing and keeps ../ out for every caller.
@@ -155,7 +167,7 @@ def _make(results: Path, name: str, at: Path | None = None) -> tuple[Path, str]:
     path = at or results / f"{started:%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(2)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
+        path.mkdir(0o700 if private else 0o777)
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path, started.isoformat(timespec="seconds")
@@ -167,10 +179,13 @@ class MatrixWriter:
     It holds a lock on the directory until `close`: no other loadgen can write there meanwhile.
     """
 
-    def __init__(self, results: Path, name: str, at: Path | None = None) -> None:
-        """Make the directory under `results`, or go on in `at`. Raises: UsageError when another loadgen holds it."""
+    def __init__(self, results: Path, name: str, at: Path | None = None, *, private: bool = False) -> None:
+        """Make the directory under `results`, or go on in `at`. private: see RunWriter.
+
+        Raises: UsageError when another loadgen holds it.
+        """
         if at is None:
-            self.path, self.started_at = _make(results, name)
+            self.path, self.started_at = _make(results, name, private=private)
             self._lock = _hold(self.path)
             return
         self.path, self.started_at = at, wall_clock().isoformat(timespec="seconds")
@@ -211,7 +226,8 @@ class MatrixWriter:
         """Append an event."""
         path = self.path / _EVENTS
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+            fd = os.open(path, flags, _mode(self.path))
             try:
                 _write_all(fd, files.line_of(line))
             finally:
@@ -312,7 +328,11 @@ def write_matrix_results(path: Path, *, summary: MatrixSummary, report: str, tab
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory read back; a file that was never written is empty or None."""
+    """A run directory read back; a file that was never written is empty or None.
+
+    series: of a very long one neighbouring lines are merged, see `loadgen.results.thinning`. fold: what a summary
+    needs of all lines; None where the run has written one.
+    """
 
     path: Path
     scenario_text: str
@@ -321,6 +341,7 @@ class Run:
     series: tuple[Line, ...]
     events: tuple[Event, ...]
     summary: RunSummary | None
+    fold: Fold | None = None
 
     def summarised(self) -> RunSummary:
         """Return the summary as written, or made now from the lines if the run never came to write it.
@@ -330,7 +351,8 @@ class Run:
         if self.summary:
             return self.summary
         try:
-            return summarise(self.plan, self.host, self.series, self.events, run=_name_of(self.path))
+            fold = self.fold or Fold.of(self.series)
+            return summaries.of_fold(self.plan, self.host, fold, self.events, run=_name_of(self.path))
         except (ArithmeticError, ValueError) as error:  # edited: pairs of another plan, an impossible expression
             raise UsageError(
                 f"{self.path}: {_SERIES}, {_EVENTS} or {_PLAN} is not what this version of loadgen writes ({error})"
@@ -354,14 +376,23 @@ def read(path: Path) -> Run:
     summary = written_summary(path)
     if isinstance(summary, MatrixSummary):
         raise UsageError(f"{path / _SUMMARY}: the summary of a matrix beside the plan of a run; delete it")
+    series, fold = Thinned(), None if summary else Fold()
+    for number, line in _lines(path / _SERIES, Line):
+        series.add(line)
+        try:
+            if fold:
+                fold.add(line)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            raise _not_a_line(path / _SERIES, number, error) from error
     return Run(
         path=path,
         scenario_text=_read_text(path / _SCENARIO),
         plan=plan,
         host=_read(path / _HOST, Host, "a host") or Host(),
-        series=_read_lines(path / _SERIES, Line),
+        series=series.lines,
         events=_read_lines(path / _EVENTS, Event),
         summary=summary,
+        fold=fold,
     )
 
 
@@ -436,7 +467,7 @@ def _replace(final: Path, text: str) -> None:
     """Write beside the old file and then over it, so that a full disk never costs what was there before."""
     partial = final.with_name(f".{final.name}.partial")
     try:
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _mode(final.parent))
         try:
             _write_all(fd, text.encode())
         finally:
@@ -483,13 +514,27 @@ def _read(path: Path, shape: type[_Shape], kind: str) -> _Shape | None:
 
 
 def _read_lines(path: Path, shape: type[_Shape]) -> tuple[_Shape, ...]:
-    """Read a file of JSON lines; its last line may be torn. Raises: UsageError."""
-    result = []
+    """Read a whole file of JSON lines. Raises: UsageError."""
+    found: list[_Shape] = []
+    for number, line in _lines(path, shape):
+        if number > _EVENTS_MAX:
+            raise UsageError(f"{path} has more than {_EVENTS_MAX:,} lines, so loadgen did not write it; remove it")
+        found.append(line)
+    return tuple(found)
+
+
+def _lines(path: Path, shape: type[_Shape]) -> Iterator[tuple[int, _Shape]]:
+    """Yield each line of a file of JSON lines with its number; the last one may be torn. Raises: UsageError."""
     for number, text in enumerate(stored.lines(path), start=1):
         try:
-            result.append(files.read(text, shape))
+            line = files.read(text, shape)
         except ValueError as error:
             if text.endswith(b"\n"):
-                problem = f"not a line of this version of loadgen ({error}); delete the line to do without it"
-                raise UsageError(f"{path}:{number}: {problem}") from error
-    return tuple(result)
+                raise _not_a_line(path, number, error) from error
+            continue
+        yield number, line
+
+
+def _not_a_line(path: Path, number: int, error: Exception) -> UsageError:
+    problem = f"not a line of this version of loadgen ({error}); delete the line to do without it"
+    return UsageError(f"{path}:{number}: {problem}")

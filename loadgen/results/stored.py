@@ -1,51 +1,40 @@
 """Reading of files that may not be ours: regular files only, of a bounded size, without ever waiting for one.
 
-A run directory can come from anywhere. A FIFO in it would hold the reader up for good, /dev/zero has no end; both are
-refused by what fstat(2) says of the open descriptor, so that nothing can be put in its place after the check.
+A run directory can come from anywhere; see `loadgen.regular_file` for what may stand in it instead of a file.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from loadgen import regular_file
 from loadgen.errors import UsageError
 
-#: A plan with 65,536 addresses has 10 MB.
-BYTES_MAX: Final = 256 << 20
-#: One line of a series; one with counts of a million pairs has 30 MB.
-LINE_BYTES_MAX: Final = 64 << 20
-_KINDS: Final = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+#: A plan with 65,536 addresses has 10 MB. What is read takes several times as much memory.
+BYTES_MAX: Final = 128 << 20
+#: One line of a series; one with counts of 131,072 pairs, the most there can be, has 4 MB.
+LINE_BYTES_MAX: Final = 16 << 20
+_BLOCK: Final = 1 << 20
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes] | None]:
     """Yield the regular file at `path`, open for reading; None where there is none. Raises: UsageError."""
-    try:
-        # O_NONBLOCK: open(2) of a FIFO waits for its writer otherwise; regular files do not know it.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except (FileNotFoundError, NotADirectoryError):
-        yield None
-        return
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        if isinstance(error, OSError) and error.errno == errno.ENXIO:  # open(2): a socket, or a device without a driver
-            raise _foreign(path, "a socket or a device") from error
-        raise _refused(path, error) from error
-    mode = os.fstat(fd).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(fd)
-        raise _foreign(path, next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file"))
-    with open(fd, "rb") as file:
+    with ExitStack() as stack:
+        try:
+            file: IO[bytes] | None = stack.enter_context(regular_file.opened(path))
+        except (FileNotFoundError, NotADirectoryError):
+            file = None
+        except regular_file.NotRegularError as error:
+            raise UsageError(
+                f"{path} is {error.kind} and not a file that loadgen wrote; remove it, or give another directory"
+            ) from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise _refused(path, error) from error
         yield file
 
 
@@ -54,13 +43,16 @@ def read(path: Path, bytes_max: int = BYTES_MAX) -> bytes:
     with opened(path) as file:
         if file is None:
             return b""
+        data = bytearray()
         try:
-            data = file.read(bytes_max + 1)
+            # In blocks: read(n) asks for n bytes of memory, however short the file is.
+            while len(data) <= bytes_max and (block := file.read(_BLOCK)):
+                data += block
         except (OSError, MemoryError) as error:
             raise _refused(path, error) from error
     if len(data) > bytes_max:
         raise UsageError(f"{path} is larger than {bytes_max >> 20:,} MiB, so loadgen did not write it; remove it")
-    return data
+    return bytes(data)
 
 
 def lines(path: Path) -> Iterator[bytes]:
@@ -91,10 +83,6 @@ def is_there(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def _foreign(path: Path, kind: str) -> UsageError:
-    return UsageError(f"{path} is {kind} and not a file that loadgen wrote; remove it, or give another directory")
 
 
 def _refused(path: Path, error: Exception) -> UsageError:

@@ -21,13 +21,14 @@ from loadgen.model import Phase, Plan, Transport
 from loadgen.outcomes import Outcome
 from loadgen.results import histogram, prediction
 from loadgen.results.block import Latency
+from loadgen.results.fold import NOTHING, Fold
 from loadgen.results.run_facts import SYN_AGAIN_S
 from loadgen.results.schema import files
 from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.host import Host
-from loadgen.results.schema.kernel import KernelCounts, Sampling, SinkKernelCounts, States
-from loadgen.results.schema.line import LatencyNs, Line, SinkKernelLine, SinkLine
+from loadgen.results.schema.kernel import KernelCounts, Sampling, SinkKernelCounts
+from loadgen.results.schema.line import Line, SinkLine
 from loadgen.results.schema.run import (
     Arrivals,
     ErrorCount,
@@ -43,13 +44,11 @@ from loadgen.results.schema.run import (
     RunSummary,
     VerdictResult,
 )
-from loadgen.results.schema.sides import Datagrams, PairResult, ProbeResult, SinkResult
+from loadgen.results.schema.sides import Datagrams, NotAttributed, PairResult, ProbeResult, SinkResult
 from loadgen.results.schema.values import SCHEMA
 from loadgen.results.verdict import decide
 from loadgen.scenario.expect import SOMETHING_OPENED, Expectation
 
-#: The line before the first, and what a run left that wrote none.
-NOTHING: Final = Line(t_s=0.0, phase=Phase.RAMP, pairs=(), latency_ns=LatencyNs(), lag_ns={})
 #: What stands in a summary until the rest of it is known.
 UNDECIDED: Final = VerdictResult(limit="none", text="", predicted=None, observed=0, evidence=(), remedies=())
 UNFORETOLD: Final = PredictionResult(
@@ -58,6 +57,8 @@ UNFORETOLD: Final = PredictionResult(
 
 #: Events after which a run says less than it should. "ended" must be there, these must not.
 CUT_SHORT: Final = frozenset({"interrupted", "worker-lost", "sink-lost", "zygote-lost", "results-lost", "failed"})
+#: Events of processes of loadgen that stood still: what it measured, or was measured on, is about itself.
+STALLED: Final = frozenset({"worker-stalled", "sink-stalled", "paused"})
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 #: An arrival that is this late no longer belongs to the rate that was asked for: ten ticks of a
@@ -70,20 +71,26 @@ LAG_LIMIT_MS: Final = 200.0
 def summarise(
     plan: Plan,
     host: Host,
-    series: Sequence[Line],
+    series: Iterable[Line],
     events: Sequence[Event],
     *,
     run: str,
 ) -> RunSummary:
     """Return the summary of a run from the contents of its directory.
 
-    series: may be empty or cut off anywhere. run: name of the run directory.
+    series: may be empty or cut off anywhere. run: name of the run directory. Raises: ValueError for lines that are
+    not of one plan.
     """
-    last = series[-1] if series else NOTHING
+    return of_fold(plan, host, Fold.of(series), events, run=run)
+
+
+def of_fold(plan: Plan, host: Host, series: Fold, events: Sequence[Event], *, run: str) -> RunSummary:
+    """Return the same from a series that was folded as it was read."""
+    last = series.last or NOTHING
     events_seen = {event.event for event in events}
     complete = "ended" in events_seen and not events_seen & CUT_SHORT
     scheduled = plan.scheduled if plan.scheduled is not None else last.started
-    latency = _latency(series)
+    latency = series.latency
     churn = _churn(plan, series, complete=complete) if plan.churn else None
     facts = RunSummary(
         schema=SCHEMA,
@@ -112,8 +119,8 @@ def summarise(
             for error in last.errors
         ),
         open=OpenCounts(
-            peak=max((line.open_peak or line.open for line in series), default=0),
-            end_of_hold=_end_of(series, Phase.HOLD, Phase.RAMP, Phase.CHURN).open,
+            peak=series.open_peak,
+            end_of_hold=series.end_of(Phase.HOLD, Phase.RAMP, Phase.CHURN).open,
             lost=last.lost,
         ),
         rate_per_s=_rates(series),
@@ -126,6 +133,7 @@ def summarise(
         phases=_phases(series),
         latency_us=_latency_us(latency),
         sources=_sources(plan, series),
+        not_attributed=None if last.not_attributed is UNSET else last.not_attributed,
         sink=_sink(plan, series, events),
         probes=_probes(events),
         kernel=_kernel(series),
@@ -168,7 +176,25 @@ def broken_invariants(summary: RunSummary) -> list[str]:
         problems.append(f"started ({arrivals.started}) is not established + failed + in_flight: {outcomes}")
     if summary.complete and outcomes.in_flight:
         problems.append(f"a complete run has {outcomes.in_flight} attempts in flight")
-    return problems
+    if summary.complete and summary.not_attributed:
+        problems.append(f"a complete run has counts that are not attributed: {summary.not_attributed}")
+    return problems + _broken_breakdowns(summary)
+
+
+def _broken_breakdowns(summary: RunSummary) -> list[str]:
+    """Return the totals that are not the sum of their parts and of what is not attributed."""
+    outcomes, rest = summary.outcomes, summary.not_attributed or NotAttributed(established=0, failed=0)
+    established = sum(pair.established for pair in summary.sources) + rest.established
+    failed = sum(pair.failed for pair in summary.sources) + rest.failed
+    timed = summary.latency_us.connect.count + rest.established
+    ended = sum(error.count for error in summary.errors)
+    sums = (
+        ("established", outcomes.established, "those of its sources + not_attributed", established),
+        ("established", outcomes.established, "those with a connect time + not_attributed", timed),
+        ("failed", outcomes.failed, "those of its sources + not_attributed", failed),
+        ("failed + lost", outcomes.failed + summary.open.lost, "its errors", ended),
+    )
+    return [f"{name} ({total}) is not {parts} ({found})" for name, total, parts, found in sums if total != found]
 
 
 def _why_incomplete(events: Sequence[Event]) -> str:
@@ -181,58 +207,23 @@ def _last_to_first(cost_us: Sequence[float]) -> float | None:
     return round(cost_us[-1] / cost_us[0], 2) if len(cost_us) == 10 and cost_us[0] > 0 else None
 
 
-def _last_of(series: Sequence[Line], *phases: Phase) -> Line | None:
-    """Return the last line of the first of these phases that the run came to."""
-    for phase in phases:
-        for line in reversed(series):
-            if line.phase is phase:
-                return line
-    return None
-
-
-def _end_of(series: Sequence[Line], *phases: Phase) -> Line:
-    """Return the same, and a line without any count where the run came to none of them."""
-    return _last_of(series, *phases) or NOTHING
-
-
-def _phases(series: Sequence[Line]) -> PhaseLengths:
+def _phases(series: Fold) -> PhaseLengths:
     """Return how long each phase took; its last line stands at its end."""
     begun = 0.0
     lengths = {}
-    opening = (Phase.CHURN,) if _last_of(series, Phase.CHURN) else (Phase.RAMP, Phase.HOLD)
+    opening = (Phase.CHURN,) if Phase.CHURN in series.ends else (Phase.RAMP, Phase.HOLD)
     for phase in (*opening, Phase.DRAIN):
-        line = _last_of(series, phase)
-        ended = line.t_s if line else begun
+        ended = series.ends[phase].t_s if phase in series.ends else begun
         lengths[f"{phase.value}_s"] = round(ended - begun, 6)
         begun = ended
     return PhaseLengths(**lengths)
 
 
-def _rates(series: Sequence[Line]) -> RatePerS:
-    last = series[-1] if series else NOTHING
+def _rates(series: Fold) -> RatePerS:
+    last = series.last or NOTHING
     mean = last.established / last.ramp_s if last.ramp_s else 0.0
-    per_line = [
-        (later.established - earlier.established) / (later.t_s - earlier.t_s)
-        for earlier, later in pairwise((NOTHING, *series))
-        if later.phase in _OPENING and later.t_s - earlier.t_s > _SHORT_S
-    ]
     # Of a ramp shorter than an interval the mean is all there is to know.
-    return RatePerS(established_mean=round(mean, 1), established_peak=round(max([mean, *per_line]), 1))
-
-
-#: While connections are being opened.
-_OPENING: Final = frozenset({Phase.RAMP, Phase.CHURN})
-#: Two lines closer than this are a change of phase beside an interval: too short to make a rate of.
-_SHORT_S: Final = 0.05
-
-
-def _latency(series: Sequence[Line]) -> NDArray[np.int64]:
-    """Return the whole histogram of each latency: int64 (len(Latency), BUCKETS)."""
-    counts = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
-    for line in series:
-        for row in Latency:
-            histogram.accumulate(counts[row], line.latency_ns.of(row.name.lower()))
-    return counts
+    return RatePerS(established_mean=round(mean, 1), established_peak=round(max(mean, series.rate_peak), 1))
 
 
 def _latency_us(latency: NDArray[np.int64]) -> LatencyUs:
@@ -251,12 +242,10 @@ def _latency_us(latency: NDArray[np.int64]) -> LatencyUs:
     )
 
 
-def _churn(plan: Plan, series: Sequence[Line], *, complete: bool) -> ChurnResult:
+def _churn(plan: Plan, series: Fold, *, complete: bool) -> ChurnResult:
     """Return how fast connections were opened and closed, beside what the ports were predicted to allow."""
     assert plan.churn
-    last = series[-1] if series else NOTHING
-    kernel = _kernel(series)
-    end = _end_of(series, Phase.CHURN)
+    last, end, kernel = series.last or NOTHING, series.end_of(Phase.CHURN), _kernel(series)
     return ChurnResult(
         loop="closed" if plan.scheduled is None else "open",
         duration_s=plan.churn.duration_s,
@@ -320,10 +309,9 @@ def _came_true(plan: Plan, last: Line) -> bool:
     )
 
 
-def _sources(plan: Plan, series: Sequence[Line]) -> tuple[PairResult, ...]:
-    if not series:
+def _sources(plan: Plan, series: Fold) -> tuple[PairResult, ...]:
+    if series.last is None or series.pair_peaks is None:
         return ()
-    peaks = np.max([[pair.open for pair in line.pairs] for line in series], axis=0)
     return tuple(
         PairResult(
             source=source,
@@ -333,7 +321,7 @@ def _sources(plan: Plan, series: Sequence[Line]) -> tuple[PairResult, ...]:
             established=counts.established,
             failed=counts.failed,
         )
-        for (source, target), counts, peak in zip(plan.pairs, series[-1].pairs, peaks, strict=True)
+        for (source, target), counts, peak in zip(plan.pairs, series.last.pairs, series.pair_peaks, strict=True)
     )
 
 
@@ -346,24 +334,22 @@ def _probes(events: Sequence[Event]) -> dict[str, ProbeResult]:
     }
 
 
-def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> SinkResult | None:
+def _sink(plan: Plan, series: Fold, events: Sequence[Event]) -> SinkResult | None:
     """Return what the listening side counted, and whether this side counted the same; None without a sink."""
-    lines = [line.sink for line in series if line.sink]
-    if not lines:
+    last, line = series.sink, series.last
+    if last is None or line is None:
         return None
-    last = lines[-1]
-    ours = _established_at_sinks(plan, series[-1], events)
+    ours = _established_at_sinks(plan, line, events)
     theirs = {row.source: row.accepted for row in last.sources or ()}
+    lost = {event.event for event in events} & {"worker-lost", "sink-lost"}
     if plan.transport is Transport.UDP:
-        return _datagram_sink(last, ours, theirs)
-    established, early = sum(ours.values()), _reset_early(plan, series[-1])
+        return _datagram_sink(line.phase, last, ours, theirs, lost)
+    early = _reset_early(plan, line)
+    established = sum(ours.values()) + _not_attributed_at_sinks(plan, line)
     agrees = last.accepted == established + early
     text = f"The sink accepted {last.accepted:,} connections, this side established {established:,}"
     text += f" and saw {early:,} reset before it knew that they were." if early else "."
-    # The counts by pair of a worker that was killed may be a tenth of a second older than its total.
-    workers = series[-1].workers
-    all_alive = workers is None or workers.alive == plan.workers
-    if agrees and all_alive and theirs and theirs != ours and not early:
+    if agrees and not lost and theirs and theirs != ours and not early:
         agrees = False
         other = next(source for source in sorted({*ours, *theirs}) if ours.get(source) != theirs.get(source))
         text = (
@@ -372,24 +358,37 @@ def _sink(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> SinkRe
         )
     elif agrees and theirs == ours:
         text = "Every source address has the same count of connections on both sides."
-    if last.accepted < established + early and (dropped := _dropped_handshakes(series[-1])):
+    if last.accepted < established + early and (dropped := _dropped_handshakes(line)):
         text += (
             f" Its queue was full (ListenOverflows +{dropped:,}): the kernel then drops the last packet of a handshake "
             "that this side takes for a connection."
         )
-    cut_off = series[-1].phase is not Phase.DONE and not agrees
-    if cut_off:
-        text += " Both were counted while the run was on its way, at moments of their own."
+    uncounted = "" if agrees else _uncounted(line.phase, lost, more=last.accepted > established + early)
+    text += uncounted
     return SinkResult(
         accepted=last.accepted,
-        open_peak=max(line.open for line in lines),
-        end_of_hold=(_end_of(series, Phase.HOLD, Phase.RAMP, Phase.CHURN).sink or last).open,
-        agrees=None if cut_off else agrees,
+        open_peak=series.sink_open_peak,
+        end_of_hold=(series.end_of(Phase.HOLD, Phase.RAMP, Phase.CHURN).sink or last).open,
+        agrees=None if uncounted else agrees,
         text=text + _survived(last),
         source_ports=sum(row.source_ports for row in last.sources or ()),
         sources=last.sources or (),
         failures=last.failures,
     )
+
+
+def _uncounted(phase: Phase, lost: Collection[str], *, more: bool) -> str:
+    """Return why one side has not counted to the end, as a sentence; "" where both have.
+
+    lost: events of processes that were lost; more: the sinks counted more than this side.
+    """
+    if phase is not Phase.DONE:
+        return " Both were counted while the run was on its way, at moments of their own."
+    if more and "worker-lost" in lost:
+        return " A worker ended before it had counted its last ones."
+    if not more and "sink-lost" in lost:
+        return " A sink ended before it had counted its last ones."
+    return ""
 
 
 def _survived(last: SinkLine) -> str:
@@ -420,6 +419,15 @@ def _established_at_sinks(plan: Plan, last: Line, events: Sequence[Event]) -> di
     return ours
 
 
+def _not_attributed_at_sinks(plan: Plan, last: Line) -> int:
+    """Return the connections to sinks of ours whose source is not known; 0 where there are other targets as well."""
+    if last.not_attributed is UNSET or not all(
+        target.sink and target.accept_after_s is not None for target in plan.targets
+    ):
+        return 0
+    return last.not_attributed.established
+
+
 def _reset_early(plan: Plan, last: Line) -> int:
     """Return the connections that a sink of ours accepted and reset on purpose before the attempt was seen to end."""
     if not any(target.sink and (target.behaviour.reset or target.behaviour.drop) for target in plan.targets):
@@ -427,7 +435,9 @@ def _reset_early(plan: Plan, last: Line) -> int:
     return sum(error.times for error in last.errors if (error.syscall, error.errno) == ("connect", "ECONNRESET"))
 
 
-def _datagram_sink(last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str, int]) -> SinkResult:
+def _datagram_sink(
+    phase: Phase, last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str, int], lost: Collection[str]
+) -> SinkResult:
     """Return what a sink of UDP counted: not connections, but endpoints that datagrams came from, each once.
 
     The two sides agree when no endpoint sent that is not one of ours: of ours some may have sent nothing, or nothing
@@ -441,12 +451,14 @@ def _datagram_sink(last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str,
             f"The sink had datagrams from {theirs[strange]:,} endpoints of {strange}, "
             f"this side connected {ours.get(strange, 0):,} sockets there."
         )
+    agrees = strange is None and last.accepted <= established
+    uncounted = "" if agrees else _uncounted(phase, lost, more=True)
     return SinkResult(
         accepted=last.accepted,
         open_peak=0,
         end_of_hold=0,
-        agrees=strange is None and last.accepted <= established,
-        text=text + _survived(last),
+        agrees=None if uncounted else agrees,
+        text=text + uncounted + _survived(last),
         source_ports=sum(row.source_ports for row in last.sources or ()),
         sources=last.sources or (),
         failures=last.failures,
@@ -454,70 +466,43 @@ def _datagram_sink(last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str,
     )
 
 
-def _kernel(series: Sequence[Line]) -> KernelCounts:
-    delta, peak, ramp_peak, states = _counted([(line, line.kernel) for line in series if line.kernel])
-    at_sinks = [(line, line.kernel.sink) for line in series if line.kernel.sink]
+def _kernel(series: Fold) -> KernelCounts:
+    here, at_sinks = series.kernel, series.kernel_at_sinks
     sink = None
-    if at_sinks:  # they live in a namespace of their own
-        sink_delta, sink_peak, _, sink_states = _counted(at_sinks)
-        sink = SinkKernelCounts(delta=sink_delta, peak=sink_peak, states=sink_states)
+    if at_sinks.seen:  # they live in a namespace of their own
+        sink = SinkKernelCounts(delta=dict(at_sinks.delta), peak=at_sinks.peak, states=at_sinks.states)
     return KernelCounts(
-        delta=delta, peak=peak, ramp_peak=ramp_peak, states=states, sampling=_sampling(series), sink=sink
+        delta=dict(here.delta),
+        peak=here.peak,
+        ramp_peak=here.ramp_peak,
+        states=here.states,
+        sampling=_sampling(series),
+        sink=sink,
     )
 
 
-def _sampling(series: Sequence[Line]) -> Sampling | None:
+def _sampling(series: Fold) -> Sampling | None:
     """Return what sampling the kernel cost; None where no line says so."""
-    for line in reversed(series):
-        if cost := line.kernel.sampling:
-            run_cpu_s = cost.run_cpu_s  # only the last line has it, which a run that was killed lacks
-            return Sampling(
-                samples=cost.samples,
-                listings=cost.listings,
-                cpu_s=cost.cpu_s,
-                run_cpu_s=run_cpu_s,
-                share=round(cost.cpu_s / run_cpu_s, 4) if run_cpu_s else None,
-                share_of_a_core=round(cost.cpu_s / line.t_s, 4) if line.t_s else None,
-            )
-    return None
-
-
-def _fullest(samples: Collection[tuple[Line, SinkKernelLine]]) -> States | None:
-    """Return sockets by state when they were most, and when that was; None where they were never counted."""
-    listed = [(line, kernel, kernel.states) for line, kernel in samples if kernel.states]
-    if not listed:
+    if series.sampling is None:
         return None
-    line, kernel, states = max(listed, key=lambda sample: sum(sample[2].values()))  # the first of equals
-    return States(t_s=round(max(line.t_s - (kernel.states_age_s or 0.0), 0.0), 3), counts=dict(states))
+    cost, t_s = series.sampling
+    run_cpu_s = cost.run_cpu_s  # only the last line has it, which a run that was killed lacks
+    return Sampling(
+        samples=cost.samples,
+        listings=cost.listings,
+        cpu_s=cost.cpu_s,
+        run_cpu_s=run_cpu_s,
+        share=round(cost.cpu_s / run_cpu_s, 4) if run_cpu_s else None,
+        share_of_a_core=round(cost.cpu_s / t_s, 4) if t_s else None,
+    )
 
 
-def _counted(
-    samples: Collection[tuple[Line, SinkKernelLine]],
-) -> tuple[dict[str, int], dict[str, int], dict[str, int], States | None]:
-    """Return what was added to each counter, the peaks of the gauges, those of the ramp, and sockets by state.
-
-    The peaks of the ramp leave out those of the drain: what the run's own closing left in TIME-WAIT stopped nothing.
-    """
-    peak: dict[str, int] = {}
-    ramp_peak: dict[str, int] = {}
-    for line, kernel in samples:
-        for name, value in kernel.now.items():
-            peak[name] = max(value, peak.get(name, 0))
-            if line.phase in _OPENING:
-                ramp_peak[name] = max(value, ramp_peak.get(name, 0))
-    # The last lines may have none: a second Ctrl-C ends the process through which the namespace is read.
-    delta = next((dict(kernel.delta) for _, kernel in reversed(tuple(samples))), {})
-    return delta, peak, ramp_peak, _fullest(samples)
-
-
-def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> GeneratorResult:
+def _generator(plan: Plan, series: Fold, events: Sequence[Event]) -> GeneratorResult:
     """Return whether loadgen itself kept up; where it did not, its figures are about itself."""
-    lag = np.zeros(histogram.BUCKETS, dtype=np.int64)
-    for line in series:
-        histogram.accumulate(lag, line.lag_ns)
-    lag_ms = histogram.quantile_ns(lag, 0.99) / 1e6
-    lateness_ms = histogram.quantile_ns(_latency(series)[Latency.LATENESS], 0.99) / 1e6
-    reasons = [event.text for event in events if event.event == "worker-stalled"]
+    last = series.last or NOTHING
+    lag_ms = histogram.quantile_ns(series.lag, 0.99) / 1e6
+    lateness_ms = histogram.quantile_ns(series.latency[Latency.LATENESS], 0.99) / 1e6
+    reasons = [event.text for event in events if event.event in STALLED]
     if plan.stages and lateness_ms > LATENESS_LIMIT_MS:
         reasons.append(
             f"1 % of the arrivals started {lateness_ms:.0f} ms late or more (limit {LATENESS_LIMIT_MS:.0f} ms): "
@@ -533,6 +518,6 @@ def _generator(plan: Plan, series: Sequence[Line], events: Sequence[Event]) -> G
         reasons=tuple(reasons),
         lag_ms_p99=round(lag_ms, 3),
         workers=plan.workers,
-        cpu_s=series[-1].cpu_s if series else 0.0,
-        user_cpu_s=None if not series or series[-1].user_cpu_s is UNSET else series[-1].user_cpu_s,
+        cpu_s=last.cpu_s,
+        user_cpu_s=None if last.user_cpu_s is UNSET else last.user_cpu_s,
     )

@@ -133,6 +133,8 @@ def findings(run: RunFacts, named: Collection[str]) -> Iterator[str]:
         )
     if not run.summary.generator.trustworthy and not {"generator", "port-search"}.intersection(named):
         yield f"Its latencies are also loadgen's own: {run.summary.generator.reasons[0]}."
+    if (because := run.summary.incomplete_because) and not {"incomplete", "interrupted"}.intersection(named):
+        yield f"The run was cut off: {because}."
     yield from _probe_findings(run)
 
 

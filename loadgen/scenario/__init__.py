@@ -11,6 +11,8 @@ The reference for users is docs/scenario.md.
     condition      the grammar of conditions, NAME OP VALUE
     expect         `expect`: conditions on the summary of a run
     scenario       the scenario as a whole, and the checks of several keys together
+    references     ${env:NAME} and ${file:PATH}, filled in
+    masking        credentials, found by their names, and masked in what is written
     yaml_document  YAML text -> plain data with the place of each value
     messages       mistakes, each with its place and remedy
     nearest        the valid word that an unknown one resembles
@@ -19,6 +21,7 @@ The reference for users is docs/scenario.md.
 """
 
 from loadgen.scenario.load import Cell, about_cells, load, parse, parse_cells, read_bytes
+from loadgen.scenario.masking import kept_setting, kept_text
 from loadgen.scenario.scenario import ScenarioSpec
 from loadgen.scenario.schema import json_schema
 from loadgen.scenario.sections import Fallback
@@ -29,6 +32,8 @@ __all__ = [
     "ScenarioSpec",
     "about_cells",
     "json_schema",
+    "kept_setting",
+    "kept_text",
     "load",
     "parse",
     "parse_cells",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.errors import ScenarioError
-from loadgen.scenario import yaml_document
+from loadgen.scenario import masking, yaml_document
 from loadgen.scenario.expect import Expectation
 from loadgen.scenario.messages import validated
 from loadgen.scenario.scenario import ScenarioSpec
@@ -52,7 +52,7 @@ def parse(text: str | bytes, file: str = "scenario", overrides: Sequence[str] = 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One combination of a matrix: the values of its keys, and the scenario with them."""
+    """One combination of a matrix: the values of its keys, as they may be written, and the scenario with them."""
 
     settings: dict[str, Any]
     scenario: ScenarioSpec
@@ -95,7 +95,7 @@ def _cell(document: Document, choice: Sequence[tuple[str, int]]) -> Cell:
         changed.put(key, matrix[key][index], place, key_place)
     scenario = validated(changed, ())
     plain = tuple(expectation for expectation in scenario.expect if not about_cells(expectation))
-    settings = {key: matrix[key][index] for key, index in choice}
+    settings = {key: masking.kept_value(key, matrix[key][index]) for key, index in choice}
     return Cell(settings, scenario.model_copy(update={"matrix": {}, "expect": plain, "repeat": 1}))
 
 

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from loadgen.errors import ScenarioError
-from loadgen.scenario import units, yaml_document
+from loadgen.scenario import masking, units, yaml_document
 from loadgen.scenario.fields import Model
 from loadgen.scenario.nearest import closest, nearest
 from loadgen.scenario.scenario import ScenarioSpec
@@ -23,6 +23,8 @@ from loadgen.scenario.yaml_document import Document, shown
 
 #: pydantic lists the valid words of an enum as "'fin' or 'rst'".
 _QUOTED: Final = re.compile(r"'([^']*)'")
+
+_REFERENCE: Final = re.compile(r"\$\{(?:env|file):")
 
 #: The model of the mapping at each path; indexes are left out.
 MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
@@ -45,17 +47,39 @@ def validated(document: Document, overrides: Sequence[str]) -> ScenarioSpec:
     mistakes: list[ScenarioError] = []
     for setting in overrides:
         try:
-            document.override(setting)
+            document.override(setting, masking.kept_setting(setting))
         except ScenarioError as error:
             mistakes.append(error)
+    misplaced = list(_misplaced_references(document))
     try:
         scenario = ScenarioSpec.model_validate(document.data)
     except ValidationError as error:
         mistakes += _mistakes(document, error, complete=not mistakes)
     else:
-        if not mistakes:
+        if not mistakes and not misplaced:
             return scenario
-    raise ScenarioError.of(mistakes)
+    raise ScenarioError.of(mistakes + misplaced)
+
+
+def _misplaced_references(document: Document) -> Iterator[ScenarioError]:
+    """Yield a mistake for each reference where the value would be written to the results."""
+    for path, text in _texts(document.data):
+        key = path[1] if path[0] == "matrix" and len(path) > 1 else path[0]
+        if _REFERENCE.search(text) and str(key).partition(".")[0] not in ("protocol", "description"):
+            name = ".".join(map(str, path))
+            yield document.place(path).error(
+                f"{name}: only options of protocol are filled in, and this value is written to the results; write it "
+                f'out, or let the shell fill it in: --set {name}="$NAME"'
+            )
+
+
+def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield every text in plain data, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, (dict, list)):
+        for step, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inner, (*path, step))
 
 
 def first_mistake(error: ValidationError, above: tuple[str, ...]) -> tuple[str, str]:
@@ -107,7 +131,8 @@ def _parts(detail: ErrorDetails, above: tuple[str, ...] = ()) -> Iterator[tuple[
 def _message(detail: ErrorDetails, path: tuple[str | int, ...], context: Mapping[str, Any]) -> str:
     """Return the message of one mistake: what to write, and what was written."""
     kind, value = detail["type"], detail["input"]
-    got = f"; got {shown(value)}" if isinstance(value, (str, int, float)) else ""
+    text = masking.masked(value)[0] if isinstance(value, str) else value
+    got = f"; got {shown(text)}" if isinstance(text, (str, int, float)) else ""
     if kind in ("wrong_value", "wrong_key"):
         return str(context["message"])
     if kind == "value_error":

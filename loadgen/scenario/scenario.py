@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from loadgen import protocols
+from loadgen import protocols, secret
 from loadgen.arrivals import due_within
 from loadgen.model import (
     CloseMode,
@@ -37,7 +37,7 @@ from loadgen.model import (
     Traffic,
     Transport,
 )
-from loadgen.scenario import units
+from loadgen.scenario import masking, units
 from loadgen.scenario.expect import Expectation
 from loadgen.scenario.fields import (
     CELLS_MAX,
@@ -88,7 +88,10 @@ def _mistakes_of_matrix(matrix: Mapping[str, object]) -> Mistakes:
         lists.append(values)
         for index, value in enumerate(values):
             if any(json.dumps(value) == json.dumps(other) for other in values[:index]):
-                yield wrong_at((key, index), f"{shown(value)} is in this list already; delete one of the two")
+                yield wrong_at(
+                    (key, index),
+                    f"{shown(masking.kept_value(key, value))} is in this list already; delete one of the two",
+                )
     if (count := math.prod(map(len, lists))) > CELLS_MAX:
         yield wrong_at((), f"these are {count:,} combinations; write at most {CELLS_MAX}")
 
@@ -414,6 +417,11 @@ class ScenarioSpec(Model):
     def traffic(self) -> Traffic:
         """Traffic of each connection; that of a heartbeat is echo unless `protocol` says otherwise."""
         return Traffic("echo") if self.heartbeat and not self.protocol else self.protocol
+
+    @property
+    def holds_secrets(self) -> bool:
+        """True if some of what is sent is not to be written, so that the run directory is its owner's alone."""
+        return secret.are_in(self.protocol.options)
 
     @property
     def most_open(self) -> int:

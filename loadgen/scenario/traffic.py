@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, PlainValidator, StrictBool, TypeAdapter, ValidationError, WithJsonSchema
 
-from loadgen import protocols
+from loadgen import protocols, secret
 from loadgen.model import Tls, Traffic
+from loadgen.scenario import masking
 from loadgen.scenario.fields import Model, at_most, refuse, wrong_at
 from loadgen.scenario.nearest import nearest
 
 #: A bundle of all public authorities takes a fifth of it.
 _CA_BYTES_MAX: Final = 1 << 20
 _ALPN_MAX: Final = 16
+#: RFC 7468 5; "X509" and "TRUSTED" are older spellings that OpenSSL reads as well.
+_CERTIFICATE: Final = re.compile(
+    r"-----BEGIN (?P<kind>(?:X509 |TRUSTED )?CERTIFICATE)-----.*?-----END (?P=kind)-----", re.DOTALL
+)
 
 
 def _traffic(value: object) -> Traffic:
@@ -39,15 +46,43 @@ def _traffic(value: object) -> Traffic:
         for key in options
         if key not in known
     )
+    hidden, mistakes = masking.hidden(options)
+    refuse(wrong_at(path, message) for path, message in mistakes)
+    filled = secret.revealed(hidden)
     try:
-        made = TypeAdapter(protocol).validate_json(json.dumps(options), strict=True)  # of JSON, a list may be a tuple
+        # Of JSON, a list may be a tuple.
+        made = TypeAdapter(protocol).validate_json(json.dumps(filled), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = tuple(step for step in first["loc"] if isinstance(step, (str, int)))
-        raise wrong_at(where, str(first.get("ctx", {}).get("error") or first["msg"])) from None
+        message = str(first.get("ctx", {}).get("error") or first["msg"])
+        raise wrong_at(where, _shown(message, name, hidden)) from None
     if not protocols.own_connector(name):
-        _try(name, made, place)
-    return Traffic(name, made.carried() if isinstance(made, protocols.Portable) else options)
+        _try(name, made, place, hidden)
+    if isinstance(made, protocols.Portable):
+        hidden = _carried(made.carried(), filled, hidden)
+    return Traffic(name, hidden)
+
+
+def _shown(message: str, name: str, hidden: object) -> str:
+    """Return a protocol's message about its options, unless it may repeat a part of a secret."""
+    if secret.are_in(hidden) and not protocols.is_built_in(name):
+        return f"{name} refuses its options, and why is not shown: some of them are secret"
+    return secret.scrubbed(message)
+
+
+def _carried(carried: Mapping[str, Any], filled: Mapping[str, Any], hidden: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options that a protocol carries elsewhere, with what is secret in them hidden again."""
+    options = {}
+    for key, option in carried.items():
+        if filled.get(key) == option:
+            options[key] = hidden[key]
+        elif isinstance(option, str):  # of a file, and it may have a credential in it
+            shown, parts = masking.masked(option, key)
+            options[key] = secret.Secret(shown, option, parts) if parts else option
+        else:
+            options[key] = option
+    return options
 
 
 def _found(name: str, place: tuple[str, ...]) -> Any:
@@ -64,12 +99,13 @@ def _found(name: str, place: tuple[str, ...]) -> Any:
     return protocol
 
 
-def _try(name: str, made: protocols.Exchange, place: tuple[str, ...]) -> None:
+def _try(name: str, made: protocols.Exchange, place: tuple[str, ...], hidden: object) -> None:
     """Check before any load that it makes requests. Raises: PydanticCustomError if it does not."""
     try:
         request: object = made.request(0)
     except Exception as error:  # anything that a foreign protocol raises
-        raise wrong_at(place, f"{name} makes no request ({_in_a_line(error)}); mend its package") from None
+        problem = _shown(f"{name} makes no request ({_in_a_line(error)}); mend its package", name, hidden)
+        raise wrong_at(place, problem) from None
     if not isinstance(request, bytes):
         raise wrong_at(place, f"{name} makes a request of type {type(request).__name__}, not bytes; mend its package")
 
@@ -124,7 +160,8 @@ def _authorities(name: str) -> str:
     if len(data) > _CA_BYTES_MAX:
         raise ValueError(f"is longer than {_CA_BYTES_MAX:,} bytes; write the file of the authorities that are needed")
     try:
-        text = data.decode()
+        # The text becomes a part of the plan: a private key in the same file stays out of it.
+        text = "".join(f"{match[0]}\n" for match in _CERTIFICATE.finditer(data.decode()))
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ValueError, ssl.SSLError):
         raise ValueError(

@@ -100,6 +100,8 @@ class Document:
     data: dict[str, Any]
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
+    #: First and last index, exclusive, of every single value in the text; not of what was changed since it was read.
+    spans: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def place(self, path: Path) -> Place:
         """Return the place of the value at `path`; of the mapping or list around it if there is none."""
@@ -111,15 +113,15 @@ class Document:
         """Return the place of the last key of `path`."""
         return self.keys.get(path) or self.place(path)
 
-    def override(self, setting: str) -> None:
-        """Apply one `KEY=VALUE` of the command line: a dotted path and a YAML value.
+    def override(self, setting: str, shown: str | None = None) -> None:
+        """Apply one `KEY=VALUE` of the command line: a dotted path and a YAML value. shown: the same for messages.
 
         The key may name something that is not there yet; a number in it is an index into a list
         that is. Sysctl names hold dots, so what follows `lab.sysctls.` is one key; so it is with `matrix.`.
 
         Raises: ScenarioError, its file the option itself and its line 0.
         """
-        place = Place(f"--set {printable(setting)}")
+        place = Place(f"--set {printable(setting if shown is None else shown)}")
         name, equals, text = setting.partition("=")
         if not equals:
             raise place.error("write KEY=VALUE, for example --set connections=1000")
@@ -202,7 +204,7 @@ def read(text: str | bytes, file: str) -> Document:
     data = builder.only_value()
     if not isinstance(data, dict):
         raise builder.values[()].error('a scenario is a mapping; begin with "name: ..."')
-    return Document(data, builder.values, builder.keys)
+    return Document(data, builder.values, builder.keys, builder.spans)
 
 
 def _check_size(text: str | bytes, place: Place) -> None:
@@ -232,6 +234,7 @@ class _Builder:
         self.file = file
         self.values: dict[Path, Place] = {}
         self.keys: dict[Path, Place] = {}
+        self.spans: dict[Path, tuple[int, int]] = {}
         self._text = text.replace("\r\n", "\n")
         self._nodes = 0
         self._check_characters()
@@ -288,6 +291,7 @@ class _Builder:
         if event.tag is not None:
             raise place.error(f"tags ({shown(event.tag)}) are not read; write the plain value, quoted if it is text")
         if isinstance(event, yaml_events.ScalarEvent):
+            self.spans[path] = event.start_mark.index, event.end_mark.index
             return self._scalar(path, event, place)
         if len(path) >= DEPTH_MAX:
             raise place.error(f"nested deeper than {DEPTH_MAX} levels; no key of a scenario is that deep")
@@ -318,6 +322,7 @@ class _Builder:
             self.keys[(*path, key)] = place
             data[key] = self._value((*path, key), self._next())
         self.values.pop((*path, ""), None)
+        self.spans.pop((*path, ""), None)
         return data
 
     def _scalar(self, path: Path, event: Any, place: Place) -> Any:

@@ -15,8 +15,10 @@ from ssl import SSLError
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadgen.processes.shared_memory import Blocks
+from loadgen.results import copies
 
 PORTS: Final = 65536
 #: Longest text of an IPv6 address with a zone: INET6_ADDRSTRLEN + IFNAMSIZ.
@@ -45,23 +47,52 @@ class SinkCounter(IntEnum):
 def block_dtype(sources: int) -> np.dtype[np.void]:
     """Return the layout of one sink process's block: a row per source address, the last for all further addresses.
 
-    seen: one bit for each source port of that address that a connection came from.
+    The counts of `_counts_dtype` are kept twice (`loadgen.results.copies`). seen: one bit for each source port of that
+    address that a connection came from, set at once and so ahead of the counts, by a twentieth of a second at most.
     """
     return np.dtype(
         [
-            ("counters", "i8", (len(SinkCounter),)),
+            ("updates", "i8"),
+            ("counts", _counts_dtype(sources), (2,)),
             ("addresses", f"S{_ADDRESS_SIZE}", (sources,)),
-            ("accepted", "i8", (sources,)),
-            ("open", "i8", (sources,)),
             ("seen", "u1", (sources, PORTS // 8)),
+        ]
+    )
+
+
+def _counts_dtype(sources: int) -> np.dtype[np.void]:
+    """Return the layout of what a sink publishes: `accepted` over all rows is the counter of that name."""
+    return np.dtype(
+        [
+            ("counters", "i8", (len(SinkCounter),)),
+            ("accepted", "i8", (sources,)),
             ("failure_kinds", f"S{_FAILURE_SIZE}", (_FAILURE_KINDS,)),
             ("failures", "i8", (_FAILURE_KINDS,)),
         ]
     )
 
 
+def publish(block: Any, counters: array[int], accepted: array[int], failures: SurvivedFailures) -> None:
+    """Show the counts of one process to all readers at once; some microseconds."""
+    counts = copies.idle(block, "updates", "counts")
+    counts["counters"] = counters
+    counts["accepted"] = accepted
+    failures.write(counts)
+    copies.turn(block, "updates")
+
+
+def published(block: Any) -> Any:
+    """Return what one process last published, as a record of `_counts_dtype`, all of the same instant."""
+    return copies.consistent(block, "updates", "counts")
+
+
+def counters(blocks: Blocks) -> NDArray[np.int64]:
+    """Return int64 (processes, len(SinkCounter)), each row consistent in itself."""
+    return np.array([published(record)["counters"] for record in blocks.records])
+
+
 class SurvivedFailures:
-    """SurvivedFailures that one sink process survived, by place and reason: "accept4 ENOBUFS", "tls BAD_RECORD_TYPE".
+    """Failures that one sink process survived, by place and reason: "accept4 ENOBUFS", "tls BAD_RECORD_TYPE".
 
     Each cost at most one connection. A client that leaves or resets is no failure.
     """
@@ -82,11 +113,16 @@ class SurvivedFailures:
             row = self._rows.setdefault(kind, len(self._rows))
         self._times[row] += 1
 
-    def publish(self, block: Any) -> None:
-        """Write the counts to this process's block."""
+    @property
+    def times(self) -> dict[str, int]:
+        """How often each kind was survived."""
+        return {kind: self._times[row] for kind, row in self._rows.items()}
+
+    def write(self, counts: Any) -> None:
+        """Write the counts into a record of `_counts_dtype`."""
         if self._rows:
-            block["failure_kinds"][: len(self._rows)] = [kind.encode() for kind in self._rows]
-            block["failures"] = self._times
+            counts["failure_kinds"][: len(self._rows)] = [kind.encode() for kind in self._rows]
+            counts["failures"] = self._times
 
 
 def _reason(error: BaseException | str) -> str:
@@ -102,25 +138,35 @@ def _reason(error: BaseException | str) -> str:
 def failures(blocks: Blocks) -> dict[str, int]:
     """Return how often each kind of failure was survived by all sink processes, the most frequent first."""
     times: Counter[str] = Counter()
-    for record in blocks.records:
-        for row in np.flatnonzero(record["failures"]):
-            times[record["failure_kinds"][row].decode()] += int(record["failures"][row])
+    for counts in map(published, blocks.records):
+        for row in np.flatnonzero(counts["failures"]):
+            times[counts["failure_kinds"][row].decode()] += int(counts["failures"][row])
     return dict(times.most_common())
 
 
 def totals(blocks: Blocks, gone: Collection[int] = ()) -> dict[str, int]:
     """Return {accepted, open} over all sink processes; processes that have exited (`gone`, by index) hold nothing."""
-    per_process = blocks.records["counters"].copy()
+    per_process = counters(blocks)
     per_process[list(gone), SinkCounter.OPEN] = 0
-    counters = per_process.sum(axis=0)
-    return {"accepted": int(counters[SinkCounter.ACCEPTED]), "open": int(counters[SinkCounter.OPEN])}
+    total = per_process.sum(axis=0)
+    return {"accepted": int(total[SinkCounter.ACCEPTED]), "open": int(total[SinkCounter.OPEN])}
+
+
+def heartbeats(blocks: Blocks) -> NDArray[np.int64]:
+    """Return when each sink process last published its counters: int64 (processes,), nanoseconds."""
+    return counters(blocks)[:, SinkCounter.HEARTBEAT_NS]
+
+
+def still_open(blocks: Blocks, processes: Collection[int]) -> int:
+    """Return the connections that these processes, by index, have open."""
+    return int(counters(blocks)[list(processes), SinkCounter.OPEN].sum())
 
 
 def datagrams(blocks: Blocks) -> dict[str, int]:
     """Return the UDP datagrams {received, answered, dropped} over all sink processes; dropped: on purpose."""
-    counters = blocks.records["counters"].sum(axis=0)
+    total = counters(blocks).sum(axis=0)
     names = {"received": SinkCounter.DATAGRAMS, "answered": SinkCounter.ANSWERED, "dropped": SinkCounter.DROPPED}
-    return {name: int(counters[counter]) for name, counter in names.items()}
+    return {name: int(total[counter]) for name, counter in names.items()}
 
 
 def by_source(blocks: Blocks) -> list[dict[str, Any]]:
@@ -132,9 +178,10 @@ def by_source(blocks: Blocks) -> list[dict[str, Any]]:
     accepted: dict[str, int] = {}
     seen: dict[str, Any] = {}
     for record in blocks.records:
-        for row in np.flatnonzero(record["accepted"]):
+        counts = published(record)["accepted"]
+        for row in np.flatnonzero(counts):
             address = record["addresses"][row].decode() or "others"
-            accepted[address] = accepted.get(address, 0) + int(record["accepted"][row])
+            accepted[address] = accepted.get(address, 0) + int(counts[row])
             seen[address] = record["seen"][row] | seen.get(address, 0)
     return [
         {"source": address, "accepted": count, "source_ports": int(np.unpackbits(seen[address]).sum())}

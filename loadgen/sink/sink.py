@@ -13,7 +13,6 @@ the connector: a held connection is a bare descriptor.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from array import array
@@ -31,7 +30,7 @@ from loadgen.sink.accept_queues import BACKLOG, PAUSE_NS, AcceptQueues, listenin
 from loadgen.sink.binding import bind_failure
 from loadgen.sink.certificates import Certificates
 from loadgen.sink.closing import release, reset_at_close
-from loadgen.sink.counts import PORTS, SinkCounter, SurvivedFailures, block_dtype
+from loadgen.sink.counts import PORTS, SinkCounter, SurvivedFailures, block_dtype, publish
 from loadgen.sink.memory import HeldBytes
 from loadgen.sink.udp import DatagramCounts, DatagramSocket
 
@@ -88,10 +87,9 @@ class SinkLoop:
         self._rows: dict[str, int] = {}
         self._row_max = shard.sources - 1
         self._accepted = array("q", [0]) * shard.sources
-        self._open = array("q", [0]) * shard.sources
         self._seen = memoryview(block["seen"].reshape(-1))
-        #: Indexed by descriptor: the row of the connection's source, -1 where there is no connection.
-        self._row_of = array("i", [-1]) * shard.descriptors
+        #: Indexed by descriptor: 1 where there is a connection.
+        self._connected = bytearray(shard.descriptors)
         self._non_blocking = bytearray(shard.descriptors)
         self._closes_after = shard.closes_after
         self._bytes_left: dict[int, int] = {}
@@ -197,7 +195,7 @@ class SinkLoop:
         self._failures.add("connection", error)
         if fd in self._handlers:
             self._queues.pause()
-        elif self._row_of[fd] >= 0:
+        elif self._connected[fd]:
             self._break_off(fd)
 
     def _break_off(self, fd: int) -> None:
@@ -246,16 +244,16 @@ class SinkLoop:
         accepted = self._accept(sock)
         now = now_ns()
         for fd, address in accepted:
-            row = self._row_of[fd] = self._count_client(address[0], address[1])
-            self._open[row] += 1
+            self._count_client(address[0], address[1])
+            self._connected[fd] = 1
             self._counters[SinkCounter.OPEN] += 1
             connections.add(fd, listener, now)
 
     def _accept_batch(self, sock: socket.socket) -> None:
         accepted = self._accept(sock)
-        rows, row_of, seen, register = self._rows, self._row_of, self._seen, self._epoll.register
+        rows, connected, seen, register = self._rows, self._connected, self._seen, self._epoll.register
         opened = 0
-        accepted_of, open_of = self._accepted, self._open
+        accepted_of = self._accepted
         closing = self._closes_after == 0
         for fd, address in accepted:
             row = rows.get(address[0])
@@ -272,8 +270,7 @@ class SinkLoop:
                 reset_at_close(fd, self._failures)
                 release(fd, self._epoll, self._failures)
                 continue
-            open_of[row] += 1
-            row_of[fd] = row
+            connected[fd] = 1
             opened += 1
         self._counters[SinkCounter.OPEN] += opened
         if closing:
@@ -285,14 +282,13 @@ class SinkLoop:
         self._count_client(address, port)
         self._counters[SinkCounter.ACCEPTED] += 1
 
-    def _count_client(self, address: str, port: int) -> int:
-        """Count a client endpoint; return the row of its address."""
+    def _count_client(self, address: str, port: int) -> None:
+        """Count a client endpoint in the row of its address."""
         row = self._rows.get(address)
         if row is None:
             row = self._new_row(address)
         self._accepted[row] += 1
         self._seen[row * (PORTS // 8) + (port >> 3)] |= 1 << (port & 7)
-        return row
 
     def _new_row(self, address: str) -> int:
         row = len(self._rows)
@@ -361,22 +357,21 @@ class SinkLoop:
         self._memory.used -= len(self._unsent.pop(fd, b""))
         self._bytes_left.pop(fd, None)
         release(fd, self._epoll, self._failures)
-        self._open[self._row_of[fd]] -= 1
-        self._row_of[fd] = -1
+        self._connected[fd] = 0
         self._non_blocking[fd] = 0
         self._counters[SinkCounter.OPEN] -= 1
 
     def _close_held(self, begin: int) -> None:
         """Close one batch of held connections, from descriptor `begin` on; the event loop calls again for the rest."""
-        end = min(begin + _CLOSE_BATCH, len(self._row_of))
+        end = min(begin + _CLOSE_BATCH, len(self._connected))
         for fd in range(begin, end):
-            if self._row_of[fd] < 0:
+            if not self._connected[fd]:
                 continue
             if self._connections and fd in self._connections:
                 self._connections.close_now(fd)
             else:
                 self._close(fd)
-        self._close_from = end if end < len(self._row_of) else None
+        self._close_from = end if end < len(self._connected) else None
 
     def _publish(self, now: int) -> None:
         self._published_ns = now
@@ -386,10 +381,7 @@ class SinkLoop:
         self._counters[SinkCounter.DATAGRAMS] = self._datagrams.received
         self._counters[SinkCounter.ANSWERED] = self._datagrams.answered
         self._counters[SinkCounter.DROPPED] = self._datagrams.dropped
-        self._block["accepted"] = self._accepted
-        self._block["open"] = self._open
-        self._block["counters"] = self._counters
-        self._failures.publish(self._block)
+        publish(self._block, self._counters, self._accepted, self._failures)
 
 
 def _report(link: Link, **message: str) -> None:
@@ -405,7 +397,6 @@ def _report(link: Link, **message: str) -> None:
 
 def main(shard: SinkShard, link_fd: int, blocks_fd: int) -> None:
     """Entry of a forked sink; return on "stop" or when the orchestrator has exited."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     blocks = Blocks(blocks_fd, block_dtype(shard.sources), shard.count)
     link = Link(socket.socket(fileno=link_fd))
     try:

@@ -44,6 +44,9 @@ _POLL_MS: Final = 200
 #: Time for the program to end by itself after Ctrl-C, before it is killed.
 _GRACE_S: Final = 5.0
 _PREFLIGHT_S: Final = 10.0
+#: Signals that end the trace: Ctrl-C, `kill`, a closed terminal, Ctrl-\.
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_OF_THE_KEYBOARD: Final = (signal.SIGINT, signal.SIGQUIT)
 
 
 @dataclass(slots=True)
@@ -52,7 +55,7 @@ class TraceRecord:
 
     version: of strace. exit_code: of the program, as a shell has it (128 + N: ended by signal N); None: it was
     attached to, and goes on. duration_s: of the trace. descriptors: soft limit of open files of each process that
-    connected, by pid, where it could still be read. interrupted: by Ctrl-C or SIGTERM.
+    connected, by pid, where it could still be read. interrupted: by Ctrl-C or another signal that ends programs.
     """
 
     follower: Follower
@@ -66,7 +69,7 @@ class TraceRecord:
 def of_command(command: Sequence[str], *, stdout: int | None = None) -> TraceRecord:
     """Run a command under strace until it ends, with standard streams of its own.
 
-    stdout: descriptor to give to the command instead of that of this process. Ctrl-C and SIGTERM end both.
+    stdout: descriptor to give to the command instead of that of this process. Signals that end programs end both.
 
     Raises: UsageError if there is no such command; HostError if strace is missing or may not trace here.
     """
@@ -80,13 +83,13 @@ def of_command(command: Sequence[str], *, stdout: int | None = None) -> TraceRec
 
 
 def of_process(pid: int) -> TraceRecord:
-    """Attach strace to a process until it ends, or until Ctrl-C or SIGTERM; the process goes on.
+    """Attach strace to a process until it ends, or until Ctrl-C or another signal; the process goes on.
 
     Raises: UsageError if there is no such process; HostError if strace is missing or may not trace it.
     """
     tracer = _strace()
     try:
-        status = Path(f"/proc/{pid}/status").read_text(errors="backslashreplace")  # its name may be any bytes
+        status = Path(f"/proc/{pid}/status").read_text(errors="backslashreplace")  # a name may be any bytes
     except OSError:
         raise UsageError(f"there is no process {pid}") from None
     if traced_by := re.search(r"^TracerPid:\s*([1-9]\d*)", status, re.MULTILINE):
@@ -242,7 +245,7 @@ def _signal_all(pids: Sequence[int], number: int) -> None:
 
 
 class _Signals:
-    """Notes Ctrl-C and SIGTERM instead of ending this process. first: the first that came. count: how many."""
+    """Notes signals instead of ending this process. first: the first that came. count: how many."""
 
     def __init__(self) -> None:
         self.first: int | None = None
@@ -250,8 +253,10 @@ class _Signals:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> _Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        for number in _ENDING:
+            self._before[number] = signal.getsignal(number)
+            if self._before[number] is not signal.SIG_IGN:
+                signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -308,7 +313,7 @@ class _Recorder:
     def _heed_signals(self) -> None:
         """Pass the first signal on, and end the program when it does not end by itself.
 
-        Ctrl-C reaches the whole group of the terminal's foreground, so the program has a moment to heed that one.
+        A key reaches the whole group of the terminal's foreground, so the program has a moment to heed that one.
         """
         if not self._signals.count:
             return
@@ -321,7 +326,7 @@ class _Recorder:
             return
         if not self._asked_s:
             self._asked_s = monotonic()
-            if self._signals.first == signal.SIGTERM or not os.isatty(0):
+            if self._signals.first not in _OF_THE_KEYBOARD or not os.isatty(0):
                 self._pass_on(self._signals.first or signal.SIGTERM)
         elif self._signals.count > 2 or monotonic() - self._asked_s > _GRACE_S:
             _signal_all(_tracees(self._process.pid), signal.SIGKILL)

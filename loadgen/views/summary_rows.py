@@ -112,6 +112,16 @@ def heartbeat(summary: RunSummary) -> SummaryRow | None:
     return SummaryRow("heartbeat", text, "bad" if beats.missed or beats.wrong else "")
 
 
+def not_attributed(summary: RunSummary) -> SummaryRow | None:
+    """The counts of which source and target are not known, and why; None where everything is broken down."""
+    rest = summary.not_attributed
+    if not rest:
+        return None
+    counts = (("established", rest.established), ("failed", rest.failed))
+    text = ", ".join(f"{count(number)} {name}" for name, number in counts if number)
+    return SummaryRow("not attributed", f"{text}: a worker ended before it had told their source and target", "bad")
+
+
 def phases(summary: RunSummary) -> list[tuple[str, float]]:
     """The phases that the run had, with their seconds."""
     phases = summary.phases

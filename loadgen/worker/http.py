@@ -24,6 +24,7 @@ import socket
 import ssl
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from errno import ECONNABORTED, EPIPE, EPROTO, ETIMEDOUT
 from functools import partial
 from itertools import islice
@@ -39,12 +40,13 @@ from loadgen.clock import now_ns
 from loadgen.model import CloseMode, Endpoint, Plan, Tls
 from loadgen.outcomes import Syscall, error_key
 from loadgen.protocols.http import Http
+from loadgen.worker import survived
 from loadgen.worker.epoll.connector import EVENTS_MAX, LINGER_0, EpollConnector, Opened
 from loadgen.worker.heartbeat import Beats
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Settings, Then
 from loadgen.worker.strategies import SourcePorts
-from loadgen.worker.tls import context_of, reason_of
+from loadgen.worker.tls import KeptSession, context_of, reason_of
 
 #: How a connection ended that ended as planned, in place of an error key.
 _PLANNED: Final = 0
@@ -64,28 +66,29 @@ def connector_of(plan: Plan, settings: Settings, ports: SourcePorts, recorder: R
     """Return the connector of one shard of a plan whose traffic is HTTP; call it where an event loop runs."""
     connector = EpollConnector(settings, ports, recorder)
     hosts = {target.endpoint: target.host for target in plan.targets}
-    connector.driver = HttpDriver(connector, Http(**plan.traffic.options), hosts, plan.tls)
+    connector.driver = HttpDriver(connector, Http(**plan.traffic.filled()), hosts, plan.tls)
     return connector
 
 
 class Handshake(ssl.SSLObject):
     """TLS of one connection, with the time its handshake took. Made by a context, see `timed`.
 
-    A subclass for each context has what its connections share: whether to resume, the last session, and whether to
+    A subclass for each context has what its connections share: the session to resume, if any is to be, and whether to
     send close_notify (RFC 8446 6.1) before closing.
     """
 
-    resumes = False
+    shared: KeptSession | None = None
     farewell = True
-    last: ssl.SSLSession | None = None
+    offered = settled = False
     began_ns = took_ns = 0
 
     def do_handshake(self) -> None:
         """Take one step. Raises: ssl.SSLWantReadError when the other side has to speak first, ssl.SSLError."""
         if not self.began_ns:
             self.began_ns = now_ns()
-            if self.last is not None:
-                self.session = self.last
+            if self.shared and self.shared.session is not None:
+                self.session = self.shared.session
+                self.offered = True
         super().do_handshake()
         self.took_ns = now_ns() - self.began_ns
 
@@ -95,15 +98,16 @@ class Handshake(ssl.SSLObject):
             super().unwrap()
 
     def keep_session(self) -> None:
-        """Keep this session for the next connection. In TLS 1.3 it comes after the handshake (RFC 8446 4.6.1)."""
-        session = self.session
-        if self.resumes and session is not None and (session.has_ticket or self.version() != "TLSv1.3"):
-            type(self).last = session
+        """Keep a session for the next connection. In TLS 1.3 it comes after the handshake (RFC 8446 4.6.1)."""
+        if self.shared and not self.settled:
+            self.settled = self.shared.keep(self, offered=self.offered)
 
 
 def timed(context: ssl.SSLContext, *, resume: bool, farewell: bool = True) -> ssl.SSLContext:
     """Have a context make `Handshake`s; return it. A session may only be used with its own context."""
-    context.sslobject_class = type("Handshake", (Handshake,), {"resumes": resume, "farewell": farewell})
+    context.sslobject_class = type(
+        "Handshake", (Handshake,), {"shared": KeptSession() if resume else None, "farewell": farewell}
+    )
     return context
 
 
@@ -141,7 +145,10 @@ class _Connected(socket.socket):
 
     def close(self) -> None:
         """Close the descriptor and call `gone`."""
-        super().close()
+        try:
+            super().close()
+        except OSError as error:  # the descriptor is released all the same
+            survived.add("close", error)
         if self.fileno() < 0:
             self._gone()
 
@@ -279,12 +286,21 @@ class HttpDriver:
 
     def opened_late(self, fd: int, opened: Opened) -> None:
         """Begin the task of a connection that had to wait for its answer."""
-        self._connector.unwatch(fd)
+        try:
+            self._connector.unwatch(fd)
+        except OSError as error:  # two event loops would read from it
+            sock, pair, port = opened
+            self._lifecycle.lose(pair, error_key(Syscall.REGISTER, error.errno or 0))
+            survived.close(sock)
+            self._connector.release_port(pair, port)
+            return
         self._begin(_HttpConnection(*opened))
 
     def event(self, fd: int, event: int) -> None:  # noqa: ARG002  # the connector watches nothing else for this driver
         """Take note that a task has got on."""
-        os.eventfd_read(fd)
+        if fd == self._news:
+            with suppress(BlockingIOError):
+                os.eventfd_read(fd)
 
     def over(self, fd: int, sock: socket.SocketType, *, planned: bool) -> None:
         """Do nothing: the connector itself holds no connection of this driver."""
@@ -389,7 +405,10 @@ class HttpDriver:
     def _close(self, client: _HttpConnection) -> None:
         """Close what is left. TLS says close_notify where it is to, but no answer to it is awaited."""
         if self._reset and client.sock.fileno() >= 0:
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            try:
+                client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            except OSError as error:
+                survived.add("setsockopt", error)
         if client.transport is not None:
             client.transport.close()
             asyncio.get_running_loop().call_soon(client.transport.abort)
@@ -408,7 +427,8 @@ class HttpDriver:
         self._tell()
 
     def _tell(self) -> None:
-        os.eventfd_write(self._news, 1)
+        with suppress(OSError):  # else the next tick of the worker notices
+            os.eventfd_write(self._news, 1)
 
     # --- Heartbeat ----------------------------------------------------------------------------------
 

@@ -123,7 +123,7 @@ def port_use_of(plan: Plan, index: int, blocks: NDArray[np.void]) -> PortUse | N
 
 def _others(blocks: NDArray[np.void], index: int) -> Others:
     others = np.flatnonzero(np.arange(len(blocks)) != index)
-    updates, counters = blocks["updates"], blocks["counters"]
+    updates, counters = blocks["updates"], blocks["totals"]["counters"]
 
     def read() -> tuple[int, int]:
         # A counter by itself is whole at any time, and one batch more or less makes no difference.

@@ -1,7 +1,7 @@
 """The writing end of one worker's block: what the data plane counts.
 
 The data plane counts in plain Python integers, which cost least, and publishes them once per batch; the
-orchestrator reads at any time.
+orchestrator reads at any time. Histograms are kept here as well, and copied to the block as a whole.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from msgspec import field
 
-from loadgen.results import histogram
+from loadgen.results import copies, histogram
 from loadgen.results.block import ERROR_KINDS, MARKS, OTHER_KEY, Latency, PairColumn
 from loadgen.results.schema.counters import POSITION, WorkerCounters
 from loadgen.worker.port_use import PortUse
@@ -26,6 +26,7 @@ _PENDING: Final = 1024
 #: The most attempts in one batch.
 BATCH_MAX: Final = 256
 _NOT_SCHEDULED: Final = array("q", [-1]) * BATCH_MAX
+_NO_ERRORS: Final = array("q", [0]) * ERROR_KINDS
 #: The counters of a recorder in the order of its block.
 _counts: Final[Callable[[WorkerCounters], tuple[int, ...]]] = attrgetter(*POSITION)
 
@@ -52,9 +53,14 @@ class Recorder(WorkerCounters, eq=False):
     _given_up: dict[int, tuple[int, int]] = field(default_factory=dict)
     next_mark: int = 0
     _pair_closed: list[int] = field(default_factory=list)
-    #: The two copies of the counters in the block.
-    _counters: tuple[memoryview, ...] = ()
+    #: The two copies of counters and errors in the block.
+    _totals: tuple[tuple[memoryview, ...], ...] = ()
     _error_slots: dict[int, int] = field(default_factory=dict)
+    #: By slot: failures and losses of each kind.
+    _errors: array[int] = _NO_ERRORS
+    #: As in the breakdown.
+    _latency: Any = None
+    _lag: Any = None
     _marks: int = 0
     #: Latencies of attempts, ns, that are still to be sorted into their histograms, and how many there are.
     _lateness: array[int] = _NOT_SCHEDULED
@@ -65,12 +71,18 @@ class Recorder(WorkerCounters, eq=False):
     _took: dict[Latency, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        pairs = self._block["pairs"].shape[0]
+        pairs = self._block["breakdowns"]["pairs"].shape[1]
         # numpy calls an int64 "l" and array calls it "q"; assigning from one to the other wants one name.
-        self._counters = tuple(memoryview(self._block["counters"][copy]).cast("B").cast("q") for copy in (0, 1))
+        totals = (self._block["totals"][copy] for copy in (0, 1))
+        self._totals = tuple(
+            tuple(memoryview(one[name]).cast("B").cast("q") for name in ("counters", "errors")) for one in totals
+        )
         self.pair_established, self.pair_failed, self.pair_opened_ns, self._pair_closed = (
             [0] * pairs for _ in range(4)
         )
+        self._errors = _NO_ERRORS[:]
+        self._latency = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
+        self._lag = np.zeros(histogram.BUCKETS, dtype=np.int64)
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
         self._took = {Latency.EXCHANGE: [], Latency.HANDSHAKE: [], Latency.BIND: []}
         self.next_mark = self._mark_after(0)
@@ -148,7 +160,7 @@ class Recorder(WorkerCounters, eq=False):
         """Count an attempt that ended without a connection; `key` is the `error_key` of why."""
         self.failed += 1
         self.pair_failed[pair] += 1
-        self._count_error(pair, key)
+        self._count_error(key)
 
     def record_given_up(self, pair: int, started_ns: int) -> None:
         """Note an attempt that has waited for too long: does a later one of its pair open, or none any more?"""
@@ -169,7 +181,7 @@ class Recorder(WorkerCounters, eq=False):
         self.lost += 1
         self.open -= 1
         self._pair_closed[pair] += 1
-        self._count_error(pair, key)
+        self._count_error(key)
 
     def record_closed(self, pair: int) -> None:
         """Count a connection that ended as planned, no matter which side closed it."""
@@ -202,25 +214,33 @@ class Recorder(WorkerCounters, eq=False):
 
     def record_lag(self, lag_ns: int) -> None:
         """Count how late the worker's own event loop was."""
-        histogram.add(self._block["lag"], np.array([lag_ns], dtype=np.int64))
+        histogram.add(self._lag, np.array([lag_ns], dtype=np.int64))
 
     def publish(self) -> None:
-        """Show the counters to the orchestrator, all at once; a microsecond, so once per batch."""
+        """Show counters and errors to the orchestrator, all at once; a microsecond, so once per batch."""
         updates = int(self._block["updates"]) + 1
-        self._counters[updates & 1][:] = array("q", _counts(self))
+        counters, errors = self._totals[updates & 1]
+        counters[:] = array("q", _counts(self))
+        errors[:] = self._errors
         self._block["updates"] = updates
 
     def publish_all(self) -> None:
-        """`publish`, and also what costs more: latencies and the counts of each pair."""
+        """`publish`, and then what costs more: the same counts by pair, and the latencies.
+
+        Call it between batches, when every connection that was counted has its pair and its latency.
+        """
         self._sort_latencies()
         self._sort_took()
         if self._given_up:
             self._settle_given_up()
-        block = self._block["pairs"]
-        block[:, PairColumn.ESTABLISHED] = self.pair_established
-        block[:, PairColumn.FAILED] = self.pair_failed
-        block[:, PairColumn.OPEN] = np.subtract(self.pair_established, self._pair_closed)
         self.publish()
+        block = copies.idle(self._block, "breakdown_updates", "breakdowns")
+        pairs = block["pairs"]
+        pairs[:, PairColumn.ESTABLISHED] = self.pair_established
+        pairs[:, PairColumn.FAILED] = self.pair_failed
+        pairs[:, PairColumn.OPEN] = np.subtract(self.pair_established, self._pair_closed)
+        block["latency"], block["lag"] = self._latency, self._lag
+        copies.turn(self._block, "breakdown_updates")
 
     def _mark_after(self, marks: int) -> int:
         """Return the number of connections that make the next hundredth; out of reach when all are marked."""
@@ -233,14 +253,14 @@ class Recorder(WorkerCounters, eq=False):
     def _sort_took(self) -> None:
         for latency, took in self._took.items():
             if took:
-                histogram.add(self._block["latency"][latency], np.array(took, dtype=np.int64))
+                histogram.add(self._latency[latency], np.array(took, dtype=np.int64))
                 took.clear()
 
     def _sort_latencies(self) -> None:
         count = self._pending
         if not count:
             return
-        rows = self._block["latency"]
+        rows = self._latency
         for row, values in (
             (Latency.LATENESS, self._lateness),
             (Latency.CONNECT, self._connect),
@@ -250,10 +270,11 @@ class Recorder(WorkerCounters, eq=False):
             histogram.add(rows[row], ns[ns >= 0] if row is Latency.LATENESS else ns)
         self._pending = 0
 
-    def _count_error(self, pair: int, key: int) -> None:
+    def _count_error(self, key: int) -> None:
         slot = self._error_slots.get(key)
         if slot is None:
-            slot = min(len(self._error_slots), ERROR_KINDS - 1)
-            self._error_slots[key] = slot
-            self._block["error_keys"][slot] = key if slot < ERROR_KINDS - 1 else OTHER_KEY
-        self._block["errors"][pair, slot] += 1
+            if len(self._error_slots) >= ERROR_KINDS - 1:
+                key = OTHER_KEY
+            slot = self._error_slots.setdefault(key, len(self._error_slots))
+            self._block["error_keys"][slot] = key  # before its first count is shown
+        self._errors[slot] += 1

@@ -13,6 +13,7 @@ from typing import Final
 from loadgen.outcomes import Syscall, error_key
 from loadgen.worker.backoff import NO_PORT
 from loadgen.worker.strategies import SourcePorts
+from loadgen.worker.survived import close
 
 #: The C type, without the Python class that socket.socket wraps around it.
 Socket: Final = socket.SocketType
@@ -53,16 +54,16 @@ class SocketPool:
                 ready.append((None, pair, key))
                 continue
             if pair in denied:  # one search of a full range is enough to know
-                sock.close()
+                close(sock)
                 continue
             try:
                 port = prepare(sock, pair)
             except OSError as error:
-                sock.close()
+                close(sock)
                 ready.append((None, pair, error_key(Syscall.SETSOCKOPT, error.errno or 0)))
                 continue
             if port < 0:
-                sock.close()
+                close(sock)
                 key = error_key(Syscall.BIND, -port)
                 ready.append((None, pair, key))
                 if key in NO_PORT:
@@ -88,7 +89,7 @@ class SocketPool:
         """
         for sock, pair, port in reversed(needless):
             if sock is not None:
-                sock.close()
+                close(sock)
                 if port:
                     self._ports.unused(pair, port)
 

@@ -255,9 +255,14 @@ class OnePortRange(_OwnRings):
         """
         port = self._rings[pair].allocate()
         set_option = sock.setsockopt
-        for level, number in self._options:
-            set_option(level, number, 1)
-        set_option(_SOL_IP, IP_LOCAL_PORT_RANGE, port_range_option(port, port) if port else self._slice)
+        try:
+            for level, number in self._options:
+                set_option(level, number, 1)
+            set_option(_SOL_IP, IP_LOCAL_PORT_RANGE, port_range_option(port, port) if port else self._slice)
+        except OSError:
+            if port:
+                self._rings[pair].unused(port)
+            raise
         failure = _bind(sock, self._addresses[pair])
         if failure and port:
             self._rings[pair].unused(port)
@@ -267,7 +272,11 @@ class OnePortRange(_OwnRings):
         """The next port for a socket whose connect() found its own taken; it has bound none, so it may go on."""
         following = self._rings[pair].another()
         if following:
-            sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, port_range_option(following, following))
+            try:
+                sock.setsockopt(_SOL_IP, IP_LOCAL_PORT_RANGE, port_range_option(following, following))
+            except OSError:  # then it stays with the answer of connect() that it has
+                self._rings[pair].unused(following)
+                return 0
             self.retried += 1
         return following
 

@@ -5,12 +5,16 @@ object and its own counts of their failures. A connection costs two such memorie
 
 A session that the target gave to an earlier connection can be offered to the next one. In TLS 1.2 it is there when
 the handshake is done; in TLS 1.3 it comes as a ticket after it (RFC 8446 4.6.1), with the first bytes that the server
-sends. So the last session of each target is kept as it arrives.
+sends. So a session of each target is kept as it arrives.
+
+Reading `SSLObject.session` leaks some 6 KB each time (measured with CPython 3.10 to 3.13, which copies the session and
+forgets the copy). So a session serves until it is refused, and a connection that keeps none never reads its own.
 """
 
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -76,6 +80,41 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     return context
 
 
+class KeptSession:
+    """The session of one target that its next connections offer; None until there is one.
+
+    It is replaced when the target refuses it. A target that refuses one which it took before, and which has not
+    expired, takes each only once: from then on every connection brings the session for the next.
+
+    awaited: no session has come yet, and one may.
+    """
+
+    __slots__ = ("_once", "_taken", "awaited", "session")
+
+    def __init__(self) -> None:
+        self.session: ssl.SSLSession | None = None
+        self.awaited = True
+        self._taken = self._once = False
+
+    def keep(self, secured: ssl.SSLObject, *, offered: bool) -> bool:
+        """Keep the session of a connection if it is wanted; return False while it may still come.
+
+        offered: whether this connection offered one. Call it when the handshake is done, in TLS 1.3 when bytes have
+        been read after it.
+        """
+        if secured.session_reused:
+            self._taken = True
+            if not self._once:
+                return True
+        elif offered and self._taken and self.session is not None:
+            self._once = time.time() < self.session.time + self.session.timeout
+        session = secured.session
+        if session is None or not (session.has_ticket or (secured.version() != "TLSv1.3" and session.id)):
+            return False
+        self.session, self.awaited, self._taken = session, False, False
+        return True
+
+
 class TlsClient:
     """TLS of all connections of one worker.
 
@@ -84,39 +123,38 @@ class TlsClient:
 
     def __init__(self, tls: Tls, pairs: Sequence[tuple[str, Endpoint]], targets: Sequence[Target]) -> None:
         self._context = context_of(tls)
-        self._resume = tls.resume
         hosts = {target.endpoint: target.host for target in targets}
         #: For each pair: its target, and the name that the certificate has to have.
         self._names = [(target, tls.server_name or hosts.get(target) or target.address) for _, target in pairs]
-        self._sessions: dict[Endpoint, ssl.SSLSession | None] = {}
+        self._kept = {target: KeptSession() for target, _ in self._names} if tls.resume else {}
 
     def channel(self, pair: int) -> Channel:
         """Return the TLS of a new connection, whose handshake has not begun."""
         target, name = self._names[pair]
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        session = self._sessions.get(target) if self._resume else None
+        kept = self._kept.get(target)
+        session = kept.session if kept else None
         secured = self._context.wrap_bio(incoming, outgoing, server_hostname=name, session=session)
-        return Channel(secured, incoming, outgoing, target if self._resume else None, self._sessions)
+        return Channel(secured, incoming, outgoing, kept)
 
 
 class Channel:
     """TLS of one connection. `outgoing` returns what is to be sent.
 
-    target: the session of this target is kept in `sessions`; None: none is kept.
+    kept: where a session of its target is kept; None: none is.
     """
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "_sessions", "_target", "ended", "secured")
+    __slots__ = ("_incoming", "_kept", "_object", "_offered", "_outgoing", "ended", "secured")
 
     def __init__(
         self,
         secured: ssl.SSLObject,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
-        target: Endpoint | None,
-        sessions: dict[Endpoint, ssl.SSLSession | None],
+        kept: KeptSession | None,
     ) -> None:
         self._object, self._incoming, self._outgoing = secured, incoming, outgoing
-        self._target, self._sessions = target, sessions
+        self._kept, self._offered = kept, kept is not None and kept.session is not None
         #: True when the handshake is done; when the other side has sent close_notify since.
         self.secured = self.ended = False
 
@@ -128,12 +166,12 @@ class Channel:
     @property
     def awaits_session(self) -> bool:
         """True while a session of this target is wanted, and no connection has got one yet."""
-        return self._target is not None and self._target not in self._sessions
+        return self._kept is not None and self._kept.awaited
 
     def expect_no_session(self) -> None:
         """Let no connection wait for a session of this target any more."""
-        if self._target is not None:
-            self._sessions.setdefault(self._target, None)
+        if self._kept is not None:
+            self._kept.awaited = False
 
     def received(self, data: bytes) -> None:
         """Take bytes of the other side, as they came from the socket."""
@@ -177,8 +215,7 @@ class Channel:
                 self.ended = True
         except ssl.SSLWantReadError:
             pass
-        if self._target is not None:
-            self._keep_session()
+        self._keep_session()
         return data
 
     def farewell(self) -> bytes:
@@ -192,8 +229,5 @@ class Channel:
 
     def _keep_session(self) -> None:
         """Keep the session once it is there, for the next connection to the same target."""
-        if self._target is not None:
-            session = self._object.session
-            if session is not None and (session.has_ticket or (self._object.version() != "TLSv1.3" and session.id)):
-                self._sessions[self._target] = session
-                self._target = None
+        if self._kept is not None and self._kept.keep(self._object, offered=self._offered):
+            self._kept = None

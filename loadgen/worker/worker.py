@@ -1,29 +1,33 @@
 """One worker process: a shard's arrivals, its connector and its recorder on one event loop.
 
 The worker computes everything it does from its shard, so between "start" and "drain" it needs no message. It reports:
-ready, opened (every arrival is started and answered), closing (it waits for the other side to close), drained, and
-failed with a reason. If its link closes, the orchestrator is gone and the worker exits at once.
+ready, opened (every arrival is started and answered), closing (it waits for the other side to close), drained (with the
+calls that failed and cost nothing), and failed with a reason. If its link closes, the orchestrator is gone and the
+worker exits at once. What it cannot go on with ends it, never leaves it waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
-import signal
 import socket
 from collections.abc import Sequence
 from time import thread_time_ns
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
+from loadgen import crash
 from loadgen.clock import NS_PER_S, Alarm, now_ns
+from loadgen.errors import HostError, LoadgenError
 from loadgen.model import CloseMode, Engine, Shard
 from loadgen.processes.link import Link
 from loadgen.processes.shared_memory import Blocks
 from loadgen.results.block import block_dtype
+from loadgen.worker import survived
 from loadgen.worker.connector import connector_of
 from loadgen.worker.io_uring import connector as uring
 from loadgen.worker.port_use import port_use_of
@@ -68,8 +72,9 @@ class Worker:
         self._pumping: asyncio.Handle | None = None
 
     async def run(self) -> None:
-        """Serve commands until "stop" or until the orchestrator is gone."""
+        """Serve commands until "stop" or until the orchestrator is gone. Raises: what a callback raised."""
         loop = self._loop
+        loop.set_exception_handler(self._on_exception)
         loop.add_reader(self._link.fileno(), self._on_command)
         loop.add_reader(self._connector.fileno(), self._on_events)
         loop.add_reader(self._alarm.fileno(), self._on_alarm)
@@ -77,7 +82,23 @@ class Worker:
         self._recorder.heartbeat_ns = now_ns()
         self._recorder.publish()
         self._link.send(report="ready")
-        await self._stopped
+        try:
+            await self._stopped
+        except Exception:
+            for fd in (self._link.fileno(), self._connector.fileno(), self._alarm.fileno()):
+                loop.remove_reader(fd)  # the loop takes some turns more until it is closed
+            self._lifecycle.publish()  # it may have been in the middle of a batch
+            self._publish_all()
+            raise
+
+    def _on_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """End the worker after an exception in a callback of its own: no count or timer is right after that.
+
+        Exceptions of a transport end its connection, whose task counts it.
+        """
+        error = context.get("exception")
+        if error and "handle" in context and not self._stopped.done():
+            self._stopped.set_exception(error)
 
     def _on_command(self) -> None:
         message = self._link.receive()
@@ -92,7 +113,7 @@ class Worker:
                     self._lifecycle.until_ns = start_ns + self._duration_ns
                 if self._scheduled:
                     self._due = self._due + start_ns
-                self._alarm.set(start_ns)
+                self._wake_at(start_ns)
             case "hold":
                 self._begin_to_beat()
             case "drain":
@@ -110,8 +131,19 @@ class Worker:
                     self._stopped.set_result(None)
 
     def _on_alarm(self) -> None:
-        self._alarm.clear()
+        try:
+            self._alarm.clear()
+        except OSError as error:
+            survived.add("read", error)
         self._pump()
+
+    def _wake_at(self, at_ns: int) -> None:
+        """Pump at this time; by a timer of the event loop, in whole milliseconds, if the alarm cannot be set."""
+        try:
+            self._alarm.set(at_ns)
+        except OSError as error:
+            survived.add("timerfd_settime", error)
+            self._loop.call_later(max(at_ns - now_ns(), 0) / NS_PER_S, self._pump)
 
     def _on_events(self) -> None:
         self._connector.drain_events()
@@ -155,7 +187,7 @@ class Worker:
             elif self._due[self._next] <= now_ns():
                 self._pumping = self._loop.call_soon(self._pump)
             else:
-                self._alarm.set(int(self._due[self._next]))
+                self._wake_at(int(self._due[self._next]))
                 connector.prepare(min(self._batch, lifecycle.room, self._left()))
         self._continue()
 
@@ -170,7 +202,7 @@ class Worker:
     def _pump_again(self) -> None:
         """Pump again in a closed loop: at once if there is room, or when a pair without a port has cooled down."""
         if until_ns := self._lifecycle.cooldown_until_ns(now_ns()):
-            self._alarm.set(until_ns)
+            self._wake_at(until_ns)
         elif self._lifecycle.room > 0 and self._pumping is None:
             self._pumping = self._loop.call_soon(self._pump)
 
@@ -221,7 +253,7 @@ class Worker:
             self._loop.call_soon(self._drain)
         else:
             self._publish_all()
-            self._link.send(report="drained")
+            self._link.send(report="drained", survived=survived.counts)
 
     def _tick(self, due_ns: int) -> None:
         now = now_ns()
@@ -247,20 +279,38 @@ class Worker:
 
 
 def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:
-    """Run a forked worker; return when the run is over or the orchestrator gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the orchestrator decides
-    if limit := shard.plan.descriptor_limit:
-        limit = min(limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    blocks = Blocks(blocks_fd, block_dtype(len(shard.plan.pairs)), shard.count)
+    """Run a forked worker until the run is over or the orchestrator gone; then end the process."""
     link = Link(socket.socket(fileno=link_fd))
-    uvloop.run(_serve(shard, link, blocks.records, descriptors))
+    try:
+        if limit := shard.plan.descriptor_limit:
+            limit = min(limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        blocks = Blocks(blocks_fd, block_dtype(len(shard.plan.pairs)), shard.count)
+        uvloop.run(_serve(shard, link, blocks.records, descriptors))
+    except (Exception, SystemExit) as error:  # of any kind: without a report the orchestrator would not know why
+        _tell_end(shard, link, error)
+        os._exit(1)
 
 
 async def _serve(shard: Shard, link: Link, blocks: NDArray[np.void], descriptors: int) -> None:
     try:
         worker = Worker(shard, link, blocks, descriptors=descriptors)
-    except Exception as error:  # of any kind: without a report the orchestrator would wait
-        link.send(report="failed", text=f"{type(error).__name__}: {error}")
-        raise
+    except (OSError, MemoryError) as error:
+        raise HostError(
+            f"a worker cannot start: {error or 'no memory'}; look at the limit of open files (ulimit -n) and at the "
+            "memory left"
+        ) from error
     await worker.run()
+    os._exit(0)  # all is reported; what fails while the event loop is torn down is of no interest
+
+
+def _tell_end(shard: Shard, link: Link, error: BaseException) -> None:
+    """Report why this worker cannot start or go on; on stderr if the orchestrator cannot be reached."""
+    foreseen = isinstance(error, (OSError, MemoryError, LoadgenError, SystemExit))
+    text = (str(error) or type(error).__name__) if foreseen else crash.told(error)
+    try:
+        if link.send(report="failed", text=text):
+            return
+    except OSError:
+        pass
+    os.write(2, f"loadgen: worker {shard.index} cannot go on: {text}\n".encode(errors="backslashreplace"))

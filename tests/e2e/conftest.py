@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -78,6 +79,13 @@ class Process:
     parent: int
     started: int
 
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """The process that has this pid now."""
+        found = _read_process(pid)
+        assert found, f"process {pid} has ended"
+        return found
+
     @property
     def alive(self) -> bool:
         """Whether it still runs; a zombie does not."""
@@ -90,6 +98,14 @@ class Process:
             return Path(f"/proc/{self.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             return ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has stopped it."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False
 
     @property
     def listens(self) -> bool:
@@ -171,9 +187,8 @@ class Running:
     @property
     def process(self) -> Process:
         """Its first process: for `run`, the orchestrator."""
-        found = _read_process(self.popen.pid)
-        assert found, f"it has ended: {self.err.read_text()}"
-        return found
+        assert self.popen.poll() is None, f"it has ended: {self.err.read_text()}"
+        return Process.of(self.popen.pid)
 
     @property
     def run(self) -> Path:
@@ -237,6 +252,21 @@ class Running:
         children = self.zygote().children()
         self.seen.update(children)
         return children
+
+    def deliver(self, number: signal.Signals) -> None:
+        """Send a signal to the first process, and wait until it has it."""
+        self.signal(number)
+        status = Path(f"/proc/{self.popen.pid}/status")
+        pending = re.compile(r"^(?:Sig|Shd)Pnd:\s*0*[1-9a-f]", re.MULTILINE)
+        self.until(lambda: not pending.search(status.read_text()), "delivery of the signal")
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """To every process, the children first, as systemd and `docker stop` do for a control group."""
+        for process in reversed(self.process.descendants()):
+            self.seen.add(process)
+            with suppress(ProcessLookupError):  # one that was about to end
+                os.kill(process.pid, number)
+        self.signal(number)
 
     def signal(self, number: signal.Signals) -> None:
         """To the first process alone."""

@@ -97,6 +97,7 @@ def test_a_condition_that_is_met_ends_with_99(loadgen: Loadgen, condition: str, 
         (["no-such-file"], "no-such-file"),
         (["--fail-if", "usedd > 1%"], "write NAME OP VALUE"),
         (["--full-size"], "add --scenario FILE"),
+        (["/dev/null", "--scenario", "no/such.yaml"], "--scenario no/such.yaml: there is no directory no"),
     ],
 )
 def test_a_mistake_is_one_message(loadgen: Loadgen, args: list[str], message: str) -> None:
@@ -168,7 +169,29 @@ def test_the_scenario_has_the_numbers_of_the_evidence_and_their_places(loadgen: 
 
 
 def test_without_a_finding_there_is_nothing_to_reproduce(loadgen: Loadgen) -> None:
+    """The explanation is printed all the same, and a file that was there stays."""
+    (loadgen.home / "again.yaml").write_text("mine")
     done = pasted(loadgen, "prose\n", "--scenario", "again.yaml")
     assert done.returncode == 2
     assert "nothing to reproduce" in done.stderr
-    assert not (loadgen.home / "again.yaml").exists()
+    assert done.stdout
+    assert (loadgen.home / "again.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("stdout", "code"), [("|", 0), ("/dev/full", 3)])
+def test_the_scenario_is_written_whatever_becomes_of_stdout(loadgen: Loadgen, stdout: str, code: int) -> None:
+    (loadgen.home / "ticket.txt").write_text(FULL)
+    reader, writer = os.pipe()
+    os.close(reader)
+    if stdout != "|":
+        os.close(writer)
+        writer = os.open(stdout, os.O_WRONLY)
+    try:
+        command = [*loadgen.command, "explain", "ticket.txt", "--scenario", "again.yaml"]
+        done = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, cwd=loadgen.home, env=environment(), check=False
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, b"Traceback" in done.stderr) == (code, False)
+    assert (loadgen.home / "again.yaml").read_text().startswith("#")

@@ -38,7 +38,7 @@ def test_a_sink_counts_its_clients_until_ctrl_c(loadgen: Loadgen, namespace: Nam
     assert run.code == 0, run.err
     assert run.summary["outcomes"]["established"] == 200
     sink.until(lambda: "200 accepted, 0 open" in sink.err.read_text(), "line of its counts")
-    sink.signal(number)
+    sink.signal_all(number)
     done = sink.finish(10)
     assert done.code == 0, done.err
     total, *sources = done.out.splitlines()

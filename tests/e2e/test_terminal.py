@@ -10,7 +10,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,21 @@ _FRAME = re.compile(r"(?:\x1b\[1A|\x1b\[2K|\r(?!\n))+")
 class Terminal:
     """A pseudo terminal with a command in its foreground; `text` is all it was sent."""
 
-    def __init__(self, loadgen: Loadgen, scenario: Path, *, width: int = 100, height: int = 30, **env: str) -> None:
+    def __init__(
+        self,
+        loadgen: Loadgen,
+        scenario: Path | None,
+        *,
+        command: Sequence[str | Path] = (),
+        width: int = 100,
+        height: int = 30,
+        **env: str,
+    ) -> None:
+        """command: to run instead of `loadgen run SCENARIO`."""
         self._master, slave = os.openpty()
         self.resize(width, height)
         self._popen = subprocess.Popen(
-            [*loadgen.command, "run", str(scenario)],
+            command or [*loadgen.command, "run", str(scenario)],
             cwd=loadgen.home,
             stdin=slave,
             stdout=slave,
@@ -42,6 +52,7 @@ class Terminal:
         )
         os.close(slave)
         self.text = ""
+        self.pid = self._popen.pid
 
     def resize(self, width: int, height: int) -> None:
         """What a window manager does; the command is sent SIGWINCH."""
@@ -50,6 +61,15 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         """What a person would."""
         os.write(self._master, keys)
+
+    def close(self) -> int:
+        """Close the window; return the exit code of the command."""
+        os.close(self._master)
+        try:
+            return self._popen.wait(30)
+        finally:
+            self._popen.kill()
+            self._popen.wait()
 
     def next_frame(self) -> str:
         """The text of the next whole frame."""

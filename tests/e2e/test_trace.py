@@ -114,7 +114,7 @@ def test_a_program_that_connects_nowhere_becomes_no_scenario(loadgen: Loadgen, n
 
 
 @pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_program_and_the_trace(
     loadgen: Loadgen, namespace: Namespace, number: signal.Signals
 ) -> None:
@@ -214,6 +214,12 @@ def test_the_report_goes_to_a_file(loadgen: Loadgen, namespace: Namespace) -> No
     done = loadgen("trace", "--json", "--out", "report.json", "--", "true", prefix=namespace.enter)
     assert (done.out, done.err) == ("", "")
     assert json.loads((loadgen.home / "report.json").read_text())["connects"] == []
+    text = _CONNECT.format("pass")
+    arguments = ("--out", "/dev/full", "--scenario", "wall.yaml", "--", *python(text))
+    done = loadgen("trace", *arguments, prefix=namespace.enter)  # a trace cannot be made again
+    assert done.code == 3
+    assert "4 connect() calls in 1 way" in done.err
+    assert "cannot write /dev/full: No space left on device" in done.err
 
 
 @pytest.mark.usefixtures("server")

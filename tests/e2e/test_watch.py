@@ -230,7 +230,7 @@ def test_filters(loadgen: Loadgen, busy: Busy) -> None:
         assert len(done.summary["groups"]) == done.summary["group_count"] == groups
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_watching_ends_when_it_is_told_to(loadgen: Loadgen, busy: Busy, number: signal.Signals) -> None:
     running = loadgen.start("watch", "--json", "--interval", "100ms", prefix=busy.enter)
     running.until(lambda: running.out.read_text().count("\n") >= 2, "second look")

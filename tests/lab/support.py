@@ -33,10 +33,10 @@ from loadgen.model import (
     Transport,
 )
 from loadgen.outcomes import describe
-from loadgen.processes.fleet import Fleet, Member, how_it_ended
+from loadgen.processes.fleet import Fleet, Member, how_it_was_lost
 from loadgen.processes.shared_memory import Blocks
 from loadgen.protocols import Exchange
-from loadgen.results.block import block_dtype
+from loadgen.results.block import block_dtype, consistent_breakdown, consistent_totals
 from loadgen.results.schema.line import Line
 from loadgen.worker.connector import Connector
 from loadgen.worker.epoll.connector import EpollConnector
@@ -304,18 +304,19 @@ class Load:
         assert now.started == now.established + now.failed + now.in_flight
         assert now.open + now.lost <= now.established
         self.recorder.publish_all()
-        pairs = self.block["pairs"].sum(axis=0)
+        pairs = consistent_breakdown(self.block)["pairs"].sum(axis=0)
         assert pairs.tolist() == [now.established, now.failed, now.open]
         assert sum(self.errors.values()) == now.failed + now.lost
 
     @property
     def errors(self) -> dict[tuple[str, str], int]:
         """How often each (system call, errno) ended an attempt or a connection."""
-        counts = self.block["errors"].sum(axis=0)
+        self.recorder.publish()
+        errors = consistent_totals(self.block)["errors"]
         found: Tally[tuple[str, str]] = Tally()
-        for slot in counts.nonzero()[0]:
+        for slot in errors.nonzero()[0]:
             kind = describe(int(self.block["error_keys"][slot]))
-            found[kind.syscall, kind.errno] += int(counts[slot])
+            found[kind.syscall, kind.errno] += int(errors[slot])
         return dict(found)
 
     def close(self) -> None:
@@ -332,6 +333,11 @@ class Load:
         self.connector.abandon()
         while self.connector.close_batch(1000):
             pass
+
+
+def never_ready(*_: object) -> None:
+    """Entry of a process that starts and reports nothing."""
+    signal.pause()
 
 
 class Crew:
@@ -393,7 +399,7 @@ class Crew:
         return line
 
     def _on_lost(self, member: Member) -> None:
-        self.lost.append((member, how_it_ended(member), asyncio.get_running_loop().time()))
+        self.lost.append((member, how_it_was_lost(member), asyncio.get_running_loop().time()))
         self.fleet.notify()
 
 

@@ -17,7 +17,7 @@ from loadgen.kernel import sockstat
 from loadgen.model import CloseMode, Endpoint, Heartbeat, PortRange, Strategy, Target, Tls
 from loadgen.protocols.echo import Echo
 from loadgen.protocols.payload import Payload
-from loadgen.results.block import Latency
+from loadgen.results.block import Latency, consistent_breakdown
 from loadgen.worker.tls import TlsClient
 
 from .support import PROC_NET, Load, accept_all, listen, reset
@@ -140,7 +140,7 @@ def settle(load: Load, server: Server, done: Callable[[], object]) -> None:
 
 def count(load: Load, latency: Latency) -> int:
     load.recorder.publish_all()
-    return int(load.block["latency"][latency].sum())
+    return int(consistent_breakdown(load.block)["latency"][latency].sum())
 
 
 # --- TLS ------------------------------------------------------------------------------------------

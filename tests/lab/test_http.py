@@ -16,7 +16,7 @@ import uvloop
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.model import Churn, CloseMode, Endpoint, Heartbeat, PortRange, Strategy, Target, Tls, Traffic
 from loadgen.protocols.http import Http
-from loadgen.results.block import Latency
+from loadgen.results.block import Latency, consistent_breakdown
 from loadgen.sink.certificates import Certificates, issue
 from loadgen.worker.epoll.connector import EpollConnector
 from loadgen.worker.heartbeat import Beats
@@ -184,7 +184,7 @@ class HttpLoad(Load):
 
     def count(self, latency: Latency) -> int:
         self.recorder.publish_all()
-        return int(self.block["latency"][latency].sum())
+        return int(consistent_breakdown(self.block)["latency"][latency].sum())
 
     @property
     def exchanges(self) -> int:

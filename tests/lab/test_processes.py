@@ -20,13 +20,14 @@ import uvloop
 from loadgen import crash
 from loadgen.errors import CapacityError, HostError, IncompleteError, LoadgenError, ScenarioError, UsageError
 from loadgen.model import Endpoint, PortRange, Target
-from loadgen.processes.fleet import how_it_ended
+from loadgen.processes.fleet import how_it_was_lost
 from loadgen.processes.shared_memory import Blocks
 from loadgen.processes.zygote_client import Zygote
 from loadgen.sink import counts, sink
 from tests.plans import plan_of
 
 from .support import Crew, alive, child, listen, on_loop, until
+from .test_sink_calls import failing
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
@@ -111,14 +112,60 @@ def test_an_error_comes_back_as_what_it_was(
     run(body)
 
 
-def test_a_bug_in_a_call_ends_the_wait_for_it(run: Run) -> None:
-    """An exception nobody foresaw costs the zygote, and whoever waits hears of it."""
+@pytest.mark.parametrize(
+    ("entry", "args", "kind", "text"),
+    [
+        ("os:listdir", ("/no/such/directory",), HostError, "listdir failed: [Errno 2] No such file or directory"),
+        ("math:sqrt", (-1,), LoadgenError, "unforeseen ValueError: math domain error; details in "),
+    ],
+)
+def test_an_unforeseen_error_of_a_call_is_its_answer(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    entry: str,
+    args: tuple[object, ...],
+    kind: type,
+    text: str,
+) -> None:
+    """The zygote lives on."""
+    monkeypatch.setattr(crash, "directory", str(tmp_path))
 
     async def body() -> None:
         async with Zygotes() as it:
-            with pytest.raises(LoadgenError):
+            with pytest.raises(LoadgenError) as caught:
                 async with asyncio.timeout(10):
-                    await it.zygote.call("os:listdir", "/no/such/directory")
+                    await it.zygote.call(entry, *args)
+            assert type(caught.value) is kind
+            assert str(caught.value).startswith(text)
+            assert await it.zygote.call("os:getpid") == it.zygote.pid
+
+    run(body)
+
+
+@pytest.mark.usefixtures("_strace")
+@pytest.mark.parametrize(
+    ("injection", "text"),
+    [
+        ("clone:error=EAGAIN:when=1", "fork EAGAIN (Resource temporarily unavailable); look at the limit of processes"),
+        ("sendmsg:error=ENOBUFS:when=1..5", ""),
+        ("recvmsg:error=ENOMEM:when=1..5", ""),
+        ("poll:error=ENOMEM:when=1..5", ""),
+    ],
+)
+def test_a_call_of_the_zygote_itself_fails(run: Run, injection: str, text: str) -> None:
+    """A process that cannot be made is an answer; what has no memory is tried again."""
+
+    async def body() -> None:
+        async with Zygotes() as it:
+            await it.zygote.call("os:getpid")
+            with failing(it.zygote.pid, injection):
+                if text:
+                    with pytest.raises(HostError) as caught:
+                        await it.zygote.fork("builtins:len", ())
+                    assert text in str(caught.value)
+                pid = await it.zygote.fork("builtins:len", ())
+                await it.until(lambda: it.ended.get(pid) == 0)
 
     run(body)
 
@@ -245,6 +292,53 @@ def test_workers_start_and_stop(run: Run) -> None:
     until(lambda: not any(map(alive, pids)), 2)
 
 
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_process_that_is_never_ready_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Where it is stopped or killed; the time-out is for those that run. It is no loss of a run that has not begun."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+    async def body() -> None:
+        async with Crew(plan_of()) as crew:
+            start = asyncio.ensure_future(
+                crew.fleet.start("worker", "tests.lab.support:never_ready", [1], blocks_fd=crew.blocks.fd, timeout_s=60)
+            )
+            while not crew.fleet.members:
+                await asyncio.sleep(0.01)
+            (member,) = crew.fleet.members
+            os.kill(member.pid, number)
+            how = "was stopped for 5 s and was killed" if number == signal.SIGSTOP else "was killed by SIGKILL"
+            with pytest.raises(IncompleteError, match=f"{how} before it was ready"):
+                async with asyncio.timeout(20):
+                    await start
+            assert crew.lost == []
+
+    on_loop(body, uvloop.new_event_loop)
+
+
+def test_one_that_is_asked_and_stopped_gives_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a probe, or the process that connects the namespaces of a lab."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+    async def body() -> None:
+        async with Crew(plan_of()) as crew:
+            asking = asyncio.ensure_future(
+                crew.fleet.ask("tests.lab.support:never_ready", enough=lambda: False, timeout_s=60)
+            )
+            asked: list[int] = []
+            while not asked:
+                await asyncio.sleep(0.01)
+                children = Path(f"/proc/{crew.fleet.zygote.pid}/task/{crew.fleet.zygote.pid}/children").read_text()
+                asked = list(map(int, children.split()))
+            os.kill(asked[0], signal.SIGSTOP)
+            async with asyncio.timeout(20):
+                assert await asking is None
+            until(lambda: not alive(asked[0]))
+
+    on_loop(body, uvloop.new_event_loop)
+
+
 def test_a_killed_worker_is_noticed_within_a_second(run: Run) -> None:
     """Once, with how it ended; its counts are still there, and the others do not care."""
 
@@ -258,7 +352,7 @@ def test_a_killed_worker_is_noticed_within_a_second(run: Run) -> None:
             ((member, _, at),) = crew.lost
             assert member is members[1]
             assert await crew.fleet.exit_code_of(member) == -signal.SIGKILL
-            assert how_it_ended(member) == "killed by SIGKILL"
+            assert how_it_was_lost(member) == "was killed by SIGKILL"
             assert at - begun < 1
             assert str(member) == f"worker 1 (pid {members[1].pid})"
             line = crew.line()
@@ -285,7 +379,7 @@ def test_a_worker_that_cannot_start_says_why(run: Run) -> None:
 def test_a_worker_that_dies_at_birth_is_an_incomplete_run(run: Run) -> None:
     async def body() -> None:
         async with Crew(plan_of()) as crew:
-            with pytest.raises(IncompleteError, match=r"worker 0 \(pid \d+\) did not start \(gone\)"):
+            with pytest.raises(IncompleteError, match=r"worker 0 \(pid \d+\) ended with code 1 before it"):
                 await crew.fleet.start("worker", "os:_exit", [3], blocks_fd=crew.blocks.fd, timeout_s=20)
 
     run(body)

@@ -60,7 +60,7 @@ class Sinks:
             self.reports.append(ours.receive())
 
     def counter(self, counter: counts.SinkCounter) -> int:
-        return int(self.blocks.records["counters"][:, counter].sum())
+        return int(counts.counters(self.blocks)[:, counter].sum())
 
     def expect(self, **totals: int) -> None:
         """Wait until the totals are these."""
@@ -104,7 +104,7 @@ def test_every_connection_is_accepted_and_known_by_its_source(
         {"source": "127.0.0.1", "accepted": 150, "source_ports": 150},
         {"source": "127.0.0.2", "accepted": 150, "source_ports": 150},
     ]
-    assert int(serving.blocks.records["open"].sum()) == 300
+    assert counts.totals(serving.blocks)["open"] == 300
 
 
 def test_a_source_port_that_serves_two_targets_is_one_port(
@@ -216,7 +216,7 @@ def test_a_connection_ends_with_its_client(
         end_with(sock)
     serving.expect(accepted=20, open=5)
     assert len(os.listdir(f"/proc/{serving.pids[0]}/fd")) == before + 5
-    assert int(serving.blocks.records["open"].sum()) == 5
+    assert counts.totals(serving.blocks)["open"] == 5
 
 
 def test_a_half_closed_client_gets_its_echo_first(
@@ -316,7 +316,7 @@ def test_several_processes_share_one_address(sinks: Callable[..., Sinks], client
     for _ in range(240):
         client()
     serving.expect(accepted=240, open=240)
-    each = serving.blocks.records["counters"][:, counts.SinkCounter.ACCEPTED].tolist()
+    each = counts.counters(serving.blocks)[:, counts.SinkCounter.ACCEPTED].tolist()
     assert min(each) > 40  # 80 expected, with a deviation of 7
     assert counts.by_source(serving.blocks) == [{"source": "127.0.0.1", "accepted": 240, "source_ports": 240}]
 
@@ -340,7 +340,7 @@ def test_a_sink_ends_when_told_and_when_left_alone(
 
 def test_a_sink_can_tell_65536_sources_apart() -> None:
     """As many as a scenario may name, and a row each for strangers and for all beyond."""
-    assert counts.block_dtype(65_538)["accepted"].shape == (65_538,)
+    assert counts.block_dtype(65_538)["addresses"].shape == (65_538,)
 
 
 def test_a_sink_that_does_not_accept(sinks: Callable[..., Sinks], keep: ExitStack) -> None:

@@ -28,7 +28,7 @@ from loadgen.model import (
     Transport,
 )
 from loadgen.protocols.echo import Echo
-from loadgen.results.block import Latency
+from loadgen.results.block import Latency, consistent_breakdown
 from loadgen.sink.binding import require_free
 from loadgen.sink.counts import SurvivedFailures
 from loadgen.sink.udp import DatagramCounts, DatagramSocket
@@ -92,7 +92,7 @@ def peer(keep: ExitStack) -> Callable[..., Peer]:
 def replies(load: Load) -> int:
     """How many exchanges are over."""
     load.recorder.publish_all()
-    return int(load.block["latency"][Latency.EXCHANGE].sum())
+    return int(consistent_breakdown(load.block)["latency"][Latency.EXCHANGE].sum())
 
 
 def datagram_socket(keep: ExitStack, address: str, port: int, *options: int) -> socket.socket:

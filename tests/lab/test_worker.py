@@ -20,7 +20,7 @@ from loadgen.arrivals import due_ns
 from loadgen.clock import now_ns
 from loadgen.kernel import sockstat
 from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, PortRange, Shard, Stage, Strategy, Target
-from loadgen.results.block import Latency, consistent_counters
+from loadgen.results.block import Latency, consistent_breakdown, consistent_counters
 from loadgen.results.schema.counters import POSITION
 from loadgen.worker.shard import slice_of
 from tests.plans import plan_of
@@ -83,7 +83,10 @@ def test_three_workers_open_exactly_the_plan(
             line = crew.line()
             assert (line.scheduled, line.started, line.established) == (connections,) * 3
             assert (line.failed, line.not_started, line.errors) == (0, 0, ())
-            assert crew.blocks.records["counters"][:, :, POSITION["established"]].max(axis=1).tolist() == crew.sizes
+            assert (
+                crew.blocks.records["totals"]["counters"][:, :, POSITION["established"]].max(axis=1).tolist()
+                == crew.sizes
+            )
             by_pair = [pair.established for pair in line.pairs]
             assert by_pair == [connections // pairs + (pair < connections % pairs) for pair in range(pairs)]
             per_target = [sum(by_pair[: len(sources)]), sum(by_pair[len(sources) :])]
@@ -369,7 +372,7 @@ def test_no_attempt_starts_before_it_is_due(stages: tuple[Stage, ...], run: Run)
                 line = crew.line()
                 assert (line.established, line.not_started, line.errors) == (count, 0, ())
                 assert all(np.array(came) >= due + crew.start_ns)
-                latency = crew.blocks.records["latency"].sum(axis=0)
+                latency = sum(consistent_breakdown(record)["latency"] for record in crew.blocks.records)
                 assert [int(latency[row].sum()) for row in Latency] == [count] * 3 + [0, 0, 0]
                 # A tenth is read off the workers' marks, each a hundredth of a worker's own connections.
                 tenths = (count * np.arange(1, 11) / 10).astype(int) - 1 - plan.workers
@@ -472,7 +475,7 @@ def test_the_counts_of_a_killed_worker_are_kept(run: Run, listeners: MakeListene
             members = await crew.muster()
             crew.begin()
             async with asyncio.timeout(20):
-                while crew.blocks.records["counters"][0, :, POSITION["established"]].max() < 20:
+                while crew.blocks.records["totals"]["counters"][0, :, POSITION["established"]].max() < 20:
                     await asyncio.sleep(0.005)
             os.kill(members[0].pid, signal.SIGKILL)
             await crew.report("opened")

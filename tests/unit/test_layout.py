@@ -69,7 +69,6 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/lab/held.py": "tests/lab/test_held.py",
     "loadgen/lab/namespace.py": "tests/lab/test_namespace.py",
     "loadgen/lab/namespace_fds.py": "tests/lab/test_namespace_fds.py",
-    "loadgen/processes/lifetime.py": "tests/lab/test_processes.py",
     "loadgen/processes/zygote.py": "tests/lab/test_processes.py",
     "loadgen/processes/zygote_client.py": "tests/lab/test_processes.py",
     "loadgen/reproduce/circumstances.py": "tests/unit/reproduce/test_writing.py",

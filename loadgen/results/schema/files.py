@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from loadgen import secret
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.run import RunSummary
 
@@ -23,7 +24,7 @@ _Shape = TypeVar("_Shape")
 Summary = RunSummary | MatrixSummary
 
 #: Deeper JSON than this is refused by the parser's own limit; no file of ours comes near it.
-_ENCODER: Final = msgspec.json.Encoder()
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=secret.encoded)
 
 
 def read(text: bytes, shape: type[_Shape]) -> _Shape:

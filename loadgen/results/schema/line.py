@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from loadgen.model import Phase
+from loadgen.results import histogram
 from loadgen.results.schema.counters import SeriesCounters
-from loadgen.results.schema.sides import Datagrams, SinkSource
+from loadgen.results.schema.sides import Datagrams, NotAttributed, SinkSource
 from loadgen.results.schema.values import Amount, Count, Shape
 
 #: A histogram of nanoseconds as JSON has it: bucket -> count, see `loadgen.results.histogram`.
-Sparse = Mapping[str, int]
+Sparse = Mapping[str, Annotated[int, Meta(ge=0, le=histogram.COUNT_MAX)]]
 
 
 #: The value of a key that is not in the file; one that is there is written again even when it is empty.
@@ -53,6 +54,10 @@ class LatencyNs(Struct, frozen=True, kw_only=True):
     """TLS secured - established"""
     bind: Sparse | UnsetType = UNSET
     """each call of bind() that takes a port, one that failed included; absent without any"""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            histogram.check_buckets(self.of(name))
 
     def of(self, name: str) -> Sparse:
         """Return the latency of this name; empty where none was measured."""
@@ -149,6 +154,9 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     """every kind seen, the most frequent first"""
     pairs: tuple[PairTally, ...]
     """for each (source, target) of the plan, in its order"""
+    not_attributed: NotAttributed | UnsetType = UNSET
+    """counts that are in the totals and not in pairs and latency_ns; absent where there are none, and in files of
+    loadgen 0.1.0"""
     latency_ns: LatencyNs
     lag_ns: Sparse
     """how late the event loops of the workers were, since the line before"""
@@ -165,3 +173,6 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     sink: SinkLine | None = None
     """null: loadgen does not listen itself"""
     kernel: KernelLine = UNREAD
+
+    def __post_init__(self) -> None:
+        histogram.check_buckets(self.lag_ns)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
 from loadgen.results.schema.kernel import KernelCounts
 from loadgen.results.schema.proof import ProofResult
-from loadgen.results.schema.sides import PairResult, ProbeResult, SinkResult
+from loadgen.results.schema.sides import NotAttributed, PairResult, ProbeResult, SinkResult
 from loadgen.results.schema.values import (
     Amount,
     Count,
@@ -295,6 +295,9 @@ class RunSummary(Shape, frozen=True, kw_only=True):
     latency_us: LatencyUs
     sources: tuple[PairResult, ...]
     """for each source address and target"""
+    not_attributed: NotAttributed | None = None
+    """counts that are in outcomes and not in sources and latency_us: a worker ended before it had broken them down;
+    absent: there are none"""
     sink: SinkResult | None
     """null: loadgen did not listen itself"""
     probes: Mapping[str, ProbeResult]

@@ -1,4 +1,4 @@
-"""The shape of the counts of each side: `sources`, `sink` and `probes` of a summary."""
+"""The shape of the counts of each side: `sources`, `not_attributed`, `sink` and `probes` of a summary."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ class PairResult(Shape, frozen=True, kw_only=True):
     """connections"""
     failed: Count
     """attempts"""
+
+
+class NotAttributed(Shape, frozen=True, kw_only=True):
+    """Counts that are in the totals and not broken down.
+
+    A worker breaks its counts down ten times a second. So in a line of the series some of the last tenth of a second
+    may be missing in `pairs` and `latency_ns`, and for good those of a worker that was killed.
+    """
+
+    established: Count
+    """connections whose source, target and latency are not known"""
+    failed: Count
+    """attempts whose source and target are not known"""
 
 
 class SinkSource(Shape, frozen=True, kw_only=True):

@@ -22,7 +22,9 @@ class Shape(Struct, frozen=True, omit_defaults=True):
     """
 
 
-Count = Annotated[int, Meta(ge=0)]
+#: The largest whole number that every reader of JSON has exactly (RFC 8259 6), and that sums stay below 2**63 with.
+COUNT_MAX: Final = 2**53
+Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
 #: A number that is not below 0: seconds, microseconds, or something per second, as the name of its key says.
 Amount = Annotated[float, Meta(ge=0)]
 SchemaName = Annotated[str, Meta(extra_json_schema={"const": SCHEMA})]

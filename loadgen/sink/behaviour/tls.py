@@ -25,12 +25,11 @@ def server_context(certificates: Certificates, speaks: Speaks) -> ssl.SSLContext
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if speaks is Speaks.HTTP:
         context.set_alpn_protocols(["http/1.1"])
-    fd = os.memfd_create("certificate")  # ssl reads files only, and the key must not reach a disk
-    try:
-        os.write(fd, f"{certificates.certificate_pem}\n{certificates.key_pem}".encode())
-        context.load_cert_chain(f"/proc/self/fd/{fd}", password="")  # else ssl prompts on the terminal
-    finally:
-        os.close(fd)
+    # ssl reads files only, and the key must not reach a disk.
+    with open(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as file:
+        file.write(f"{certificates.certificate_pem}\n{certificates.key_pem}".encode())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")  # else ssl prompts on the terminal
     return context
 
 

@@ -50,7 +50,12 @@ def _figures(summary: RunSummary) -> str:
     """The key figures by name, then the errors."""
     outcomes, pace, connect = summary.outcomes, summary.rate_per_s, summary.latency_us.connect
     planned, how = summary_rows.attempts(summary)
-    carried = (summary_rows.traffic(summary), summary_rows.heartbeat(summary), summary_rows.prediction(summary))
+    carried = (
+        summary_rows.not_attributed(summary),
+        summary_rows.traffic(summary),
+        summary_rows.heartbeat(summary),
+        summary_rows.prediction(summary),
+    )
     not_started = summary.arrivals.not_started
     rows: list[tuple[str, str]] = [
         ("established", f"{fmt.count(outcomes.established)} of {fmt.count(planned)} {how}"),

@@ -1,28 +1,21 @@
 """The lines of a run that the live charts are drawn from, thinned so that days of it fit into memory.
 
 At most `LINES_MAX` lines are kept. When there would be more, neighbours are merged pairwise, and from then on twice as
-many lines go into each: running totals are those of the later one, and counts of an interval are added up. So
-no count is ever missing, only its time is known less exactly. Changes of phase stay in place.
-
-Of a histogram eight neighbouring buckets become one, which is 6 % wide: it keeps memory and drawing small, and on a
-chart the difference is not visible. The report is made from the lines as they were written.
+many lines go into each, see `loadgen.results.thinning`. Histograms are coarse from the start; a report has finer ones.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 from msgspec import structs
 
-from loadgen.results.schema.line import LatencyNs, Line, Sparse
+from loadgen.results.schema.line import Line
+from loadgen.results.thinning import coarse_line, halved, merged
 
 LINES_MAX: Final = 400
-#: Buckets of a histogram that become one.
-_COARSE: Final = 8
 #: Of a plan with more (source, target) pairs only the last line keeps the counts of each.
 _PAIRS_MAX: Final = 256
-_KINDS: Final = LatencyNs.__struct_fields__
 
 
 class History:
@@ -42,11 +35,7 @@ class History:
 
     def add(self, line: Line) -> None:
         """Take a line of the series."""
-        line = structs.replace(
-            line,
-            latency_ns=LatencyNs(**{kind: coarse(line.latency_ns.of(kind)) for kind in _KINDS}),
-            lag_ns=coarse(line.lag_ns),
-        )
+        line = coarse_line(line)
         if self._lines and len(line.pairs) > _PAIRS_MAX:
             self._lines[-1] = structs.replace(self._lines[-1], pairs=())
         if len(self._lines) > 1 and self._in_last < self._stride and self._lines[-1].phase is line.phase:
@@ -59,33 +48,3 @@ class History:
             self._lines = halved(self._lines)
             self._stride *= 2
             self._in_last = self._stride
-
-
-def merged(earlier: Line, later: Line) -> Line:
-    """Two neighbouring lines as one line for both intervals."""
-    latency = {kind: _sum(earlier.latency_ns.of(kind), later.latency_ns.of(kind)) for kind in _KINDS}
-    return structs.replace(later, latency_ns=LatencyNs(**latency), lag_ns=_sum(earlier.lag_ns, later.lag_ns))
-
-
-def halved(lines: list[Line]) -> list[Line]:
-    """Neighbours of one phase merged pairwise; the first line stays as it is."""
-    kept, single = lines[:1], True
-    for line in lines[1:]:
-        if not single and kept[-1].phase is line.phase:
-            kept[-1], single = merged(kept[-1], line), True
-        else:
-            kept.append(line)
-            single = False
-    return kept
-
-
-def coarse(counts: Sparse) -> Sparse:
-    """A sparse histogram with the counts of eight neighbouring buckets in one of them, the fifth."""
-    groups: Counter[int] = Counter()
-    for bucket, count in counts.items():
-        groups[int(bucket) // _COARSE] += count
-    return {str(group * _COARSE + _COARSE // 2): count for group, count in groups.items()}
-
-
-def _sum(first: Sparse, second: Sparse) -> Sparse:
-    return Counter(first) + Counter(second)

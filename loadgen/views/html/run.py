@@ -142,6 +142,7 @@ def render(run: Run, summary: RunSummary) -> str:
             prediction=summary_rows.prediction(summary),
             notes=plan.notes,
             probes=summary_rows.probes(summary),
+            not_attributed=summary_rows.not_attributed(summary),
             proofs=summary_rows.proofs(summary),
             events=run.events,
             events_max=EVENTS_MAX,

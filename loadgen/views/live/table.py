@@ -15,6 +15,7 @@ from loadgen.views.live.figures import Recall
 from loadgen.views.live.frame import Frame
 from loadgen.views.live.rows import rows
 from loadgen.views.live.view import NoticesOnly
+from loadgen.views.terminal import in_background
 
 
 class LiveTable(NoticesOnly):
@@ -24,22 +25,24 @@ class LiveTable(NoticesOnly):
         super().__init__(console)
         self._recall = Recall()
         self._frame: Frame | None = None
-        self._live = Live(console=console, auto_refresh=False, transient=True)
-
-    def __enter__(self) -> LiveTable:
-        self._live.__enter__()
-        return self
+        #: While the table is on the terminal.
+        self._live: Live | None = None
 
     def __exit__(self, *details: object) -> None:
-        with self._console:
-            self._unwrap()
-            self._live.__exit__(None, None, None)
+        self.hide()
 
     def update(self, plan: Plan, line: Line) -> None:
-        """Redraw."""
-        frame = Frame(rows(plan, self._recall.figures(plan, line), self._console.height - 1))
+        """Redraw, unless the terminal is another program's now: `bg` lets a stopped run go on behind a shell."""
+        figures = self._recall.figures(plan, line)
+        if in_background(self._console):
+            self.hide()
+            return
+        frame = Frame(rows(plan, figures, self._console.height - 1))
         with self._console:
             self._unwrap()
+            if self._live is None:
+                self._live = Live(console=self._console, auto_refresh=False, transient=True)
+                self._live.start()
             self._live.update(frame, refresh=True)
         self._frame = frame
 
@@ -48,6 +51,15 @@ class LiveTable(NoticesOnly):
         with self._console:
             self._unwrap()
             super().notice(text)
+
+    def hide(self) -> None:
+        """Remove the table and show the cursor."""
+        live, self._live = self._live, None
+        if live:
+            with self._console:
+                self._unwrap()
+                live.stop()
+            self._frame = None
 
     def _unwrap(self) -> None:
         """Take back the lines that a terminal wraps which was made narrower: else the frame is taken for shorter."""

@@ -27,6 +27,9 @@ class RunObserver(Protocol):
 class LiveView(RunObserver, Protocol):
     """Shows a run to a person while it is open."""
 
+    def hide(self) -> None:
+        """Leave the terminal as it was found; the next line of the series shows the run again."""
+
     def __enter__(self) -> LiveView: ...
 
     def __exit__(
@@ -50,6 +53,9 @@ class NoticesOnly:
         """A sentence on a line of its own."""
         self._console.print(Text(f"loadgen: {visible(text)}"), soft_wrap=True)
 
+    def hide(self) -> None:
+        """Nothing."""
+
     def __enter__(self) -> NoticesOnly:
         return self
 
@@ -70,6 +76,10 @@ class DetachableView:
     def notice(self, text: str) -> None:
         """Pass it on to the other view."""
         self._do(lambda view: view.notice(text))
+
+    def hide(self) -> None:
+        """Pass it on to the other view."""
+        self._do(lambda view: view.hide())
 
     def __enter__(self) -> DetachableView:
         self._do(lambda view: view.__enter__())

@@ -98,6 +98,7 @@ def _connections(summary: RunSummary, width: int) -> list[StyledLine]:
     )
     return [
         *listed("connections", (first, second), width),
+        *_row(summary_rows.not_attributed(summary), width),
         *_row(summary_rows.traffic(summary), width),
         *_row(summary_rows.heartbeat(summary), width),
         *_sink(summary, width),

@@ -18,6 +18,7 @@ from rich.text import Text
 from loadgen.format import visible
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.model import Endpoint
+from loadgen.views.terminal import in_background
 from loadgen.watch.owners import Ownership
 from loadgen.watch.plain import TOP
 from loadgen.watch.snapshot import Snapshot, Usage
@@ -72,6 +73,9 @@ class Screen(Protocol):
     def show(self, look: Snapshot) -> None:
         """Show the next snapshot."""
 
+    def hide(self) -> None:
+        """Leave the terminal as it was found; the next snapshot is shown again."""
+
     def __enter__(self) -> Screen: ...
 
     def __exit__(self, *_: object) -> None: ...
@@ -90,6 +94,9 @@ class BlockScreen:
         self._first = False
         self._console.print(render(look, self._console.width, self._top), highlight=False)
 
+    def hide(self) -> None:
+        """Nothing."""
+
     def __enter__(self) -> BlockScreen:
         return self
 
@@ -102,19 +109,31 @@ class RedrawnScreen:
 
     def __init__(self, console: Console, top: int | None = None) -> None:
         self._console, self._top = console, top
-        self._live = Live(console=console, auto_refresh=False)
+        #: While the table is on the terminal.
+        self._live: Live | None = None
 
     def show(self, look: Snapshot) -> None:
-        """Redraw."""
+        """Redraw, unless the terminal is another program's now."""
+        if in_background(self._console):
+            self.hide()
+            return
         top = self._top or max(self._console.height - _OTHER_LINES, _TOP_MIN)
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
         self._live.update(render(look, self._console.width, top), refresh=True)
 
+    def hide(self) -> None:
+        """Show the cursor; the table stays where it is, and the next is drawn below it."""
+        live, self._live = self._live, None
+        if live:
+            live.stop()
+
     def __enter__(self) -> RedrawnScreen:
-        self._live.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.__exit__(None, None, None)
+        self.hide()
 
 
 def screen_for(console: Console, top: int | None, *, once: bool) -> Screen:

@@ -25,14 +25,14 @@ import socket
 import struct
 from array import array
 from collections.abc import Sequence
-from errno import EALREADY, EINPROGRESS, ENOBUFS, ENOMEM, ETIMEDOUT
+from errno import EALREADY, EINPROGRESS, EIO, ENOBUFS, ENOMEM, ETIMEDOUT
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
 from typing import Any, Final, Protocol
 
 from loadgen.clock import now_ns
 from loadgen.model import CloseMode
 from loadgen.outcomes import Syscall, error_key
-from loadgen.worker import socket_pool
+from loadgen.worker import socket_pool, survived
 from loadgen.worker.epoll.transport import RULES
 from loadgen.worker.heartbeat import Beats
 from loadgen.worker.lifecycle import Lifecycle, State
@@ -113,6 +113,7 @@ class EpollConnector:
         self.lifecycle: Lifecycle[Any] = Lifecycle(settings, recorder)
         self._pool = SocketPool(self._families, ports, self._turns, kind=self.rules.kind)
         self.driver: Driver | None = None
+        self._failed_waits = 0
 
     def _turns(self, count: int) -> list[int]:
         return self.lifecycle.turns(count, now_ns())
@@ -175,9 +176,9 @@ class EpollConnector:
             elif number:
                 lifecycle.start()
                 self._fail(sock, pair, port, Syscall.CONNECT, number)
-            elif self_connect[pair] and sock.getsockname()[:2] == target[:2]:
+            elif self_connect[pair] and (unlike := self._met_itself(sock, pair)) is not None:
                 lifecycle.start()
-                self._fail_self_connect(sock, pair, port)
+                self._fail_self_connect(sock, pair, port, unlike)
             else:
                 established_ns = now_ns()
                 connect_ns[n] = established_ns - started_ns
@@ -212,9 +213,14 @@ class EpollConnector:
     def drain_events(self) -> None:
         """Handle what the kernel has to report, without waiting: answers to attempts, held connections lost."""
         driver = self.driver
-        events = self._epoll.poll(0, EVENTS_MAX if driver is None else driver.events_max)
+        try:
+            events = self._epoll.poll(0, EVENTS_MAX if driver is None else driver.events_max)
+        except OSError as error:  # the event loop calls again
+            self._failed_waits = survived.failed_wait(error, self._failed_waits)
+            return
         if not events:
             return
+        self._failed_waits = 0
         state, handle = self._state, self._on_event if driver is None else driver.event
         now = now_ns()
         for fd, event in events:
@@ -251,7 +257,7 @@ class EpollConnector:
         """Close prepared sockets and unanswered attempts. The latter stay counted as in flight."""
         self._pool.clear()
         for fd in self.lifecycle.waiting:
-            self._release(fd)[0].close()
+            survived.close(self._release(fd)[0])
         self.lifecycle.abandon()
 
     # --- For drivers ------------------------------------------------------------------------------------
@@ -300,21 +306,27 @@ class EpollConnector:
                 self.lose(fd, error_key(Syscall.REGISTER, error.errno or 0))
 
     def watch_late(self, fd: int, opened: Opened) -> None:
-        """Hold a connection that is watched already because it had to wait for its answer."""
-        self._epoll.modify(fd, _HELD)
+        """Hold a connection that is watched already because it had to wait for its answer; see `watch`."""
         self._sockets[fd], self._pair_of[fd], self._port_of[fd] = opened
         self._state[fd] = State.HELD
+        self._modify(fd, _HELD)
 
     def watch_readable(self, fd: int) -> None:
         """Report events of a descriptor that is not a connection to the driver."""
         self._epoll.register(fd, EPOLLIN)
 
     def watch_writable(self, fd: int, *, writable: bool) -> None:
-        """Also report when there is room in the socket's buffer, or no longer."""
-        self._epoll.modify(fd, _HELD | EPOLLOUT if writable else _HELD)
+        """Also report when there is room in the socket's buffer, or no longer; a failure ends the connection."""
+        self._modify(fd, _HELD | EPOLLOUT if writable else _HELD)
+
+    def _modify(self, fd: int, events: int) -> None:
+        try:
+            self._epoll.modify(fd, events)
+        except OSError as error:
+            self.lose(fd, error_key(Syscall.REGISTER, error.errno or 0))
 
     def unwatch(self, fd: int) -> None:
-        """Stop watching a descriptor, which stays open."""
+        """Stop watching a descriptor, which stays open. Raises: OSError."""
         self._epoll.unregister(fd)
 
     def receive(self, fd: int, event: int) -> bytes | int | None:
@@ -359,7 +371,7 @@ class EpollConnector:
         if self.driver is not None:
             self.driver.over(fd, sock, planned=False)
         self.lifecycle.lose(pair, key)
-        sock.close()
+        survived.close(sock)
         self.release_port(pair, port)
 
     def release_port(self, pair: int, port: int) -> None:
@@ -380,7 +392,7 @@ class EpollConnector:
         while len(tried) < TRIES:
             following = self._ports.another(sock, pair)
             if following == NEW_SOCKET:
-                sock.close()
+                survived.close(sock)
                 try:
                     sock = socket_pool.Socket(self._families[pair], self.rules.kind)
                     following = self._ports.prepare(sock, pair)
@@ -414,12 +426,16 @@ class EpollConnector:
         """Hold a connection whose connect() is answered, or count why there is none."""
         sock, pair = self._sockets[fd], self._pair_of[fd]
         assert sock is not None
-        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        try:
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        except OSError as error:
+            self._fail_late(fd, Syscall.GETSOCKOPT, error.errno or 0)
+            return
         if number:
             self._fail_late(fd, Syscall.CONNECT, number)
-        elif self._self_connect[pair] and sock.getsockname()[:2] == self._targets[pair][:2]:
+        elif self._self_connect[pair] and (unlike := self._met_itself(sock, pair)) is not None:
             del self.lifecycle.waiting[fd]
-            self._fail_self_connect(*self._release(fd))
+            self._fail_self_connect(*self._release(fd), unlike)
         else:
             self.lifecycle.establish(fd, pair, self._due_ns[fd], now)
             opened = self._release(fd)
@@ -437,13 +453,20 @@ class EpollConnector:
         del self.lifecycle.waiting[fd]
         self._fail(*self._release(fd), syscall, number)
 
-    def _fail_self_connect(self, sock: socket.SocketType, pair: int, port: int) -> None:
+    def _met_itself(self, sock: socket.SocketType, pair: int) -> int | None:
+        """Return 0 for a socket that is connected to itself, the errno if that cannot be told, None for any other."""
+        try:
+            return 0 if sock.getsockname()[:2] == self._targets[pair][:2] else None
+        except OSError as error:
+            return error.errno or EIO
+
+    def _fail_self_connect(self, sock: socket.SocketType, pair: int, port: int, number: int) -> None:
         """Reset a connection with itself, which is none: its TIME-WAIT would keep the very port it met."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
-        self._fail(sock, pair, port, Syscall.GETSOCKNAME, 0)
+        _reset_at_close(sock)
+        self._fail(sock, pair, port, Syscall.GETSOCKNAME, number)
 
     def _fail(self, sock: socket.SocketType, pair: int, port: int, syscall: Syscall, number: int) -> None:
-        sock.close()
+        survived.close(sock)
         self.release_port(pair, port)
         if number in (ENOBUFS, ENOMEM):
             self.lifecycle.shed()
@@ -466,9 +489,12 @@ class EpollConnector:
     def _close_sockets(self, opened: Sequence[Opened]) -> None:
         if self._reset:  # only now: on an open socket it would be a call more in the ramp, which is what is timed
             for sock, _, _ in opened:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+                _reset_at_close(sock)
         for sock, _, _ in opened:
-            sock.close()
+            try:  # as survived.close(), without a call for each
+                sock.close()
+            except OSError as error:
+                survived.add("close", error)
 
     def _release_ports(self, opened: Sequence[Opened]) -> None:
         release = self._ports.release
@@ -483,3 +509,11 @@ class EpollConnector:
         self._sockets[fd] = None
         self._state[fd] = State.FREE
         return sock, self._pair_of[fd], self._port_of[fd]
+
+
+def _reset_at_close(sock: socket.SocketType) -> None:
+    """Have close() send RST; where that cannot be set it sends FIN."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+    except OSError as error:
+        survived.add("setsockopt", error)

@@ -298,6 +298,7 @@ class Exchanges:
         if sent < len(data):
             self._unsent[fd] = memoryview(data)[sent:]
             self._connector.watch_writable(fd, writable=True)
+            return self._connector.socket_of(fd) is sock
         return True
 
     def _send_on(self, fd: int) -> None:

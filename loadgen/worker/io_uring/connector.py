@@ -22,10 +22,11 @@ step, and for a single attempt several times dearer. There is no driver: connect
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from errno import EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECANCELED, ENFILE, ENOBUFS, ENOMEM, ETIMEDOUT
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECANCELED, EIO, ENFILE, ENOBUFS, ENOMEM, ETIMEDOUT
 from functools import partial
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, epoll
 from typing import Final
@@ -37,6 +38,7 @@ from loadgen.clock import now_ns
 from loadgen.errors import HostError
 from loadgen.model import DIRECT_DESCRIPTORS_MAX, CloseMode
 from loadgen.outcomes import Syscall, error_key
+from loadgen.worker import survived
 from loadgen.worker.backoff import NO_PORT
 from loadgen.worker.io_uring.abi import FIXED_FILES_MAX
 from loadgen.worker.io_uring.ring import Ring
@@ -114,6 +116,7 @@ class UringConnector:
         self._gone: set[int] = set()  # slots whose poll reported the end, and which are being read
         self._closing: list[int] | None = None
         self._retried = 0
+        self._failed_waits = 0
         self._handlers: dict[Kind, Callable[[_Table, Slots, Answers, int], None]] = {
             Kind.SOCKET: partial(self._prepared, Kind.SOCKET),
             Kind.SETSOCKOPT: partial(self._prepared, Kind.SETSOCKOPT),
@@ -184,9 +187,14 @@ class UringConnector:
 
     def drain_events(self) -> None:
         """Handle what the kernel has to report, without waiting: answers to attempts, held connections lost."""
-        events = self._epoll.poll(0, len(self._tables))
+        try:
+            events = self._epoll.poll(0, len(self._tables))
+        except OSError as error:  # the event loop calls again
+            self._failed_waits = survived.failed_wait(error, self._failed_waits)
+            return
         if not events:
             return
+        self._failed_waits = 0
         for fd, _ in events:
             table = self._table_of_fd[fd]
             for _ in range(_ROUNDS):
@@ -452,8 +460,7 @@ class UringConnector:
         for slot, answer in zip(slots.tolist(), answers.tolist(), strict=True):
             name = None
             if answer >= 0:
-                with socket.socket(fileno=answer) as sock:
-                    name = sock.getsockname()[:2]
+                name, answer = _name_of(answer)
             if self._state[slot] != State.CONNECTING:
                 self._release(table, np.array([slot]))
             elif name is None:
@@ -650,3 +657,19 @@ class UringConnector:
                 part = slice(begin, begin + BATCH_MAX)
                 handle(table, these[part], their_answers[part], now)
         return count
+
+
+def _name_of(fd: int) -> tuple[tuple[str, int] | None, int]:
+    """Return the address and port of a connection and 0, or None and the negated errno; closes `fd`."""
+    sock = None
+    try:
+        sock = socket.socket(fileno=fd)  # asks for family, type and protocol
+        address, port = sock.getsockname()[:2]
+    except OSError as error:
+        return None, -(error.errno or EIO)
+    finally:
+        if sock:
+            survived.close(sock)
+        else:
+            os.close(fd)
+    return (address, port), 0

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import time
 from errno import EAGAIN, EBUSY, EINTR, EINVAL, ENOMEM, ENOSYS, EPERM
 from pathlib import Path
 from typing import Any, Final
@@ -37,8 +38,11 @@ _REASONS: Final = {
 _DISABLED: Final = Path("/proc/sys/kernel/io_uring_disabled")
 _NOTHING: Final[NDArray[np.void]] = np.zeros(0, abi.CQE)
 _U32: Final = 0xFFFFFFFF
-#: Maximum tries to submit what the kernel took only in part, or not at all for lack of memory.
-_TRIES: Final = 1000
+#: Maximum tries to submit what the kernel took only in part, or not at all for lack of memory; a pause between those
+#: after the first. Together a second.
+_TRIES: Final = 1100
+_TRIES_AT_ONCE: Final = 100
+_PAUSE_S: Final = 0.001
 _SQE_WORDS: Final = abi.SQE.itemsize // 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -173,18 +177,22 @@ class Ring:
         """
         self._sq_tail[0] = self._tail & _U32
         reason = OSError(EAGAIN, os.strerror(EAGAIN))
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             try:
                 self._submitted += _call(
                     abi.SYS_ENTER, self._fd, self.queued, wait, abi.ENTER_GETEVENTS, *self._no_mask
                 )
             except OSError as error:
-                if error.errno not in (EAGAIN, EBUSY, EINTR):
-                    raise
                 reason = error
+                if error.errno not in (EAGAIN, EBUSY, EINTR):
+                    break
+                if attempt > _TRIES_AT_ONCE:  # others have to give memory back
+                    time.sleep(_PAUSE_S)
+                if wait:
+                    continue
             if self._submitted == self._tail:
                 return
-        raise reason
+        raise OSError(reason.errno, f"io_uring_enter: {reason.strerror}") from reason
 
     def completions(self) -> NDArray[np.void]:
         """Return a copy of all completions since the last call: abi.CQE (n,), oldest first."""

@@ -7,7 +7,7 @@ from bench.cases import METRICS
 from bench.recording import Arm, Bare, recorder_us
 from loadgen.errors import LoadgenError
 from loadgen.model import PortRange
-from loadgen.results.block import Latency, block_dtype, consistent_counters
+from loadgen.results.block import Latency, block_dtype, consistent_breakdown, consistent_counters
 from loadgen.results.schema.counters import POSITION
 from loadgen.worker.recorder import Recorder
 
@@ -26,7 +26,7 @@ def use(kind: type[Recorder]) -> tuple[list[int], int]:
     counters = consistent_counters(block)
     assert (counters[POSITION["established"]], counters[POSITION["open_peak"]]) == (20, 20)
     assert (block["marks_ns"] > 0).all()
-    return counters.tolist(), int(block["latency"][Latency.CONNECT].sum())
+    return counters.tolist(), int(consistent_breakdown(block)["latency"][Latency.CONNECT].sum())
 
 
 def test_without_recording_counts_stay_and_latencies_go() -> None:
@@ -44,7 +44,7 @@ def test_a_round_without_its_connections_is_none(kind: type[Recorder]) -> None:
 
 def test_a_round_that_recorded_what_it_should_not_is_none() -> None:
     arm = Arm(Bare, METRICS, PortRange(1024, 2047), 0)
-    arm.block["latency"][Latency.CONNECT][0] = 7
+    Recorder.end_batch(arm.recorder, 7, 7, 1, scheduled=False)
     with pytest.raises(LoadgenError, match="7 latencies were kept where 0 were to be"):
         arm.cost_us(0)
 

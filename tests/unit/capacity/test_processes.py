@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from loadgen.arrivals import shard_sizes
 from loadgen.capacity import RESERVED_DESCRIPTORS, make_plan
+from loadgen.capacity.processes import workers_needed
 from loadgen.errors import CapacityError
 from loadgen.kernel.host import HostFacts
 from loadgen.model import Plan, PortRange, Shard
@@ -161,3 +162,14 @@ def test_in_udp_a_sink_needs_no_descriptors_for_its_clients() -> None:
     found = plan(500_000, addresses(8), sink=True, more="transport: udp", **wide)
     assert found.sinks == 2
     assert plan(500_000, addresses(8), sink=True, **wide).sinks > 20
+
+
+@given(st.integers(0, 3_000), st.integers(1, 40), st.integers(1, 300))
+def test_the_least_number_of_workers_is_found(connections: int, spaces: int, descriptors: int) -> None:
+    least = workers_needed(connections, spaces, descriptors)
+    assert max(shard_sizes(connections, spaces, least)) <= descriptors
+    assert least == 1 or max(shard_sizes(connections, spaces, least - 1)) > descriptors
+
+
+def test_it_is_found_at_once_for_any_number_of_connections() -> None:
+    assert workers_needed(1 << 40, 3, 20_000) == pytest.approx((1 << 40) / 20_000, rel=1e-3)

@@ -1,30 +1,33 @@
-"""SIGINT while modules load, while a command runs, and when it is over."""
+"""Signals while modules load, while a command runs or its event loop does, and when it is over."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from loadgen.cli import interrupts
+
 #: Sends itself a signal, so that the moment is exact.
 _HEAD = """
 import os, signal, sys, time
 from loadgen.cli import interrupts
-def interrupt(): os.kill(os.getpid(), signal.SIGINT); time.sleep(0)
+def interrupt(): os.kill(os.getpid(), signal.{number}); time.sleep(0)
 """
 
 
-def done(code: str, *, ignored: bool = False) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a Python program."""
+def done(code: str, number: signal.Signals = signal.SIGINT, *, ignored: bool = False) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a Python program in which interrupt() sends a signal."""
     ended = subprocess.run(
-        [sys.executable, "-c", _HEAD + code],
+        [sys.executable, "-c", _HEAD.format(number=number.name) + code],
         capture_output=True,
         text=True,
         check=False,
         timeout=30,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL),
     )
     return ended.returncode, ended.stdout, ended.stderr
 
@@ -45,7 +48,7 @@ SAID = "loadgen: interrupted\n"
             (0, "True\n", ""),
         ),
         (
-            TWICE + "interrupts._SAME_S = 0; interrupt(); print('unseen')",
+            TWICE + "interrupts._PATIENCE_S = 0; interrupt(); print('unseen')",
             (130, "", SAID),
         ),
         ("print('all'); sys.stdout.flush(); interrupts.over(99); interrupt(); sys.exit(1)", (99, "all\n", "")),
@@ -62,9 +65,104 @@ def test_one_line_or_none(code: str, expected: tuple[int, str, str]) -> None:
 
 
 @pytest.mark.parametrize("stage", ["leave_at_once()", "interrupt_once()", "over(3)"])
-def test_what_was_ignored_from_the_start_stays_ignored(stage: str) -> None:
-    """A shell script starts `loadgen run ... &` so."""
-    assert done(f"interrupts.{stage}; interrupt(); print('goes on')", ignored=True) == (0, "goes on\n", "")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_was_ignored_from_the_start_stays_ignored(stage: str, number: signal.Signals) -> None:
+    """A shell script starts `loadgen run ... &` so, and nohup(1) every command."""
+    assert done(f"interrupts.{stage}; interrupt(); print('goes on')", number, ignored=True) == (0, "goes on\n", "")
+
+
+@pytest.mark.parametrize("number", [number for number in interrupts.ENDING if number != signal.SIGINT])
+def test_every_signal_that_ends_a_process_is_an_interrupt(number: signal.Signals) -> None:
+    code = """
+interrupts.interrupt_once()
+try: interrupt()
+except KeyboardInterrupt: print("closed", flush=True)
+interrupts.over(7); interrupt()
+"""
+    assert done(code, number) == (7, "closed\n", "")
+
+
+def test_an_interrupt_in_exec_leaves_the_exit_code() -> None:
+    code = """
+interrupts.interrupt_once()
+try: exec("interrupt()")
+except KeyboardInterrupt: pass
+interrupts.over(130); sys.exit(130)
+"""
+    assert done(code) == (130, "", "")
+
+
+#: Counts the interrupts that reach an event loop, of which there are two kinds.
+LOOP = """
+import asyncio, uvloop
+interrupts.interrupt_once()
+got = []
+async def main():
+    with interrupts.delivered_to(lambda: got.append(1)):
+        for number in {numbers}:
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0.01)
+    try: interrupt()
+    except KeyboardInterrupt: print(len(got))
+{run}(main())
+"""
+
+
+@pytest.mark.parametrize("run", ["asyncio.run", "uvloop.run"])
+@pytest.mark.parametrize(
+    ("numbers", "count"),
+    [
+        ("(signal.SIGHUP,)", 1),
+        ("(signal.SIGTERM, signal.SIGTERM)", 1),
+        ("(signal.SIGINT, signal.SIGINT)", 1),
+        ("(signal.SIGTERM, signal.SIGHUP, signal.SIGINT)", 1),
+        ("(signal.SIGQUIT,)", 2),
+        ("(signal.SIGINT, signal.SIGQUIT)", 3),
+    ],
+    ids=["once", "timeout", "timeout -s INT", "systemd", "quit", "quit after all"],
+)
+def test_an_event_loop_gets_each_request_once(run: str, numbers: str, count: int) -> None:
+    """And has its handlers to itself: behind the loop the signal is an exception again."""
+    assert done(LOOP.format(run=run, numbers=numbers)) == (0, f"{count}\n", "")
+
+
+def test_two_presses_are_two_requests() -> None:
+    code = LOOP.format(run="uvloop.run", numbers="(signal.SIGINT, signal.SIGINT)")
+    assert done("interrupts._SAME_KEY_S = 0\n" + code) == (0, "2\n", "")
+
+
+def test_ctrl_z_stops_the_process_after_the_terminal_is_as_it_was() -> None:
+    code = """
+import asyncio, uvloop
+async def main():
+    with interrupts.delivered_to(lambda: None, lambda: print("hidden", flush=True)):
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+    print("over", flush=True)
+uvloop.run(main())
+"""
+    # A group of its own below a process of the same session: else the kernel drops the signal as of an orphaned group.
+    with subprocess.Popen(
+        [sys.executable, "-c", _HEAD.format(number="SIGINT") + code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGTSTP)
+            assert process.stdout.readline() == "hidden\n"
+            assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+            process.send_signal(signal.SIGCONT)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "over\n"
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 def test_an_extension_that_hides_the_interrupt_is_no_bug() -> None:

@@ -259,7 +259,7 @@ def test_rounds_of_one_cell_tell_how_far_they_lie_apart() -> None:
     assert text == "3 runs of the same: 200/s in the median, 100/s to 300/s."
 
 
-@given(st.lists(st.text(min_size=1)), st.text())
+@given(st.lists(st.text(min_size=1)), st.text("ab #:\u00e9").map(lambda text: f"name: {text!r}\n# {text}\n"))
 def test_the_scenario_is_found_again_below_its_overrides(overrides: list[str], text: str) -> None:
     kept = with_overrides(overrides, text)
     assert kept.removeprefix(with_overrides(overrides, "")) == text

@@ -24,6 +24,8 @@ from loadgen.results.schema import files
 from loadgen.results.schema.counters import POSITION
 from loadgen.results.schema.line import UNREAD, KernelLine, Line
 from loadgen.worker.recorder import Recorder
+from tests.unit.killed import Killed, Stores, at_every_store
+from tests.unit.worker.mortal import mortal
 
 START_NS = 5_000_000_000
 
@@ -324,3 +326,112 @@ def test_past_a_tenth_that_is_not_known_none_is_shown() -> None:
 def test_no_tenth_is_shown_that_the_kernels_gauge_never_came_to(tw: int | None, shown: int) -> None:
     """Not even when it falls again before the end."""
     assert churning(tw, spent=([(20_000, 10)] * 10,)).cost_us == (2.0,) * shown
+
+
+# --- A worker that is killed -------------------------------------------------------------------------
+
+REFUSED = error_key(Syscall.CONNECT, errno.ECONNREFUSED)
+GONE = error_key(Syscall.RECV, 0)
+#: What a worker does: a number of connections that end in this way, or showing what it has counted.
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["established", "failed", "lost", "closed", "publish", "publish_all"]), st.integers(1, 9)
+    ),
+    max_size=25,
+)
+
+
+def work(recorder: Recorder, steps: list[tuple[str, int]]) -> None:
+    """Count as a worker does, which publishes between batches only."""
+    recorder.first_started_ns = 5
+    for step, number in steps:
+        for n in range(number):
+            pair = (number + n) % 2
+            match step:
+                case "established":
+                    recorder.started += 1
+                    recorder.record_established(pair, 0, 5, 1000 + n)
+                case "failed":
+                    recorder.started += 1
+                    recorder.record_failed(pair, REFUSED)
+                case "lost" if recorder.open:
+                    recorder.record_lost(pair, GONE)
+                case "closed" if recorder.open:
+                    recorder.record_closed(pair)
+        if step == "publish_all":
+            recorder.publish_all()
+        else:
+            recorder.publish()
+
+
+def assert_sums(line: Line) -> None:
+    """Totals are the sums of their parts and of what is not attributed."""
+    rest = files.plain(line).get("not_attributed", {"established": 0, "failed": 0})
+    assert min(rest.values()) >= 0
+    assert line.started == line.established + line.failed + line.in_flight
+    assert line.established == sum(pair.established for pair in line.pairs) + rest["established"]
+    assert line.established == sum(line.latency_ns.of("connect").values()) + rest["established"]
+    assert line.failed == sum(pair.failed for pair in line.pairs) + rest["failed"]
+    assert line.failed + line.lost == sum(error.times for error in line.errors)
+
+
+def left_by(record: Any) -> Line:
+    """The line after the death of the worker of this block, beside a worker that is alive and has published all."""
+    blocks = Blocks.create("test", block_dtype(2), 2)
+    os.close(blocks.fd)
+    work(
+        Recorder(blocks.records[1], scheduled=100), [("established", 5), ("failed", 2), ("lost", 1), ("publish_all", 1)]
+    )
+    for name in record.dtype.names:
+        blocks.records[0][name] = record[name]
+    snapshots = Snapshots(blocks, (100, 100), start_ns=START_NS)
+    snapshots.lose(0)
+    return snapshots.take(Phase.DONE, START_NS)
+
+
+def test_killed_at_any_store_a_worker_leaves_sums_that_hold() -> None:
+    steps = [("established", 7), ("publish_all", 1), ("failed", 3), ("established", 5), ("lost", 2), ("publish_all", 1)]
+    steps += [("closed", 4), ("established", 6), ("publish_all", 1)]
+    record = np.zeros(1, dtype=block_dtype(2))[0]
+    counts = []
+    for _ in at_every_store(record, lambda stores: work(mortal(record, stores, scheduled=100), steps)):
+        line = left_by(record)
+        assert_sums(line)
+        counts.append(line.established)
+    assert set(counts) == {5, 12, 17, 23}, "of each update one, and never less than before"
+    assert counts == sorted(counts)
+
+
+@settings(max_examples=150)
+@given(STEPS, st.integers(0, 200))
+def test_killed_whenever_and_after_whatever_work_the_sums_hold(steps: list[tuple[str, int]], stores: int) -> None:
+    record = np.zeros(1, dtype=block_dtype(2))[0]
+    try:
+        work(mortal(record, Stores(record, [stores]), scheduled=100), steps)
+    except Killed:
+        pass
+    assert_sums(left_by(record))
+
+
+def test_what_a_killed_worker_had_not_broken_down_is_not_attributed() -> None:
+    workers = Workers(10, 10)
+    recorder = workers.recorders[0]
+    work(recorder, [("established", 4), ("publish_all", 1), ("established", 3), ("failed", 2), ("lost", 1)])
+    line = workers.snapshots.take(Phase.RAMP, START_NS)
+    assert files.plain(line)["not_attributed"] == {"established": 3, "failed": 2}
+    assert sum(pair.established for pair in line.pairs) == 4
+    assert "not_attributed" not in files.plain(workers.line())
+
+
+def test_a_worker_goes_on_between_the_reading_of_its_breakdown_and_of_its_totals() -> None:
+    """Then the totals are ahead, never behind."""
+    workers = Workers(10)
+    recorder = workers.recorders[0]
+    read = workers.snapshots._totals
+
+    def overtaken() -> Any:
+        work(recorder, [("established", 2), ("publish_all", 1)])
+        return read()
+
+    workers.snapshots._totals = overtaken  # type: ignore[method-assign]
+    assert_sums(workers.snapshots.take(Phase.RAMP, START_NS))

@@ -136,3 +136,14 @@ def test_the_limits_of_this_host_can_be_read() -> None:
     found = cgroup.read()
     assert found.cpu is None or found.cpu.cpus > 0
     assert found.memory is None or found.memory.limit >= found.memory.free >= 0
+
+
+@pytest.mark.parametrize("file", sorted(VERSION_2))
+@pytest.mark.parametrize("text", ["", "x", "0", "-1", "max max", "9" * 5_000, "1 0", "\x00", "\udcff", "a: b - c\n::"])
+def test_files_that_a_container_makes_up_set_no_limit(tmp_path: Path, file: str, text: str) -> None:
+    """lxcfs and gVisor put files of their own in place of these."""
+    root = tree(tmp_path, VERSION_2)
+    (root / file).write_bytes(text.encode(errors="surrogateescape"))
+    found = cgroup.read(root)
+    assert found.cpu is None or found.cpu.cpus == 1.5
+    assert found.pids is None or found.pids.limit in (0, 500)

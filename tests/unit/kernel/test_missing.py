@@ -130,3 +130,19 @@ def test_messages_of_the_kernel_are_told_apart_and_read() -> None:
 def test_without_a_missing_address_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(missing, "Looker", lambda: pytest.fail("asked"))
     assert missing.reasons((), freebind=False) == ()
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        netlink.message(20, 2, bytes(8))[:-1],
+        struct.pack("=IHHII", 15, 20, 0, 0, 0),
+        bytes(9),
+        netlink.message(20, 2, bytes(7)),
+        netlink.message(20, 2, bytes(8)),
+    ],
+    ids=["cut off", "length below a header", "half a header", "half a body", "no address"],
+)
+def test_a_message_that_is_none_of_the_kernels_is_an_error(buffer: bytes) -> None:
+    with pytest.raises(ValueError, match="a message"):
+        [missing.parse(payload) for _, payload in missing.messages(buffer)]

@@ -24,3 +24,10 @@ def test_an_impossible_length_is_an_error(length: int) -> None:
 def test_a_message_begins_with_its_length() -> None:
     message = netlink.message(24, netlink.NLM_F_REQUEST, b"12345678", sequence=5)
     assert message == struct.pack("=IHHII", 24, 24, 1, 5, 0) + b"12345678"
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_an_attribute_without_its_header_is_an_error(cut: int) -> None:
+    packed = netlink.attribute(1, b"abcd") + bytes(cut)
+    with pytest.raises(ValueError, match="too short for its type"):
+        netlink.attributes(packed, 0, len(packed))

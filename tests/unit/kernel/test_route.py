@@ -59,3 +59,13 @@ def test_addresses_of_the_host_itself_are_local() -> None:
     addresses = [f"127.3.{number}.5" for number in range(100)]
     assert [str(found) for found in route.to(addresses)] == ["local, dev lo"] * 100
     assert list(route.not_local(addresses)) == []
+
+
+@pytest.mark.parametrize("size", [0, 5, 6, 17, 27, 30, 37])
+def test_an_answer_that_is_cut_off_is_an_error(size: int) -> None:
+    with pytest.raises(ValueError, match=r"too short|are left"):
+        route.parse(answer(1, (5, bytes(4)), (4, bytes(4)))[:size])
+
+
+def test_an_error_without_a_name_keeps_its_number() -> None:
+    assert route.parse(struct.pack("=IHHIIi", 36, 2, 0, 0, 0, -(2**31)) + bytes(16)).reason == "error -2147483648"

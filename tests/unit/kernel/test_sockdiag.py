@@ -126,7 +126,14 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 #: Anything, and the mark by which messages are found where none begins.
 bodies = st.binary(max_size=40) | st.integers(1, 6).map(lambda times: struct.pack("=I", SEQUENCE) * times)
-rows = st.binary(min_size=SOCKET.itemsize, max_size=SOCKET.itemsize) | st.just(struct.pack("=18I", *[SEQUENCE] * 18))
+#: A family and a state that there are, and anything behind them.
+rows = st.builds(
+    lambda family, state, rest: bytes((family, state)) + rest,
+    st.sampled_from((socket.AF_INET, socket.AF_INET6)),
+    st.integers(1, 13),
+    st.binary(min_size=SOCKET.itemsize - 2, max_size=SOCKET.itemsize - 2)
+    | st.just(struct.pack("=18I", *[SEQUENCE] * 18)[2:]),
+)
 attribute_lists = st.dictionaries(st.integers(1, 30), bodies, max_size=4)
 foreign = st.builds(
     message, st.sampled_from([1, ERROR, DONE, BY_FAMILY]), bodies, sequence=st.integers(0, SEQUENCE - 1)
@@ -158,30 +165,37 @@ def test_parsing_reverses_packing(packed: tuple[bytes, list[tuple[bytes, dict[in
 
 @given(answers(), st.data())
 def test_a_truncated_buffer_is_an_error(packed: tuple[bytes, object], data: st.DataObject) -> None:
-    whole = packed[0] + message(BY_FAMILY, bytes(SOCKET.itemsize))
+    whole = packed[0] + message(BY_FAMILY, bytes((2, 1)) + bytes(SOCKET.itemsize - 2))
     size = len(whole) - 4 * data.draw(st.integers(1, (16 + SOCKET.itemsize) // 4 - 1))
     with pytest.raises(ValueError, match="a message of 88 bytes at byte"):
         parse(whole[:size], SEQUENCE)
 
 
+@pytest.mark.parametrize(("family", "state", "name"), [(2, 0, "state 0"), (2, 14, "state 14"), (1, 1, "family 1")])
+def test_a_socket_that_would_be_taken_for_another_is_an_error(family: int, state: int, name: str) -> None:
+    """Counted by state it would be one of the next group; its address could not be written."""
+    with pytest.raises(ValueError, match=f"{name}, which this version of loadgen does not know"):
+        parse(message(BY_FAMILY, bytes((family, state)) + bytes(SOCKET.itemsize - 2)), SEQUENCE)
+
+
 def test_a_message_of_length_zero_is_an_error() -> None:
     with pytest.raises(ValueError, match="a message of 0 bytes at byte 88 of 104"):
-        parse(message(BY_FAMILY, bytes(72)) + bytes(16), SEQUENCE)
+        parse(message(BY_FAMILY, bytes((2, 1)) + bytes(70)) + bytes(16), SEQUENCE)
 
 
 @pytest.mark.parametrize(("kind", "size"), [(BY_FAMILY, 68), (DONE, 0), (ERROR, 0)])
 def test_a_message_too_short_for_its_type(kind: int, size: int) -> None:
     with pytest.raises(ValueError, match=f"a message of {16 + size} bytes is too short"):
-        parse(message(BY_FAMILY, bytes(72)) + message(kind, bytes(size)), SEQUENCE)
+        parse(message(BY_FAMILY, bytes((2, 1)) + bytes(70)) + message(kind, bytes(size)), SEQUENCE)
 
 
 def test_an_attribute_longer_than_its_message() -> None:
     with pytest.raises(ValueError, match="an attribute of 9 bytes where 8 are left"):
-        parse(message(BY_FAMILY, bytes(72) + struct.pack("=HHI", 9, 1, 0)), SEQUENCE, attributes=True)
+        parse(message(BY_FAMILY, bytes((2, 1)) + bytes(70) + struct.pack("=HHI", 9, 1, 0)), SEQUENCE, attributes=True)
 
 
 def test_a_list_that_changed_meanwhile_is_flagged() -> None:
-    data = message(BY_FAMILY, bytes(72), flags=MULTI | INTERRUPTED)
+    data = message(BY_FAMILY, bytes((2, 1)) + bytes(70), flags=MULTI | INTERRUPTED)
     assert parse(data, SEQUENCE).interrupted
     assert not parse(data, SEQUENCE + 1).interrupted
 
@@ -232,6 +246,7 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Reader, Kernel]]:
 
 def numbered(first: int, count: int) -> Sockets:
     sockets = np.zeros(count, SOCKET)
+    sockets["family"], sockets["state"] = socket.AF_INET, TcpState.ESTABLISHED
     sockets["inode"] = range(first, first + count)
     return sockets
 

@@ -189,3 +189,10 @@ def test_the_settings_of_this_host_can_be_read() -> None:
 @given(st.sets(st.integers(1, 65535), max_size=50))
 def test_ports_are_written_as_the_kernel_reads_them(numbers: set[int]) -> None:
     assert set(sysctl.parse_ports(sysctl.ports_text(numbers))) == numbers
+
+
+def test_a_value_that_is_not_utf_8_is_shown_with_escapes(root: Path) -> None:
+    """kernel.core_pattern may hold any bytes."""
+    (root / "kernel").mkdir()
+    (root / "kernel" / "core_pattern").write_bytes(b"/tmp/\xff.core\n")
+    assert sysctl.read("kernel.core_pattern", root=root) == "/tmp/\\xff.core"

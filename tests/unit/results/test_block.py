@@ -11,6 +11,8 @@ import pytest
 from loadgen.results.block import block_dtype, consistent_counters
 from loadgen.results.schema.counters import POSITION
 from loadgen.worker.recorder import Recorder
+from tests.unit.killed import Stores, at_every_store
+from tests.unit.worker.mortal import mortal
 
 
 def new_block(pairs: int = 2) -> Any:
@@ -21,24 +23,12 @@ def new_block(pairs: int = 2) -> Any:
 def test_a_block_holds_plain_numbers(pairs: int) -> None:
     dtype = block_dtype(pairs)
     assert dtype.fields
-    assert {field[0].base for field in dtype.fields.values()} == {np.dtype(np.int64)}
+    parts = [field[0].base for field in dtype.fields.values()]
+    fields = [part for part in parts if not part.fields]
+    fields += [field[0].base for part in parts if part.fields for field in part.fields.values()]
+    assert set(fields) == {np.dtype(np.int64)}
     assert not dtype.hasobject
-    assert dtype["pairs"].shape[0] == dtype["errors"].shape[0] == pairs
-
-
-class Watched:
-    """A block that calls `before_turn` at the last moment before the idle copy becomes the active one."""
-
-    def __init__(self, block: Any, before_turn: Callable[[], None]) -> None:
-        self._block, self._before_turn = block, before_turn
-
-    def __getitem__(self, name: str) -> Any:
-        return self._block[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        if name == "updates":
-            self._before_turn()
-        self._block[name] = value
+    assert dtype["breakdowns"].base["pairs"].shape[0] == pairs
 
 
 def count_on(recorder: Recorder, value: int) -> None:
@@ -48,34 +38,24 @@ def count_on(recorder: Recorder, value: int) -> None:
 
 
 @pytest.mark.parametrize("publish", [Recorder.publish, Recorder.publish_all])
-def test_until_the_copies_are_swapped_a_reader_sees_the_update_before(publish: Callable[[Recorder], None]) -> None:
+def test_a_worker_that_is_killed_at_any_store_leaves_the_counters_of_one_update(
+    publish: Callable[[Recorder], None],
+) -> None:
     block = new_block()
-    seen: list[list[int]] = []
-    recorder: Any = Recorder(Watched(block, lambda: seen.append(consistent_counters(block).tolist())), scheduled=1)
-    for value in range(1, 6):
-        count_on(recorder, value)
-        publish(recorder)
-        assert consistent_counters(block).tolist() == [value] * len(POSITION)
-    assert seen == [[value] * len(POSITION) for value in range(5)]
+    values = []
 
+    def work(stores: Stores) -> None:
+        recorder = mortal(block, stores, scheduled=1)
+        for value in range(1, 4):
+            count_on(recorder, value)
+            publish(recorder)
 
-def test_a_worker_killed_in_the_middle_of_an_update_leaves_the_one_before() -> None:
-    class Killed(BaseException):
-        pass
-
-    def kill() -> None:
-        if recorder.started == 3:
-            raise Killed
-
-    block = new_block()
-    recorder = Recorder(Watched(block, kill), scheduled=1)
-    for value in (1, 2):
-        count_on(recorder, value)
-        recorder.publish()
-    count_on(recorder, 3)
-    with pytest.raises(Killed):
-        recorder.publish()
-    assert consistent_counters(block).tolist() == [2] * len(POSITION)
+    for _ in at_every_store(block, work):
+        counters = consistent_counters(block).tolist()
+        assert counters == counters[:1] * len(POSITION)
+        values.append(counters[0])
+    assert values == sorted(values)
+    assert set(values) == {0, 1, 2, 3}
 
 
 def test_only_the_idle_copy_is_written_to() -> None:
@@ -83,50 +63,8 @@ def test_only_the_idle_copy_is_written_to() -> None:
     recorder = Recorder(block, scheduled=1)
     for value in range(1, 5):
         active = int(block["updates"]) & 1
-        before = block["counters"][active].copy()
+        before = block["totals"][active].copy()
         count_on(recorder, value)
         recorder.publish()
         assert int(block["updates"]) & 1 != active
-        assert np.array_equal(block["counters"][active], before)
-
-
-class _Halves:
-    """The active copy of `block`, read in two halves between which something happens."""
-
-    def __init__(self, block: Any, between: Callable[[], None]) -> None:
-        self._block, self._between = block, between
-
-    def __getitem__(self, key: Any) -> Any:
-        if key == "updates":
-            return self._block["updates"]
-        if key == "counters":
-            return self
-        counters = self._block["counters"][key]
-
-        class Row:
-            def copy(_) -> Any:  # noqa: N805  # `self` is the reader's
-                copied = counters.copy()
-                self._between()
-                middle = len(POSITION) // 2
-                copied[middle:] = counters[middle:]
-                return copied
-
-        return Row()
-
-
-@pytest.mark.parametrize("updates", [1, 2, 3, 4])
-def test_a_reader_overtaken_by_updates_reads_again(updates: int) -> None:
-    """After an even number of them the same copy is the active one again, and yet another."""
-    block = new_block()
-    recorder = Recorder(block, scheduled=1)
-    count_on(recorder, 1)
-    recorder.publish()
-    left = [updates]
-
-    def overtake() -> None:
-        while left[0]:
-            left[0] -= 1
-            count_on(recorder, recorder.started + 1)
-            recorder.publish()
-
-    assert consistent_counters(_Halves(block, overtake)).tolist() == [1 + updates] * len(POSITION)
+        assert np.array_equal(block["totals"][active], before)

@@ -18,6 +18,7 @@ from loadgen.results import listing, stored
 from loadgen.results.listing import RunKind, list_runs, listed
 from loadgen.results.schema import files
 from loadgen.results.schema.run import RunSummary
+from loadgen.views.text import listing as view
 from tests import samples
 
 #: A run that ended: its plan, and its summary with some values changed.
@@ -219,3 +220,32 @@ def test_a_renamed_run_is_as_old_as_its_directory(tmp_path: Path) -> None:
     found = list_runs(tmp_path)
     assert [one.name for one in found] == ["20260130T120000Z-small-00aa", "20269999T120000Z-small-00aa", "mine"]
     assert found[-1].started_at == "1970-01-01T00:00:00+00:00"
+
+
+def test_a_list_has_a_bound_and_survives_strange_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        (tmp_path / f"20260101T00000{number}Z-n-abcd").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dead").symlink_to("nowhere")
+    os.mkdir(os.fsencode(tmp_path) + b"/20260102T000000Z-\xff\x1b[31m-abcd")
+    found = list_runs(tmp_path)
+    assert [run.name[6:8] for run in found] == ["02", "01", "01", "01", "01", "01"]
+    assert "\x1b" not in str(view.lines(found, tmp_path, 80))
+    monkeypatch.setattr(list_runs, "__defaults__", (2,))
+    assert len(list_runs(tmp_path)) == 2
+
+
+def test_a_directory_that_cannot_be_looked_into_spoils_no_list(
+    tmp_path: Path,
+) -> None:
+    """A link into a directory without permission; root, who runs tests in containers, is refused nothing."""
+    (tmp_path / "20260101T000000Z-n-abcd").mkdir()
+
+    class Refusing:
+        name, path = "x", str(tmp_path / "x")
+
+        def is_dir(self) -> bool:
+            raise PermissionError(13, "Permission denied")
+
+    assert not listing._is_directory(Refusing())  # type: ignore[arg-type]
+    assert [run.name for run in list_runs(tmp_path)] == ["20260101T000000Z-n-abcd"]

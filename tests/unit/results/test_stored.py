@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -113,6 +115,26 @@ def test_depth_is_bounded(tmp_path: Path, name: str, brackets: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+def test_the_number_of_events_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_directory, "_EVENTS_MAX", 100)
+    path = recorded(tmp_path / "run")
+    line = (path / "events.jsonl").read_bytes().splitlines(keepends=True)[0]
+    (path / "events.jsonl").write_bytes(line * 101)
+    with pytest.raises(UsageError, match=r"events\.jsonl has more than 100 lines"):
+        run_directory.read(path)
+
+
+def test_a_file_that_shrinks_while_it_is_read_ends_there(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "run") / "series.jsonl"
+    data = path.read_bytes()
+    path.write_bytes(data * 50)
+    lines = stored.lines(path)
+    first = next(lines)
+    os.truncate(path, len(first) + 10)
+    rest = list(lines)  # as far as it was in a buffer, and no error
+    assert (first + b"".join(rest)) in data * 50
+
+
 def test_what_is_not_there_is_empty(tmp_path: Path) -> None:
     assert stored.read(tmp_path / "none") == b""
     assert list(stored.lines(tmp_path / "none")) == []
@@ -128,3 +150,23 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             stored.read(tmp_path / "fifo")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_memory_is_in_proportion_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"{}")
+    tracemalloc.start()
+    try:
+        assert stored.read(tmp_path / "small") == b"{}"
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("key", ["connections", "workers", "sinks", "in_flight_max", "capacity_per_pair"])
+def test_a_plan_that_counts_beyond_any_kernel_is_refused(tmp_path: Path, key: str) -> None:
+    """With 2**64 connections, the search for the number of workers would go on for years."""
+    shutil.copytree(samples.RUNS / "wall", tmp_path / "run")
+    path = tmp_path / "run" / "plan.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: 2**63}))
+    with pytest.raises(UsageError, match=rf"not a plan of this version of loadgen .*{key}"):
+        run_directory.read(tmp_path / "run")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import pytest
 
+from loadgen.control import kernel_samples
 from loadgen.trace import run
 
 _EPERM = "strace: attach: ptrace(PTRACE_SEIZE, 4711): Operation not permitted\n"
@@ -49,3 +53,23 @@ def test_a_process_that_has_ended_has_no_limit_of_descriptors() -> None:
 
 def test_there_are_no_processes_of_a_tracer_that_is_none() -> None:
     assert run._tracees(4_194_304) == []
+
+
+@pytest.fixture
+def oddly_named() -> Iterator[int]:
+    """A process with a name that is no UTF-8, as a name cut after 15 bytes may be (proc_pid_comm(5))."""
+    program = "import ctypes; ctypes.CDLL(None).prctl(15, b'\\xff) \\xfe', 0, 0, 0); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process.pid
+        process.kill()
+
+
+def test_a_name_may_be_any_bytes(oddly_named: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_strace", lambda: "strace")
+    monkeypatch.setattr(run, "_follow", lambda *_given, **_more: "followed")
+    followed: object = run.of_process(oddly_named)
+    assert followed == "followed"
+    assert run._name(oddly_named) == (oddly_named, "\\xff) \\xfe")
+    assert kernel_samples._cpu_s(oddly_named) >= 0

@@ -105,7 +105,7 @@ def test_where_the_kernel_picks_the_ports_those_of_all_workers_count(strategy: S
     plan = churning(2, strategy)
     blocks = np.zeros(2, dtype=block_dtype(len(plan.pairs)))
     blocks[0]["updates"] = 3
-    blocks[0]["counters"][1][[POSITION["open"], POSITION["closed"]]] = 10, plan.capacity // 2 - 10
+    blocks[0]["totals"]["counters"][1][[POSITION["open"], POSITION["closed"]]] = 10, plan.capacity // 2 - 10
     use = port_use_of(plan, 1, blocks)
     assert use is not None
     for made in range(0, plan.capacity // 4, max(use.step, 1)):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import trustme
 
 from loadgen.model import Endpoint, Target, Tls
 from loadgen.outcomes import TlsReason
-from loadgen.worker.tls import Channel, TlsClient, context_of, reason_of
+from loadgen.worker.tls import Channel, KeptSession, TlsClient, context_of, reason_of
 
 TARGET = Endpoint("127.0.0.1", 9000)
 OTHER = Endpoint("127.0.0.1", 9001)
@@ -137,6 +139,50 @@ def test_a_session_is_resumed_at_the_same_target_only(
         again.read()
     elsewhere, _ = shaken(client, context, pair=1)
     assert not elsewhere.resumed
+
+
+class Secured:
+    """What is asked of a connection whose handshake is done, and how often its session is read."""
+
+    def __init__(self, *, reused: bool = False, expires_s: float = 300, ticket: bool = True) -> None:
+        self.session_reused, self.reads = reused, 0
+        self._session = SimpleNamespace(time=time.time() - 100, timeout=100 + expires_s, has_ticket=ticket, id=b"")
+
+    @property
+    def session(self) -> Any:
+        self.reads += 1
+        return self._session
+
+    def version(self) -> str:
+        return "TLSv1.3"
+
+
+def read_by(kept: KeptSession, *connections: Secured) -> list[int]:
+    """How often each of these has its session read, the first of which has none to offer."""
+    for connection in connections:
+        kept.keep(connection, offered=kept.session is not None)  # type: ignore[arg-type]
+    return [connection.reads for connection in connections]
+
+
+def test_a_session_that_the_target_takes_again_and_again_is_read_once() -> None:
+    """Because a process cannot get back the memory that reading takes."""
+    assert read_by(KeptSession(), Secured(), *(Secured(reused=True) for _ in range(5))) == [1, 0, 0, 0, 0, 0]
+
+
+def test_a_session_that_has_expired_is_replaced_and_the_next_one_serves_again() -> None:
+    expired = (Secured(expires_s=-1), Secured(reused=True), Secured())
+    assert read_by(KeptSession(), *expired, Secured(reused=True), Secured(reused=True)) == [1, 0, 1, 0, 0]
+
+
+def test_at_a_target_that_takes_each_session_once_every_connection_brings_the_next() -> None:
+    once = (Secured(), Secured(reused=True), Secured())
+    assert read_by(KeptSession(), *once, Secured(reused=True), Secured(reused=True)) == [1, 0, 1, 1, 1]
+
+
+def test_a_session_that_is_not_there_yet_is_asked_for_again() -> None:
+    kept = KeptSession()
+    assert read_by(kept, Secured(ticket=False), Secured()) == [1, 1]
+    assert (kept.awaited, kept.session is None) == (False, False)
 
 
 def test_without_resume_no_session_is_kept(tls: Callable[..., Tls], serve: Serve) -> None:

@@ -182,6 +182,9 @@ RUNS: dict[str, dict[str, Any]] = {
     "killed before the sinks had counted": folded(
         HELD, [line(1.0, "ramp", sink={"accepted": 1, "open": 1}, established=9)]
     ),
+    "a worker killed": folded(
+        HELD, series(established=12, not_attributed={"established": 3, "failed": 0}), ENDED
+    ),
     "killed at once": folded(HELD, [], started=False),
     "wall": folded(replace(HELD, connections=150), series(started=150, established=100, failed=50, open=100,
         open_peak=100, pairs=[[100, 50, 100]], errors=[["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 50]]), ENDED),
@@ -347,6 +350,7 @@ SOMETIMES = {
     "lost",
     "datagrams",
     "failures",
+    "not_attributed",
     "sink",
     "remedies_detail",
 }

@@ -7,7 +7,6 @@ import os
 import socket
 from typing import Any
 
-import numpy as np
 import pytest
 
 from loadgen.clock import NS_PER_S
@@ -15,7 +14,7 @@ from loadgen.model import SinkBehaviour
 from loadgen.sink.behaviour.connection import AcceptedConnection
 from loadgen.sink.behaviour.connections import AcceptedConnections
 from loadgen.sink.behaviour.listener import Listener
-from loadgen.sink.counts import SurvivedFailures, block_dtype
+from loadgen.sink.counts import SurvivedFailures
 from loadgen.sink.memory import HeldBytes
 
 T0 = 1_000 * NS_PER_S
@@ -69,14 +68,6 @@ def test_timers_run_in_order_and_once() -> None:
     os.close(connections.fileno())
 
 
-def counted(failures: SurvivedFailures) -> dict[str, int]:
-    """What a process publishes of them."""
-    block = np.zeros(1, block_dtype(1))[0]
-    failures.publish(block)
-    rows = zip(block["failure_kinds"].tolist(), block["failures"].tolist(), strict=True)
-    return {kind.decode(): times for kind, times in rows if times}
-
-
 @pytest.mark.parametrize("method", ["on_events", "on_timer", "interest", "due_ns", "close_now"])
 @pytest.mark.parametrize("error", [ValueError("unforeseen"), MemoryError(), OSError(errno.ENOMEM, "no memory")])
 def test_whatever_fails_in_a_connection_ends_that_one_only(
@@ -108,7 +99,7 @@ def test_whatever_fails_in_a_connection_ends_that_one_only(
     assert good in connections
     assert client.recv(10) == b"a"
     reason = "ENOMEM" if isinstance(error, OSError) else type(error).__name__
-    assert counted(failures)[f"connection {reason}"] == 1
+    assert failures.times[f"connection {reason}"] == 1
     for fd, theirs in pairs:
         theirs.close()
         assert fd == bad or fd in connections

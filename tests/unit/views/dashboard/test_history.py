@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from loadgen.results import histogram
 from loadgen.results.schema.line import LatencyNs, Line
-from loadgen.views.dashboard.history import History, coarse
+from loadgen.results.thinning import coarse
+from loadgen.views.dashboard.history import History
 from tests.samples import bare_line
 
 PHASES = ("ramp", "hold", "drain", "done")

@@ -13,7 +13,7 @@ import pytest
 from loadgen.model import CloseMode, Endpoint, PortRange, Strategy
 from loadgen.processes.shared_memory import Blocks
 from loadgen.protocols import Exchange
-from loadgen.results.block import Latency, block_dtype
+from loadgen.results.block import Latency, block_dtype, consistent_breakdown
 from loadgen.worker import socket_pool
 from loadgen.worker.epoll.connector import EpollConnector
 from loadgen.worker.epoll.exchange import Exchanges
@@ -72,7 +72,7 @@ class Stage:
     @property
     def replies(self) -> int:
         self.recorder.publish_all()
-        return int(self.block["latency"][Latency.EXCHANGE].sum())
+        return int(consistent_breakdown(self.block)["latency"][Latency.EXCHANGE].sum())
 
     def close(self) -> None:
         self.connector.abandon()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EINVAL, EMFILE, ENOSYS, EPERM
+from errno import EAGAIN, EBUSY, EFAULT, EINTR, EINVAL, EMFILE, ENOSYS, EPERM
 from pathlib import Path
 
 import pytest
@@ -57,3 +57,41 @@ def test_a_host_that_forbids_it_is_told_before_and_instead_of_a_ring(
     assert "kernel.io_uring_disabled is 2" in ring.available()
     with pytest.raises(HostError, match=r"io_uring: kernel\.io_uring_disabled is 2"):
         ring.Ring(entries=8, slots=8)
+
+
+class Failing(ring.Ring):
+    """A ring with this many submissions queued, whose io_uring_enter() fails so many times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, times: int, queued: int = 3) -> None:
+        self._sq_tail = [0]  # type: ignore[assignment]
+        self._tail, self._submitted, self._fd, self._no_mask = queued, 0, -1, ()  # type: ignore[assignment]
+        self.pauses: list[float] = []
+        self.left, self.number = times, number
+        monkeypatch.setattr(ring, "_call", self.enter)
+        monkeypatch.setattr(ring.time, "sleep", self.pauses.append)  # type: ignore[attr-defined]
+
+    def enter(self, _call: int, _fd: int, queued: int, *_: object) -> int:
+        if self.left:
+            self.left -= 1
+            raise OSError(self.number, "in words")
+        return queued
+
+
+@pytest.mark.parametrize("number", [EAGAIN, EBUSY, EINTR])
+@pytest.mark.parametrize(("queued", "wait"), [(3, 0), (3, 1), (0, 1)])
+def test_what_passes_is_submitted_again(monkeypatch: pytest.MonkeyPatch, number: int, queued: int, wait: int) -> None:
+    """With pauses after the first tries, for a second in all; also where there is only something to wait for."""
+    patient = Failing(monkeypatch, number, 1000, queued)
+    patient.submit(wait)
+    assert patient.left == patient.queued == 0
+    assert 0.8 < sum(patient.pauses) < 1
+    with pytest.raises(OSError, match="io_uring_enter: in words") as caught:
+        Failing(monkeypatch, number, 2000, queued).submit(wait)
+    assert caught.value.errno == number
+
+
+def test_what_stays_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Failing(monkeypatch, EFAULT, 1)
+    with pytest.raises(OSError, match="io_uring_enter: in words"):
+        broken.submit()
+    assert broken.pauses == []
