@@ -31,6 +31,9 @@ NODES_MAX: Final = 20_000
 #: Enough for 2**64 with its sign; int() of a very long text takes quadratic time.
 NUMBER_CHARACTERS_MAX: Final = 25
 
+#: Characters of an option that stand before each mistake in it: there may be as many mistakes as values.
+_OPTION_MAX: Final = 200
+
 #: Where a value stands: keys and list indices from the top, ("targets", 0, "address").
 Step = str | int
 Path = tuple[Step, ...]
@@ -68,11 +71,12 @@ _REMEDIES: Final = (
 
 def shown(value: object, length_max: int = 60) -> str:
     """Return a value for a message: quoted if text, on one line, printable, not too long."""
-    text = value if isinstance(value, str) else str(value)
-    if len(text) > length_max:
-        text = text[: length_max - 3] + "..."
-    text = printable(text)
+    text = printable(_cut(value if isinstance(value, str) else str(value), length_max))
     return f'"{text}"' if isinstance(value, str) else text
+
+
+def _cut(text: str, length_max: int) -> str:
+    return text if len(text) <= length_max else text[: length_max - 3] + "..."
 
 
 def printable(text: str) -> str:
@@ -121,7 +125,7 @@ class Document:
 
         Raises: ScenarioError, its file the option itself and its line 0.
         """
-        place = Place(f"--set {printable(setting if shown is None else shown)}")
+        place = Place(f"--set {printable(_cut(setting if shown is None else shown, _OPTION_MAX))}")
         name, equals, text = setting.partition("=")
         if not equals:
             raise place.error("write KEY=VALUE, for example --set connections=1000")

@@ -208,19 +208,24 @@ def _accepted_tls(data: bytes) -> object:
     with _client(behaviour, context) as client:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         speaker = _tls_client().wrap_bio(incoming, outgoing)
-        for step in (speaker.do_handshake, lambda: speaker.write(_requests()[0])):
-            for _ in range(4):
-                try:
-                    step()
-                except ssl.SSLWantReadError:
-                    pass
-                incoming.write(client.send(outgoing.read()))
-                if step != speaker.do_handshake:
-                    break
+        while not _stepped(speaker.do_handshake):
+            incoming.write(client.send(outgoing.read()))
+        speaker.write(_requests()[0])
+        incoming.write(client.send(outgoing.read()))
+        assert speaker.read(1 << 16).startswith(b"HTTP/1.1 200"), "no answer to a request"
         for piece in cut(data):
             client.send(piece)
         client.end()
     return None
+
+
+def _stepped(step: Callable[[], object]) -> bool:
+    """Take a step of TLS; return False where the other side has to speak first."""
+    try:
+        step()
+    except ssl.SSLWantReadError:
+        return False
+    return True
 
 
 @cache
@@ -352,14 +357,12 @@ def _replied_tls(data: bytes) -> object:
             if shakes:
                 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
                 speaker = server_context(_certificates(), Speaks.ECHO).wrap_bio(incoming, outgoing, server_side=True)
-                for _ in range(4):
-                    connector.drain_events()
-                    try:
-                        incoming.write(peer.recv(1 << 16))
-                        speaker.do_handshake()
-                    except (BlockingIOError, ssl.SSLWantReadError):
-                        pass
+                while not _stepped(speaker.do_handshake):
                     _say(connector, peer, outgoing.read())
+                    incoming.write(peer.recv(1 << 16))
+                _say(connector, peer, outgoing.read())
+                # The request came with the end of the worker's handshake.
+                assert len(speaker.read(1 << 16)) == Echo().size, "no request after the handshake"
             for piece in cut(data):
                 _say(connector, peer, piece)
             try:

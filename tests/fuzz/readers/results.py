@@ -123,14 +123,14 @@ READERS: Final = (
     *(
         Reader(
             f"run of churn with {name}",
-            _with(name, "churn", _report, "summary.json"),
+            _with(name, "churn", _report),  # beside a summary, so that it is not folded from the lines
             _of_file(name, ("churn",)),
             (UsageError,),
             as_json=True,
             bytes_free=_ROOM,
             tries=12,
         )
-        for name in ("plan.json", "series.jsonl")
+        for name in ("plan.json", "host.json", "series.jsonl", "events.jsonl")
     ),
     *(
         Reader(

@@ -158,7 +158,6 @@ def test_the_summary_of_a_matrix_is_none_of_a_run(writer: run_directory.RunWrite
     [
         ("plan.json", {"expect": ["nonsense"]}, "write PATH OP"),
         ("plan.json", {"sources": ["127.0.1.1"]}, "zip"),
-        ("series.jsonl", {"lag_ns": {"99999": 1}}, "no bucket"),
     ],
 )
 def test_files_that_do_not_fit_each_other_are_one_message(
@@ -171,6 +170,17 @@ def test_files_that_do_not_fit_each_other_are_one_message(
         UsageError, match=rf"{re.escape(str(path))}.*: (.* is not what this|not a line of this) .*{problem}"
     ):
         run_directory.read(path).summarised()
+
+
+@pytest.mark.parametrize("bucket", ["99999", "0896", "-1", "", "\u0663", "1_0"])
+@pytest.mark.parametrize("key", ["lag_ns", "connect"])
+def test_a_bucket_that_does_not_exist_is_said_at_its_line(tmp_path: Path, key: str, bucket: str) -> None:
+    """Also beside a summary, where nothing is folded from the lines and the charts alone read them."""
+    line = json.loads(files.line_of(samples.line()))
+    (line if key in line else line["latency_ns"])[key] = {bucket: 1}
+    path = samples.write(tmp_path / "a", {"plan.json": {}, "series.jsonl": json.dumps(line) + "\n"})
+    with pytest.raises(UsageError, match=r"series\.jsonl:1: not a line .* is no bucket of a histogram"):
+        run_directory.read(path)
 
 
 @pytest.mark.parametrize("make", [Path.exists, Path.mkdir, Path.touch])
@@ -278,7 +288,12 @@ def test_a_disk_that_takes_nothing_and_says_nothing_is_full(
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(errno.EDQUOT, "the quota is used up"), (errno.EROFS, "choose a directory you may write to with --out")],
+    [
+        (errno.EDQUOT, "the quota is used up"),
+        (errno.EROFS, "choose a directory you may write to with --out"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.EIO, "dmesg"),
+    ],
 )
 def test_other_refusals_have_their_own_remedy(
     writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
