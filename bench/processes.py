@@ -45,7 +45,9 @@ def tree(pid: int) -> list[int]:
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parents[int(stat.parent.name)] = int(_fields(stat.read_text())[1])
+            parents[int(stat.parent.name)] = int(
+                _fields(stat.read_text(errors="replace"))[1]
+            )  # a name may be any bytes
         except OSError:  # ended meanwhile
             continue
     return descendants(parents, pid)
