@@ -63,6 +63,10 @@ chaos: .venv/.dev ## random faults in random scenarios, and what must hold after
 bench: .venv/.dev ## figures against a small C reference, in a throwaway namespace (needs cc; six minutes)
 	$(BIN)/python -m bench.run $(BENCH)
 
+SOAK_S ?= 3600
+soak: .venv/.dev ## whether memory or descriptors of any process grow in an hour (SOAK_S=600 for ten minutes)
+	$(BIN)/python -m bench.soak --seconds $(SOAK_S)
+
 schemas: .venv/.dev ## write the JSON Schemas and manual pages under docs/ anew, out of the code
 	$(BIN)/loadgen schema scenario > docs/schema/scenario.schema.json
 	$(BIN)/loadgen schema summary > docs/schema/summary.schema.json

@@ -67,6 +67,17 @@ def _of_system_call(error: OSError) -> str:
     return ""
 
 
+def require_whole(dropped: int) -> None:
+    """Check that the descriptors of a message have come with it; dropped: MSG_CTRUNC of the flags of recvmsg(2), or 0.
+
+    The kernel drops those for which the receiver has no room, and says so with MSG_CTRUNC alone (unix(7), SCM_RIGHTS).
+
+    Raises: OSError EMFILE.
+    """
+    if dropped:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 def descriptors() -> str:
     """Return the sentence about the limit of open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -27,6 +27,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from loadgen import shortage
 from loadgen.errors import HostError
 from loadgen.kernel import netlink
 
@@ -286,7 +287,9 @@ def receive_socket(channel: socket.socket) -> socket.socket:
 
     Raises: HostError with the reason that was sent instead, or if the other end closed without sending.
     """
-    reason, fds, _, _ = socket.recv_fds(channel, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+    reason, fds, flags, _ = socket.recv_fds(channel, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+    if flags & socket.MSG_CTRUNC:
+        raise HostError(shortage.descriptors())
     if not fds:
         early = "no netlink socket came from the other namespace: the process there ended early"
         raise HostError(reason.decode() or early)

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from loadgen import shortage
 from loadgen.errors import HostError, IncompleteError
 from loadgen.kernel import conntrack, snmp, sockdiag
 from loadgen.kernel.sockdiag import ALL, Reader, TcpState, count_states, mask
@@ -106,16 +107,21 @@ def send_from_sinks(fd: int) -> None:
 def receive(channel: socket.socket) -> NamespaceFds:
     """Receive the descriptors that `send` sent into the other end.
 
-    Raises: IncompleteError if that process exited early, or sends nothing within the socket's time-out.
+    Raises: IncompleteError if that process exited early, or sends nothing within the socket's time-out; HostError
+        if this process may not have as many open files.
     """
     try:
-        names, fds, _, _ = socket.recv_fds(channel, 4096, _FDS_MAX, socket.MSG_CMSG_CLOEXEC)
+        names, fds, flags, _ = socket.recv_fds(channel, 4096, _FDS_MAX, socket.MSG_CMSG_CLOEXEC)
     except TimeoutError:
         raise IncompleteError(
             f"the process that looks at the namespace gave no answer within {channel.gettimeout():.0f} s; start again"
         ) from None
     if not names:
         raise IncompleteError("the process that looks at the namespace was lost; start again")
+    if flags & socket.MSG_CTRUNC:
+        for fd in fds:
+            os.close(fd)
+        raise HostError(shortage.descriptors())
     settings = dict(zip(json.loads(names), fds, strict=True))
     try:
         return NamespaceFds(Reader(sockdiag.receive_socket(channel)), settings)

@@ -62,11 +62,12 @@ def serve(control: socket.socket) -> None:
             _report_ended_children(control, children)
         if control.fileno() in ready:
             try:
-                packet, fds, _, _ = patiently(lambda: socket.recv_fds(control, PACKET_MAX, FDS_MAX))
+                packet, fds, flags, _ = patiently(lambda: socket.recv_fds(control, PACKET_MAX, FDS_MAX))
             except ConnectionResetError:  # the other end closed with a report unread
                 return
             if not packet:
                 return
+            shortage.require_whole(flags & socket.MSG_CTRUNC)
             with open(fds[0], "rb") as request:
                 _answer(control, pickle.load(request), fds[1:], children)
 

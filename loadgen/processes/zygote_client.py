@@ -166,16 +166,19 @@ class Zygote:
 
     def _on_message(self) -> None:
         try:
-            packet, fds, _, _ = patiently(lambda: socket.recv_fds(self._control, PACKET_MAX, 1))
+            packet, fds, flags, _ = patiently(lambda: socket.recv_fds(self._control, PACKET_MAX, 1))
         except ConnectionResetError:
-            packet, fds = b"", []
+            packet, fds, flags = b"", [], 0
         if not packet:
             self._gone()
             return
-        message = pickle.loads(packet)
-        for fd in fds:
-            with open(fd, "rb") as file:
-                message = pickle.load(file)
+        try:
+            shortage.require_whole(flags & socket.MSG_CTRUNC)
+        except OSError as error:  # whose answer it was is lost with it
+            self._fail(shortage.of(error) or error)
+            return
+        with open(fds[0], "rb") as file:
+            message = pickle.load(file)
         if "ended" in message:
             self._on_ended(message["ended"], message["exit_code"])
             return
@@ -192,11 +195,14 @@ class Zygote:
 
     def _gone(self) -> None:
         self._loop.remove_reader(self._control.fileno())
-        error = self._loss()
+        self._fail(self._loss())
+        self._on_gone()
+
+    def _fail(self, error: Exception) -> None:
+        """Fail every call that waits."""
         for reply in self._replies.values():
             if not reply.done():
                 reply.set_exception(error)
-        self._on_gone()
 
     def _loss(self) -> LoadgenError:
         """Return the error for a zygote that is gone; one that found the host to lack something has said what."""

@@ -9,6 +9,7 @@ chart the difference is not visible. A summary is made from all lines as they we
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from msgspec import structs
@@ -23,7 +24,8 @@ PAIRS_MAX: Final = 400_000
 KINDS: Final = LatencyNs.__struct_fields__
 #: Buckets of a histogram that become one, the fifth of them.
 _COARSE: Final = 8
-_COARSE_OF: Final = {str(b): str(b // _COARSE * _COARSE + _COARSE // 2) for b in range(histogram.BUCKETS)}
+#: By name, and each name once for all lines: a name of its own for each count would be half of the memory.
+_COARSE_OF: Final = {str(b): sys.intern(str(b // _COARSE * _COARSE + _COARSE // 2)) for b in range(histogram.BUCKETS)}
 
 
 class Thinned:

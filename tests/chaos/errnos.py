@@ -2,7 +2,8 @@
 
 The list of calls is what `strace -c -f` counts in runs without a fault (`python -m tests.chaos --calls` prints it anew
 and names what is missing here). Errors that only a caller's mistake brings (EFAULT, EBADF, EINVAL of a bad flag) are
-left out: injecting them tests nothing that can happen.
+left out: injecting them tests nothing that can happen. So are EPIPE and ECONNRESET of messages between processes, which
+mean that the other one is gone.
 Source: section 2 of the Linux man-pages, version 6.9; for netlink sockets netlink(7).
 """
 
@@ -49,10 +50,10 @@ ERRNOS: Final = {
     "read": "EINTR EIO EAGAIN",
     "readlink": "EACCES ENOENT EIO",
     "recvfrom": "EAGAIN EINTR ECONNRESET ENOMEM ENOBUFS",
-    "recvmsg": "EAGAIN EINTR ECONNRESET ENOMEM EMFILE",
+    "recvmsg": "EAGAIN EINTR ENOMEM EMFILE",
     "rename": "EACCES EDQUOT ENOSPC EROFS EIO",
     "sched_getaffinity": "EPERM",
-    "sendmsg": "EAGAIN EINTR EPIPE ENOBUFS ENOMEM ETOOMANYREFS",
+    "sendmsg": "EAGAIN EINTR ENOBUFS ENOMEM ETOOMANYREFS",
     "sendto": "EAGAIN EINTR EPIPE ECONNRESET ENOBUFS ENOMEM EPERM",
     "setns": "EPERM ENOMEM",
     "setsockopt": "ENOMEM ENOPROTOOPT EPERM",
@@ -73,14 +74,15 @@ FROM_THE_START: Final = (
     *("ftruncate", "io_uring_register", "pread64", "readlink", "sched_getaffinity", "statx"),
     *("rename", "setns", "socket", "socketpair", "timerfd_create", "unshare", "sendmsg"),
 )
-#: Calls that a process makes once it runs.
+#: Calls that a process makes once it runs. Not mmap() where threads are begun: Thread.start() of CPython 3.11 waits for
+#: ever for a thread that had no memory to begin with.
 LIVE: Final = {
     "orchestrator": (
-        *("close", "epoll_pwait", "fstat", "getdents64", "lseek", "memfd_create", "mmap", "newfstatat", "openat"),
+        *("close", "epoll_pwait", "fstat", "getdents64", "lseek", "memfd_create", "newfstatat", "openat"),
         *("read", "recvfrom", "recvmsg", "rename", "sendmsg", "sendto", "socket", "socketpair", "write", "epoll_ctl"),
         *("accept4", "getsockname", "ioctl", "poll", "clone3", "wait4", "fcntl", "eventfd2"),
     ),
-    "sampler": ("bind", "close", "getsockname", "mmap", "poll", "recvfrom", "recvmsg", "sendto", "sendmsg", "socket"),
+    "sampler": ("bind", "close", "getsockname", "poll", "recvfrom", "recvmsg", "sendto", "sendmsg", "socket"),
     "zygote": (
         *("clone", "close", "memfd_create", "poll", "read", "recvmsg", "sendmsg", "wait4", "prctl", "write", "openat"),
         *("newfstatat", "fstat", "mmap", "setns", "kill"),

@@ -270,7 +270,7 @@ class Inflictor:
         if zygote is None:
             return ""
         veth = self._trial.scenario["lab"]["topology"] == "veth"
-        name = "$(ip -o link show up type veth | sed 's/^[0-9]*: \\([^@:]*\\).*/\\1/;q')" if veth else "lo"
+        name = "$(ip -o link show type veth | sed 's/^[0-9]*: \\([^@:]*\\).*/\\1/;q')" if veth else "lo"
         done = subprocess.run(
             [*_enter(zygote.pid), "sh", "-c", command.format(name)],
             stdin=subprocess.DEVNULL,

@@ -212,6 +212,7 @@ def sides_agree(it: Evidence) -> str:
     explained = any(fault.kind in _BETWEEN for fault in it.done) or any(
         fault.kind in ("kill", "stop", "pause") and fault.role in ("sink", "worker", "zygote") for fault in it.done
     )
+    explained = explained or any(fault.how.get("times", 1) > 1 for fault in it.hit("end"))  # all are killed at once
     return sink["text"] if sink["agrees"] is False and not explained else ""
 
 

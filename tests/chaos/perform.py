@@ -36,6 +36,8 @@ _READ_S: Final = 0.05
 #: Signals that a shell may have left ignored for a harness in the background, which a run would inherit.
 _DEFAULT: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP)
 
+#: msgspec prepares a type when it first meets it, which two threads at a time must not do.
+_reporting: Final = threading.Lock()
 #: Marks of the trials that are under way, for the end of a harness that is interrupted.
 active: Final[set[str]] = set()
 
@@ -208,7 +210,8 @@ def _gathered(
     series = tuple(watcher.lines("series.jsonl"))
     crashes = [*home.glob("tmp/loadgen-crash-*"), *home.glob("results/*/loadgen-crash-*")]
     summary = _summary(run)
-    report, rebuilt = _report(run, rebuild=summary is None) if run and (run / "plan.json").exists() else ("", None)
+    with _reporting:
+        report, rebuilt = _report(run, rebuild=summary is None) if run and (run / "plan.json").exists() else ("", None)
     return Evidence(
         trial=trial,
         code=code,

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -166,6 +167,26 @@ def test_a_call_of_the_zygote_itself_fails(run: Run, injection: str, text: str) 
                     assert text in str(caught.value)
                 pid = await it.zygote.fork("builtins:len", ())
                 await it.until(lambda: it.ended.get(pid) == 0)
+
+    run(body)
+
+
+def test_an_answer_whose_descriptor_has_no_room_fails_the_call(run: Run) -> None:
+    """The kernel drops the descriptor and with it the answer (unix(7)); the call would wait for ever."""
+
+    async def body() -> None:
+        async with Zygotes() as it:
+            await it.zygote.call("os:getpid")
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            waiting = asyncio.ensure_future(it.zygote.call("time:sleep", 0.1))
+            await asyncio.sleep(0)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+            try:
+                with pytest.raises(HostError, match="RLIMIT_NOFILE"):
+                    await asyncio.wait_for(waiting, 20)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert await it.zygote.call("os:getpid") == it.zygote.pid
 
     run(body)
 

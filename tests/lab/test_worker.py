@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import socket
 from collections import Counter as Tally
@@ -15,13 +16,15 @@ from typing import Any, Final
 import numpy as np
 import pytest
 import uvloop
+from msgspec import UNSET
 
 from loadgen.arrivals import due_ns
 from loadgen.clock import now_ns
 from loadgen.kernel import sockstat
-from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, PortRange, Shard, Stage, Strategy, Target
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Engine, PortRange, Shard, Stage, Strategy, Target
 from loadgen.results.block import Latency, consistent_breakdown, consistent_counters
 from loadgen.results.schema.counters import POSITION
+from loadgen.results.schema.sides import NotAttributed
 from loadgen.worker.shard import slice_of
 from tests.plans import plan_of
 
@@ -485,5 +488,39 @@ def test_the_counts_of_a_killed_worker_are_kept(run: Run, listeners: MakeListene
             assert 220 <= line.established < 300
             assert line.open == 200
             assert line.errors == ()
+
+    run(body)
+
+
+KILLED: Final[dict[str, dict[str, Any]]] = {
+    "ramp": {"connections": 4000},
+    "io_uring": {"connections": 4000, "engine": Engine.IO_URING},
+    "churn": {"connections": 64, "churn": Churn(duration_s=20.0, exchanges=1)},
+}
+
+
+@pytest.mark.lab("10000 59999")
+@pytest.mark.parametrize("kind", KILLED)
+def test_killed_at_any_moment_a_worker_leaves_sums_that_hold(run: Run, listeners: MakeListeners, kind: str) -> None:
+    """What it had not broken down by source and target is the difference, and said to be."""
+    listeners(TARGETS[0], backlog=4096)
+    moment = random.Random(kind)
+
+    async def body() -> None:
+        plan = plan_of(ports=PortRange(10000, 59999), workers=2, **KILLED[kind])
+        async with Crew(plan, descriptors=20_000) as crew:
+            members = await crew.muster()
+            crew.begin()
+            async with asyncio.timeout(20):
+                while crew.line().established < moment.randint(100, 1500):
+                    await asyncio.sleep(0)
+            os.kill(members[0].pid, signal.SIGKILL)
+            assert await crew.fleet.wait(lambda: bool(crew.lost), 20)
+            line = crew.line()
+            rest = NotAttributed(established=0, failed=0) if line.not_attributed is UNSET else line.not_attributed
+            assert line.established == sum(pair.established for pair in line.pairs) + rest.established
+            assert line.established == sum(line.latency_ns.of("connect").values()) + rest.established
+            assert line.failed == sum(pair.failed for pair in line.pairs) + rest.failed
+            assert line.failed + line.lost == sum(error.times for error in line.errors)
 
     run(body)
