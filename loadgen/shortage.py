@@ -49,6 +49,8 @@ def _of_system_call(error: OSError) -> str:
         return f"the host has no room for another open file{place}; raise the limit: sysctl -w fs.file-max=N"
     if number in (errno.ENOMEM, errno.ENOBUFS):
         return memory()
+    if number in (errno.EACCES, errno.EPERM) and str(error.filename).startswith("/proc/"):
+        return f"this process may not read {error.filename} ({error.strerror}); give it a /proc that it may read"
     if number == errno.EFBIG:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         return f"files may have at most {limit:,} bytes here (RLIMIT_FSIZE); raise it: ulimit -f unlimited"
