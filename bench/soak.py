@@ -44,19 +44,24 @@ DESCRIPTORS_PER_H: Final = 10.0
 #: counters have more digits at the end.
 _WARM_UP: Final = 0.2
 _LINE_GROWTH: Final = 1.25
-_INTERVAL_S: Final = 1.0
 _POLL_S: Final = 2.0
 #: A run takes a moment to start, and to drain and write its report.
 _SLACK_S: Final = 120.0
 _TARGET: Final = "127.0.0.1:9000"
 
 
+def interval_s(seconds: int) -> float:
+    """Return the interval of the series: the 400 lines that a dashboard keeps are there before the warm-up is over."""
+    return min(max(round(seconds / 3600, 1), 0.2), 1.0)
+
+
 def scenarios(seconds: int) -> dict[str, dict[str, Any]]:
     """The runs of a soak by name."""
     shared = {
-        "lab": {"sysctls": {"net.ipv4.ip_local_port_range": "1024 65535"}},
+        # Enough for those that rest, and few enough to be used once in the warm-up: a worker remembers each that was.
+        "lab": {"sysctls": {"net.ipv4.ip_local_port_range": "40000 42999"}},
         "sources": {"addresses": "127.0.1.1-127.0.1.4"},
-        "interval": f"{_INTERVAL_S:g}s",
+        "interval": f"{interval_s(seconds):g}s",
         "workers": 2,
         "sinks": 1,
     }
@@ -212,7 +217,7 @@ class Soaking:
 def series_problems(series: Path, seconds: int) -> Iterator[str]:
     """What is too much in a series: lines, or bytes of a line that grow as the run goes on."""
     lengths = [len(line) for line in series.read_bytes().splitlines()]
-    most = seconds / _INTERVAL_S + 20  # the ends of phases, starting and draining
+    most = seconds / interval_s(seconds) + 20  # the ends of phases, starting and draining
     if len(lengths) > most:
         yield f"{len(lengths):,} lines, where {most:,.0f} are the most"
     part = len(lengths) // 5

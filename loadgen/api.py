@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from loadgen import scenario as scenarios
 from loadgen.control import matrix as matrices
@@ -91,7 +91,8 @@ class How(TypedDict, total=False):
 def run(scenario: Scenario, **how: Unpack[How]) -> Result:
     """Run a scenario, or every cell of a matrix, to its end, on an event loop of its own.
 
-    A KeyboardInterrupt, or whatever else is raised meanwhile, closes all that is open before it goes on its way.
+    A KeyboardInterrupt closes all that is open before it goes on its way. What `on_line` or `on_notice` raises ends the
+    run as an interrupt does, with a summary of what was measured, and is raised then.
 
     Raises: LoadgenError for whatever stops the run before any load; what goes wrong later is in the result.
         UsageError inside a running event loop: await `run_async` there.
@@ -125,11 +126,22 @@ async def run_async(scenario: Scenario, **how: Unpack[How]) -> Result:
         force=how.get("force", False),
     )
     view = _Callbacks(how.get("on_line"), how.get("on_notice"))
+    conductor: Orchestrator | matrices.Matrix
     if scenario.cells:
         order = matrices.Order(scenario.whole, scenario.cells, scenario.text, scenario.overrides)
-        return await matrices.Matrix(order, options, view=view.of_cell, say=view.notice).execute()
-    given = matrices.with_overrides(scenario.overrides, scenario.text)
-    return await Orchestrator(scenario.whole, given, options, observer=view.update, notice=view.notice).execute()
+        conductor = matrices.Matrix(order, options, view=view.of_cell, say=view.notice)
+    else:
+        given = matrices.with_overrides(scenario.overrides, scenario.text)
+        conductor = Orchestrator(scenario.whole, given, options, observer=view.update, notice=view.notice)
+    view.on_failure = conductor.interrupt
+    try:
+        result = await conductor.execute()
+    except LoadgenError:
+        if view.failure is None:
+            raise
+    if view.failure:
+        raise view.failure
+    return result
 
 
 def look(destination: str = "", *, source: str = "", pid: int = 0) -> Snapshot:
@@ -153,21 +165,37 @@ def look(destination: str = "", *, source: str = "", pid: int = 0) -> Snapshot:
         return watcher.snapshot()
 
 
+_Told = TypeVar("_Told")
+
+
 class _Callbacks:
-    """Hands lines and notices of a run to the caller's functions."""
+    """Hands lines and notices of a run to the caller's functions, until one of them fails.
+
+    failure: what it raised. on_failure: called then; ends the run.
+    """
 
     def __init__(
         self, on_line: Callable[[dict[str, Any]], None] | None, on_notice: Callable[[str], None] | None
     ) -> None:
         self._on_line, self._on_notice = on_line, on_notice
+        self.failure: Exception | None = None
+        self.on_failure: Callable[[], None] = lambda: None
 
     def update(self, _plan: Plan, line: Line) -> None:
         if self._on_line:
-            self._on_line(files.plain(line))
+            self._call(self._on_line, files.plain(line))
 
     def notice(self, text: str) -> None:
         if self._on_notice:
-            self._on_notice(text)
+            self._call(self._on_notice, text)
+
+    def _call(self, function: Callable[[_Told], None], told: _Told) -> None:
+        if self.failure is None:
+            try:
+                function(told)
+            except Exception as error:  # of the caller's, and so not for the run to judge
+                self.failure = error
+                self.on_failure()
 
     @contextmanager
     def of_cell(self) -> Iterator[_Callbacks]:

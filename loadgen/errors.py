@@ -19,7 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Final
+
+#: As in typing, whose import takes a while in which signals are not caught yet.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 #: Mistakes of a scenario that are shown in full; further ones are counted.
 MISTAKES_MAX: Final = 20

@@ -11,7 +11,7 @@ import click
 from loadgen import format as fmt
 from loadgen.cli import files, options
 from loadgen.cli.streams import EPILOG, complain, show
-from loadgen.errors import ExitCode
+from loadgen.errors import ExitCode, ResultsError
 
 if TYPE_CHECKING:
     from loadgen.compare.regression import CompareCondition
@@ -75,11 +75,15 @@ def compare(
     given = reading.read(sides)
     result = reading.compared(given, anyway=anyway)
     violations = regression.violations(result, conditions)
+    unwritten: ResultsError | None = None
     if html is not None:
         from loadgen.views.html import compare as compare_html
 
         series = {str(run.path): run.series for side in given for run in side.runs}
-        files.write(html, compare_html.page(result, series))
+        try:
+            files.write(html, compare_html.page(result, series))
+        except ResultsError as error:  # the comparison is printed, and judged, all the same
+            unwritten = error
     show(
         result.to_json() if as_json else None,
         lambda console: compare_text.render(result, console),
@@ -87,5 +91,7 @@ def compare(
     )
     for violation in violations:
         complain(fmt.visible(violation))
+    if unwritten:
+        raise unwritten
     if violations:
         sys.exit(ExitCode.EXPECTATION)

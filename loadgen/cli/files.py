@@ -43,7 +43,9 @@ def write(path: Path, text: str) -> None:
         return
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.unlink(missing_ok=True)
+        with partial.open("x", encoding="utf-8") as file:  # not through a link that stood there
+            file.write(text)
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):  # a disk that refuses writes may refuse this too

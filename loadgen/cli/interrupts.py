@@ -18,12 +18,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NoReturn
 
 from loadgen.errors import ExitCode
 
+#: As in typing, whose import takes as long as all the others here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Final, NoReturn
 
 #: By default each of them ends a process at once. Batch systems announce the end of a job by the last three.
 ENDING: Final = (

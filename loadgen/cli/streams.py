@@ -114,7 +114,7 @@ def reader_may_leave() -> Iterator[None]:
 
 @contextmanager
 def stderr_reader_may_leave() -> Iterator[None]:
-    """As `reader_may_leave` for what is written to stderr. Raises: OutputError when it cannot be written."""
+    """Leave the block without an error when the reader of stderr is gone. Raises: OutputError for other errors."""
     try:
         yield
     except OSError as error:

@@ -17,7 +17,7 @@ from loadgen.errors import ScenarioError
 from loadgen.model import Plan
 from loadgen.results.schema import files
 from loadgen.results.schema.host import Host
-from loadgen.scenario import yaml_document
+from loadgen.scenario import kept_value, yaml_document
 
 #: Values by dotted key.
 Flat = Mapping[str, Any]
@@ -78,7 +78,8 @@ def scenario_of(text: str) -> Flat:
     # The settings of a cell stand above the overrides of the whole, and win.
     for override in (*overrides, *(text for text in reversed(overrides) if text.partition("=")[0] in of_cell)):
         document.override(override)
-    return dict(leaves({key: value for key, value in document.data.items() if key not in _LEFT_OUT}))
+    kept = {key: kept_value(key, value) for key, value in document.data.items() if key not in _LEFT_OUT}
+    return dict(leaves(kept))
 
 
 def readable_scenario(text: str) -> Flat | None:
@@ -91,7 +92,9 @@ def readable_scenario(text: str) -> Flat | None:
 
 def plan_of(plan: Plan) -> Flat:
     """Return the values of a plan by dotted key, without the sentences in it."""
-    return dict(leaves({key: value for key, value in files.plain(plan).items() if key not in _WORDS}))
+    data = {key: value for key, value in files.plain(plan).items() if key not in _WORDS}
+    data["traffic"]["options"] = kept_value("protocol", data["traffic"]["options"])  # of an older loadgen
+    return dict(leaves(data))
 
 
 def host_of(host: Host) -> Flat:

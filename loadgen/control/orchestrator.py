@@ -11,7 +11,6 @@ once.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -63,8 +62,6 @@ WORKER: Final = "worker"
 #: Time for the "start" messages to reach all processes before the common instant.
 _START_DELAY_NS: Final = 20_000_000
 _READY_TIMEOUT_S: Final = 60.0
-#: Closing takes about ten microseconds per connection. After this time without any progress it is given up.
-_DRAIN_TIMEOUT_S: Final = 120.0
 #: The event of an interrupt.
 _DRAINED: Final = "interrupted; drained early"
 #: Turns of the event loop in which it calls the handlers of signals that came while it was held up.
@@ -179,6 +176,14 @@ class Orchestrator:
 
         Raises: LoadgenError for an error before any load. Later errors are in the result, beside what was measured.
         """
+        try:
+            return await self._execute()
+        except Exception as error:
+            if refused := shortage.of(error):
+                raise refused from error
+            raise
+
+    async def _execute(self) -> Result:
         if self._answers is None:
             self._answers = await name_resolution.look_up(self._scenario.names, enough=lambda: bool(self._interrupts))
         allowed, authorized = self._options.allow, self._options.authorized
@@ -301,10 +306,14 @@ class Orchestrator:
         def established() -> int:
             return int(snapshots.counters()[:, POSITION["established"]].sum())
 
+        def still_open() -> int:
+            return int(snapshots.counters()[:, POSITION["open"]].sum())
+
+        def at_once() -> bool:
+            return self._interrupts > 1
+
         async def settle() -> None:
-            await self._sinks.settle(
-                established(), stalled=lambda: self._watch.stalled(SINK), enough=lambda: self._interrupts > 1
-            )
+            await self._sinks.settle(established(), stalled=lambda: self._watch.stalled(SINK), enough=at_once)
 
         try:
             await self._open(fleet, until)
@@ -321,9 +330,9 @@ class Orchestrator:
             if self._interrupts < 2:
                 fleet.tell(WORKER, do="drain")
                 if plan.close is CloseMode.TARGET:  # not before every worker expects it
-                    await self._drained(fleet, snapshots, {"closing", "drained"})
+                    await self._watch.progress(WORKER, {"closing", "drained"}, still_open, enough=at_once)
                     self._sinks.close_first()
-                await self._drained(fleet, snapshots, {"drained"})
+                await self._watch.progress(WORKER, {"drained"}, still_open, enough=at_once)
                 await settle()
                 await self._probe(fleet, ProbeWhen.AFTER)
                 await settle()
@@ -333,7 +342,7 @@ class Orchestrator:
             for watcher in watchers:
                 watcher.cancel()
         await self._watch.told()
-        self._tell_survived(fleet)
+        self._watch.tell_survived()
         self._phase = Phase.DONE
         record(final=True)
         if not self._failure:
@@ -391,6 +400,8 @@ class Orchestrator:
                 answer = await fleet.ask("loadgen.control.probe:main", probe, enough=over, timeout_s=_PROBE_TIMEOUT_S)
             except LoadgenError as error:
                 answer = {"report": "failed", "text": str(error)}
+            except OSError as error:
+                answer = {"report": "failed", "text": error.strerror}
             if answer is None:
                 answer = {"report": "failed", "text": "it gave no answer"}
             if answer["report"] == "failed":
@@ -421,28 +432,6 @@ class Orchestrator:
                 beat += -(-late_ns // interval_ns) * interval_ns
             await asyncio.sleep((beat - now_ns()) / NS_PER_S)
             do()
-
-    async def _drained(self, fleet: Fleet, snapshots: Snapshots, states: set[str]) -> None:
-        """Wait until every worker has reported one of these; give up those that make no progress."""
-
-        def over() -> bool:
-            return fleet.all_of(WORKER, states) or self._interrupts > 1
-
-        still_open = -1
-        while not await fleet.wait(over, _DRAIN_TIMEOUT_S):
-            before, still_open = still_open, int(snapshots.counters()[:, POSITION["open"]].sum())
-            if still_open != before:
-                continue
-            for member in fleet.alive(WORKER):
-                if member.state not in states:
-                    fleet.give_up(member, f"closed no connection for {_DRAIN_TIMEOUT_S:.0f} s")
-
-    def _tell_survived(self, fleet: Fleet) -> None:
-        """Tell of system calls that failed in the workers and cost no connection."""
-        times = sum((Counter(member.survived) for member in fleet.members), Counter())
-        if times:
-            kinds = ", ".join(f"{kind} ({count:,})" for kind, count in times.most_common())
-            self._event("note", f"the workers survived failed calls that cost no connection: {kinds}")
 
     def _heartbeats(self) -> NDArray[np.int64]:
         assert self._snapshots

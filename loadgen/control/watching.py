@@ -8,7 +8,8 @@ stalled process is left alone: it may be continued, and its connections with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,8 @@ LOOK_S: Final = 0.5
 #: second it is given up.
 STALLED_AFTER_S: Final = 2.0
 GIVEN_UP_AFTER_S: Final = 30.0
+#: Closing takes about ten microseconds per connection. After this time without any progress it is given up.
+_PROGRESS_TIMEOUT_S: Final = 60.0
 #: Time for the end of a killed process to be noticed.
 _END_TIMEOUT_S: Final = 2.0
 
@@ -96,6 +99,28 @@ class Watch:
         for member in stalled:
             self._fleet.give_up(member, _silent(self._signs[kind, member.index]))
         await self._fleet.wait(lambda: all(member.state == GONE for member in stalled), _END_TIMEOUT_S)
+
+    async def progress(
+        self, kind: str, states: Collection[str], still_open: Callable[[], int], *, enough: Callable[[], bool]
+    ) -> None:
+        """Wait until every process of a kind is in one of these states; give up those that close nothing for long.
+
+        still_open: returns the connections they have open, all together. enough: return early once this returns True.
+        """
+        fleet, now_open = self._fleet, -1
+        while not await fleet.wait(lambda: fleet.all_of(kind, states) or enough(), _PROGRESS_TIMEOUT_S):
+            before, now_open = now_open, still_open()
+            if now_open == before:
+                for member in fleet.alive(kind):
+                    if member.state not in states:
+                        fleet.give_up(member, f"closed no connection for {_PROGRESS_TIMEOUT_S:.0f} s")
+
+    def tell_survived(self) -> None:
+        """Tell of system calls that failed in the processes and cost no connection."""
+        times = sum((Counter(member.survived) for member in self._fleet.members), Counter())
+        if times:
+            kinds = ", ".join(f"{kind} ({count:,})" for kind, count in times.most_common())
+            self._tell("note", f"the workers survived failed calls that cost no connection: {kinds}", None)
 
     def lost(self, member: Member, when: str) -> None:
         """Tell of a lost process as soon as it is known how it ended; `told` waits for that."""

@@ -138,10 +138,12 @@ def _settle(sysctls: Mapping[str, str], of_host: Container[str]) -> tuple[str, .
         try:
             sysctl.write(name, value, elsewhere=name in of_host)
         except HostError as error:
+            cause = error.__cause__
             if name not in sysctls:
-                remarks.append(f"{name} is {sysctl.read(name)} in this lab, not {value}: {error}")
+                why = cause.strerror if isinstance(cause, OSError) else str(error)
+                remarks.append(f"{name} stays {sysctl.read(name)} in this lab, not {value}: it cannot be set ({why})")
                 continue
-            refused = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EROFS
+            refused = isinstance(cause, OSError) and cause.errno == errno.EROFS
             raise (LabForbiddenError if refused else HostError)(f"lab.sysctls: {error}") from error
     return tuple(remarks)
 

@@ -24,7 +24,7 @@ from loadgen.processes.zygote_client import Zygote
 #: The state of a process whose link has closed.
 GONE = "gone"
 _EXIT_CODE_S = 0.2
-#: A process that is found stopped so many times in a row, while it is waited for, is given up.
+#: A process that is found stopped this many times in a row, while it is waited for, is given up.
 _LOOK_S: Final = 0.5
 _LOOKS_MAX: Final = 10
 _STOPPED: Final = f"was stopped for {_LOOKS_MAX * _LOOK_S:.0f} s"

@@ -110,7 +110,7 @@ def _stopped(pid: int) -> str:
     Source: proc_pid_stat(5), fields 3, 14 and 15.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()  # a name may be any bytes
     except OSError:
         return ""
     return f"{fields[11]} {fields[12]}" if fields[0] in ("T", "t") else ""

@@ -74,7 +74,7 @@ def serve(control: socket.socket) -> None:
 class _Children:
     """The processes forked from here, which stand still while the orchestrator does.
 
-    A load that nobody watches is not to go on at full speed behind Ctrl-Z, and SIGSTOP cannot be caught.
+    An unwatched load is not to go on at full speed behind Ctrl-Z, and SIGSTOP cannot be caught.
     """
 
     def __init__(self, orchestrator: int) -> None:

@@ -114,10 +114,11 @@ class Zygote:
         """End the zygote and all processes it forked; return False if it was stopped, and so had to be killed."""
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
+        if await self._ended_within(_STOP_TIMEOUT_S):
+            return True
         stopped = is_stopped(self._process.pid)
-        if stopped or not await self._ended_within(_STOP_TIMEOUT_S):
-            self._process.kill()
-            await self._ended_within(_STOP_TIMEOUT_S)
+        self._process.kill()
+        await self._ended_within(_STOP_TIMEOUT_S)
         return not stopped
 
     def kill(self) -> None:

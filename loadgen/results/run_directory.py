@@ -226,7 +226,7 @@ class MatrixWriter:
         """Append an event."""
         path = self.path / _EVENTS
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
             fd = os.open(path, flags, _mode(self.path))
             try:
                 _write_all(fd, files.line_of(line))
@@ -265,7 +265,11 @@ def _end_last_line(path: Path) -> None:
     text = stored.read(path)
     try:
         if text and not text.endswith(b"\n"):
-            os.truncate(path, text.rfind(b"\n") + 1)
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+            try:
+                os.ftruncate(fd, text.rfind(b"\n") + 1)
+            finally:
+                os.close(fd)
     except OSError as error:
         raise _cannot_write(path, error) from error
 
@@ -454,7 +458,7 @@ def append_events(path: Path, events: Iterable[Event]) -> None:
     """Add events to a run that has ended. Raises: ResultsError."""
     _end_last_line(path / _EVENTS)
     try:
-        fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             _write_all(fd, b"".join(map(files.line_of, events)))
         finally:
@@ -464,10 +468,14 @@ def append_events(path: Path, events: Iterable[Event]) -> None:
 
 
 def _replace(final: Path, text: str) -> None:
-    """Write beside the old file and then over it, so that a full disk never costs what was there before."""
+    """Write beside the old file and then over it, so that a full disk never costs what was there before.
+
+    A directory from elsewhere may have a link to one of the user's files: that is replaced, never written through.
+    """
     partial = final.with_name(f".{final.name}.partial")
     try:
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _mode(final.parent))
+        partial.unlink(missing_ok=True)
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _mode(final.parent))
         try:
             _write_all(fd, text.encode())
         finally:
@@ -493,6 +501,9 @@ def _cannot_write(path: Path, error: OSError) -> ResultsError:
     remedy = {
         errno.ENOSPC: "free some space there, or choose another directory with --out",
         errno.EDQUOT: "the quota is used up; choose another directory with --out",
+        errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+        errno.EIO: "look for errors of the disk in the kernel's log (dmesg), or choose another directory with --out",
+        errno.EMFILE: "raise the limit of open files (ulimit -n)",
     }.get(error.errno or 0, "choose a directory you may write to with --out")
     return ResultsError(f"cannot write {path}: {error.strerror}; {remedy}")
 

@@ -21,7 +21,7 @@ The reference for users is docs/scenario.md.
 """
 
 from loadgen.scenario.load import Cell, about_cells, load, parse, parse_cells, read_bytes
-from loadgen.scenario.masking import kept_setting, kept_text
+from loadgen.scenario.masking import kept_setting, kept_text, kept_value, shown_text
 from loadgen.scenario.scenario import ScenarioSpec
 from loadgen.scenario.schema import json_schema
 from loadgen.scenario.sections import Fallback
@@ -34,8 +34,10 @@ __all__ = [
     "json_schema",
     "kept_setting",
     "kept_text",
+    "kept_value",
     "load",
     "parse",
     "parse_cells",
     "read_bytes",
+    "shown_text",
 ]

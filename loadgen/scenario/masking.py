@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from loadgen.errors import ScenarioError
@@ -127,6 +128,7 @@ def kept_setting(setting: str) -> str:
     return setting if kept == value else f"{key}={json.dumps(kept, ensure_ascii=False)}"
 
 
+@lru_cache(maxsize=2)  # every cell of a matrix keeps the same text
 def kept_text(text: str) -> str:
     """Return a scenario as it may be written: itself, or with masks where it has credentials.
 
@@ -149,6 +151,17 @@ def kept_text(text: str) -> str:
     if not _says(result, kept) or any(credential in result for credential in credentials):
         result = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
     return _COMMENT + result
+
+
+def shown_text(text: str) -> str:
+    """Return the scenario.yaml of a run directory as a page shows it: an older loadgen may have left credentials there.
+
+    Text that is no scenario, as an edited file, stays as it is.
+    """
+    try:
+        return kept_text(text)
+    except ScenarioError:
+        return text
 
 
 def _holds(names: re.Pattern[str], name: str) -> bool:

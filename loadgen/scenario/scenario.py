@@ -198,6 +198,8 @@ class ScenarioSpec(Model):
     def _lists_of_values(cls, value: object) -> object:
         if isinstance(value, dict):
             refuse(_mistakes_of_matrix(value))
+            # The cells are made of the document; here the values are only to be looked at.
+            return {key: [masking.kept_value(key, each) for each in values] for key, values in value.items()}
         return value
 
     @model_validator(mode="after")

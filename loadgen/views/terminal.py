@@ -1,4 +1,4 @@
-"""What tables that are drawn over themselves need to know of their terminal."""
+"""The terminal of a table that is drawn over itself."""
 
 from __future__ import annotations
 

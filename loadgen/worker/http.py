@@ -60,6 +60,8 @@ _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connec
 _KEPT_S: Final = 365 * 86_400.0
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _READ_SIZE: Final = 65_536
+#: uvloop closes a descriptor in the turn after it was told to.
+_UNTOLD_S: Final = 0.1
 
 
 def connector_of(plan: Plan, settings: Settings, ports: SourcePorts, recorder: Recorder) -> EpollConnector:
@@ -185,6 +187,11 @@ class _HttpConnection:
         #: True when the factory has given away the socket; the task has begun; its work is done; a reply is awaited.
         self.given = self.running = self.over = self.asked = False
 
+    @property
+    def failed(self) -> bool:
+        """True if an event loop took the socket and failed: the descriptor may be closed, and its number another's."""
+        return self.given and self.transport is None
+
     def give(self, _address: object) -> socket.socket:
         """Return the socket, once. Raises: ConnectionAbortedError when aiohttp would connect again."""
         if self.given:
@@ -236,6 +243,21 @@ class _Lane(aiohttp.TCPConnector):
             connection.close()
             raise
         return connection
+
+
+async def _until_gone(client: _HttpConnection) -> None:
+    """Wait until the descriptor is closed, by the event loop or by us."""
+    if not client.failed:
+        await client.gone.wait()
+        return
+    # uvloop closes the descriptor of a transport that is reset before its handshake, and if it does so before it has
+    # attached the socket, it never tells the socket (Loop.create_connection, UVHandle._close). So the number is
+    # forgotten and not closed.
+    try:
+        async with asyncio.timeout(_UNTOLD_S):
+            await client.gone.wait()
+    except TimeoutError:
+        client.sock.detach()
 
 
 def _require_counted(task: asyncio.Task[None]) -> None:
@@ -344,7 +366,7 @@ class HttpDriver:
                 failure = error
             client.over = True
             self._close(client)
-            await client.gone.wait()
+            await _until_gone(client)
         reason = client.why(failure)  # asked in any case: asyncio complains about an exception that is never retrieved
         self._count_end(client, reason if client.end is None else client.end)
 
@@ -404,7 +426,7 @@ class HttpDriver:
 
     def _close(self, client: _HttpConnection) -> None:
         """Close what is left. TLS says close_notify where it is to, but no answer to it is awaited."""
-        if self._reset and client.sock.fileno() >= 0:
+        if self._reset and not client.failed and client.sock.fileno() >= 0:
             try:
                 client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
             except OSError as error:

@@ -94,11 +94,14 @@ class Worker:
     def _on_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """End the worker after an exception in a callback of its own: no count or timer is right after that.
 
-        Exceptions of a transport end its connection, whose task counts it.
+        An exception of a transport, as when a reset meets TLS, ends its connection, whose task counts it.
         """
         error = context.get("exception")
-        if error and "handle" in context and not self._stopped.done():
-            self._stopped.set_exception(error)
+        if error and _is_own(error):
+            if not self._stopped.done():
+                self._stopped.set_exception(error)
+        elif error and "transport" not in context:
+            crash.tell(error)
 
     def _on_command(self) -> None:
         message = self._link.receive()
@@ -276,6 +279,14 @@ class Worker:
         recorder.user_cpu_ns = round(usage.ru_utime * NS_PER_S)
         recorder.cpu_ns = round((usage.ru_utime + usage.ru_stime) * NS_PER_S)
         recorder.publish_all()
+
+
+def _is_own(error: BaseException) -> bool:
+    """Return True if an exception has come through a method of the worker."""
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_code.co_filename != __file__:
+        trace = trace.tb_next
+    return trace is not None
 
 
 def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:

@@ -103,7 +103,7 @@ class Process:
     def stopped(self) -> bool:
         """Whether a signal has stopped it."""
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+            return Path(f"/proc/{self.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "T"
         except OSError:
             return False
 
@@ -136,7 +136,7 @@ class Process:
 def _read_process(pid: int) -> Process | None:
     try:
         # The name in parentheses may hold anything; what follows the last one is numbers (proc(5)).
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
     except OSError:
         return None
     return None if fields[0] in "ZX" else Process(pid, int(fields[1]), int(fields[19]))

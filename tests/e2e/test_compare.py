@@ -64,6 +64,9 @@ def test_a_run_beside_itself_and_its_page(runs: Runs) -> None:
     assert not re.search(r"url\((?!data:)|@import", text)
     assert 'id="chart-percentiles-connect"' in text
     assert len(text.encode()) < 500_000
+    full = runs.compare(runs.base, runs.base, "--html", "/dev/full")
+    assert (full.code, full.out) == (3, done.out)
+    assert "cannot write /dev/full: No space left on device" in full.err
 
 
 def test_what_differs_and_what_is_worse(runs: Runs) -> None:

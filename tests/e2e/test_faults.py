@@ -241,7 +241,7 @@ def test_the_second_interrupt_ends_even_a_drain_that_hangs(loadgen: Loadgen) -> 
     time.sleep(0.1)  # two that are closer together are one
     running.signal(signal.SIGINT)
     wait_gone(processes, 1)
-    done = running.finish(2)
+    done = running.finish(10)
     assert done.code == 130, done.err
     assert not summary_of(done)["complete"]
 

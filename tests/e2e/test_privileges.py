@@ -22,9 +22,11 @@ from .conftest import CHECKOUT, IN_LAB, Loadgen, Process, environment, mounted, 
 from .unprivileged import LET_IN, another_user_may_run_this_checkout, as_user, without
 
 PAGE: Final = CHECKOUT / "docs" / "security.md"
-#: A process of root in the network namespace of the test, with a connection that is its own; ends with its input.
+#: A process of root in the network namespace of the test, with a connection and a name that is not UTF-8; ends with its
+#: input.
 _OTHERS: Final = """
 import socket, sys
+open("/proc/self/comm", "wb").write(b"caf\\xe9")
 with socket.create_server(("127.0.0.1", 9100)) as server, socket.create_connection(("127.0.0.1", 9100)) as client:
     print("ready", flush=True)
     sys.stdin.read()
@@ -55,7 +57,7 @@ USES: Final = (
     Use("`sink`, on a port from 1024 on", "sink 127.0.0.1:9001", "listening on"),
     Use("`sink`, on a port below `net.ipv4.ip_unprivileged_port_start`", "sink 127.0.0.1:80", "listening on"),
     Use("`watch`, `doctor`, `explain`, `report`, `compare`, `runs`", "watch --once", r"127\.0\.0\.1:9100"),
-    Use("`watch`: the processes that own sockets of other users", "watch --once", r"python\S*\[PID\] 1"),
+    Use("`watch`: the processes that own sockets of other users", "watch --once", r"caf\S+\[PID\] 1"),
     Use("`trace -- COMMAND`, `trace --pid` of a process of the same user", "trace -- /bin/true", "no connect"),
     Use("`trace --pid` of another user's process", "trace --pid PID", "tracing process PID"),
 )
@@ -89,7 +91,7 @@ def others() -> Iterator[tuple[int, tuple[str, ...]]]:
 
 def is_traced(pid: int) -> bool:
     """Whether strace is attached to a process."""
-    return "\nTracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+    return "\nTracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text(errors="replace")
 
 
 def tried(loadgen: Loadgen, use: Use, capabilities: Sequence[str], others: tuple[int, tuple[str, ...]]) -> bool:

@@ -78,11 +78,8 @@ def test_what_is_filled_in_is_sent_and_never_written(loadgen: Loadgen) -> None:
     again = [
         loadgen(*arguments, CANARY=FROM_ENV)
         for arguments in (
-            ("plan", given),
             ("plan", given, "--json"),
             ("report", done.run),
-            ("runs", "results"),
-            ("compare", done.run, done.run, "--anyway"),
             ("run", given, "--set", "protocol.expect_length=${env:CANARY}"),
             ("run", given, "--set", f"protocol.token={WRITTEN}"),
         )

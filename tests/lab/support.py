@@ -77,7 +77,7 @@ def until(condition: Callable[[], T], timeout_s: float = PATIENCE_S) -> T:
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and was not waited for by its parent does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
 

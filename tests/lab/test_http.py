@@ -699,6 +699,24 @@ async def test_a_handshake_that_is_not_answered_or_cut_off(certificates: Certifi
             assert load.errors == {("recv", "EOF") if answer is None else ("wait", "ETIMEDOUT"): 1}
 
 
+@pytest.mark.parametrize("close", [CloseMode.RST, CloseMode.FIN])
+@pytest.mark.parametrize("secure", [True, False])
+@on_uvloop
+async def test_a_reset_before_anything_is_sent_loses_the_connection(
+    certificates: Certificates, secure: bool, close: CloseMode
+) -> None:
+    """uvloop closes the descriptor then and tells the socket nothing; the connection is over all the same."""
+    with listen(TARGET) as listener:
+        async with loading(tls=Tls(ca=certificates.ca_pem) if secure else None, close=close) as load:
+            load.start(3)
+            for _ in range(3):
+                accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+                accepted.close()
+            await load.settled(lambda: not load.recorder.open)
+            assert load.errors == {("recv", "ECONNRESET"): 3}
+
+
 # --- Workers ----------------------------------------------------------------------------------------
 
 

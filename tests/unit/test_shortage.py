@@ -40,6 +40,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
         (refused(errno.ENOSPC), "no room left"),
         (refused(errno.EIO, "/mnt/x"), "(/mnt/x): Input/output error; look for its errors in the kernel's log (dmesg)"),
         (refused(errno.ENOBUFS), "no memory"),
+        (refused(errno.ENOSYS), "lacks a call"),
         (refused(errno.EROFS, "/mnt/x"), "cannot write (/mnt/x): Read-only file system"),
         (refused(errno.ENOENT, "/dev/null"), "mknod -m 666 /dev/null c 1 3"),
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "set TMPDIR"),

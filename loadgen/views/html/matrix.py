@@ -20,6 +20,7 @@ from loadgen.results.measures import figure_text, measure
 from loadgen.results.schema.matrix import CellResult, CellStatus, MatrixSummary
 from loadgen.results.settings import named, short_keys, value_text
 from loadgen.results.spread import NOISE, NOISE_OF_ONE
+from loadgen.scenario import shown_text
 from loadgen.views import summary_rows
 from loadgen.views.charts import matrix_dots
 from loadgen.views.charts.matrix import LINES_MAX, colour, costs_chart
@@ -125,7 +126,7 @@ def page(summary: MatrixSummary, scenario_text: str) -> str:
             undrawn=len(costs) - len(drawn),
             costs=[(index, names[index], list(map(cost, values))) for index, values in costs.items()],
             tenths=[10 * (tenth + 1) for tenth in range(TENTHS)],
-            scenario=scenario_text[: html.SCENARIO_CHARACTERS_MAX],
+            scenario=shown_text(scenario_text)[: html.SCENARIO_CHARACTERS_MAX],
         )
     )
 

@@ -30,6 +30,7 @@ from loadgen.results.schema.host import Host
 from loadgen.results.schema.kernel import KernelCounts, SinkKernelCounts
 from loadgen.results.schema.run import ErrorCount, Quantiles, RunSummary
 from loadgen.results.schema.sides import PairResult
+from loadgen.scenario import shown_text
 from loadgen.views import summary_rows
 from loadgen.views.charts import run as charts
 from loadgen.views.charts.columns import Chart
@@ -148,7 +149,7 @@ def render(run: Run, summary: RunSummary) -> str:
             events_max=EVENTS_MAX,
             host=_host(run.host),
             plan=list(_plan(plan)),
-            scenario=run.scenario_text,
+            scenario=shown_text(run.scenario_text),
             scenario_max=SCENARIO_CHARACTERS_MAX,
         )
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.control.matrix import _as_resolved, with_overrides
-from loadgen.errors import UsageError
+from loadgen import scenario as scenarios
+from loadgen.control.matrix import Matrix, Order, _as_resolved, with_overrides
+from loadgen.control.orchestrator import Options
+from loadgen.errors import ExitCode, UsageError
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
 from loadgen.results.schema import files
@@ -43,6 +48,40 @@ def test_names_without_their_addresses_are_refused(tmp_path: Path, wrong: Any) -
     samples.write(tmp_path, {"matrix.json": {"resolved": wrong}}, "matrix")
     with pytest.raises(UsageError, match=r"matrix\.json: not a matrix of this version .*\$\.resolved"):
         _as_resolved(tmp_path)
+
+
+# --- Events -----------------------------------------------------------------------------------------
+
+
+def test_an_event_that_cannot_be_written_is_a_failure_and_costs_no_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs that have ended are summed up all the same."""
+    text = json.dumps(
+        {
+            "name": "small",
+            "lab": {},
+            "sources": {"addresses": "127.0.1.1"},
+            "targets": [{"address": "127.0.0.1:9000", "sink": True}],
+            "connections": 1,
+            "matrix": {"close": ["fin", "rst"]},
+        }
+    )
+    whole, cells = scenarios.parse_cells(text, "small.yaml", ())
+    matrix = Matrix(Order(whole, cells, text), Options(results=tmp_path), view=pytest.fail, say=pytest.fail)
+    writer = matrix._begin()
+
+    def refuse(_fd: int, _data: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", refuse)
+        matrix._event(writer, "cell-started", "the first", 0, 1)
+    result = matrix._conclude(writer)
+    writer.close()
+    assert result.exit_code is ExitCode.HOST
+    assert "events.jsonl: Input/output error" in str(result.error)
+    assert (result.path / "summary.json").exists()
 
 
 # --- Folding ----------------------------------------------------------------------------------------

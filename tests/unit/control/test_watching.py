@@ -112,3 +112,29 @@ def test_a_loss_is_told_with_how_it_ended_unless_all_are_lost(watched: Watched) 
     watched.watch = Watch(fleet, {}, lambda event, text, _at: watched.told.append((event, text)))
     asyncio.run(lose(""))
     assert watched.told == [("sink-lost", "sink 1 (pid 101) was killed by SIGKILL in phase ramp")]
+
+
+@pytest.mark.parametrize(("counts", "given_up"), [([9, 5, 5], 1), ([9, 5, 2, 1, 0], 0)])
+def test_a_drain_lasts_while_it_makes_progress(watched: Watched, counts: list[int], given_up: int) -> None:
+    fleet: Any = watched.fleet
+    fleet.members[0].state, left = "drained", list(counts)
+    fleet.all_of = lambda kind, states: all(member.state in states for member in fleet.alive(kind))
+
+    def still_open() -> int:
+        now = left.pop(0)
+        if not now:
+            fleet.members[1].state = "drained"
+        return now
+
+    asyncio.run(watched.watch.progress("sink", {"drained"}, still_open, enough=lambda: False))
+    assert len(fleet.given_up) == given_up
+    assert left == []
+
+
+def test_calls_that_workers_survived_are_told_together(watched: Watched) -> None:
+    watched.watch.tell_survived()
+    assert watched.told == []
+    for member in watched.fleet.members:
+        member.survived = {"close EIO": 2}
+    watched.watch.tell_survived()
+    assert watched.told == [("note", "the workers survived failed calls that cost no connection: close EIO (4)")]

@@ -288,7 +288,12 @@ def test_a_disk_that_takes_nothing_and_says_nothing_is_full(
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(errno.EDQUOT, "the quota is used up"), (errno.EROFS, "choose a directory you may write to with --out")],
+    [
+        (errno.EDQUOT, "the quota is used up"),
+        (errno.EROFS, "choose a directory you may write to with --out"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.EIO, "dmesg"),
+    ],
 )
 def test_other_refusals_have_their_own_remedy(
     writer: run_directory.RunWriter, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str

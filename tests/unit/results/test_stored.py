@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from loadgen.errors import UsageError
+from loadgen.errors import ResultsError, UsageError
 from loadgen.results import listing, run_directory, stored
 from loadgen.results.listing import RunKind
 from tests import samples
@@ -113,6 +113,23 @@ def test_depth_is_bounded(tmp_path: Path, name: str, brackets: str) -> None:
         run_directory.read(path)
     assert str(caught.value).startswith(str(path / name))
     assert len(str(caught.value)) < 500
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    """A directory from elsewhere may have links to files of the user."""
+    path, mine = recorded(tmp_path / "run"), tmp_path / "mine"
+    mine.write_text("mine, without a line break")
+    for name in ("report.html", ".report.html.partial", ".summary.json.partial"):
+        (path / name).unlink(missing_ok=True)
+        (path / name).symlink_to(mine)
+    run = run_directory.read(path)
+    run_directory.replace_derived(path, summary=run.summarised(), report="page")
+    assert (path / "report.html").read_text() == "page"
+    (path / "events.jsonl").unlink()
+    (path / "events.jsonl").symlink_to(mine)
+    with pytest.raises(ResultsError, match="Too many levels of symbolic links"):
+        run_directory.append_events(path, run.events)
+    assert mine.read_text() == "mine, without a line break"
 
 
 def test_the_number_of_events_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

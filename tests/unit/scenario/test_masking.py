@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import scenario, secret
+from loadgen.compare import differences
 from loadgen.errors import ScenarioError
+from loadgen.results import run_directory
 from loadgen.scenario import kept_setting, kept_text, masking, yaml_document
 from loadgen.secret import MASK
+from loadgen.views.html import run as html
+from tests import samples
 
 HEAD = (
     "name: n\nsources: {addresses: 127.0.0.2}\n"
@@ -102,6 +111,22 @@ def test_a_scenario_without_credentials_is_kept_as_it_is() -> None:
     assert kept_text(text) == text
 
 
+def test_pages_about_runs_of_an_older_loadgen_are_masked_as_well(tmp_path: Path) -> None:
+    text = http(f"  headers: {{Cookie: {CANARY}}}\n")
+    for words in (scenario.shown_text(text), str(differences.scenario_of(text))):
+        assert MASK in words
+        assert CANARY not in words
+    plan = samples.plan({"traffic.protocol": "http", "traffic.options": {"path": f"/?token={CANARY}"}})
+    assert CANARY not in str(differences.plan_of(plan))
+    assert scenario.shown_text("no: [scenario") == "no: [scenario"
+    run = Path(shutil.copytree(samples.RUNS / "hold", tmp_path / "run"))
+    (run / "scenario.yaml").write_text(text)
+    read = run_directory.read(run)
+    page = html.render(read, read.summarised())
+    assert CANARY not in page
+    assert "Cookie" in page
+
+
 @pytest.mark.parametrize(
     ("setting", "kept"),
     [
@@ -134,8 +159,9 @@ def test_a_message_about_an_override_does_not_repeat_it() -> None:
 
 def test_cells_are_named_without_their_credentials() -> None:
     text = http("  path: /\n") + f"lab: {{}}\nmatrix: {{protocol.headers.Cookie: [{CANARY}, '{CANARY}2']}}\n"
-    _, cells = scenario.parse_cells(text)
-    assert CANARY not in repr(cells)
+    whole, cells = scenario.parse_cells(text)
+    assert CANARY not in repr((whole, cells))
+    assert cells[0].scenario.protocol.filled()["headers"] == {"Cookie": CANARY}
     assert CANARY not in kept_text(text)
     with pytest.raises(ScenarioError, match="is in this list already") as caught:
         scenario.parse_cells(text.replace("v4lue2", "v4lue"))
@@ -144,20 +170,14 @@ def test_cells_are_named_without_their_credentials() -> None:
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cf", "Zl", "Zp", "Cn"))))
 def test_any_text_that_can_be_a_header_is_kept_out(value: str) -> None:
-    import json
-
     text = http(f"  headers: {{Accept: a, Cookie: {json.dumps(value, ensure_ascii=False)}}}\n")
     kept = yaml_document.read(kept_text(text), "a").data["protocol"]["headers"]
     assert kept == {"Accept": "a", "Cookie": MASK if value and "${" not in value else value}
 
 
-def test_a_key_in_a_file_of_authorities_stays_out_of_the_plan(tmp_path: object) -> None:
-    from pathlib import Path
-
-    import trustme
-
+def test_a_key_in_a_file_of_authorities_stays_out_of_the_plan(tmp_path: Path) -> None:
     authority = trustme.CA()
-    path = Path(str(tmp_path)) / "ca.pem"
+    path = tmp_path / "ca.pem"
     path.write_bytes(authority.private_key_pem.bytes() + authority.cert_pem.bytes())
     tls = scenario.parse(f"{HEAD}tls: {{ca: {path}}}\n").tls
     assert tls is not None

@@ -96,19 +96,48 @@ FOREIGN = {
 }
 
 
+def install(name: str, code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a package with a protocol of this name."""
+    (folder / f"foreign_{name}.py").write_text(code)
+    info = folder / "foreign-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[loadgen.protocols]\n{name} = foreign_{name}:Thing\n")
+    monkeypatch.syspath_prepend(str(folder))
+
+
 @pytest.mark.parametrize("name", FOREIGN)
 def test_somebody_elses_that_does_not_work_is_one_clear_message(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, message = FOREIGN[name]
-    (tmp_path / f"foreign_{name}.py").write_text(code)
-    info = tmp_path / "foreign-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[loadgen.protocols]\n{name} = foreign_{name}:Thing\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    install(name, code, tmp_path, monkeypatch)
     assert message in refused(f"{HELD}protocol: {name}\n")
     sys.modules.pop(f"foreign_{name}", None)
+
+
+@pytest.mark.parametrize("where", ["__post_init__(self)", "request(self, number)"])
+def test_somebody_elses_message_is_not_shown_where_options_are_secret(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold a part of the value, in any form."""
+    lines = (
+        "from dataclasses import dataclass",
+        "@dataclass(frozen=True)",
+        "class Thing:",
+        "  word: str = ''",
+        "  def reply(self, request, received): return True",
+        "  def request(self, number): return b''",
+        f"  def {where}: raise ValueError(f'no {{self.word[::-1]}}')",
+    )
+    install("telling", "\n".join(lines), tmp_path, monkeypatch)
+    monkeypatch.setenv("WORD", "drowssap")
+    try:
+        message = refused(f"{HELD}protocol: {{name: telling, word: '${{env:WORD}}'}}\n")
+        assert "telling refuses its options, and why is not shown: some of them are secret" in message
+        assert "password" in refused(f"{HELD}protocol: {{name: telling, word: drowssap}}\n")
+    finally:
+        sys.modules.pop("foreign_telling", None)
 
 
 def test_more_than_one_exchange_needs_a_protocol() -> None:
