@@ -47,7 +47,7 @@ ERRNOS: Final = {
     "poll": "EINTR ENOMEM",
     "prctl": "EPERM EINVAL",
     "pread64": "EINTR EIO",
-    "read": "EINTR EIO EAGAIN",
+    "read": "EINTR EIO",
     "readlink": "EACCES ENOENT EIO",
     "recvfrom": "EAGAIN EINTR ECONNRESET ENOMEM ENOBUFS",
     "recvmsg": "EAGAIN EINTR ENOMEM EMFILE",
