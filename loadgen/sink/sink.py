@@ -120,24 +120,19 @@ class SinkLoop:
             self._queues.add(fd, shard.accept_after_s.get(endpoint, 0.0))
 
     def serve(self, link: Link) -> None:
-        """Run until the link closes or a "stop" command arrives. Raises: OSError if it cannot wait for events."""
+        """Run until the link closes or a "stop" command arrives. Raises: OSError if it cannot wait for events or
+        speak with the orchestrator."""
         control = link.fileno()
         handlers, connections, queues = self._handlers, self._connections, self._queues
         self._epoll.register(control, EPOLLIN)
-        _report(link, report="ready")
+        link.send(report="ready")
         while True:
             events = self._wait()
             self._quiet = self._quiet and not events
             ended = []
             for fd, event in events:
                 if fd == control:
-                    try:
-                        message = link.receive()
-                    except OSError as error:  # the message is still there
-                        self._failures.add("recv", error)
-                        time.sleep(_PAUSE_S)
-                        continue
-                    if not self._obey(message):
+                    if not self._obey(link.receive()):
                         self._publish(now_ns())
                         return
                     continue
@@ -384,17 +379,6 @@ class SinkLoop:
         publish(self._block, self._counters, self._accepted, self._failures)
 
 
-def _report(link: Link, **message: str) -> None:
-    """Send a report; the kernel may have no memory for it at first. Raises: OSError if it stays so."""
-    for _ in range(_FAILED_MAX - 1):
-        try:
-            link.send(**message)
-            return
-        except OSError:
-            time.sleep(_PAUSE_S)
-    link.send(**message)
-
-
 def main(shard: SinkShard, link_fd: int, blocks_fd: int) -> None:
     """Entry of a forked sink; return on "stop" or when the orchestrator has exited."""
     blocks = Blocks(blocks_fd, block_dtype(shard.sources), shard.count)
@@ -402,7 +386,7 @@ def main(shard: SinkShard, link_fd: int, blocks_fd: int) -> None:
     try:
         sink = SinkLoop(shard, blocks.records[shard.index])
     except OSError as error:
-        _report(link, report="failed", text=bind_failure(shard.endpoints, error, shard.transport))
+        link.send(report="failed", text=bind_failure(shard.endpoints, error, shard.transport))
         return
     try:
         sink.serve(link)

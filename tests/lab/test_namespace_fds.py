@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from loadgen.errors import HostError
+from loadgen.errors import HostError, IncompleteError
 from loadgen.kernel import conntrack, sockdiag
 from loadgen.kernel.sockdiag import Reader, count_states
 from loadgen.lab import namespace, namespace_fds
@@ -134,5 +134,5 @@ def test_a_kernel_without_netlink_sockets_says_so_when_asked(keep: ExitStack) ->
 
 
 def test_a_process_that_ends_early() -> None:
-    with pytest.raises(HostError, match="ended early"):
+    with pytest.raises(IncompleteError, match="was lost"):
         through(os.close)
