@@ -7,7 +7,8 @@ Three runs at once, each in a lab of its own and with a dashboard: churn over HT
 with heartbeats. Some hundred connections a second in all, so two cores are mostly idle. Meanwhile the dashboards are
 read: two streams of events, one that comes and goes, the page and the metrics every two seconds. Each process is looked
 at every one to ten seconds: memory (smaps_rollup of proc(5)) and open descriptors. A fifth of the time, and
-two minutes at least, is warm-up and does not count. Memory is flat where the slope (`bench.trend`) of both Pss and Rss is below 1 MB/h.
+two minutes at least, is warm-up and does not count.
+Memory is flat where the slope (`bench.trend`) of both Pss and Rss is below 1 MB/h.
 
 The exit code is 0 where nothing grows, 1 where something does or a run failed. A slope whose 95 % interval reaches over
 the limit is shown as open: so many samples cannot tell, and a longer soak can. Ten minutes resolve a leak of some MB/h.
