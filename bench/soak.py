@@ -6,8 +6,9 @@
 Three runs at once, each in a lab of its own and with a dashboard: churn over HTTP, churn over TLS, held connections
 with heartbeats. Some hundred connections a second in all, so two cores are mostly idle. Meanwhile the dashboards are
 read: two streams of events, one that comes and goes, the page and the metrics every two seconds. Each process is looked
-at every one to ten seconds: memory (smaps_rollup of proc(5)) and open descriptors. A fifth of the time is warm-up and
-does not count. Memory is flat where the slope (`bench.trend`) of both Pss and Rss is below 1 MB/h.
+at every one to ten seconds: memory (smaps_rollup of proc(5)) and open descriptors. A fifth of the time, and
+two minutes at least, is warm-up and does not count.
+Memory is flat where the slope (`bench.trend`) of both Pss and Rss is below 1 MB/h.
 
 The exit code is 0 where nothing grows, 1 where something does or a run failed. A slope whose 95 % interval reaches over
 the limit is shown as open: so many samples cannot tell, and a longer soak can. Ten minutes resolve a leak of some MB/h.
@@ -43,6 +44,7 @@ DESCRIPTORS_PER_H: Final = 10.0
 #: The part of a soak that does not count, and that of a line of the series that may come on top of the first ones:
 #: counters have more digits at the end.
 _WARM_UP: Final = 0.2
+_WARM_UP_MIN_S: Final = 120.0
 _LINE_GROWTH: Final = 1.25
 _POLL_S: Final = 2.0
 #: A run takes a moment to start, and to drain and write its report.
@@ -272,7 +274,7 @@ def soak(seconds: int, place: Path) -> tuple[list[Row], list[str]]:
             time.sleep(pause_s)
         for run in runs:
             run.write_samples()
-        counted_from_s = begun_s + _WARM_UP * seconds
+        counted_from_s = begun_s + max(_WARM_UP * seconds, _WARM_UP_MIN_S)
         seen = {name: samples.after(counted_from_s) for run in runs for name, samples in run.samples.items()}
         # A process that was there for a part of the time, as a probe's, has no trend.
         longest = max((len(samples.times_s) for samples in seen.values()), default=0)
