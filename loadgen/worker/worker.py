@@ -94,13 +94,14 @@ class Worker:
     def _on_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """End the worker after an exception in a callback of its own: no count or timer is right after that.
 
-        An exception of a transport, as when a reset meets TLS, ends its connection, whose task counts it.
+        An exception of a transport, or a reset that a library left in a future, is about one connection, whose task
+        counts it.
         """
         error = context.get("exception")
         if error and _is_own(error):
             if not self._stopped.done():
                 self._stopped.set_exception(error)
-        elif error and "transport" not in context:
+        elif error and "transport" not in context and not isinstance(error, ConnectionError):
             crash.tell(error)
 
     def _on_command(self) -> None:
