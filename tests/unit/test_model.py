@@ -27,6 +27,7 @@ from loadgen.results.schema import files
 from tests.plans import plan_of
 
 counts = st.integers(0, 10**7)
+processes = st.integers(0, 1 << 16)
 seconds = st.floats(0, 10**6)
 texts = st.text(max_size=20)
 addresses = st.ip_addresses().map(str)
@@ -50,8 +51,8 @@ plans = st.builds(
     timeout_s=seconds,
     in_flight_max=counts,
     interval_s=seconds,
-    workers=counts,
-    sinks=counts,
+    workers=processes,
+    sinks=processes,
     routes=st.lists(addresses, max_size=2).map(tuple),
     expect=st.lists(texts, max_size=2).map(tuple),
     headroom=st.lists(st.builds(Headroom, texts, counts, counts, texts), max_size=2).map(tuple),
