@@ -35,6 +35,8 @@ def _of_python(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, MemoryError) or (isinstance(error, ImportError) and any(said in text for said in _NO_MEMORY)):
         return memory()
+    if isinstance(error, ModuleNotFoundError):  # importlib's FileFinder passes over directories that it cannot read
+        return f"the module {error.name} cannot be found: it is not installed, or this user may not read it"
     if isinstance(error, RuntimeError) and text == "can't start new thread":  # CPython knows no more of it
         return processes()
     return ""

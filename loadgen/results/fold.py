@@ -62,9 +62,9 @@ class Fold:
         self.open_peak = 0
         #: Of the intervals in which connections were opened, per second.
         self.rate_peak = 0.0
-        #: The whole histogram of each latency: int64 (len(Latency), BUCKETS).
-        self.latency: NDArray[np.int64] = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
-        self.lag: NDArray[np.int64] = np.zeros(histogram.BUCKETS, dtype=np.int64)
+        #: The whole histogram of each latency, and then that of the lag: int64 (len(Latency) + 1, BUCKETS).
+        self.histograms: NDArray[np.int64] = np.zeros((len(Latency) + 1, histogram.BUCKETS), dtype=np.int64)
+        self.latency, self.lag = self.histograms[:-1], self.histograms[-1]
         #: Most connections open at a time, of each pair: int64 (pairs,).
         self.pair_peaks: NDArray[np.int64] | None = None
         self.sink: SinkLine | None = None

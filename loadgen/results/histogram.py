@@ -142,12 +142,15 @@ def accumulate(counts: NDArray[np.int64], mapping: Mapping[str, int]) -> None:
     """
     if not mapping:
         return
-    check_buckets(mapping)
+    try:
+        buckets = np.fromiter(map(_INDEX.__getitem__, mapping), dtype=np.int64, count=len(mapping))
+    except KeyError:
+        check_buckets(mapping)
+        raise
     given = mapping.values()
     if set(map(type, given)) != {int} or min(given) < 0 or max(given) > COUNT_MAX:
         index, count = next((i, n) for i, n in mapping.items() if type(n) is not int or not 0 <= n <= COUNT_MAX)
         raise ValueError(f"bucket {index} of a histogram cannot have a count of {count!r}")
-    buckets = np.fromiter(map(_INDEX.__getitem__, mapping), dtype=np.int64, count=len(mapping))
     counts[buckets] += np.fromiter(given, dtype=np.int64, count=len(mapping))
 
 

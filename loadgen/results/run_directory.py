@@ -380,12 +380,10 @@ def read(path: Path) -> Run:
     summary = written_summary(path)
     if isinstance(summary, MatrixSummary):
         raise UsageError(f"{path / _SUMMARY}: the summary of a matrix beside the plan of a run; delete it")
-    series, fold = Thinned(), None if summary else Fold()
+    series = Thinned()
     for number, line in _lines(path / _SERIES, Line):
-        series.add(line)
         try:
-            if fold:
-                fold.add(line)
+            series.add(line)
         except (ArithmeticError, LookupError, ValueError) as error:
             raise _not_a_line(path / _SERIES, number, error) from error
     return Run(
@@ -396,7 +394,7 @@ def read(path: Path) -> Run:
         series=series.lines,
         events=_read_lines(path / _EVENTS, Event),
         summary=summary,
-        fold=fold,
+        fold=series.fold,
     )
 
 

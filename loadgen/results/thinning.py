@@ -9,12 +9,15 @@ chart the difference is not visible. A summary is made from all lines as they we
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
+import numpy as np
 from msgspec import structs
+from numpy.typing import NDArray
 
 from loadgen.results import histogram
+from loadgen.results.block import Latency
+from loadgen.results.fold import Fold
 from loadgen.results.schema.line import LatencyNs, Line, Sparse
 
 #: Values in the lines that are kept, each about 100 bytes in memory. 60 lines of a short run have 20,000.
@@ -25,7 +28,10 @@ KINDS: Final = LatencyNs.__struct_fields__
 #: Buckets of a histogram that become one, the fifth of them.
 _COARSE: Final = 8
 #: By name, and each name once for all lines: a name of its own for each count would be half of the memory.
-_COARSE_OF: Final = {str(b): sys.intern(str(b // _COARSE * _COARSE + _COARSE // 2)) for b in range(histogram.BUCKETS)}
+_NAMES: Final = [str(group * _COARSE + _COARSE // 2) for group in range(histogram.BUCKETS // _COARSE)]
+_COARSE_OF: Final = {str(bucket): _NAMES[bucket // _COARSE] for bucket in range(histogram.BUCKETS)}
+#: More lines than a run has phases, each of which may leave one that has no neighbour.
+_PHASES_MAX: Final = 16
 
 
 class Thinned:
@@ -33,29 +39,43 @@ class Thinned:
 
     When there are too many values, neighbours are merged pairwise, and from then on twice as many lines go into each.
     When there are too many counts of pairs, every other line loses them. Reading a line costs the same at any length.
+
+    fold: that of all lines that were added, whose totals are what a line of several is made from.
     """
 
     def __init__(self, values_max: int = VALUES_MAX, pairs_max: int = PAIRS_MAX) -> None:
+        self.fold = Fold()
         self._values_max, self._pairs_max = values_max, pairs_max
         self._lines: list[Line] = []
         self._values = self._pairs = 0
-        #: Lines of the series that are merged into one, and those that become the next one.
-        self._stride, self._next = 1, _Bundle()
+        #: Lines of the series that are merged into one; how many the next one has, and the totals before these.
+        self._stride, self._count, self._before = 1, 0, self.fold.histograms.copy()
         #: One of this many lines keeps its counts of pairs, and those before the last one that do not.
         self._pairs_stride, self._without_pairs = 1, 0
 
     @property
     def lines(self) -> tuple[Line, ...]:
         """The lines that are kept."""
-        return (*self._lines, *self._next.lines)
+        last = self.fold.last
+        return (*self._lines, self._bundled(last)) if last else ()
 
     def add(self, line: Line) -> None:
-        """Take the next line."""
-        last = self._next.last
-        if last and (self._next.count == self._stride or last.phase is not line.phase or not self._lines):
-            self._append(*self._next.lines)
-            self._next = _Bundle()
-        self._next.add(line)
+        """Take the next line. Raises: ValueError as `Fold.add`."""
+        last = self.fold.last
+        if last and (self._count == self._stride or last.phase is not line.phase or not self._lines):
+            self._append(self._bundled(last))
+            self._count, self._before = 0, self.fold.histograms.copy()
+        self.fold.add(line)
+        self._count += 1
+
+    def _bundled(self, last: Line) -> Line:
+        """Return the lines of the bundle as one, the last of them with the counts of all; one alone stays as it is."""
+        if self._count == 1:
+            return last
+        counts = (self.fold.histograms - self._before).reshape(len(Latency) + 1, -1, _COARSE).sum(axis=2)
+        *latency, lag = map(_sparse, counts)
+        made = {row.name.lower(): found for row, found in zip(Latency, latency, strict=True)}
+        return structs.replace(last, latency_ns=LatencyNs(**made), lag_ns=lag)
 
     def _append(self, line: Line) -> None:
         self._leave_last()
@@ -67,10 +87,17 @@ class Thinned:
         if self._values > self._values_max:
             if self._stride == 1:
                 self._lines[1:] = map(coarse_line, self._lines[1:])
-            self._lines = halved(self._lines)
+            self._halve()
             self._values = sum(map(_values, self._lines))
             self._pairs = sum(len(line.pairs) for line in self._lines)
             self._stride *= 2
+
+    def _halve(self) -> None:
+        before = len(self._lines)
+        self._lines = halved(self._lines)
+        # Phases that take turns, as in no series of ours, would keep all lines, and every line would try again.
+        if len(self._lines) > max(0.75 * before, _PHASES_MAX):
+            self._lines = halved(self._lines, across=True)
 
     def _leave_last(self) -> None:
         """Decide whether the line that was the last one keeps its counts of pairs."""
@@ -90,55 +117,18 @@ class Thinned:
         self._pairs_stride *= 2
 
 
-class _Bundle:
-    """Neighbouring lines that become one."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.last: Line | None = None
-        self._histograms: list[dict[str, int]] = []
-
-    @property
-    def lines(self) -> tuple[Line, ...]:
-        """The one line; none before the first was added. One line alone stays as it is."""
-        if self.last is None:
-            return ()
-        if self.count == 1:
-            return (self.last,)
-        *latency, lag = self._histograms
-        made = LatencyNs(**{kind: dict(counts) for kind, counts in zip(KINDS, latency, strict=True)})
-        return (structs.replace(self.last, latency_ns=made, lag_ns=dict(lag)),)
-
-    def add(self, line: Line) -> None:
-        """Take the next line."""
-        self.count += 1
-        if self.count == 2 and self.last is not None:
-            self._histograms = [{} for _ in _histograms_of(self.last)]
-            self._count(self.last)
-        self.last = line
-        if self.count > 1:
-            self._count(line)
-
-    def _count(self, line: Line) -> None:
-        for counts, added in zip(self._histograms, _histograms_of(line), strict=True):
-            add_coarse(counts, added)
-
-
-def _histograms_of(line: Line) -> list[Sparse]:
-    return [*(line.latency_ns.of(kind) for kind in KINDS), line.lag_ns]
-
-
-def add_coarse(counts: dict[str, int], added: Sparse) -> None:
-    """Add a sparse histogram to `counts`, eight neighbouring buckets in one."""
-    for bucket, count in added.items():
-        group = _COARSE_OF[bucket]
-        counts[group] = counts.get(group, 0) + count
+def _sparse(counts: NDArray[np.int64]) -> Sparse:
+    """Return the counts of groups of buckets as a sparse histogram."""
+    used = np.flatnonzero(counts)
+    return {_NAMES[group]: count for group, count in zip(used.tolist(), counts[used].tolist(), strict=True)}
 
 
 def coarse(histogram_ns: Sparse) -> Sparse:
     """Return a sparse histogram with the counts of eight neighbouring buckets in one of them, the fifth."""
     counts: dict[str, int] = {}
-    add_coarse(counts, histogram_ns)
+    for bucket, count in histogram_ns.items():
+        group = _COARSE_OF[bucket]
+        counts[group] = counts.get(group, 0) + count
     return counts
 
 
@@ -154,11 +144,11 @@ def merged(earlier: Line, later: Line) -> Line:
     return structs.replace(later, latency_ns=LatencyNs(**latency), lag_ns=_sum(earlier.lag_ns, later.lag_ns))
 
 
-def halved(lines: list[Line]) -> list[Line]:
-    """Return neighbours of one phase merged pairwise; the first line stays as it is."""
+def halved(lines: list[Line], *, across: bool = False) -> list[Line]:
+    """Return neighbours of one phase merged pairwise; the first line stays as it is. across: of any phases."""
     kept, single = lines[:1], True
     for line in lines[1:]:
-        if not single and kept[-1].phase is line.phase:
+        if not single and (across or kept[-1].phase is line.phase):
             kept[-1], single = merged(kept[-1], line), True
         else:
             kept.append(line)

@@ -76,6 +76,7 @@ def set_up_checkout(home: Path, page: Path) -> None:
     (home / ".venv").mkdir()
     (home / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
     for name in ("pyproject.toml", "requirements/run.txt"):
+        (home / name).parent.mkdir(exist_ok=True)
         (home / name).touch()
         os.utime(home / name, (0, 0))
     (home / ".venv" / ".run").touch()

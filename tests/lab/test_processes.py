@@ -148,7 +148,7 @@ def test_an_unforeseen_error_of_a_call_is_its_answer(
 @pytest.mark.parametrize(
     ("injection", "text"),
     [
-        ("clone:error=EAGAIN:when=1", "fork EAGAIN (Resource temporarily unavailable); look at the limit of processes"),
+        ("clone:error=EAGAIN:when=1", "the host lets no further process or thread start"),
         ("sendmsg:error=ENOBUFS:when=1..5", ""),
         ("recvmsg:error=ENOMEM:when=1..5", ""),
         ("poll:error=ENOMEM:when=1..5", ""),

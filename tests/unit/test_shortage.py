@@ -34,6 +34,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
         (MemoryError(), "no memory"),
         (ImportError("libz.so.1: failed to map segment from shared object"), "no memory"),
         (ImportError("libz.so.1: cannot open shared object file: Cannot allocate memory"), "no memory"),
+        (ModuleNotFoundError("No module named 'x.y'", name="x.y"), "the module x.y cannot be found"),
         (RuntimeError("can't start new thread"), "no further process or thread"),
         (refused(errno.EACCES, "/proc/self/net/sockstat"), "may not read /proc/self/net/sockstat (Permission denied)"),
         (refused(errno.EFBIG), "RLIMIT_FSIZE"),

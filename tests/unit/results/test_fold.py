@@ -67,9 +67,7 @@ def test_lines_about_other_pairs_are_refused() -> None:
         Fold.of([line(1), line(2, opened=(1, 2, 3))])
 
 
-def test_a_summary_is_folded_only_where_none_was_written(tmp_path: Path) -> None:
+def test_a_summary_is_folded_where_none_was_written(tmp_path: Path) -> None:
     run = Path(shutil.copytree(samples.RUNS / "hold", tmp_path / "run"))
-    assert run_directory.read(run).fold is None
     (run / "summary.json").unlink()
-    assert run_directory.read(run).fold is not None
     assert files.pretty(run_directory.read(run).summarised())
