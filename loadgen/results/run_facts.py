@@ -77,6 +77,12 @@ class RunFacts:
         return self.plan.transport is Transport.TCP
 
     @property
+    def lost_a_sink(self) -> bool:
+        """True if a sink of the run ended before it, and no target is another program."""
+        because = self.summary.incomplete_because or ""
+        return because.startswith("sink ") and all(target.sink for target in self.plan.targets)
+
+    @property
     def not_started(self) -> int:
         """Arrivals that were never begun."""
         return self.summary.arrivals.not_started

@@ -92,6 +92,8 @@ def _symptom(run: RunFacts) -> str:
     if not run.summary.complete:
         cut = "interrupted" if "interrupt" in (run.summary.incomplete_because or "") else "incomplete"
         counts[cut] += run.not_started + run.summary.outcomes.in_flight
+        if run.lost_a_sink:  # with its connections, and those that it would have accepted
+            counts[cut] += counts.pop("lost", 0) + counts.pop("refused", 0)
     elif run.not_started:
         used_up = [name for name, row in LIMITS.items() if row.of_this_host and counts[name]]
         if used_up:
