@@ -27,17 +27,15 @@ from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
 from loadgen.control.kernel_samples import KernelSampler
 from loadgen.control.prepare import prepare
+from loadgen.control.run_record import RunRecord
 from loadgen.control.sinks import SINK, Sinks
 from loadgen.control.snapshots import Snapshots
 from loadgen.control.watching import LOOK_S, Watch
 from loadgen.errors import (
     ExitCode,
-    HostError,
     IncompleteError,
     InterruptedRunError,
     LoadgenError,
-    ResultsError,
-    UsageError,
 )
 from loadgen.kernel.host import HostFacts
 from loadgen.model import CloseMode, Phase, Plan, ProbeWhen, Shard
@@ -52,7 +50,6 @@ from loadgen.results.schema.event import Event
 from loadgen.results.schema.line import UNREAD, Line, WorkersAlive
 from loadgen.results.schema.run import RunSummary
 from loadgen.results.schema.sides import ProbeResult
-from loadgen.results.summary import broken_invariants
 from loadgen.scenario import ScenarioSpec
 from loadgen.sink.certificates import Certificates, issue
 from loadgen.worker.shard import sizes_of
@@ -142,19 +139,12 @@ class Orchestrator:
         self._observer, self._notice = observer, notice
         self._interrupts = 0
         self._phase = Phase.RAMP
-        self._failure: LoadgenError | None = None
-        #: What was not foreseen.
-        self._bug: LoadgenError | None = None
         self._snapshots: Snapshots | None = None
-        self._writer: run_directory.RunWriter | None = None
         self._fleet: Fleet | None = None
         #: Closes the memory shared with workers and sinks: many runs in one process would exhaust its descriptors.
         self._shared = ExitStack()
         self._telemetry: KernelSampler | None = None
-        self._early_events: list[Event] = []
-        #: Lines of the series that could not be written; the last one tries them again.
-        self._unsaved: list[Line] = []
-        self._start_ns = now_ns()
+        self._record = RunRecord(notice, lambda: self._fleet.notify() if self._fleet else None)
 
     def interrupt(self) -> None:
         """Once: stop opening, drain and report. Twice: stop at once. Safe from a signal handler of the loop.
@@ -165,7 +155,8 @@ class Orchestrator:
         if self._phase is Phase.DONE:
             return
         if self._snapshots and self._interrupts <= 2:  # before the load the error says so
-            self._event("interrupted", _DRAINED if self._interrupts == 1 else "interrupted again; stopped at once")
+            text = _DRAINED if self._interrupts == 1 else "interrupted again; stopped at once"
+            self._record.event("interrupted", text)
         if self._fleet:
             if self._interrupts > 1:
                 self._fleet.kill()
@@ -190,12 +181,13 @@ class Orchestrator:
         self._scenario = name_resolution.judge(self._scenario, self._answers, allowed=allowed, authorized=authorized)
         reserve.take()
         self._fleet = fleet = Fleet(self._on_lost, self._on_zygote_lost, on_paused=self._on_paused)
-        self._watch = Watch(fleet, {WORKER: self._heartbeats, SINK: lambda: self._sinks.heartbeats()}, self._event)
+        heartbeats = {WORKER: self._heartbeats, SINK: lambda: self._sinks.heartbeats()}
+        self._watch = Watch(fleet, heartbeats, self._record.event)
         try:
             plan, facts = await self._plan(fleet)
             if self._interrupts:
                 raise InterruptedRunError("interrupted before any load")
-            writer = self._open_run_directory(plan, facts)
+            self._open_run_directory(plan, facts)
             await self._start_processes(fleet, plan, facts)
             await self._conduct(fleet, plan)
         except IncompleteError as error:
@@ -205,53 +197,49 @@ class Orchestrator:
         except LoadgenError:
             raise
         except Exception as error:
-            if not self._snapshots or not self._writer:
+            if not self._snapshots or not self._record.writer:
                 raise
             # What was measured until now is worth a summary, which is incomplete without the event "ended".
-            self._not_foreseen(error)
-            self._event("failed", str(self._bug))
-            writer = self._writer
+            self._record.not_foreseen(error)
+            self._record.event("failed", str(self._record.bug))
         finally:
             await self._release(fleet)
-        result = self._conclude(writer)
+        path, summary = self._record.conclude()
+        result = Result(path, summary, self._exit_code(summary), self._record.error)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
         if not self._interrupts:
             return result
         return replace(result, exit_code=ExitCode.INTERRUPTED)
 
-    def _not_foreseen(self, error: Exception) -> None:
-        self._bug = self._bug or shortage.of(error) or LoadgenError(crash.told(error))
-
     async def _release(self, fleet: Fleet) -> None:
         """End the processes and free the memory; what fails here costs no results."""
 
         async def stop() -> None:
             if not await fleet.stop() and self._phase is Phase.DONE:
-                self._event("zygote-lost", f"{fleet.zygote} was stopped when the run ended, and was killed")
+                self._record.event("zygote-lost", f"{fleet.zygote} was stopped when the run ended, and was killed")
 
         for release in (self._telemetry.close if self._telemetry else None, stop, self._shared.close):
             try:
                 if release and (waiting := release()):
                     await waiting
             except OSError as error:
-                self._event("note", f"at the end of the run the kernel refused a call: {error.strerror}")
+                self._record.event("note", f"at the end of the run the kernel refused a call: {error.strerror}")
             except Exception as error:
-                self._not_foreseen(error)
+                self._record.not_foreseen(error)
         self._snapshots = None
 
-    def _open_run_directory(self, plan: Plan, facts: HostFacts) -> run_directory.RunWriter:
+    def _open_run_directory(self, plan: Plan, facts: HostFacts) -> None:
         writer = run_directory.RunWriter(
             self._options.results, self._scenario.name, self._options.at, private=self._scenario.holds_secrets
         )
         writer.write_scenario(self._text)
         writer.write_plan(plan)
         writer.write_host({"started_at": writer.started_at, **facts.to_json()})
-        self._writer = writer
+        self._record.writer = writer
         crash.keep_in(str(writer.path.absolute()))
         for note in plan.notes:
-            self._event("note", note)
-        return writer
+            self._record.event("note", note)
 
     async def _plan(self, fleet: Fleet) -> tuple[Plan, HostFacts]:
         environment = await prepare(
@@ -284,17 +272,17 @@ class Orchestrator:
     async def _conduct(self, fleet: Fleet, plan: Plan) -> None:
         """Ramp, hold, drain, or churn, with a line of the series per interval and at the end of each phase."""
         self._phase = Phase.CHURN if plan.churn else Phase.RAMP
-        notice = partial(self._event, "note")
+        notice = partial(self._record.event, "note")
         self._telemetry = await KernelSampler.start(fleet, apart=self._scenario.has_cable, notice=notice)
-        self._start_ns = now_ns() + _START_DELAY_NS
+        self._record.start_ns = now_ns() + _START_DELAY_NS
         self._snapshots = snapshots = Snapshots(
-            self._blocks, sizes_of(plan), start_ns=self._start_ns, capacity=plan.capacity if plan.churn else None
+            self._blocks, sizes_of(plan), start_ns=self._record.start_ns, capacity=plan.capacity if plan.churn else None
         )
         if self._interrupts:
-            self._event("interrupted", _DRAINED)
+            self._record.event("interrupted", _DRAINED)
         record = partial(self._record_line, fleet, plan, snapshots)
         if not self._interrupts:
-            fleet.tell(SINK, do="start", at_ns=self._start_ns)
+            fleet.tell(SINK, do="start", at_ns=self._record.start_ns)
         watchers = [
             asyncio.create_task(self._every(plan.interval_s, record)),
             asyncio.create_task(self._every(LOOK_S, self._look)),
@@ -345,8 +333,8 @@ class Orchestrator:
         self._watch.tell_survived()
         self._phase = Phase.DONE
         record(final=True)
-        if not self._failure:
-            self._event("ended", "the run came to its end")
+        if not self._record.failure:
+            self._record.event("ended", "the run came to its end")
 
     async def _open(self, fleet: Fleet, until: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
         """Start the workers, and return when all are done or none can make progress.
@@ -360,7 +348,7 @@ class Orchestrator:
             over = _count_over(workers)
             for member in workers[started : over + self._at_once]:
                 if member.state != GONE:
-                    fleet.tell_one(member, do="start", at_ns=self._start_ns)
+                    fleet.tell_one(member, do="start", at_ns=self._record.start_ns)
                 started += 1
             await until(lambda over=over: _count_over(workers) > over)  # type: ignore[misc]
             if _count_over(workers) == over:  # cut short
@@ -377,7 +365,7 @@ class Orchestrator:
         """Wait for `done`, the time, an interrupt, a failure, or until no worker is left."""
 
         def over() -> bool:
-            return bool(done() or self._interrupts or self._failure or not fleet.alive(WORKER)) or any(
+            return bool(done() or self._interrupts or self._record.failure or not fleet.alive(WORKER)) or any(
                 watcher.done() for watcher in watchers
             )
 
@@ -390,7 +378,7 @@ class Orchestrator:
         """Run the probes of this moment, one after the other, and record the result of each."""
 
         def over() -> bool:
-            return bool(self._interrupts or self._failure)
+            return bool(self._interrupts or self._record.failure)
 
         for spec in self._scenario.probes:
             if spec.when is not when or over():
@@ -406,16 +394,16 @@ class Orchestrator:
                 answer = {"report": "failed", "text": "it gave no answer"}
             if answer["report"] == "failed":
                 text = f"probe {spec.name} could not run: {answer['text']}"
-                at_s = self._since_start_s(now_ns())
-                self._keep(Event(event="probe", text=text, t_s=at_s, name=spec.name, reason=answer["text"]))
+                at_s = self._record.since_start_s(now_ns())
+                self._record.keep(Event(event="probe", text=text, t_s=at_s, name=spec.name, reason=answer["text"]))
                 continue
             result = files.convert(answer["result"], ProbeResult)
             text = f"probe {spec.name}: {result.established or 0:,} of {spec.count:,} succeeded{_failures(result)}"
-            self._keep(
+            self._record.keep(
                 Event(
                     event="probe",
                     text=text,
-                    t_s=self._since_start_s(now_ns()),
+                    t_s=self._record.since_start_s(now_ns()),
                     name=spec.name,
                     result=result,
                     target=str(probe.target),
@@ -425,7 +413,7 @@ class Orchestrator:
 
     async def _every(self, interval_s: float, do: Callable[[], None]) -> None:
         """Call `do` once per interval, at multiples of the interval, so that a slow disk shifts nothing."""
-        beat, interval_ns = self._start_ns, int(interval_s * NS_PER_S)
+        beat, interval_ns = self._record.start_ns, int(interval_s * NS_PER_S)
         while True:
             beat += interval_ns
             if (late_ns := now_ns() - beat) > 0:  # after a pause, each beat that is past would repeat the same line
@@ -444,7 +432,7 @@ class Orchestrator:
     def _on_paused(self, paused_s: float) -> None:
         if self._snapshots:  # before the load nothing was measured
             text = f"paused for {fmt.seconds(paused_s)}: loadgen was stopped (Ctrl-Z or SIGSTOP), and its load with it"
-            self._event("paused", text)
+            self._record.event("paused", text)
 
     def _on_lost(self, member: Member) -> None:
         """Count what a lost process held as lost now, and report the loss once it is known how it ended."""
@@ -455,10 +443,10 @@ class Orchestrator:
 
     def _on_zygote_lost(self, text: str) -> None:
         if self._snapshots:  # before the load the error says so
-            self._event("zygote-lost", f"{text} in phase {self._phase}, and they with it")
+            self._record.event("zygote-lost", f"{text} in phase {self._phase}, and they with it")
 
     def _record_line(self, fleet: Fleet, plan: Plan, snapshots: Snapshots, *, final: bool = False) -> None:
-        if self._failure and not final:
+        if self._record.failure and not final:
             return
         line = snapshots.take(
             self._phase,
@@ -467,91 +455,19 @@ class Orchestrator:
             sink=self._sinks.now(final=final),
             kernel=self._telemetry.now(final=final) if self._telemetry else UNREAD,
         )
-        self._unsaved.append(line)
-        while self._unsaved and self._save(lambda writer: writer.append_series(self._unsaved[0])):
-            del self._unsaved[0]
+        self._record.line(line)
         self._observer(plan, line)
-
-    def _event(self, event: str, text: str, at_ns: int | None = None) -> None:
-        """Record an event and pass it to `notice`; events are kept until there is a run directory."""
-        self._keep(Event(event=event, text=text, t_s=self._since_start_s(at_ns or now_ns())))
-
-    def _since_start_s(self, at_ns: int) -> float:
-        return round((at_ns - self._start_ns) / NS_PER_S, 6)
-
-    def _keep(self, event: Event) -> None:
-        if event.event not in ("ended", "failed"):  # a failure is in the result
-            self._notice(event.text)
-        self._early_events.append(event)
-        if self._writer:
-            events, self._early_events = self._early_events, []
-            for line in events:
-                self._save(partial(run_directory.RunWriter.append_event, line=line))
-
-    def _save(self, write: Callable[[run_directory.RunWriter], None]) -> bool:
-        """Write to the run directory, and return whether that worked; if not, keep the first error and end the run.
-
-        What comes after a failure is tried all the same: there may be room again, or room for less.
-        """
-        if self._writer is None:
-            return False
-        try:
-            write(self._writer)
-        except ResultsError as error:
-            self._failure = self._failure or error
-            if self._fleet:
-                self._fleet.notify()
-            return False
-        return True
-
-    def _conclude(self, writer: run_directory.RunWriter) -> Result:
-        """Read back the run directory, and write summary and report."""
-        reserve.release()
-        if self._failure:
-            self._event("failed", str(self._failure))
-        run = self._read_back(writer)
-        try:
-            summary = run.summarised()
-        except UsageError as error:  # it is about files of the user; these are our own
-            raise LoadgenError(f"a bug in loadgen: {error}") from error
-        if problems := broken_invariants(summary):
-            self._failure = self._failure or LoadgenError(f"a bug in loadgen: {'; '.join(problems)}")
-        self._save(lambda writer: writer.write_summary(summary))
-        try:
-            report = _report(run, summary)
-        except Exception as error:
-            self._not_foreseen(error)
-        else:
-            self._save(lambda writer: writer.write_report(report))
-        self._save(run_directory.RunWriter.close)
-        return Result(writer.path, summary, self._exit_code(summary), self._bug or self._failure)
-
-    def _read_back(self, writer: run_directory.RunWriter) -> run_directory.Run:
-        """Return what was written until now. Raises: HostError."""
-        try:
-            return run_directory.read(writer.path)
-        except (UsageError, OSError) as error:
-            reason = str(error).partition(";")[0]
-            told = HostError(f"{reason}; `loadgen report {writer.path}` makes summary and report of what is there")
-            raise self._failure or self._bug or told from error
 
     def _exit_code(self, summary: RunSummary) -> ExitCode:
         if self._interrupts:
             return ExitCode.INTERRUPTED
-        if error := self._bug or self._failure:
+        if error := self._record.error:
             return error.exit_code
         if not summary.complete:
             return ExitCode.INCOMPLETE
         if not all(expectation.passed for expectation in summary.expect):
             return ExitCode.EXPECTATION
         return ExitCode.FINE
-
-
-def _report(run: run_directory.Run, summary: RunSummary) -> str:
-    """Return the report as HTML."""
-    from loadgen.views.html import run as html  # a slow import, needed only now
-
-    return html.render(run, summary)
 
 
 def _certified(plan: Plan) -> tuple[Plan, Certificates | None]:
