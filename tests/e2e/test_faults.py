@@ -423,12 +423,12 @@ def test_what_looks_at_the_host_says_that_stdout_is_full(loadgen: Loadgen, comma
 #: Runs loadgen with a method of the orchestrator replaced.
 _CHANGED = """
 import os, signal, sys
-from loadgen.control.orchestrator import Orchestrator
-whole = Orchestrator.{method}
+from loadgen.control.orchestrator import Orchestrator, RunRecord
+whole = {method}
 def changed(self, *args, **more):
     {before}
     return whole(self, *args, **more)
-Orchestrator.{method} = changed
+{method} = changed
 from loadgen.__main__ import main
 main()
 """
@@ -445,7 +445,7 @@ def test_what_nobody_foresaw_closes_the_run_directory(loadgen: Loadgen) -> None:
     before = "if self._phase.value == 'hold': raise ZeroDivisionError('not foreseen')"
     out = loadgen.home / "results"
     given = ("run", loadgen.scenario(hold="1s"), "--out", out, "--quiet", "--json")
-    code, text, err = changed("_record_line", before, *given)
+    code, text, err = changed("Orchestrator._record_line", before, *given)
     assert code == 1
     (run,) = out.iterdir()
     (details,) = run.glob("loadgen-crash-*.txt")
@@ -461,7 +461,7 @@ def test_what_nobody_foresaw_closes_the_run_directory(loadgen: Loadgen) -> None:
 def test_an_interrupt_while_the_report_is_written_leaves_it_complete(loadgen: Loadgen) -> None:
     out = loadgen.home / "results"
     given = ("run", loadgen.scenario(), "--out", out, "--quiet", "--json")
-    code, text, err = changed("_conclude", "os.kill(os.getpid(), signal.SIGINT)", *given)
+    code, text, err = changed("RunRecord.conclude", "os.kill(os.getpid(), signal.SIGINT)", *given)
     assert (code, err) == (130, "loadgen: interrupted when the load was over; the results are complete\n")
     assert json.loads(text)["complete"]
     (run,) = out.iterdir()
