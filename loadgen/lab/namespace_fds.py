@@ -94,8 +94,11 @@ def send(fd: int) -> None:
     (SOCK_SEQPACKET)."""
     settings = conntrack.open_settings()
     with socket.socket(fileno=fd) as channel:
-        socket.send_fds(channel, [json.dumps(list(settings)).encode()], list(settings.values()))
-        sockdiag.send_socket(channel.detach())
+        try:
+            socket.send_fds(channel, [json.dumps(list(settings)).encode()], list(settings.values()))
+            sockdiag.send_socket(channel.detach())
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the orchestrator could not wait, and has said why
 
 
 def send_from_sinks(fd: int) -> None:

@@ -15,7 +15,7 @@ from loadgen.errors import HostError, IncompleteError
 from loadgen.kernel import conntrack, sockdiag
 from loadgen.kernel.sockdiag import Reader, count_states
 from loadgen.lab import namespace, namespace_fds
-from loadgen.lab.namespace_fds import NamespaceFds
+from loadgen.lab.namespace_fds import NamespaceFds, send
 from loadgen.model import Endpoint
 from loadgen.processes.fleet import Fleet
 from loadgen.processes.shared_memory import Blocks
@@ -136,3 +136,10 @@ def test_a_kernel_without_netlink_sockets_says_so_when_asked(keep: ExitStack) ->
 def test_a_process_that_ends_early() -> None:
     with pytest.raises(IncompleteError, match="was lost"):
         through(os.close)
+
+
+def test_a_process_that_is_no_longer_waited_for_ends_in_silence() -> None:
+    """The orchestrator may have failed meanwhile, and says why itself."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.close()
+    send(theirs.detach())
