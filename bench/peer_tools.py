@@ -28,11 +28,10 @@ PROCESSES_PER_SOURCE = 2
 #: The kernel spreads connections over the servers by hash, so each has room for a quarter more than its part.
 HELD_PER_SERVER = 15_000
 CHURN_CONCURRENCY = 64
-#: loadgen's exchange sends and reads back this many bytes; the server's whole answer is as long.
-EXCHANGE_BYTES = 64
 SAMPLE_EVERY_S = 0.1
-#: How long a tool may take from its start to its first connection (the virtual machine of tsung needs seconds).
-START_UP_S = 20.0
+#: How long a tool may take from its start to its first connection: tsung starts a virtual machine, k6 and locust make
+#: all of their users first.
+START_UP_S = 60.0
 #: Churn: how much of the beginning is left out of the rate.
 SETTLE_S = 1.0
 
@@ -195,15 +194,21 @@ def _tcpkali_churn(job: Job) -> list[str]:
     return ["tcpkali", f"-c{job.connections}", *often, "-e", "-1", request, f"{HOST}:{PORT}"]
 
 
+def k6_script(url: str) -> str:
+    """Return a script for k6 whose users ask for one page over and over."""
+    return f"import http from 'k6/http';\nexport default function () {{ http.get('{url}', {{timeout: '3600s'}}); }}\n"
+
+
+#: --address: its own API would listen on a port, the same for every process.
+K6: Final = ("k6", "run", "--quiet", "--no-usage-report", "--address", "")
+
+
 def _k6(job: Job, *, hold: bool) -> list[str]:
     script = job.folder / "script.js"
-    script.write_text(
-        f"import http from 'k6/http';\nexport default function () {{ http.get('{URL}', {{timeout: '3600s'}}); }}\n"
-    )
+    script.write_text(k6_script(URL))
     bound = [f"--local-ips={job.source}"] if job.source else []
-    seconds = 3600 if hold else job.seconds
-    flags = ["--quiet", "--no-usage-report", "--no-connection-reuse", "--address", ""]
-    return ["k6", "run", *flags, "--vus", str(job.connections), "--duration", f"{seconds:g}s", *bound, str(script)]
+    users = ["--vus", str(job.connections), "--duration", f"{3600 if hold else job.seconds:g}s"]
+    return [*K6, "--no-connection-reuse", *users, *bound, str(script)]
 
 
 def _k6_hold(job: Job) -> list[str]:
@@ -214,6 +219,40 @@ def _k6_churn(job: Job) -> list[str]:
     return _k6(job, hold=False)
 
 
+def locust_file(*, closing: bool) -> str:
+    """Return the file of locust: users of its fast client, which ask for one page over and over."""
+    headers = ', headers={"Connection": "close"}' if closing else ""
+    return f"""\
+from locust import FastHttpUser, task
+
+
+class Asking(FastHttpUser):
+    connection_timeout = network_timeout = 3600.0
+
+    @task
+    def page(self):
+        self.client.get("/"{headers})
+"""
+
+
+def locust(file: Path, users: int, seconds: int, url: str) -> list[str]:
+    """Return its command line: one process, all users at once."""
+    load = ["-u", str(users), "-r", str(users), "-t", f"{seconds}s", "-H", url.rstrip("/")]
+    return ["locust", "-f", str(file), "--headless", "--only-summary", "--json", *load]
+
+
+def _locust_hold(job: Job) -> list[str]:
+    file = job.folder / "locustfile.py"
+    file.write_text(locust_file(closing=False))
+    return locust(file, job.connections, 3600, URL)
+
+
+def _locust_churn(job: Job) -> list[str]:
+    file = job.folder / "locustfile.py"
+    file.write_text(locust_file(closing=True))
+    return locust(file, job.connections, job.whole_seconds, URL)
+
+
 def loadgen_scenario(job: Job, *, hold: bool) -> str:
     """The scenario of loadgen. No `lab:` section: the harness is in a namespace of its own already."""
     what = (
@@ -221,7 +260,7 @@ def loadgen_scenario(job: Job, *, hold: bool) -> str:
         if hold
         else [
             f"churn: {{duration: {job.whole_seconds}s, concurrency: {job.connections}}}",
-            f"protocol: {{name: echo, size: {EXCHANGE_BYTES}}}",
+            "protocol: http",
             "workers: 1",
         ]
     )
@@ -319,13 +358,21 @@ def parse_tcpkali(text: str) -> Said:
 
 
 def parse_k6(text: str) -> Said:
-    """The two counters of its summary."""
-    found = re.search(r"http_reqs\.*: (\d+) +([\d.]+)/s", text)
-    return (
-        Said(int(found[1]), float(found[2]), _count(r"http_req_failed\.*: \S+ +[✓✗]? *(\d+)", text))
-        if found
-        else Said()
-    )
+    """Two counters of its summary; http_req_failed is a share, with the numbers behind it."""
+    rate = _number(r"http_reqs\.*: \d+ +([\d.]+)/s", text)
+    failed = _count(r"http_req_failed\.*: \S+ +(\d+) out of", text)
+    return Said(_count(r"http_reqs\.*: (\d+)", text), rate, failed)
+
+
+def parse_locust(text: str) -> Said:
+    """The table that --json prints: a row for each page, instants in seconds since 1970."""
+    try:
+        rows = json.loads(text)
+        requests = sum(row["num_requests"] for row in rows)
+        seconds = max(row["last_request_timestamp"] for row in rows) - min(row["start_time"] for row in rows)
+        return Said(requests, requests / seconds, sum(row["num_failures"] for row in rows))
+    except (ValueError, KeyError, TypeError, ZeroDivisionError):  # not one request was answered
+        return Said()
 
 
 def parse_loadgen(text: str) -> Said:
@@ -344,8 +391,7 @@ TOOLS: Final = (
     Tool(
         "loadgen", _loadgen_hold, _loadgen_churn, parse_loadgen,
         f"one command, {PROCESSES_PER_SOURCE} workers for each source address, late-range, as fast as possible",
-        f"one worker, closed loop; sends {EXCHANGE_BYTES} bytes and reads {EXCHANGE_BYTES} back, close: target. The "
-        "same packets to the same server, but it writes and reads no HTTP",
+        "one worker, closed loop, protocol http, close: target",
         (sys.executable, "-m", "loadgen", "--version"), None, binds=True, alone=True,
     ),
     Tool(
@@ -395,9 +441,15 @@ TOOLS: Final = (
     ),
     Tool(
         "k6", _k6_hold, _k6_churn, parse_k6,
-        "one virtual user for each connection" + _UNTRIED,
-        "closed loop, --no-connection-reuse" + _UNTRIED,
+        "one virtual user for each connection, --local-ips for four sources",
+        "closed loop, 64 virtual users, --no-connection-reuse; may use both cores",
         ("k6", "version"), None, binds=True,
+    ),
+    Tool(
+        "locust", _locust_hold, _locust_churn, parse_locust,
+        "one FastHttpUser for each connection, all at once; cannot bind",
+        "closed loop, 64 users of FastHttpUser in one process, header Connection: close",
+        ("locust", "--version"), None,
     ),
 )  # fmt: skip
 BY_NAME: Final = {tool.name: tool for tool in TOOLS}

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import peer_http
 from bench.host import ROOT, set_up_namespace, write_sysctl
 from bench.peer_tools import (
     BY_NAME,
@@ -298,6 +299,9 @@ def measure_inside(name: str, question: str, seconds: float) -> dict[str, Any]:
     limit = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     with tempfile.TemporaryDirectory(prefix="loadgen-peers-") as folder:
+        if question.startswith("http "):
+            http = peer_http.QUESTIONS[question.removeprefix("http ")]
+            return peer_http.measure(name, http, seconds, Path(folder))
         if question == "churn":
             return measure_churn(BY_NAME[name], seconds, Path(folder))
         return measure_hold(BY_NAME[name], int(question.removeprefix("hold-")), seconds, Path(folder))

@@ -1,10 +1,12 @@
 """Other load generators beside loadgen: how far past the walls, and how fast they open and close.
 
     python -m bench.peers [--only NAME] [--seconds 10] [--json]
+    python -m bench.peers --http [--rounds 5] [--seconds 3] [--only NAME] [--json]
 
     hold   open connections to ONE address and port and keep them: 28,232 from one source address, the default range
            of source ports; where a tool can be told its source address, 4 x 28,232 from four. The server is silent.
     churn  one connection for every request, over and over, against one small HTTP server that closes first.
+    --http kept alive and a connection each, with TLS and without, against nginx, in rounds; see bench/peer_http.py.
 
 Everything is counted from outside the tools, ten times a second: by the server, in memory it shares with the harness,
 and in /proc/net/sockstat. What a tool says itself is kept beside it. Every measurement has a network and process
@@ -33,6 +35,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench import peer_http
 from bench.host import ROOT, machine
 from bench.peer_tools import BY_NAME, DESCRIPTORS, SERVER, START_UP_S, TOOLS, Tool, installed, version_of
 from bench.peer_watch import measure_inside
@@ -80,9 +83,9 @@ def namespaces() -> list[str]:
     raise HostError(f"bench.peers needs namespaces and this host refuses them ({said}); try as root")
 
 
-def measure(within: Sequence[str], tool: Tool, question: str, seconds: float) -> dict[str, Any]:
+def measure(within: Sequence[str], name: str, question: str, seconds: float) -> dict[str, Any]:
     """One measurement in namespaces of its own. Raises: LoadgenError when it fails or does not end."""
-    inner = ["--inside", question, "--only", tool.name, "--seconds", f"{seconds:g}"]
+    inner = ["--inside", question, "--only", name, "--seconds", f"{seconds:g}"]
     command = [*within, sys.executable, "-m", "bench.peers", *inner]
     try:
         ended = subprocess.run(
@@ -90,9 +93,9 @@ def measure(within: Sequence[str], tool: Tool, question: str, seconds: float) ->
         )
         answer: dict[str, Any] = json.loads(ended.stdout)
     except subprocess.TimeoutExpired as error:
-        raise LoadgenError(f"{tool.name}, {question}: not over after {error.timeout:g} s") from error
+        raise LoadgenError(f"{name}, {question}: not over after {error.timeout:g} s") from error
     except ValueError as error:
-        raise LoadgenError(f"{tool.name}, {question}: {ended.stderr.strip()[-500:]}") from error
+        raise LoadgenError(f"{name}, {question}: {ended.stderr.strip()[-500:]}") from error
     return answer
 
 
@@ -183,12 +186,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The flags; argparse ends the program with code 2 by itself when they make no sense."""
     parser = argparse.ArgumentParser(prog="bench.peers", description="other load generators beside loadgen")
     parser.add_argument("--only", choices=list(BY_NAME), help="this tool alone")
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="for each measurement (default 10)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="for each measurement (default 10, with --http 3)")
+    parser.add_argument("--http", action="store_true", help="HTTP against nginx, in rounds")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="with --http (default 5)")
     parser.add_argument("--json", action="store_true", help="print what is written to the file, not the tables")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.seconds is None:
+        options.seconds = 3.0 if options.http else 10.0
     if not 3 <= options.seconds <= 600:
         parser.error("--seconds must be 3 to 600")
+    if not 1 <= options.rounds <= 100:
+        parser.error("--rounds must be 1 to 100")
     return options
 
 
@@ -208,16 +217,14 @@ def run(options: argparse.Namespace) -> int:
             log.print(f"{tool.name}, {question}", markup=False, highlight=False)
             others = others_running()
             try:
-                answer = measure(within, tool, question, options.seconds)
+                answer = measure(within, tool.name, question, options.seconds)
             except LoadgenError as error:  # the other tools may still say something
                 failures.append(str(error))
                 log.print(str(error), style="red", markup=False, highlight=False)
                 continue
             rows.append({"tool": tool.name, "question": question, "others_running": others, **answer})
-    now = datetime.now(UTC)
     content = {
         "schema": "loadgen.peers/1",
-        "finished_at": now.isoformat(timespec="seconds"),
         "machine": host,
         "method": METHOD,
         "seconds": options.seconds,
@@ -227,15 +234,52 @@ def run(options: argparse.Namespace) -> int:
         "failures": failures,
         "rows": rows,
     }
-    file = ROOT / "results" / "bench" / f"peers-{now:%Y%m%dT%H%M%SZ}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n")
+    file = _written("peers", content)
     if options.json:
         print(json.dumps(content))
     else:
         print_tables(rows, absent, out)
         out.print(f"Written to {file.relative_to(ROOT)}", highlight=False, soft_wrap=True)
     return ExitCode.BUG if failures else ExitCode.FINE
+
+
+def run_http(options: argparse.Namespace) -> int:
+    """Measure HTTP, print, write; the exit code."""
+    out = Console(width=None if sys.stdout.isatty() else 120)
+    log = Console(stderr=True, soft_wrap=True)
+    within, host = namespaces(), machine()
+    rows: list[dict[str, Any]] = []
+    for number in range(options.rounds):
+        for question in peer_http.QUESTIONS:
+            for name in peer_http.asked(question, options.only):
+                log.print(f"round {number + 1}: {name}, {question}", markup=False, highlight=False)
+                others = others_running()
+                answer = measure(within, name, f"http {question}", options.seconds)
+                rows.append({"tool": name, "question": question, "others_running": others, **answer})
+    content = {
+        "schema": "loadgen.peers-http/1",
+        "machine": host,
+        "method": peer_http.METHOD,
+        "seconds": options.seconds,
+        "versions": {name: version_of(BY_NAME[name]) for name in dict.fromkeys(row["tool"] for row in rows)},
+        "rows": rows,
+    }
+    file = _written("peers-http", content)
+    if options.json:
+        print(json.dumps(content))
+    else:
+        peer_http.print_table(rows, out)
+        out.print(f"Written to {file.relative_to(ROOT)}", highlight=False, soft_wrap=True)
+    return ExitCode.FINE
+
+
+def _written(name: str, content: dict[str, Any]) -> Path:
+    """Write a run below results/bench, under the time of its end; return the file."""
+    now = datetime.now(UTC)
+    file = ROOT / "results" / "bench" / f"{name}-{now:%Y%m%dT%H%M%SZ}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"finished_at": now.isoformat(timespec="seconds"), **content}, indent=1) + "\n")
+    return file
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -245,7 +289,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.inside:
             print(json.dumps(measure_inside(options.only, options.inside, options.seconds)))
             return ExitCode.FINE
-        return run(options)
+        return run_http(options) if options.http else run(options)
     except LoadgenError as error:
         print(f"bench.peers: {error}", file=sys.stderr)
         return error.exit_code

@@ -15,6 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
+from loadgen import event_loop
 from loadgen import scenario as scenarios
 from loadgen.control import matrix as matrices
 from loadgen.control.orchestrator import Options, Orchestrator, Result
@@ -204,7 +205,7 @@ class _Callbacks:
 
 @contextmanager
 def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()  # not uvloop, see `loadgen.cli.run`
+    loop = event_loop.new()
     try:
         yield loop
     finally:

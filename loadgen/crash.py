@@ -118,8 +118,8 @@ def _in_thread(args: Any) -> None:
 
 
 def _unraisable(args: Any) -> None:
-    # An event loop that could not be made is not whole when it is freed; why it could not is an exception of its own.
-    if isinstance(args.exc_value, AttributeError) and "BaseEventLoop.__del__" in repr(args.object):
+    # A loop that could not be made, or closed, is not whole when it is freed; why it could not is one of its own.
+    if "BaseEventLoop.__del__" in repr(args.object):
         return
     # An interrupt in a finalizer is lost; the user can send another.
     if args.exc_value is not None and not isinstance(args.exc_value, KeyboardInterrupt):

@@ -43,6 +43,11 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.3g}"
 
 
+def many(number: int, noun: str) -> str:
+    """Return a number and its noun, whose plural ends with -s: "1 worker", "12,000 connections"."""
+    return f"{count(number)} {noun}{'s' * (number != 1)}"
+
+
 def signed(value: float) -> str:
     """A difference: +1,204."""
     return f"{value:+,.0f}" if value == int(value) else f"{value:+,.3g}"

@@ -45,6 +45,7 @@ class Outcome(StrEnum):
     UNREACHABLE = "unreachable"
     FORBIDDEN = "forbidden"
     NO_DESCRIPTOR = "no-descriptor"
+    NO_WATCH = "no-watch"
     NO_MEMORY = "no-memory"
     SELF_CONNECT = "self-connect"
     CERTIFICATE = "certificate"
@@ -62,6 +63,7 @@ LIMITS: Final = (
     "source-address",
     "port-search",
     "descriptors",
+    "watches",
     "memory",
     "forbidden",
     "conntrack",
@@ -83,6 +85,7 @@ LIMITS: Final = (
     "in-flight",
     "interrupted",
     "incomplete",
+    "paused",
     "generator",
     "none",
 )
@@ -109,6 +112,7 @@ _BY_SYSCALL: Final = {
     (Syscall.CONNECT, errno.ETIMEDOUT): Outcome.TIMED_OUT,
     (Syscall.CONNECT, errno.ENETUNREACH): Outcome.UNREACHABLE,
     (Syscall.CONNECT, errno.EHOSTUNREACH): Outcome.UNREACHABLE,
+    (Syscall.REGISTER, errno.ENOSPC): Outcome.NO_WATCH,  # epoll_ctl(2)
     (Syscall.WAIT, errno.ETIMEDOUT): Outcome.TIMED_OUT,
     (Syscall.GETSOCKNAME, 0): Outcome.SELF_CONNECT,
 }

@@ -2,44 +2,94 @@
 
 They may come from any call, so they are told apart here, in one place, and not around each call.
 
-Sources: errno(3); getrlimit(2), RLIMIT_NOFILE, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_FSIZE; Modules/_threadmodule.c of Python
-for the thread that cannot be started, Lib/tempfile.py for the directory that is not found, dlopen(3) for a library.
+Sources: errno(3); getrlimit(2), RLIMIT_NOFILE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_NPROC, RLIMIT_FSIZE; of Python
+Modules/_threadmodule.c for the thread that cannot be started and Lib/tempfile.py for the directory that is not found;
+dlopen(3) for a library.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
 
 from loadgen.errors import HostError
+
+T = TypeVar("T")
 
 #: Enough for any command, though not for the connections of a run.
 _DESCRIPTORS: Final = 1024
 _MIB: Final = 1 << 20
-#: A small run has come to its end with 190 MiB, and not with 150.
-_ADDRESS_SPACE: Final = 256 * _MIB
+#: Errnos of send(2) and recv(2) that pass when others have given memory back.
+_PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
+#: Together a second: a process that cannot speak for longer cannot be led.
+_TRIES: Final = 100
+_PAUSE_S: Final = 0.01
+
+
+class _MemoryLimit(NamedTuple):
+    """A limit of the memory of a process. needed: bytes with which every command works."""
+
+    number: int
+    name: str
+    of: str
+    needed: int
+    remedy: str
+
+
+_MEMORY_LIMITS: Final = (
+    # A small run has come to its end with 190 MiB, and not with 150.
+    _MemoryLimit(resource.RLIMIT_AS, "RLIMIT_AS", "address space", 256 * _MIB, "ulimit -v unlimited"),
+    # And with 128 MiB, and not with 96.
+    _MemoryLimit(resource.RLIMIT_DATA, "RLIMIT_DATA", "data", 128 * _MIB, "ulimit -d unlimited"),
+)
 _NO_MEMORY: Final = ("Cannot allocate memory", "failed to map segment")
 
 
 def of(error: BaseException) -> HostError | None:
     """Return the error with the limit that an exception is about, and the remedy; None if it may be a bug of ours."""
+    if isinstance(error, HostError):
+        return error
     text = _of_system_call(error) if isinstance(error, OSError) else _of_python(error)
     return HostError(text) if text else None
+
+
+def behind(error: BaseException) -> HostError | None:
+    """Return the same of the exception that an error was raised from or, if that is about none, of the error."""
+    return (behind(error.__cause__) if error.__cause__ else None) or of(error)
 
 
 def _of_python(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, MemoryError) or (isinstance(error, ImportError) and any(said in text for said in _NO_MEMORY)):
         return memory()
-    if isinstance(error, ModuleNotFoundError):  # importlib's FileFinder passes over directories that it cannot read
-        return f"the module {error.name} cannot be found: it is not installed, or this user may not read it"
+    if isinstance(error, ImportError) and (module := _not_found(error)):
+        return f"the module {module} cannot be found: it is not installed, or this user may not read it"
+    if isinstance(error, SystemError) and _memory_limits():  # code in C that has not looked whether it was given memory
+        return f"most likely {memory()} ({type(error).__name__}: {text})"
     if isinstance(error, RuntimeError) and text == "can't start new thread":  # CPython knows no more of it
         return processes()
     return ""
+
+
+def _not_found(error: ImportError) -> str | None:
+    """Return the module that importlib's FileFinder did not find, as in a directory that it could not read.
+
+    `from package import module` says of a module that is there that its name cannot be imported.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return error.name
+    name = re.match(r"cannot import name '(\w+)' from '", str(error))
+    if name is None or error.path is None:
+        return None
+    places = (Path(error.path).parent / place for place in (f"{name[1]}.py", f"{name[1]}/__init__.py"))
+    return f"{error.name}.{name[1]}" if any(place.is_file() for place in places) else None
 
 
 def _of_system_call(error: OSError) -> str:
@@ -71,6 +121,18 @@ def _of_system_call(error: OSError) -> str:
     return ""
 
 
+def patiently(call: Callable[[], T]) -> T:
+    """Call until it succeeds, for a second at most, as long as it fails for lack of memory. Raises: OSError."""
+    for _ in range(_TRIES - 1):
+        try:
+            return call()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+        time.sleep(_PAUSE_S)
+    return call()
+
+
 def require_whole(dropped: int) -> None:
     """Check that the descriptors of a message have come with it; dropped: MSG_CTRUNC of the flags of recvmsg(2), or 0.
 
@@ -92,16 +154,24 @@ def descriptors() -> str:
 
 
 def memory() -> str:
-    """Return the sentence about memory, with the limit of this process if it has one."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY:
+    """Return the sentence about memory, with the limits of this process if it has any."""
+    limited = _memory_limits()
+    if not limited:
         return "the host, or the control group of this process, has no memory left for this; free some"
-    return f"no memory left: this process may have {limit // _MIB:,} MiB (RLIMIT_AS); raise it: ulimit -v unlimited"
+    most = " and ".join(f"{bytes_max // _MIB:,} MiB of {limit.of} ({limit.name})" for limit, bytes_max in limited)
+    remedies = "; ".join(limit.remedy for limit, _ in limited)
+    return f"no memory left: this process may have {most}; raise it: {remedies}"
+
+
+def _memory_limits() -> list[tuple[_MemoryLimit, int]]:
+    """Return the limits that this process has, in bytes."""
+    soft = ((limit, resource.getrlimit(limit.number)[0]) for limit in _MEMORY_LIMITS)
+    return [(limit, bytes_max) for limit, bytes_max in soft if bytes_max != resource.RLIM_INFINITY]
 
 
 def processes() -> str:
     """Return the sentence about the limits of processes and threads; memory may be the reason, too."""
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+    if _memory_limits():
         return memory()
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     ours = "" if limit == resource.RLIM_INFINITY else f"; this user may have {limit:,} (RLIMIT_NPROC)"
@@ -109,6 +179,17 @@ def processes() -> str:
         f"the host lets no further process or thread start{ours}; raise it: ulimit -u 4096, pids.max of the control "
         "group, or kernel.threads-max"
     )
+
+
+@contextmanager
+def needing(call: str) -> Iterator[None]:
+    """Around a system call that loadgen cannot do without, as `prctl(PR_SET_PDEATHSIG)`. Raises: HostError."""
+    try:
+        yield
+    except OSError as error:
+        raise of(error) or HostError(
+            f"the kernel, or a filter of system calls as of a container, refuses {call}: {error.strerror}; permit it"
+        ) from error
 
 
 @contextmanager
@@ -129,16 +210,22 @@ def fork() -> int:
         return os.fork()
 
 
+def memory_file(name: str) -> int:
+    """Return the descriptor of a new file in memory, closed on execve(2) (memfd_create(2)). Raises: HostError."""
+    with needing("memfd_create()"):
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+
+
 def require_memory() -> None:
-    """Check that the address space of this process has room for the libraries.
+    """Check that this process may have the memory that the libraries take.
 
     Without it NumPy's linear algebra ends the process by itself, with a message of its own.
 
     Raises: HostError.
     """
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE:
-        raise HostError(
-            f"this process may have {limit // _MIB:,} MiB of address space (RLIMIT_AS), and loadgen needs "
-            f"{_ADDRESS_SPACE // _MIB}; raise it: ulimit -v unlimited"
-        )
+    for limit, bytes_max in _memory_limits():
+        if bytes_max < limit.needed:
+            raise HostError(
+                f"this process may have {bytes_max // _MIB:,} MiB of {limit.of} ({limit.name}), and loadgen needs "
+                f"{limit.needed // _MIB}; raise it: {limit.remedy}"
+            )

@@ -94,6 +94,13 @@ def merged(whole: Json, changes: Json) -> dict[str, Any]:
     return {**whole, **changes, **parts}
 
 
+def connects(*, p50_us: float, network_us: float) -> dict[str, Any]:
+    """The latencies of 1,000 connections of which the network took a part."""
+    rows = {"connect": p50_us, "network": network_us}
+    percentiles = ("p50", "p90", "p99", "p999", "max")
+    return {"latency_us": {name: {**dict.fromkeys(percentiles, us), "count": 1000} for name, us in rows.items()}}
+
+
 def run(
     *errors: tuple[tuple[str, str, str], int],
     plan: Plan = PLAN,
@@ -102,6 +109,7 @@ def run(
     in_flight: int = 0,
     because: str | None = None,
     untrusted: str = "",
+    paused: str = "",
     hold_s: float = 0.0,
     delta: Mapping[str, int] = {},
     time_wait: int = 0,
@@ -150,5 +158,9 @@ def run(
             "peak": {"sockstat.tcp_tw": time_wait + peak},
             "ramp_peak": {"sockstat.tcp_tw": time_wait},
         },
-        "generator": {"trustworthy": not untrusted, "reasons": [untrusted] if untrusted else []},
+        "generator": {
+            "trustworthy": not (untrusted or paused),
+            "reasons": [reason for reason in (paused, untrusted) if reason],
+            "paused": [paused] if paused else [],
+        },
     }

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen import format as fmt
 from loadgen.arrivals import due_ns_of, shard_sizes
 from loadgen.capacity.ports import PortSearch
 from loadgen.capacity.processes import RESERVED_DESCRIPTORS, held_by_sinks, unlucky
@@ -90,7 +91,7 @@ def of_descriptors(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Itera
         max(sizes),
         counts.per_worker,
         sum(min(size, max(counts.per_worker, 0)) for size in sizes) if "workers" in short else None,
-        f"{counts.workers} workers" + ("" if counts.fixed_workers else ", and more where more are needed"),
+        fmt.many(counts.workers, "worker") + ("" if counts.fixed_workers else ", and more where more are needed"),
         short.get("workers"),
         RESERVED_DESCRIPTORS * counts.workers,
     )
@@ -101,7 +102,7 @@ def of_descriptors(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Itera
             -(-held_by_sinks(connections, counts.share, plan.transport) // counts.sinks),
             max(counts.per_sink, 0),
             0 if "sink" in short else _most_of_sinks(plan, counts) if "sinks" in short else None,
-            f"{counts.sinks} sinks" + ("" if counts.fixed_sinks else ", and more where more are needed"),
+            fmt.many(counts.sinks, "sink") + ("" if counts.fixed_sinks else ", and more where more are needed"),
             short.get("sink") or short.get("sinks"),
         )
     ends = counts.ends(connections, plan.transport)

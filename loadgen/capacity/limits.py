@@ -27,8 +27,8 @@ class LimitRow:
     look closer. counters: of the kernel, that move with it; none moves when ports run out.
     makers: of its remedies, in order of effort.
     uses_ports: the plan's source ports are used up, by the run or by others. of_this_host: a resource that an arrival
-    may wait for. planned: `loadgen plan` can predict it. only_slows: a run that meets it goes on, at another cost, as
-    its plan says.
+    may wait for. of_open: open connections meet it; which of the targets theirs is, is not counted. planned: `loadgen
+    plan` can predict it. only_slows: a run that meets it goes on, at another cost, as its plan says.
     """
 
     name: str
@@ -43,6 +43,7 @@ class LimitRow:
     makers: tuple[RemedyMaker, ...] = ()
     uses_ports: bool = False
     of_this_host: bool = False
+    of_open: bool = False
     planned: bool = False
     only_slows: bool = False
 
@@ -143,6 +144,15 @@ _ROWS: Final = (
         makers=(remedies.more_descriptors,),
         of_this_host=True,
         planned=True,
+    ),
+    LimitRow(
+        "watches",
+        "this user may not have epoll watch another socket",
+        "the limit of what one user has watched by epoll, over all processes",
+        "register ENOSPC",
+        "fs.epoll.max_user_watches",
+        outcomes=(Outcome.NO_WATCH,),
+        makers=(remedies.more_watches,),
     ),
     LimitRow(
         "memory",
@@ -298,6 +308,7 @@ _ROWS: Final = (
         "the target's idle time-out and limits; firewalls that forget",
         outcomes=(Outcome.LOST,),
         counters=("Tcp.EstabResets", "Tcp.OutRsts", "TcpExt.ListenOverflows", "Udp.NoPorts", "Udp.RcvbufErrors"),
+        of_open=True,
         makers=(remedies.look_at_losses,),
     ),
     LimitRow(
@@ -307,6 +318,7 @@ _ROWS: Final = (
         "tls, with the reason instead of an errno",
         "`tls.ca`, `tls.server_name`; the port",
         outcomes=(Outcome.CERTIFICATE, Outcome.TLS),
+        of_open=True,
         makers=(remedies.mend_tls,),
     ),
     LimitRow(
@@ -316,6 +328,7 @@ _ROWS: Final = (
         "wait ETIMEDOUT on open connections; more than 1 % of the heartbeats missed",
         "the target's limit of connections; `timeout`",
         also_explains=("blackhole",),
+        of_open=True,
         makers=(remedies.wait_for_answers,),
     ),
     LimitRow(
@@ -324,6 +337,7 @@ _ROWS: Final = (
         "the target answered something else than `protocol` expects",
         "`traffic.wrong`",
         "the target's answer, its log; `protocol`",
+        of_open=True,
         makers=(
             remedies.sentences(
                 "look at what the target answers, and at its log: it may have a limit of connections, or want a login",
@@ -333,15 +347,15 @@ _ROWS: Final = (
     ),
     LimitRow(
         "other",
-        "attempts failed for a reason loadgen has no name for",
+        "system calls failed for a reason loadgen has no name for",
         "an errno loadgen has no name for",
         "system call and errno",
         outcomes=(Outcome.OTHER,),
     ),
     LimitRow(
         "in-flight",
-        "{not_started:,} connections never started: the window of {window:,} attempts in each worker was full",
-        "arrivals found every worker's window of waiting attempts full",
+        "{not_started:,} connections never started: a worker's window of {window:,} attempts was full",
+        "arrivals found the window of waiting attempts full that their worker has",
         "connections never started, nothing failed",
         "`in_flight`, a lower rate",
         makers=(remedies.wider_window,),
@@ -360,10 +374,23 @@ _ROWS: Final = (
         makers=(remedies.sentences("look at events.jsonl for the process that was lost, then run again"),),
     ),
     LimitRow(
+        "paused",
+        "loadgen was stopped for a time: {pause}",
+        "loadgen was stopped for a time, and the load with it",
+        "`generator.paused`: for how long, and by what as far as it was seen",
+        "run again without a pause",
+        makers=(
+            remedies.sentences(
+                "run again and let it run: no Ctrl-Z, no SIGSTOP, no suspended machine, no paused container"
+            ),
+        ),
+    ),
+    LimitRow(
         "generator",
         "loadgen itself was the bottleneck: {doubt}",
         "loadgen was late itself, so its numbers are about itself",
-        "lateness or stalls, with the workers' CPU time outside system calls or a kernel that was quick",
+        "lateness or stalls, with the workers' CPU time outside system calls, connects much longer than "
+        "`latency_us.network`, or a kernel that was quick",
         "a lower rate, more cores",
         makers=(remedies.sentences("lower the rate", "run on a machine with more cores, or with less else to do"),),
     ),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from loadgen import format as fmt
 from loadgen.capacity.time_wait import rest_s
 from loadgen.errors import HostError, UsageError
 from loadgen.kernel.host import HostFacts
@@ -165,9 +166,9 @@ class PortSupply:
         """The capacity as a product, in words."""
         match self.scope:
             case PortScope.PAIR:
-                return f"{self.usable:,} for each of {self.spaces} pairs of source and target"
+                return f"{self.usable:,} for each of {fmt.many(self.spaces, 'pair')} of source and target"
             case PortScope.SOURCE:
-                return f"{self.usable:,} for each of {self.spaces} sources, all targets together"
+                return f"{self.usable:,} for each of {fmt.many(self.spaces, 'source')}, all targets together"
             case PortScope.HOST:
                 return f"{self.usable:,} for all sources and targets together"
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Final
 
+from loadgen import format as fmt
 from loadgen.arrivals import largest_shard
 from loadgen.capacity.resources import Shortage
 from loadgen.kernel.host import HostFacts
@@ -60,7 +61,7 @@ def workers_of(
     least = workers_needed(connections, spaces, descriptors)
     if scenario.workers and scenario.workers < least:
         short["workers"] = Shortage(
-            f"descriptors of {scenario.workers} workers",
+            f"descriptors of {fmt.many(scenario.workers, 'worker')}",
             needed=connections,
             available=scenario.workers * descriptors,
             excusable=True,
@@ -100,7 +101,7 @@ def sinks_of(
     least = sinks_needed(held, descriptors)
     if scenario.sinks and scenario.sinks < least:
         shortage = Shortage(
-            f"descriptors of {scenario.sinks} sinks",
+            f"descriptors of {fmt.many(scenario.sinks, 'sink')}",
             needed=math.ceil(unlucky(held, scenario.sinks)) * scenario.sinks,
             available=scenario.sinks * descriptors,
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from contextlib import suppress
 
 import click
@@ -108,8 +107,6 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "_LOADGEN_COMPLETE" in os.environ:
         completion.in_bash()
-    # It follows an exception that has been told of, when a loop could not start for want of descriptors.
-    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     with stderr_may_fail():
         return _written(_run())
 

@@ -92,7 +92,7 @@ def _as_it_stands(lines: list[str]) -> Iterator[str]:
 def _exit_status(text: str) -> Iterator[str]:
     """Yield `0 fine, 1 a bug in loadgen.` as a list."""
     yield ".SH EXIT STATUS"
-    for code, meaning in re.findall(r"([0-9]+) ([^,]+?)(?=,|\.?$)", text.strip()):
+    for code, meaning in re.findall(r"(?<![0-9])([0-9]+) ([^,]+?)(?=,|\.?$)", text.strip()):
         yield from (".TP", _bold(code), _typed(meaning))
 
 

@@ -38,8 +38,7 @@ def plan(
       loadgen plan scenarios/tw-reuse.yaml --cell 3
       loadgen plan mine.yaml --allow 10.20.0.0/16 --json
     """
-    import asyncio
-
+    from loadgen import event_loop
     from loadgen import scenario as scenarios
     from loadgen.control import dry_run
     from loadgen.views.text import plan as plan_text
@@ -51,6 +50,6 @@ def plan(
         with interrupts.delivered_to(planner.interrupt):
             return await planner.execute()
 
-    report = asyncio.run(main())
+    report = event_loop.run(main)
     show(report, lambda console: plan_text.render(report, console), as_json=as_json)
     sys.exit(dry_run.exit_code(report))

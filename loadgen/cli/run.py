@@ -203,7 +203,7 @@ def _execute(
     hide: Callable[[], None],
 ) -> Result:
     """Run; signals interrupt the run in order. hide: the view, before Ctrl-Z stops this process."""
-    import asyncio
+    from loadgen import event_loop
 
     async def main() -> Result:
         interrupt = conductor.interrupt
@@ -214,5 +214,4 @@ def _execute(
                     served.over(result.path, result.record, result.exit_code)
                 return result
 
-    # Not uvloop: where the kernel refuses libuv a call it ends the process by SIGABRT, and the results with it.
-    return asyncio.run(main())
+    return event_loop.run(main)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from loadgen.cli import interrupts, options
 from loadgen.cli.streams import EPILOG, complain, show
-
-if TYPE_CHECKING:
-    from loadgen.sink.certificates import Certificates
 
 #: Behaviour toward clients: the keys of `sink` in a scenario, where they are checked.
 _MANNERS = (
@@ -88,8 +84,7 @@ def sink(
       loadgen sink 127.0.0.1:8443 --speaks http --tls --ca-out ca.pem --body 1024
       loadgen sink 127.0.0.1:9000 --delay 50ms --drop 10%
     """
-    import asyncio
-
+    from loadgen import event_loop
     from loadgen.control import standalone_sink
     from loadgen.scenario.units import endpoint
 
@@ -101,13 +96,14 @@ def sink(
     flags = {name: value for name, value in behaviour.items() if value not in (None, False)}
     sink_behaviour = standalone_sink.behaviour_of(flags)
 
-    async def serve(certificates: Certificates | None) -> standalone_sink.Counts:
-        stop = standalone_sink.Stop()
-        with interrupts.delivered_to(stop):
-            return await standalone_sink.serve(endpoints, workers, say, sink_behaviour, certificates, stop=stop)
-
     with standalone_sink.certified(
         endpoints, sink_behaviour, certificate, key, ca_out, lambda text: complain(text, "")
     ) as certificates:
-        counts = asyncio.run(serve(certificates))
+
+        async def serve() -> standalone_sink.Counts:
+            stop = standalone_sink.Stop()
+            with interrupts.delivered_to(stop):
+                return await standalone_sink.serve(endpoints, workers, say, sink_behaviour, certificates, stop=stop)
+
+        counts = event_loop.run(serve)
     show(counts, lambda _: click.echo(standalone_sink.describe(counts)), as_json=as_json)

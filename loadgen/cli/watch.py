@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.core import ParameterSource
 
+from loadgen import shortage
 from loadgen.cli import interrupts, options, streams, watch_exporter
 from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave
 from loadgen.cli.watch_exporter import Show, Timing
-from loadgen.errors import ExitCode, UsageError
+from loadgen.errors import ExitCode, HostError, UsageError
 
 if TYPE_CHECKING:
     from loadgen.views.text.watch import Screen
@@ -245,17 +246,33 @@ def _watch(
     pace: SnapshotPace,
     looks: int | None,
 ) -> Violation | None:
-    """Show snapshot after snapshot; return the first violation, or None after the last snapshot."""
-    due_s = monotonic()
+    """Show snapshot after snapshot; return the first violation, or None after the last snapshot.
+
+    Without an end, one that cannot be taken is passed over: what the host lacks now it may have later.
+    """
+    due_s, failures = monotonic(), 0
     for number in numbers(1):
         began_s = monotonic()
-        look = watcher.snapshot()
-        took_s = monotonic() - began_s
-        interval_s = pace.after(took_s)
-        show(look, Timing(took_s, interval_s))
-        for condition in conditions:
-            if violation := condition.violation(look):
-                return violation
+        try:
+            look = watcher.snapshot()
+        except (OSError, MemoryError, HostError) as error:
+            if number == 1 or looks or watcher.has_lost_its_process():
+                raise
+            show.failure()
+            if not failures:
+                complain(f"no snapshot: {shortage.behind(error) or error}; trying again")
+            failures += 1
+            interval_s = pace.interval_s
+        else:
+            if failures:
+                complain(f"snapshots again, after {failures:,} that could not be taken")
+            failures = 0
+            took_s = monotonic() - began_s
+            interval_s = pace.after(took_s)
+            show.snapshot(look, Timing(took_s, interval_s))
+            for condition in conditions:
+                if violation := condition.violation(look):
+                    return violation
         if number == looks:
             break
         due_s = max(due_s + interval_s, monotonic())  # a snapshot that is late shifts those after it
@@ -266,11 +283,11 @@ def _watch(
 def _show_json(top: int | None) -> Show:
     from loadgen.watch.plain import TOP, as_json
 
-    return lambda look, _timing: click.echo(json.dumps(as_json(look, top or TOP)))
+    return Show(lambda look, _timing: click.echo(json.dumps(as_json(look, top or TOP))))
 
 
 def _show_on(screen: Screen) -> Show:
-    return lambda look, _timing: screen.show(look)
+    return Show(lambda look, _timing: screen.show(look), screen.hide)
 
 
 def _screen(top: int | None, *, once: bool) -> Screen:

@@ -49,8 +49,16 @@ class Timing(NamedTuple):
     interval_s: float
 
 
-#: Shows a snapshot.
-Show = Callable[["Snapshot", Timing], None]
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """The use of a snapshot, and, before stderr says why, of one that could not be taken."""
+
+    snapshot: Callable[[Snapshot, Timing], None]
+    failure: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +93,22 @@ def listening(address: str | None, *, public: bool) -> Listening | None:
 
 @contextmanager
 def serving(found: Listening, top: int | None) -> Iterator[Show]:
-    """Serve metrics in this context, and say where. Yields: the function that takes each snapshot."""
+    """Serve metrics in this context, and say where."""
     from loadgen.views.exporter.metrics import TOP, Watching, exposition
     from loadgen.views.exporter.server import Exporter
 
     watching = Watching(top or TOP)
     with Exporter(found.listener, found.at) as exporter:
 
-        def show(look: Snapshot, timing: Timing) -> None:
+        def snapshot(look: Snapshot, timing: Timing) -> None:
             first = watching.look is None
             watching.update(look, took_s=timing.took_s, pause_s=timing.interval_s, at_s=time() - timing.took_s)
             exporter.publish(exposition(watching))
             if first:
                 complain(f"metrics at {exporter.url}")
 
-        yield show
+        def failure() -> None:
+            watching.failures += 1
+            exporter.publish(exposition(watching))
+
+        yield Show(snapshot, failure)

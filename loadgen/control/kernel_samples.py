@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from errno import EINVAL, ENOENT, ESRCH
 from math import inf
@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
+from loadgen import event_loop
 from loadgen.control.sinks import SINK
 from loadgen.errors import HostError
 from loadgen.kernel import conntrack, neighbours, snmp, snmp6, sockstat, softnet
@@ -74,7 +75,7 @@ class KernelSampler:
         """
         try:
             return await cls._start(fleet, apart=apart, notice=notice)
-        except _UNREADABLE as error:
+        except (*_UNREADABLE, RuntimeError) as error:  # or no thread
             notice(f"the kernel's counters are not read during this run: {_reason(error)}")
             return None
 
@@ -105,7 +106,7 @@ class KernelSampler:
     ) -> None:
         self._clients, self._sinks = clients, sinks
         self._sides = (clients, sinks) if sinks else (clients,)
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sockets-by-state")
+        self._executor = event_loop.started_threads(1, "sockets-by-state")
         self._listing = StateCounter([side.states for side in self._sides], self._executor, notice)
         self._proc_net, self._processes, self._notice = proc_net, processes, notice
         self._unread = 0
@@ -209,10 +210,7 @@ class StateCounter:
             self._collect(self._running)
             self._running = None
         if self._running is None and self._now_s() >= self._due_s:
-            try:
-                self._running = self._executor.submit(self._list)
-            except RuntimeError as error:  # no new thread
-                self._put_off(error)
+            self._running = self._executor.submit(self._list)
         return self._latest
 
     def age_s(self, listed: StateCounts) -> float:

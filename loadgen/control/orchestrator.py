@@ -169,6 +169,8 @@ class Orchestrator:
         """
         try:
             return await self._execute()
+        except LoadgenError:
+            raise
         except Exception as error:
             if refused := shortage.of(error):
                 raise refused from error

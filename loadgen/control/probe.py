@@ -190,7 +190,10 @@ def _name(number: int) -> str:
 
 
 def become(uid: int) -> None:
-    """Change to another user. Raises: OSError if there is no such user, or no privilege to change."""
+    """Change to another user.
+
+    Raises: OSError if there is no such user, or no privilege to change; HostError as `die_with_parent` does.
+    """
     parent = os.getppid()
     os.setresuid(uid, uid, uid)
     die_with_parent(parent)
@@ -204,6 +207,9 @@ def main(probe: Probe, link_fd: int) -> None:
             become(probe.uid)
         except OSError as error:
             link.send(report="failed", text=f"cannot become user {probe.uid} here: {_name(error.errno or 0)}")
+            return
+        except HostError as error:
+            link.send(report="failed", text=str(error))
             return
     try:
         counts = run(probe)

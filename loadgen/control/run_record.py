@@ -48,9 +48,9 @@ class RunRecord:
         """Note an exception from anywhere, unless there is one already."""
         self.bug = self.bug or shortage.of(error) or LoadgenError(crash.told(error))
 
-    def event(self, kind: str, text: str, at_ns: int | None = None) -> None:
+    def event(self, kind: str, text: str, at_ns: int | None = None, *, stopped: bool = False) -> None:
         """Record an event and pass it to `notice`; events are kept until there is a run directory."""
-        self.keep(Event(event=kind, text=text, t_s=self.since_start_s(at_ns or now_ns())))
+        self.keep(Event(event=kind, text=text, t_s=self.since_start_s(at_ns or now_ns()), stopped=stopped))
 
     def since_start_s(self, at_ns: int) -> float:
         """Return a time in seconds since the start."""

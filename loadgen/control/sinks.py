@@ -26,18 +26,32 @@ SINK: Final = "sink"
 #: Maximum time to wait for the sinks to read the last end of file.
 _SETTLE_S: Final = 5.0
 _POLL_S: Final = 0.05
-#: With more sinks per core than this, each sink lets connections gather before it accepts them.
+#: Pause of a sink before it accepts again, where no client waits for it; and with more sinks per core than this, where
+#: each connection would wake another process.
+_GATHER_S: Final = 0.002
 _SINKS_PER_CPU_MAX: Final = 2
-_GATHER_S: Final = 0.02
+_GATHER_CROWDED_S: Final = 0.02
+
+
+def _gather_s(plan: Plan, cpus: int) -> float:
+    """Return how long the sinks let connections gather before they accept them, see SinkShard."""
+    if plan.churn is None and plan.sinks > _SINKS_PER_CPU_MAX * cpus:
+        return _GATHER_CROWDED_S
+    silent = not plan.traffic and plan.tls is None and not _behaviours(plan)
+    # A client that closes with FIN keeps its port for TIME-WAIT only once the sink has closed, too.
+    return _GATHER_S if silent and (plan.churn is None or plan.close is CloseMode.RST) else 0.0
 
 
 def _closes_after(plan: Plan) -> int | None:
     """Return the bytes that a sink echoes before it closes first (requests have one length); None: it does not."""
     if plan.churn is None or plan.close is not CloseMode.TARGET:
         return None
-    if exchange := protocols.make(plan.traffic):
-        return len(exchange.request(0)) * plan.churn.exchanges
-    return None if plan.traffic else 0  # a protocol with its own connector requests the close itself
+    if not plan.traffic:
+        return 0
+    exchange = protocols.make(plan.traffic)
+    if exchange is None or isinstance(exchange, protocols.PerTarget):
+        return None  # HTTP requests the close itself
+    return len(exchange.request(0)) * plan.churn.exchanges
 
 
 def _behaviours(plan: Plan) -> dict[Endpoint, SinkBehaviour]:
@@ -89,7 +103,6 @@ class Sinks:
             return
         plan = self._plan
         listening = [target for target in plan.targets if target.sink]
-        crowded = plan.churn is None and plan.sinks > _SINKS_PER_CPU_MAX * cpus
         if self._certificates:  # before the fork, so that a client can resume its session with any sink
             await self._fleet.zygote.call("loadgen.sink.behaviour.tls:prepare", self._certificates)
         shards = [
@@ -102,7 +115,7 @@ class Sinks:
                 backlogs={target.endpoint: target.backlog for target in listening if target.backlog},
                 accept_after_s={target.endpoint: target.accept_after_s for target in listening},
                 closes_after=_closes_after(plan),
-                gather_s=_GATHER_S if crowded else 0.0,
+                gather_s=_gather_s(plan, cpus),
                 behaviours=_behaviours(plan),
                 certificates=self._certificates,
                 transport=plan.transport,

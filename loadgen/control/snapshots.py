@@ -60,6 +60,9 @@ _OVERTAKEN: Final = POSITION["overtaken"]
 _USER_CPU_NS: Final = POSITION["user_cpu_ns"]
 _STARTED_CPU_NS: Final = POSITION["started_cpu_ns"]
 
+#: Latencies that a line has only where they were measured since the line before.
+_OF_SOME_RUNS: Final = ("bind", "network")
+
 
 def tenths_s(marks_ns: NDArray[np.int64], sizes: Sequence[int], start_ns: int) -> list[float]:
     """When each tenth of all connections was established, in seconds after `start_ns`, as far as reached.
@@ -112,9 +115,9 @@ def cost_us_by_port_use(spent: NDArray[np.int64]) -> list[float]:
 
 
 def _latency_ns(counts: NDArray[np.int64]) -> LatencyNs:
-    """Return the rows of int64 (len(Latency), BUCKETS) by name; only strategies that bind a port have a bind()."""
-    measured = {row.name.lower(): histogram.sparse(counts[row]) for row in Latency if row is not Latency.BIND}
-    return LatencyNs(**measured, bind=histogram.sparse(counts[Latency.BIND]) or UNSET)
+    """Return the rows of int64 (len(Latency), BUCKETS) by name, without those that not every run has."""
+    measured = {row.name.lower(): histogram.sparse(counts[row]) for row in Latency}
+    return LatencyNs(**{name: found for name, found in measured.items() if found or name not in _OF_SOME_RUNS})
 
 
 class Snapshots:

@@ -82,7 +82,7 @@ async def serve(
         raise HostError(shortage.descriptors())
     blocks = Blocks.create("loadgen-sinks", counts.block_dtype(_SOURCES), count)
     fleet = Fleet(on_lost, on_lost)
-    watch = Watch(fleet, {"sink": partial(counts.heartbeats, blocks)}, lambda _, text, __: say(text))
+    watch = Watch(fleet, {"sink": partial(counts.heartbeats, blocks)}, lambda _kind, text, _at=None, **_more: say(text))
     stop.at_once = fleet.kill
     try:
         shards = [

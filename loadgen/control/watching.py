@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,13 @@ _END_TIMEOUT_S: Final = 2.0
 
 #: Returns when each process of a kind, by its index, last showed that it is alive: int64 (count,), nanoseconds.
 Heartbeats = Callable[[], NDArray[np.int64]]
-#: Called with the kind of an event, its text, and when it was; None: now.
-Tell = Callable[[str, str, int | None], None]
+
+
+class Tell(Protocol):
+    """The taker of events."""
+
+    def __call__(self, kind: str, text: str, at_ns: int | None = None, /, *, stopped: bool = False) -> None:
+        """Take an event: its kind, its text, when it was (None: now), and whether the process is stopped."""
 
 
 @dataclass(slots=True)
@@ -72,16 +77,16 @@ class Watch:
         sign = self._signs.setdefault((member.kind, member.index), _Silence(beat_ns))
         if beat_ns != sign.beat_ns:
             if sign.stalled:
-                self._tell("note", f"{member} goes on after {sign.silent_s:.0f} s without a sign of life", None)
+                self._tell("note", f"{member} goes on after {sign.silent_s:.0f} s without a sign of life")
             self._signs[member.kind, member.index] = _Silence(beat_ns)
             return
         sign.silent_s += watched_s
         if sign.silent_s >= STALLED_AFTER_S and not sign.stalled:
             sign.stalled = True
-            state = "it is stopped" if is_stopped(member.pid) else "starved, or stuck in a system call"
-            self._tell(
-                f"{member.kind}-stalled", f"{member} gave no sign of life for {sign.silent_s:.0f} s ({state})", None
-            )
+            stopped = is_stopped(member.pid)
+            state = "it is stopped" if stopped else "starved, or stuck in a system call"
+            text = f"{member} gave no sign of life for {sign.silent_s:.0f} s ({state})"
+            self._tell(f"{member.kind}-stalled", text, stopped=stopped)
         elif sign.silent_s > GIVEN_UP_AFTER_S and may_give_up:
             self._fleet.give_up(member, _silent(sign))
 
@@ -120,7 +125,7 @@ class Watch:
         times = sum((Counter(member.survived) for member in self._fleet.members), Counter())
         if times:
             kinds = ", ".join(f"{kind} ({count:,})" for kind, count in times.most_common())
-            self._tell("note", f"the workers survived failed calls that cost no connection: {kinds}", None)
+            self._tell("note", f"the workers survived failed calls that cost no connection: {kinds}")
 
     def lost(self, member: Member, when: str) -> None:
         """Tell of a lost process as soon as it is known how it ended; `told` waits for that."""

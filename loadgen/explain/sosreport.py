@@ -42,6 +42,8 @@ class EvidenceFile:
     name: str = ""
 
 
+#: Of limits.h: no file has a longer path, though an archive may claim one.
+_PATH_MAX: Final = 4096
 #: Folders that only a sosreport has at its top.
 FOLDERS: Final = ("sos_commands", "sos_reports")
 _PART: Final = re.compile(r"(?:^|/)(?:sosreport-[^/]+|sos_commands|sos_reports)/")
@@ -75,6 +77,8 @@ def is_part(path: str) -> bool:
 
 def member(path: str, *, is_sos: bool) -> EvidenceFile:
     """Return how to read a file. is_sos: it belongs to a sosreport, in which all other files are no evidence."""
+    if len(path) > _PATH_MAX:
+        return EvidenceFile(Content.NOTHING)
     if found := _SYSCTL.search(path):
         # The file conf/eth0.100/forwarding has a dot in a part of its name; sysctl(8) writes it as a slash.
         name = ".".join(part.replace(".", "/") for part in found["name"].split("/"))

@@ -16,9 +16,10 @@ from typing import BinaryIO, Final
 _BLOCK: Final = 4 << 20
 #: Characters of a line that are kept: none that any format has is longer.
 LINE_MAX: Final = 1 << 16
-#: Characters of a line that begins as the JSON of `nft -j`, `ip -j` or loadgen, which print all on one line.
+#: Characters of a line that begins as the JSON of `nft -j`, `ip -j` or loadgen, which print all on one line. No two \s*
+#: can take the same spaces, of which a line may have a hundred thousand.
 LONG_MAX: Final = 64 << 20
-_LONG: Final = re.compile(r'\s*\[?\s*\{\s*"(?:nftables|ifindex|ifname|type|dst|schema)"\s*:')
+_LONG: Final = re.compile(r'\s*(?:\[\s*)?\{\s*"(?:nftables|ifindex|ifname|type|dst|schema)"\s*:')
 #: Bytes of an unfinished line that are kept: those of LINE_MAX characters, and of an escape among them.
 _REST_MAX: Final = 4 * LINE_MAX + 64
 #: Sequences of ECMA-48 (CSI, and OSC with its text), and a lone escape.

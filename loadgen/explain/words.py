@@ -14,6 +14,8 @@ from loadgen.results.weighing import Weight
 if TYPE_CHECKING:
     from loadgen.explain.judge import Judged
 
+#: Figures of a run in the sentences of that table, which nothing else has.
+_OF_A_RUN: Final = ("{not_started", "{because}", "{doubt}", "{pause}")
 #: Reasons that are worded for a run in the table of limits.
 _REASONS: Final = {
     "port-held": "the source ports that were missing are held by other sockets",
@@ -47,7 +49,7 @@ def reason(limit: str, symptom: Symptom) -> str:
         if limit in what:
             return what[limit].format(port)
     template = _REASONS.get(limit) or EVERY_LIMIT[limit].sentence
-    if "{not_started" in template or "{because}" in template or "{doubt}" in template:  # of a run only
+    if any(word in template for word in _OF_A_RUN):
         return EVERY_LIMIT[limit].meaning
     return template.format(target=symptom.to or "the target")
 

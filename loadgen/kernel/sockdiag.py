@@ -17,6 +17,7 @@ import select
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from errno import EBUSY, ENOBUFS, ENOENT, EPROTONOSUPPORT, errorcode
@@ -153,6 +154,8 @@ class Reader:
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._sequences = count(_FIRST_SEQUENCE)
+        #: From a request until its answer was read to the end.
+        self._answering = False
 
     def __enter__(self) -> Reader:
         return self
@@ -219,16 +222,26 @@ class Reader:
             destination_port.to_bytes(2, "big"),
         )
         try:
+            if self._answering:
+                self._discard()
             flags = netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP
             self._socket.send(netlink.message(_SOCK_DIAG_BY_FAMILY, flags, request, sequence))
         except OSError as error:
             raise _refused("send", error.errno or 0) from error
+        self._answering = True
         parts: list[DumpPart] = []
         while not (parts and parts[-1].done):
             parts.append(parse(self._view[: self._receive()], sequence, attributes=bool(extensions)))
             if parts[-1].errno:
                 raise _refused("dump", parts[-1].errno)
+        self._answering = False
         return parts
+
+    def _discard(self) -> None:
+        """Take what is left of an answer that failed half-way: until then the kernel gives no other (EBUSY)."""
+        with suppress(BlockingIOError):
+            while self._socket.recv_into(self._view, 0, socket.MSG_DONTWAIT | socket.MSG_TRUNC):
+                pass
 
     def _receive(self) -> int:
         """Read the available messages into the buffer; return the number of bytes.
@@ -279,7 +292,7 @@ def send_socket(fd: int) -> None:
             channel.send(str(error).encode())
             return
         with sock:
-            socket.send_fds(channel, [b"sock_diag"], [sock.fileno()])
+            shortage.patiently(lambda: socket.send_fds(channel, [b"sock_diag"], [sock.fileno()]))
 
 
 def receive_socket(channel: socket.socket) -> socket.socket:

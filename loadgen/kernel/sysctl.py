@@ -80,6 +80,7 @@ RELEVANT: Final = (
     # descriptors
     "fs.file-max",
     "fs.nr_open",
+    "fs.epoll.max_user_watches",
 )
 
 

@@ -15,6 +15,8 @@ import errno
 import fcntl
 import os
 import pkgutil
+import select
+import signal
 import socket
 import struct
 from collections.abc import Container, Mapping
@@ -33,6 +35,9 @@ _CLONE_NEWNET: Final = 0x40000000
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 0x1
+
+#: Seconds for `rehearse`, which takes milliseconds; less than a caller of the zygote waits for its answer.
+_REHEARSAL_TIME_LIMIT_S: Final = 20.0
 
 #: Settings of a lab unless the scenario overrides them: listen(2) silently cuts a backlog to somaxconn.
 DEFAULT_SYSCTLS: Final = {"net.core.somaxconn": "65535"}
@@ -69,10 +74,14 @@ def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) ->
     return remarks
 
 
-def rehearse(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) -> None:
+def rehearse(
+    sysctls: Mapping[str, str],
+    topology: Topology = Topology.LOOPBACK,
+    time_limit_s: float = _REHEARSAL_TIME_LIMIT_S,
+) -> None:
     """Enter a lab in a child process that ends with it, because what `enter` does half cannot be undone.
 
-    Raises: see `enter`.
+    Raises: see `enter`; HostError if the child does not end within its time.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     with open(reader, "rb") as answer:
@@ -80,8 +89,14 @@ def rehearse(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK)
         if pid == 0:
             _enter_and_exit(sysctls, topology, writer)
         os.close(writer)
+        poll = select.poll()
+        poll.register(reader, select.POLLIN)
+        answered = poll.poll(time_limit_s * 1000)
+        os.kill(pid, signal.SIGKILL)  # its answer is one write; if it has ended it is a zombie, and still ours
+        os.waitpid(pid, 0)
         text = answer.read().decode()
-    os.waitpid(pid, 0)
+    if not answered:
+        raise HostError(f"the trial of the lab did not end within {time_limit_s:g} s: this host is stuck, or very busy")
     kind, _, message = text.partition(":")
     if kind:
         raise getattr(errors, kind)(message)

@@ -24,6 +24,7 @@ from loadgen.kernel import conntrack, snmp, sockdiag
 from loadgen.kernel.sockdiag import ALL, Reader, TcpState, count_states, mask
 from loadgen.lab import namespace
 from loadgen.processes.zygote_client import Zygote
+from loadgen.shortage import patiently
 
 #: The process in the namespace needs some milliseconds.
 _TIMEOUT_S: Final = 10.0
@@ -95,7 +96,8 @@ def send(fd: int) -> None:
     settings = conntrack.open_settings()
     with socket.socket(fileno=fd) as channel:
         try:
-            socket.send_fds(channel, [json.dumps(list(settings)).encode()], list(settings.values()))
+            names = json.dumps(list(settings)).encode()
+            patiently(lambda: socket.send_fds(channel, [names], list(settings.values())))
             sockdiag.send_socket(channel.detach())
         except (BrokenPipeError, ConnectionResetError):
             pass  # the orchestrator could not wait, and has said why

@@ -52,6 +52,8 @@ def load(key: str, text: str, of_sinks: bool) -> None:
         )
     except subprocess.TimeoutExpired:
         raise HostError(f"{key}: nft did not end within {_NFT_TIMEOUT_S:g} s; load fewer rules") from None
+    except subprocess.SubprocessError as error:  # of preexec_fn, and without its reason
+        raise HostError(f"{key}: nft cannot be run: it could not enter the namespace of the sinks") from error
     except OSError as error:
         raise HostError(f"{key}: nft cannot be run: {error.strerror}") from error
     if done.returncode:

@@ -24,6 +24,8 @@ from loadgen.processes.zygote_client import Zygote
 #: The state of a process whose link has closed.
 GONE = "gone"
 _EXIT_CODE_S = 0.2
+#: Time for the reports of a process that is gone to be read, before its link is closed.
+_GONE_S: Final = 1.0
 #: A process that is found stopped this many times in a row, while it is waited for, is given up.
 _LOOK_S: Final = 0.5
 _LOOKS_MAX: Final = 10
@@ -176,7 +178,8 @@ class Fleet:
     def tell_one(self, member: Member, **message: Any) -> None:
         """Send a command to one process, which is given up if none reaches it."""
         try:
-            member.link.send(**message)
+            if not member.link.send(**message):  # it is gone, as its link says behind its last report
+                self._loop.call_later(_GONE_S, self._gone, member)
         except OSError as error:
             self.give_up(member, f"could not be told to {message['do']} ({error.strerror})")
 
@@ -230,15 +233,22 @@ class Fleet:
             self.give_up(member, f"could not be heard ({error.strerror})")
             message = None
         if message is None:
-            was_ready = member.state not in ("starting", "failed")
-            self._close(member)
-            if was_ready and not self._stopping:
-                self._on_lost(member)
+            self._gone(member)
         else:
             member.failure = message.get("text", "")
             member.survived = message.get("survived", {})
             if not (member.failure and member.state != "starting"):  # the end follows, and is told then
                 member.state = message["report"]
+        self.notify()
+
+    def _gone(self, member: Member) -> None:
+        """Close the link, which ends the process if it is there after all, and tell of the loss; once."""
+        if member.state == GONE:
+            return
+        was_ready = member.state not in ("starting", "failed")
+        self._close(member)
+        if was_ready and not self._stopping:
+            self._on_lost(member)
         self.notify()
 
     def _close(self, member: Member) -> None:

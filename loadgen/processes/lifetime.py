@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from loadgen import shortage
+
 _PR_SET_PDEATHSIG: Final = 1
 #: Signals that a terminal, a shell, timeout(1), systemd or a container's runtime sends to all processes of a group.
 _OF_GROUPS: Final = (
@@ -25,10 +27,13 @@ def die_with_parent(parent: int) -> None:
 
     The request does not survive a fork, nor a change of credentials such as entering a user
     namespace (prctl(2), PR_SET_PDEATHSIG), so it has to be repeated after both.
+
+    Raises: HostError if the call is refused.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    with shortage.needing("prctl(PR_SET_PDEATHSIG)"):
+        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     if os.getppid() != parent:
         os._exit(0)
 

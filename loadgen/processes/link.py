@@ -8,33 +8,13 @@ from __future__ import annotations
 
 import json
 import socket
-import time
-from collections.abc import Callable
-from errno import EAGAIN, EINTR, ENOBUFS, ENOMEM, ETOOMANYREFS
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-T = TypeVar("T")
+from loadgen.shortage import patiently
 
-#: Errnos of send(2) and recv(2) that pass when others have given memory back.
-_PASSING: Final = frozenset({EAGAIN, EINTR, ENOBUFS, ENOMEM, ETOOMANYREFS})
-#: Together a second: a process that cannot speak for longer cannot be led.
-_TRIES: Final = 100
-_PAUSE_S: Final = 0.01
 _PACKET_MAX: Final = 128 * 1024
 #: A message: names of its own sender and receiver, values that the channel carries.
 Message = dict[str, Any]
-
-
-def patiently(call: Callable[[], T]) -> T:
-    """Call until it succeeds, for a second at most, as long as it fails for lack of memory. Raises: OSError."""
-    for _ in range(_TRIES - 1):
-        try:
-            return call()
-        except OSError as error:
-            if error.errno not in _PASSING:
-                raise
-        time.sleep(_PAUSE_S)
-    return call()
 
 
 class Link:

@@ -12,6 +12,8 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen import shortage
+
 
 class Blocks:
     """A shared array of equal records, one for each process.
@@ -25,14 +27,16 @@ class Blocks:
         padding = -dtype.itemsize % mmap.PAGESIZE
         padded = np.dtype([*dtype.descr, ("", f"V{padding}")]) if padding else dtype
         size = padded.itemsize * count
-        if os.fstat(fd).st_size < size:
-            os.ftruncate(fd, size)
-        self.records: NDArray[np.void] = np.frombuffer(mmap.mmap(fd, size), dtype=padded, count=count)
+        with shortage.needing("memory that processes share (ftruncate(), mmap())"):
+            if os.fstat(fd).st_size < size:
+                os.ftruncate(fd, size)
+            shared = mmap.mmap(fd, size)
+        self.records: NDArray[np.void] = np.frombuffer(shared, dtype=padded, count=count)
 
     @classmethod
     def create(cls, name: str, dtype: np.dtype[np.void], count: int) -> Blocks:
-        """Return new zeroed blocks; `name` only shows in /proc/<pid>/maps."""
-        return cls(os.memfd_create(name, os.MFD_CLOEXEC), dtype, count)
+        """Return new zeroed blocks; `name` only shows in /proc/<pid>/maps. Raises: HostError."""
+        return cls(shortage.memory_file(name), dtype, count)
 
     def close(self) -> None:
         """Release the memory, unless a caller still holds `records`; harmless when repeated."""

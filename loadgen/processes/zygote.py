@@ -23,7 +23,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from loadgen import crash, shortage
 from loadgen.clock import NS_PER_S, now_ns
@@ -35,7 +35,8 @@ from loadgen.processes.lifetime import (
     is_stopped_by_signal,
     raise_descriptor_limit,
 )
-from loadgen.processes.link import Message, patiently
+from loadgen.processes.link import Message
+from loadgen.shortage import patiently
 
 #: A packet has to fit the socket's send buffer (net.core.wmem_default, 212,992), but a plan may have tens of thousands
 #: of addresses: so messages travel as memory files beside the packet.
@@ -48,8 +49,12 @@ _LOOK_MS: Final = 250
 def serve(control: socket.socket) -> None:
     """Answer requests until the other end closes."""
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # any handler, so that the wakeup descriptor is written
-    signal.set_wakeup_fd(wake_write)
+
+    def wake(*_: object) -> None:  # not set_wakeup_fd(), of which Python prints every write that fails
+        with suppress(OSError):
+            os.write(wake_write, b"\0")
+
+    signal.signal(signal.SIGCHLD, wake)
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
@@ -59,7 +64,7 @@ def serve(control: socket.socket) -> None:
         children.follow(control)
         if wake_read in ready:
             os.read(wake_read, 4096)
-            _report_ended_children(control, children)
+        _report_ended_children(control, children)
         if control.fileno() in ready:
             try:
                 packet, fds, flags, _ = patiently(lambda: socket.recv_fds(control, PACKET_MAX, FDS_MAX))
@@ -68,8 +73,7 @@ def serve(control: socket.socket) -> None:
             if not packet:
                 return
             shortage.require_whole(flags & socket.MSG_CTRUNC)
-            with open(fds[0], "rb") as request:
-                _answer(control, pickle.load(request), fds[1:], children)
+            _answer(control, read(fds[0]), fds[1:], children)
 
 
 class _Children:
@@ -109,12 +113,14 @@ def _answer(control: socket.socket, request: Message, fds: list[int], children: 
             children.pids.add(pid)
             reply: Message = {"value": pid}
         else:
-            reply = {"value": function(*request["args"])}
+            try:
+                reply = {"value": function(*request["args"])}
+            finally:
+                die_with_parent(os.getppid())  # the call may have changed the credentials
     except Exception as error:
         reply = _failure(request["entry"], error)
-    die_with_parent(os.getppid())  # the call may have changed the credentials
     for fd in fds:
-        os.close(fd)
+        _close(fd)
     _send(control, {"id": request["id"], **reply})
 
 
@@ -133,9 +139,8 @@ def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], 
     code = 1
     try:
         parent = os.getppid()
-        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        control.close()
+        _close(control.detach())
         die_with_parent(parent)
         crash.watch_over(function.__module__.rpartition(".")[2])
         function(*args, *fds)
@@ -146,6 +151,12 @@ def _become_child(control: socket.socket, function: Any, args: tuple[Any, ...], 
         if sys.stderr:  # None where descriptor 2 is closed
             sys.stderr.flush()
         os._exit(code)
+
+
+def _close(fd: int) -> None:
+    """Close a descriptor; it is gone whatever the kernel answers (close(2), "Dealing with error returns")."""
+    with suppress(OSError):
+        os.close(fd)
 
 
 def _report_ended_children(control: socket.socket, children: _Children) -> None:
@@ -163,19 +174,42 @@ def _report_ended_children(control: socket.socket, children: _Children) -> None:
 def _send(control: socket.socket, message: Message) -> None:
     with in_memory(message) as reply:
         try:
-            patiently(lambda: socket.send_fds(control, [pickle.dumps(None)], [reply.fileno()]))
+            patiently(lambda: socket.send_fds(control, [pickle.dumps(None)], [reply]))
         except (BrokenPipeError, ConnectionResetError):
             pass  # the orchestrator is gone; the end of file that follows ends this process
 
 
 @contextmanager
-def in_memory(message: Message) -> Iterator[IO[bytes]]:
-    """Yield a memory file with the message, at offset 0; its offset is shared by all holders of the descriptor."""
-    with open(os.memfd_create("loadgen-message", os.MFD_CLOEXEC), "wb") as file:
-        pickle.dump(message, file)
-        file.flush()
-        file.seek(0)
-        yield file
+def in_memory(message: Message) -> Iterator[int]:
+    """Yield a memory file with the message, at offset 0; its offset is shared by all holders of the descriptor.
+
+    Raises: HostError if the kernel does not take it.
+    """
+    fd = shortage.memory_file("loadgen-message")
+    try:
+        _write(fd, memoryview(pickle.dumps(message)))
+        yield fd
+    finally:
+        _close(fd)
+
+
+def _write(fd: int, left: memoryview) -> None:
+    try:
+        while left:
+            left = left[os.write(fd, left) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError as error:
+        refused = HostError(f"a message between processes cannot be written into memory: {error.strerror}")
+        raise shortage.of(error) or refused from error
+
+
+def read(fd: int) -> Any:
+    """Return the message of a memory file, and close it. Raises: OSError."""
+    try:
+        with open(fd, "rb", closefd=False) as file:
+            return pickle.load(file)
+    finally:
+        _close(fd)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ fleet, and any other has a minute and a half.
 from __future__ import annotations
 
 import asyncio
-import pickle
 import socket
 import subprocess
 import sys
@@ -17,8 +16,8 @@ from typing import Any, Final
 from loadgen import crash, errors, secret, shortage
 from loadgen.errors import ExitCode, HostError, IncompleteError, LoadgenError
 from loadgen.processes.lifetime import ended_in_words, holding_signals_back, is_stopped, raise_descriptor_limit
-from loadgen.processes.link import patiently
-from loadgen.processes.zygote import PACKET_MAX, in_memory
+from loadgen.processes.zygote import PACKET_MAX, in_memory, read
+from loadgen.shortage import patiently
 
 #: Modules to load before the first fork, by name: importing them here would pull the data plane into the orchestrator
 #: and break the order of layers.
@@ -150,7 +149,7 @@ class Zygote:
         reply = self._replies[number] = self._loop.create_future()
         try:
             with in_memory(message) as request:
-                patiently(lambda: socket.send_fds(self._control, [b"request"], [request.fileno(), *fds]))
+                patiently(lambda: socket.send_fds(self._control, [b"request"], [request, *fds]))
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                 return await reply
         except (BrokenPipeError, ConnectionResetError) as error:
@@ -174,11 +173,11 @@ class Zygote:
             return
         try:
             shortage.require_whole(flags & socket.MSG_CTRUNC)
+            message = read(fds[0])
         except OSError as error:  # whose answer it was is lost with it
-            self._fail(shortage.of(error) or error)
+            refused = HostError(f"an answer of the process that starts the others cannot be read: {error.strerror}")
+            self._fail(shortage.of(error) or refused)
             return
-        with open(fds[0], "rb") as file:
-            message = pickle.load(file)
         if "ended" in message:
             self._on_ended(message["ended"], message["exit_code"])
             return

@@ -18,6 +18,32 @@ A protocol that leaves its connections to a library has a connector instead of m
 A package registers its class in its entry points, group "loadgen.protocols"; see docs/protocols.md.
 """
 
-from loadgen.protocols.base import Exchange, OwnConnector, Portable, find, is_built_in, make, names, own_connector
+from loadgen.protocols.base import (
+    Exchange,
+    LastReply,
+    OwnConnector,
+    PerTarget,
+    Portable,
+    ReplyReader,
+    find,
+    is_built_in,
+    make,
+    names,
+    needs_stream,
+    own_connector,
+)
 
-__all__ = ["Exchange", "OwnConnector", "Portable", "find", "is_built_in", "make", "names", "own_connector"]
+__all__ = [
+    "Exchange",
+    "LastReply",
+    "OwnConnector",
+    "PerTarget",
+    "Portable",
+    "ReplyReader",
+    "find",
+    "is_built_in",
+    "make",
+    "names",
+    "needs_stream",
+    "own_connector",
+]

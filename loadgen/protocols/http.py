@@ -1,14 +1,19 @@
-"""HTTP requests and their expected replies; options only. `loadgen.worker.http` makes the connections.
+"""HTTP requests and their expected replies; options only.
 
-A library (aiohttp) does the work, which needs an event loop and its own sockets. So this protocol is not an Exchange
-but has a connector of its own, see `loadgen.protocols.base.OwnConnector`.
+`loadgen.protocols.http_exchange` makes requests of them and reads the replies; with `client: aiohttp` that is left to
+`loadgen.worker.aiohttp_client`, which needs an event loop of its own.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+from loadgen.model import Endpoint
+
+if TYPE_CHECKING:
+    from loadgen.protocols.base import Exchange
 
 #: RFC 9110 5.6.2: characters of a method and of a header name.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -24,10 +29,11 @@ class Http:
 
     method, path: sent as they are; the path may have a query. headers: added to those that HTTP needs, or replacing
     them. body: sent as UTF-8. status: the right one, or several. expect: text that the body has to contain.
-    max_body: bytes; a longer body is wrong, and the excess is read and discarded.
+    max_body: bytes; a longer body is wrong, and the excess is read and discarded. client: who speaks HTTP.
     """
 
-    connector: ClassVar[str] = "loadgen.worker.http:connector_of"
+    #: See `loadgen.protocols.base.needs_stream`.
+    needs_stream: ClassVar[bool] = True
 
     method: str = "GET"
     path: str = "/"
@@ -36,6 +42,7 @@ class Http:
     status: int | tuple[int, ...] = 200
     expect: str = ""
     max_body: int = 1 << 20
+    client: Literal["loadgen", "aiohttp"] = "loadgen"
 
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.method) or self.method == "CONNECT":
@@ -55,6 +62,27 @@ class Http:
         """The right status codes."""
         return (self.status,) if isinstance(self.status, int) else tuple(self.status)
 
+    @property
+    def connector(self) -> str:
+        """See `loadgen.protocols.base.OwnConnector`."""
+        return "loadgen.worker.aiohttp_client:connector_of" if self.client == "aiohttp" else ""
+
+    def at(self, target: Endpoint, host: str, *, secured: bool) -> Exchange:
+        """Return the exchange with this target, see `loadgen.protocols.base.PerTarget`."""
+        from loadgen.protocols.http_exchange import HttpExchange  # brings a parser, which options do not need
+
+        return HttpExchange(self, named(target, host, secured=secured))
+
     def right(self, status: int, body: bytes | bytearray) -> bool:
         """Return True for the right reply. body: as far as it was read, which is at least `max_body` + 1 bytes."""
         return status in self.statuses and len(body) <= self.max_body and self.expect.encode() in body
+
+
+def named(target: Endpoint, host: str, *, secured: bool) -> str:
+    """Return how a request names a target, in Host: by its name or address, with the port unless it is the default.
+
+    Source: RFC 9110 4.2.1, 7.2. A zone has a meaning on this host only (RFC 6874).
+    """
+    plain = str(Endpoint(target.address.partition("%")[0], target.port))
+    name = f"{host}:{target.port}" if host else plain
+    return name.removesuffix(f":{target.port}") if target.port == (443 if secured else 80) else name

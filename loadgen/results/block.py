@@ -36,7 +36,8 @@ class Latency(IntEnum):
     the target's. ARRIVAL: established - due, what a user would have waited; the only one of the
     three that is free of coordinated omission. EXCHANGE: reply read - request written. HANDSHAKE:
     TLS secured - established. BIND: a call of bind() that takes a port, successful or
-    not, which comes before `started`.
+    not, which comes before `started`. NETWORK: the round trip of the handshake by the kernel's own
+    measure, of a sample of the connections; it is part of CONNECT.
     """
 
     LATENESS = 0
@@ -45,6 +46,7 @@ class Latency(IntEnum):
     EXCHANGE = 3
     HANDSHAKE = 4
     BIND = 5
+    NETWORK = 6
 
 
 class PairColumn(IntEnum):

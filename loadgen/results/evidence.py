@@ -194,6 +194,8 @@ def _generator(run: RunFacts) -> Indication:
     generator = run.summary.generator
     if generator.trustworthy:
         return ruled_out("loadgen kept up")
+    if run.paused:
+        return ruled_out(f"it was stopped for a time: {run.paused[0]}")
     user_s, cpu_s = generator.user_cpu_s, generator.cpu_s
     if user_s is not None and cpu_s and user_s >= _USER_SHARE * cpu_s:
         text = f"{percent(user_s / cpu_s)} of the workers' CPU time was outside system calls"
@@ -201,6 +203,8 @@ def _generator(run: RunFacts) -> Indication:
     search = _port_search(run)
     if search.weight >= Weight.STRONG:
         return ruled_out(f"the kernel took the time: {search.supports[0]}")
+    if run.delayed_here:
+        return Indication(Weight.STRONG, (*generator.reasons, run.delayed_here))
     if run.kernel_us is None or run.kernel_us > _QUICK_US:
         return Indication(Weight.SUPPORTED, generator.reasons)
     quick = f"the kernel was quick: a connection took {run.kernel_us:,.0f} us of it"

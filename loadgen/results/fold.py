@@ -62,6 +62,8 @@ class Fold:
         self.open_peak = 0
         #: Of the intervals in which connections were opened, per second.
         self.rate_peak = 0.0
+        #: The longest time between two lines.
+        self.gap_s = 0.0
         #: The whole histogram of each latency, and then that of the lag: int64 (len(Latency) + 1, BUCKETS).
         self.histograms: NDArray[np.int64] = np.zeros((len(Latency) + 1, histogram.BUCKETS), dtype=np.int64)
         self.latency, self.lag = self.histograms[:-1], self.histograms[-1]
@@ -91,6 +93,7 @@ class Fold:
         took_s = line.t_s - before.t_s
         if line.phase in _OPENING and took_s > _SHORT_S:
             self.rate_peak = max(self.rate_peak, (line.established - before.established) / took_s)
+        self.gap_s = max(self.gap_s, took_s)
         self.open_peak = max(self.open_peak, line.open_peak or line.open)
         for row in Latency:
             histogram.accumulate(self.latency[row], line.latency_ns.of(row.name.lower()))

@@ -120,6 +120,7 @@ def _latencies() -> Iterable[Measure]:
     kinds = {
         "bind": ("p50", "p99"),
         "connect": ("p50", "p90", "p99", "p999"),
+        "network": ("p50", "p99"),
         "arrival": ("p50", "p99"),
         "handshake": ("p50", "p99"),
         "exchange": ("p50", "p90", "p99", "p999"),

@@ -13,8 +13,6 @@ from loadgen.outcomes import Outcome
 from loadgen.results.run_facts import RunFacts
 from loadgen.results.schema.run import Confidence
 
-#: Limits that an errno of an attempt without a port points at.
-WALLS: Final = frozenset({LIMIT_OF_OUTCOME[Outcome.NO_FREE_FOUR_TUPLE], LIMIT_OF_OUTCOME[Outcome.NO_FREE_PORT]})
 #: A space of four-tuples this full is the wall; a note says where the other ports are.
 _NEARLY_FULL: Final = 0.9
 

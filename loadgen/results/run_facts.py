@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from loadgen.capacity.limits import LIMIT_OF_OUTCOME
+from loadgen.capacity.limits import LIMIT_OF_OUTCOME, LIMITS
 from loadgen.capacity.remedies import Situation
+from loadgen.format import latency
 from loadgen.kernel.port_holders import LISTENER
 from loadgen.model import Plan, Transport
 from loadgen.outcomes import Outcome
@@ -25,6 +26,8 @@ from loadgen.results.schema.run import ErrorCount, RunSummary
 from loadgen.results.schema.sides import PairResult
 from loadgen.strategies import PortScope
 
+#: Limits that an errno of an attempt without a port points at.
+WALLS: Final = frozenset({LIMIT_OF_OUTCOME[Outcome.NO_FREE_FOUR_TUPLE], LIMIT_OF_OUTCOME[Outcome.NO_FREE_PORT]})
 #: System calls on open connections: a failure in them is a lost connection, not a failed attempt.
 _ON_OPEN: Final = frozenset({"recv", "send", "tls"})
 #: Share of heartbeats without an answer in time that is more than a passing delay.
@@ -32,6 +35,10 @@ _MISSED_SHARE: Final = 0.01
 #: A SYN is sent again after a second (TCP_TIMEOUT_INIT, include/net/tcp.h), whatever the other settings; a connect
 #: that took this long or longer was answered after that. The clock of the kernel's timer is coarse, hence the slack.
 SYN_AGAIN_S: Final = 0.95
+#: A connect that takes this many times its round trip, and this much longer, microseconds, spent the time on this host:
+#: on loopback its system calls alone take four times the round trip, which is a few microseconds.
+_OWN_FACTOR: Final = 4.0
+_OWN_US_MIN: Final = 1000.0
 #: Where the search begins is known, so a smaller rise shows it than one that may have any cause.
 _SEARCH_FACTOR: Final = 2.0
 #: Counters of a listener that dropped a SYN, or the ACK that would have completed a connection, snmp_counter.rst.
@@ -102,6 +109,22 @@ class RunFacts:
         return +counts
 
     @property
+    def denied_in_passing(self) -> int:
+        """Attempts of churn without a port, too few to be a limit: none was predicted, and that came true."""
+        churn, ceiling = self.summary.churn, self.plan.ceiling
+        if not churn or not churn.as_predicted or ceiling is None or ceiling.per_s:
+            return 0
+        return sum(self.counts[name] for name in WALLS)
+
+    @property
+    def held_up_by_exchanges(self) -> bool:
+        """True of churn where exchanges without an answer took half of its room, each for the scenario's timeout."""
+        churn = self.summary.churn
+        if not churn:
+            return False
+        return 2 * self.counts["unanswered"] * self.plan.timeout_s >= self.plan.connections * churn.lasted_s
+
+    @property
     def silent(self) -> int:
         """Attempts that timed out."""
         return self.counts["blackhole"]
@@ -129,25 +152,31 @@ class RunFacts:
         traffic, heartbeat = self.summary.traffic, self.summary.heartbeat
         return (traffic.replies if traffic else 0) + (heartbeat.answered if heartbeat else 0)
 
-    @cached_property
-    def target(self) -> str:
-        """The target to name: the one that failed, or "the targets"."""
-        failing = {row.target for row in self.summary.sources if row.failed}
-        names = failing or {str(target.endpoint) for target in self.plan.targets}
+    def target(self, limit: str) -> str:
+        """Return the target to name with a limit: that of all failed attempts, or "the targets".
+
+        What becomes of open connections is not counted by target; there only a single target of the plan is named.
+        """
+        rows = () if LIMITS[limit].of_open else self.summary.sources
+        names = {row.target for row in rows if row.failed} or {str(target.endpoint) for target in self.plan.targets}
         return names.pop() if len(names) == 1 else "the targets"
 
-    @cached_property
-    def situation(self) -> Situation:
-        """The facts that remedies are computed from."""
+    def situation(self, limit: str) -> Situation:
+        """Return the facts that remedies for a limit are computed from."""
         return Situation(
             self.plan,
             self.host.facts(self.plan.ports),
             short=max((self.plan.scheduled or 0) - self.observed, 0),
             errnos=frozenset(error.errno for error in self.summary.errors),
-            target=self.target,
+            target=self.target(limit),
             time_wait=self.time_wait,
             listening=self.stolen_ports,
         )
+
+    @property
+    def paused(self) -> tuple[str, ...]:
+        """Times when loadgen was stopped, in words: then what it measured says nothing of its speed."""
+        return self.summary.generator.paused
 
     @property
     def established_any(self) -> bool:
@@ -182,6 +211,20 @@ class RunFacts:
         if generator.user_cpu_s is None or not established:
             return None
         return max(generator.cpu_s - generator.user_cpu_s, 0.0) / established * 1e6
+
+    @property
+    def delayed_here(self) -> str:
+        """Words with the figures where a median connect took much longer than its round trip; "": none did.
+
+        The kernel measures the round trip when the answer comes in, so what is beyond it passed on this host. Not where
+        the answer came to a SYN that was sent again.
+        """
+        connect, network = self.summary.latency_us.connect, self.summary.latency_us.network
+        if network is None or connect.p50 >= SYN_AGAIN_S * 1e6:
+            return ""
+        if connect.p50 < max(_OWN_FACTOR * network.p50, network.p50 + _OWN_US_MIN):
+            return ""
+        return f"a connect took {latency(connect.p50)} at the median, of which the network took {latency(network.p50)}"
 
     @property
     def stolen_ports(self) -> tuple[int, ...]:
@@ -238,10 +281,10 @@ class RunFacts:
     def late(self) -> int:
         """Connections that were established only after their SYN had been sent again.
 
-        The time alone does not show it: a target may be far away. So none where the kernel says that nothing was sent
-        again.
+        The time alone does not show it: a target may be far away, and answers wait for a process that is stopped. So
+        none where the kernel says that nothing was sent again, or, after a pause, does not say.
         """
-        if not self.tcp or self.syns_again == 0:
+        if not self.tcp or self.syns_again == 0 or (self.paused and self.syns_again is None):
             return 0
         counted = self.summary.outcomes.late
         if counted is not None:

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from loadgen import format as fmt
 from loadgen.capacity.time_wait import came_true
 from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.model import Phase, Plan, Transport
@@ -66,6 +67,9 @@ _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 LATENESS_LIMIT_MS: Final = 10.0
 #: A worker whose loop stands still for so long sees answers and losses late by as much.
 LAG_LIMIT_MS: Final = 200.0
+#: Workers and orchestrator that stood still for this long at once were stopped from outside: a busy machine gives each
+#: of them some time, and not at the same moments.
+STILL_LIMIT_S: Final = 2.0
 
 
 def summarise(
@@ -341,15 +345,15 @@ def _sink(plan: Plan, series: Fold, events: Sequence[Event]) -> SinkResult | Non
         return None
     ours = _established_at_sinks(plan, line, events)
     theirs = {row.source: row.accepted for row in last.sources or ()}
-    lost = {event.event for event in events} & {"worker-lost", "sink-lost"}
+    ended_early = _ended_early(events)
     if plan.transport is Transport.UDP:
-        return _datagram_sink(line.phase, last, ours, theirs, lost)
-    early = _reset_early(plan, line)
+        return _datagram_sink(line.phase, last, ours, theirs, ended_early)
+    early = _reset_early(plan, line, events)
     established = sum(ours.values()) + _not_attributed_at_sinks(plan, line)
     agrees = last.accepted == established + early
     text = f"The sink accepted {last.accepted:,} connections, this side established {established:,}"
     text += f" and saw {early:,} reset before it knew that they were." if early else "."
-    if agrees and not lost and theirs and theirs != ours and not early:
+    if agrees and not ended_early and theirs and theirs != ours and not early:
         agrees = False
         other = next(source for source in sorted({*ours, *theirs}) if ours.get(source) != theirs.get(source))
         text = (
@@ -363,7 +367,7 @@ def _sink(plan: Plan, series: Fold, events: Sequence[Event]) -> SinkResult | Non
             f" Its queue was full (ListenOverflows +{dropped:,}): the kernel then drops the last packet of a handshake "
             "that this side takes for a connection."
         )
-    uncounted = "" if agrees else _uncounted(line.phase, lost, more=last.accepted > established + early)
+    uncounted = "" if agrees else _uncounted(line.phase, ended_early, more=last.accepted > established + early)
     text += uncounted
     return SinkResult(
         accepted=last.accepted,
@@ -377,16 +381,32 @@ def _sink(plan: Plan, series: Fold, events: Sequence[Event]) -> SinkResult | Non
     )
 
 
-def _uncounted(phase: Phase, lost: Collection[str], *, more: bool) -> str:
+def _ended_early(events: Sequence[Event]) -> set[str]:
+    """Return what ended processes before they had counted to the end: the names of events, or "stopped" for all.
+
+    And "unwritten" where the events themselves end before the run, as on a full disk.
+    """
+    names = [event.event for event in events]
+    early = {"worker-lost", "sink-lost"}.intersection(names)
+    if "ended" not in names:
+        early.add("unwritten")
+    return early | {"stopped"} if names.count("interrupted") > 1 else early
+
+
+def _uncounted(phase: Phase, ended_early: Collection[str], *, more: bool) -> str:
     """Return why one side has not counted to the end, as a sentence; "" where both have.
 
-    lost: events of processes that were lost; more: the sinks counted more than this side.
+    ended_early: as of `_ended_early`; more: the sinks counted more than this side.
     """
     if phase is not Phase.DONE:
         return " Both were counted while the run was on its way, at moments of their own."
-    if more and "worker-lost" in lost:
+    if "stopped" in ended_early:
+        return " The run was stopped at once, before both had counted their last ones."
+    if more and "worker-lost" in ended_early:
         return " A worker ended before it had counted its last ones."
-    if not more and "sink-lost" in lost:
+    if more and "unwritten" in ended_early:
+        return " The events of the run were not written to its end: a probe may have connected, too."
+    if not more and "sink-lost" in ended_early:
         return " A sink ended before it had counted its last ones."
     return ""
 
@@ -428,15 +448,27 @@ def _not_attributed_at_sinks(plan: Plan, last: Line) -> int:
     return last.not_attributed.established
 
 
-def _reset_early(plan: Plan, last: Line) -> int:
-    """Return the connections that a sink of ours accepted and reset on purpose before the attempt was seen to end."""
-    if not any(target.sink and (target.behaviour.reset or target.behaviour.drop) for target in plan.targets):
+def _reset_early(plan: Plan, last: Line, events: Sequence[Event]) -> int:
+    """Return the connections that a sink of ours accepted and reset on purpose before the attempt was seen to end.
+
+    Those of probes included.
+    """
+    resetting = {
+        str(target.endpoint)
+        for target in plan.targets
+        if target.sink and (target.behaviour.reset or target.behaviour.drop)
+    }
+    if not resetting:
         return 0
-    return sum(error.times for error in last.errors if (error.syscall, error.errno) == ("connect", "ECONNRESET"))
+    count = sum(error.times for error in last.errors if (error.syscall, error.errno) == ("connect", "ECONNRESET"))
+    for event in events:
+        if event.event == "probe" and event.target in resetting and event.result and event.result.errors:
+            count += event.result.errors.get("connect", {}).get("ECONNRESET", 0)
+    return count
 
 
 def _datagram_sink(
-    phase: Phase, last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str, int], lost: Collection[str]
+    phase: Phase, last: SinkLine, ours: Mapping[str, int], theirs: Mapping[str, int], ended_early: Collection[str]
 ) -> SinkResult:
     """Return what a sink of UDP counted: not connections, but endpoints that datagrams came from, each once.
 
@@ -452,7 +484,7 @@ def _datagram_sink(
             f"this side connected {ours.get(strange, 0):,} sockets there."
         )
     agrees = strange is None and last.accepted <= established
-    uncounted = "" if agrees else _uncounted(phase, lost, more=True)
+    uncounted = "" if agrees else _uncounted(phase, ended_early, more=True)
     return SinkResult(
         accepted=last.accepted,
         open_peak=0,
@@ -502,7 +534,16 @@ def _generator(plan: Plan, series: Fold, events: Sequence[Event]) -> GeneratorRe
     last = series.last or NOTHING
     lag_ms = histogram.quantile_ns(series.lag, 0.99) / 1e6
     lateness_ms = histogram.quantile_ns(series.latency[Latency.LATENESS], 0.99) / 1e6
+    paused = [event.text for event in events if event.event == "paused" or event.stopped]
     reasons = [event.text for event in events if event.event in STALLED]
+    # No process was left to see it: not the orchestrator, which writes the lines, and not the workers.
+    still_s = min(series.gap_s - plan.interval_s, histogram.max_ns(series.lag) / NS_PER_S)
+    if not reasons and still_s >= STILL_LIMIT_S:
+        paused.append(
+            f"all of loadgen stood still for {fmt.seconds(still_s)}, as on a machine that is suspended or in a "
+            "container that is paused"
+        )
+        reasons += paused
     if plan.stages and lateness_ms > LATENESS_LIMIT_MS:
         reasons.append(
             f"1 % of the arrivals started {lateness_ms:.0f} ms late or more (limit {LATENESS_LIMIT_MS:.0f} ms): "
@@ -516,6 +557,7 @@ def _generator(plan: Plan, series: Fold, events: Sequence[Event]) -> GeneratorRe
     return GeneratorResult(
         trustworthy=not reasons,
         reasons=tuple(reasons),
+        paused=tuple(paused),
         lag_ms_p99=round(lag_ms, 3),
         workers=plan.workers,
         cpu_s=last.cpu_s,

@@ -9,7 +9,8 @@ chart the difference is not visible. A summary is made from all lines as they we
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from msgspec import structs
@@ -20,16 +21,15 @@ from loadgen.results.block import Latency
 from loadgen.results.fold import Fold
 from loadgen.results.schema.line import LatencyNs, Line, Sparse
 
+T = TypeVar("T")
+
 #: Values in the lines that are kept, each about 100 bytes in memory. 60 lines of a short run have 20,000.
 VALUES_MAX: Final = 800_000
 #: Counts of (source, target) pairs that are kept, each about 150 bytes.
 PAIRS_MAX: Final = 400_000
 KINDS: Final = LatencyNs.__struct_fields__
-#: Buckets of a histogram that become one, the fifth of them.
+#: Buckets of a histogram that become one, the fifth of them: a latency is off by a 32nd at most.
 _COARSE: Final = 8
-#: By name, and each name once for all lines: a name of its own for each count would be half of the memory.
-_NAMES: Final = [str(group * _COARSE + _COARSE // 2) for group in range(histogram.BUCKETS // _COARSE)]
-_COARSE_OF: Final = {str(bucket): _NAMES[bucket // _COARSE] for bucket in range(histogram.BUCKETS)}
 #: More lines than a run has phases, each of which may leave one that has no neighbour.
 _PHASES_MAX: Final = 16
 
@@ -73,7 +73,7 @@ class Thinned:
         if self._count == 1:
             return last
         counts = (self.fold.histograms - self._before).reshape(len(Latency) + 1, -1, _COARSE).sum(axis=2)
-        *latency, lag = map(_sparse, counts)
+        *latency, lag = (_of_groups(row.nonzero()[0], row[row > 0]) for row in counts)
         made = {row.name.lower(): found for row, found in zip(Latency, latency, strict=True)}
         return structs.replace(last, latency_ns=LatencyNs(**made), lag_ns=lag)
 
@@ -94,10 +94,10 @@ class Thinned:
 
     def _halve(self) -> None:
         before = len(self._lines)
-        self._lines = halved(self._lines)
+        self._lines = list(halved(let_go(self._lines)))
         # Phases that take turns, as in no series of ours, would keep all lines, and every line would try again.
         if len(self._lines) > max(0.75 * before, _PHASES_MAX):
-            self._lines = halved(self._lines, across=True)
+            self._lines = list(halved(let_go(self._lines), across=True))
 
     def _leave_last(self) -> None:
         """Decide whether the line that was the last one keeps its counts of pairs."""
@@ -117,25 +117,22 @@ class Thinned:
         self._pairs_stride *= 2
 
 
-def _sparse(counts: NDArray[np.int64]) -> Sparse:
-    """Return the counts of groups of buckets as a sparse histogram."""
-    used = np.flatnonzero(counts)
-    return {_NAMES[group]: count for group, count in zip(used.tolist(), counts[used].tolist(), strict=True)}
+def _of_groups(groups: NDArray[Any], counts: NDArray[np.int64], width: int = _COARSE) -> Sparse:
+    return histogram.Packed(groups * width + width // 2, counts)
 
 
-def coarse(histogram_ns: Sparse) -> Sparse:
-    """Return a sparse histogram with the counts of eight neighbouring buckets in one of them, the fifth."""
-    counts: dict[str, int] = {}
-    for bucket, count in histogram_ns.items():
-        group = _COARSE_OF[bucket]
-        counts[group] = counts.get(group, 0) + count
-    return counts
+def coarse(histogram_ns: Sparse, width: int = _COARSE) -> Sparse:
+    """Return a sparse histogram with the counts of `width` neighbouring buckets in the middle one of them."""
+    if not histogram_ns:
+        return histogram_ns
+    buckets, counts = histogram.arrays(histogram_ns)
+    return _of_groups(*_added_up(buckets // width, counts), width)
 
 
-def coarse_line(line: Line) -> Line:
+def coarse_line(line: Line, width: int = _COARSE) -> Line:
     """Return a line with coarse histograms."""
-    latency = LatencyNs(**{kind: coarse(line.latency_ns.of(kind)) for kind in KINDS})
-    return structs.replace(line, latency_ns=latency, lag_ns=coarse(line.lag_ns))
+    latency = LatencyNs(**{kind: coarse(line.latency_ns.of(kind), width) for kind in KINDS})
+    return structs.replace(line, latency_ns=latency, lag_ns=coarse(line.lag_ns, width))
 
 
 def merged(earlier: Line, later: Line) -> Line:
@@ -144,23 +141,46 @@ def merged(earlier: Line, later: Line) -> Line:
     return structs.replace(later, latency_ns=LatencyNs(**latency), lag_ns=_sum(earlier.lag_ns, later.lag_ns))
 
 
-def halved(lines: list[Line], *, across: bool = False) -> list[Line]:
-    """Return neighbours of one phase merged pairwise; the first line stays as it is. across: of any phases."""
-    kept, single = lines[:1], True
-    for line in lines[1:]:
-        if not single and (across or kept[-1].phase is line.phase):
-            kept[-1], single = merged(kept[-1], line), True
+def let_go(items: list[T]) -> Iterator[T]:
+    """Yield what is in a list, which is empty in the end: memory never has all of it and of what is made of it."""
+    items.reverse()
+    while items:
+        yield items.pop()
+
+
+def halved(lines: Iterator[Line], *, across: bool = False) -> Iterator[Line]:
+    """Yield neighbours of one phase merged pairwise; the first line, there has to be one, stays as it is.
+
+    across: of any phases.
+    """
+    yield next(lines)
+    waiting: Line | None = None
+    for line in lines:
+        if waiting is None:
+            waiting = line
+        elif across or waiting.phase is line.phase:
+            yield merged(waiting, line)
+            waiting = None
         else:
-            kept.append(line)
-            single = False
-    return kept
+            yield waiting
+            waiting = line
+    if waiting is not None:
+        yield waiting
 
 
 def _sum(first: Sparse, second: Sparse) -> Sparse:
-    counts = dict(first)
-    for bucket, count in second.items():
-        counts[bucket] = counts.get(bucket, 0) + count
-    return counts
+    if not first or not second:
+        return first or second
+    (buckets, counts), (more_buckets, more_counts) = histogram.arrays(first), histogram.arrays(second)
+    buckets, counts = np.concatenate((buckets, more_buckets)), np.concatenate((counts, more_counts))
+    order = np.argsort(buckets)
+    return histogram.Packed(*_added_up(buckets[order], counts[order]))
+
+
+def _added_up(values: NDArray[np.int16], counts: NDArray[np.int64]) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """Return each value once, and the sum of its counts. values: in order, not empty."""
+    first = np.flatnonzero(np.diff(values, prepend=-1))
+    return values[first], np.add.reduceat(counts, first)
 
 
 def _values(line: Line) -> int:

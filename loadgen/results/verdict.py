@@ -8,9 +8,9 @@ Which limit, when several left a trace:
   same count the one nearer to loadgen wins, since a plan is easier to change than a network.
 - An arrival that never started has no errno. In a run that was cut off, the cut is its cause. In a run
   that came to its end it waited for room, and the cause is the limit on that room: a resource that ran
-  out, else a target that left attempts waiting, else the window itself.
+  out, else a target that left attempts or, for most of the time, exchanges waiting, else the window itself.
 - Where nothing failed, the symptoms are, in this order: a run that was cut off, connects that a repeated SYN made
-  late, a connection whose cost rose, arrivals that started late, heartbeats without an answer.
+  late, a connection whose cost rose, a pause of loadgen, arrivals that started late, heartbeats without an answer.
 - Of the limits that share the symptom, those that the evidence rules out are never named. The one with most evidence
   is the limit. Where others have as much, or cannot be seen from here, the verdict is open and names them, with the
   look that decides.
@@ -27,7 +27,7 @@ from loadgen.capacity.remedies import keep_for_listeners
 from loadgen.model import Plan
 from loadgen.results import ports_verdict, verdict_text
 from loadgen.results.evidence import RULES
-from loadgen.results.run_facts import RunFacts
+from loadgen.results.run_facts import WALLS, RunFacts
 from loadgen.results.schema import files
 from loadgen.results.schema.host import Host
 from loadgen.results.schema.run import RefutedLimit, RemedyResult, RunSummary, VerdictResult
@@ -48,10 +48,10 @@ def decide(summary: RunSummary, plan: Plan, host: Host) -> VerdictResult:
     reasoned = reason(run)
     limit = reasoned.limit
     named = reasoned.candidates or (limit,)
-    remedies = [remedy for name in named for remedy in LIMITS[name].remedies(run.situation)]
-    remedies = list({remedy.text: remedy for remedy in (*remedies, *keep_for_listeners(run.situation))}.values())
+    remedies = [remedy for name in named for remedy in LIMITS[name].remedies(run.situation(name))]
+    remedies = list({remedy.text: remedy for remedy in (*remedies, *keep_for_listeners(run.situation(limit)))}.values())
     findings = tuple(verdict_text.findings(run, named))
-    looks = (LIMITS[name].look for name in reasoned.candidates)
+    looks = (LIMITS[name].look.format(target=run.target(name)) for name in reasoned.candidates)
     return VerdictResult(
         limit=limit,
         text=verdict_text.text(run, reasoned, findings),
@@ -62,7 +62,7 @@ def decide(summary: RunSummary, plan: Plan, host: Host) -> VerdictResult:
         remedies_detail=tuple(files.convert(remedy.to_json(), RemedyResult) for remedy in remedies),
         confidence=reasoned.confidence,
         candidates=reasoned.candidates,
-        decide_by=tuple(dict.fromkeys(look.format(target=run.target) for look in looks if look)),
+        decide_by=tuple(dict.fromkeys(filter(None, looks))),
         refuted=reasoned.refuted,
         findings=findings,
     )
@@ -71,7 +71,7 @@ def decide(summary: RunSummary, plan: Plan, host: Host) -> VerdictResult:
 def reason(run: RunFacts) -> Reasoned:
     """Find the symptom that counts, and judge the limits that may be behind it."""
     symptom = _symptom(run)
-    if symptom in ports_verdict.WALLS:
+    if symptom in WALLS:
         reasoned = _of_ports(run, symptom)
         return reasoned if reasoned.limit != "blackhole" else _judged(run, "blackhole")
     return _judged(run, symptom)
@@ -80,9 +80,8 @@ def reason(run: RunFacts) -> Reasoned:
 def _symptom(run: RunFacts) -> str:
     """Return the limit that most connections point at, or one of the symptoms without an errno, or "none"."""
     counts = Counter(run.counts)
-    churn = run.summary.churn
-    if churn and churn.as_predicted and run.plan.ceiling and not run.plan.ceiling.per_s:
-        for name in ports_verdict.WALLS:  # every port was in use for a moment; that is no limit
+    if run.denied_in_passing:
+        for name in WALLS:
             counts.pop(name, None)
     if counts["self-connect"]:
         # The same closed port, met by connects that did not happen to be given its number.
@@ -100,14 +99,18 @@ def _symptom(run: RunFacts) -> str:
             cause = max(used_up, key=lambda name: counts[name])
         elif counts["blackhole"]:
             cause = "blackhole"
+        elif run.held_up_by_exchanges:
+            cause = "unanswered"
         else:
-            cause = _LATE if late else _COSTLY if costly else "in-flight"
+            cause = _LATE if late else _COSTLY if costly else "paused" if run.paused else "in-flight"
         counts[cause] += run.not_started
     order = [name for name in (*LIMITS, *_SYMPTOMS) if name in counts]
     if order:
         return max(order, key=lambda name: counts[name])  # the first of equals
     if late:
         return _LATE
+    if run.paused and not costly:
+        return "paused"
     if not run.summary.generator.trustworthy:
         return _BEHIND
     return _COSTLY if costly else "unanswered" if run.missed else "none"

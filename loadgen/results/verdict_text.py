@@ -7,6 +7,7 @@ from typing import Final
 
 from loadgen.capacity.limits import LIMITS
 from loadgen.format import latency, rate
+from loadgen.model import Engine
 from loadgen.outcomes import Outcome
 from loadgen.results.evidence import RULES, through
 from loadgen.results.run_facts import RunFacts, pointed_at
@@ -45,15 +46,19 @@ def _reason(run: RunFacts, limit: str) -> str:
     plan, summary = run.plan, run.summary
     doubts = summary.generator.reasons or ("it did not keep up",)
     reason = LIMITS[limit].sentence.format(
-        target=run.target,
+        target=run.target(limit),
         not_started=run.not_started,
         window=plan.in_flight_max,
         not_started_too=f" with {run.not_started:,} connections not started" if run.not_started else "",
         because=summary.incomplete_because or "the reason is unknown",
         doubt=doubts[0],
+        pause=run.paused[0] if run.paused else "it is not known how",
     )
     if limit == "in-flight" and plan.churn:
-        reason = f"{run.not_started:,} connections never started: {plan.connections:,} were open, as many as may be"
+        full = (
+            "were open, as many as may be" if plan.workers == 1 else "may be open, and a worker had its share of them"
+        )
+        reason = f"{run.not_started:,} connections never started: {plan.connections:,} {full}"
     if limit == "path-limit" and run.partly:
         reason += f": {through(run)}"
     if limit == "wrong-reply" and summary.traffic:
@@ -81,15 +86,16 @@ def _errors(run: RunFacts, reasoned: Reasoned) -> str:
 def _head(run: RunFacts) -> str:
     """Return the first half of the sentence, which says what the run did; the reason follows."""
     established, lost = run.summary.outcomes.established, run.summary.open.lost
+    of_these = f"of which {lost:,} {'was' if lost == 1 else 'were'} lost"
     if churn := run.summary.churn:
-        ended = f", of which {lost:,} were lost" if lost else ""
+        ended = f", {of_these}" if lost else ""
         head = f"{established:,} connections opened and closed in {churn.lasted_s:.1f} s{ended}"
         return f"{head}, {rate(churn.sustained_per_s)} sustained"
     if not established:
         return f"None of {run.plan.connections:,} connections opened"
     hold_s = run.summary.phases.hold_s or 0.0
     held = f", held {hold_s:.0f} s" if hold_s >= 1 else ""
-    kept = f"of which {lost:,} were lost" if lost else "with none lost"
+    kept = of_these if lost else "with none lost"
     pace = f"{run.summary.rate_per_s.established_mean:,.0f}/s"
     return f"{established:,} of {run.plan.connections:,} connections opened at {pace}{held} {kept}"
 
@@ -124,6 +130,8 @@ def findings(run: RunFacts, named: Collection[str]) -> Iterator[str]:
     of_syns = {"backlog", "syn-loss", "conntrack", "nat-ports", "neighbours", "path-limit", "blackhole"}
     if run.tcp and not of_syns.intersection(named):
         yield from _syn_findings(run)
+    if denied := run.denied_in_passing:
+        yield f"{denied:,} of {run.observed + denied:,} attempts found no free port."
     rise = run.cost_rise
     if rise and "port-search" not in named:
         times = rise.after_us / rise.before_us if rise.before_us else 0.0
@@ -131,8 +139,12 @@ def findings(run: RunFacts, named: Collection[str]) -> Iterator[str]:
             f"A connection came to cost {times:.0f} times as much CPU time, {rise.after_us:,.0f} us, from the "
             f"{_ordinal(rise.tenth + 1)} tenth on{_by_search(run)}."
         )
-    if not run.summary.generator.trustworthy and not {"generator", "port-search"}.intersection(named):
-        yield f"Its latencies are also loadgen's own: {run.summary.generator.reasons[0]}."
+    if not {"generator", "port-search", "paused"}.intersection(named):
+        if not run.summary.generator.trustworthy:
+            yield f"Its latencies are also loadgen's own: {run.summary.generator.reasons[0]}."
+        # With io_uring the connections of one system call share their instants, in every run.
+        if run.delayed_here and run.plan.engine is Engine.EPOLL:
+            yield f"Connect latency is mostly this host's own: {run.delayed_here}."
     if (because := run.summary.incomplete_because) and not {"incomplete", "interrupted"}.intersection(named):
         yield f"The run was cut off: {because}."
     yield from _probe_findings(run)
@@ -200,6 +212,8 @@ def evidence(run: RunFacts, reasoned: Reasoned) -> list[str]:
         facts += [f"{name} {value:+,}{where}" for where, value in _moved(run, name)]
     if run.not_started:
         facts.append(f"{run.not_started:,} connections never started")
+    if limit == "paused":
+        facts += run.paused
     if limit in ("interrupted", "incomplete"):
         facts.append(run.summary.incomplete_because or "the run left no reason")
     return facts

@@ -50,11 +50,11 @@ _COMMENT: Final = (
 
 def masked(text: str, name: str = "") -> tuple[str, tuple[str, ...]]:
     """Return a text with masks in place of credentials, and these. name: of the header or option that it belongs to."""
-    if text and _holds(_HOLDS, name) and not references.has_reference(text):
+    if text and _holds(_HOLDS.fullmatch, name) and not references.has_reference(text):
         return MASK, (text,)
     found: list[tuple[int, int]] = []
     for pattern in _IN_TEXT:
-        found += [m.span("value") for m in pattern.finditer(text) if _holds(_PARAMETER_HOLDS, m["name"])]
+        found += [m.span("value") for m in pattern.finditer(text) if _holds(_PARAMETER_HOLDS.fullmatch, m["name"])]
     found += [match.span("value") for match in _USER.finditer(text)]
     shown, parts, end = "", [], 0
     for start, stop in sorted(found):
@@ -164,8 +164,8 @@ def shown_text(text: str) -> str:
         return text
 
 
-def _holds(names: re.Pattern[str], name: str) -> bool:
-    return names.fullmatch(name.lower().replace("_", "-")) is not None
+def _holds(is_one: Callable[[str], re.Match[str] | None], name: str) -> bool:
+    return is_one(name.lower().replace("_", "-")) is not None
 
 
 def _each(value: Any, name: str, change: Callable[[str, str], str]) -> Any:

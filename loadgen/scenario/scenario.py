@@ -274,7 +274,7 @@ class ScenarioSpec(Model):
             yield wrong_at(("close",), "UDP has no way to close but one; leave close out", "wrong_key")
         if self.probes:
             yield wrong_at(("probes",), "probes make connections of TCP; leave them out", "wrong_key")
-        if self.traffic and protocols.own_connector(self.traffic.protocol):
+        if self.traffic and protocols.needs_stream(self.traffic.protocol):
             yield wrong_at(("protocol",), f"{self.traffic.protocol} goes over TCP; leave transport out")
         size = self.traffic.options.get("size", 0) if self.traffic.protocol == "echo" else 0
         if size > DATAGRAM_BYTES_MAX:

@@ -64,7 +64,7 @@ class Fallback(StrEnum):
 def _rules_text(text: str) -> str:
     if not text.strip():
         raise ValueError("write rules as nft -f reads them, or leave the key out")
-    if re.search(r"(^|[\n;{])\s*include\b", text):
+    if re.search(r"(?:^|[\n;{])[^\S\n]*include\b", text):
         raise ValueError("rules include no other file; write them out")
     return text
 

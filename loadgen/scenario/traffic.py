@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, PlainValidator, StrictBool, TypeAdapter, ValidationError, WithJsonSchema
 
 from loadgen import protocols, secret
-from loadgen.model import Tls, Traffic
+from loadgen.model import Endpoint, Tls, Traffic
 from loadgen.scenario import masking
 from loadgen.scenario.fields import Model, at_most, refuse, wrong_at
 from loadgen.scenario.nearest import nearest
@@ -20,9 +20,11 @@ from loadgen.scenario.nearest import nearest
 #: A bundle of all public authorities takes a fifth of it.
 _CA_BYTES_MAX: Final = 1 << 20
 _ALPN_MAX: Final = 16
+#: To try a protocol whose requests depend on the target.
+_ANY_TARGET: Final = Endpoint("127.0.0.1", 80)
 #: RFC 7468 5; "X509" and "TRUSTED" are older spellings that OpenSSL reads as well.
 _CERTIFICATE: Final = re.compile(
-    r"-----BEGIN (?P<kind>(?:X509 |TRUSTED )?CERTIFICATE)-----.*?-----END (?P=kind)-----", re.DOTALL
+    r"-----BEGIN (?P<kind>(?:X509 |TRUSTED )?CERTIFICATE)-----[^-]*+-----END (?P=kind)-----"
 )
 
 
@@ -57,7 +59,7 @@ def _traffic(value: object) -> Traffic:
         where = tuple(step for step in first["loc"] if isinstance(step, (str, int)))
         message = str(first.get("ctx", {}).get("error") or first["msg"])
         raise wrong_at(where, _shown(message, name, hidden)) from None
-    if not protocols.own_connector(name):
+    if not getattr(made, "connector", ""):
         _try(name, made, place, hidden)
     if isinstance(made, protocols.Portable):
         hidden = _carried(made.carried(), filled, hidden)
@@ -94,15 +96,17 @@ def _found(name: str, place: tuple[str, ...]) -> Any:
     except Exception as error:  # anything that a foreign module raises when it is imported
         raise wrong_at(place, f"{name} cannot be loaded ({_in_a_line(error)}); mend or reinstall its package") from None
     exchange = all(callable(getattr(protocol, method, None)) for method in ("request", "reply"))
-    if not isinstance(protocol, type) or not is_dataclass(protocol) or not (exchange or hasattr(protocol, "connector")):
+    other = hasattr(protocol, "at") or hasattr(protocol, "connector")
+    if not isinstance(protocol, type) or not is_dataclass(protocol) or not (exchange or other):
         raise wrong_at(place, f"{name} is no dataclass with the methods request and reply; mend its package")
     return protocol
 
 
-def _try(name: str, made: protocols.Exchange, place: tuple[str, ...], hidden: object) -> None:
+def _try(name: str, made: protocols.Exchange | protocols.PerTarget, place: tuple[str, ...], hidden: object) -> None:
     """Check before any load that it makes requests. Raises: PydanticCustomError if it does not."""
     try:
-        request: object = made.request(0)
+        exchange = made.at(_ANY_TARGET, "", secured=False) if isinstance(made, protocols.PerTarget) else made
+        request: object = exchange.request(0)
     except Exception as error:  # anything that a foreign protocol raises
         problem = _shown(f"{name} makes no request ({_in_a_line(error)}); mend its package", name, hidden)
         raise wrong_at(place, problem) from None

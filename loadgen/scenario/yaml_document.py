@@ -56,7 +56,7 @@ _LEADING_ZERO: Final = re.compile(r"[-+]?0[0-9_]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
-_UNQUOTED_IPV6: Final = re.compile(r"\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]:[0-9]+")
+_UNQUOTED_IPV6: Final = re.compile(r"\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\]:[0-9]+")
 
 #: A part of a message of ruamel.yaml, and the remedy.
 _REMEDIES: Final = (

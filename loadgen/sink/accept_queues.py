@@ -9,6 +9,7 @@ moment.
 from __future__ import annotations
 
 import socket
+import struct
 from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from select import EPOLLIN, epoll
 from typing import Any, Final
@@ -26,6 +27,15 @@ _EXHAUSTED: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 
 #: listen(2) silently cuts this to net.core.somaxconn.
 BACKLOG: Final = 65535
+#: A shorter queue is emptied at once: no connection may be dropped because others gather. Kernels since 5.4 have 4,096.
+_GATHER_ROOM: Final = 4_096
+#: A pause that takes this multiple of its time, because others keep the cores busy, is the last for `_WITHOUT_NS`: who
+#: wakes seldom then gets little of the processor time (measured in decision 7).
+_LATE: Final = 5
+_WITHOUT_NS: Final = NS_PER_S
+#: Place of tcpi_sacked in struct tcp_info (linux/tcp.h): of a listening socket, how many connections its queue takes
+#: (tcp_get_info(), net/ipv4/tcp.c).
+_QUEUE_MAX: Final = struct.Struct("28xI")
 #: Receive buffer of a sink that reads slowly, small so that its clients notice; the kernel doubles it (socket(7)).
 _SLOW_BUFFER: Final = 8_192
 
@@ -44,8 +54,15 @@ def listening_socket(endpoint: Endpoint, backlog: int, behaviour: SinkBehaviour)
     return sock
 
 
+def queue_max(sock: socket.socket) -> int:
+    """Return how many connections the accept queue of a listening socket takes. Raises: OSError."""
+    room: int
+    (room,) = _QUEUE_MAX.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE_MAX.size))
+    return room
+
+
 class AcceptQueues:
-    """poll: where the listening sockets are watched. gather_s: pause after each batch, see SinkShard.
+    """poll: where the listening sockets are watched. gather_s: pause after a queue was emptied, see SinkShard.
 
     gather_until_ns: when that pause ends; 0: there is none. exhausted: times that there was no descriptor or memory.
     """
@@ -58,6 +75,7 @@ class AcceptQueues:
         self._start_ns = 0
         self._paused_ns = 0
         self._gather_ns = int(gather_s * NS_PER_S)
+        self._gather_again_ns = 0
         self.gather_until_ns = 0
         self.exhausted = 0
 
@@ -66,8 +84,13 @@ class AcceptQueues:
         """True if `run` has to be called again soon."""
         return bool(self._paused_ns or self._later)
 
-    def add(self, fd: int, after_s: float | None) -> None:
-        """Accept from this listener, `after_s` seconds after `start`; 0: at once; None: never. Raises: OSError."""
+    def add(self, fd: int, after_s: float | None, room: int) -> None:
+        """Accept from this listener, `after_s` seconds after `start`; 0: at once; None: never.
+
+        room: its `queue_max`; with a short queue no connections gather. Raises: OSError.
+        """
+        if room < _GATHER_ROOM:
+            self._gather_ns = 0
         if after_s == 0:
             self._accept_from(fd)
         elif after_s is not None:
@@ -81,11 +104,12 @@ class AcceptQueues:
         """Accept one batch from a listening socket; return (descriptor, address) of each connection."""
         accept = sock._accept  # type: ignore[attr-defined]  # accept4(2) without an object per connection
         accepted: list[tuple[int, Any]] = []
-        failed = 0
+        failed, emptied = 0, False
         for _ in range(_BATCH):
             try:
                 accepted.append(accept())
             except BlockingIOError:
+                emptied = True
                 break
             except OSError as error:
                 if error.errno != ECONNABORTED:  # closed by the client before it was accepted
@@ -97,8 +121,8 @@ class AcceptQueues:
                     continue
                 self.pause()
                 break
-        if self._gather_ns and not self._paused_ns:
-            self.gather_until_ns = now_ns() + self._gather_ns
+        if self._gather_ns and emptied and (now := now_ns()) >= self._gather_again_ns:
+            self.gather_until_ns = now + self._gather_ns
             self._watch(0)
         return accepted
 
@@ -113,6 +137,8 @@ class AcceptQueues:
         if self._paused_ns and (freed or now - self._paused_ns > PAUSE_NS):
             self._resume(now)
         if self.gather_until_ns and now >= self.gather_until_ns:
+            if now - self.gather_until_ns > _LATE * self._gather_ns:
+                self._gather_again_ns = now + _WITHOUT_NS
             self.gather_until_ns = 0
             self._resume(now)
         if self._later and self._start_ns:

@@ -26,7 +26,7 @@ from loadgen.clock import NS_PER_S, now_ns
 from loadgen.model import Endpoint, SinkBehaviour, Transport
 from loadgen.processes.link import Link, Message
 from loadgen.processes.shared_memory import Blocks
-from loadgen.sink.accept_queues import BACKLOG, PAUSE_NS, AcceptQueues, listening_socket
+from loadgen.sink.accept_queues import BACKLOG, PAUSE_NS, AcceptQueues, listening_socket, queue_max
 from loadgen.sink.binding import bind_failure
 from loadgen.sink.certificates import Certificates
 from loadgen.sink.closing import release, reset_at_close
@@ -59,8 +59,8 @@ class SinkShard:
     accept_after_s: seconds from "start" until accepting begins; None: never; default: at once.
     closes_after: close first, after sending back this many bytes; None: the client closes first.
     behaviours: of endpoints that are not plain echoes. certificates: for those that speak TLS.
-    gather_s: pause after the accept queue was emptied. With many sinks on few cores every connection would wake
-    another process; with the pause one wake-up accepts several. The handshake does not wait for accept().
+    gather_s: pause after the accept queue was emptied, so that one wake-up accepts several connections. The handshake
+    does not wait for accept(), but an answer would. Short queues are emptied at once all the same.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -117,7 +117,7 @@ class SinkLoop:
                 self._handlers[fd] = partial(self._accept_batch, sock)
             else:
                 self._handlers[fd] = self._behaviour_handler(sock, behaviour, shard.certificates)
-            self._queues.add(fd, shard.accept_after_s.get(endpoint, 0.0))
+            self._queues.add(fd, shard.accept_after_s.get(endpoint, 0.0), queue_max(sock))
 
     def serve(self, link: Link) -> None:
         """Run until the link closes or a "stop" command arrives. Raises: OSError if it cannot wait for events or
@@ -125,7 +125,8 @@ class SinkLoop:
         control = link.fileno()
         handlers, connections, queues = self._handlers, self._connections, self._queues
         self._epoll.register(control, EPOLLIN)
-        link.send(report="ready")
+        if not link.send(report="ready"):
+            return
         while True:
             events = self._wait()
             self._quiet = self._quiet and not events
@@ -295,7 +296,7 @@ class SinkLoop:
 
     def _read(self, fd: int, event: int) -> bool:
         """Echo the data read; return False at the end of the connection."""
-        if event & (EPOLLERR | EPOLLHUP) and not event & EPOLLIN:
+        if event & (EPOLLERR | EPOLLHUP):  # reset or timed out: what was not read cannot be answered any more
             return False
         try:
             data = os.read(fd, min(_READ_SIZE, self._memory.allowance))
@@ -349,8 +350,10 @@ class SinkLoop:
         return left
 
     def _close(self, fd: int) -> None:
-        self._memory.used -= len(self._unsent.pop(fd, b""))
-        self._bytes_left.pop(fd, None)
+        if self._unsent:
+            self._memory.used -= len(self._unsent.pop(fd, b""))
+        if self._bytes_left:
+            self._bytes_left.pop(fd, None)
         release(fd, self._epoll, self._failures)
         self._connected[fd] = 0
         self._non_blocking[fd] = 0

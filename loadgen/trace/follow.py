@@ -336,6 +336,10 @@ class Follower:
         if not call.failed and len(self._rings) < _NAMES_MAX:
             self._rings[thread.process] = thread.command
 
+    def _epoll_ctl(self, thread: TracedThread, call: StraceCall, _given: list[str]) -> None:
+        if call.errno == "ENOSPC":  # fs.epoll.max_user_watches; other errors are about the program
+            self._tell(thread, call, call.name, call.errno, None, None)
+
     def _move(self, _thread: TracedThread, call: StraceCall, _given: list[str]) -> None:
         if call.returned == "0" and "CLONE_NEWNET" in arguments.names(call.arguments):
             self.moved = self.moved or call
@@ -390,7 +394,20 @@ def _each(names: Iterable[str], handler: _Handler) -> dict[str, _Handler]:
 
 #: Calls of which only the descriptor matters, and of which there are many.
 _BY_DESCRIPTOR: Final = frozenset(
-    {"close", "getsockname", "listen", "read", "readv", "recv", "recvfrom", "recvmsg", "shutdown", "write", "writev"}
+    {
+        "close",
+        "epoll_ctl",
+        "getsockname",
+        "listen",
+        "read",
+        "readv",
+        "recv",
+        "recvfrom",
+        "recvmsg",
+        "shutdown",
+        "write",
+        "writev",
+    }
 )
 #: Calls that an error of a socket that may connect comes from, or one of the program that listens.
 _MAY_FAIL: Final = frozenset({"socket", "bind", "connect", "accept", "accept4"})
@@ -406,6 +423,7 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "close": Follower._close,
     "execve": Follower._execve,
     "io_uring_setup": Follower._io_uring_setup,
+    "epoll_ctl": Follower._epoll_ctl,
     **_each(("sendto", "sendmsg", "sendmmsg", "send", "write", "writev"), Follower._send),
     **_each(("recvfrom", "recvmsg", "recv", "read", "readv"), Follower._receive),
     **_each(("open", "openat", "accept", "accept4", "epoll_create", "epoll_create1", "eventfd2"), Follower._open),

@@ -17,8 +17,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -46,7 +46,11 @@ _GRACE_S: Final = 5.0
 _PREFLIGHT_S: Final = 10.0
 #: Signals that end the trace: Ctrl-C, `kill`, a closed terminal, Ctrl-\.
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_OF_THE_KEYBOARD: Final = (signal.SIGINT, signal.SIGQUIT)
+#: A key reaches every process in the foreground of the terminal, and kill(2) may address a whole group. Within this
+#: time strace shows that the program had the signal as well; one that had it is sent no other.
+_SAME_SIGNAL_S: Final = 0.5
+#: A line of strace: the process, the time, the signal.
+_SIGNAL: Final = re.compile(rb"\d+ +[\d.]+ --- (SIG[A-Z0-9]+) \{")
 
 
 @dataclass(slots=True)
@@ -183,11 +187,12 @@ def _follow(
         pipe = os.path.join(folder, "strace")
         os.mkfifo(pipe, 0o600)
         reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        options = ["-f", "-q", "-ttt", "-y", "-s", str(_STRINGS_MAX), "-e", "signal=none"]
+        options = ["-f", "-q", "-ttt", "-y", "-s", str(_STRINGS_MAX)]
+        options += ["-e", f"signal={','.join(number.name for number in _ENDING)}"]
         options += ["-e", f"trace={','.join(_CALLS)}", "-o", pipe, *how]
         parent = os.getpid()
         try:
-            with shortage.starting("strace"):
+            with shortage.starting("strace"), _dying_with_us():
                 process = subprocess.Popen(
                     [tracer, *options],
                     stdin=subprocess.DEVNULL if attached else None,
@@ -217,6 +222,17 @@ def _follow(
         record.descriptors,
         signals.first is not None,
     )
+
+
+@contextmanager
+def _dying_with_us() -> Iterator[None]:
+    """Around the start of a process whose `preexec_fn` asks to die with this one. Raises: HostError if refused."""
+    try:
+        yield
+    except subprocess.SubprocessError as error:  # which does not say why
+        raise HostError(
+            "strace cannot be started so that it dies with this process (prctl(2)); permit the call"
+        ) from error
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -280,6 +296,9 @@ class _Recorder:
         self._rest = b""
         self._first_pid = 0
         self._asked_s = 0.0
+        #: When the program, or a process of it, last had a signal, by its name.
+        self._had_s: dict[bytes, float] = {}
+        self._settled = False
         self.descriptors: dict[int, int] = {}
 
     def read(self, reading: int) -> None:
@@ -303,6 +322,8 @@ class _Recorder:
         self._rest = self._rest[:_LINE_MAX]
         for line in lines:
             self._number += 1
+            if had := _SIGNAL.match(line):
+                self._had_s[had[1]] = monotonic()
             call = self._lines.read(line.decode(errors="backslashreplace"), self._number)
             if call:
                 self._first_pid = self._first_pid or call.pid
@@ -311,10 +332,7 @@ class _Recorder:
             self.descriptors[pid] = _descriptors_of(pid)
 
     def _heed_signals(self) -> None:
-        """Pass the first signal on, and end the program when it does not end by itself.
-
-        A key reaches the whole group of the terminal's foreground, so the program has a moment to heed that one.
-        """
+        """Pass the first signal on unless the program had it, and end the program when it does not end by itself."""
         if not self._signals.count:
             return
         if self._attached:
@@ -326,8 +344,11 @@ class _Recorder:
             return
         if not self._asked_s:
             self._asked_s = monotonic()
-            if self._signals.first not in _OF_THE_KEYBOARD or not os.isatty(0):
-                self._pass_on(self._signals.first or signal.SIGTERM)
+        elif not self._settled and monotonic() - self._asked_s > _SAME_SIGNAL_S:
+            self._settled = True
+            first = signal.Signals(self._signals.first or signal.SIGTERM)
+            if self._had_s.get(first.name.encode(), 0.0) < self._asked_s - _SAME_SIGNAL_S:
+                self._pass_on(first)
         elif self._signals.count > 2 or monotonic() - self._asked_s > _GRACE_S:
             _signal_all(_tracees(self._process.pid), signal.SIGKILL)
 

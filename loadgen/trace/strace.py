@@ -34,18 +34,18 @@ _PREFIX: Final = re.compile(
 _NAME: Final = r"(?P<name>[a-z_][a-z0-9_]{0,39})"
 #: The last `) = ` of a line is the one that counts: a string among the arguments may contain another.
 _CALL: Final = re.compile(
-    _NAME + r"\((?P<arguments>.*)\)\s*=\s(?P<returned>\?|-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest>(?:[ <].*)?)$"
+    _NAME + r"\((?P<arguments>.*)\)\s*=\s(?P<returned>\?|-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest>[ <].*|$)"
 )
 _UNFINISHED: Final = re.compile(_NAME + r"\((?P<arguments>.*)<(?:unfinished|detached) \.\.\.>\s*$")
 #: What strace says while it prints a call stands in the middle of that line; the rest of the line follows alone.
 _INTERRUPTED: Final = re.compile(_NAME + r"\((?P<arguments>.*)strace: Process (?P<attached>\d{1,10}) attached\s*$")
 _REST: Final = re.compile(r"<unfinished \.\.\.>\s*$")
 _REST_OF_CALL: Final = re.compile(
-    r"(?P<arguments>.*)\)\s*=\s(?P<returned>\?|-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest>(?:[ <].*)?)$"
+    r"(?P<arguments>.*)\)\s*=\s(?P<returned>\?|-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest>[ <].*|$)"
 )
 _RESUMED: Final = re.compile(
     r"<\.\.\. " + _NAME + r" resumed>\s?(?P<arguments>.*)\)\s*=\s"
-    r"(?P<returned>\?|-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest>(?:[ <].*)?)$"
+    r"(?P<returned>\?|-?\d{1,20}|0x[0-9a-f]{1,16})(?P<rest>[ <].*|$)"
 )
 _RESUMED_ONLY: Final = re.compile(r"<\.\.\. [a-z_][a-z0-9_]{0,39} resumed>")
 _ENDED: Final = re.compile(r"\+\+\+ (?:exited with \d{1,10}|killed by SIG\w{1,20}(?: \(core dumped\))?) \+\+\+\s*$")
@@ -185,7 +185,7 @@ class StraceCall:
 
 
 _SOCKET_NAME: Final = re.compile(r"(?<=\d)<(?:socket|TCP|TCPv6|UDP|UDPv6|MPTCP|MPTCPv6):\[(?:->|[^<>])*\]>")
-_DURATION: Final = re.compile(r"\s*<\d+\.\d+>\s*$")
+_DURATION: Final = re.compile(r"(?<!\s)\s*+<\d+\.\d+>\s*$")
 
 
 class _Begun(NamedTuple):

@@ -16,7 +16,7 @@ from loadgen.results.schema.run import ExpectationResult, Quantiles, RunSummary
 #: Counters of TIME-WAIT in the kernel, in the order in which a row has them.
 _TIME_WAIT: Final = ("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow")
 #: The latencies of a run by name, in the order in which every view has them.
-LATENCIES: Final = ("lateness", "bind", "connect", "arrival", "handshake", "exchange")
+LATENCIES: Final = ("lateness", "bind", "connect", "network", "arrival", "handshake", "exchange")
 _NO_REASON: Final = "the summary does not say why"
 
 

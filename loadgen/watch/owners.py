@@ -28,7 +28,6 @@ _STRIDE: Final = 1024
 #: Maximum processes told apart in a namespace, those with most sockets.
 PROCESSES_MAX: Final = 50
 #: Inode numbers of sockets, distinct, rising.
-#: Numbers of sockets, each once, rising.
 Inodes: TypeAlias = npt.NDArray[np.uint32]
 Pids: TypeAlias = npt.NDArray[np.uint32]
 #: Source address, destination address and port.
@@ -195,10 +194,13 @@ def by_group(
 
 
 def command_of(pid: int, proc: Path = _PROC) -> str:
-    """Return the name of a process, at most 15 characters (proc_pid_comm(5)); "" if it has exited."""
+    """Return the name of a process, at most 15 characters (proc_pid_comm(5)); "" if it has exited.
+
+    Raises: OSError for any other reason, as EMFILE.
+    """
     try:
         return (proc / str(pid) / "comm").read_text(errors="backslashreplace").rstrip("\n")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return ""
 
 

@@ -5,6 +5,7 @@ A `Watcher` keeps the state needed to compare; a `Snapshot` is plain and frozen.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -153,7 +154,10 @@ class Watcher:
         self._reader.close()
 
     def snapshot(self) -> Snapshot:
-        """Take a snapshot. Raises: HostError, see Reader.dump(); for an unreadable setting; or if `pid` has exited."""
+        """Take a snapshot; the next may be taken after one that failed.
+
+        Raises: HostError, see Reader.dump(); for an unreadable setting; or if `pid` has exited. OSError of /proc.
+        """
         now = self._clock()
         dump = self._reader.dump(TUPLES | mask(TcpState.LISTEN))
         sockets, outgoing = dump.sockets, outbound(dump.sockets)
@@ -164,6 +168,8 @@ class Watcher:
         space = Space.of(ports, reserved, listening.union(bound.ports if bound else ()))
         reuse = Reuse(_setting("net.ipv4.tcp_tw_reuse"), _setting("net.ipv4.tcp_timestamps") != 0)
         own = owners.inodes_of(self._pid) if self._pid else None
+        counters = self._changes()
+        # Nothing that may fail comes after this: a snapshot that is not taken must leave no trace in the histories.
         groups = self._capacities(outgoing, space, own)
         self._histories.begin(now, complete=len(groups) <= FOLLOWED)
         listeners = sockets[sockets["state"] == TcpState.LISTEN]
@@ -186,12 +192,16 @@ class Watcher:
             group_count=len(groups),
             inbound=tuple(self._selected(_incoming(sockets, outgoing), own)) if self._inbound else (),
             states=count_states(sockets),
-            counters=self._changes(),
+            counters=counters,
             interrupted=dump.interrupted,
             sources=self._with_growth(by_source, outgoing, own),
             udp=udp,
             udp_unknown=udp_unknown,
         )
+
+    def has_lost_its_process(self) -> bool:
+        """Return True if there was a process to watch, and it has exited."""
+        return bool(self._pid) and not os.path.exists(f"/proc/{self._pid}")
 
     def _udp(self, offered: Ports, own: Inodes | None) -> tuple[tuple[SourceUsage, ...] | None, str]:
         """Return the account of UDP, or None and the reason; with a destination selected there is neither."""

@@ -32,6 +32,10 @@ class Connector(Protocol):
     def heartbeat(self) -> Beats[Any] | None:
         """The heartbeat of held connections; None: they have none."""
 
+    @property
+    def needs_loop(self) -> bool:
+        """True if callbacks of the event loop serve its connections, too: then the loop must not be kept waiting."""
+
     def fileno(self) -> int:
         """Return a descriptor that is readable when `drain_events` has something to do."""
 
@@ -67,14 +71,14 @@ def connector_of(shard: Shard, recorder: Recorder, descriptors: int) -> Connecto
     if plan.engine is Engine.IO_URING:
         return _uring_of(shard, recorder)
     settings, ports = settings_of(shard, descriptors), _source_ports_of(shard, recorder)
-    if plan.traffic and (name := protocols.own_connector(plan.traffic.protocol)):
+    if name := protocols.own_connector(plan.traffic):
         make: MakeConnector = resolve_name(name)
         return make(plan, settings, ports, recorder)
     connector = EpollConnector(settings, ports, recorder)
     exchange = protocols.make(plan.traffic)
     client = TlsClient(plan.tls, plan.pairs, plan.targets) if plan.tls else None
     if exchange or client or settings.schedule.then is Then.AWAIT_CLOSE:
-        connector.driver = Exchanges(connector, exchange, client)
+        connector.driver = Exchanges(connector, exchange, client, plan.targets)
     return connector
 
 

@@ -52,9 +52,12 @@ class Recorder(WorkerCounters, eq=False):
     #: Attempts of a pair that were given up and not overtaken by a later one: how many, and when the last began.
     _given_up: dict[int, tuple[int, int]] = field(default_factory=dict)
     next_mark: int = 0
+    #: The number of connections from which the next round trip is asked for.
+    next_network: int = 1
     _pair_closed: list[int] = field(default_factory=list)
-    #: The two copies of counters and errors in the block.
-    _totals: tuple[tuple[memoryview, ...], ...] = ()
+    #: The two copies of counters and errors in the block, and the count that says which of them is whole.
+    _totals: tuple[tuple[memoryview, memoryview], ...] = ()
+    _updates: Any = None
     _error_slots: dict[int, int] = field(default_factory=dict)
     #: By slot: failures and losses of each kind.
     _errors: array[int] = _NO_ERRORS
@@ -67,16 +70,15 @@ class Recorder(WorkerCounters, eq=False):
     _connect: array[int] = _NOT_SCHEDULED
     _arrival: array[int] = _NOT_SCHEDULED
     _pending: int = 0
-    #: Times of exchanges, of handshakes and of bind() that are still to be sorted into their histograms, ns.
+    #: Times of exchanges, handshakes, bind() and round trips that are still to be sorted into their histograms, ns.
     _took: dict[Latency, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pairs = self._block["breakdowns"]["pairs"].shape[1]
-        # numpy calls an int64 "l" and array calls it "q"; assigning from one to the other wants one name.
+        # Plain memory: through numpy, reading and writing one field takes longer than all the rest of `publish`.
+        self._updates = _int64(np.asarray(self._block)["updates"])
         totals = (self._block["totals"][copy] for copy in (0, 1))
-        self._totals = tuple(
-            tuple(memoryview(one[name]).cast("B").cast("q") for name in ("counters", "errors")) for one in totals
-        )
+        self._totals = tuple((_int64(one["counters"]), _int64(one["errors"])) for one in totals)
         self.pair_established, self.pair_failed, self.pair_opened_ns, self._pair_closed = (
             [0] * pairs for _ in range(4)
         )
@@ -84,7 +86,7 @@ class Recorder(WorkerCounters, eq=False):
         self._latency = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
         self._lag = np.zeros(histogram.BUCKETS, dtype=np.int64)
         self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
-        self._took = {Latency.EXCHANGE: [], Latency.HANDSHAKE: [], Latency.BIND: []}
+        self._took = {Latency.EXCHANGE: [], Latency.HANDSHAKE: [], Latency.BIND: [], Latency.NETWORK: []}
         self.next_mark = self._mark_after(0)
 
     def begin_batch(self, attempts: int) -> tuple[array[int], array[int], array[int], int]:
@@ -189,17 +191,23 @@ class Recorder(WorkerCounters, eq=False):
         self.closed += 1
         self._pair_closed[pair] += 1
 
-    def record_exchange(self, took_ns: int) -> None:
-        """Count a reply that was read in full."""
-        self._record(Latency.EXCHANGE, took_ns)
+    @property
+    def record_exchange(self) -> Callable[[int], None]:
+        """Counts a reply that was read in full, by the nanoseconds of its exchange.
+
+        Itself the append() of a list, as for `record_bind`: a method here would add a third of a microsecond to what
+        takes but a few. `publish_all` sorts them, ten times a second.
+        """
+        return self._took[Latency.EXCHANGE].append
 
     @property
     def record_bind(self) -> Callable[[int], None]:
-        """Counts a bind() that takes a port, whether it found one or not, by its nanoseconds.
-
-        Itself the append() of a list: bind() takes but two microseconds, and a method here would add a third of one.
-        """
+        """Counts a bind() that takes a port, whether it found one or not, by its nanoseconds; see `record_exchange`."""
         return self._took[Latency.BIND].append
+
+    def record_network(self, took_ns: int) -> None:
+        """Count the round trip of the handshake of one connection, as the kernel measured it."""
+        self._record(Latency.NETWORK, took_ns)
 
     def record_handshake(self, took_ns: int, *, resumed: bool) -> None:
         """Count a TLS handshake that is done."""
@@ -217,12 +225,15 @@ class Recorder(WorkerCounters, eq=False):
         histogram.add(self._lag, np.array([lag_ns], dtype=np.int64))
 
     def publish(self) -> None:
-        """Show counters and errors to the orchestrator, all at once; a microsecond, so once per batch."""
-        updates = int(self._block["updates"]) + 1
+        """Show counters and errors to the orchestrator, all at once; a microsecond, so once per batch.
+
+        See `loadgen.results.copies` for the order.
+        """
+        updates = self._updates[0] + 1
         counters, errors = self._totals[updates & 1]
         counters[:] = array("q", _counts(self))
         errors[:] = self._errors
-        self._block["updates"] = updates
+        self._updates[0] = updates
 
     def publish_all(self) -> None:
         """`publish`, and then what costs more: the same counts by pair, and the latencies.
@@ -278,3 +289,8 @@ class Recorder(WorkerCounters, eq=False):
             slot = self._error_slots.setdefault(key, len(self._error_slots))
             self._block["error_keys"][slot] = key  # before its first count is shown
         self._errors[slot] += 1
+
+
+def _int64(view: Any) -> memoryview:
+    """Return the memory of a part of the block. numpy calls an int64 "l" and array calls it "q"."""
+    return memoryview(view.reshape(-1)).cast("B").cast("q")

@@ -46,6 +46,8 @@ class SocketPool:
         Each loop makes one kind of call for the whole batch. Going through all calls connection by connection costs
         a quarter more, because each call then finds the caches full of another's code.
         """
+        if count <= len(self.ready):
+            return
         fresh = self._sockets(count - len(self.ready))
         prepare, ready = self._ports.prepare, self.ready
         denied: set[int] = set()

@@ -1,7 +1,4 @@
-"""TLS as the client of every connection: bytes in, bytes out, and no socket.
-
-OpenSSL reads and writes memory here (ssl.MemoryBIO), so the data plane keeps its own system calls, its own epoll
-object and its own counts of their failures. A connection costs two such memories and an SSLObject.
+"""TLS as the client of every connection: its context, why it fails, and the sessions that are resumed.
 
 A session that the target gave to an earlier connection can be offered to the next one. In TLS 1.2 it is there when
 the handshake is done; in TLS 1.3 it comes as a ticket after it (RFC 8446 4.6.1), with the first bytes that the server
@@ -20,9 +17,7 @@ from typing import Final
 
 from loadgen.model import Endpoint, Target, Tls
 from loadgen.outcomes import TlsReason
-
-#: A TLS record carries no more (RFC 8446 5.1), so one read takes one record.
-_RECORD: Final = 16_384
+from loadgen.tls_channel import TlsChannel
 
 #: X509_V_ERR_* of openssl/x509_vfy.h; any other fault of a certificate is CERTIFICATE_REFUSED.
 _VERIFY_CODES: Final = {
@@ -131,32 +126,18 @@ class TlsClient:
     def channel(self, pair: int) -> Channel:
         """Return the TLS of a new connection, whose handshake has not begun."""
         target, name = self._names[pair]
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        kept = self._kept.get(target)
+        return Channel(self._context, name, self._kept.get(target))
+
+
+class Channel(TlsChannel):
+    """TLS of one connection of a worker. kept: where a session of its target is kept; None: none is."""
+
+    __slots__ = ("_kept", "_offered")
+
+    def __init__(self, context: ssl.SSLContext, server_hostname: str, kept: KeptSession | None) -> None:
         session = kept.session if kept else None
-        secured = self._context.wrap_bio(incoming, outgoing, server_hostname=name, session=session)
-        return Channel(secured, incoming, outgoing, kept)
-
-
-class Channel:
-    """TLS of one connection. `outgoing` returns what is to be sent.
-
-    kept: where a session of its target is kept; None: none is.
-    """
-
-    __slots__ = ("_incoming", "_kept", "_object", "_offered", "_outgoing", "ended", "secured")
-
-    def __init__(
-        self,
-        secured: ssl.SSLObject,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        kept: KeptSession | None,
-    ) -> None:
-        self._object, self._incoming, self._outgoing = secured, incoming, outgoing
-        self._kept, self._offered = kept, kept is not None and kept.session is not None
-        #: True when the handshake is done; when the other side has sent close_notify since.
-        self.secured = self.ended = False
+        super().__init__(context, server_hostname=server_hostname, session=session)
+        self._kept, self._offered = kept, session is not None
 
     @property
     def resumed(self) -> bool:
@@ -173,59 +154,19 @@ class Channel:
         if self._kept is not None:
             self._kept.awaited = False
 
-    def received(self, data: bytes) -> None:
-        """Take bytes of the other side, as they came from the socket."""
-        self._incoming.write(data)
-
-    def outgoing(self) -> bytes:
-        """Return the bytes to send, empty if there are none."""
-        return self._outgoing.read()
-
     def shake(self) -> bool:
-        """Continue the handshake as far as the bytes received allow; return True when it is done.
-
-        Raises: ssl.SSLError when it fails, ssl.SSLCertVerificationError for a bad certificate.
-        """
-        try:
-            self._object.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        self.secured = True
-        if self._object.version() != "TLSv1.3":
+        """Continue the handshake, see TlsChannel; in TLS 1.2 the session comes with it."""
+        done = super().shake()
+        if done and self._object.version() != "TLSv1.3":
             self._keep_session()
-        return True
-
-    def encrypted(self, data: bytes) -> bytes:
-        """Return what to send for these bytes, after messages of TLS itself that were not sent yet."""
-        self._object.write(data)
-        return self._outgoing.read()
+        return done
 
     def read(self) -> bytes:
-        """Return the plain bytes of what was received, empty if there are none yet.
-
-        Raises: ssl.SSLError when what the other side sends is not what it should be.
-        """
-        data = b""
-        try:
-            while more := self._object.read(_RECORD):
-                data = data + more if data else more
-                if not self._incoming.pending and not self._object.pending():
-                    break
-            else:
-                self.ended = True
-        except ssl.SSLWantReadError:
-            pass
-        self._keep_session()
+        """Return the plain bytes of what was received, see TlsChannel; in TLS 1.3 the session is among it."""
+        data = super().read()
+        if self._kept is not None:
+            self._keep_session()
         return data
-
-    def farewell(self) -> bytes:
-        """Return close_notify (RFC 8446 6.1); empty where the handshake was not done. No answer is awaited."""
-        if self.secured:
-            try:
-                self._object.unwrap()
-            except ssl.SSLError:  # the answer is not there, or nothing can be sent any more
-                pass
-        return self._outgoing.read()
 
     def _keep_session(self) -> None:
         """Keep the session once it is there, for the next connection to the same target."""

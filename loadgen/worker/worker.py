@@ -27,8 +27,9 @@ from loadgen.model import CloseMode, Engine, Shard
 from loadgen.processes.link import Link
 from loadgen.processes.shared_memory import Blocks
 from loadgen.results.block import block_dtype
-from loadgen.worker import survived
+from loadgen.worker import survived, wait
 from loadgen.worker.connector import connector_of
+from loadgen.worker.due_times import DueTimes
 from loadgen.worker.io_uring import connector as uring
 from loadgen.worker.port_use import port_use_of
 from loadgen.worker.recorder import Recorder
@@ -48,9 +49,8 @@ class Worker:
         plan = shard.plan
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._due = schedule_of(shard)
+        self._arrivals = DueTimes(schedule_of(shard))
         self._scheduled = bool(plan.stages)
-        self._next = 0
         #: A closed loop goes on until this instant, 0 once it has passed; None: there is a number of arrivals.
         self._until_ns: int | None = None
         self._duration_ns = int(plan.churn.duration_s * NS_PER_S) if plan.churn else 0
@@ -60,7 +60,7 @@ class Worker:
         self._timeout_ns = int(plan.timeout_s * NS_PER_S)
         self._recorder = Recorder(
             blocks[shard.index],
-            scheduled=None if plan.churn else len(self._due),
+            scheduled=None if plan.churn else self._arrivals.left,
             port_use=port_use_of(plan, shard.index, blocks),
         )
         self._connector = connector_of(shard, self._recorder, descriptors)
@@ -68,6 +68,9 @@ class Worker:
         self._batch = uring.BATCH if plan.engine is Engine.IO_URING else _BATCH
         self._target_closes = plan.close is CloseMode.TARGET and not plan.churn
         self._alarm = Alarm()
+        self._watched = (self._connector.fileno(), link.fileno())
+        #: When the event loop has its next turn at the latest.
+        self._tick_ns = 0
         self._stopped = self._loop.create_future()
         self._pumping: asyncio.Handle | None = None
 
@@ -78,15 +81,15 @@ class Worker:
         loop.add_reader(self._link.fileno(), self._on_command)
         loop.add_reader(self._connector.fileno(), self._on_events)
         loop.add_reader(self._alarm.fileno(), self._on_alarm)
-        loop.call_later(_TICK_S, self._tick, now_ns() + int(_TICK_S * 1e9))
+        self._tick_later()
         self._recorder.heartbeat_ns = now_ns()
         self._recorder.publish()
-        self._link.send(report="ready")
+        self._report("ready")
         try:
             await self._stopped
         except Exception:
             for fd in (self._link.fileno(), self._connector.fileno(), self._alarm.fileno()):
-                loop.remove_reader(fd)  # the loop takes some turns more until it is closed
+                loop.remove_reader(fd)  # the loop takes another turn before it stops
             self._lifecycle.publish()  # it may have been in the middle of a batch
             self._publish_all()
             raise
@@ -116,7 +119,7 @@ class Worker:
                 if self._duration_ns:
                     self._lifecycle.until_ns = start_ns + self._duration_ns
                 if self._scheduled:
-                    self._due = self._due + start_ns
+                    self._arrivals.begin(start_ns)
                 self._wake_at(start_ns)
             case "hold":
                 self._begin_to_beat()
@@ -126,13 +129,21 @@ class Worker:
                 if self._target_closes:
                     self._close_by_ns = now_ns() + self._timeout_ns
                     self._lifecycle.ending = True
-                    self._link.send(report="closing")
+                    self._report("closing")
                     self._continue()
                 else:
                     self._drain()
             case _:  # "stop", or None: the orchestrator is gone
-                if not self._stopped.done():
-                    self._stopped.set_result(None)
+                self._stop()
+
+    def _report(self, report: str, **more: Any) -> None:
+        """Send a report; end as by "stop" if the orchestrator is gone."""
+        if not self._link.send(report=report, **more):
+            self._stop()
+
+    def _stop(self) -> None:
+        if not self._stopped.done():
+            self._stopped.set_result(None)
 
     def _on_alarm(self) -> None:
         try:
@@ -163,42 +174,67 @@ class Worker:
         elif self._started and not self._opened and self._lifecycle.idle:
             self._opened = True
             self._publish_all()
-            self._link.send(report="opened")
+            self._report("opened")
 
     def _pump(self) -> None:
-        """Start one batch of what is due; the event loop calls again for the rest."""
+        """Start one batch of what is due, and with a schedule go on as long as the event loop has no turn."""
         self._pumping = None
         if self._draining:
             return
-        recorder, connector, lifecycle = self._recorder, self._connector, self._lifecycle
-        begun = now_ns()
-        if not recorder.first_started_ns:
-            recorder.first_started_ns = begun
-            recorder.started_cpu_ns = thread_time_ns()
-        batch, dropped = self._take_due(begun)
+        if not self._recorder.first_started_ns:
+            self._recorder.first_started_ns = now_ns()
+            self._recorder.started_cpu_ns = thread_time_ns()
+        self._start_batch()
+        if self._scheduled:
+            while self._left() and self._next_is_due():
+                self._start_batch()
+        elif self._left():
+            self._pump_again()
+        self._continue()
+
+    def _start_batch(self) -> None:
+        """Start what is due, at most a batch, and count what cannot start."""
+        recorder, lifecycle = self._recorder, self._lifecycle
+        batch, dropped = self._take_due(now_ns())
         if batch:
-            started = connector.open_batch(batch)
-            self._next += started
+            started = self._connector.open_batch(batch)
+            self._arrivals.passed(started)
             if self._scheduled:  # open-loop: an arrival that finds no port now is not started
                 dropped += len(batch) - started
             recorder.heartbeat_ns = now_ns()
         self._skip(dropped)
         if lifecycle.exhausted:
-            self._skip(len(self._due) - self._next)
-        if self._left():
-            if not self._scheduled:
-                self._pump_again()
-            elif self._due[self._next] <= now_ns():
-                self._pumping = self._loop.call_soon(self._pump)
-            else:
-                self._wake_at(int(self._due[self._next]))
-                connector.prepare(min(self._batch, lifecycle.room, self._left()))
-        self._continue()
+            self._skip(self._arrivals.left)
+
+    def _next_is_due(self) -> bool:
+        """Wait here until the next arrival is due, and handle what the kernel has to report meanwhile.
+
+        A turn of the event loop for each arrival would cost more than the arrival. Returns: False, with the alarm set
+        for that arrival, when the loop has something to do before: a command, or the tick, so that it has a turn ten
+        times a second at least.
+        """
+        connector, due_ns = self._connector, self._arrivals.next_ns()
+        if now_ns() < due_ns:
+            connector.prepare(min(self._batch, self._lifecycle.room, self._arrivals.left))
+        while (now := now_ns()) < self._tick_ns and due_ns < self._tick_ns and not connector.needs_loop:
+            try:
+                readable = wait.readable(self._watched, due_ns - now)
+            except OSError as error:
+                survived.add("select", error)
+                break
+            if self._link.fileno() in readable:
+                break
+            if readable:
+                connector.drain_events()
+            if now_ns() >= due_ns:
+                return True
+        self._wake_at(due_ns)
+        return False
 
     def _left(self) -> int:
         """Return the number of attempts still to be started; in a closed loop a batch, until its time is up."""
         if self._until_ns is None:
-            return len(self._due) - self._next
+            return self._arrivals.left
         if self._until_ns and now_ns() >= self._until_ns:
             self._until_ns = 0
         return self._batch if self._until_ns else 0
@@ -215,20 +251,18 @@ class Worker:
         room = self._lifecycle.room
         if not self._scheduled:
             return (0,) * min(self._batch, room, self._left()), 0
-        due = int(np.searchsorted(self._due, now, side="right")) - self._next
-        count = min(due, self._batch, room)
-        batch: list[int] = self._due[self._next : self._next + count].tolist()
-        return batch, due - count if room < min(due, self._batch) else 0
+        batch = self._arrivals.due_by(now, self._batch)
+        return batch[:room], max(len(batch) - room, 0)
 
     def _skip(self, arrivals: int) -> None:
         """Count arrivals that will never be started."""
         self._recorder.not_started += arrivals
-        self._next += arrivals
+        self._arrivals.passed(arrivals)
 
     def _drop_arrivals(self) -> None:
         """Drop all arrivals that have not started: the run ends early."""
         if self._until_ns is None:
-            self._skip(len(self._due) - self._next)
+            self._skip(self._arrivals.left)
         else:
             self._until_ns = 0
         self._opened = self._draining = True
@@ -257,7 +291,7 @@ class Worker:
             self._loop.call_soon(self._drain)
         else:
             self._publish_all()
-            self._link.send(report="drained", survived=survived.counts)
+            self._report("drained", survived=survived.counts)
 
     def _tick(self, due_ns: int) -> None:
         now = now_ns()
@@ -265,10 +299,15 @@ class Worker:
         if self._started:  # before the start there is no work to be late with
             recorder.record_lag(max(now - due_ns, 0))
         recorder.heartbeat_ns = now
-        self._connector.expire(now)
+        # Not by now: answers that came in while this process stood still have not been looked at.
+        self._connector.expire(due_ns)
         self._publish_all()
         self._continue()
-        self._loop.call_later(_TICK_S, self._tick, now_ns() + int(_TICK_S * 1e9))
+        self._tick_later()
+
+    def _tick_later(self) -> None:
+        self._tick_ns = now_ns() + int(_TICK_S * NS_PER_S)
+        self._loop.call_later(_TICK_S, self._tick, self._tick_ns)
 
     def _publish_all(self) -> None:
         """Show all numbers to the orchestrator, and the CPU time of this process up to now.
@@ -297,8 +336,10 @@ def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:
         if limit := shard.plan.descriptor_limit:
             limit = min(limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        wait.be_exact()
         blocks = Blocks(blocks_fd, block_dtype(len(shard.plan.pairs)), shard.count)
-        uvloop.run(_serve(shard, link, blocks.records, descriptors))
+        # Not uvloop.run(): a loop that lacked a descriptor for its first turn hides that when it is to be closed.
+        uvloop.new_event_loop().run_until_complete(_serve(shard, link, blocks.records, descriptors))
     except (Exception, SystemExit) as error:  # of any kind: without a report the orchestrator would not know why
         _tell_end(shard, link, error)
         os._exit(1)

@@ -52,6 +52,9 @@ def main() -> int:
     _print_table(outcome)
     took_s = time.monotonic() - began
     print(f"{outcome.faults} faults in {outcome.trials} trials, {took_s:.0f} s; {len(outcome.failed)} trials failed")
+    print(f"{len(outcome.missed)} faults never came, as their moment or their call did not")
+    if options.sweep:
+        print(f"calls that were never made: {', '.join(outcome.never_made) or 'none'}")
     for failure in outcome.failed[: options.shrink]:
         smallest = shrink.shrink(failure.evidence.trial, failure.broken, shrink.Performer(base, shim))
         path = base / f"smallest-{failure.name}.json"
@@ -126,7 +129,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", type=int, nargs="*", default=[], metavar="INDEX", help="only these trials")
     parser.add_argument("--trial", type=Path, metavar="FILE", help="only the trial in a file, trial.json")
     parser.add_argument("--kinds", nargs="*", default=[], choices=list(faults.TABLE), metavar="KIND", help="only these")
-    parser.add_argument("--jobs", type=int, default=3, help="trials at a time (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=4, help="trials at a time (default: %(default)s)")
     parser.add_argument("--shrink", type=int, default=0, metavar="N", help="look for a smaller trial of N failures")
     parser.add_argument("--sweep", action="store_true", help="each system call, with each of its errors")
     parser.add_argument("--calls", action="store_true", help="print the system calls of runs without a fault")

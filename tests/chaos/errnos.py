@@ -45,6 +45,7 @@ ERRNOS: Final = {
     "openat": "EACCES EINTR EIO EMFILE ENFILE ENOENT ENOMEM ENOSPC EROFS",
     "pipe2": "EMFILE ENFILE",
     "poll": "EINTR ENOMEM",
+    "ppoll": "EINTR ENOMEM",
     "prctl": "EPERM EINVAL",
     "pread64": "EINTR EIO",
     "read": "EINTR EIO",
@@ -71,7 +72,7 @@ ERRNOS: Final = {
 #: guard. The others are injected into a process that runs already.
 FROM_THE_START: Final = (
     *("clone", "epoll_create1", "eventfd2", "io_uring_setup", "listen", "memfd_create", "mkdir", "pipe2"),
-    *("ftruncate", "io_uring_register", "pread64", "readlink", "sched_getaffinity", "statx"),
+    *("ftruncate", "io_uring_register", "readlink", "sched_getaffinity", "statx"),
     *("rename", "setns", "socket", "socketpair", "timerfd_create", "unshare", "sendmsg"),
 )
 #: Calls that a process makes once it runs. Not mmap() where threads are begun: Thread.start() of CPython 3.11 waits for
@@ -79,7 +80,19 @@ FROM_THE_START: Final = (
 LIVE: Final = {
     "orchestrator": (
         *("close", "epoll_pwait", "fstat", "getdents64", "lseek", "memfd_create", "newfstatat", "openat"),
-        *("read", "recvfrom", "recvmsg", "rename", "sendmsg", "sendto", "socket", "socketpair", "write", "epoll_ctl"),
+        *(
+            "pread64",
+            "read",
+            "recvfrom",
+            "recvmsg",
+            "rename",
+            "sendmsg",
+            "sendto",
+            "socket",
+            "socketpair",
+            "write",
+            "epoll_ctl",
+        ),
         *("accept4", "getsockname", "ioctl", "poll", "clone3", "wait4", "fcntl", "eventfd2"),
     ),
     "sampler": ("bind", "close", "getsockname", "poll", "recvfrom", "recvmsg", "sendto", "sendmsg", "socket"),
@@ -90,7 +103,7 @@ LIVE: Final = {
     "worker": (
         *("bind", "close", "connect", "epoll_ctl", "epoll_wait", "epoll_pwait", "getsockname", "getsockopt", "mmap"),
         *("io_uring_enter", "recvfrom", "sendto", "setsockopt", "socket", "timerfd_settime", "write", "sendmsg"),
-        *("read", "shutdown", "memfd_create", "recvmsg", "fcntl", "socketpair", "getpeername"),
+        *("read", "shutdown", "memfd_create", "recvmsg", "fcntl", "socketpair", "getpeername", "ppoll"),
     ),
     "sink": (
         *("accept4", "close", "epoll_ctl", "epoll_wait", "epoll_pwait", "recvfrom", "sendto", "setsockopt", "mmap"),

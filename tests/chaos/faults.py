@@ -87,6 +87,7 @@ def _failing(rng: random.Random, calls: tuple[str, ...]) -> dict[str, Any]:
     error = rng.choice(errnos.ERRNOS[call].split())
     # A call that is interrupted, or has nothing yet, is made again; what is so for ever is no fault that can happen.
     transient = error == "EINTR" or (error == "EAGAIN" and call not in ("clone", "clone3", "mmap"))
+    transient = transient or call == "close"  # of a file whose data was lost; sockets and pipes have none to lose
     times = rng.choice((1, 1, 3)) if transient else rng.choice((1, 1, 3, 0))
     return {"call": call, "errno": error, "nth": rng.choice((1, 1, 2, 5, 20)), "times": times}
 
@@ -196,4 +197,7 @@ def draw(rng: random.Random, spec: Spec, only: tuple[str, ...] = ()) -> tuple[Fa
     rows = [row for row in TABLE.values() if row.available and (not only or row.name in only)]
     count = rng.choices((1, 2, 3), (5, 3, 1))[0]
     chosen = rng.choices(rows, [row.weight for row in rows], k=count)
-    return tuple(row.draw(rng, spec) for row in chosen)
+    drawn = [row.draw(rng, spec) for row in chosen]
+    # A process has one tracer (ptrace(2), PTRACE_SEIZE: EPERM), and so a run has one strace from its start.
+    traced = [fault for fault in drawn if fault.kind == "inject-from-start"]
+    return tuple(fault for fault in drawn if fault not in traced[1:])

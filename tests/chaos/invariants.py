@@ -29,6 +29,10 @@ _BETWEEN: Final = (
 )
 
 
+#: Calls with which the run directory is written and read.
+_FILES: Final = ("write", "read", "openat", "rename", "close", "fstat", "newfstatat", "lseek", "mkdir", "mmap")
+
+
 @dataclass
 class Evidence:
     """All that a trial left.
@@ -152,10 +156,17 @@ def _takes_away(fault: Fault) -> bool:
 def says_why(it: Evidence) -> str:
     """A run that is not fine says so on stderr in words, where stderr can be written."""
     silent = any(fault.role == "stderr" for fault in it.hit("output")) or it.hit("hangup") or it.killed
-    silent = silent or it.in_interpreter
+    silent = silent or it.in_interpreter or any(map(_writes_nothing, it.done))
     if it.code not in (None, _FINE) and not silent and not it.err.strip():
         return f"exit {it.code} and nothing on stderr"
     return ""
+
+
+def _writes_nothing(fault: Fault) -> bool:
+    """Return True if every write of the orchestrator fails from some moment on, and so that of its last line."""
+    if fault.kind not in ("inject", "inject-from-start") or fault.role not in ("orchestrator", "all"):
+        return False
+    return fault.how["call"] == "write" and not fault.how["times"]
 
 
 def scheduled_adds_up(it: Evidence) -> str:
@@ -250,10 +261,10 @@ def _no_room(fault: Fault) -> bool:
 
 
 def _on_files(fault: Fault) -> bool:
-    """Return True if a call that writes the run directory itself was made to fail."""
+    """Return True if a call that writes the run directory, or reads it back for the summary, was made to fail."""
     if fault.kind not in ("inject", "inject-from-start") or fault.role not in ("orchestrator", "all"):
         return False
-    return fault.how["call"] in ("write", "openat", "rename", "close", "fstat", "newfstatat", "lseek", "mkdir", "mmap")
+    return fault.how["call"] in _FILES
 
 
 def report_renders(it: Evidence) -> str:
@@ -269,7 +280,7 @@ def nothing_left(it: Evidence) -> str:
 def trust_is_withdrawn(it: Evidence) -> str:
     """A worker that stood still for more than two seconds is not hidden."""
     for fault in it.hit("pause", "worker"):
-        if fault.how["for_s"] < 2.5 or fault not in it.during:
+        if fault.how["for_s"] < 2.5 or fault not in it.during or fault.moment.phase == "workers":  # the load waits
             continue
         if it.summary and it.summary["complete"] and it.summary["generator"]["trustworthy"]:
             return f"trustworthy after {fault}"

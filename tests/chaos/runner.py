@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import invariants, perform, processes
 from .invariants import Evidence
-from .trial import Trial
+from .trial import Fault, Trial
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,24 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """All trials together. tries, failures: by kind of fault; a fault that never came is no try."""
+    """All trials together. tries, failures: by kind of fault; a fault that never came is no try, and is in `missed`."""
 
     tries: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     failed: list[Failure] = field(default_factory=list)
+    missed: list[Fault] = field(default_factory=list)
+    reached: set[str] = field(default_factory=set)
     trials: int = 0
 
     @property
     def faults(self) -> int:
         """How many faults came."""
         return self.tries.total()
+
+    @property
+    def never_made(self) -> list[str]:
+        """The system calls that were to fail, and that no process of that role has made when they were."""
+        return sorted({_call(fault) for fault in self.missed if "call" in fault.how} - self.reached)
 
     def take(self, name: str, evidence: Evidence) -> Failure | None:
         """Count a trial; returns the failure if it is one."""
@@ -45,10 +52,17 @@ class Outcome:
         for fault in evidence.done:
             self.tries[fault.kind] += 1
             self.failures[fault.kind] += bool(broken)
+            if "call" in fault.how:
+                self.reached.add(_call(fault))
+        self.missed += [fault for fault in evidence.trial.faults if fault not in evidence.done]
         if not broken:
             return None
         self.failed.append(Failure(name, evidence, broken))
         return self.failed[-1]
+
+
+def _call(fault: Fault) -> str:
+    return f"{fault.role} {fault.how['call']}"
 
 
 def run(

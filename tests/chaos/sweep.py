@@ -53,8 +53,21 @@ def _variants() -> tuple[dict[str, Any], ...]:
     )
 
 
+#: What a process does once it is there; the zygote when it has forked, as the interpreter cannot guard its own start.
+_EARLY: Final = {
+    "orchestrator": Moment("zygote"),
+    "sampler": Moment("workers"),
+    "zygote": Moment("sinks"),
+    "worker": Moment("workers"),
+    "sink": Moment("sinks"),
+}
+
+
 def trials(seed: int, first: int = 0) -> Iterator[tuple[str, Trial]]:
-    """Yield each call of each role with each error, in one of the variants, in turn. seed: which variant begins."""
+    """Yield each call of each role with each error, in one of the variants, in turn.
+
+    seed: which variant begins; if it is even, the calls fail when their process starts, else under load.
+    """
     variants = _variants()
     number = -1
     for role, calls in errnos.LIVE.items():
@@ -63,7 +76,7 @@ def trials(seed: int, first: int = 0) -> Iterator[tuple[str, Trial]]:
                 number += 1
                 if number >= first:
                     how = {"call": call, "errno": error, "nth": 1, "times": 1, "index": 0}
-                    fault = Fault("inject", Moment("opening", 0.1), role, how)
+                    fault = Fault("inject", Moment("opening", 0.1) if seed % 2 else _EARLY[role], role, how)
                     yield f"sweep-{number}", Trial(variants[(seed + number) % len(variants)], (fault,))
     for call in errnos.FROM_THE_START:
         for error in errnos.ERRNOS[call].split():

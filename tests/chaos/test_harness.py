@@ -16,6 +16,7 @@ from loadgen import scenario as scenarios
 
 from . import errnos, faults, generate, invariants, shrink, sweep
 from .invariants import Evidence
+from .runner import Outcome
 from .trial import PHASES, Fault, Moment, Trial
 
 TRIALS: Final = 120
@@ -159,6 +160,22 @@ def test_the_sweep_has_each_call_with_each_error_once() -> None:
     assert len(seen) == len(set(seen)) > 300
     for scenario in {json.dumps(trial.scenario) for trial in trials}:
         scenarios.parse(scenario)
+
+
+def test_a_call_that_no_process_made_is_named() -> None:
+    made, idle, rare = (
+        Fault("inject", Moment("opening"), role, {"call": "bind", "errno": name})
+        for role, name in (("worker", "EACCES"), ("sink", "EACCES"), ("worker", "ENOMEM"))
+    )
+    outcome = Outcome()
+    outcome.take("0", replace(FINE, trial=Trial(SCENARIO, (made, idle, rare)), done=(made,)))
+    assert outcome.missed == [idle, rare]
+    assert outcome.never_made == ["sink bind"]
+
+
+def test_an_even_seed_of_the_sweep_lets_calls_fail_before_the_load() -> None:
+    moments = [{trial.faults[0].moment.phase for _, trial in sweep.trials(seed)} - {"start"} for seed in (1, 2)]
+    assert moments == [{"opening"}, {"zygote", "sinks", "workers"}]
 
 
 def test_a_made_failure_shrinks_to_what_brings_it() -> None:

@@ -24,9 +24,9 @@ UNREAD = "the kernel's counters could not be read"
 
 
 @contextmanager
-def failing(running: Running, injection: str) -> Iterator[None]:
-    """Make system calls of the orchestrator fail, as `strace -e inject=` describes it."""
-    command = ["strace", "-qq", "-o", "/dev/null", "-p", str(running.popen.pid), "-e", f"inject={injection}"]
+def failing(running: Running, injection: str, *options: str) -> Iterator[None]:
+    """Make system calls of the orchestrator fail, as `strace -e inject=` describes it; "-f": in all threads."""
+    command = ["strace", "-qq", "-o", "/dev/null", *options, "-p", str(running.popen.pid), "-e", f"inject={injection}"]
     with subprocess.Popen(command) as strace:
         try:
             status = Path(f"/proc/{running.popen.pid}/status")
@@ -69,6 +69,34 @@ def test_a_call_that_fails_at_the_start_is_one_line(loadgen: Loadgen, injection:
     done = loadgen("run", loadgen.scenario(), "--quiet", prefix=prefix)
     assert done.code == 3, done.err
     assert re.search("ulimit|fs.file-max|memory|room", assert_one_message(done))
+
+
+@pytest.mark.parametrize(
+    ("injection", "call"),
+    [
+        ("prctl:error=EPERM:when=4", "prctl(PR_SET_PDEATHSIG)"),  # of the zygote, when it has done what it was asked
+        ("prctl:error=EINVAL:when=1", "prctl(PR_SET_PDEATHSIG)"),  # when it starts
+        ("memfd_create:error=EPERM:when=1", "memfd_create()"),
+        ("ftruncate:error=EPERM:when=1", "memory that processes share (ftruncate(), mmap())"),
+    ],
+)
+def test_a_call_that_a_filter_refuses_is_named(loadgen: Loadgen, injection: str, call: str) -> None:
+    """In whichever process: nobody can permit what has no name."""
+    prefix = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={injection}")
+    done = loadgen("run", loadgen.scenario(), "--quiet", prefix=prefix)
+    assert done.code == 3, done.err
+    assert f"refuses {call}: " in done.err
+    assert "unforeseen" not in done.err
+
+
+def test_a_run_ends_although_its_threads_cannot_wake_it(loadgen: Loadgen) -> None:
+    """strace counts by thread: the first send() of each fails. asyncio makes its own once, and passes over errors."""
+    running = loadgen.start("run", loadgen.scenario(hold="1s"), "--json", "--quiet")
+    running.until_holding()
+    with failing(running, "sendto:error=EAGAIN:when=1", "-f"):
+        done = running.finish()
+    assert done.code == 0, done.err
+    assert done.summary["complete"]
 
 
 def test_counters_that_cannot_be_read_end_no_run(loadgen: Loadgen) -> None:

@@ -141,7 +141,8 @@ def test_a_stopped_worker_is_called_stalled_and_may_go_on(loadgen: Loadgen) -> N
     assert summary["outcomes"]["established"] == 200
     assert not summary["generator"]["trustworthy"]
     assert stalled["text"] in summary["generator"]["reasons"]
-    assert summary["verdict"]["limit"] == "generator"
+    assert stalled["text"] in summary["generator"]["paused"]
+    assert summary["verdict"]["limit"] == "paused"
 
 
 def test_a_stall_shorter_than_the_interval_is_not_hidden(loadgen: Loadgen) -> None:

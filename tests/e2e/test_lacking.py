@@ -69,6 +69,15 @@ ROWS: Final = (
     Row(
         "100 MB of addresses", "plan", 3, r"95 MiB of address space \(RLIMIT_AS\)", prefix=("prlimit", "--as=100000000")
     ),
+    Row("100 MB of data", "run", 3, r"95 MiB of data \(RLIMIT_DATA\)", prefix=("prlimit", "--data=100000000")),
+    Row(
+        "8 MB of data",
+        "plan",
+        3,
+        r"raise .*ulimit -d unlimited",
+        prefix=("prlimit", "--data=8000000"),
+    ),
+    Row("128 MiB of data", "run", prefix=("prlimit", f"--data={128 << 20}")),
     Row("100 MB of addresses", "plan --help", prefix=("prlimit", "--as=100000000")),
     Row("one process", "plan", 3, r"may have 1 \(RLIMIT_NPROC\)", LET_IN, (*as_user(), "prlimit", "--nproc=1")),
     Row("one process", "doctor", 3, r"may have 1 \(RLIMIT_NPROC\)", LET_IN, (*as_user(), "prlimit", "--nproc=1")),

@@ -67,7 +67,7 @@ def test_a_sink_that_goes_on_is_not_hidden(loadgen: Loadgen) -> None:
     assert done.code == 0, done.err
     assert "goes on after" in done.err
     assert stalled["text"] in done.summary["generator"]["reasons"]
-    assert done.summary["verdict"]["limit"] == "generator"
+    assert done.summary["verdict"]["limit"] == "paused"
 
 
 # --- The zygote --------------------------------------------------------------------------------------
@@ -164,3 +164,27 @@ def test_resets_in_handshakes_of_https_are_counted_and_hold_up_nothing(loadgen: 
     assert "unforeseen" not in done.err
     assert_adds_up(done.summary)
     assert done.summary["outcomes"]["failed"] + done.summary["open"]["lost"] == 20
+
+
+def test_a_target_is_not_blamed_for_answers_that_came_while_the_worker_stood_still(loadgen: Loadgen) -> None:
+    """They are more than a turn of the event loop reads, and none is given up before it had a look at them."""
+    scenario = loadgen.scenario(
+        connections=None,
+        hold=None,
+        arrival=None,
+        churn={"duration": "5s", "concurrency": 100, "exchanges": 1000},
+        protocol="http",
+        tls={},
+        targets=[{"address": "127.0.0.1:9000", "sink": {"speaks": "http", "tls": True, "delay": "300ms"}}],
+        timeout="1s",
+        workers=1,
+    )
+    running = loadgen.start("run", scenario, "--json", "--quiet", "--force")
+    running.until_line("reply", lambda line: line["established"] == 100 and line["latency_ns"]["exchange"])
+    running.workers()[0].signal(STOP)
+    before = running.series[-1]
+    running.until_line("pause", lambda line: line["t_s"] > before["t_s"] + 2)
+    running.workers()[0].signal(CONT)
+    summary = running.finish().summary
+    assert_adds_up(summary)
+    assert summary["open"]["lost"] == before["lost"]

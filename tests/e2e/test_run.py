@@ -257,7 +257,10 @@ def test_an_open_loop_run_keeps_its_schedule_and_says_how_late_it_was(loadgen: L
     assert summary["phases"]["ramp_s"] >= 0.49
     assert summary["rate_per_s"]["established_mean"] < 2_100
     latency = summary["latency_us"]
+    network = latency.pop("network")  # of a sample
     assert {latency[kind]["count"] for kind in latency} == {summary["outcomes"]["established"]}
+    assert 1 <= network["count"] <= 1_000 / 16 + summary["generator"]["workers"]
+    assert network["p50"] < latency["connect"]["p50"]
     assert latency["lateness"]["max"] > 0
     assert latency["arrival"]["max"] >= max(latency["lateness"]["max"], latency["connect"]["max"]) * 0.99
 
@@ -337,7 +340,7 @@ def test_few_descriptors_mean_more_workers(loadgen: Loadgen) -> None:
     refused = loadgen("run", scenario, "--set", "workers=1", preexec=open_files(300))
     assert refused.code == 3
     message = assert_one_message(refused)
-    assert "descriptors of 1 workers: need 1,000, have 236" in message
+    assert "descriptors of 1 worker: need 1,000, have 236" in message
     assert "workers: 5" in message
 
 

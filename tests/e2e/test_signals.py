@@ -166,6 +166,11 @@ def test_a_stopped_orchestrator_stops_an_open_loop_which_shows_as_lateness(loadg
     assert done.summary["outcomes"]["established"] == 200
     (text,) = events(done.run, "paused")
     assert text in done.summary["generator"]["reasons"]
+    verdict = done.summary["verdict"]
+    assert verdict["limit"] == "paused"
+    assert text in verdict["text"]
+    assert verdict["evidence"] == [text]
+    assert not any("rate" in remedy for remedy in verdict["remedies"])
     assert not events(done.run, "worker-stalled"), "it is the orchestrator that was stopped"
 
 

@@ -52,13 +52,13 @@ def test_counts_as_json_and_an_echo(loadgen: Loadgen, namespace: Namespace) -> N
     )
     client = """
 import socket, time
-for _ in range(500):  # until it listens
-    try:
-        conns = [socket.create_connection(("127.0.0.1", 9000)), socket.create_connection(("::1", 9001))]
-        break
-    except ConnectionRefusedError:
-        time.sleep(0.01)
-for sock in conns:
+def connected(address):
+    for _ in range(500):  # until it listens
+        try:
+            return socket.create_connection(address)
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+for sock in [connected(("127.0.0.1", 9000)), connected(("::1", 9001))]:
     sock.sendall(b"x" * 100_000)
     assert sock.recv(100_000, socket.MSG_WAITALL) == b"x" * 100_000
     sock.shutdown(socket.SHUT_WR)

@@ -16,6 +16,7 @@ import pytest
 
 from .conftest import Loadgen, Namespace, environment, wait_until
 from .peers import Server
+from .test_terminal import Terminal
 from .traced import SERVER
 
 pytestmark = pytest.mark.usefixtures("_strace")
@@ -125,6 +126,35 @@ def test_a_signal_ends_the_program_and_the_trace(
     assert done.code in (128 + number, 130), done.err
     assert re.search(r"bind: bind\(\) searches", done.err)
     wait_until(lambda: not any(process.alive for process in running.seen), "end of all processes", 10)
+
+
+#: Says so when it is interrupted, and takes longer to end than it takes to interrupt it again.
+_COUNTS: Final = """
+import os, signal, time
+ending = []
+signal.signal({0}, lambda *_: (ending.append(1), os.write(1, b"it was interrupted\\n")))
+print("ready", flush=True)
+while not ending:
+    time.sleep(0.01)
+end_s = time.monotonic() + 1.5
+while time.monotonic() < end_s:
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("key", [True, False], ids=["key", "kill"])
+def test_on_a_terminal_the_program_is_interrupted_once(loadgen: Loadgen, number: signal.Signals, key: bool) -> None:
+    """The key reaches the program as well; kill(1) reaches loadgen alone. Exit code 137 would be the kill after 5 s."""
+    command = (*loadgen.command, "trace", "--", *python(_COUNTS.format(int(number))))
+    terminal = Terminal(loadgen, None, command=command)
+    terminal.read_until(lambda text: "ready" in text)
+    if key:
+        terminal.type({signal.SIGINT: b"\x03", signal.SIGQUIT: b"\x1c"}[number])
+    else:
+        os.kill(terminal.pid, number)
+    assert terminal.end() == 0, terminal.text
+    assert terminal.text.count("it was interrupted") == 1
 
 
 def test_processes_that_the_program_left_behind_end_with_the_trace(loadgen: Loadgen, namespace: Namespace) -> None:

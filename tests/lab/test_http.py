@@ -1,14 +1,17 @@
-"""HTTP over sockets of our own: what is asked, what becomes of each connection, and what it is counted as."""
+"""HTTP over sockets of our own: what is asked, what becomes of each connection, and what it is counted as.
+
+Whichever client makes the requests: the facts are the same for loadgen's own and for aiohttp.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, Literal, ParamSpec
 
 import pytest
 import uvloop
@@ -18,9 +21,11 @@ from loadgen.model import Churn, CloseMode, Endpoint, Heartbeat, PortRange, Stra
 from loadgen.protocols.http import Http
 from loadgen.results.block import Latency, consistent_breakdown
 from loadgen.sink.certificates import Certificates, issue
+from loadgen.worker.aiohttp_client import HttpDriver
 from loadgen.worker.epoll.connector import EpollConnector
+from loadgen.worker.epoll.exchange import Exchanges
 from loadgen.worker.heartbeat import Beats
-from loadgen.worker.http import HttpDriver
+from loadgen.worker.tls import TlsClient
 from tests.plans import plan_of
 
 from .support import LINGER_0, PATIENCE_S, PROC_NET, Crew, Load, listen, on_loop
@@ -35,6 +40,14 @@ OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 BYE: Final = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 pytestmark = pytest.mark.lab("40000 40099")
+
+
+@pytest.fixture(autouse=True, params=["loadgen", "aiohttp"])
+def client(request: pytest.FixtureRequest) -> Iterator[str]:
+    """By whom HTTP is spoken."""
+    HttpLoad.client = request.param
+    yield request.param
+    del HttpLoad.client
 
 
 def on_uvloop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
@@ -122,7 +135,12 @@ async def site(
 
 
 class HttpLoad(Load):
-    """A `Load` whose connector speaks HTTP; its questions are asked while the event loop runs."""
+    """A `Load` whose connector speaks HTTP; its questions are asked while the event loop runs.
+
+    client: by whom, see the fixture of that name.
+    """
+
+    client: Literal["loadgen", "aiohttp"]
 
     def __init__(
         self,
@@ -152,7 +170,11 @@ class HttpLoad(Load):
             self_connect=self_connect,
         )
         self.connector = epoll = EpollConnector(self.settings, self.ports, self.recorder)
-        epoll.driver = HttpDriver(epoll, http or Http(), {TARGET: host}, tls)
+        http, targets = http or Http(), [Target(TARGET, sink=False, host=host)]
+        if self.client == "aiohttp":
+            epoll.driver = HttpDriver(epoll, http, {TARGET: host}, tls)
+        else:
+            epoll.driver = Exchanges(epoll, http, TlsClient(tls, PAIRS, targets) if tls else None, targets)
 
     async def opened(self, count: int = 1) -> HttpLoad:
         """Make `count` attempts, and wait until each is answered and no connection is pending."""
@@ -720,12 +742,12 @@ async def test_a_reset_before_anything_is_sent_loses_the_connection(
 # --- Workers ----------------------------------------------------------------------------------------
 
 
-def test_two_workers_hold_and_close() -> None:
+def test_two_workers_hold_and_close(client: str) -> None:
     async def body() -> None:
         plan = plan_of(
             connections=30,
             targets=(Target(TARGET, sink=False),),
-            traffic=Traffic("http", {"path": "/x", "status": [200, 204]}),
+            traffic=Traffic("http", {"path": "/x", "status": [200, 204], "client": client}),
             ports=HUNDRED,
             workers=2,
         )
@@ -740,9 +762,11 @@ def test_two_workers_hold_and_close() -> None:
     on_loop(body, uvloop.new_event_loop)
 
 
-def test_a_worker_beats() -> None:
+def test_a_worker_beats(client: str) -> None:
     async def body() -> None:
-        plan = plan_of(traffic=Traffic("http"), heartbeat=Heartbeat(every_s=0.05, share=1.0), ports=HUNDRED)
+        plan = plan_of(
+            traffic=Traffic("http", {"client": client}), heartbeat=Heartbeat(every_s=0.05, share=1.0), ports=HUNDRED
+        )
         async with site() as served, Crew(plan) as crew:
             await crew.muster()
             await crew.go()
@@ -757,10 +781,14 @@ def test_a_worker_beats() -> None:
 
 
 @pytest.mark.parametrize("close", list(CloseMode))
-def test_a_worker_in_churn_keeps_on(close: CloseMode) -> None:
+def test_a_worker_in_churn_keeps_on(client: str, close: CloseMode) -> None:
     async def body() -> None:
         plan = plan_of(
-            connections=5, traffic=Traffic("http"), churn=Churn(duration_s=0.5, exchanges=2), ports=HUNDRED, close=close
+            connections=5,
+            traffic=Traffic("http", {"client": client}),
+            churn=Churn(duration_s=0.5, exchanges=2),
+            ports=HUNDRED,
+            close=close,
         )
         async with site(polite) as served, Crew(plan) as crew:
             await crew.muster()

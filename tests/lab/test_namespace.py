@@ -132,6 +132,21 @@ def test_a_rehearsed_lab_leaves_the_process_where_it_is() -> None:
     assert in_child(body)
 
 
+def test_a_rehearsal_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body() -> bool:
+        def stop(*_: object) -> None:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+        monkeypatch.setattr(namespace, "enter", stop)
+        with pytest.raises(HostError, match=r"did not end within 0\.1 s"):
+            namespace.rehearse({}, time_limit_s=0.1)
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+        return True
+
+    assert in_child(body)
+
+
 def test_a_scenario_overrides_the_default_of_every_lab() -> None:
     def body() -> str | None:
         namespace.enter({"net.core.somaxconn": "128"})

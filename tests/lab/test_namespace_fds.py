@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Coroutine
@@ -45,6 +46,26 @@ def here(keep: ExitStack) -> NamespaceFds:
     found = through(namespace_fds.send)
     keep.callback(found.close)
     return found
+
+
+@pytest.mark.lab("40000 40999")
+def test_descriptors_are_sent_when_there_is_memory_for_it() -> None:
+    """Each of the two messages finds none at first."""
+
+    def scarce(fd: int) -> None:
+        sending, refusals = socket.send_fds, iter((0, 1, 0, 1))
+
+        def refused_at_first(*message: Any) -> int:
+            if not next(refusals):
+                raise OSError(errno.ETOOMANYREFS, os.strerror(errno.ETOOMANYREFS))
+            return sending(*message)
+
+        socket.send_fds = refused_at_first  # type: ignore[assignment]  # of this child process
+        send(fd)
+
+    found = through(scarce)
+    assert isinstance(found.states(PROC_NET), dict)
+    found.close()
 
 
 @pytest.mark.lab("40000 40999")

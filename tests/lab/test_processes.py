@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -27,7 +28,7 @@ from loadgen.processes.zygote_client import Zygote
 from loadgen.sink import counts, sink
 from tests.plans import plan_of
 
-from .support import Crew, alive, child, listen, on_loop, until
+from .support import PATIENCE_S, Crew, alive, child, listen, on_loop, until
 from .test_sink_calls import failing
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
@@ -148,19 +149,23 @@ def test_an_unforeseen_error_of_a_call_is_its_answer(
 @pytest.mark.parametrize(
     ("injection", "text"),
     [
+        ("close:error=EINTR:when=1", ""),  # also in the process that was forked
+        ("close:error=EIO:when=1..9", ""),  # those of its messages, too
         ("clone:error=EAGAIN:when=1", "the host lets no further process or thread start"),
         ("sendmsg:error=ENOBUFS:when=1..5", ""),
         ("recvmsg:error=ENOMEM:when=1..5", ""),
         ("poll:error=ENOMEM:when=1..5", ""),
     ],
 )
-def test_a_call_of_the_zygote_itself_fails(run: Run, injection: str, text: str) -> None:
-    """A process that cannot be made is an answer; what has no memory is tried again."""
+def test_a_call_of_the_zygote_itself_fails(
+    run: Run, capfd: pytest.CaptureFixture[str], injection: str, text: str
+) -> None:
+    """A process that cannot be made is an answer; what passes is tried again or costs nothing; nothing is printed."""
 
     async def body() -> None:
         async with Zygotes() as it:
             await it.zygote.call("os:getpid")
-            with failing(it.zygote.pid, injection):
+            with failing(it.zygote.pid, injection, forked=injection.startswith("close")):
                 if text:
                     with pytest.raises(HostError) as caught:
                         await it.zygote.fork("builtins:len", ())
@@ -169,6 +174,22 @@ def test_a_call_of_the_zygote_itself_fails(run: Run, injection: str, text: str) 
                 await it.until(lambda: it.ended.get(pid) == 0)
 
     run(body)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("_strace")
+def test_an_end_is_reported_although_its_signal_wakes_nobody(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    """The zygote looks by itself, four times a second."""
+
+    async def body() -> None:
+        async with Zygotes() as it:
+            pid = await it.zygote.fork("time:sleep", PATIENCE_S)
+            with failing(it.zygote.pid, "write:error=EAGAIN:when=1"):
+                os.kill(pid, signal.SIGKILL)
+                await it.until(lambda: it.ended.get(pid) == -signal.SIGKILL)
+
+    run(body)
+    assert capfd.readouterr().err == ""
 
 
 def test_an_answer_whose_descriptor_has_no_room_fails_the_call(run: Run) -> None:
@@ -187,6 +208,25 @@ def test_an_answer_whose_descriptor_has_no_room_fails_the_call(run: Run) -> None
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             assert await it.zygote.call("os:getpid") == it.zygote.pid
+
+    run(body)
+
+
+def test_an_answer_that_cannot_be_read_fails_the_call(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a memory error (EIO); the answer is lost, so the call would wait for ever."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def body() -> None:
+        async with Zygotes() as it:
+            assert await it.zygote.call("builtins:abs", -1) == 1
+            with monkeypatch.context() as broken:
+                broken.setattr("pickle.load", refuse)
+                with pytest.raises(HostError, match="a device of this host fails"):
+                    async with asyncio.timeout(PATIENCE_S):
+                        await it.zygote.call("builtins:abs", -2)
+            assert await it.zygote.call("builtins:abs", -3) == 3
 
     run(body)
 

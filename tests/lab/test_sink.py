@@ -390,6 +390,13 @@ def test_what_has_gathered_is_accepted_when_the_time_is_up(
     serving.expect(accepted=20, open=20)
 
 
+def test_a_short_queue_is_emptied_at_once(sinks: Callable[..., Sinks], client: Callable[..., socket.socket]) -> None:
+    serving = sinks(HERE, gather_s=3600.0, backlogs={HERE: 100})
+    for count in range(1, 4):
+        client()
+        serving.expect(accepted=count, open=count)
+
+
 @pytest.mark.parametrize("size", [0, 10])
 def test_a_sink_that_closes_first_does_so_after_its_echo(
     sinks: Callable[..., Sinks], client: Callable[..., socket.socket], size: int

@@ -36,13 +36,14 @@ ERRNOS: Final = {
 
 
 @contextmanager
-def failing(pid: int, *injections: str) -> Iterator[None]:
-    """Make system calls of a process fail, as `strace -e inject=` describes it."""
+def failing(pid: int, *injections: str, forked: bool = False) -> Iterator[None]:
+    """Make system calls of a process fail, as `strace -e inject=` describes it; forked: also of those that it forks."""
     expressions = [part for injection in injections for part in ("-e", f"inject={injection}")]
+    expressions += ["-f"] if forked else []
     with subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-p", str(pid), *expressions]) as strace:
         try:
             status = Path(f"/proc/{pid}/status")
-            until(lambda: f"TracerPid:\t{strace.pid}\n" in status.read_text())
+            until(lambda: not status.exists() or f"TracerPid:\t{strace.pid}\n" in status.read_text())
             yield
         finally:
             strace.terminate()

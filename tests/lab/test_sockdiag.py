@@ -210,6 +210,28 @@ def test_more_than_a_buffer_holds(
     ]
 
 
+def test_after_an_answer_that_failed_half_way_there_is_another(
+    opened: Make, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of it waits in the kernel, which refuses to begin another before that was read."""
+    count = 3000
+    for number in range(count):
+        opened(V4, socket.SOCK_DGRAM, source=(f"127.0.1.{number // 500}", 41_000 + number % 500))
+    receive, received = Reader._receive, 0
+
+    def once(self: Reader) -> int:
+        nonlocal received
+        received = self._socket.recv_into(self._view)
+        raise HostError("no memory")
+
+    monkeypatch.setattr(Reader, "_receive", once)
+    with pytest.raises(HostError, match="no memory"):
+        reader.dump(mask(TcpState.CLOSE), protocol=socket.IPPROTO_UDP)
+    assert 0 < received < count * sockdiag.SOCKET.itemsize / 2
+    monkeypatch.setattr(Reader, "_receive", receive)
+    assert reader.dump(mask(TcpState.CLOSE), protocol=socket.IPPROTO_UDP).sockets.size == count
+
+
 def test_extensions_are_attributes_in_the_order_of_the_sockets(opened: Make, listening: Make, reader: Reader) -> None:
     inet_diag_cong = 4
     reno = listening(V4, ("127.0.0.1", 9000))

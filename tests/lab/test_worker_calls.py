@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from functools import partial
@@ -11,6 +13,7 @@ from typing import Any, Final
 import pytest
 import uvloop
 
+from loadgen.errors import LoadgenError
 from loadgen.model import Churn, CloseMode, Endpoint, PortRange, Stage, Traffic
 from loadgen.processes.fleet import how_it_was_lost
 from tests.plans import plan_of
@@ -37,6 +40,7 @@ SURVIVED: Final = {
     "close": "EIO EINTR EDQUOT",
     "timerfd_settime": "ENOMEM ECANCELED",
     "epoll_wait": "EBADF EINVAL",
+    "pselect6": "EINVAL ENOMEM",
 }
 
 
@@ -91,7 +95,8 @@ def test_a_failure_that_ends_a_connection_is_counted_with_its_call(keep: ExitSta
     async def body(crew: Crew, pid: int) -> None:
         named = {"epoll_ctl": "register", "sendto": "send", "recvfrom": "recv"}.get(call, call)
         for name in COUNTED[call].split():
-            with failing(pid, f"{call}:error={name}:when=1..5"):  # setsockopt() has a use that costs nothing, too
+            # setsockopt() has a use that costs nothing, too, for each of a batch of connections that are closed.
+            with failing(pid, f"{call}:error={name}:when=1..{200 if call == 'setsockopt' else 5}"):
                 await until(partial(counted, crew, named, name))
         await opened(crew, 10)
         assert crew.lost == []
@@ -107,7 +112,8 @@ def test_a_failure_that_costs_nothing_is_told_at_the_end(keep: ExitStack, call: 
             with failing(pid, f"{call}:error={name}:when=1..3"):
                 await opened(crew, 60)
         await crew.drain()
-        assert set(worker.survived) == {f"{call} {name}" for name in SURVIVED[call].split()}
+        told = {"pselect6": "select"}.get(call, call)  # the library's call, and the kernel's
+        assert set(worker.survived) == {f"{told} {name}" for name in SURVIVED[call].split()}
         line = crew.line()
         assert (line.failed, line.lost, line.open) == (0, 0, 0)
 
@@ -128,6 +134,7 @@ def test_a_message_to_the_orchestrator_waits_for_memory(keep: ExitStack) -> None
         ("epoll_wait:error=EINVAL", "could not go on ([Errno 22] epoll_wait: Invalid argument)", ""),
         ("epoll_pwait:error=EINVAL", "was killed by SIGABRT", ""),  # libuv's own call, and its way to end
         ("recvfrom:error=ENOMEM", "could not go on ([Errno 12] Cannot allocate memory)", ""),
+        ("sendto:error=EPIPE", "ended with code 0", ""),  # as when the orchestrator is gone
         ("sendto:error=ENOBUFS", "ended with code 1", "cannot go on: [Errno 105] No buffer space available\n"),
     ],
 )
@@ -149,3 +156,34 @@ def test_a_worker_that_cannot_go_on_ends_and_says_why(
 
     led(body, keep, traffic=Traffic("tcp" if messages else "echo"))
     assert capfd.readouterr().err.partition("worker 0 ")[2] == said
+
+
+@pytest.mark.parametrize("name", ["EMFILE", "ENFILE"])
+def test_a_worker_whose_loop_cannot_take_its_first_turn_says_why(
+    keep: ExitStack, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    """And not that the loop could not be closed after that."""
+    Sinks(keep, (HERE,), 1, 4, 2048)
+
+    async def body() -> None:
+        async with Crew(plan_of(connections=5, ports=PortRange(40_000, 41_999))) as crew:
+            await crew.fleet.zygote.call("os:getpid")
+            said = pytest.raises(LoadgenError, match=os.strerror(getattr(errno, name)))
+            with failing(crew.fleet.zygote.pid, f"socketpair:error={name}:when=1", forked=True), said:
+                await crew.muster()
+
+    on_loop(body, uvloop.new_event_loop)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_worker_that_cannot_be_told_anything_is_let_go(keep: ExitStack) -> None:
+    """The kernel says that it is gone, and its link does not: closing the link makes both true."""
+
+    async def body(crew: Crew, _: int) -> None:
+        (worker,) = crew.fleet.members
+        worker.link.send = lambda **_: False  # type: ignore[method-assign]  # as Link.send() for EPIPE
+        crew.fleet.tell("worker", do="drain")
+        await until(lambda: crew.lost)
+        assert await crew.fleet.exit_code_of(worker) == 0
+
+    led(body, keep)

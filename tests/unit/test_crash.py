@@ -94,6 +94,26 @@ del (made := [Finalised()])[0]
 """
 
 
+_UNCLOSED = """
+import asyncio, errno, sys
+from loadgen import crash
+crash.watch_over("worker")
+loop = asyncio.new_event_loop()
+def refused(): raise OSError(errno.EIO, "close")
+loop._ssock = type("Refusing", (), {"fileno": lambda _: -1, "close": lambda _: refused()})()
+try:
+    loop.close()
+except (OSError, ValueError):
+    print("refused")
+del loop
+"""
+
+
+def test_a_loop_that_could_not_be_closed_is_not_told_of_again_when_it_is_freed() -> None:
+    done = subprocess.run([sys.executable, "-c", _UNCLOSED], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("refused\n", "")
+
+
 def test_what_python_prints_by_itself_is_told_once_for_each_kind(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _PRINTED, tmp_path], capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()

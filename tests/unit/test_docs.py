@@ -101,7 +101,7 @@ def test_symptoms_lead_to_every_limit_of_a_host_or_its_network() -> None:
     rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
     named = {name for cells in rows for cell in cells[2:3] for name in re.findall(r"`([a-z-]+)`", cell)}
     own = {"lost", "tls", "unanswered", "wrong-reply", "other"}
-    own |= {"in-flight", "interrupted", "incomplete", "generator", "none"}
+    own |= {"in-flight", "interrupted", "incomplete", "paused", "generator", "none"}
     assert set(LIMITS) - own <= named
     assert named & own == set()
 

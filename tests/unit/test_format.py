@@ -48,6 +48,10 @@ def test_a_count(value: float | None, text: str) -> None:
     assert fmt.count(value) == text
 
 
+def test_a_noun_has_the_number_of_its_number() -> None:
+    assert [fmt.many(number, "worker") for number in (0, 1, 2_000)] == ["0 workers", "1 worker", "2,000 workers"]
+
+
 @pytest.mark.parametrize(
     ("per_s", "text"), [(19_812.4, "19,812/s"), (98.5, "98.5/s"), (28 / 60, "0.467/s"), (0, "0/s"), (None, fmt.MISSING)]
 )

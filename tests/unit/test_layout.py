@@ -69,7 +69,6 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/lab/held.py": "tests/lab/test_held.py",
     "loadgen/lab/namespace.py": "tests/lab/test_namespace.py",
     "loadgen/lab/namespace_fds.py": "tests/lab/test_namespace_fds.py",
-    "loadgen/processes/zygote.py": "tests/lab/test_processes.py",
     "loadgen/processes/zygote_client.py": "tests/lab/test_processes.py",
     "loadgen/reproduce/circumstances.py": "tests/unit/reproduce/test_writing.py",
     "loadgen/reproduce/draft.py": "tests/unit/reproduce/test_recipes.py",
@@ -124,6 +123,7 @@ def test_every_unit_test_has_a_module() -> None:
     """A test file that mirrors nothing is in the wrong place."""
     about_everything = {
         UNIT / "test_docs.py",
+        UNIT / "test_patterns.py",
         UNIT / "test_plain_english.py",
         UNIT / "test_requirements.py",
         UNIT / "results" / "test_recorded_runs.py",

@@ -28,6 +28,7 @@ BY_SYSCALL = [
     (Syscall.CONNECT, "ETIMEDOUT", "timed-out"),
     (Syscall.CONNECT, "ENETUNREACH", "unreachable"),
     (Syscall.CONNECT, "EHOSTUNREACH", "unreachable"),
+    (Syscall.REGISTER, "ENOSPC", "no-watch"),
     (Syscall.WAIT, "ETIMEDOUT", "timed-out"),
     (Syscall.RECV, "ECONNRESET", "lost"),
     (Syscall.RECV, "ETIMEDOUT", "lost"),

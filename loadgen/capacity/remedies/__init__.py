@@ -22,6 +22,7 @@ from loadgen.capacity.remedies.host import (
     more_nat_ports,
     more_neighbours,
     more_tracking,
+    more_watches,
 )
 from loadgen.capacity.remedies.peer import (
     faster_accept,
@@ -73,6 +74,7 @@ __all__ = [
     "more_neighbours",
     "more_ports",
     "more_tracking",
+    "more_watches",
     "sentences",
     "shorter_search",
     "start_server",

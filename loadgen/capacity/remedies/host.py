@@ -32,6 +32,7 @@ from loadgen.scenario.fields import DESCRIPTORS_MAX, PROCESSES_MAX
 
 _TABLE_SIZE: Final = "net.netfilter.nf_conntrack_max"
 _TABLE_COUNT: Final = "net.netfilter.nf_conntrack_count"
+_WATCHES: Final = "fs.epoll.max_user_watches"
 _NEIGHBOURS: Final[Mapping[int, str]] = {
     AF_INET: "net.ipv4.neigh.default.gc_thresh3",
     AF_INET6: "net.ipv6.neigh.default.gc_thresh3",
@@ -101,6 +102,15 @@ def add_source_address(situation: Situation) -> Iterator[Remedy]:
         yield Remedy(
             change.sentence, set=change.set, sysctls=change.sysctls, command=change.command, program=change.program
         )
+
+
+def more_watches(situation: Situation) -> Iterator[Remedy]:
+    """Raise fs.epoll.max_user_watches, which exists once per host, epoll(7)."""
+    now = _number(situation.sysctl(_WATCHES))
+    # Each end of a connection is watched, and a sink of loadgen's has the other one.
+    wanted = max(2 * now, 2 * situation.plan.connections)
+    is_now = f", now {now:,}," if now else ""
+    yield Remedy(f"raise {_WATCHES}{is_now} to {wanted:,}", command=sysctl_commands({_WATCHES: str(wanted)}))
 
 
 def more_memory(situation: Situation) -> Iterator[Remedy]:

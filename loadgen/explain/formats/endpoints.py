@@ -30,7 +30,7 @@ CUT: Final = "the row is cut off, or has other columns"
 SERVICES: Final = {
     name: int(port)
     for name, port in re.findall(
-        r"(\S+) (\d+)",
+        r"(?<!\S)(\S+) (\d+)",
         """
         afs3-fileserver 7000 amqp 5672 amqps 5671 auth 113 bgp 179 bootpc 68 bootps 67 chargen 19 commplex-main 5000
         cslistener 9000 daytime 13 dhcpv6-client 546 dhcpv6-server 547 discard 9 distcc 3632 domain 53 domain-s 853

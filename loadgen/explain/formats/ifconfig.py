@@ -25,7 +25,7 @@ _ADDRESS: Final = re.compile(
     r"\s+inet (?:addr:)?(?P<four>[\d.]+)(?=\s).*?\b(?:netmask |Mask:)(?P<mask>\d+\.\d+\.\d+\.\d+)(?=\s|$).*"
     r"|\s+inet6 (?:addr: ?)?(?P<six>[0-9a-fA-F:.]+)(?:/|  prefixlen )(?P<prefix>\d{1,3})\b.*"
 )
-_OLD_FLAGS: Final = re.compile(r"\s+(?P<flags>[A-Z][A-Z -]*?)\s+MTU:\d+(?:\s+Metric:\d+)?\s*")
+_OLD_FLAGS: Final = re.compile(r"\s+(?P<flags>[A-Z][A-Z-]*(?: [A-Z-]+)*)\s+MTU:\d+(?:\s+Metric:\d+)?\s*")
 _BESIDE: Final = re.compile(
     r"\s+(?:RX|TX|ether|loop|unspec|tunnel|sit|infiniband|collisions:|Interrupt:|Memory:|Base address:|device |"
     r"inet6? (?:addr:)?\S+ +(?:P-t-P:|destination ))"

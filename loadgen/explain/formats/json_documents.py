@@ -21,7 +21,8 @@ from loadgen.explain.text import LINE_MAX, LONG_MAX
 DOCUMENT_MAX: Final = LONG_MAX
 #: No document of ours is deeper.
 _DEPTH_MAX: Final = 64
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+#: A string; of one without an end the quotation mark is kept.
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|(").*')
 #: The rest of JSON once its strings are taken out.
 _REST: Final = re.compile(r"[\[\]{}:,\s\d.eE+\-truefalsn]*")
 _NO_BRACKETS: Final = re.compile(r"[^\[\]{}]+")
@@ -145,7 +146,7 @@ class JsonReader:
 
 def _depth_behind(line: str, depth: int) -> int | None:
     """Return how many brackets are open behind a line; None if it is no JSON, or none of the same document."""
-    rest = _STRING.sub("", line).strip()
+    rest = _STRING.sub(r"\1", line).strip()
     if not _REST.fullmatch(rest):
         return None
     brackets = _NO_BRACKETS.sub("", rest)

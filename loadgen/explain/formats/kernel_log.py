@@ -62,7 +62,7 @@ MESSAGES: Final = (
     ),
     KernelMessage(
         re.compile(
-            r"(?:TCP: )?(?:request_sock_\w+: )?[Pp]ossible SYN flooding on port "
+            r"(?:TCP: )?(?:request_sock_\w{1,40}: )?[Pp]ossible SYN flooding on port "
             rf"(?:{_ADDRESS}[:.])?(?P<port>[0-9]{{1,5}})\. (?:Sending cookies|Dropping request)"
         ),
         "backlog",

@@ -12,8 +12,8 @@ from loadgen.explain.evidence import Where
 from loadgen.explain.formats.base import Format
 from loadgen.explain.formats.readings import ReadingLines
 
-_UNAME: Final = re.compile(r"\s{0,8}Linux \S+ (?P<release>[0-9]+\.[0-9]+\S*) #[0-9]+\S* .*")
-_PROC_VERSION: Final = re.compile(r"(?:\[ *0\.000000\] )?Linux version (?P<release>[0-9]+\.[0-9]+\S*) .*")
+_UNAME: Final = re.compile(r"\s{0,8}Linux \S+ (?P<release>[0-9]+\.[0-9]+(?:[^\s0-9]\S*)?) #[0-9]+(?:[^\s0-9]\S*)? .*")
+_PROC_VERSION: Final = re.compile(r"(?:\[ *0\.000000\] )?Linux version (?P<release>[0-9]+\.[0-9]+(?:[^\s0-9]\S*)?) .*")
 
 
 def _release(line: str) -> str:

@@ -65,8 +65,8 @@ _OTHER_HEADER: Final = re.compile(
     r"|Proto\s+RefCnt\s+Flags\s|Proto\s+Destination\s+Source\s)"
 )
 _FORBIDDEN: Final = re.compile(
-    r"\s*(?:\((?:Not all processes could be identified, non-owned process info|No info could be read for \"-p\".*)"
-    r"|will not be shown, you would have to be root to see it all\.\))\s*"
+    r"\s*(?:\(No info could be read for \"-p\".*|(?:\(Not all processes could be identified, non-owned process info"
+    r"|will not be shown, you would have to be root to see it all\.\))\s*)"
 )
 #: With bounds: without them, a line of many colons takes seconds.
 _ROW: Final = re.compile(r"\s*(?:tcp6?|udp6?)\s+\d{1,20}\s+\d{1,20}\s+\S{1,300}:\S{1,40}\s+\S{1,300}:\S{1,40}(?:\s|$)")

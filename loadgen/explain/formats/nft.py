@@ -18,14 +18,16 @@ from loadgen.explain.formats.rules import RuleLines, Translation, translation
 _FAMILY: Final = r"(?:ip6?|inet|arp|bridge|netdev)"
 _BLOCK: Final = re.compile(
     r"(?P<kind>table|chain|set|map|meter|flowtable|counter|quota|limit|secmark|synproxy|ct helper|ct timeout|"
-    r"ct expectation)\s+(?P<name>[^{]*?)\s*\{(?P<rest>.*)"
+    r"ct expectation)\s++(?P<name>[^{]*)\{(?P<rest>.*)"
 )
 _BEGINS: Final = re.compile(rf"\s*(?:table {_FAMILY} \S+|chain \S+)\s*\{{")
 #: Of iptables-nft, above the tables that it made.
 _REMARK: Final = re.compile(r"\s*# Warning: table \S+ \S+ is managed by iptables-nft.*")
 _STRING: Final = re.compile(r'"[^"]*"')
-_HANDLE: Final = re.compile(r"\s*# handle \d+\s*$")
-_HOOK: Final = re.compile(r"\s*type \w+ hook (?P<hook>\w+) .*?(?:policy (?P<policy>\w+))?\s*;?\s*")
+_HANDLE: Final = re.compile(r"(?<!\s)\s*+# handle \d+\s*$")
+#: Where a chain stands, with its policy or without, which may also be a statement of its own.
+_HOOK: Final = re.compile(r"\s*(?:type \w+ hook \w+ |policy \w+\s*+;?\s*$)")
+_POLICY: Final = re.compile(r"\bpolicy (\w+)\s*+;?\s*$")
 _NAT: Final = re.compile(
     r"\b(?P<kind>snat|masquerade|dnat|redirect)\b(?:(?: ip6?)?(?: prefix)? to (?P<to>\S+))?(?P<map>.*)"
 )
@@ -63,7 +65,7 @@ class _NftLines(RuleLines):
         if block and (block["kind"] in ("table", "chain") or not self._in("chain")):
             self._blocks.append(block["kind"])
             if block["kind"] == "chain":
-                self._chain = block["name"]
+                self._chain = block["name"].rstrip()
             rest = _HANDLE.sub("", block["rest"])
             self._content(rest, rest, where)
             return
@@ -96,12 +98,9 @@ class _NftLines(RuleLines):
     def _statement(self, line: str, where: Where) -> None:
         """Read one rule, or the line that says where the chain stands."""
         plain = _STRING.sub('""', line)
-        if hook := _HOOK.fullmatch(plain):
-            if hook["policy"] == "drop":
-                self.write("drop", f"chain {self._chain}: policy drop", where)
-            return
-        if policy := re.fullmatch(r"\s*policy (\w+)\s*;?\s*", plain):
-            if policy[1] == "drop":
+        if _HOOK.match(plain):
+            policy = _POLICY.search(plain)
+            if policy and policy[1] == "drop":
                 self.write("drop", f"chain {self._chain}: policy drop", where)
             return
         nat = _NAT.search(plain)

@@ -35,12 +35,12 @@ _BARE: Final = re.compile(r"\s{0,8}(?:[#+]\s{1,4})?(?P<command>(?P<word>[\w./-]{
 _FIRST_WORDS: Final = TOOLS | {"sudo", "time"}
 #: `nstat -az` with marks of Markdown around it, as a line of its own.
 _QUOTED: Final = re.compile(
-    r"\s{0,8}(?:[-*#]{1,6}\s+)?(?:[Oo]utput (?:of|from) )?(?:`+|\*\*)(?:[$#]\s+)?(?P<command>[^`*]+)(?:`+|\*\*):?\s*"
+    r"\s{0,8}(?:[-*#]{1,6}\s+)?(?:[Oo]utput (?:of|from) )?(?:`+|\*\*)(?:[$#]\s++)?(?P<command>[^`*]+)(?:`+|\*\*):?\s*"
 )
 #: Of head(1) and tail(1) with several files; and a path alone, as people write it above what they paste.
 _HEADING: Final = re.compile(r"\s{0,8}(?:==> (?P<path>/\S+) <==|(?P<alone>/proc/[\w./-]+):?)\s*")
 _FENCE: Final = re.compile(
-    r"\s*(?:(?:`{3,}|~{3,})\s*[\w+-]*"
+    r"\s*(?:(?:`{3,}|~{3,})(?:\s*[\w+-]+)?"
     r"|\[?\{?/?(?:code|noformat|quote|pre|block)(?::[^{}\[\]]{0,80})?[}\]]"
     r"|[-=_*#+~]{3,}|\.{3,}|\u2026|\[(?:\.{3}|\u2026|snip)\])\s*",
     re.IGNORECASE,

@@ -84,7 +84,7 @@ class _ShellLimitsReader(ReadingLines):
         """See `LineReader`."""
         if self._hard is None:
             command = self.evidence.command_before(self.file, where.line)
-            self._hard = re.search(r"\bulimit\s(?:-\w+\s)*-\w*H", command) is not None
+            self._hard = re.search(r"\bulimit\s(?:-\w+\s){0,16}-\w*H", command) is not None
         if dash := _DASH_LINE.fullmatch(line):
             flag, found = _DASH.get(dash["name"], ""), dash
         elif letters := _BASH.fullmatch(line) or _ZSH.fullmatch(line):

@@ -37,7 +37,7 @@ _ALONE: Final = frozenset(_BY_ITSELF.split())
 _ANY_KIND: Final = "|".join((*KINDS, *_OTHER_KINDS))
 _FIRST: Final = re.compile(rf"\s*(?:(?:{_ANY_KIND})\s+)?(?:default|[\da-fA-F.:]+(?:/\d{{1,3}})?)(?:\s|$)")
 _KIND: Final = re.compile(rf"\s*(?:{_ANY_KIND})\s")
-_INTERFACE: Final = re.compile(r"[a-z][\w.-]*\d\S*|lo")
+_INTERFACE: Final = re.compile(r"[a-z](?:[^\W\d]|[.-])*\d\S*|lo")
 
 
 @dataclass(slots=True)

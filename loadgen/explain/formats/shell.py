@@ -159,7 +159,7 @@ def _of_command(words: list[str]) -> list[BareValue]:
             names = [sysctl_of_path(path) for path in others]
             return [BareValue(BareKind.SYSCTL, name) for name in names if name] if all(names) else []
         case "sysctl":
-            asks = any(option == "--values" or re.fullmatch(r"-[a-z]*n[a-z]*", option) for option in options)
+            asks = any(option == "--values" or re.fullmatch(r"-[a-mo-z]*n[a-z]*", option) for option in options)
             ok = asks and all(_SYSCTL_NAME.fullmatch(name) for name in others)
             ok = ok and not any(option in ("-a", "--all", "-an", "-na") for option in options)
             return [BareValue(BareKind.SYSCTL, sysctl_conf.dotted(name)) for name in others] if ok else []

@@ -21,7 +21,12 @@ from loadgen.trace.ways import Way
 
 _NAME: Final = "strace"
 #: accept() is none of the calls that connect; its errnos are about the listening program.
-_SYSCALLS: Final = {"socket": Syscall.SOCKET, "bind": Syscall.BIND, "connect": Syscall.CONNECT}
+_SYSCALLS: Final = {
+    "socket": Syscall.SOCKET,
+    "bind": Syscall.BIND,
+    "connect": Syscall.CONNECT,
+    "epoll_ctl": Syscall.REGISTER,
+}
 
 
 class StraceTrace:

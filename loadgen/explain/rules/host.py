@@ -65,4 +65,5 @@ RULES: Final[Mapping[str, Rule]] = {
     "tls": _by_errno,
     "other": _by_errno,
     "processes": _by_errno,
+    "watches": _by_errno,
 }

@@ -20,6 +20,8 @@ class Event(Shape, frozen=True, kw_only=True):
     """seconds after the start; a note of the plan may be older than it"""
     name: str | None = None
     """of a probe"""
+    stopped: bool = False
+    """of a process that gave no sign of life: it was stopped, by a signal or a debugger"""
     reason: str | None = None
     """why a probe could not run"""
     result: ProbeResult | None = None

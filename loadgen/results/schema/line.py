@@ -54,6 +54,8 @@ class LatencyNs(Struct, frozen=True, kw_only=True):
     """TLS secured - established"""
     bind: Sparse | UnsetType = UNSET
     """each call of bind() that takes a port, one that failed included; absent without any"""
+    network: Sparse | UnsetType = UNSET
+    """round trip of the handshake as the kernel measured it, of a sample of the connections; absent without any"""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

@@ -135,6 +135,8 @@ class LatencyUs(Shape, frozen=True, kw_only=True):
     """TLS secured - established; where there are any"""
     bind: Quantiles | None = None
     """each call of bind() that takes a port, one that failed included; of the io_uring engine one of each batch"""
+    network: Quantiles | None = None
+    """round trip of the handshake as the kernel measured it (tcpi_rtt), of a sample of the connections; TCP only"""
 
 
 class GeneratorResult(Shape, frozen=True, kw_only=True):
@@ -144,6 +146,8 @@ class GeneratorResult(Shape, frozen=True, kw_only=True):
     """false: its latencies measure loadgen rather than the target"""
     reasons: tuple[str, ...]
     """why not"""
+    paused: tuple[str, ...] = ()
+    """those of them that are pauses: loadgen was stopped, and did not lack time"""
     lag_ms_p99: Amount
     """how long the event loop of a worker stood still, 99th percentile, milliseconds"""
     workers: Count

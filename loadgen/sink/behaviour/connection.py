@@ -15,11 +15,11 @@ from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from typing import Final
 
 from loadgen.clock import NS_PER_S
-from loadgen.sink.behaviour.answers import PART_MAX, PendingAnswers, Piece
+from loadgen.sink.behaviour.answers import PART_MAX, Filler, PendingAnswers, Piece
 from loadgen.sink.behaviour.listener import Listener
-from loadgen.sink.behaviour.tls import TlsSession
 from loadgen.sink.counts import SurvivedFailures
 from loadgen.sink.memory import HeldBytes
+from loadgen.tls_channel import TlsChannel
 
 _READ_SIZE: Final = 65_536
 #: Parts written for one event at most, so that a fast client leaves the others their turn.
@@ -46,6 +46,8 @@ class AcceptedConnection:
         "_failures",
         "_making",
         "_memory",
+        "_plain",
+        "_quick",
         "_read_at_ns",
         "_read_ns",
         "_read_per_s",
@@ -76,7 +78,7 @@ class AcceptedConnection:
         self.ended = False
         self.events = self.timer_ns = self.counted_bytes = 0
         self._responder = listener.responder(closes_after or None)
-        self._tls = TlsSession(listener.context) if listener.context else None
+        self._tls = TlsChannel(listener.context, server_side=True) if listener.context else None
         self._closes_at_once = closes_after == 0
         self._delay_ns = int(behaviour.delay_s * NS_PER_S)
         self._close_ns = None if behaviour.close_after_s is None else now + int(behaviour.close_after_s * NS_PER_S)
@@ -88,6 +90,9 @@ class AcceptedConnection:
         self._answers = PendingAnswers()
         self._unsent = bytearray()
         self._received_all = self._failed = False
+        #: Whether answers go out as soon as they are made; and whether that holds for the next, as none is waiting.
+        self._plain = not (self._tls or self._delay_ns or self._read_per_s is not None or self._closes_at_once)
+        self._quick = self._plain
 
     @property
     def held(self) -> int:
@@ -119,9 +124,27 @@ class AcceptedConnection:
             return None
         return min((due for due in (due_ns, self._close_ns, self._read_ns) if due and due > now), default=None)
 
-    def on_events(self, events: int, now: int) -> None:
-        """Handle the events that epoll reported."""
-        if events & (EPOLLERR | EPOLLHUP) and not events & EPOLLIN:
+    def on_events(self, events: int, now: int) -> bool:
+        """Handle the events that epoll reported; return False if it holds and waits for the same as before."""
+        if events == EPOLLIN and self._quick:
+            if (data := self._input()) is None:
+                return self.ended
+            answer = self._responder.quick(data) if data else None
+            if answer is None:
+                self._take(data, now)
+                self._send(now)
+            else:
+                sent = self._written(answer)
+                if sent == len(answer):
+                    return False
+                self._unsent += answer[sent:]
+        else:
+            self._handle(events, now)
+        self._quick = self._plain and not (self._making or self._answers or self._unsent or self._received_all)
+        return True
+
+    def _handle(self, events: int, now: int) -> None:
+        if events & (EPOLLERR | EPOLLHUP):  # reset or timed out: what was not read cannot be answered any more
             self.ended = True
             return
         if events & EPOLLRDHUP and self._read_per_s is not None:
@@ -143,28 +166,38 @@ class AcceptedConnection:
     def close_now(self) -> None:
         """End without sending pending answers; over TLS send close_notify first."""
         if self._tls and not self._unsent:  # after a partial record it would not be read as an alert
-            self._tls.close_notify()
-            self._unsent += self._tls.outgoing()
+            self._unsent += self._tls.farewell()
             self._write()
         self.ended = True
 
     def _read(self, now: int) -> None:
-        per_s = self._read_per_s
-        try:
-            size = _READ_SIZE if per_s is None else max(per_s // _READS_PER_S, 1)
-            data = os.read(self.fd, min(size, self._memory.allowance))
-        except BlockingIOError:
+        data = self._input()
+        if data is None:
             return
+        if self._read_per_s:
+            self._read_ns = now + len(data) * NS_PER_S // self._read_per_s
+        self._take(data, now)
+
+    def _input(self) -> bytes | None:
+        """Read; return b"" at end of file, None if there is nothing or the connection has ended."""
+        per_s = self._read_per_s
+        size = _READ_SIZE if per_s is None else max(per_s // _READS_PER_S, 1)
+        try:
+            return os.read(self.fd, min(size, self._memory.allowance))
+        except BlockingIOError:
+            return None
         except OSError as error:
             self._failures.add("read", error)
             self.ended = True
-            return
-        if per_s:
-            self._read_ns = now + len(data) * NS_PER_S // per_s
+            return None
+
+    def _take(self, data: bytes, now: int) -> None:
+        """Let answers be made to input."""
         input_ended = not data
         if self._tls:
             try:
-                data = self._tls.receive(data)
+                self._tls.received(data)
+                data = self._tls.read() if self._tls.secured or self._tls.shake() else b""
             except ssl.SSLError as error:
                 self._fail(error)
                 return
@@ -178,14 +211,14 @@ class AcceptedConnection:
     def _send(self, now: int) -> None:
         """Make answers and write those that are due, as far as there is room; end after the last one."""
         for _ in range(_WRITES_MAX):
-            self._make_answers()
-            self._fill(now)
+            if self._making:
+                self._make_answers()
+            if self._answers:
+                self._fill(now)
             finished = self._finished
             self._received_all |= finished  # ignore any further input
             if self._tls:
-                if finished and not self._failed:
-                    self._tls.close_notify()
-                self._unsent += self._tls.outgoing()
+                self._unsent += self._tls.farewell() if finished and not self._failed else self._tls.outgoing()
             if self._unsent:
                 self._write()
             if finished and not self._unsent:
@@ -198,27 +231,30 @@ class AcceptedConnection:
         """True if nothing is left to be answered."""
         if self._making or self._answers:
             return False
-        ready = self._tls is None or self._tls.ready
+        ready = self._tls is None or self._tls.secured
         return self._responder.finished or self._failed or self._received_all or (self._closes_at_once and ready)
 
     def _make_answers(self) -> None:
-        """Make answers to what was read until the memory allowed is full."""
+        """Make answers to what was read until the memory allowed is full; what need not wait goes out at once."""
         while self._making and self._answers.held + len(self._unsent) < self._memory.allowance:
             piece = next(self._making, None)
             if piece is None:
                 self._making = None
-            else:
+            elif self._delay_ns or self._answers or isinstance(piece, Filler):
                 self._answers.add(self._read_at_ns + self._delay_ns, piece)
+            else:
+                self._put(piece)
 
     def _fill(self, now: int) -> None:
         """Move answers that are due to the bytes to be written, at most a part's length."""
         size = min(PART_MAX, self._memory.allowance)
+        while len(self._unsent) < size and (part := self._answers.take(now, size - len(self._unsent))):
+            self._put(part)
+
+    def _put(self, part: bytes | memoryview) -> None:
+        """Add to the bytes to be written."""
         try:
-            while len(self._unsent) < size and (part := self._answers.take(now, size - len(self._unsent))):
-                if self._tls:
-                    self._tls.send(part)
-                    part = self._tls.outgoing()
-                self._unsent += part
+            self._unsent += self._tls.encrypted(part) if self._tls else part
         except ssl.SSLError as error:
             self._fail(error)
 
@@ -230,12 +266,15 @@ class AcceptedConnection:
         self._answers.clear()
 
     def _write(self) -> None:
+        del self._unsent[: self._written(self._unsent)]
+
+    def _written(self, data: bytes | bytearray) -> int:
+        """Write as much as fits; return how many bytes that was. After a failure the connection has ended."""
         try:
-            sent = os.write(self.fd, self._unsent)
+            return os.write(self.fd, data)
         except BlockingIOError:
-            return
+            return 0
         except OSError as error:
             self._failures.add("write", error)
             self.ended = True
-            return
-        del self._unsent[:sent]
+            return 0

@@ -113,10 +113,10 @@ class AcceptedConnections:
     def _run(self, connection: AcceptedConnection, now: int, events: int = 0) -> None:
         """Handle events of a connection, or 0: its timer; one that fails in a way not foreseen is reset."""
         try:
-            if events:
-                connection.on_events(events, now)
-            else:
+            if not events:
                 connection.on_timer(now)
+            elif not connection.on_events(events, now):
+                return
             self._update(connection, now)
         except Exception as error:
             self._failures.add("connection", error)

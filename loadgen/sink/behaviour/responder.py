@@ -24,6 +24,12 @@ class Responder(Protocol):
     def held(self) -> int:
         """Bytes of input kept for later."""
 
+    def quick(self, data: bytes) -> bytes | None:
+        """Return the answer to this data where that is known, small, and leaves the responder as it is; else None.
+
+        Where it returns an answer, `receive` would return the same.
+        """
+
     def receive(self, data: bytes) -> Iterable[Piece]:
         """Return the answers to this data, made while it is iterated over; empty data is the client's end of file.
 
@@ -38,6 +44,10 @@ class EchoResponder:
         self._bytes_left, self._requests_left = bytes_max, requests_max
         self.finished = False
         self.held = 0
+
+    def quick(self, data: bytes) -> bytes | None:
+        """Return the data of an echo without limits."""
+        return data if self._bytes_left is None and self._requests_left is None else None
 
     def receive(self, data: bytes) -> Iterator[Piece]:
         """Return the same data."""
@@ -61,6 +71,10 @@ class SilentResponder:
         self.finished = False
         self.held = 0
 
+    def quick(self, _data: bytes) -> bytes | None:
+        """Return None: reads are counted."""
+        return None
+
     def receive(self, data: bytes) -> Iterable[Piece]:
         """Return no answers."""
         if self._requests_left is not None:
@@ -77,6 +91,7 @@ def responder_factory(behaviour: SinkBehaviour) -> Callable[[int | None], Respon
     if behaviour.speaks is Speaks.NOTHING:
         return lambda _: SilentResponder(behaviour.close_after_requests)
     # Imported when the sink starts listening: later it may have no free descriptor to read a module with.
-    from loadgen.sink.behaviour.http import HttpResponder
+    from loadgen.sink.behaviour.http import HttpResponder, HttpService
 
-    return lambda _: HttpResponder(behaviour.status, behaviour.body_bytes, behaviour.close_after_requests)
+    service = HttpService(behaviour.status, behaviour.body_bytes, behaviour.close_after_requests)
+    return lambda _: HttpResponder(service)

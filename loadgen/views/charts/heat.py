@@ -97,11 +97,11 @@ def latency_map(kind: str, title: str, t_s: Floats, found: Intervals) -> Chart |
     if t_s[last] <= begins_s:
         return None
     ends = first + grouped(t_s[first : last + 1] - begins_s)
-    buckets = found.table(np.searchsorted(ends, np.arange(len(t_s))), len(ends))
-    used = np.flatnonzero(buckets.any(axis=1))
-    low, high = (int(decade) for decade in _STEPS[used[[0, -1]]] // STEPS_PER_DECADE)
+    steps_used = found.table(_STEPS, np.searchsorted(ends, np.arange(last + 1)))
+    used = np.flatnonzero(steps_used.any(axis=1))
+    low, high = (int(decade) for decade in used[[0, -1]] // STEPS_PER_DECADE)
     counts = np.zeros(((high + 1 - low) * STEPS_PER_DECADE, len(ends)), dtype=np.int64)
-    np.add.at(counts, _STEPS[used] - low * STEPS_PER_DECADE, buckets[used])
+    counts[used - low * STEPS_PER_DECADE] = steps_used[used]
     slowest = fmt.latency(float(np.nanmax(found.quantiles_us[-1])))
     return {
         "id": f"latency-map-{kind}",

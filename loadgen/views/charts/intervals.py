@@ -17,8 +17,6 @@ from loadgen.views.charts.columns import Floats, Indices
 
 #: A log axis has no zero, and below a microsecond lies nothing that a reader of a chart asks for.
 LATENCY_US_MIN: Final = 1.0
-#: As the keys of `histogram.sparse` are written.
-_BUCKETS: Final = {str(bucket): bucket for bucket in range(histogram.BUCKETS)}
 
 
 @cache
@@ -45,11 +43,7 @@ def interval(histogram_ns: Sparse) -> Interval | None:
     """The values of a sparse histogram; None when it is empty."""
     if not histogram_ns:
         return None
-    buckets = np.fromiter(map(_BUCKETS.__getitem__, histogram_ns), dtype=np.int16, count=len(histogram_ns))
-    counts = np.fromiter(histogram_ns.values(), dtype=np.int64, count=len(histogram_ns))
-    if (buckets[1:] <= buckets[:-1]).any():  # of lines that were merged
-        order = np.argsort(buckets)
-        buckets, counts = buckets[order], counts[order]
+    buckets, counts = histogram.arrays(histogram_ns)
     cumulated = counts.cumsum()
     total = int(cumulated[-1])
     p50, p99 = buckets[cumulated.searchsorted([_rank(total, 0.5), _rank(total, 0.99)])].tolist()
@@ -70,18 +64,22 @@ class Intervals:
 
     def whole(self) -> NDArray[np.int64]:
         """The run in one histogram, int64 (BUCKETS,)."""
-        return self.table(np.zeros(self.quantiles_us.shape[1], dtype=np.int64), 1)[:, 0]
+        counts = np.zeros(histogram.BUCKETS, dtype=np.int64)
+        for line in self.lines:
+            counts[line.buckets] += line.counts
+        return counts
 
-    def table(self, group_of: Indices, groups: int) -> NDArray[np.int64]:
-        """Columns put together: int64 (BUCKETS, groups). group_of: the group of each column."""
-        if not self.lines:
-            return np.zeros((histogram.BUCKETS, groups), dtype=np.int64)
-        buckets = np.concatenate([line.buckets for line in self.lines]).astype(np.int64)
-        counts = np.concatenate([line.counts for line in self.lines])
-        column_of = np.repeat(group_of[self.columns], [len(line.buckets) for line in self.lines])
-        # The sums stay far below 2**53, up to which the floats that bincount makes are exact.
-        summed = np.bincount(buckets * groups + column_of, weights=counts, minlength=histogram.BUCKETS * groups)
-        return summed.astype(np.int64).reshape(histogram.BUCKETS, groups)
+    def table(self, row_of: Indices, group_of: Indices) -> NDArray[np.int64]:
+        """Buckets and columns put together, int64 (rows, groups).
+
+        row_of: the row of each bucket, int64 (BUCKETS,); group_of: the group of each column. Both rise from 0 on.
+
+        Line by line, as an array with all buckets would take 100 times the memory that is needed, for a moment.
+        """
+        counts = np.zeros((row_of[-1] + 1, group_of[-1] + 1), dtype=np.int64)
+        for line, group in zip(self.lines, group_of[self.columns].tolist(), strict=True):
+            np.add.at(counts[:, group], row_of[line.buckets], line.counts)
+        return counts
 
 
 def together(lines: Sequence[Interval | None], ends: Indices) -> Intervals:

@@ -24,6 +24,7 @@ _TITLES: Final = {
     "lateness": "Lateness (started - due): our own delay",
     "bind": "bind() that takes a port",
     "connect": "Connect (established - started)",
+    "network": "Network (the kernel's round trip of the handshake)",
     "arrival": "Arrival (established - due)",
     "exchange": "Exchange (reply read - request written)",
     "handshake": "TLS handshake (secured - established)",
@@ -35,7 +36,10 @@ _TONES: Final = {
     "arrival": "orange",
     "exchange": "green",
     "handshake": "purple",
+    "network": "blue",
 }
+#: Companions of another line.
+_DASHED: Final = ("lateness", "arrival", "network")
 
 
 def quantiles(name: str, title: str, what: str, t_s: Floats, found: Intervals) -> Chart | None:
@@ -83,7 +87,7 @@ def latencies(t_s: Floats, found: Mapping[str, Intervals]) -> list[Chart]:
 
 def percentile_curve(found: Mapping[str, Intervals]) -> Chart | None:
     """Each latency of the whole run by percentile."""
-    series = {kind: {"label": kind, "tone": _TONES[kind], "dash": kind in ("lateness", "arrival")} for kind in found}
+    series = {kind: {"label": kind, "tone": _TONES[kind], "dash": kind in _DASHED} for kind in found}
     whole = {kind: one.whole() for kind, one in found.items()}
     return by_percentile("percentiles", "Latency of the whole run by percentile", "latency", whole, series)
 

@@ -3,7 +3,7 @@
 A chart is a plain dict that the page's script draws: x and y columns of equal length, with None where
 nothing was measured. Times are seconds since the run began, latencies microseconds. How the columns
 are read, differenced and thinned, in this order, is in columns.py. Here are the charts of the run over time,
-and what puts all of them together; a live page calls that once a second.
+and what puts all of them together; a live page calls that every few seconds.
 """
 
 from __future__ import annotations

@@ -6,10 +6,12 @@ The socket is made here as well, so that an address that cannot be had is refuse
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final
 
+from loadgen import shortage
 from loadgen.errors import HostError, UsageError
 from loadgen.model import Endpoint
 from loadgen.scenario.units import endpoint
@@ -72,21 +74,22 @@ def listen_at(text: str, *, public: bool, option: ListenOption = DASHBOARD) -> E
 
 def listener_at(at: Endpoint, option: ListenOption = DASHBOARD) -> socket.socket:
     """Return a socket that listens there, non-blocking. Raises: HostError if the address or port cannot be had."""
-    listener = socket.socket(at.family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if at.family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(at.sockaddr)
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        place = f"{in_url(at.address)}:{at.port}"
-        raise HostError(
-            f"{option.name}: cannot listen on {place}: {error.strerror}; give another address or port, or "
-            f"{option.free_port}"
-        ) from error
+    with ExitStack() as until_listening:
+        try:
+            listener = until_listening.enter_context(socket.socket(at.family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if at.family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(at.sockaddr)
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+        except OSError as error:
+            place = f"{in_url(at.address)}:{at.port}"
+            raise shortage.of(error) or HostError(
+                f"{option.name}: cannot listen on {place}: {error.strerror}; give another address or port, or "
+                f"{option.free_port}"
+            ) from error
+        until_listening.pop_all()
     return listener
 
 

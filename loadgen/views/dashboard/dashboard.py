@@ -17,6 +17,7 @@ from loadgen.views import summary_rows
 from loadgen.views.charts import run as charts
 from loadgen.views.dashboard import figures, prometheus
 from loadgen.views.dashboard.frames import Frames, timed
+from loadgen.views.dashboard.history import lines_of
 from loadgen.views.dashboard.server import Server
 from loadgen.views.dashboard.watched import Ending, Watched
 from loadgen.views.live.view import RunObserver
@@ -121,10 +122,10 @@ class Dashboard:
 
     async def _charts(self) -> tuple[object, float]:
         """In a thread: it may take as long as a worker takes for ten thousand connections."""
-        plan, lines, events = self._watched.plan, self._watched.history.lines, self._watched.events
+        plan, packed, events = self._watched.plan, self._watched.history.packed, self._watched.events
         if plan is None:
             return {"charts": [], "phases": [], "marks": []}, 0.0
-        return await asyncio.to_thread(timed, charts.everything, lines, events, plan)
+        return await asyncio.to_thread(timed, lambda: charts.everything(lines_of(packed), events, plan))
 
 
 class Beside:

@@ -139,10 +139,10 @@ def _latencies(watched: Watched) -> list[Figure]:
     latencies = []
     titles = {"bind": "bind()", "connect": "Connect", "handshake": "TLS handshake", "exchange": "Exchange"}
     for kind, title in titles.items():
-        if counts := watched.totals.of_run(kind):
-            dense = histogram.dense(counts)
-            p50, p99 = (fmt.latency(histogram.quantile_ns(dense, q) / 1e3) for q in (0.5, 0.99))
-            longest = fmt.latency(histogram.max_ns(dense) / 1e3)
+        counts = watched.totals.of_run(kind)
+        if counts.any():
+            p50, p99 = (fmt.latency(histogram.quantile_ns(counts, q) / 1e3) for q in (0.5, 0.99))
+            longest = fmt.latency(histogram.max_ns(counts) / 1e3)
             latencies.append(_figure(kind, f"{title}, median", p50, f"p99 {p99}, max {longest}"))
     return latencies
 

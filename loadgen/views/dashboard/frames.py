@@ -8,10 +8,11 @@ HTML 9.2).
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+
+import msgspec
 
 #: The share of one core that making one kind of frame may take.
 BUDGET: Final = 0.02
@@ -134,8 +135,8 @@ class Frames:
 
 
 def event(kind: str, said: object) -> bytes:
-    """One event; JSON as it is made here has no line feed in it. Raises: ValueError for NaN."""
-    return f"event: {kind}\ndata: {json.dumps(said, allow_nan=False, separators=(',', ':'))}\n\n".encode()
+    """One event; JSON has no line feed in it. NaN becomes null, a gap in a chart."""
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(said))
 
 
 def timed(make: Callable[..., object], *arguments: Any) -> tuple[object, float]:

@@ -1,21 +1,40 @@
 """The lines of a run that the live charts are drawn from, thinned so that days of it fit into memory.
 
 At most `LINES_MAX` lines are kept. When there would be more, neighbours are merged pairwise, and from then on twice as
-many lines go into each, see `loadgen.results.thinning`. Histograms are coarse from the start; a report has finer ones.
+many lines go into each, see `loadgen.results.thinning`. Histograms are coarse from the start, so that a line of many is
+hardly longer than one; a report has finer ones, and the figures beside the charts are exact.
+
+Each line is kept as one value of bytes. As objects, its numbers would lie among those of the charts that are drawn at
+the same time, and the few that stay would keep whole pages of memory from being used again. Not as JSON, in which
+histograms take thirty times the memory when they are read.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import copyreg
+import pickle
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Any, Final
 
 from msgspec import structs
 
 from loadgen.results.schema.line import Line
-from loadgen.results.thinning import coarse_line, halved, merged
+from loadgen.results.thinning import coarse_line, halved, let_go, merged
 
-LINES_MAX: Final = 400
+LINES_MAX: Final = 240
 #: Of a plan with more (source, target) pairs only the last line keeps the counts of each.
 _PAIRS_MAX: Final = 256
+#: Buckets of a histogram that become one: a latency is off by an eighth at most, half a row of a heat map.
+_WIDTH: Final = 32
+
+
+def _read_only(pairs: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(pairs)
+
+
+# What a line has where nothing could be read, and what pickle knows nothing of.
+copyreg.pickle(MappingProxyType, lambda mapping: (_read_only, (dict(mapping),)))
 
 
 class History:
@@ -24,27 +43,51 @@ class History:
     def __init__(self, limit: int = LINES_MAX) -> None:
         """limit: lines to be kept, beside one for each change of phase; at least 4."""
         self._limit = max(limit, 4)
-        self._lines: list[Line] = []
+        #: All but the last line, and the last one.
+        self._packed: list[bytes] = []
+        self._last: Line | None = None
         #: Lines of the series that are merged into one, and those that are in the last one.
         self._stride, self._in_last = 1, 0
 
     @property
-    def lines(self) -> list[Line]:
-        """A copy of the list; lines never change, so that another thread may read it."""
-        return list(self._lines)
+    def packed(self) -> tuple[bytes, ...]:
+        """The lines as `lines_of` reads them, which takes its time and can be done in another thread."""
+        return (*self._packed, _packed(self._last)) if self._last else ()
 
     def add(self, line: Line) -> None:
         """Take a line of the series."""
-        line = coarse_line(line)
-        if self._lines and len(line.pairs) > _PAIRS_MAX:
-            self._lines[-1] = structs.replace(self._lines[-1], pairs=())
-        if len(self._lines) > 1 and self._in_last < self._stride and self._lines[-1].phase is line.phase:
-            self._lines[-1] = merged(self._lines[-1], line)
+        line, last = coarse_line(line, _WIDTH), self._last
+        if last and len(line.pairs) > _PAIRS_MAX:
+            last = structs.replace(last, pairs=())
+        if last and self._packed and self._in_last < self._stride and last.phase is line.phase:
+            self._last = merged(last, line)
             self._in_last += 1
             return
-        self._lines.append(line)
-        self._in_last = 1
-        if len(self._lines) > self._limit:
-            self._lines = halved(self._lines)
-            self._stride *= 2
-            self._in_last = self._stride
+        if last:
+            self._packed.append(_packed(last))
+        self._last, self._in_last = line, 1
+        if len(self._packed) >= self._limit:
+            self._halve()
+
+    def _halve(self) -> None:
+        # One by one: of all lines as objects some would be kept, all over the memory that the others took for a moment.
+        assert self._last is not None
+        self._packed.append(_packed(self._last))
+        self._packed = [_packed(line) for line in halved(map(_unpacked, let_go(self._packed)))]
+        self._last = _unpacked(self._packed.pop())
+        self._stride *= 2
+        self._in_last = self._stride
+
+
+def _packed(line: Line) -> bytes:
+    return pickle.dumps(line, pickle.HIGHEST_PROTOCOL)
+
+
+def _unpacked(packed: bytes) -> Line:
+    line: Line = pickle.loads(packed)
+    return line
+
+
+def lines_of(packed: Iterable[bytes]) -> list[Line]:
+    """Return lines that a history has kept."""
+    return list(map(_unpacked, packed))

@@ -214,7 +214,7 @@ class Collector:
         if described.read is None:
             family = HistogramMetricFamily(described.name, described.help, labels=described.labels)
             for kind in described.kinds:
-                if counts := self._watched.totals.histogram(kind):
+                if counts := histogram.sparse(self._watched.totals.histogram(kind)):
                     buckets, sum_s = cumulated(counts)
                     family.add_metric([kind] if described.labels else [], buckets, sum_s)
             return family

@@ -6,9 +6,12 @@ added. Latencies are new in each line and simply summed.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.results import histogram
 from loadgen.results.schema.counters import SERIES_COUNTERS
 from loadgen.results.schema.line import LatencyNs, Line, SinkKernelLine
 
@@ -22,14 +25,14 @@ class Totals:
 
     (name,) for the counters of a line, "cpu_s" and "sink_accepted"; ("error", syscall, errno, outcome);
     ("kernel", side, counter).
-    Sparse histograms in nanoseconds: each latency by its kind, and the lag of the workers' loops as "lag".
+    Histograms in nanoseconds, int64 (BUCKETS,): each latency by its kind, and the lag of the workers' loops as "lag".
     """
 
     def __init__(self) -> None:
         self._earlier: dict[Key, float] = {}
         self._run: dict[Key, float] = {}
-        self._earlier_histograms: dict[str, Counter[str]] = {}
-        self._run_histograms: dict[str, Counter[str]] = {}
+        self._earlier_histograms: dict[str, NDArray[np.int64]] = {}
+        self._run_histograms: dict[str, NDArray[np.int64]] = {}
 
     def next_run(self) -> None:
         """Begin a run: its lines are counted from 0 again."""
@@ -43,7 +46,9 @@ class Totals:
             self._run[key] = max(self._run.get(key, 0), value)
         latencies = {kind: line.latency_ns.of(kind) for kind in LatencyNs.__struct_fields__}
         for kind, counts in (latencies | {"lag": line.lag_ns}).items():
-            self._run_histograms.setdefault(kind, Counter()).update(counts)
+            if kind not in self._run_histograms:
+                self._run_histograms[kind] = histogram.dense({})
+            histogram.accumulate(self._run_histograms[kind], counts)
 
     def now(self) -> dict[Key, float]:
         """All there are, by key."""
@@ -53,13 +58,13 @@ class Totals:
         """One of them; 0 when it was never counted."""
         return self._earlier.get(key, 0) + self._run.get(key, 0)
 
-    def histogram(self, kind: str) -> Counter[str]:
-        """Of all runs; empty when nothing was measured."""
-        return self._earlier_histograms.get(kind, Counter()) + self.of_run(kind)
+    def histogram(self, kind: str) -> NDArray[np.int64]:
+        """Of all runs; 0 everywhere when nothing was measured."""
+        return self._earlier_histograms.get(kind, 0) + self.of_run(kind)
 
-    def of_run(self, kind: str) -> Counter[str]:
+    def of_run(self, kind: str) -> NDArray[np.int64]:
         """Of the latest run alone."""
-        return self._run_histograms.get(kind, Counter())
+        return self._run_histograms.get(kind, histogram.dense({}))
 
     def _kinds(self) -> set[str]:
         return self._earlier_histograms.keys() | self._run_histograms.keys()

@@ -27,6 +27,8 @@ from loadgen.watch.snapshot import Snapshot, Usage
 from loadgen.watch.sources import SourceUsage
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
+#: Read once: later there may be no descriptor left to read it with.
+_VERSION: Final = version("loadgen")
 #: Pairs, and sources of each transport, with labels of their own.
 TOP: Final = 20
 #: The label of all others together.
@@ -85,6 +87,7 @@ class Watching:
     pause_s: float = 0.0
     at_s: float = 0.0
     snapshots: int = 0
+    failures: int = 0
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WORDS, 0))
     pairs: _Account = _Account()
     sources: tuple[_Account, ...] = ()
@@ -226,7 +229,7 @@ METRICS: Final = (
         "loadgen_build_info",
         "The version of loadgen; always 1.",
         ("version",),
-        lambda *_: [((version("loadgen"),), 1)],
+        lambda *_: [((_VERSION,), 1)],
     ),
     WatchMetric(
         "loadgen_watch_ports",
@@ -303,6 +306,12 @@ METRICS: Final = (
         _counted,
     ),
     WatchMetric("loadgen_watch_snapshots_total", "Snapshots taken.", (), _one(lambda watching, _: watching.snapshots)),
+    WatchMetric(
+        "loadgen_watch_snapshot_failures_total",
+        "Snapshots that could not be taken; the other values are those of the last that could.",
+        (),
+        _one(lambda watching, _: watching.failures),
+    ),
     WatchMetric(
         "loadgen_watch_snapshot_timestamp_seconds",
         "When the last snapshot was taken, since the epoch.",

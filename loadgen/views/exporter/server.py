@@ -12,7 +12,6 @@ port can read the metrics whatever it sends.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import threading
@@ -23,6 +22,7 @@ from typing import Final
 
 from aiohttp import web
 
+from loadgen import event_loop
 from loadgen.model import Endpoint
 from loadgen.views.dashboard.address import in_url, is_loopback
 from loadgen.views.dashboard.connections import Connections
@@ -47,7 +47,7 @@ class Exporter:
         """listener: a socket that listens, closed at the end. at: where it was asked to."""
         self._listener, self._at = listener, at
         self._text = b""
-        self._loop = asyncio.new_event_loop()
+        self._loop = event_loop.new()
         self._serving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exporter", daemon=True)
 

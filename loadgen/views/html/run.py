@@ -304,6 +304,7 @@ def _latency(summary: RunSummary) -> list[tuple[str, str, Quantiles]]:
         "lateness": "started − due: our own delay",  # noqa: RUF001 - a minus sign in running text
         "bind": "bind() that takes a port",
         "connect": "established − started",  # noqa: RUF001
+        "network": "the handshake's round trip, measured by the kernel",
         "arrival": "established − due: free of coordinated omission",  # noqa: RUF001
         "exchange": "reply read − request written",  # noqa: RUF001
         "handshake": "TLS secured − established",  # noqa: RUF001

@@ -97,11 +97,11 @@ def _facts(report: Report, width: int) -> list[StyledLine]:
     if plan:
         skipped = f"{fmt.count(plan['skipped_ports'])} of these held or reserved"
         sources = (
-            f"{fmt.count(plan['sources'])} to {fmt.count(plan['targets'])} targets by {plan['strategy']} over "
+            f"{fmt.count(plan['sources'])} to {fmt.many(plan['targets'], 'target')} by {plan['strategy']} over "
             f"{plan['transport']}, ports {plan['ports']} ({skipped}), close {plan['close']}"
         )
         text += labelled("sources", sources, width)
-        processes = f"{fmt.count(plan['workers'])} workers, {fmt.count(plan['sinks'])} sinks"
+        processes = f"{fmt.many(plan['workers'], 'worker')}, {fmt.many(plan['sinks'], 'sink')}"
         text += labelled("processes", f"{processes} on {fmt.count(host['cpus'])} cores", width)
         if not report["possible"] and not plan["schedule"] and report["at_connections"]:
             text += labelled("when", "as soon as this machine gets there: there is no arrival schedule", width)

@@ -22,7 +22,6 @@ Some facts about a non-blocking connect(), each held by a test in tests/lab; for
 from __future__ import annotations
 
 import socket
-import struct
 from array import array
 from collections.abc import Sequence
 from errno import EALREADY, EINPROGRESS, EIO, ENOBUFS, ENOMEM, ETIMEDOUT
@@ -32,7 +31,8 @@ from typing import Any, Final, Protocol
 from loadgen.clock import now_ns
 from loadgen.model import CloseMode
 from loadgen.outcomes import Syscall, error_key
-from loadgen.worker import socket_pool, survived
+from loadgen.strategies.options import LINGER_0
+from loadgen.worker import round_trip, socket_pool, survived
 from loadgen.worker.epoll.transport import RULES
 from loadgen.worker.heartbeat import Beats
 from loadgen.worker.lifecycle import Lifecycle, State
@@ -44,12 +44,13 @@ from loadgen.worker.strategies import NEW_SOCKET, TRIES, SourcePorts
 #: Events a held connection is watched for: data (to be thrown away), end of file, reset.
 _HELD: Final = EPOLLIN | EPOLLRDHUP
 #: Events after which a held connection may be over; anything else is only data.
-_GONE: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
-#: struct linger {on, 0 s}: close() sends RST and leaves no TIME-WAIT (socket(7)).
-LINGER_0: Final = struct.pack("ii", 1, 0)
+GONE: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
+#: Sockets prepared before they are due: one by one they cost half more, and many would make the next arrival late.
+_PREPARED_AT_ONCE: Final = 8
 #: Events handled before others have their turn.
 EVENTS_MAX: Final = 512
-_READ_SIZE: Final = 65536
+#: Maximum bytes read for one event.
+READ_SIZE: Final = 65536
 
 #: A connection that was just established: socket, pair, and port if loadgen chose it.
 Opened = tuple[socket.SocketType, int, int]
@@ -59,9 +60,11 @@ class Driver(Protocol):
     """The work of connections between established and closed.
 
     heartbeat: of held connections; None: they have none. events_max: events handled before others have their turn.
+    needs_loop: whether callbacks of the event loop serve its connections, too.
     """
 
     heartbeat: Beats[Any] | None
+    needs_loop: bool
     events_max: int
 
     def opened(self, opened: Sequence[Opened]) -> None:
@@ -90,7 +93,7 @@ class EpollConnector:
     """All connections of one worker.
 
     driver: what they do once established, set before the first attempt; None: they are held, or in churn closed at
-    once.
+    once. sockets: of held connections, by descriptor; None where there is none.
     """
 
     def __init__(self, settings: Settings, ports: SourcePorts, recorder: Recorder) -> None:
@@ -104,7 +107,7 @@ class EpollConnector:
         # not answered when it was due. Only what epoll watches has a state here.
         descriptors = settings.descriptors
         self._state = bytearray(descriptors)
-        self._sockets: list[socket.SocketType | None] = [None] * descriptors
+        self.sockets: list[socket.SocketType | None] = [None] * descriptors
         self._pair_of = array("i", [0]) * descriptors
         self._port_of = array("H", [0]) * descriptors
         self._due_ns = array("q", [0]) * descriptors
@@ -129,9 +132,15 @@ class EpollConnector:
         """The heartbeat of held connections; None: they have none."""
         return None if self.driver is None else self.driver.heartbeat
 
+    @property
+    def needs_loop(self) -> bool:
+        """True if callbacks of the event loop serve its connections, too."""
+        return self.driver is not None and self.driver.needs_loop
+
     def prepare(self, count: int) -> None:
-        """Prepare the next attempts, as far as the strategy can."""
-        self._pool.fill(count)
+        """Prepare the next attempts, as far as the strategy can; several at a time."""
+        if len(self._pool.ready) <= max(count - _PREPARED_AT_ONCE, 0):
+            self._pool.fill(count)
 
     def open_batch(self, due_ns: Sequence[int]) -> int:
         """Start one attempt for each due time (0: no schedule), in the order of the pairs.
@@ -198,6 +207,8 @@ class EpollConnector:
         failed = recorder.failed - failed
         lifecycle.end_batch(started - failed, n - first, n, established_ns, scheduled=bool(due_ns and due_ns[-1]))
         lifecycle.watch_ports(now_ns())
+        if opened and recorder.established >= recorder.next_network:
+            self._measure_round_trip(opened[-1][0])
         if self.driver is not None:
             self.driver.opened(opened)
         elif self._closes_at_once:
@@ -222,9 +233,9 @@ class EpollConnector:
             return
         self._failed_waits = 0
         state, handle = self._state, self._on_event if driver is None else driver.event
-        now = now_ns()
+        now, connecting = now_ns(), State.CONNECTING
         for fd, event in events:
-            if state[fd] == State.CONNECTING:
+            if state[fd] == connecting:
                 self._answered(fd, now)
             else:
                 handle(fd, event)
@@ -282,17 +293,13 @@ class EpollConnector:
         for fd in self.held():
             self.lose(fd, error_key(Syscall.WAIT, ETIMEDOUT))
 
-    def socket_of(self, fd: int) -> socket.SocketType | None:
-        """Return the socket of a held connection, None when it is over."""
-        return self._sockets[fd]
-
     def pair_of(self, fd: int) -> int:
         """Return the pair of a held connection."""
         return self._pair_of[fd]
 
     def watch(self, opened: Sequence[Opened]) -> None:
         """Hold these and watch them. One that cannot be watched (ENOSPC, fs.epoll.max_user_watches) is lost at once."""
-        register, sockets, pair_of, port_of = self._epoll.register, self._sockets, self._pair_of, self._port_of
+        register, sockets, pair_of, port_of = self._epoll.register, self.sockets, self._pair_of, self._port_of
         state, held = self._state, State.HELD
         for sock, pair, port in opened:
             fd = sock.fileno()
@@ -307,7 +314,7 @@ class EpollConnector:
 
     def watch_late(self, fd: int, opened: Opened) -> None:
         """Hold a connection that is watched already because it had to wait for its answer; see `watch`."""
-        self._sockets[fd], self._pair_of[fd], self._port_of[fd] = opened
+        self.sockets[fd], self._pair_of[fd], self._port_of[fd] = opened
         self._state[fd] = State.HELD
         self._modify(fd, _HELD)
 
@@ -335,18 +342,17 @@ class EpollConnector:
         Returns: the data (in UDP one datagram, perhaps empty); or the errno it has ended with, 0 for an end of file;
         or None when there is nothing to read, or it was closed since the kernel reported the event.
         """
-        sock = self._sockets[fd]
+        sock = self.sockets[fd]
         if sock is None:
             return None
-        datagrams = self.rules.datagrams
         try:
-            data = sock.recv(_READ_SIZE)
+            data = sock.recv(READ_SIZE)
         except BlockingIOError:
             # In UDP send() may have taken the error away.
-            return 0 if event & _GONE and not datagrams else None
+            return 0 if event & GONE and not self.rules.datagrams else None
         except OSError as error:
             return error.errno or 0
-        return data if data or datagrams else 0
+        return data if data or self.rules.datagrams else 0
 
     def end(self, fd: int, number: int, *, planned: bool) -> None:
         """Close a held connection that the target has ended. number: as `receive` returned it."""
@@ -357,13 +363,12 @@ class EpollConnector:
 
     def close(self, fds: Sequence[int]) -> None:
         """Close held connections as planned."""
-        opened = [self._release(fd) for fd in fds]
-        if self.driver is not None:
-            for fd, (sock, _, _) in zip(fds, opened, strict=True):
-                self.driver.over(fd, sock, planned=True)
-        self.lifecycle.close([pair for _, pair, _ in opened])
-        self._close_sockets(opened)
-        self._release_ports(opened)
+        driver = self.driver
+        for fd in fds:
+            opened = sock, _, _ = self._release(fd)
+            if driver is not None:
+                driver.over(fd, sock, planned=True)
+            self._close_planned(opened)
 
     def lose(self, fd: int, key: int) -> None:
         """Close a held connection whose end was not planned; `key` is the `error_key` of the reason."""
@@ -418,13 +423,13 @@ class EpollConnector:
         except OSError as error:
             self._fail(sock, pair, port, Syscall.REGISTER, error.errno or 0)
             return
-        self._sockets[fd], self._pair_of[fd], self._port_of[fd], self._due_ns[fd] = sock, pair, port, due_ns
+        self.sockets[fd], self._pair_of[fd], self._port_of[fd], self._due_ns[fd] = sock, pair, port, due_ns
         self._state[fd] = State.CONNECTING
         self.lifecycle.waiting[fd] = started_ns
 
     def _answered(self, fd: int, now: int) -> None:
         """Hold a connection whose connect() is answered, or count why there is none."""
-        sock, pair = self._sockets[fd], self._pair_of[fd]
+        sock, pair = self.sockets[fd], self._pair_of[fd]
         assert sock is not None
         try:
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -438,6 +443,8 @@ class EpollConnector:
             self._fail_self_connect(*self._release(fd), unlike)
         else:
             self.lifecycle.establish(fd, pair, self._due_ns[fd], now)
+            if self.recorder.established >= self.recorder.next_network:
+                self._measure_round_trip(sock)
             opened = self._release(fd)
             if self.driver is not None:
                 self.driver.opened_late(fd, opened)
@@ -445,6 +452,13 @@ class EpollConnector:
                 self._close_at_once((opened,))
             else:
                 self.watch_late(fd, opened)
+
+    def _measure_round_trip(self, sock: socket.SocketType) -> None:
+        """Ask the kernel for the round trip of the last connection, before anything but its handshake is in it."""
+        recorder = self.recorder
+        recorder.next_network = recorder.established + round_trip.EVERY
+        if not self.rules.datagrams:
+            round_trip.measure(sock, recorder.record_network)
 
     def _fail_late(self, fd: int, syscall: Syscall, number: int) -> None:
         """Count an attempt that had to wait for its answer as failed."""
@@ -482,31 +496,26 @@ class EpollConnector:
 
     def _close_at_once(self, opened: Sequence[Opened]) -> None:
         """Close connections that have nothing to do, batch by batch and without ever watching them."""
-        self._close_sockets(opened)
-        self.lifecycle.close([pair for _, pair, _ in opened])
-        self._release_ports(opened)
+        for each in opened:
+            self._close_planned(each)
 
-    def _close_sockets(self, opened: Sequence[Opened]) -> None:
+    def _close_planned(self, opened: Opened) -> None:
+        sock, pair, port = opened
+        self.lifecycle.close((pair,))
         if self._reset:  # only now: on an open socket it would be a call more in the ramp, which is what is timed
-            for sock, _, _ in opened:
-                _reset_at_close(sock)
-        for sock, _, _ in opened:
-            try:  # as survived.close(), without a call for each
-                sock.close()
-            except OSError as error:
-                survived.add("close", error)
-
-    def _release_ports(self, opened: Sequence[Opened]) -> None:
-        release = self._ports.release
-        for _, pair, port in opened:
-            if port:
-                release(pair, port)
+            _reset_at_close(sock)
+        try:  # as survived.close(), without a call for each
+            sock.close()
+        except OSError as error:
+            survived.add("close", error)
+        if port:
+            self._ports.release(pair, port)
 
     def _release(self, fd: int) -> Opened:
         """Empty the place of a descriptor in the arrays; return what was there."""
-        sock = self._sockets[fd]
+        sock = self.sockets[fd]
         assert sock is not None
-        self._sockets[fd] = None
+        self.sockets[fd] = None
         self._state[fd] = State.FREE
         return sock, self._pair_of[fd], self._port_of[fd]
 

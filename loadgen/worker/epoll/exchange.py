@@ -6,23 +6,26 @@ schedule: the connection is held, beats now and then, or is closed.
 
 The protocol sees bytes and no socket. A request that does not fit into the socket's buffer is sent as there is room,
 a reply may come in pieces, and data that was not asked for is thrown away.
+
+An exchange has its places in arrays by descriptor and no object. Only a reply that comes in pieces is kept, as the
+bytes so far or as the protocol's reader.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from errno import ETIMEDOUT
-from select import EPOLLOUT
+from errno import EPROTO, ETIMEDOUT
+from select import EPOLLOUT, EPOLLRDHUP
 from typing import Final
 
 from loadgen.clock import now_ns
-from loadgen.model import CloseMode
+from loadgen.model import CloseMode, Endpoint, Target
 from loadgen.outcomes import Syscall, error_key
-from loadgen.protocols import Exchange
-from loadgen.worker.epoll.connector import EVENTS_MAX, EpollConnector, Opened
+from loadgen.protocols import Exchange, LastReply, PerTarget, ReplyReader
+from loadgen.worker.epoll.connector import EVENTS_MAX, GONE, READ_SIZE, EpollConnector, Opened
 from loadgen.worker.heartbeat import Beats
 from loadgen.worker.settings import Then
 from loadgen.worker.tls import Channel, TlsClient, reason_of
@@ -31,41 +34,60 @@ from loadgen.worker.tls import Channel, TlsClient, reason_of
 REPLY_MAX: Final = 1 << 20
 #: Events at a time with TLS, where each may be the end of a handshake, which takes a millisecond.
 _TLS_EVENTS_MAX: Final = 32
-_END_OF_FILE: Final = error_key(Syscall.RECV, 0)
+
+#: The reply is not of the protocol.
+_UNREADABLE: Final = error_key(Syscall.RECV, EPROTO)
 
 
-@dataclass(slots=True)
-class OpenExchange:
-    """An exchange under way: when it began, its request, what has come of the reply, exchanges left after it."""
-
-    began_ns: int
-    request: bytes
-    left: int
-    received: bytes = b""
+def _by_pair(
+    exchange: Exchange | PerTarget, pairs: Sequence[tuple[str, Endpoint]], targets: Sequence[Target], *, secured: bool
+) -> list[Exchange]:
+    """Return the exchange of each pair; those to one target share it."""
+    if not isinstance(exchange, PerTarget):
+        return [exchange] * len(pairs)
+    hosts = {target.endpoint: target.host for target in targets}
+    by_target = {target: exchange.at(target, hosts.get(target, ""), secured=secured) for _, target in pairs}
+    return [by_target[target] for _, target in pairs]
 
 
 class Exchanges:
     """The driver of connections that shake hands, make exchanges, or wait for the target to close them.
 
-    exchange: the protocol; None: nothing is sent. client: the TLS below it; None: none.
+    exchange: the protocol; None: nothing is sent. client: the TLS below it; None: none. targets: those of the plan, for
+    the names they go by.
     """
 
-    def __init__(self, connector: EpollConnector, exchange: Exchange | None, client: TlsClient | None) -> None:
+    def __init__(
+        self,
+        connector: EpollConnector,
+        exchange: Exchange | PerTarget | None,
+        client: TlsClient | None,
+        targets: Sequence[Target] = (),
+    ) -> None:
         settings = connector.settings
         schedule = settings.schedule
         self._connector, self._recorder, self._lifecycle = connector, connector.recorder, connector.lifecycle
         self._client, self._exchanges = client, schedule.exchanges if exchange else 0
-        if exchange:
-            self._request, self._reply = exchange.request, exchange.reply
+        self._by_pair = _by_pair(exchange, settings.pairs, targets, secured=client is not None) if exchange else []
+        self._record_exchange = connector.recorder.record_exchange
+        self._receive = connector.receive
         self._says_farewell = settings.close is CloseMode.FIN
         self._then = schedule.then
         self._datagrams = connector.rules.datagrams
         self._asked = 0
-        # By descriptor: the exchange under way; bytes that the socket's buffer had no room for; TLS.
-        self._under_way: dict[int, OpenExchange] = {}
+        # By descriptor: the exchange with its target. Of the one under way: when it began (0: there is none), its
+        # request, and the number of exchanges to be made at once after it.
+        self._exchange_of: list[Exchange | None] = [None] * settings.descriptors
+        self._began_ns = array("q", [0]) * settings.descriptors
+        self._requests = [b""] * settings.descriptors
+        self._left = array("l", [0]) * settings.descriptors
+        # By descriptor: what has come of an incomplete reply; bytes that the socket's buffer had no room for; TLS.
+        self._partial: dict[int, bytes | ReplyReader] = {}
         self._unsent: dict[int, memoryview] = {}
         self._channels: dict[int, Channel] = {}
         self._pending = connector.lifecycle.pending
+        self._sockets = connector.sockets
+        self.needs_loop = False
         self.events_max = _TLS_EVENTS_MAX if client else EVENTS_MAX
         self.heartbeat = (
             Beats(schedule.heartbeat, connector.recorder, self._idle, self._beat) if schedule.heartbeat else None
@@ -89,21 +111,25 @@ class Exchanges:
             self._send_on(fd)
             if event == EPOLLOUT:
                 return
-        received = self._connector.receive(fd, event)
-        if received is None:
+        received = self._receive(fd, event)
+        if not isinstance(received, bytes):
+            if received is not None:
+                self._ended(fd, received)
             return
-        if isinstance(received, int):
-            self._connector.end(fd, received, planned=self._ends_well(fd))
-        elif self._client is not None:
+        if self._client is not None:
             self._secured(fd, received)
-        elif exchange := self._under_way.get(fd):
-            self._heard(fd, exchange, received)
+        elif self._began_ns[fd]:
+            self._heard(fd, received)
+        # Data that is all there was, and after it the end of file: another event for it would only say so again.
+        if event & GONE == EPOLLRDHUP and len(received) < READ_SIZE and self._sockets[fd] is not None:
+            self._ended(fd, 0)
 
     def over(self, fd: int, sock: socket.SocketType, *, planned: bool) -> None:
         """Forget a connection that is closed next; where TLS is to say close_notify, it does."""
-        exchange = self._under_way.pop(fd, None)
-        if exchange and self._datagrams and not planned:
-            self._recorder.unanswered += 1
+        if self._began_ns[fd]:
+            self._recorder.unanswered += self._datagrams and not planned
+            self._began_ns[fd], self._requests[fd] = 0, b""
+        self._partial.pop(fd, None)
         self._pending.pop(fd, None)
         self._unsent.pop(fd, None)
         channel = self._channels.pop(fd, None)
@@ -136,7 +162,7 @@ class Exchanges:
         if self._then is Then.HOLD:
             return self._lifecycle.ending
         channel = self._channels.get(fd)
-        return self._then is Then.AWAIT_CLOSE and fd not in self._under_way and (channel is None or channel.secured)
+        return self._then is Then.AWAIT_CLOSE and not self._began_ns[fd] and (channel is None or channel.secured)
 
     # --- From established to done -------------------------------------------------------------------------
 
@@ -147,17 +173,20 @@ class Exchanges:
             if fd < 0:  # it could not be watched, and is lost already
                 continue
             self._pending[fd] = established_ns
+            pair = self._connector.pair_of(fd)
+            if self._by_pair:
+                self._exchange_of[fd] = self._by_pair[pair]
             if self._client is None:
-                self._go_on(fd, sock, self._exchanges)
+                self._go_on(fd, sock, self._exchanges, established_ns)
             else:
-                channel = self._channels[fd] = self._client.channel(self._connector.pair_of(fd))
+                channel = self._channels[fd] = self._client.channel(pair)
                 channel.shake()  # makes the greeting, which cannot fail
                 self._send(fd, sock, channel.outgoing())
 
-    def _go_on(self, fd: int, sock: socket.SocketType, exchanges: int) -> None:
+    def _go_on(self, fd: int, sock: socket.SocketType, exchanges: int, now: int) -> None:
         """Begin the next exchange, or do what follows the last."""
         if exchanges:
-            self._ask(fd, sock, exchanges - 1)
+            self._ask(fd, sock, exchanges - 1, now)
             return
         if self._then is Then.HOLD:
             del self._pending[fd]
@@ -165,64 +194,109 @@ class Exchanges:
         channel = self._channels.get(fd)
         if self._then is Then.AWAIT_CLOSE or (channel and channel.awaits_session):
             del self._pending[fd]  # its timeout begins again, and the youngest come last
-            self._pending[fd] = now_ns()
+            self._pending[fd] = now
         else:
             self._connector.close((fd,))
 
     def _only_awaits_session(self, fd: int, channel: Channel) -> bool:
         """Return True if a connection is closed from here as soon as its TLS session has come."""
-        return self._then is Then.CLOSE and channel.secured and fd not in self._under_way
+        return self._then is Then.CLOSE and channel.secured and not self._began_ns[fd]
 
     # --- Exchanges ----------------------------------------------------------------------------------------
 
-    def _ask(self, fd: int, sock: socket.SocketType, left: int = 0) -> None:
+    def _ask(self, fd: int, sock: socket.SocketType, left: int, now: int) -> None:
         """Begin an exchange. left: number of exchanges to be made at once after it."""
-        if self._datagrams:
-            self._recorder.asked += 1
+        exchange = self._exchange_of[fd]
+        make = exchange.request  # type: ignore[union-attr]  # only connections with one come here
+        if not left and self._then is Then.AWAIT_CLOSE:
+            make = getattr(exchange, "last_request", make)
         try:
-            request = self._request(self._asked)
+            request = make(self._asked)
         except Exception as error:
             raise SystemExit(f"the protocol cannot make request {self._asked}: {error!r}") from error
         self._asked += 1
-        began_ns = now_ns()
-        self._under_way[fd] = OpenExchange(began_ns, request, left)
-        if self._pending and self._pending.pop(fd, 0):  # its timeout begins again, and the youngest come last
-            self._pending[fd] = began_ns
+        if self._datagrams:
+            self._recorder.asked += 1
+        self._began_ns[fd], self._requests[fd], self._left[fd] = now, request, left
+        pending = self._pending
+        if fd in pending:  # its timeout begins again, and the youngest come last
+            del pending[fd]
+            pending[fd] = now
         if request:
             self._send(fd, sock, self._channels[fd].encrypted(request) if self._channels else request)
 
-    def _heard(self, fd: int, exchange: OpenExchange, data: bytes) -> None:
+    def _heard(self, fd: int, data: bytes) -> None:
         """Judge the reply as far as it has come. In UDP it is this datagram, or a datagram that is still to come."""
-        received = exchange.received + data if exchange.received else data
+        partial = self._partial.get(fd) if self._partial else None
         try:
-            right = self._reply(exchange.request, received)
+            if partial is None:
+                verdict = self._exchange_of[fd].reply(self._requests[fd], data)  # type: ignore[union-attr]  # see _ask
+            elif isinstance(partial, bytes):
+                data = partial + data
+                verdict = self._exchange_of[fd].reply(self._requests[fd], data)  # type: ignore[union-attr]
+            else:
+                data, verdict = b"", partial.read(data)
         except Exception as error:  # a bug in the protocol, which would come up again with every reply
             raise SystemExit(f"the protocol cannot read a reply: {error!r}") from error
-        if self._datagrams and not right:
+        if verdict is True and partial is None and self._left[fd]:
+            self._repeat(fd)
+        elif verdict is True or isinstance(verdict, LastReply):
+            self._judged(fd, verdict)
+        elif self._datagrams:
             self._recorder.wrong += 1
+        elif verdict is False or len(data) > REPLY_MAX:
+            self._judged(fd, False)
+        elif verdict is not None:
+            self._partial[fd] = verdict
+        elif data:
+            self._partial[fd] = data
+
+    def _repeat(self, fd: int) -> None:
+        """Count a right reply and make the exchange that follows: what `_judged` would do after more questions."""
+        now, sock = now_ns(), self._sockets[fd]
+        if sock is None or self._lifecycle.over(now):
+            self._judged(fd, True)
             return
-        if right is None and len(received) <= REPLY_MAX:
-            exchange.received = received
-            return
+        self._record_exchange(now - self._began_ns[fd])
+        self._ask(fd, sock, self._left[fd] - 1, now)
+
+    def _judged(self, fd: int, verdict: bool | LastReply, *, ended: bool = False) -> None:
+        """Count a reply, and go on with its connection. ended: the other side has ended it with the reply."""
+        now, began_ns, left = now_ns(), self._began_ns[fd], self._left[fd]
+        self._began_ns[fd], self._requests[fd] = 0, b""
+        if self._partial:
+            self._partial.pop(fd, None)
+        right = verdict is True or verdict is LastReply.RIGHT
         if right:
-            self._recorder.record_exchange(now_ns() - exchange.began_ns)
+            self._record_exchange(now - began_ns)
         else:
             self._recorder.wrong += 1
-        del self._under_way[fd]
-        if fd in self._pending:
-            self._replied(fd, exchange.left, right=bool(right))
-
-    def _replied(self, fd: int, left: int, *, right: bool) -> None:
-        """Go on after an exchange of a pending connection.
-
-        After a wrong reply, and after the end of churn's duration, the exchanges that are left are not made.
-        """
-        sock = self._connector.socket_of(fd)
-        assert sock is not None
-        if right and not (left and self._lifecycle.over(now_ns())):
-            self._go_on(fd, sock, left)
-        else:
+        if verdict is LastReply.UNREADABLE:
+            self._connector.lose(fd, _UNREADABLE)
+            return
+        over = ended or verdict is not right  # that is, a LastReply
+        if fd not in self._pending:
+            if over:
+                self._connector.end(fd, 0, planned=self._lifecycle.ending)
+        elif not right or (left and self._lifecycle.over(now)):
+            # After a wrong reply, and after the end of churn's duration, the exchanges that are left are not made.
             self._connector.close((fd,))
+        elif over and (left or self._then is Then.HOLD):
+            self._connector.end(fd, 0, planned=self._lifecycle.ending)
+        elif ended:
+            self._connector.close((fd,))
+        else:
+            sock = self._sockets[fd]
+            assert sock is not None
+            self._go_on(fd, sock, left, now)
+
+    def _ended(self, fd: int, number: int) -> None:
+        """Count the end of a connection, by an errno or 0: the end of file, which may be the end of a reply as well."""
+        partial = self._partial.get(fd)
+        if number or partial is None or isinstance(partial, bytes) or (verdict := partial.end()) is None:
+            self._connector.end(fd, number, planned=self._ends_well(fd))
+        else:
+            self._judged(fd, verdict, ended=True)
 
     # --- Heartbeat ----------------------------------------------------------------------------------------
 
@@ -231,22 +305,22 @@ class Exchanges:
 
     def _beat(self, fd: int) -> bool | None:
         """Begin the exchange of a heartbeat, see Beats. In UDP the last one is given up if it has no reply yet."""
-        sock = self._connector.socket_of(fd)
+        sock = self._sockets[fd]
         if sock is None:
             return None
-        if fd in self._under_way:
+        if self._began_ns[fd]:
             if not self._datagrams:
                 return False
             self._recorder.missed += 1
             self._recorder.unanswered += 1
-        self._ask(fd, sock)
+        self._ask(fd, sock, 0, now_ns())
         return True
 
     # --- TLS ----------------------------------------------------------------------------------------------
 
     def _secured(self, fd: int, data: bytes) -> None:
         """Handle bytes of the other side that TLS has to see first."""
-        channel, sock = self._channels[fd], self._connector.socket_of(fd)
+        channel, sock = self._channels[fd], self._sockets[fd]
         assert sock is not None
         channel.received(data)
         try:
@@ -256,9 +330,10 @@ class Exchanges:
                     return
                 if not done:
                     return
-                self._recorder.record_handshake(now_ns() - self._pending[fd], resumed=channel.resumed)
-                self._go_on(fd, sock, self._exchanges)
-                if self._connector.socket_of(fd) is None:  # it had nothing more to do, or is lost
+                now = now_ns()
+                self._recorder.record_handshake(now - self._pending[fd], resumed=channel.resumed)
+                self._go_on(fd, sock, self._exchanges, now)
+                if self._sockets[fd] is None:  # it had nothing more to do, or is lost
                     return
             plain = channel.read()
             if (answer := channel.outgoing()) and not self._send(fd, sock, answer):
@@ -271,13 +346,13 @@ class Exchanges:
                     pass
             self._connector.lose(fd, error_key(Syscall.TLS, reason_of(error)))
             return
-        if plain and (exchange := self._under_way.get(fd)):
-            self._heard(fd, exchange, plain)
-        if self._connector.socket_of(fd) is not sock:
+        if plain and self._began_ns[fd]:
+            self._heard(fd, plain)
+        if self._sockets[fd] is not sock:
             return
         # Where its end is planned the end of file follows, and the side that sends that first keeps TIME-WAIT.
         if channel.ended and not self._ends_well(fd):
-            self._connector.lose(fd, _END_OF_FILE)
+            self._ended(fd, 0)
         elif self._only_awaits_session(fd, channel) and not channel.awaits_session:
             self._connector.close((fd,))
 
@@ -298,12 +373,12 @@ class Exchanges:
         if sent < len(data):
             self._unsent[fd] = memoryview(data)[sent:]
             self._connector.watch_writable(fd, writable=True)
-            return self._connector.socket_of(fd) is sock
+            return self._sockets[fd] is sock
         return True
 
     def _send_on(self, fd: int) -> None:
         """Send more of what is not sent yet."""
-        sock, unsent = self._connector.socket_of(fd), self._unsent.get(fd)
+        sock, unsent = self._sockets[fd], self._unsent.get(fd)
         if sock is None or unsent is None:  # over since the kernel reported it
             return
         try:

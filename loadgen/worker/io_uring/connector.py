@@ -38,7 +38,7 @@ from loadgen.clock import now_ns
 from loadgen.errors import HostError
 from loadgen.model import DIRECT_DESCRIPTORS_MAX, CloseMode
 from loadgen.outcomes import Syscall, error_key
-from loadgen.worker import survived
+from loadgen.worker import round_trip, survived
 from loadgen.worker.backoff import NO_PORT
 from loadgen.worker.io_uring.abi import FIXED_FILES_MAX
 from loadgen.worker.io_uring.ring import Ring
@@ -89,6 +89,7 @@ class UringConnector:
     """
 
     heartbeat: Final = None
+    needs_loop: Final = False
 
     def __init__(self, settings: Settings, setup: PortSetup, recorder: Recorder) -> None:
         slots = settings.descriptors
@@ -123,6 +124,7 @@ class UringConnector:
             Kind.BIND: partial(self._prepared, Kind.BIND),
             Kind.CONNECT: self._answered,
             Kind.INSTALL: self._named,
+            Kind.MEASURE: self._measured,
             Kind.RECV: self._received,
             Kind.POLL: self._woken,
         }
@@ -136,8 +138,8 @@ class UringConnector:
                 f"each a descriptor; raise RLIMIT_NOFILE (ulimit -n), which is {limit:,}"
             )
         self._table_size = size
+        self._epoll = epoll()  # before the tables, which are descriptors too: it is one of a wait, see `worker.wait`
         self._tables = [_Table(base, min(size, descriptors - base)) for base in range(0, descriptors, size)]
-        self._epoll = epoll()
         self._table_of_fd = {table.ring.fileno(): table for table in self._tables}
         for fd in self._table_of_fd:
             self._epoll.register(fd, EPOLLIN)
@@ -486,6 +488,9 @@ class UringConnector:
             np.frombuffer(arrival, dtype=np.int64)[at:end] = now - due_ns
         recorder.mark(len(slots), now)
         lifecycle.end_batch(0, len(slots), end, now, scheduled=scheduled)
+        if recorder.established >= recorder.next_network:
+            recorder.next_network = recorder.established + round_trip.EVERY
+            table.ring.push(self._submissions.measure(slots[-1:], table.base))
         for pair, began_ns in zip(pairs, started_ns.tolist(), strict=True):
             recorder.pair_established[pair] += 1
             recorder.pair_opened_ns[pair] = max(began_ns, recorder.pair_opened_ns[pair])
@@ -500,6 +505,16 @@ class UringConnector:
             for slot in slots.tolist():
                 lifecycle.waiting.pop(slot, None)
         self._hold(table, slots)
+
+    def _measured(self, _: _Table, __: Slots, answers: Answers, ___: int) -> None:
+        """Ask for the round trips of connections that are descriptors of the process for a moment."""
+        for answer in answers.tolist():
+            if answer < 0:
+                survived.add("io_uring_enter", OSError(-answer, "FIXED_FD_INSTALL"))
+                continue
+            sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, answer)  # named, so that it does not ask
+            round_trip.measure(sock, self._recorder.record_network)
+            survived.close(sock)
 
     def _refused(self, table: _Table, slot: int, number: int) -> None:
         """Handle a connect() that failed: when the port was taken the attempt goes on with others."""

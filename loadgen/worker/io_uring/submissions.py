@@ -54,8 +54,9 @@ class Kind(IntEnum):
     BIND = 3
     CONNECT = 4
     INSTALL = 5
-    RECV = 6
-    POLL = 7
+    MEASURE = 6
+    RECV = 7
+    POLL = 8
 
 
 class Template:
@@ -132,6 +133,7 @@ class Submissions:
             Op.RECV, Kind.RECV, addr=self._read.ctypes.data, len=_READ_SIZE, op_flags=socket.MSG_DONTWAIT
         )
         self._install = Template(Op.FIXED_FD_INSTALL, Kind.INSTALL)
+        self._measure = Template(Op.FIXED_FD_INSTALL, Kind.MEASURE)
         self._linger = _option(Kind.QUIET, socket.SOL_SOCKET, socket.SO_LINGER, self._linger_0, 8)
         self._close = Template(Op.CLOSE, Kind.QUIET, _SKIP, places="file_index")
         self._remove = Template(Op.POLL_REMOVE, Kind.QUIET, _SKIP, places="")
@@ -202,6 +204,10 @@ class Submissions:
     def install(self, slots: Slots, base: int) -> Sqes:
         """Make a slot a descriptor of the process, too."""
         return self._install.rows(slots, base)
+
+    def measure(self, slots: Slots, base: int) -> Sqes:
+        """The same, for TCP_INFO: SOCKET_URING_OP_GETSOCKOPT has SOL_SOCKET only (io_uring_cmd_getsockopt())."""
+        return self._measure.rows(slots, base)
 
     def linger(self, slots: Slots, base: int) -> Sqes:
         """Let close() send RST, which leaves no TIME-WAIT."""

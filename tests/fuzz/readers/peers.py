@@ -14,12 +14,12 @@ from typing import Final
 from loadgen.clock import NS_PER_S
 from loadgen.model import CloseMode, Endpoint, PortRange, SinkBehaviour, Speaks, Strategy, Target, Tls
 from loadgen.processes.shared_memory import Blocks
-from loadgen.protocols import Exchange
+from loadgen.protocols import Exchange, PerTarget
 from loadgen.protocols.echo import Echo
 from loadgen.protocols.payload import Payload
 from loadgen.results.block import block_dtype
 from loadgen.sink.behaviour.connection import AcceptedConnection
-from loadgen.sink.behaviour.http import HttpResponder
+from loadgen.sink.behaviour.http import HEAD_MAX, HttpResponder, HttpService
 from loadgen.sink.behaviour.listener import Listener
 from loadgen.sink.behaviour.tls import server_context
 from loadgen.sink.certificates import Certificates, issue
@@ -34,13 +34,12 @@ from loadgen.worker.strategies import strategy_for
 from loadgen.worker.tls import TlsClient
 from tests.fuzz.pieces import cut
 from tests.fuzz.reader import Reader
+from tests.pretending import pretending
 
 _SOURCE, _TARGET = "127.0.0.2", Endpoint("127.0.0.1", 9000)
 _NOW: Final = 1_000 * NS_PER_S
 #: Turns of an event loop after which a connection that goes on for ever is one.
 _TURNS_MAX: Final = 20_000
-#: Bytes of input that h11 takes for one request; the limit is held against what has come, so pieces matter beyond it.
-_HEAD_MAX: Final = 16_384
 
 
 @cache
@@ -66,7 +65,7 @@ def _requests() -> Sequence[bytes]:
     ]
 
 
-_CONTINUE: Final = b"HTTP/1.1 100 \r\n\r\n"
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: status, body, requests after which the sink closes.
 _SITES: Final = ((200, 5, None), (204, 5, None), (404, 0, 2), (200, 100_000, 1))
 
@@ -75,14 +74,15 @@ def _responder(data: bytes) -> object:
     """Answer the same whatever the pieces are in which the requests come."""
     answers = []
     for status, size, requests_max in _SITES:
-        whole, cut_up = (HttpResponder(status, size, requests_max) for _ in range(2))
+        whole, cut_up = (HttpResponder(HttpService(status, size, requests_max)) for _ in range(2))
         at_once = b"".join(map(bytes, [*whole.receive(data), *whole.receive(b"")]))
         in_pieces = b"".join(bytes(one) for piece in (*cut(data), b"") for one in cut_up.receive(piece))
         # RFC 9110 10.1.1: no interim answer is due once the body has come.
         in_pieces = in_pieces.replace(_CONTINUE, b"")
         at_once = at_once.replace(_CONTINUE, b"")
-        assert len(data) > _HEAD_MAX or at_once == in_pieces, "another answer to the same bytes in other pieces"
-        assert len(data) > _HEAD_MAX or whole.finished == cut_up.finished
+        # Bytes that are no request may be too many of them as well, if they come at once.
+        assert len(data) > HEAD_MAX or at_once == in_pieces, "another answer to the same bytes in other pieces"
+        assert len(data) > HEAD_MAX or whole.finished == cut_up.finished
         answers.append(at_once)
     return answers
 
@@ -255,22 +255,6 @@ def _records() -> Sequence[bytes]:
 # --- Targets ----------------------------------------------------------------------------------------
 
 
-class _Pretending(socket.SocketType):
-    """The socket of a connection that is open as soon as it is made: one end of a pair."""
-
-    peers: Final[list[socket.socket]] = []
-
-    def __init__(self, _family: int, _kind: int) -> None:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        super().__init__(fileno=ours.detach())
-        self.peers.append(theirs)
-
-    def connect_ex(self, _address: object) -> int:
-        return 0
-
-
 @contextmanager
 def connected(drive: Callable[[EpollConnector], Driver]) -> Iterator[tuple[EpollConnector, socket.socket]]:
     """A worker's connector with one connection that is open, and the target's end of it.
@@ -292,23 +276,25 @@ def connected(drive: Callable[[EpollConnector], Driver]) -> Iterator[tuple[Epoll
     recorder = Recorder(blocks.records[0], scheduled=None)
     connector = EpollConnector(settings, strategy_for(Strategy.KERNEL, (_SOURCE,), PortRange(1, 9)), recorder)
     connector.driver = drive(connector)
-    real = socket_pool.Socket
-    setattr(socket_pool, "Socket", _Pretending)  # noqa: B010  # a constant to everybody else
+    real, sockets = socket_pool.Socket, pretending()
+    setattr(socket_pool, "Socket", sockets)  # noqa: B010  # a constant to everybody else
     try:
         connector.prepare(1)
         connector.open_batch([_NOW])
-        yield connector, _Pretending.peers[0]
+        yield connector, sockets.peers[0]
         assert recorder.open == 0, "a connection that is over and counted as open"
         assert recorder.established == recorder.lost + recorder.closed == 1
     finally:
         setattr(socket_pool, "Socket", real)  # noqa: B010
-        for peer in _Pretending.peers:
+        for peer in sockets.peers:
             peer.close()
-        _Pretending.peers.clear()
 
 
 @contextmanager
-def _worker(exchange: Exchange, tls: TlsClient | None = None) -> Iterator[tuple[EpollConnector, socket.socket]]:
+def worker(
+    exchange: Exchange | PerTarget, tls: TlsClient | None = None
+) -> Iterator[tuple[EpollConnector, socket.socket]]:
+    """As `connected`, with the exchanges of a protocol; what is left at the end is closed."""
     with connected(lambda connector: Exchanges(connector, exchange, tls)) as (connector, peer):
         yield connector, peer
         connector.abandon()
@@ -316,7 +302,7 @@ def _worker(exchange: Exchange, tls: TlsClient | None = None) -> Iterator[tuple[
             pass
 
 
-def _say(connector: EpollConnector, peer: socket.socket, data: bytes) -> None:
+def say(connector: EpollConnector, peer: socket.socket, data: bytes) -> None:
     """Send from the target's end, and let the worker receive it."""
     rest = memoryview(data)
     while rest:
@@ -339,9 +325,9 @@ _EXCHANGES: Final[tuple[Exchange, ...]] = (
 
 def _replied(data: bytes) -> object:
     for exchange in _EXCHANGES:
-        with _worker(exchange) as (connector, peer):
+        with worker(exchange) as (connector, peer):
             for piece in cut(data):
-                _say(connector, peer, piece)
+                say(connector, peer, piece)
             peer.shutdown(socket.SHUT_WR)
             connector.drain_events()
     return None
@@ -353,18 +339,18 @@ def _replied_tls(data: bytes) -> object:
         client = TlsClient(
             Tls(verify=False), ((_SOURCE, _TARGET),), (Target(_TARGET, sink=False, host="sink.example"),)
         )
-        with _worker(Echo(), client) as (connector, peer):
+        with worker(Echo(), client) as (connector, peer):
             if shakes:
                 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
                 speaker = server_context(_certificates(), Speaks.ECHO).wrap_bio(incoming, outgoing, server_side=True)
                 while not _stepped(speaker.do_handshake):
-                    _say(connector, peer, outgoing.read())
+                    say(connector, peer, outgoing.read())
                     incoming.write(peer.recv(1 << 16))
-                _say(connector, peer, outgoing.read())
+                say(connector, peer, outgoing.read())
                 # The request came with the end of the worker's handshake.
                 assert len(speaker.read(1 << 16)) == Echo().size, "no request after the handshake"
             for piece in cut(data):
-                _say(connector, peer, piece)
+                say(connector, peer, piece)
             try:
                 peer.shutdown(socket.SHUT_WR)
             except OSError:

@@ -12,6 +12,7 @@ from bench.peer_tools import (
     RANGE_SIZE,
     SOURCES,
     TOOLS,
+    URL,
     Job,
     Said,
     Tool,
@@ -91,6 +92,20 @@ stats: 200 12252 12252
 stats: error_connect_eaddrnotavail 2 2
 stats: error_abort 1 2
 """
+K6 = """\
+    HTTP
+    http_req_duration.......................................................: avg=3.4ms  min=239.71µs med=2.89ms
+      { expected_response:true }............................................: avg=3.4ms  min=239.71µs med=2.89ms
+    http_req_failed.........................................................: 0.06%  4 out of 6522
+    http_reqs...............................................................: 6522   2170.697729/s
+
+    EXECUTION
+    iterations..............................................................: 6522   2170.697729/s
+"""
+LOCUST = """\
+[{"name": "/", "method": "GET", "last_request_timestamp": 1795993964.5, "start_time": 1795993962.5,
+  "num_requests": 475, "num_none_requests": 0, "num_failures": 4, "response_times": {"23": 1, "25": 2}}]
+"""
 SUMMARY = {"outcomes": {"established": 900, "failed": 2}, "open": {"lost": 1}, "churn": {"mean_per_s": 90.5}}
 
 
@@ -105,6 +120,8 @@ SUMMARY = {"outcomes": {"established": 900, "failed": 2}, "open": {"lost": 1}, "
         ("httperf", HTTPERF, Said(2990, 1495.0, 9513)),
         ("h2load", H2LOAD, Said(998, 7683.15, 2)),
         ("tsung", TSUNG, Said(12252, None, 4)),
+        ("k6", K6, Said(6522, 2170.697729, 4)),
+        ("locust", LOCUST, Said(475, 237.5, 4)),
         ("loadgen", json.dumps(SUMMARY), Said(900, 90.5, 3)),
     ],
 )
@@ -115,7 +132,7 @@ def test_what_a_tool_says_is_read(name: str, text: str, said: Said) -> None:
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_silence_is_not_a_zero(tool: Tool) -> None:
     """A tool that was stopped before its report has said nothing, least of all that nothing failed."""
-    assert tool.parse("") == Said()
+    assert tool.parse("") == tool.parse("[]") == Said()
 
 
 def looks(*held: int, every_s: float = 0.1) -> list[Look]:
@@ -179,6 +196,20 @@ def test_loadgen_reads_its_scenario(hold: bool, tmp_path: Path) -> None:
     job = Job(RANGE_SIZE, 10.0, tmp_path, sources=SOURCES if hold else SOURCES[:1])
     read = scenarios.parse(loadgen_scenario(job, hold=hold))
     assert read.workers == (PROCESSES_PER_SOURCE * 4 if hold else 1)
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_a_tool_with_a_script_asks_the_server_and_closes_in_churn(hold: bool, tmp_path: Path) -> None:
+    job = Job(7, 3.0, tmp_path, source=SOURCES[0] if hold else None)
+    k6 = (BY_NAME["k6"].hold if hold else BY_NAME["k6"].churn)(job)
+    assert f"http.get('{URL}'" in Path(k6[-1]).read_text()
+    assert (f"--local-ips={SOURCES[0]}" in k6) == hold
+    assert k6[k6.index("--vus") + 1] == "7"
+    locust = (BY_NAME["locust"].hold if hold else BY_NAME["locust"].churn)(job)
+    script = Path(locust[locust.index("-f") + 1]).read_text()
+    compile(script, "locustfile.py", "exec")
+    assert ("close" in script) is not hold
+    assert locust[locust.index("-H") + 1] + "/" == URL
 
 
 @pytest.mark.parametrize("hold", [True, False])

@@ -11,17 +11,21 @@ from bench.soak import Samples, interval_s, row_of, scenarios, series_problems, 
 from loadgen.scenario import load
 
 
-def sampled(pss_mb_per_h: float, files: float = 20.0) -> Samples:
-    """An hour of samples of a process of 50 MB that grows by this much."""
-    times = [10.0 * n for n in range(360)]
-    memory = [50e6 + pss_mb_per_h * 1e6 * time / 3600 for time in times]
-    return Samples(times, memory, [80e6] * len(times), [files] * len(times))
+def sampled(mb_per_h: float, files: float = 20.0, hours: int = 1) -> Samples:
+    """Samples of a process of 50 MB that grows by this much."""
+    times = [10.0 * n for n in range(360 * hours)]
+    memory = [50e6 + mb_per_h * 1e6 * time / 3600 for time in times]
+    return Samples(times, memory, [files] * len(times))
 
 
 def test_growth_of_a_megabyte_an_hour_is_found_and_less_is_flat() -> None:
-    rows = [row_of(f"worker {number}", sampled(slope)) for number, slope in enumerate((0.0, 0.5, 2.0))]
+    rows = [row_of(f"worker {number}", sampled(slope)) for number, slope in enumerate((0.0, 0.5, 3.0))]
     assert [row.judgement for row in rows] == ["flat", "flat", "grows"]
     assert [line.split()[-1] for line in table(rows).splitlines()[1:]] == ["flat", "flat", "grows"]
+
+
+def test_growth_of_less_than_a_step_of_the_allocator_is_open_and_a_longer_soak_tells() -> None:
+    assert [row_of("worker", sampled(1.5, hours=hours)).judgement for hours in (1, 2)] == ["open", "grows"]
 
 
 def test_descriptors_that_stay_open_are_growth() -> None:
@@ -33,7 +37,7 @@ def test_descriptors_that_stay_open_are_growth() -> None:
 def test_the_warm_up_does_not_count() -> None:
     samples = sampled(0.0)
     assert samples.after(3000.0).times_s[0] == 3000.0
-    assert len(samples.after(3000.0).pss) == 60
+    assert len(samples.after(3000.0).rss) == 60
 
 
 @pytest.mark.parametrize(("seconds", "interval"), [(60, 0.2), (600, 0.2), (1800, 0.5), (3600, 1.0), (36_000, 1.0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,6 +61,9 @@ class Watcher:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def has_lost_its_process(self) -> bool:
+        return False
 
     def snapshot(self) -> Snapshot:
         sight = self.sights[min(self.seen, len(self.sights) - 1)]
@@ -132,6 +136,61 @@ def test_ctrl_c_is_the_normal_end(watch: Run) -> None:
     result, watcher = watch("--json", sees=(look_with(1), look_with(2), KeyboardInterrupt()))
     assert (result.exit_code, result.stderr, watcher.seen) == (0, "", 3)
     assert len(result.stdout.splitlines()) == 2
+
+
+FAILURE = OSError(errno.EMFILE, "Too many open files", "/proc")
+
+
+@pytest.mark.parametrize("failure", [FAILURE, MemoryError(), errors.HostError("the kernel paused")])
+def test_a_look_that_fails_is_passed_over(watch: Run, slept: list[float], failure: BaseException) -> None:
+    """It is said once for each row of failures, and where that ends."""
+    sees = (look_with(1), failure, failure, look_with(2), failure, look_with(3), KeyboardInterrupt())
+    result, _ = watch("--json", "--interval", "1s", sees=sees)
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 3
+    lines = result.stderr.splitlines()
+    assert [line.startswith("loadgen: no snapshot: ") for line in lines] == [True, False, True, False]
+    assert lines[1::2] == [f"loadgen: snapshots again, after {count} that could not be taken" for count in (2, 1)]
+    assert slept == pytest.approx([1.0] * 6)
+
+
+def test_a_look_that_fails_on_a_terminal_is_said_below_the_table(watch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Screen:
+        def show(self, _look: Snapshot) -> None:
+            done.append("show")
+
+        def hide(self) -> None:
+            done.append("hide")
+
+        def __enter__(self) -> Screen:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(command, "_screen", lambda *_, **__: Screen())
+    monkeypatch.setattr(command, "complain", lambda text: done.append(str(text).partition(":")[0]))
+    watch(sees=(look_with(1), FAILURE, look_with(2), KeyboardInterrupt()))
+    assert done == ["show", "hide", "no snapshot", "snapshots again, after 1 that could not be taken", "show"]
+
+
+@pytest.mark.parametrize(
+    ("args", "sees"),
+    [((), (FAILURE,)), (("--count", "3"), (look_with(1), FAILURE, look_with(2)))],
+    ids=["the first", "counted"],
+)
+def test_a_look_that_is_needed_ends_it(watch: Run, args: tuple[str, ...], sees: tuple[Any, ...]) -> None:
+    result, _ = watch("--json", *args, sees=sees)
+    assert result.exception is FAILURE
+
+
+def test_a_process_that_has_exited_ends_it(watch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = errors.HostError("there is no process 7")
+    monkeypatch.setattr(Watcher, "has_lost_its_process", lambda _: True)
+    result, _ = watch("--json", sees=(look_with(1), gone))
+    assert result.exception is gone
 
 
 def test_a_host_that_cannot_is_no_traceback(watch: Run) -> None:

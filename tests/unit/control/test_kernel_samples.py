@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import time
@@ -10,7 +11,7 @@ from concurrent.futures import Executor, Future
 from errno import EACCES, EIO, EMFILE, ENFILE, ENOMEM
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 
@@ -158,14 +159,14 @@ def test_a_listing_that_failed_is_tried_again(world: World) -> None:
     assert world.told == ["sockets could not be counted by state: a system call: Too many open files"]
 
 
-def test_without_a_thread_there_is_no_listing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+def test_without_a_thread_there_are_no_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(world.thread, "submit", refuse)
-    assert world.listing.latest() is None
-    assert world.line() is None
-    assert world.told == ["sockets could not be counted by state: can't start new thread"]
+    monkeypatch.setattr(KernelSampler, "_start", refuse)
+    told: list[str] = []
+    assert asyncio.run(KernelSampler.start(cast(Any, None), apart=False, notice=told.append)) is None
+    assert told == ["the kernel's counters are not read during this run: can't start new thread"]
 
 
 def test_another_error_is_not_swallowed(world: World) -> None:

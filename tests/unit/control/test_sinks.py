@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from loadgen.control.sinks import _behaviours
-from loadgen.model import Churn, CloseMode, Endpoint, PortRange, SinkBehaviour, Speaks, Target, Traffic
+from loadgen.control.sinks import _behaviours, _gather_s
+from loadgen.model import Churn, CloseMode, Endpoint, Plan, PortRange, SinkBehaviour, Speaks, Target, Tls, Traffic
 from tests.plans import plan_of
 
 PLAIN, ECHO, HTTP = (Endpoint("127.0.0.1", port) for port in (9000, 9001, 9002))
@@ -47,3 +47,25 @@ def test_in_churn_http_closes_first_with_the_last_answer() -> None:
 def test_when_the_client_closes_first_behaviours_are_unchanged(close: CloseMode) -> None:
     churn = replace(PLAN, churn=Churn(1.0, exchanges=5), close=close)
     assert _behaviours(churn)[HTTP] == SinkBehaviour(Speaks.HTTP)
+
+
+SILENT = replace(PLAN, targets=(Target(PLAIN, sink=True),), traffic=Traffic(), close=CloseMode.FIN)
+
+
+@pytest.mark.parametrize(
+    ("plan", "gather_s"),
+    [
+        (SILENT, 0.002),
+        (replace(SILENT, sinks=5), 0.02),
+        (replace(SILENT, traffic=Traffic("echo")), 0.0),
+        (replace(SILENT, tls=Tls()), 0.0),
+        (replace(SILENT, targets=(Target(PLAIN, sink=True, behaviour=SinkBehaviour(reset=True)),)), 0.0),
+        (replace(SILENT, churn=Churn(1.0)), 0.0),
+        (replace(SILENT, churn=Churn(1.0), sinks=5), 0.0),
+        (replace(SILENT, churn=Churn(1.0), close=CloseMode.TARGET), 0.0),
+        (replace(SILENT, churn=Churn(1.0), close=CloseMode.RST), 0.002),
+    ],
+)
+def test_connections_gather_where_no_client_waits_for_the_sink(plan: Plan, gather_s: float) -> None:
+    """Of which there are two cores here; a crowd of sinks lets them gather for longer."""
+    assert _gather_s(plan, cpus=2) == gather_s

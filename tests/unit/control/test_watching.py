@@ -43,8 +43,12 @@ class Watched:
         monkeypatch.setattr(watching, "is_stopped", lambda pid: pid == 101)
         self.fleet = Fleet()
         self.told: list[tuple[str, str]] = []
-        tell = lambda event, text, _at: self.told.append((event, text))  # noqa: E731
-        self.watch = Watch(self.fleet, {"sink": lambda: self.beats}, tell)  # type: ignore[arg-type]
+        self.stopped: list[bool] = []
+        self.watch = Watch(self.fleet, {"sink": lambda: self.beats}, self.tell)  # type: ignore[arg-type]
+
+    def tell(self, kind: str, text: str, _at_ns: int | None = None, /, *, stopped: bool = False) -> None:
+        self.told.append((kind, text))
+        self.stopped.append(stopped)
 
     def pass_s(self, seconds: float, *, lives: bool = False, may_give_up: bool = True) -> None:
         for _ in range(round(seconds / LOOK_S)):
@@ -67,7 +71,7 @@ def test_one_that_stops_is_told_of_once_and_given_up(watched: Watched) -> None:
     watched.pass_s(5, lives=True)
     assert watched.told == []
     watched.pass_s(20)
-    assert watched.told == [STALLED]
+    assert (watched.told, watched.stopped) == ([STALLED], [True])
     assert [member.index for member in watched.watch.stalled("sink")] == [1]
     watched.pass_s(20)
     assert watched.fleet.given_up == ["sink 1 (pid 101) gave no sign of life for 30 s"]
@@ -109,7 +113,7 @@ def test_a_loss_is_told_with_how_it_ended_unless_all_are_lost(watched: Watched) 
 
     asyncio.run(lose("was killed by SIGKILL"))
     assert watched.told == []
-    watched.watch = Watch(fleet, {}, lambda event, text, _at: watched.told.append((event, text)))
+    watched.watch = Watch(fleet, {}, watched.tell)
     asyncio.run(lose(""))
     assert watched.told == [("sink-lost", "sink 1 (pid 101) was killed by SIGKILL in phase ramp")]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +11,8 @@ import sys
 
 import pytest
 
+from loadgen import crash
+from loadgen.errors import HostError
 from loadgen.processes import lifetime
 from loadgen.processes.lifetime import Stops
 
@@ -37,6 +41,22 @@ def test_a_child_outlives_the_signals_of_its_group_from_its_first_moment() -> No
         os.killpg(process.pid, number)
     assert process.communicate("\n", timeout=30)[0] == "over\n"
     assert process.returncode == 0
+
+
+def test_a_process_that_may_not_die_with_its_parent_says_what_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filter of system calls has its own list, which prctl(2) need not be on."""
+
+    class Refusing:
+        def prctl(self, *_: object) -> int:
+            ctypes.set_errno(errno.EPERM)
+            return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Refusing())
+    with pytest.raises(HostError) as refused:
+        lifetime.die_with_parent(os.getppid())
+    told = crash.told(refused.value)
+    assert "refuses prctl(PR_SET_PDEATHSIG): Operation not permitted" in told
+    assert "unforeseen" not in told
 
 
 def test_a_stopped_process_is_seen_as_such() -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.processes.link import Link, patiently
+from loadgen.processes.link import Link
 
 
 @pytest.fixture
@@ -79,31 +77,3 @@ def test_an_end_can_be_passed_on_as_a_descriptor(ends: tuple[Link, Link]) -> Non
     assert copy.receive() == {"do": "start"}
     copy.close()
     assert ours.receive() is None
-
-
-def failing(times: int, number: int) -> Callable[[], str]:
-    """A call that fails so many times first."""
-    left = iter(range(times))
-
-    def call() -> str:
-        if next(left, None) is not None:
-            raise OSError(number, "x")
-        return "done"
-
-    return call
-
-
-@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ETOOMANYREFS])
-def test_what_passes_is_tried_again_for_a_second(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
-    assert patiently(failing(99, number)) == "done"
-    assert sum(pauses) == pytest.approx(0.99)
-    with pytest.raises(OSError, match="x"):
-        patiently(failing(100, number))
-
-
-@pytest.mark.parametrize("number", [errno.EPIPE, errno.EBADF, errno.EMSGSIZE])
-def test_what_stays_is_raised_at_once(number: int) -> None:
-    with pytest.raises(OSError, match="x"):
-        patiently(failing(1, number))

@@ -49,7 +49,7 @@ def test_built_in_protocols() -> None:
 def test_protocols_of_packages_are_found_by_entry_point() -> None:
     assert {"shout", "broken"} <= set(protocols.names())
     made = protocols.make(Traffic("shout", {"word": "ahoy"}))
-    assert made is not None
+    assert not isinstance(made, protocols.PerTarget | None)
     assert made.request(0) == b"AHOY"
     with pytest.raises(ImportError):
         protocols.find("broken")

@@ -7,14 +7,38 @@ from typing import Any
 import pytest
 
 from loadgen import protocols
-from loadgen.protocols.http import Http
+from loadgen.model import Endpoint, Traffic
+from loadgen.protocols.http import Http, named
 
 
-def test_http_has_a_connector_and_is_not_an_exchange() -> None:
+def test_http_is_an_exchange_with_each_target_unless_aiohttp_is_to_make_it() -> None:
     assert "http" in protocols.names()
-    assert protocols.find("http") is Http  # type: ignore[comparison-overlap]  # it is found where exchanges are
-    assert protocols.own_connector("http") == "loadgen.worker.http:connector_of"
-    assert protocols.own_connector("echo") == ""
+    assert protocols.needs_stream("http")
+    assert not protocols.needs_stream("echo")
+    assert isinstance(protocols.make(Traffic("http")), protocols.PerTarget)
+    assert protocols.own_connector(Traffic("http")) == protocols.own_connector(Traffic()) == ""
+    by_aiohttp = Traffic("http", {"client": "aiohttp"})
+    assert protocols.make(by_aiohttp) is None
+    assert protocols.own_connector(by_aiohttp) == "loadgen.worker.aiohttp_client:connector_of"
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "secured", "name"),
+    [
+        ("127.0.0.1:9000", "", False, "127.0.0.1:9000"),
+        ("127.0.0.1:80", "", False, "127.0.0.1"),
+        ("127.0.0.1:80", "", True, "127.0.0.1:80"),
+        ("127.0.0.1:443", "site.example", True, "site.example"),
+        ("127.0.0.1:443", "site.example", False, "site.example:443"),
+        ("[fe80::1%lo]:9000", "", False, "[fe80::1]:9000"),
+        ("[::1]:80", "", False, "[::1]"),
+    ],
+)
+def test_a_target_is_named_by_host_or_address_without_the_default_port(
+    target: str, host: str, secured: bool, name: str
+) -> None:
+    address, _, port = target.rpartition(":")
+    assert named(Endpoint(address.strip("[]"), int(port)), host, secured=secured) == name
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from loadgen.capacity.limits import LIMITS
 from loadgen.model import Endpoint, Strategy, Target, Transport
 from loadgen.results.evidence import RULES
 from loadgen.results.weighing import Weight
-from tests.verdicts import AGAIN, FAR, HOST, OVERFLOW, PLAN, SILENT, TRACKED, WALL, facts, run
+from tests.verdicts import AGAIN, FAR, HOST, OVERFLOW, PLAN, SILENT, TRACKED, WALL, connects, facts, run
 
 #: 28,000 of 28,232 ports of one source, by a strategy that searches from half of them on.
 SEARCHING = replace(PLAN, strategy=Strategy.LATE, connections=28_000, sources=("127.0.0.2",), targets=PLAN.targets[:1])
@@ -90,6 +90,10 @@ CASES = [
     ("generator", late(cpu_s=4.0, user_cpu_s=3.0), PLAN, Weight.STRONG),
     ("generator", late(cpu_s=0.06, user_cpu_s=0.01), PLAN, Weight.STRONG),
     ("generator", late(cpu_s=4.0, user_cpu_s=1.0), PLAN, Weight.SUPPORTED),
+    ("generator", late(cpu_s=4.0, user_cpu_s=1.0) | connects(p50_us=2_000, network_us=30), PLAN, Weight.STRONG),
+    ("generator", late(cpu_s=4.0, user_cpu_s=1.0) | connects(p50_us=2_000, network_us=900), PLAN, Weight.SUPPORTED),
+    ("generator", late(cpu_s=4.0, user_cpu_s=1.0) | connects(p50_us=900, network_us=3), PLAN, Weight.SUPPORTED),
+    ("generator", late(cpu_s=4.0, user_cpu_s=1.0) | connects(p50_us=1_000_000, network_us=3), PLAN, Weight.SUPPORTED),
     ("generator", costing(*[100.0] * 5, *[600.0] * 5) | {"generator": {"trustworthy": False, "reasons": ["late"]}},
         SEARCHING, "the kernel took the time"),
 ]  # fmt: skip

@@ -183,6 +183,14 @@ def test_a_bucket_that_does_not_exist_is_said_at_its_line(tmp_path: Path, key: s
         run_directory.read(path)
 
 
+@pytest.mark.parametrize("count", [-1, 1.5, True, 2**40 + 1, 2**63])
+def test_a_count_that_no_bucket_can_have_is_said_at_its_line(tmp_path: Path, count: float) -> None:
+    line = json.loads(files.line_of(samples.line())) | {"lag_ns": {"7": count}}
+    path = samples.write(tmp_path / "a", {"plan.json": {}, "series.jsonl": json.dumps(line) + "\n"})
+    with pytest.raises(UsageError, match=r"series\.jsonl:1: not a line .*lag_ns"):
+        run_directory.read(path)
+
+
 @pytest.mark.parametrize("make", [Path.exists, Path.mkdir, Path.touch])
 def test_what_is_no_run_directory_is_said_to_be_none(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     make(tmp_path / "run")

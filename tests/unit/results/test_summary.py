@@ -322,6 +322,13 @@ def test_of_a_run_that_was_cut_off_nobody_knows() -> None:
     assert "at moments of their own" in seen["text"]
 
 
+def test_of_events_that_were_not_written_nobody_knows() -> None:
+    """As on a full disk: the event of a probe, whose connection the sink has counted, is missing like the end."""
+    seen = fold([*SERIES[:-1], {**SERIES[-1], "sink": sink(100, 0)}], events=())["sink"]
+    assert seen["agrees"] is None
+    assert "a probe may have connected" in seen["text"]
+
+
 def test_the_sides_disagree_on_one_source() -> None:
     assert fold([*SERIES[:-1], {**SERIES[-1], "sink": sink(99, 0, 58, 41)}])["sink"]["agrees"] is False
 
@@ -340,6 +347,30 @@ def test_what_a_sink_reset_on_purpose_it_has_accepted(behaviour: SinkBehaviour) 
     assert seen["agrees"] is (behaviour != SinkBehaviour())
     if seen["agrees"]:
         assert seen["text"].endswith("this side established 99 and saw 1 reset before it knew that they were.")
+
+
+@pytest.mark.parametrize(("behaviour", "agrees"), [(SinkBehaviour(drop=0.1), True), (SinkBehaviour(), False)])
+def test_what_a_sink_reset_of_a_probe_it_has_accepted(behaviour: SinkBehaviour, agrees: bool) -> None:
+    target = Target(PLAN.targets[0].endpoint, sink=True, behaviour=behaviour)
+    saw = {"established": 0, "failed": 1, "errors": {"connect": {"ECONNRESET": 1}}, "source_ports": 0}
+    probe = {"t_s": 1.0, "event": "probe", "text": "", "name": "one", "result": saw, "target": str(target.endpoint)}
+    end = {**SERIES[-1], "sink": sink(100, 0, 60, 40)}
+    seen = fold([*SERIES[:-1], end], [probe, ENDED], plan=replace(PLAN, targets=(target,)))["sink"]
+    assert seen["agrees"] is agrees
+
+
+@pytest.mark.parametrize("counted", [sink(99, 0, 58, 41), sink(97, 0, 57, 40), sink(101, 0, 61, 40)])
+def test_a_run_stopped_at_once_says_why_the_sides_differ(counted: dict[str, Any]) -> None:
+    """Workers and sinks are killed alike, so either may lack its last ones; a run that drained has no such excuse."""
+    series = [*SERIES[:-1], {**SERIES[-1], "sink": counted}]
+    stopped = fold(series, [happened("interrupted", "once"), happened("interrupted", "again"), ENDED])["sink"]
+    drained = fold(series, [happened("interrupted", "once"), ENDED])["sink"]
+    assert drained["agrees"] is False
+    if counted["accepted"] != 99:
+        assert stopped["agrees"] is None
+        assert "stopped at once" in stopped["text"]
+    else:
+        assert stopped["agrees"]
 
 
 def test_connections_to_somebody_else_are_not_the_sinks() -> None:
@@ -518,6 +549,34 @@ def test_a_generator_that_did_not_keep_up_is_not_trusted(
 def test_a_worker_that_stood_still_is_a_reason_not_to_trust() -> None:
     generator = fold(events=[happened("worker-stalled", "worker 1 gave no sign of life"), ENDED])["generator"]
     assert (generator["trustworthy"], generator["reasons"]) == (False, ["worker 1 gave no sign of life"])
+
+
+def test_a_process_that_was_stopped_is_a_pause_and_one_that_starved_is_none() -> None:
+    stopped: dict[str, Any] = {**happened("worker-stalled", "worker 1 (it is stopped)"), "stopped": True}
+    events = [happened("sink-stalled", "sink 0 (starved)"), stopped, happened("paused", "an hour"), ENDED]
+    generator = fold(events=events)["generator"]
+    assert generator["reasons"] == ["sink 0 (starved)", "worker 1 (it is stopped)", "an hour"]
+    assert generator["paused"] == ["worker 1 (it is stopped)", "an hour"]
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "lag_s", "events", "paused"),
+    [
+        (9.0, 9.0, [ENDED], True),
+        (9.0, 0.1, [ENDED], False),  # a disk that was slow: the workers went on
+        (0.0, 9.0, [ENDED], False),  # a worker that starved
+        (9.0, 9.0, [happened("worker-stalled", "it starved"), ENDED], False),
+    ],
+    ids=["all", "orchestrator", "worker", "told"],
+)
+def test_a_gap_of_all_processes_is_a_pause(gap_s: float, lag_s: float, events: list[Any], paused: bool) -> None:
+    """As on a machine that was suspended, where no process was left to notice it."""
+    *_, last = with_latencies(0, 0)
+    lag = histogram.dense({})
+    histogram.add(lag, np.array([int(lag_s * 1e9)] + [0] * 999, dtype=np.int64))
+    late = last | {"t_s": last["t_s"] + gap_s, "lag_ns": histogram.sparse(lag)}
+    generator = fold([*SERIES[:-1], late], events=events)["generator"]
+    assert any("all of loadgen stood still" in text for text in generator.get("paused", ())) is paused
 
 
 def test_expectations_are_held_against_the_finished_summary() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from loadgen.capacity.limits import LIMITS
-from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Strategy, Target, Transport
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Engine, Plan, PortRange, Strategy, Target, Transport
 from loadgen.outcomes import Outcome, Syscall, describe, error_key
 from loadgen.results.schema import files
 from tests import samples
@@ -31,6 +31,7 @@ from tests.verdicts import (
     TRACKED,
     TUPLE,
     WALL,
+    connects,
     decided,
     run,
 )
@@ -102,6 +103,7 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ("EMFILE", run((("socket", "EMFILE", "no-descriptor"), 5)), PLAN, HOST, "descriptors", "socket EMFILE 5 times"),
     ("ENFILE", run((("socket", "ENFILE", "no-descriptor"), 1)), PLAN, HOST, "descriptors", "socket ENFILE once"),
     ("shed", run((("socket", "EMFILE", "no-descriptor"), 5), not_started=90), PLAN, HOST, "descriptors", "descriptor"),
+    ("no watch", run((("register", "ENOSPC", "no-watch"), 5)), PLAN, HOST, "watches", "(register ENOSPC 5 times)"),
     ("ENOBUFS", run((("connect", "ENOBUFS", "no-memory"), 5)), PLAN, HOST, "memory", "no memory"),
     ("overflow", run((SILENT, 5), delta=OVERFLOW), PLAN, HOST, "backlog", "did not accept fast enough"),
     ("late", run(p99_s=3.07, delta=OVERFLOW | AGAIN), PLAN, HOST, "backlog", "(connect 3.07 s at the 99th"),
@@ -182,7 +184,7 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ("wrong beats", run((EOF, 31)) | WRONG | MISSED, PLAN, HOST, "lost", "ended while"),
     ("strange", run((("connect", "EINVAL", "other"), 5)), PLAN, HOST, "other", "no name for (connect EINVAL 5 times)"),
     ("newer", run((("connect", "EINVAL", "from-the-future"), 5)), PLAN, HOST, "other", "no name for"),
-    ("window", run(not_started=10), PLAN, HOST, "in-flight", "10 connections never started: the window of 256"),
+    ("window", run(not_started=10), PLAN, HOST, "in-flight", "10 connections never started: a worker's window of 256"),
     (
         "Ctrl-C",
         run(not_started=10, because="interrupted; drained early"),
@@ -218,7 +220,13 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ),
     ("asleep", run(untrusted="it slept"), PLAN, HOST, "generator", "loadgen itself was the bottleneck: it slept"),
     ("asleep, refused", run((REFUSED, 5), untrusted="it slept"), PLAN, HOST, "refused", "refused"),
-    ("asleep, lost", run((EOF, 1), untrusted="it slept"), PLAN, HOST, "lost", "ended"),
+    ("asleep, lost", run((EOF, 1), untrusted="it slept"), PLAN, HOST, "lost", "of which 1 was lost: connections with"),
+    ("paused", run(paused="an hour"), PLAN, HOST, "paused", "loadgen was stopped for a time: an hour."),
+    ("paused, late", run(paused="an hour", untrusted="late"), PLAN, HOST, "paused", "for a time: an hour."),
+    ("paused, missed", run(paused="an hour") | MISSED, PLAN, HOST, "paused", "an hour"),
+    ("paused, window", run(paused="an hour", not_started=10), PLAN, HOST, "paused", "an hour"),
+    ("paused, unsampled", run(paused="an hour", p99_s=3.0), PLAN, HOST, "paused", "an hour"),
+    ("paused, refused", run((REFUSED, 5), paused="an hour"), PLAN, HOST, "refused", "loadgen's own: an hour."),
     ("old host", run((SILENT, 5)), PLAN, {}, "blackhole", "did not answer"),
 ]
 
@@ -308,6 +316,37 @@ def test_counters_of_the_sinks_namespace_count_as_the_listeners() -> None:
     assert "TcpExt.ListenOverflows +512 in the sinks' namespace" in verdict["evidence"]
 
 
+@pytest.mark.parametrize(("workers", "full"), [(1, "64 were open"), (2, "64 may be open, and a worker had its share")])
+def test_a_worker_may_be_full_where_the_run_is_not(workers: int, full: str) -> None:
+    """Arrivals are dealt to the workers beforehand, so one that falls behind drops its own while others have room."""
+    plan = replace(PLAN, connections=64, workers=workers, churn=Churn(4.0, arrivals=1200))
+    assert f"10 connections never started: {full}" in decided(run(not_started=10, plan=plan), plan, HOST)["text"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "found"), [("lost", run((REFUSED, 1), (EOF, 9))), ("tls", run((REFUSED, 1), (ISSUER, 9)))]
+)
+def test_a_failed_attempt_names_no_target_for_what_befalls_open_connections(limit: str, found: dict[str, Any]) -> None:
+    """The one attempt that failed had nothing to do with the connections that ended, at whichever target."""
+    for row, failed in zip(found["sources"], (1, 0, 0, 0), strict=True):
+        row["failed"] = failed
+    verdict = decided(found, PLAN, HOST)
+    assert verdict["limit"] == limit
+    assert "with the targets" in verdict["text"]
+    assert not any(
+        row["target"] in text for row in found["sources"] for text in (verdict["text"], *verdict["remedies"])
+    )
+
+
+@pytest.mark.parametrize(("lasted_s", "limit"), [(3.0, "unanswered"), (30.0, "in-flight")])
+def test_exchanges_without_an_answer_may_have_taken_the_room_of_arrivals(lasted_s: float, limit: str) -> None:
+    """Ten of them for a second each: most of the room for 4 in 3 seconds, and a twelfth of it in 30."""
+    plan = replace(PLAN, connections=4, timeout_s=1.0, churn=Churn(lasted_s, arrivals=1200))
+    churn = samples.summary({"churn.lasted_s": lasted_s}, "churn").churn
+    found = run(not_started=90, plan=plan) | UNANSWERED | {"churn": files.plain(churn)}
+    assert decided(found, plan, HOST)["limit"] == limit
+
+
 # --- What hurts beside the limit -------------------------------------------------------------------
 
 
@@ -322,6 +361,7 @@ def test_counters_of_the_sinks_namespace_count_as_the_listeners() -> None:
         (run(delta={"TcpExt.ListenOverflows": 9}), PLAN, "The listener's queue was full for 9 packets"),
         (run(cost_us=CLIFF), replace(PLAN, strategy=Strategy.LATE_RANGE), "came to cost 6 times as much CPU time"),
         (run((TUPLE, 50), plan=WALL, cost_us=CLIFF), WALL, "strategy late searches for a port"),
+        (run() | connects(p50_us=2_000, network_us=30), PLAN, "a connect took 2.00 ms at the median"),
         (run((REFUSED, 5), untrusted="it slept"), PLAN, "Its latencies are also loadgen's own: it slept."),
     ],
 )
@@ -331,6 +371,21 @@ def test_what_hurts_stands_in_the_second_sentence(found: dict[str, Any], plan: P
     assert finding in verdict["findings"][0]
     assert verdict["text"].endswith(verdict["findings"][0])
     assert "no limit was met" not in verdict["text"]
+
+
+def test_connections_of_one_system_call_share_their_instants_in_every_run() -> None:
+    found = run() | connects(p50_us=2_000, network_us=30)
+    assert decided(found, replace(PLAN, engine=Engine.IO_URING), HOST).get("findings", ()) == ()
+
+
+@pytest.mark.parametrize(("came_true", "limit"), [(True, "none"), (False, "four-tuples")])
+def test_ports_that_run_out_in_passing_are_told_and_no_limit(came_true: bool, limit: str) -> None:
+    """Connections that close hold ports too, so at times none is free where no ceiling was predicted."""
+    plan = replace(WALL, churn=Churn(2.0), ceiling=Ceiling(None, None, "the table overflows"))
+    churn = samples.summary({"churn.as_predicted": came_true}, "churn").churn
+    verdict = decided(run((TUPLE, 55), plan=WALL) | {"churn": files.plain(churn)}, plan, HOST)
+    assert verdict["limit"] == limit
+    assert (" attempts found no free port." in verdict["text"]) is came_true
 
 
 # --- Which cause comes first -----------------------------------------------------------------------
@@ -437,6 +492,7 @@ ACROSS = replace(WALL, sources=("198.18.0.2",), targets=(Target(Endpoint("198.18
     [
         (run((("socket", "EMFILE", "no-descriptor"), 9)), PLAN, "ulimit -Hn, now 20,000"),
         (run((("socket", "ENFILE", "no-descriptor"), 9)), PLAN, "raise fs.file-max, now 2466183"),
+        (run((("register", "ENOSPC", "no-watch"), 9)), PLAN, "raise fs.epoll.max_user_watches to 2,000"),
         (run((("bind", "EADDRNOTAVAIL", "no-such-source"), 9)), PLAN, "ip address add 127.0.0.2/32 dev lo"),
         (run((SILENT, 9), delta=OVERFLOW), SUNK, "net.core.somaxconn caps (here 4,096)"),
         (run((SILENT, 9), delta=OVERFLOW), PLAN, "net.core.somaxconn caps there"),

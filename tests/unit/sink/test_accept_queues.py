@@ -47,10 +47,10 @@ class ScriptedEpoll:
 class Accepting:
     """Queues over descriptor 5, and what they count."""
 
-    def __init__(self, after_s: float | None = 0, gather_s: float = 0.0) -> None:
+    def __init__(self, after_s: float | None = 0, gather_s: float = 0.0, room: int = 65_535) -> None:
         self.poll, self._failures = ScriptedEpoll(), SurvivedFailures()
         self.queues = AcceptQueues(self.poll, self._failures, gather_s)  # type: ignore[arg-type]
-        self.queues.add(5, after_s)
+        self.queues.add(5, after_s, room)
 
     def accept(self, *numbers: int) -> list[tuple[int, Any]]:
         return self.queues.accept(ScriptedListener(*numbers))  # type: ignore[arg-type]
@@ -137,3 +137,29 @@ def test_the_end_of_gathering_is_tried_again_too() -> None:
     accepting.poll.failing = 0
     accepting.queues.run(now + 2 * PAUSE_NS, freed=False)
     assert accepting.poll.watched == {5: EPOLLIN}
+
+
+def test_connections_gather_only_in_a_long_queue_that_was_emptied() -> None:
+    for accepting, gathers in (
+        (Accepting(gather_s=0.001), True),
+        (Accepting(gather_s=0.001, room=128), False),
+        (Accepting(), False),
+    ):
+        assert len(accepting.accept(*[0] * 200)) == 128  # a full batch
+        assert (accepting.queues.gather_until_ns, accepting.poll.watched) == (0, {5: EPOLLIN})
+        accepting.accept(0)
+        assert (accepting.queues.gather_until_ns > 0, accepting.poll.watched) == (
+            gathers,
+            {5: 0 if gathers else EPOLLIN},
+        )
+
+
+def test_connections_stop_gathering_for_a_second_where_a_pause_ends_far_too_late() -> None:
+    """On a machine that others keep busy; a pause that is a little late changes nothing."""
+    for late, gathers in ((4, True), (6, False)):
+        accepting = Accepting(gather_s=0.001)
+        accepting.accept(0)
+        accepting.queues.run(accepting.queues.gather_until_ns + late * 1_000_000, freed=False)
+        assert accepting.poll.watched == {5: EPOLLIN}
+        accepting.accept(0)
+        assert (accepting.queues.gather_until_ns > 0) == gathers

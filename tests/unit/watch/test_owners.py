@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -127,6 +129,18 @@ def test_without_a_scan_every_owner_is_unknown(proc: Callable[..., Path]) -> Non
     assert found == Ownership((), 1, "no process found")
     assert owners.of_all(sockets[:0], owners.scan(1, standing, root), root) == Ownership()
     assert owners.command_of(7, root) == ""
+
+
+def test_a_name_that_cannot_be_read_is_no_exited_process(
+    proc: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_nothing(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    root = proc({7: ("proxy", [])})
+    monkeypatch.setattr(io, "open", open_nothing)
+    with pytest.raises(OSError, match="open files"):
+        owners.command_of(7, root)
 
 
 def test_forbidden_processes_are_counted(proc: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,10 @@ from loadgen.model import (
     Transport,
 )
 from loadgen.results.block import block_dtype
+from loadgen.worker.aiohttp_client import HttpDriver
 from loadgen.worker.connector import connector_of, settings_of
 from loadgen.worker.epoll.connector import EpollConnector
 from loadgen.worker.epoll.exchange import Exchanges
-from loadgen.worker.http import HttpDriver
 from loadgen.worker.io_uring import ring
 from loadgen.worker.io_uring.connector import BATCH, UringConnector
 from loadgen.worker.recorder import Recorder
@@ -38,7 +38,7 @@ PLAN = plan_of(
     sources=("127.0.0.2", "127.0.0.3"),
     workers=2,
 )
-ECHO, HTTP = Traffic("echo"), Traffic("http")
+ECHO, HTTP, AIOHTTP = Traffic("echo"), Traffic("http"), Traffic("http", {"client": "aiohttp"})
 CHURN = Churn(3.0, exchanges=4)
 BEAT = Heartbeat(2.0, 0.5)
 
@@ -49,7 +49,7 @@ def recorder() -> Recorder:
 
 
 async def made(recorder: Recorder, changes: dict[str, Any]) -> Any:
-    """The connector of the first worker; HTTP needs a running event loop."""
+    """The connector of the first worker; aiohttp needs a running event loop."""
     return connector_of(Shard(replace(PLAN, **changes), 0), recorder, 512)
 
 
@@ -65,9 +65,11 @@ async def made(recorder: Recorder, changes: dict[str, Any]) -> Any:
         ({"traffic": ECHO, "churn": CHURN}, Exchanges, False),
         ({"traffic": ECHO, "heartbeat": BEAT}, Exchanges, True),
         ({"traffic": ECHO, "heartbeat": BEAT, "transport": Transport.UDP}, Exchanges, True),
-        ({"traffic": HTTP}, HttpDriver, False),
-        ({"traffic": HTTP, "churn": CHURN}, HttpDriver, False),
-        ({"traffic": HTTP, "heartbeat": BEAT}, HttpDriver, True),
+        ({"traffic": HTTP, "heartbeat": BEAT}, Exchanges, True),
+        ({"traffic": HTTP, "tls": Tls()}, Exchanges, False),
+        ({"traffic": AIOHTTP}, HttpDriver, False),
+        ({"traffic": AIOHTTP, "churn": CHURN}, HttpDriver, False),
+        ({"traffic": AIOHTTP, "heartbeat": BEAT}, HttpDriver, True),
     ],
 )
 def test_a_connection_that_does_anything_has_a_driver(

@@ -6,6 +6,7 @@ import errno
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -170,27 +171,28 @@ def test_the_three_latencies_are_due_to_started_to_established() -> None:
     assert shown(block, "last_established_ns") == 1_140
 
 
-def test_exchanges_are_sorted_by_the_thousand_and_whenever_all_is_published() -> None:
+def test_handshakes_are_sorted_by_the_thousand_and_whenever_all_is_published() -> None:
     block = new_block(1)
     recorder = Recorder(block, scheduled=None)
     for _ in range(1023):
-        recorder.record_exchange(100)
+        recorder.record_handshake(100, resumed=False)
     assert not recorder._latency.any()
-    recorder.record_exchange(100)
-    recorder.record_exchange(200)
-    assert histogram.sparse(recorder._latency[Latency.EXCHANGE]) == {"100": 1024}
+    recorder.record_handshake(100, resumed=True)
+    recorder.record_handshake(200, resumed=False)
+    assert histogram.sparse(recorder._latency[Latency.HANDSHAKE]) == {"100": 1024}
     recorder.publish_all()
-    assert parts(block)["latency"].sum() == 1025
+    assert (parts(block)["latency"].sum(), recorder.resumed) == (1025, 1)
 
 
-def test_times_of_bind_are_sorted_whenever_all_is_published() -> None:
+@pytest.mark.parametrize(("name", "row"), [("record_bind", Latency.BIND), ("record_exchange", Latency.EXCHANGE)])
+def test_times_of_bind_and_exchanges_are_sorted_whenever_all_is_published(name: str, row: Latency) -> None:
     block = new_block(1)
     recorder = Recorder(block, scheduled=1)
-    record_bind = recorder.record_bind
+    record = getattr(recorder, name)
     for _ in range(2):
-        record_bind(100)
+        record(100)
         recorder.publish_all()
-    assert histogram.sparse(parts(block)["latency"][Latency.BIND]) == {"100": 2}
+    assert histogram.sparse(parts(block)["latency"][row]) == {"100": 2}
     assert parts(block)["latency"].sum() == 2
 
 

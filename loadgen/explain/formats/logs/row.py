@@ -34,6 +34,7 @@ CONNECT: Final = frozenset({Syscall.CONNECT})
 BIND: Final = frozenset({Syscall.BIND})
 SOCKET: Final = frozenset({Syscall.SOCKET})
 WAIT: Final = frozenset({Syscall.WAIT})
+REGISTER: Final = frozenset({Syscall.REGISTER})
 NONE: Final[frozenset[Syscall]] = frozenset()
 
 _CALLS: Final[Mapping[str, frozenset[Syscall]]] = {

@@ -19,7 +19,7 @@ PARTS: Final = (
     *("curl: (", "-1/-1/", "unavail", "upstream", "limit", "down", "socket", "(115)", "(70007)", "* ", ": lookup "),
     *("<nosrv>", "apr_", "eacc", "eafno", "eagain", "emfile", "enfile", "enob", "enomem", "eperm", "failed (", "max"),
     *("descriptors", "no server", "layer4", "buffer space", "no free", "no route", "non http", "os { ", "already"),
-    *("reset", "to unix", "unable to", "awaiting"),
+    *("reset", "to unix", "unable to", "awaiting", "epoll"),
 )
 
 #: Names of errnos, and the words of those that concern addresses, ports or descriptors and nothing else.

@@ -16,6 +16,7 @@ from loadgen.explain.formats.logs.row import (
     FROM,
     HOST,
     NONE,
+    REGISTER,
     SOCKET,
     TO,
     WAIT,
@@ -207,6 +208,15 @@ ANY: Final = (
         rf"\bbind(?:ing)?(?: [\w-]{{1,20}}){{0,4}} (?:to|on)(?: address)? ['\"(]?(?:{FROM}|(?P<source2>{HOST}))['\")]?"
         rf"(?: failed)?:? (?:\(\d{{1,3}}\) ?)?{E}",
         BIND,
+    ),
+    # Words alone mean a disk that is full; only this call means watches.
+    row(
+        "",
+        "epoll_ctl|epollctl|epoll ctl",
+        r"\bepoll[_ ]?ctl\b.{0,300}?(?:\(28[:)]|ENOSPC|no space left on device)",
+        REGISTER,
+        errno="ENOSPC",
+        bare=True,
     ),
     row("", " = -1 ", rf"\b{CALL}\(\d.{{0,400}}\) = -1 {E}"),
     row(

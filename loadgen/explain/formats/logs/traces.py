@@ -33,7 +33,7 @@ _HEADS: Final = ("Traceback (", "panic: ", "thread '", "node:events:")
 SIGNS: Final = frozenset(("xception", "rror", *map(str.lower, _HEADS)))
 _CHAINS: Final = ("During handling of the above", "The above exception was the direct")
 #: A function of Go, above the line with its file.
-_GO_FUNCTION: Final = re.compile(r"[\w./*-]+(?:\.\(?\*?\w+\)?)*\([^()]*\)$")
+_GO_FUNCTION: Final = re.compile(r"[\w./*-]+(?:(?<=\.)\(\*?\w+\)[\w./*-]*)*\([^()]*\)$")
 _PYTHON_HEAD: Final = re.compile(r"\s*Traceback \(most recent call last\):")
 _HEAD: Final = re.compile(
     r"\s*(?:Exception in thread \"[^\"]{0,200}\" |Unhandled exception\. )?"

@@ -28,6 +28,7 @@ from loadgen.model import (
     Transport,
 )
 from loadgen.results import matrix
+from loadgen.results.block import Latency
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.host import Host
@@ -147,7 +148,7 @@ def undecided(plan: Plan, lines: list[dict[str, Any]], *events: Mapping[str, Any
 
 
 def exchanged(**more: Any) -> dict[str, Any]:
-    latency = {row: {"100": 9} for row in ("lateness", "bind", "connect", "arrival", "exchange", "handshake")}
+    latency = {row.name.lower(): {"100": 9} for row in Latency}
     return {"latency_ns": latency, "wrong": 0, **more}
 
 
@@ -195,6 +196,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "proofs": folded(HELD, series(), ENDED, *PROOFS),
     "an open verdict": undecided(HELD, series(user_cpu_s=0.25, overtaken=0), ENDED),
     "stalled": folded(HELD, series(), {"t_s": 1.0, "event": "worker-stalled", "text": "worker 0 stood still"}, ENDED),
+    "paused": folded(HELD, series(), {"t_s": 1.0, "event": "paused", "text": "paused for an hour"}, ENDED),
 }  # fmt: skip
 
 
@@ -334,6 +336,7 @@ SOMETIMES = {
     "hold_s",
     "churn_s",
     "bind",
+    "network",
     "exchange",
     "handshake",
     "user_cpu_s",

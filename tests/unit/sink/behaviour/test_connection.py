@@ -169,6 +169,29 @@ def test_a_large_answer_continues_when_the_socket_is_writable(pair: ConnectedPai
     assert not pair.connection.ended
 
 
+@pytest.mark.parametrize("pair", [SinkBehaviour(), SinkBehaviour(speaks=Speaks.HTTP, body_bytes=1_000)], indirect=True)
+def test_answers_to_equal_requests_are_whole_and_in_order_when_the_client_reads_late(pair: ConnectedPair) -> None:
+    """The ordinary answer changes nothing that the caller has to know; one that does not fit does."""
+    pair.send(REQUEST, T0)
+    answer = pair.received()
+    asked = changed = 0
+    while not changed:
+        pair.client.sendall(REQUEST)
+        changed = pair.connection.on_events(EPOLLIN, T0)
+        asked += 1
+        assert asked < 100_000
+    assert pair.connection.interest(T0) & EPOLLOUT
+    assert 0 < pair.connection.held <= len(answer)
+    pair.client.sendall(REQUEST * 2)
+    received = bytearray()
+    for _ in range(100):
+        if events := pair.connection.interest(T0) & (EPOLLIN | EPOLLOUT):
+            pair.connection.on_events(events, T0)
+        received += pair.received()
+    assert received == answer * (asked + 2)
+    assert pair.connection.held == 0
+
+
 @pytest.mark.parametrize("pair", [SinkBehaviour(delay_s=1.0)], indirect=True)
 def test_a_connection_ends_when_the_client_hangs_up(pair: ConnectedPair) -> None:
     pair.send(b"a", T0)

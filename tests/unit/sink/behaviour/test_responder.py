@@ -29,6 +29,12 @@ def test_an_echo_finishes_after_its_bytes_or_its_requests() -> None:
         assert tuple(echo.receive(b"more")) == ()
 
 
+def test_only_an_echo_without_limits_knows_its_answer_at_once() -> None:
+    assert EchoResponder(None, None).quick(b"a") == b"a"
+    assert EchoResponder(9, None).quick(b"a") is EchoResponder(None, 9).quick(b"a") is None
+    assert SilentResponder(None).quick(b"a") is None
+
+
 def test_a_silent_responder_counts_its_reads() -> None:
     silent = SilentResponder(2)
     assert [silent.receive(b"a"), silent.finished, silent.receive(b"b"), silent.finished] == [(), False, (), True]

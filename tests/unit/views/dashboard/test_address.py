@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+
 import pytest
 
-from loadgen.errors import UsageError
+from loadgen.errors import HostError, UsageError
 from loadgen.model import Endpoint
-from loadgen.views.dashboard.address import in_url, listen_at
+from loadgen.views.dashboard.address import in_url, listen_at, listener_at
 
 
 @pytest.mark.parametrize(
@@ -39,3 +43,15 @@ def test_what_others_can_reach_takes_a_flag(text: str) -> None:
 def test_anything_else_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(UsageError, match=r"write|give"):
         listen_at(text, public=True)
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.EACCES, "Permission denied"), (errno.EMFILE, "RLIMIT_NOFILE")])
+def test_a_socket_that_cannot_be_had_is_refused_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    def refused(*_: object) -> socket.socket:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "socket", refused)
+    with pytest.raises(HostError, match=said):
+        listener_at(Endpoint("127.0.0.1", 0))

@@ -11,9 +11,9 @@ def test_another_plan_is_another_run() -> None:
     watched, first, second = Watched(), plan(), plan()
     watched.update(first, line(1.0))
     watched.update(first, line(2.0))
-    assert (watched.run, len(watched.history.lines)) == (1, 2)
+    assert (watched.run, len(watched.history.packed)) == (1, 2)
     watched.update(second, line(0.5, established=7))
-    assert (watched.run, len(watched.history.lines)) == (2, 1)
+    assert (watched.run, len(watched.history.packed)) == (2, 1)
     assert watched.totals.of(("established",)) == 507
 
 

@@ -111,6 +111,13 @@ def test_counters_add_up_over_snapshots_and_begin_at_nothing(full: Snapshot) -> 
     assert named(found, "loadgen_watch_snapshots_total") == {(): 2}
 
 
+def test_failures_are_counted_beside_the_last_snapshot(full: Snapshot) -> None:
+    found = watching(full)
+    found.failures += 1
+    assert named(scraped(found), "loadgen_watch_snapshot_failures_total") == {(): 1}
+    assert named(scraped(found), "loadgen_watch_snapshots_total") == {(): 1}
+
+
 def test_what_is_not_known_has_no_sample(usage: Make, snapshot: MakeSnapshot) -> None:
     found = scraped(watching(snapshot(usage(50), bound=None, bound_unknown="too old", udp=None, udp_unknown="no")))
     assert named(found, "loadgen_watch_known") == {("bound",): 0, ("udp",): 0}

@@ -14,7 +14,7 @@ LINE: dict[str, Any] = {
     "share": 2.1252,
     "allows": 28_232,
     "short": True,
-    "note": "28,232 for each of 1 pairs of source and target",
+    "note": "28,232 for each of 1 pair of source and target",
 }
 REPORT: dict[str, Any] = {
     "schema": "loadgen.plan/1",
@@ -65,7 +65,7 @@ def test_the_verdict_stands_first_and_each_resource_has_a_line() -> None:
     assert any(line.startswith("memory ") and "24.0 GiB" in line for line in lines)
     text = " ".join(" ".join(lines).split())
     for said in (
-        "28,232 for each of 1 pairs",
+        "28,232 for each of 1 pair",
         "127.0.0.1 and 2 more addresses: local, dev lo",
         "1. add 2 source addresses: +56,464, 84,696 in all",
         "2. wait",

@@ -21,25 +21,9 @@ from loadgen.worker.lifecycle import Lifecycle
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Schedule, Settings, Then, hold
 from loadgen.worker.strategies import strategy_for
+from tests.pretending import pretending
 
 SOURCE, TARGET = "127.0.0.2", Endpoint("127.0.0.1", 9000)
-
-
-class Pretending(socket.SocketType):
-    """One end of a pair; connect() gives the next answer of those the stage was made for, and then 0."""
-
-    answers: list[int]
-    peers: list[socket.socket]
-
-    def __init__(self, _family: int, _kind: int) -> None:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        super().__init__(fileno=ours.detach())
-        self.peers.append(theirs)
-
-    def connect_ex(self, _address: Any) -> int:
-        return self.answers.pop(0) if self.answers else 0
 
 
 @dataclass
@@ -92,10 +76,7 @@ def make_stage(
 ) -> Stage:
     """Make a stage; `socket_pool.Socket` has to be patched to the class that this returns sockets of."""
 
-    class Socket(Pretending):
-        pass
-
-    Socket.answers, Socket.peers = list(answers), []
+    sockets = pretending(*answers)
     blocks = Blocks.create("test", block_dtype(1), 1)
     os.close(blocks.fd)
     recorder = Recorder(blocks.records[0], scheduled=None)
@@ -112,8 +93,8 @@ def make_stage(
     connector = EpollConnector(settings, strategy_for(Strategy.KERNEL, (SOURCE,), PortRange(1, 9)), recorder)
     if exchange or settings.schedule.then is Then.AWAIT_CLOSE:
         connector.driver = Exchanges(connector, exchange, None)
-    setattr(socket_pool, "Socket", Socket)  # noqa: B010  # a constant to everybody else
-    return Stage(connector, recorder, blocks.records[0], Socket.peers, Socket.answers)
+    setattr(socket_pool, "Socket", sockets)  # noqa: B010  # a constant to everybody else
+    return Stage(connector, recorder, blocks.records[0], sockets.peers, sockets.answers)
 
 
 @pytest.fixture(name="make_stage")

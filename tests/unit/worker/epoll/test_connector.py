@@ -239,7 +239,7 @@ class Engine(RuleBasedStateMachine):
         assert lifecycle.room >= 0
         assert self.connector._state.count(State.CONNECTING) == lifecycle.unanswered == len(lifecycle.waiting)
         assert self.connector._state.count(State.HELD) == recorder.open
-        watched = [fd for fd, sock in enumerate(self.connector._sockets) if sock is not None]
+        watched = [fd for fd, sock in enumerate(self.connector.sockets) if sock is not None]
         assert watched == [fd for fd, state in enumerate(self.connector._state) if state]
 
     def teardown(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +12,11 @@ from typing import Any
 import pytest
 
 from loadgen.clock import now_ns
-from loadgen.model import CloseMode, Heartbeat
+from loadgen.model import CloseMode, Endpoint, Heartbeat
+from loadgen.outcomes import describe
+from loadgen.protocols import LastReply, ReplyReader
+from loadgen.results.block import consistent_totals
+from loadgen.worker.epoll.connector import READ_SIZE
 from loadgen.worker.epoll.exchange import REPLY_MAX
 from loadgen.worker.settings import churn, hold
 
@@ -256,3 +261,173 @@ def test_a_beat_waits_for_a_request_that_is_still_being_sent(make: Make) -> None
     assert got == 900_000
     stage.say(b"ok\n")
     assert stage.replies == 1
+
+
+# --- Replies that are read piece by piece, and replies that are the last ----------------------------
+
+
+class Lines:
+    """Reads a line piece by piece: "ok" is right; "last ..." is the last one; "?" is no line."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def read(self, data: bytes) -> bool | LastReply | None:
+        self.pieces.append(data)
+        line = b"".join(self.pieces)
+        if b"?" in line:
+            return LastReply.UNREADABLE
+        if not line.endswith(b"\n"):
+            return None
+        right = b"ok" in line
+        return (LastReply.RIGHT if right else LastReply.WRONG) if line.startswith(b"last") else right
+
+    def end(self) -> bool | None:
+        return True if self.pieces == [b"ok", b" till the end"] else None
+
+
+@dataclass(frozen=True)
+class Read(Line):
+    """Each reply is left to a reader of its own."""
+
+    def reply(self, request: bytes, received: bytes) -> bool | LastReply | ReplyReader | None:  # type: ignore[override]
+        assert request
+        reader = Lines()
+        verdict = reader.read(received)
+        return reader if verdict is None else verdict
+
+    def last_request(self, number: int) -> bytes:
+        return b"last %d\n" % number
+
+
+def ends_of(stage: Any) -> tuple[int, int, dict[tuple[str, str], int]]:
+    """Return the connections closed as planned, the wrong replies, and what connections were lost by."""
+    stage.recorder.publish()
+    errors = consistent_totals(stage.block)["errors"]
+    kinds = {slot: describe(int(stage.block["error_keys"][slot])) for slot in errors.nonzero()[0]}
+    lost = {(kind.syscall, kind.errno): int(errors[slot]) for slot, kind in kinds.items()}
+    return stage.recorder.closed, stage.recorder.wrong, lost
+
+
+def test_a_reader_takes_the_pieces_and_is_gone_with_its_reply(make: Make) -> None:
+    stage = make(exchange=Read(), **churning(2))
+    stage.connector.open_batch((0,))
+    for piece in (b"o", b"k", b" and more", b"\n", b"ok"):
+        stage.say(piece)
+    assert (stage.replies, stage.recorder.wrong, stage.recorder.closed) == (1, 0, 0)
+    stage.say(b"\n")
+    assert (stage.replies, ends_of(stage)) == (2, (1, 0, {}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "replies", "ends"),
+    [
+        ({}, b"last ok\n", 1, (0, 0, {("recv", "EOF"): 1})),
+        ({}, b"last\n", 0, (1, 1, {})),
+        ({}, b"?", 0, (0, 1, {("recv", "EPROTO"): 1})),
+        (churning(1), b"last ok\n", 1, (1, 0, {})),
+        (churning(2), b"last ok\n", 1, (0, 0, {("recv", "EOF"): 1})),
+        (churning(2), b"last\n", 0, (1, 1, {})),
+        (churning(1, CloseMode.TARGET), b"last ok\n", 1, (0, 0, {})),  # the end of file is still to come
+        (churning(1, CloseMode.TARGET), b"?", 0, (0, 1, {("recv", "EPROTO"): 1})),
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 1])
+def test_after_the_last_reply_a_connection_can_do_no_more(
+    make: Make, settings: dict[str, Any], said: bytes, replies: int, ends: Any, cut: int
+) -> None:
+    stage = make(exchange=Read(), **settings)
+    stage.connector.open_batch((0,))
+    for piece in (said[:cut], said[cut:]):
+        if piece:
+            stage.say(piece)
+    assert (stage.replies, ends_of(stage)) == (replies, ends)
+
+
+#: What becomes of a connection whose other side sends an end of file after a reply.
+END_OF_FILE_AFTER_A_REPLY = pytest.mark.parametrize(
+    ("settings", "ends"),
+    [
+        ({}, (0, 0, {("recv", "EOF"): 1})),
+        (churning(1), (1, 0, {})),
+        (churning(1, CloseMode.TARGET), (1, 0, {})),
+        (churning(2), (0, 0, {("recv", "EOF"): 1})),
+    ],
+)
+
+
+@END_OF_FILE_AFTER_A_REPLY
+@pytest.mark.parametrize(("pieces", "replies"), [((b"ok", b" till the end"), 1), ((b"ok", b" till"), 0)])
+def test_the_end_of_file_may_be_the_end_of_the_reply(
+    make: Make, settings: dict[str, Any], ends: Any, pieces: Sequence[bytes], replies: int
+) -> None:
+    stage = make(exchange=Read(), **settings)
+    stage.connector.open_batch((0,))
+    for piece in pieces:
+        stage.say(piece)
+    stage.heard()
+    stage.peers[0].close()
+    stage.connector.drain_events()
+    assert stage.replies == replies
+    assert ends_of(stage) == (ends if replies else (0, 0, {("recv", "EOF"): 1}))
+    assert stage.lifecycle.idle
+
+
+@END_OF_FILE_AFTER_A_REPLY
+def test_a_reply_and_the_end_of_file_behind_it_are_one_event(make: Make, settings: dict[str, Any], ends: Any) -> None:
+    stage = make(**settings)
+    stage.connector.open_batch((0,))
+    stage.heard()
+    stage.peers[0].sendall(b"ok\n")
+    stage.peers[0].shutdown(socket.SHUT_WR)
+    stage.connector.drain_events()
+    assert (stage.replies, ends_of(stage)) == (1, ends)
+
+
+def test_an_end_of_file_behind_more_than_is_read_at_once_is_not_taken_for_the_next(make: Make) -> None:
+    stage = make()
+    stage.connector.open_batch((0,))
+    stage.heard()
+    stage.peers[0].setblocking(True)
+    stage.peers[0].sendall(b"ok" + b"x" * (READ_SIZE - 2) + b"\n")
+    stage.peers[0].shutdown(socket.SHUT_WR)
+    stage.connector.drain_events()
+    assert (stage.replies, stage.recorder.open) == (0, 1)
+    stage.connector.drain_events()
+    assert (stage.replies, stage.recorder.lost) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "replies", "ends"),
+    [
+        (b"last ok\n", 1, (0, 0, {("recv", "EOF"): 1})),
+        (b"last\n", 0, (0, 1, {("recv", "EOF"): 1})),
+        (b"?", 0, (0, 1, {("recv", "EPROTO"): 1})),
+    ],
+)
+def test_a_beat_whose_reply_is_the_last_loses_the_connection(make: Make, said: bytes, replies: int, ends: Any) -> None:
+    stage = make(exchange=Read(), schedule=hold(Heartbeat(1.0, 1.0)))
+    stage.connector.open_batch((0,))
+    stage.connector.heartbeat.begin(0)
+    stage.connector.heartbeat.beat(10**9)
+    stage.say(said)
+    assert (stage.replies, ends_of(stage)) == (replies, ends)
+
+
+@pytest.mark.parametrize(("close", "last"), [(CloseMode.TARGET, b"last 1\n"), (CloseMode.FIN, b"ask 1\n")])
+def test_the_last_request_before_the_target_is_to_close_may_say_so(make: Make, close: CloseMode, last: bytes) -> None:
+    stage = make(exchange=Read(), **churning(2, close))
+    stage.connector.open_batch((0,))
+    assert stage.heard() == b"ask 0\n"
+    stage.say(b"ok\n")
+    assert stage.heard() == last
+
+
+def test_a_protocol_may_depend_on_the_target(make: Make) -> None:
+    class Named:
+        def at(self, target: Endpoint, host: str, *, secured: bool) -> Line:
+            return Line(f"{target} {host} {secured}\n".encode())
+
+    stage = make(exchange=Named())
+    stage.connector.open_batch((0,))
+    assert stage.heard() == b"127.0.0.1:9000  False\n"

@@ -1,4 +1,4 @@
-"""HTTP connections without a network: names for what ends them, and TLS that knows how long it took."""
+"""HTTP through aiohttp without a network: names for what ends them, and TLS that knows how long it took."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from loadgen.outcomes import describe
 from loadgen.sink.certificates import Certificates, issue
-from loadgen.worker.http import Handshake, timed, why
+from loadgen.worker.aiohttp_client import Handshake, timed, why
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -102,5 +102,5 @@ def test_a_handshake_is_timed_and_resumes_the_last_session_of_its_own_context(
 
 
 def test_nobody_pays_for_aiohttp_who_does_not_need_it() -> None:
-    code = "import loadgen.worker.worker, loadgen.protocols.http, sys; sys.exit('aiohttp' in sys.modules)"
+    code = "import loadgen.worker.worker, loadgen.protocols.http_exchange, sys; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Connections that speak HTTP/1.1, through aiohttp, over loadgen's own sockets.
+"""Connections that speak HTTP/1.1 through aiohttp, over loadgen's own sockets: how a service in Python behaves on them.
 
 The connector opens them as it opens plain TCP, down to the last system call: source port, strategy, backoff, the
 connect() and its time, and the name of a failure are those of `protocol: tcp`, because it is the same code. Once a
@@ -39,9 +39,10 @@ from yarl import URL
 from loadgen.clock import now_ns
 from loadgen.model import CloseMode, Endpoint, Plan, Tls
 from loadgen.outcomes import Syscall, error_key
-from loadgen.protocols.http import Http
+from loadgen.protocols.http import Http, named
+from loadgen.strategies.options import LINGER_0
 from loadgen.worker import survived
-from loadgen.worker.epoll.connector import EVENTS_MAX, LINGER_0, EpollConnector, Opened
+from loadgen.worker.epoll.connector import EVENTS_MAX, EpollConnector, Opened
 from loadgen.worker.heartbeat import Beats
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Settings, Then
@@ -58,7 +59,6 @@ _NO_HTTP: Final = error_key(Syscall.RECV, EPROTO)
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 #: Time for which aiohttp keeps an idle connection. All versions take a number here, only the latest take None.
 _KEPT_S: Final = 365 * 86_400.0
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _READ_SIZE: Final = 65_536
 #: uvloop closes a descriptor in the turn after it was told to.
 _UNTOLD_S: Final = 0.1
@@ -272,6 +272,8 @@ class HttpDriver:
     Made inside a running event loop. http: the request. hosts: the name of each target, "" where it has none.
     tls: for https.
     """
+
+    needs_loop = True
 
     def __init__(self, connector: EpollConnector, http: Http, hosts: Mapping[Endpoint, str], tls: Tls | None) -> None:
         settings = connector.settings
@@ -541,13 +543,8 @@ class HttpDriver:
         """Return the arguments of session.request() for this target."""
         http = self._http
         scheme = "https" if tls else "http"
-        place = str(
-            Endpoint(target.address.partition("%")[0], target.port)
-        )  # a zone has a meaning on this host only (RFC 6874)
-        named = f"{host}:{target.port}" if host else place
-        if target.port == _DEFAULT_PORTS[scheme]:  # RFC 9110 4.2.1: then it is left out
-            named = named.removesuffix(f":{target.port}")
-        headers = CIMultiDict({"Host": named})
+        place = str(Endpoint(target.address.partition("%")[0], target.port))
+        headers = CIMultiDict({"Host": named(target, host, secured=tls is not None)})
         headers.update(http.headers)
         return {
             "method": http.method,
