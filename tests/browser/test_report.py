@@ -39,8 +39,9 @@ _PAYLOAD: Final = (
     """() => JSON.parse(document.getElementById("report-data").textContent).charts.map((chart) => chart.id)"""
 )
 _PICTURES: Final = """() => [...document.querySelectorAll("figure.chart canvas")].map((canvas) => canvas.toDataURL())"""
-#: Pixels of a grid with its labels, and of the shortest line: those are grey, and lines and areas are not.
-_INKED_MIN, _COLOURED_MIN = 500, 50
+#: Pixels of a grid with its labels, which are grey, and of the least that is drawn in colour: what shows of the dots
+#: of a single interval, all in one place and the last of them grey (22 and more).
+_INKED_MIN, _COLOURED_MIN = 500, 10
 #: A heat map of one row and its axis, in CSS pixels.
 _HEIGHT_MIN: Final = 40
 #: A4 less the margins of the page, 182 mm, in CSS pixels.
