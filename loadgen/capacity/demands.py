@@ -33,7 +33,7 @@ from loadgen.capacity.time_wait import TIME_WAIT_S, rest_s
 from loadgen.clock import NS_PER_S
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import HostLimits
-from loadgen.model import CloseMode, Plan, Stage, Transport
+from loadgen.model import CloseMode, Engine, Plan, Stage, Transport
 
 #: Kernel memory of one end of an idle connection; 6.2 KB for both ends were measured on Linux 6.18.
 KERNEL_BYTES_PER_END: Final = 3_200
@@ -44,6 +44,8 @@ PROCESS_BYTES: Final = 25_000_000
 _TLS_BYTES_PER_END: Final = 31_000
 #: Pages of TCP's memory for an exchange under way, one at each end; idle connections have none.
 _PAGES_PER_EXCHANGE: Final = 2
+#: epoll(7): of one user, whatever number of processes and epoll objects it has.
+_WATCHES: Final = "fs.epoll.max_user_watches"
 #: How long a sink may be busy elsewhere while connections gather in its accept queue.
 _SINK_PAUSE_S: Final = 0.1
 #: Arrivals of a schedule that are looked at; 32 MB of instants.
@@ -191,6 +193,29 @@ def of_processes(counts: ProcessCounts, limits: HostLimits) -> Iterator[Resource
     short = needed > room.free
     yield Resource(
         "processes", "processes", needed, room.free, 0 if short else None, room.name, shortage if short else None
+    )
+
+
+def of_watches(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[Resource]:
+    """Yield the sockets that one user has watched by epoll(7): by the workers, without io_uring, and by the sinks."""
+    limit = setting(facts, _WATCHES)
+    if not limit:
+        return
+
+    def watched(connections: int) -> int:
+        ends = counts.ends(connections, plan.transport)
+        return ends if plan.engine is Engine.EPOLL else ends - connections
+
+    needed = watched(plan.connections)
+    shortage = Shortage(f"sockets watched by epoll ({_WATCHES})", needed, limit, excusable=True)
+    yield Resource(
+        "watches of epoll",
+        "watches",
+        needed,
+        limit,
+        most(watched, limit),
+        f"{_WATCHES}, of one user",
+        shortage if needed > limit else None,
     )
 
 

@@ -153,6 +153,7 @@ _ROWS: Final = (
         "fs.epoll.max_user_watches",
         outcomes=(Outcome.NO_WATCH,),
         makers=(remedies.more_watches,),
+        planned=True,
     ),
     LimitRow(
         "memory",

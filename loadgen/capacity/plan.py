@@ -148,6 +148,7 @@ def assess(
         *_of_four_tuples(plan, supply, facts, limits),
         *demands.of_search(plan, search, facts),
         *demands.of_descriptors(plan, counts, facts),
+        *demands.of_watches(plan, counts, facts),
         *demands.of_ports_for_workers(plan, counts),
         *demands.of_memory(plan, counts, facts, limits),
         *demands.of_processes(counts, limits),

@@ -38,8 +38,9 @@ FILES: Final[Mapping[str, tuple[str, Callable[[], str]]]] = {
 }
 
 
+@cache
 def page(results: Path) -> str:
-    """The page, with a place for every chart that may come."""
+    """The page, with a place for every chart that may come; it is made once, as a template takes much to compile."""
     names: dict[str, list[str]] = {}
     for name, section in SLOTS:
         names.setdefault(section, []).append(name)

@@ -21,6 +21,16 @@ def test_the_host_must_have_descriptors_for_both_ends() -> None:
     assert plan(1_000, files_free=1_999)
 
 
+def test_epoll_may_watch_both_ends_and_with_io_uring_those_of_the_sinks() -> None:
+    few = {"fs.epoll.max_user_watches": "1500"}
+    both = assessed(1_000, sink=True, sysctls=few)
+    assert (both.prediction.limit, both.prediction.at) == ("watches", 750)
+    assert str(both.refusal).startswith("sockets watched by epoll (fs.epoll.max_user_watches): need 2,000, have 1,500; ")
+    assert assessed(1_000, sysctls=few).possible
+    assert assessed(1_000, sink=True, sysctls=few, more="engine: io_uring").possible
+    assert assessed(1_000, sink=True, sysctls=few, more='expect: ["verdict.limit == watches"]').refusal is None
+
+
 def test_memory_is_that_of_the_ends_and_of_the_processes() -> None:
     """A sink doubles the ends; a process costs some 25 MB before it holds a connection."""
     needed = {line.resource: line.needed for line in plan(10_000, sink=True).headroom}["memory, bytes"]
