@@ -6,13 +6,14 @@ Both sides have lines of their own where each has a namespace; without one for t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
+from msgspec import structs
 
 from loadgen import format as fmt
 from loadgen.model import Phase
-from loadgen.results.schema.line import Line
+from loadgen.results.schema.line import KernelLine, Line, SinkKernelLine
 from loadgen.views.charts.columns import (
     POINTS_MAX,
     Chart,
@@ -64,6 +65,21 @@ _GAUGES: Final = (
     ("conntrack.count", "entries of conntrack"),
 )
 _TONES: Final = ("red", "orange", "purple", "blue", "green", "grey")
+_IN_TIME_WAIT: Final = "sockstat.tcp_tw"
+#: All that is read here of the gauges and the counters of a line.
+_NAMES: Final = frozenset({_IN_TIME_WAIT, *dict(_GAUGES), *dict(_TROUBLE), *(name for name, *_ in _TIME_WAIT_COUNTERS)})
+
+Side = TypeVar("Side", bound=SinkKernelLine)
+
+
+def drawn(kernel: KernelLine) -> KernelLine:
+    """Return what the charts show of a line's kernel; what keeps lines for charts alone needs no more."""
+    return structs.replace(_drawn(kernel), sink=_drawn(kernel.sink) if kernel.sink else None, sampling=None)
+
+
+def _drawn(side: Side) -> Side:
+    now, delta = ({name: of[name] for name in of if name in _NAMES} for of in (side.now, side.delta))
+    return structs.replace(side, now=now, delta=delta, states=None, states_age_s=None)
 
 
 def _gauge(name: str, *, sinks: bool) -> Callable[[Line], float | None]:
@@ -84,7 +100,7 @@ def _total(name: str, *, sinks: bool) -> Callable[[Line], float | None]:
 
 def time_wait(series: Series) -> Chart | None:
     """Sockets in TIME-WAIT over time, of both sides where each has a namespace; None when there were none."""
-    columns = [column(series, _gauge("sockstat.tcp_tw", sinks=sinks)) for sinks, _ in _SIDES]
+    columns = [column(series, _gauge(_IN_TIME_WAIT, sinks=sinks)) for sinks, _ in _SIDES]
     measured = [not np.isnan(values).all() for values in columns]
     highest = max((float(np.nanmax(c)) for c, yes in zip(columns, measured, strict=True) if yes), default=0.0)
     if highest <= 0:

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from loadgen.errors import ExitCode, LoadgenError
 from loadgen.model import Endpoint, Plan
 from loadgen.results.schema.files import Summary
@@ -121,11 +123,18 @@ class Dashboard:
         return timed(partial(figures.frame, self._watched, interrupts=self._interrupts))
 
     async def _charts(self) -> tuple[object, float]:
-        """In a thread: it may take as long as a worker takes for ten thousand connections."""
+        """In a thread: it may take as long as a worker takes for ten thousand connections.
+
+        The thread encodes them, too, so that their many numbers are gone when it is done.
+        """
         plan, packed, events = self._watched.plan, self._watched.history.packed, self._watched.events
         if plan is None:
             return {"charts": [], "phases": [], "marks": []}, 0.0
-        return await asyncio.to_thread(timed, lambda: charts.everything(lines_of(packed), events, plan))
+
+        def drawn() -> object:
+            return msgspec.Raw(msgspec.json.encode(charts.everything(lines_of(packed), events, plan)))
+
+        return await asyncio.to_thread(timed, drawn)
 
 
 class Beside:

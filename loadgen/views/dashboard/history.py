@@ -6,35 +6,26 @@ hardly longer than one; a report has finer ones, and the figures beside the char
 
 Each line is kept as one value of bytes. As objects, its numbers would lie among those of the charts that are drawn at
 the same time, and the few that stay would keep whole pages of memory from being used again. Not as JSON, in which
-histograms take thirty times the memory when they are read.
+histograms take thirty times the memory when they are read. Of the kernel a line keeps what charts show.
 """
 
 from __future__ import annotations
 
-import copyreg
 import pickle
 from collections.abc import Iterable
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from msgspec import structs
 
 from loadgen.results.schema.line import Line
 from loadgen.results.thinning import coarse_line, halved, let_go, merged
+from loadgen.views.charts.kernel import drawn
 
 LINES_MAX: Final = 240
 #: Of a plan with more (source, target) pairs only the last line keeps the counts of each.
 _PAIRS_MAX: Final = 256
 #: Buckets of a histogram that become one: a latency is off by an eighth at most, half a row of a heat map.
 _WIDTH: Final = 32
-
-
-def _read_only(pairs: dict[Any, Any]) -> MappingProxyType[Any, Any]:
-    return MappingProxyType(pairs)
-
-
-# What a line has where nothing could be read, and what pickle knows nothing of.
-copyreg.pickle(MappingProxyType, lambda mapping: (_read_only, (dict(mapping),)))
 
 
 class History:
@@ -56,7 +47,7 @@ class History:
 
     def add(self, line: Line) -> None:
         """Take a line of the series."""
-        line, last = coarse_line(line, _WIDTH), self._last
+        line, last = structs.replace(coarse_line(line, _WIDTH), kernel=drawn(line.kernel), tenths_s=()), self._last
         if last and len(line.pairs) > _PAIRS_MAX:
             last = structs.replace(last, pairs=())
         if last and self._packed and self._in_last < self._stride and last.phase is line.phase:

@@ -25,7 +25,9 @@ def test_epoll_may_watch_both_ends_and_with_io_uring_those_of_the_sinks() -> Non
     few = {"fs.epoll.max_user_watches": "1500"}
     both = assessed(1_000, sink=True, sysctls=few)
     assert (both.prediction.limit, both.prediction.at) == ("watches", 750)
-    assert str(both.refusal).startswith("sockets watched by epoll (fs.epoll.max_user_watches): need 2,000, have 1,500; ")
+    assert str(both.refusal).startswith(
+        "sockets watched by epoll (fs.epoll.max_user_watches): need 2,000, have 1,500; "
+    )
     assert assessed(1_000, sysctls=few).possible
     assert assessed(1_000, sink=True, sysctls=few, more="engine: io_uring").possible
     assert assessed(1_000, sink=True, sysctls=few, more='expect: ["verdict.limit == watches"]').refusal is None

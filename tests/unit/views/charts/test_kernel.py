@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from loadgen.results import run_directory
 from loadgen.results.schema.line import Line
 from loadgen.views.charts import kernel as kernel_charts
-from tests.samples import bare_line
+from tests.samples import RUNS, bare_line
 
 
 def over_time(*kernels: dict[str, Any], phase: str = "ramp") -> list[Line]:
@@ -74,6 +76,20 @@ def test_gauges_that_moved_are_drawn() -> None:
     assert chart is not None
     assert [one["label"] for one in chart["series"]] == ["TCP over IPv4", "TCP over IPv4, sinks' side"]
     assert chart["y"] == [[5, 9], [2, 7]]
+
+
+@pytest.mark.parametrize("name", ["churn", "hold", "http", "udp", "wall"])
+def test_charts_read_no_more_of_a_line_than_what_is_kept_for_them(name: str) -> None:
+    series = run_directory.read(RUNS / name).series
+    kept = [structs.replace(line, kernel=kernel_charts.drawn(line.kernel)) for line in series]
+    assert kept != list(series)
+    for draw in (
+        kernel_charts.time_wait,
+        kernel_charts.time_wait_pace,
+        kernel_charts.trouble,
+        kernel_charts.sockets,
+    ):
+        assert draw(kept) == draw(series)
 
 
 def waiting(here: int, there: int | None = None, **delta: int) -> dict[str, Any]:
