@@ -104,11 +104,12 @@ def _youngest_thread(pid: int) -> Process | None:
 
 def _children(pid: int) -> list[Process]:
     """Return the processes that a process has forked, the oldest first (proc_pid_task(5), children)."""
-    try:
-        tasks = [Path(f"/proc/{pid}/task/{task}/children").read_text() for task in os.listdir(f"/proc/{pid}/task")]
-    except OSError:
-        return []
-    found = [process for pids in tasks for child in pids.split() if (process := of(int(child)))]
+    pids: list[str] = []
+    with suppress(OSError):  # the process has ended
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):  # a thread of it has
+                pids += Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+    found = [process for child in pids if (process := of(int(child)))]
     return sorted(found, key=lambda process: (process.started, process.pid))
 
 
