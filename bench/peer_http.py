@@ -86,7 +86,7 @@ def scenario(question: Question) -> str:
     exchanges = 1_000_000 if question.kept_alive else 1
     lines = [
         "name: peers-http",
-        f"sources: {{addresses: [{HOST}]}}",
+        f"sources: {{addresses: [{HOST}], strategy: kernel}}",  # as all other tools
         f"targets: [{{address: '{HOST}:{PORT}'}}]",
         f"churn: {{duration: 10m, concurrency: {CHURN_CONCURRENCY}, exchanges: {exchanges}}}",
         "protocol: http",

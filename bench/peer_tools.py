@@ -254,7 +254,10 @@ def _locust_churn(job: Job) -> list[str]:
 
 
 def loadgen_scenario(job: Job, *, hold: bool) -> str:
-    """The scenario of loadgen. No `lab:` section: the harness is in a namespace of its own already."""
+    """The scenario of loadgen. No `lab:` section: the harness is in a namespace of its own already.
+
+    In churn the kernel chooses the port in connect(), as it does for all other tools.
+    """
     what = (
         [f"connections: {job.connections}", "hold: 1h", f"workers: {PROCESSES_PER_SOURCE * len(job.sources)}"]
         if hold
@@ -266,7 +269,7 @@ def loadgen_scenario(job: Job, *, hold: bool) -> str:
     )
     lines = [
         "name: peers",
-        f"sources: {{addresses: [{', '.join(job.sources)}]}}",
+        f"sources: {{addresses: [{', '.join(job.sources)}], strategy: {'late-range' if hold else 'kernel'}}}",
         f"targets: [{{address: '{HOST}:{PORT}'}}]",
         *what,
         f"close: {'rst' if hold else 'target'}",
