@@ -206,6 +206,15 @@ class Exchanges:
 
     def _ask(self, fd: int, sock: socket.SocketType, left: int, now: int) -> None:
         """Begin an exchange. left: number of exchanges to be made at once after it."""
+        request = self._request(fd, left)
+        self._began_ns[fd], self._requests[fd], self._left[fd] = now, request, left
+        if self._pending.pop(fd, None) is not None:  # its timeout begins again, and the youngest come last
+            self._pending[fd] = now
+        if request:
+            self._send(fd, sock, self._channels[fd].encrypted(request) if self._channels else request)
+
+    def _request(self, fd: int, left: int) -> bytes:
+        """Return the next request of a connection, see `_ask`."""
         exchange = self._exchange_of[fd]
         make = exchange.request  # type: ignore[union-attr]  # only connections with one come here
         if not left and self._then is Then.AWAIT_CLOSE:
@@ -217,13 +226,7 @@ class Exchanges:
         self._asked += 1
         if self._datagrams:
             self._recorder.asked += 1
-        self._began_ns[fd], self._requests[fd], self._left[fd] = now, request, left
-        pending = self._pending
-        if fd in pending:  # its timeout begins again, and the youngest come last
-            del pending[fd]
-            pending[fd] = now
-        if request:
-            self._send(fd, sock, self._channels[fd].encrypted(request) if self._channels else request)
+        return request
 
     def _heard(self, fd: int, data: bytes) -> None:
         """Judge the reply as far as it has come. In UDP it is this datagram, or a datagram that is still to come."""
@@ -238,8 +241,8 @@ class Exchanges:
                 data, verdict = b"", partial.read(data)
         except Exception as error:  # a bug in the protocol, which would come up again with every reply
             raise SystemExit(f"the protocol cannot read a reply: {error!r}") from error
-        if verdict is True and partial is None and self._left[fd]:
-            self._repeat(fd)
+        if verdict is True and partial is None and (left := self._left[fd]):
+            self._repeat(fd, left - 1)
         elif verdict is True or isinstance(verdict, LastReply):
             self._judged(fd, verdict)
         elif self._datagrams:
@@ -251,14 +254,29 @@ class Exchanges:
         elif data:
             self._partial[fd] = data
 
-    def _repeat(self, fd: int) -> None:
-        """Count a right reply and make the exchange that follows: what `_judged` would do after more questions."""
-        now, sock = now_ns(), self._sockets[fd]
-        if sock is None or self._lifecycle.over(now):
+    def _repeat(self, fd: int, left: int) -> None:
+        """Count a right reply and begin the exchange that follows. left: as in `_ask`.
+
+        What `_judged`, `_ask` and `_send` do, without their questions and calls: with connections that are kept alive
+        nearly all events come here, and a worker does little else.
+        """
+        now, sock, until_ns = now_ns(), self._sockets[fd], self._lifecycle.until_ns
+        if sock is None or self._unsent or (until_ns is not None and now >= until_ns):
             self._judged(fd, True)
             return
         self._record_exchange(now - self._began_ns[fd])
-        self._ask(fd, sock, self._left[fd] - 1, now)
+        request = self._request(fd, left)
+        self._began_ns[fd], self._requests[fd], self._left[fd] = now, request, left
+        if self._pending.pop(fd, None) is not None:
+            self._pending[fd] = now
+        data = self._channels[fd].encrypted(request) if self._channels else request
+        try:
+            sent = sock.send(data) if data else 0
+        except OSError as error:
+            self._not_sent(fd, sock, data, error)
+        else:
+            if sent < len(data):
+                self._keep(fd, sock, data, sent)
 
     def _judged(self, fd: int, verdict: bool | LastReply, *, ended: bool = False) -> None:
         """Count a reply, and go on with its connection. ended: the other side has ended it with the reply."""
@@ -365,16 +383,22 @@ class Exchanges:
             return True
         try:
             sent = sock.send(data)
-        except BlockingIOError:
-            sent = 0
         except OSError as error:
-            self._connector.lose(fd, error_key(Syscall.SEND, error.errno or 0))
-            return False
-        if sent < len(data):
-            self._unsent[fd] = memoryview(data)[sent:]
-            self._connector.watch_writable(fd, writable=True)
-            return self._sockets[fd] is sock
-        return True
+            return self._not_sent(fd, sock, data, error)
+        return sent == len(data) or self._keep(fd, sock, data, sent)
+
+    def _not_sent(self, fd: int, sock: socket.SocketType, data: bytes, error: OSError) -> bool:
+        """Handle the error of send(2); return as `_send`."""
+        if isinstance(error, BlockingIOError):
+            return self._keep(fd, sock, data, 0)
+        self._connector.lose(fd, error_key(Syscall.SEND, error.errno or 0))
+        return False
+
+    def _keep(self, fd: int, sock: socket.SocketType, data: bytes, sent: int) -> bool:
+        """Keep what the socket's buffer had no room for; return as `_send`."""
+        self._unsent[fd] = memoryview(data)[sent:]
+        self._connector.watch_writable(fd, writable=True)
+        return self._sockets[fd] is sock
 
     def _send_on(self, fd: int) -> None:
         """Send more of what is not sent yet."""

@@ -135,6 +135,19 @@ def test_a_request_that_does_not_fit_is_sent_bit_by_bit(make: Make) -> None:
     assert stage.replies == 1
 
 
+def test_so_is_the_request_that_follows_a_reply(make: Make) -> None:
+    stage = make(exchange=Line(b"x" * 900_000), **churning(2))
+    stage.connector.open_batch((0,))
+    for replies in (1, 2):
+        got = 0
+        for _ in range(100):
+            got += len(stage.heard().removesuffix(b"nothing"))
+            stage.connector.drain_events()
+        assert (got, stage.recorder.lost) == (900_000, 0)
+        stage.say(b"ok\n")
+        assert stage.replies == replies
+
+
 def test_an_exchange_that_takes_too_long_is_lost(make: Make) -> None:
     stage = make()
     stage.connector.open_batch((0,) * 2)
@@ -307,6 +320,15 @@ def ends_of(stage: Any) -> tuple[int, int, dict[tuple[str, str], int]]:
     kinds = {slot: describe(int(stage.block["error_keys"][slot])) for slot in errors.nonzero()[0]}
     lost = {(kind.syscall, kind.errno): int(errors[slot]) for slot, kind in kinds.items()}
     return stage.recorder.closed, stage.recorder.wrong, lost
+
+
+def test_a_connection_whose_next_request_cannot_be_sent_is_lost(make: Make) -> None:
+    stage = make(**churning(3))
+    stage.connector.open_batch((0,))
+    stage.peers[0].sendall(b"ok\n")
+    stage.peers[0].close()
+    stage.connector.drain_events()
+    assert (stage.replies, ends_of(stage)) == (1, (0, 0, {("send", "EPIPE"): 1}))
 
 
 def test_a_reader_takes_the_pieces_and_is_gone_with_its_reply(make: Make) -> None:
