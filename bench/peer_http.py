@@ -1,7 +1,8 @@
 """HTTP by loadgen and by other load generators, in turn against one nginx: kept alive, a connection each, over TLS.
 
 Requests are counted by nginx itself, which has one worker on the last core; the client has the first core. A round asks
-each question of each tool; figures are medians over the rounds, and ratios are those of medians.
+each question of each tool; figures are medians over the rounds, and ratios are those of medians. Held connections have
+a request now and then, and what is measured is the cost: processor time and memory of all processes of the tool.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.peer_tools import CHURN_CONCURRENCY, HOST, K6, PORT, START_UP_S, k6_script, locust, locust_file
+from bench.processes import memory_of, tree
 from loadgen.errors import HostError, LoadgenError
 from loadgen.sink.certificates import issue
 
@@ -30,6 +32,14 @@ LOADGEN: Final = "loadgen"
 METHOD: Final = """\
 nginx with one worker on one core, the client on another; 64 connections, closed loop; requests counted by nginx, \
 without the first half second. Ratio: median of loadgen / median of the tool. "server": share of nginx's core in use."""
+#: Held connections, and how often each has a request, s.
+HELD: Final = 2_000
+EVERY_S: Final = 2
+#: Time for several requests of each of them, s.
+_HELD_S: Final = 5.0 * EVERY_S
+METHOD_HELD: Final = f"""\
+{HELD:,} connections held, a request on each every {EVERY_S} s: {HELD // EVERY_S:,} requests per second are due. Cores \
+and memory (Pss) are those of all processes of the tool."""
 _STATUS_PORT: Final = PORT + 1
 _SETTLE_S: Final = 0.5
 _NGINX: Final = """\
@@ -60,11 +70,26 @@ ssl_protocols TLSv1.3; ssl_session_cache shared:a:10m;
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a tool. resumed: each handshake resumes a session; else, in churn over TLS, none does."""
+    """What is asked of a tool.
+
+    resumed: each handshake resumes a session; else, in churn over TLS, none does. held: connections that are kept alive
+    have a request now and then, not one after the other.
+    """
 
     secured: bool = False
     kept_alive: bool = False
     resumed: bool = False
+    held: bool = False
+
+    @property
+    def connections(self) -> int:
+        """Connections at a time."""
+        return HELD if self.held else CHURN_CONCURRENCY
+
+    @property
+    def every_s(self) -> float:
+        """Time between two requests of a connection, s."""
+        return EVERY_S if self.held else 0
 
     @property
     def url(self) -> str:
@@ -78,21 +103,26 @@ QUESTIONS: Final = {
     "https keep-alive": Question(secured=True, kept_alive=True),
     "https churn": Question(secured=True),
     "https churn, resumed": Question(secured=True, resumed=True),
+    "held": Question(kept_alive=True, held=True),
 }
 
 
 def scenario(question: Question) -> str:
     """Return loadgen's scenario; it runs until it is ended."""
     exchanges = 1_000_000 if question.kept_alive else 1
+    load = (
+        [f"connections: {HELD}", "hold: 10m", f"heartbeat: {{every: {EVERY_S}s}}"]
+        if question.held
+        else [f"churn: {{duration: 10m, concurrency: {CHURN_CONCURRENCY}, exchanges: {exchanges}}}", "close: target"]
+    )
     lines = [
         "name: peers-http",
         f"sources: {{addresses: [{HOST}], strategy: kernel}}",  # as all other tools
         f"targets: [{{address: '{HOST}:{PORT}'}}]",
-        f"churn: {{duration: 10m, concurrency: {CHURN_CONCURRENCY}, exchanges: {exchanges}}}",
+        *load,
         "protocol: http",
         *([f"tls: {{verify: false, resume: {str(question.resumed).lower()}}}"] if question.secured else []),
         "workers: 1",
-        "close: target",
     ]
     return "\n".join(lines) + "\n"
 
@@ -125,16 +155,16 @@ def _hey(question: Question, _: Path) -> list[str]:
 
 def _k6(question: Question, folder: Path) -> list[str]:
     script = folder / "script.js"
-    script.write_text(k6_script(question.url))
+    script.write_text(k6_script(question.url, every_s=question.every_s))
     closing = [] if question.kept_alive else ["--no-connection-reuse"]
-    users = ["--insecure-skip-tls-verify", "--vus", str(CHURN_CONCURRENCY), "--duration", "600s"]
+    users = ["--insecure-skip-tls-verify", "--vus", str(question.connections), "--duration", "600s"]
     return [*K6, *closing, *users, str(script)]
 
 
 def _locust(question: Question, folder: Path) -> list[str]:
     file = folder / "locustfile.py"
-    file.write_text(locust_file(closing=not question.kept_alive))
-    return locust(file, CHURN_CONCURRENCY, 600, question.url)
+    file.write_text(locust_file(closing=not question.kept_alive, every_s=question.every_s))
+    return locust(file, question.connections, 600, question.url)
 
 
 #: How each tool is asked; the first is what the others are compared with.
@@ -151,6 +181,8 @@ COMMANDS: Final[dict[str, Callable[[Question, Path], list[str]]]] = {
 
 #: Tools that resume the session of the last connection, and cannot be told not to; the others never do.
 _RESUMING: Final = ("wrk", "h2load")
+#: Tools that can wait between two requests of a connection.
+_PACED: Final = ("k6", "locust")
 
 
 def asked(question: str, only: str | None = None) -> list[str]:
@@ -159,6 +191,8 @@ def asked(question: str, only: str | None = None) -> list[str]:
     others = [name for name in COMMANDS if name != LOADGEN and only in (None, name) and shutil.which(name)]
     if what.secured and not what.kept_alive:
         others = [name for name in others if (name in _RESUMING) == what.resumed]
+    if what.held:
+        others = [name for name in others if name in _PACED]
     return [LOADGEN, *others]
 
 
@@ -205,10 +239,21 @@ def _worker_of(child: subprocess.Popen[bytes]) -> int:
     raise LoadgenError("nginx did not start")
 
 
+def _status() -> list[bytes]:
+    """Return the words of nginx's page. Raises: OSError."""
+    with urllib.request.urlopen(f"http://{HOST}:{_STATUS_PORT}/", timeout=10) as answer:
+        words: list[bytes] = answer.read().split()
+        return words
+
+
 def requests() -> int:
     """Return the requests that nginx has had, this one included. Raises: OSError."""
-    with urllib.request.urlopen(f"http://{HOST}:{_STATUS_PORT}/", timeout=10) as answer:
-        return int(answer.read().split()[9])  # the third number below "server accepts handled requests"
+    return int(_status()[9])  # the third number below "server accepts handled requests"
+
+
+def connected() -> int:
+    """Return the connections that nginx has open, without this one. Raises: OSError."""
+    return int(_status()[2]) - 1  # "Active connections: 1"
 
 
 def _cpu_s(pid: int) -> float:
@@ -216,26 +261,56 @@ def _cpu_s(pid: int) -> float:
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _wait(holds: Callable[[], bool], child: subprocess.Popen[bytes], missing: str, said: Path) -> None:
+    """Wait until something holds. Raises: LoadgenError, with what the tool has said, when it ends or takes too long."""
+    deadline = time.monotonic() + START_UP_S
+    while not holds():
+        if time.monotonic() > deadline or child.poll() is not None:
+            raise LoadgenError(f"{missing}: {said.read_text()[-300:]}")
+        time.sleep(0.02)
+
+
+def _cpu_of_all_s(pid: int) -> float:
+    """Return the processor time of a process and of all below it, s."""
+    total = 0.0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            total += _cpu_s(one)
+    return total
+
+
 def measure(name: str, question: Question, seconds: float, folder: Path) -> dict[str, Any]:
-    """Return the requests per second of one tool. Raises: LoadgenError when it makes none."""
+    """Return the requests per second of one tool, and of held connections what they cost.
+
+    Raises: LoadgenError when it makes none, or opens too few connections.
+    """
     cores = sorted(os.sched_getaffinity(0))
     command = ["taskset", "-c", str(cores[0]), *COMMANDS[name](question, folder)]
-    with _nginx(question, folder, cores[-1]) as server, (folder / "said").open("wb") as said:
-        before = requests()
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said) as child:
+    said = folder / "said"
+    with _nginx(question, folder, cores[-1]) as server, said.open("wb") as out:
+        seen = requests()
+
+        def asks() -> bool:
+            nonlocal seen
+            seen += 1  # this look
+            return requests() > seen
+
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out) as child:
             try:
-                deadline = time.monotonic() + START_UP_S
-                while (before := before + 1) == requests():  # only this harness asks
-                    if time.monotonic() > deadline or child.poll() is not None:
-                        raise LoadgenError(f"{name} made no request: {(folder / 'said').read_text()[-300:]}")
-                    time.sleep(0.02)
+                _wait(asks, child, f"{name} made no request", said)
+                if question.held:
+                    _wait(lambda: connected() >= HELD, child, f"{name} opened too few connections", said)
                 time.sleep(_SETTLE_S)
-                count, cpu_s, begun = requests(), _cpu_s(server), time.monotonic()
-                time.sleep(seconds)
-                count, cpu_s, took_s = requests() - count - 1, _cpu_s(server) - cpu_s, time.monotonic() - begun
+                count, busy_s, own_s, begun = requests(), _cpu_s(server), _cpu_of_all_s(child.pid), time.monotonic()
+                time.sleep(max(seconds, _HELD_S) if question.held else seconds)
+                count, took_s = requests() - count - 1, time.monotonic() - begun
+                found = {"rate_per_s": count / took_s, "server_busy": (_cpu_s(server) - busy_s) / took_s}
+                if question.held:
+                    found["cores"] = (_cpu_of_all_s(child.pid) - own_s) / took_s
+                    found |= {"connections": connected(), "memory_bytes": memory_of(child.pid)}
             finally:
                 child.kill()
-    return {"rate_per_s": count / took_s, "server_busy": cpu_s / took_s, "commands": [command]}
+    return {**found, "commands": [command]}
 
 
 # --- All of them --------------------------------------------------------------------------------------------
@@ -254,7 +329,8 @@ def print_table(rows: Sequence[dict[str, Any]], out: Console) -> None:
     table = Table(title="HTTP: requests per second", title_justify="left")
     for heading in ("", "tool", "median", "lowest", "highest", "loadgen / tool", "server"):
         table.add_column(heading, justify="left" if heading in ("", "tool") else "right")
-    for question, tools in medians(rows).items():
+    held = [row for row in rows if QUESTIONS[row["question"]].held]
+    for question, tools in medians([row for row in rows if row not in held]).items():
         for tool, rates in tools.items():
             ours = tools.get(LOADGEN)
             ratio = f"{statistics.median(ours) / statistics.median(rates):.2f}" if ours and tool != LOADGEN else "-"
@@ -265,3 +341,21 @@ def print_table(rows: Sequence[dict[str, Any]], out: Console) -> None:
             table.add_row(question, tool, median, f"{rates[0]:,.0f}", f"{rates[-1]:,.0f}", ratio, f"{busy:.0%}")
     out.print(table)
     out.print(METHOD, highlight=False)
+    if held:
+        _print_held(held, out)
+
+
+def _print_held(rows: Sequence[dict[str, Any]], out: Console) -> None:
+    """Medians of what held connections cost each tool."""
+    table = Table(title="HTTP: connections held, a request now and then", title_justify="left")
+    for heading in ("tool", "connections", "requests/s", "cores", "memory, MB"):
+        table.add_column(heading, justify="left" if heading == "tool" else "right")
+    for tool in dict.fromkeys(row["tool"] for row in rows):
+        mine = [row for row in rows if row["tool"] == tool]
+        connections, rate_per_s, cores, memory_bytes = (
+            statistics.median(row[key] for row in mine)
+            for key in ("connections", "rate_per_s", "cores", "memory_bytes")
+        )
+        table.add_row(tool, f"{connections:,.0f}", f"{rate_per_s:,.0f}", f"{cores:.3f}", f"{memory_bytes / 1e6:,.0f}")
+    out.print(table)
+    out.print(METHOD_HELD, highlight=False)

@@ -194,9 +194,13 @@ def _tcpkali_churn(job: Job) -> list[str]:
     return ["tcpkali", f"-c{job.connections}", *often, "-e", "-1", request, f"{HOST}:{PORT}"]
 
 
-def k6_script(url: str) -> str:
-    """Return a script for k6 whose users ask for one page over and over."""
-    return f"import http from 'k6/http';\nexport default function () {{ http.get('{url}', {{timeout: '3600s'}}); }}\n"
+def k6_script(url: str, *, every_s: float = 0) -> str:
+    """Return a script for k6 whose users ask for one page over and over; every_s: with this pause in between."""
+    return f"""\
+import http from 'k6/http';
+import {{ sleep }} from 'k6';
+export default function () {{ http.get('{url}', {{timeout: '3600s'}}); sleep({every_s:g}); }}
+"""
 
 
 #: --address: its own API would listen on a port, the same for every process.
@@ -219,15 +223,16 @@ def _k6_churn(job: Job) -> list[str]:
     return _k6(job, hold=False)
 
 
-def locust_file(*, closing: bool) -> str:
-    """Return the file of locust: users of its fast client, which ask for one page over and over."""
+def locust_file(*, closing: bool, every_s: float = 0) -> str:
+    """Return the file of locust: users of its fast client, which ask for one page over and over, as `k6_script`."""
     headers = ', headers={"Connection": "close"}' if closing else ""
     return f"""\
-from locust import FastHttpUser, task
+from locust import FastHttpUser, constant_pacing, task
 
 
 class Asking(FastHttpUser):
     connection_timeout = network_timeout = 3600.0
+    wait_time = constant_pacing({every_s:g})
 
     @task
     def page(self):

@@ -20,8 +20,8 @@ def test_the_scenario_of_loadgen_is_one(question: Question, tmp_path: Path) -> N
     loaded = scenarios.load(file)
     assert loaded.traffic.protocol == "http"
     assert (loaded.tls is not None) == question.secured
-    assert loaded.churn is not None
-    assert (loaded.churn.exchanges > 1) == question.kept_alive
+    assert (loaded.heartbeat is not None) == question.held == (loaded.churn is None)
+    assert loaded.churn is None or (loaded.churn.exchanges > 1) == question.kept_alive
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values())
@@ -41,8 +41,20 @@ def test_a_tool_is_asked_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked("churn") == asked("https keep-alive") == [LOADGEN, "wrk", "h2load", "ab", "k6"]
     assert asked("https churn") == [LOADGEN, "ab", "k6"]
     assert asked("https churn, resumed") == [LOADGEN, "wrk", "h2load"]
+    assert asked("held") == [LOADGEN, "k6"]
     assert asked("churn", "ab") == [LOADGEN, "ab"]
     assert asked("churn", "tsung") == [LOADGEN]
+
+
+def test_of_held_connections_the_cost_is_shown_and_no_ratio() -> None:
+    def row(cores: float) -> dict[str, Any]:
+        rates = {"rate_per_s": 1_000.4, "server_busy": 0.1}
+        return {"question": "held", "tool": "k6", "connections": 2_000, "cores": cores, "memory_bytes": 416e6, **rates}
+
+    out = io.StringIO()
+    print_table([row(0.1), row(0.3), row(0.2)], Console(file=out, width=120))
+    (line,) = [line for line in out.getvalue().splitlines() if " k6 " in line]
+    assert line.replace("│", " ").split() == ["k6", "2,000", "1,000", "0.200", "416"]
 
 
 def test_a_ratio_is_that_of_medians() -> None:
