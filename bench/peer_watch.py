@@ -234,7 +234,7 @@ def tail(folder: Path) -> str:
 
 
 def measure_hold(tool: Tool, sources: int, seconds: float, folder: Path) -> dict[str, Any]:
-    """How many connections, how fast, and how many of them are lost again."""
+    """How many connections, how fast, and how many of them are lost again. Raises: LoadgenError when there is none."""
     goal = RANGE_SIZE * sources
     servers = Servers(math.ceil(goal / HELD_PER_SERVER), folder, silent=True)
     jobs = jobs_of(tool, sources, seconds, folder)
@@ -247,6 +247,8 @@ def measure_hold(tool: Tool, sources: int, seconds: float, folder: Path) -> dict
         ended = [child.poll() for child in children]
     servers.stop()
     most, began, last = max(look.held for look in looks), began_s(looks), looks[-1]
+    if not last.accepted:
+        raise LoadgenError(f"{tool.name} opened no connection: {tail(jobs[0].folder)}")
     return {
         "goal": goal,
         "reached": most,
@@ -263,9 +265,9 @@ def measure_hold(tool: Tool, sources: int, seconds: float, folder: Path) -> dict
 
 
 def measure_churn(tool: Tool, seconds: float, folder: Path) -> dict[str, Any]:
-    """Connections per second, one for each request."""
+    """Connections per second, one for each request. Raises: LoadgenError when the tool opens none."""
     servers = Servers(1, folder, silent=False)
-    job = Job(CHURN_CONCURRENCY, seconds, folder, sources=SOURCES[:1])
+    job = Job(CHURN_CONCURRENCY, seconds, folder, sources=(HOST,))
     command = tool.churn(job)
     with started([(command, folder)]) as children:
         cpu_before, began = servers.cpu_s(), time.monotonic()
@@ -279,6 +281,8 @@ def measure_churn(tool: Tool, seconds: float, folder: Path) -> dict[str, Any]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 children[0].wait(5)
     servers.stop()
+    if not looks[-1].accepted:
+        raise LoadgenError(f"{tool.name} opened no connection: {tail(folder)}")
     text = (folder / "said").read_text(errors="replace")
     return {
         "rate_per_s": steady_rate_per_s(looks),
