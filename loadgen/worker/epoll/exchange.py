@@ -116,12 +116,13 @@ class Exchanges:
             if received is not None:
                 self._ended(fd, received)
             return
+        # Data that is all there was, and after it the end of file: another event for it would only say so again.
+        ended = event & GONE == EPOLLRDHUP and len(received) < READ_SIZE
         if self._client is not None:
             self._secured(fd, received)
         elif self._began_ns[fd]:
-            self._heard(fd, received)
-        # Data that is all there was, and after it the end of file: another event for it would only say so again.
-        if event & GONE == EPOLLRDHUP and len(received) < READ_SIZE and self._sockets[fd] is not None:
+            self._heard(fd, received, ended=ended)
+        if ended and self._sockets[fd] is not None:
             self._ended(fd, 0)
 
     def over(self, fd: int, sock: socket.SocketType, *, planned: bool) -> None:
@@ -172,29 +173,30 @@ class Exchanges:
             fd = sock.fileno()
             if fd < 0:  # it could not be watched, and is lost already
                 continue
-            self._pending[fd] = established_ns
             pair = self._connector.pair_of(fd)
             if self._by_pair:
                 self._exchange_of[fd] = self._by_pair[pair]
             if self._client is None:
                 self._go_on(fd, sock, self._exchanges, established_ns)
             else:
+                self._pending[fd] = established_ns
                 channel = self._channels[fd] = self._client.channel(pair)
                 channel.shake()  # makes the greeting, which cannot fail
                 self._send(fd, sock, channel.outgoing())
 
     def _go_on(self, fd: int, sock: socket.SocketType, exchanges: int, now: int) -> None:
         """Begin the next exchange, or do what follows the last."""
+        pending = self._pending
+        pending.pop(fd, None)  # the timeout of each step begins with it, and the youngest come last
         if exchanges:
+            pending[fd] = now
             self._ask(fd, sock, exchanges - 1, now)
             return
         if self._then is Then.HOLD:
-            del self._pending[fd]
             return
         channel = self._channels.get(fd)
         if self._then is Then.AWAIT_CLOSE or (channel and channel.awaits_session):
-            del self._pending[fd]  # its timeout begins again, and the youngest come last
-            self._pending[fd] = now
+            pending[fd] = now
         else:
             self._connector.close((fd,))
 
@@ -208,8 +210,6 @@ class Exchanges:
         """Begin an exchange. left: number of exchanges to be made at once after it."""
         request = self._request(fd, left)
         self._began_ns[fd], self._requests[fd], self._left[fd] = now, request, left
-        if self._pending.pop(fd, None) is not None:  # its timeout begins again, and the youngest come last
-            self._pending[fd] = now
         if request:
             self._send(fd, sock, self._channels[fd].encrypted(request) if self._channels else request)
 
@@ -228,8 +228,11 @@ class Exchanges:
             self._recorder.asked += 1
         return request
 
-    def _heard(self, fd: int, data: bytes) -> None:
-        """Judge the reply as far as it has come. In UDP it is this datagram, or a datagram that is still to come."""
+    def _heard(self, fd: int, data: bytes, *, ended: bool = False) -> None:
+        """Judge the reply as far as it has come. In UDP it is this datagram, or a datagram that is still to come.
+
+        ended: the other side has ended the connection after this data.
+        """
         partial = self._partial.get(fd) if self._partial else None
         try:
             if partial is None:
@@ -244,7 +247,7 @@ class Exchanges:
         if verdict is True and partial is None and (left := self._left[fd]):
             self._repeat(fd, left - 1)
         elif verdict is True or isinstance(verdict, LastReply):
-            self._judged(fd, verdict)
+            self._judged(fd, verdict, ended=ended)
         elif self._datagrams:
             self._recorder.wrong += 1
         elif verdict is False or len(data) > REPLY_MAX:
@@ -267,7 +270,7 @@ class Exchanges:
         self._record_exchange(now - self._began_ns[fd])
         request = self._request(fd, left)
         self._began_ns[fd], self._requests[fd], self._left[fd] = now, request, left
-        if self._pending.pop(fd, None) is not None:
+        if self._pending.pop(fd, None) is not None:  # as in `_go_on`
             self._pending[fd] = now
         data = self._channels[fd].encrypted(request) if self._channels else request
         try:
