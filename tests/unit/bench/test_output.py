@@ -90,8 +90,8 @@ def test_a_single_round_has_no_range() -> None:
 
 def test_where_there_is_no_goal_there_is_no_verdict() -> None:
     assert verdict_text(summarise(made_up(METRICS))) == "-"
-    assert "missed[/] (0.90)" in verdict_text(summarise(made_up(OPEN_HOLD)))
-    assert "met[/] (1 ± 0.10)" in verdict_text(summarise(made_up(HALF_RATE)))
+    assert "missed[/] (0.95)" in verdict_text(summarise(made_up(OPEN_HOLD)))
+    assert "met[/] (1 ± 0.05)" in verdict_text(summarise(made_up(HALF_RATE)))
     assert "met[/] (100,000/s)" in verdict_text(summarise(made_up(WATCH)))
 
 
