@@ -206,16 +206,17 @@ def of_watches(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[
         ends = counts.ends(connections, plan.transport)
         return ends if plan.engine is Engine.EPOLL else ends - connections
 
-    needed = watched(plan.connections)
+    needed, at = watched(plan.connections), most(watched, limit)
     shortage = Shortage(f"sockets watched by epoll ({_WATCHES})", needed, limit, excusable=True)
     yield Resource(
         "watches of epoll",
         "watches",
         needed,
         limit,
-        most(watched, limit),
+        at,
         f"{_WATCHES}, of one user",
         shortage if needed > limit else None,
+        slack=limit - at,  # both ends want a watch, and whichever comes first has it
     )
 
 

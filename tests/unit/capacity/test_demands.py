@@ -24,7 +24,7 @@ def test_the_host_must_have_descriptors_for_both_ends() -> None:
 def test_epoll_may_watch_both_ends_and_with_io_uring_those_of_the_sinks() -> None:
     few = {"fs.epoll.max_user_watches": "1500"}
     both = assessed(1_000, sink=True, sysctls=few)
-    assert (both.prediction.limit, both.prediction.at) == ("watches", 750)
+    assert (both.prediction.limit, both.prediction.at, both.prediction.slack) == ("watches", 750, 750)
     assert str(both.refusal).startswith(
         "sockets watched by epoll (fs.epoll.max_user_watches): need 2,000, have 1,500; "
     )
