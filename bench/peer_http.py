@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.peer_tools import CHURN_CONCURRENCY, HOST, K6, PORT, START_UP_S, k6_script, locust, locust_file
-from bench.processes import memory_of, tree
+from bench.processes import cpu_of, memory_of
 from loadgen.errors import HostError, LoadgenError
 from loadgen.sink.certificates import issue
 
@@ -256,11 +256,6 @@ def connected() -> int:
     return int(_status()[2]) - 1  # "Active connections: 1"
 
 
-def _cpu_s(pid: int) -> float:
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _wait(holds: Callable[[], bool], child: subprocess.Popen[bytes], missing: str, said: Path) -> None:
     """Wait until something holds. Raises: LoadgenError, with what the tool has said, when it ends or takes too long."""
     deadline = time.monotonic() + START_UP_S
@@ -268,15 +263,6 @@ def _wait(holds: Callable[[], bool], child: subprocess.Popen[bytes], missing: st
         if time.monotonic() > deadline or child.poll() is not None:
             raise LoadgenError(f"{missing}: {said.read_text()[-300:]}")
         time.sleep(0.02)
-
-
-def _cpu_of_all_s(pid: int) -> float:
-    """Return the processor time of a process and of all below it, s."""
-    total = 0.0
-    for one in tree(pid):
-        with contextlib.suppress(OSError):  # ended meanwhile
-            total += _cpu_s(one)
-    return total
 
 
 def measure(name: str, question: Question, seconds: float, folder: Path) -> dict[str, Any]:
@@ -301,12 +287,12 @@ def measure(name: str, question: Question, seconds: float, folder: Path) -> dict
                 if question.held:
                     _wait(lambda: connected() >= HELD, child, f"{name} opened too few connections", said)
                 time.sleep(_SETTLE_S)
-                count, busy_s, own_s, begun = requests(), _cpu_s(server), _cpu_of_all_s(child.pid), time.monotonic()
+                count, busy_s, own_s, begun = requests(), cpu_of(server), cpu_of(child.pid), time.monotonic()
                 time.sleep(max(seconds, _HELD_S) if question.held else seconds)
                 count, took_s = requests() - count - 1, time.monotonic() - begun
-                found = {"rate_per_s": count / took_s, "server_busy": (_cpu_s(server) - busy_s) / took_s}
+                found = {"rate_per_s": count / took_s, "server_busy": (cpu_of(server) - busy_s) / took_s}
                 if question.held:
-                    found["cores"] = (_cpu_of_all_s(child.pid) - own_s) / took_s
+                    found["cores"] = (cpu_of(child.pid) - own_s) / took_s
                     found |= {"connections": connected(), "memory_bytes": memory_of(child.pid)}
             finally:
                 child.kill()

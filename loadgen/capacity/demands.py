@@ -207,6 +207,8 @@ def of_watches(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[
         return ends if plan.engine is Engine.EPOLL else ends - connections
 
     needed, at = watched(plan.connections), most(watched, limit)
+    if not needed:
+        return
     shortage = Shortage(f"sockets watched by epoll ({_WATCHES})", needed, limit, excusable=True)
     yield Resource(
         "watches of epoll",
@@ -216,7 +218,7 @@ def of_watches(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[
         at,
         f"{_WATCHES}, of one user",
         shortage if needed > limit else None,
-        slack=limit - at,  # both ends want a watch, and whichever comes first has it
+        slack=max(limit - at, 0),  # both ends want a watch, and whichever comes first has it
     )
 
 

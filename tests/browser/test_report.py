@@ -39,9 +39,15 @@ _PAYLOAD: Final = (
     """() => JSON.parse(document.getElementById("report-data").textContent).charts.map((chart) => chart.id)"""
 )
 _PICTURES: Final = """() => [...document.querySelectorAll("figure.chart canvas")].map((canvas) => canvas.toDataURL())"""
-#: Pixels of a grid with its labels, which are grey, and of the least that is drawn in colour: what shows of the dots
-#: of a single interval, all in one place and the last of them grey (22 and more).
-_INKED_MIN, _COLOURED_MIN = 500, 10
+#: Of each chart with lines, where the page carries the data: how many values the longest has.
+_VALUES: Final = """() => Object.fromEntries(
+    JSON.parse(document.getElementById("report-data")?.textContent ?? '{"charts": []}').charts
+        .filter(({ y }) => y)
+        .map(({ id, y }) => [id, Math.max(...y.map((line) => line.filter((value) => value !== null).length))]))"""
+#: Pixels of a grid with its labels, and of the shortest line: those are grey, and lines and areas are not.
+_INKED_MIN, _COLOURED_MIN = 500, 50
+#: Of one or two values there are only dots, all in one place perhaps and the last of them grey (22 pixels and more).
+_DOTS_MIN: Final = 10
 #: A heat map of one row and its axis, in CSS pixels.
 _HEIGHT_MIN: Final = 40
 #: A4 less the margins of the page, 182 mm, in CSS pixels.
@@ -53,7 +59,8 @@ class Drawn:
     """A chart as it is on the page.
 
     room: width of its place, width, height: of its canvas, all in CSS pixels. inked: how many pixels of it are not
-    transparent; coloured: how many of these are no shade of grey.
+    transparent; coloured: how many of these are no shade of grey. values: of its longest line; None: it has none, or is
+    on a page without the data.
     """
 
     chart: str
@@ -62,11 +69,18 @@ class Drawn:
     height: float
     inked: int
     coloured: int
+    values: int | None
+
+    @property
+    def has_colour(self) -> bool:
+        """Whether its lines or areas are there."""
+        return self.coloured >= (_COLOURED_MIN if self.values is None or self.values > 2 else _DOTS_MIN)
 
 
 def drawn(page: Page) -> list[Drawn]:
     """Every figure that is shown, from top to bottom."""
-    return [Drawn(**figure) for figure in page.evaluate(_LOOK)]
+    values = page.evaluate(_VALUES)
+    return [Drawn(**figure, values=values.get(figure["chart"])) for figure in page.evaluate(_LOOK)]
 
 
 def assert_every_chart_is_drawn(page: Page) -> list[Drawn]:
@@ -77,7 +91,7 @@ def assert_every_chart_is_drawn(page: Page) -> list[Drawn]:
     for figure in found:
         assert 0.9 * figure.room <= figure.width <= figure.room + 1, figure
         assert figure.height >= _HEIGHT_MIN, figure
-        assert figure.coloured >= _COLOURED_MIN, figure
+        assert figure.has_colour, figure
         assert figure.inked - figure.coloured >= _INKED_MIN, figure
     return found
 
@@ -118,7 +132,7 @@ def test_on_paper_every_chart_fits_and_everything_is_unfolded(tabs: Tabs, report
     page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     for figure in drawn(page):
         assert 0 < figure.width <= min(figure.room, _PAPER_WIDTH), figure
-        assert figure.coloured >= _COLOURED_MIN
+        assert figure.has_colour, figure
     assert page.evaluate("() => [...document.querySelectorAll('details')].every((part) => part.open)")
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(253, 253, 252)"
     page.emulate_media(media="screen")

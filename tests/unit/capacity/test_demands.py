@@ -30,6 +30,8 @@ def test_epoll_may_watch_both_ends_and_with_io_uring_those_of_the_sinks() -> Non
     )
     assert assessed(1_000, sysctls=few).possible
     assert assessed(1_000, sink=True, sysctls=few, more="engine: io_uring").possible
+    alone = assessed(1_000, sysctls=few, more="engine: io_uring")  # nothing of ours is watched
+    assert "watches" not in {resource.limit for resource in alone.resources}
     assert assessed(1_000, sink=True, sysctls=few, more='expect: ["verdict.limit == watches"]').refusal is None
 
 
