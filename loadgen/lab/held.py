@@ -37,7 +37,7 @@ def bound(port: int, transport: Transport) -> socket.socket:
 
 def main(ports: Sequence[int], transport: Transport, link_fd: int) -> None:
     """Entry of a forked process; send "done" or "failed" with the reason, and hold the ports until the lab ends."""
-    link = Link(socket.socket(fileno=link_fd))
+    link = Link.at(link_fd)
     kept = []
     for port in ports:
         try:

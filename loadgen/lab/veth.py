@@ -86,7 +86,7 @@ def connect(sources: Sequence[str], targets: Sequence[str]) -> None:
 
 def main(sources: Sequence[str], targets: Sequence[str], link_fd: int) -> None:
     """Entry of a forked process; send one report, "done", or "failed" with the reason."""
-    link = Link(socket.socket(fileno=link_fd))
+    link = Link.at(link_fd)
     try:
         connect(sources, targets)
     except HostError as error:

@@ -29,6 +29,15 @@ class Link:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours), cls(theirs)
 
+    @classmethod
+    def at(cls, fd: int) -> Link:
+        """Return the end that a process has been given.
+
+        Its family and type are known, so Python need not ask the kernel, which may refuse the question (a filter of
+        system calls).
+        """
+        return cls(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=fd))
+
     def fileno(self) -> int:
         """Return the descriptor, to be watched by an event loop or passed to a fork."""
         return self._sock.fileno()

@@ -385,7 +385,7 @@ class SinkLoop:
 def main(shard: SinkShard, link_fd: int, blocks_fd: int) -> None:
     """Entry of a forked sink; return on "stop" or when the orchestrator has exited."""
     blocks = Blocks(blocks_fd, block_dtype(shard.sources), shard.count)
-    link = Link(socket.socket(fileno=link_fd))
+    link = Link.at(link_fd)
     try:
         sink = SinkLoop(shard, blocks.records[shard.index])
     except OSError as error:

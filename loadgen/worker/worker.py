@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import socket
 from collections.abc import Sequence
 from time import thread_time_ns
 from typing import Any, Final
@@ -331,7 +330,7 @@ def _is_own(error: BaseException) -> bool:
 
 def main(shard: Shard, descriptors: int, link_fd: int, blocks_fd: int) -> None:
     """Run a forked worker until the run is over or the orchestrator gone; then end the process."""
-    link = Link(socket.socket(fileno=link_fd))
+    link = Link.at(link_fd)
     try:
         if limit := shard.plan.descriptor_limit:
             limit = min(limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1])

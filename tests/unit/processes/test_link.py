@@ -29,6 +29,17 @@ def test_messages_stay_apart_and_in_order_in_both_directions(ends: tuple[Link, L
         ]
 
 
+def test_an_end_is_known_by_its_descriptor_without_a_question() -> None:
+    """strace cannot show it here: the object has what it was told and not what the kernel says."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    link = Link.at(theirs.detach())
+    assert link._sock.type is socket.SOCK_SEQPACKET
+    assert link.send(do="start")
+    assert ours.recv(100) == b'{"do": "start"}'
+    ours.close()
+    link.close()
+
+
 @settings(max_examples=30)
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(-(2**63), 2**63) | st.text() | st.none()))
 def test_a_message_arrives_unchanged(message: dict[str, int | str | None]) -> None:
