@@ -19,6 +19,7 @@ from loadgen.views.dashboard import connections
 from loadgen.views.dashboard.address import EXPORTER, listener_at
 from loadgen.views.exporter.server import Exporter
 
+from . import support
 from .test_dashboard import PATIENCE_S, Served, serving
 
 pytestmark = pytest.mark.lab("32768 60999")
@@ -57,7 +58,7 @@ async def is_cut(sock: socket.socket) -> bool:
 
 def descriptors() -> int:
     """Open ones of this process."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(support.descriptors())
 
 
 @pytest.mark.parametrize("says", [b"", HALF])
