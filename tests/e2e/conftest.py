@@ -108,13 +108,26 @@ class Process:
             return False
 
     @property
-    def listens(self) -> bool:
-        """Whether it has a TCP socket in state LISTEN."""
+    def namespace(self) -> str:
+        """Its network namespace; empty when it has ended."""
+        try:
+            return os.readlink(f"/proc/{self.pid}/ns/net")
+        except OSError:
+            return ""
+
+    def listening(self) -> set[str]:
+        """What its network namespace listens with, over TCP: `socket:[INODE]`, as the links in /proc/PID/fd say it."""
         try:
             tables = [Path(f"/proc/{self.pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
-            rows = [line.split() for table in tables for line in table.splitlines()[1:]]
-            listening = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"}
-            return any(os.readlink(link) in listening for link in Path(f"/proc/{self.pid}/fd").iterdir())
+        except OSError:
+            return set()
+        rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+        return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"}
+
+    def holds(self, sockets: set[str]) -> bool:
+        """Whether one of its descriptors is one of these."""
+        try:
+            return any(os.readlink(link) in sockets for link in Path(f"/proc/{self.pid}/fd").iterdir())
         except OSError:
             return False
 
@@ -241,11 +254,25 @@ class Running:
 
     def sinks(self) -> list[Process]:
         """The processes that listen."""
-        return [process for process in self.forked() if process.listens]
+        return self._forked_by_role()[0]
 
     def workers(self) -> list[Process]:
         """The processes that connect."""
-        return [process for process in self.forked() if not process.listens]
+        return self._forked_by_role()[1]
+
+    def _forked_by_role(self) -> tuple[list[Process], list[Process]]:
+        """Those that listen, and the others.
+
+        The tables are read once for each namespace: a reading walks the sockets of the whole host.
+        """
+        listening: dict[str, set[str]] = {}
+        sinks: list[Process] = []
+        workers: list[Process] = []
+        for process in self.forked():
+            if (namespace := process.namespace) not in listening:
+                listening[namespace] = process.listening()
+            (sinks if process.holds(listening[namespace]) else workers).append(process)
+        return sinks, workers
 
     def forked(self) -> list[Process]:
         """Sinks and workers."""

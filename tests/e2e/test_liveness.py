@@ -35,7 +35,7 @@ def ended(running: Running) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("number", "phase", "rate", "hold", "words"),
     [
-        (KILL, "ramp", "100/s", "100ms", r"was killed by SIGKILL in phase ramp"),
+        (KILL, "ramp", "50/s", "100ms", r"was killed by SIGKILL in phase ramp"),
         (STOP, "hold", "1000/s", "6s", r"gave no sign of life for [0-9]+ s and was killed in phase drain"),
     ],
 )
@@ -43,7 +43,7 @@ def test_one_sink_of_two_is_lost(
     loadgen: Loadgen, number: signal.Signals, phase: str, rate: str, hold: str, words: str
 ) -> None:
     """The run does not wait for what it would have read and accepted."""
-    # A ramp and a hold of seconds, because a test beside many others may be late.
+    # A ramp of ten seconds and a hold of six, because a test beside many others may be late.
     scenario = loadgen.scenario(workers=1, sinks=2, connections=500, arrival={"rate": rate}, hold=hold)
     running = loadgen.start("run", scenario, "--json")
     victim = running.until(lambda: running.sinks()[1:2], "second sink")[0]
