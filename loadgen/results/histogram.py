@@ -55,11 +55,25 @@ def bucket_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     return buckets
 
 
-def add(counts: NDArray[np.int64], values_ns: NDArray[np.int64]) -> None:
-    """Count each value, in place; `counts` is int64 (BUCKETS,) and may be shared memory."""
+def bucket_of_one(value_ns: int) -> int:
+    """Return the bucket of one value, 0 or more; `bucket_of` without numpy."""
+    shift = value_ns.bit_length() - 1 - _SUB_BITS
+    if shift <= 0:
+        return value_ns
+    return (shift << _SUB_BITS) + (value_ns >> shift) if value_ns <= VALUE_NS_MAX else BUCKETS - 1
+
+
+def add(counts: NDArray[np.int64], values_ns: NDArray[np.int64], rows: NDArray[np.int64] | int = 0) -> int:
+    """Count each value, in place.
+
+    counts: int64 (BUCKETS,) or (histograms, BUCKETS), contiguous; it may be shared memory. rows: of each value, the
+    histogram that it belongs to. Returns: one more than the highest bucket that a value went into; 0 without values.
+    """
     # np.add.at touches only the buckets that change and was the faster one for up to 2,000
     # values and no slower at 4,096 (64: 1.5 us against 4 us); np.bincount walks all 4,352 counts each time.
-    np.add.at(counts, bucket_of(values_ns), 1)
+    buckets = bucket_of(values_ns)
+    np.add.at(counts.reshape(-1), buckets + rows * BUCKETS, 1)
+    return int(buckets.max(initial=-1)) + 1
 
 
 def low_ns(index: int) -> int:

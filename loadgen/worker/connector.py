@@ -39,8 +39,8 @@ class Connector(Protocol):
     def fileno(self) -> int:
         """Return a descriptor that is readable when `drain_events` has something to do."""
 
-    def prepare(self, count: int) -> None:
-        """Prepare the next attempts."""
+    def prepare(self, count: int, at_once: int) -> int:
+        """Prepare the next attempts until `count` are ready, now at most `at_once`; return how many more are ready."""
 
     def open_batch(self, due_ns: Sequence[int]) -> int:
         """Start one attempt for each due time; return the number started."""

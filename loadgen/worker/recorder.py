@@ -1,7 +1,7 @@
 """The writing end of one worker's block: what the data plane counts.
 
 The data plane counts in plain Python integers, which cost least, and publishes them once per batch; the
-orchestrator reads at any time. Histograms are kept here as well, and copied to the block as a whole.
+orchestrator reads at any time. No number goes through numpy, whose code is out of the caches between two batches.
 """
 
 from __future__ import annotations
@@ -9,23 +9,19 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Callable
-from operator import attrgetter
+from itertools import chain
+from operator import attrgetter, sub
 from time import thread_time_ns
 from typing import Any, Final
 
 import numpy as np
 from msgspec import field
 
-from loadgen.results import copies, histogram
-from loadgen.results.block import ERROR_KINDS, MARKS, OTHER_KEY, Latency, PairColumn
+from loadgen.results.block import ERROR_KINDS, MARKS, OTHER_KEY, Latency
 from loadgen.results.schema.counters import POSITION, WorkerCounters
+from loadgen.worker.latencies import LAG, Latencies, int64
 from loadgen.worker.port_use import PortUse
 
-#: Latencies waiting to be sorted into histograms: numpy wants many at once, memory wants few.
-_PENDING: Final = 1024
-#: The most attempts in one batch.
-BATCH_MAX: Final = 256
-_NOT_SCHEDULED: Final = array("q", [-1]) * BATCH_MAX
 _NO_ERRORS: Final = array("q", [0]) * ERROR_KINDS
 #: The counters of a recorder in the order of its block.
 _counts: Final[Callable[[WorkerCounters], tuple[int, ...]]] = attrgetter(*POSITION)
@@ -61,55 +57,37 @@ class Recorder(WorkerCounters, eq=False):
     _error_slots: dict[int, int] = field(default_factory=dict)
     #: By slot: failures and losses of each kind.
     _errors: array[int] = _NO_ERRORS
-    #: As in the breakdown.
-    _latency: Any = None
-    _lag: Any = None
+    #: The two copies of the breakdown in the block, and the count that says which of them is whole.
+    _breakdowns: tuple[memoryview, ...] = ()
+    _breakdown_updates: Any = None
+    latencies: Latencies = field(default_factory=Latencies)
     _marks: int = 0
-    #: Latencies of attempts, ns, that are still to be sorted into their histograms, and how many there are.
-    _lateness: array[int] = _NOT_SCHEDULED
-    _connect: array[int] = _NOT_SCHEDULED
-    _arrival: array[int] = _NOT_SCHEDULED
-    _pending: int = 0
-    #: Times of exchanges, handshakes, bind() and round trips that are still to be sorted into their histograms, ns.
-    _took: dict[Latency, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pairs = self._block["breakdowns"]["pairs"].shape[1]
         # Plain memory: through numpy, reading and writing one field takes longer than all the rest of `publish`.
-        self._updates = _int64(np.asarray(self._block)["updates"])
+        block = np.asarray(self._block)
+        self._updates, self._breakdown_updates = int64(block["updates"]), int64(block["breakdown_updates"])
         totals = (self._block["totals"][copy] for copy in (0, 1))
-        self._totals = tuple((_int64(one["counters"]), _int64(one["errors"])) for one in totals)
+        self._totals = tuple((int64(one["counters"]), int64(one["errors"])) for one in totals)
+        self._breakdowns = tuple(int64(self._block["breakdowns"][copy : copy + 1].view("i8")) for copy in (0, 1))
         self.pair_established, self.pair_failed, self.pair_opened_ns, self._pair_closed = (
             [0] * pairs for _ in range(4)
         )
         self._errors = _NO_ERRORS[:]
-        self._latency = np.zeros((len(Latency), histogram.BUCKETS), dtype=np.int64)
-        self._lag = np.zeros(histogram.BUCKETS, dtype=np.int64)
-        self._lateness, self._connect, self._arrival = (array("q", bytes(8 * _PENDING)) for _ in range(3))
-        self._took = {Latency.EXCHANGE: [], Latency.HANDSHAKE: [], Latency.BIND: [], Latency.NETWORK: []}
         self.next_mark = self._mark_after(0)
 
     def begin_batch(self, attempts: int) -> tuple[array[int], array[int], array[int], int]:
-        """Return where the connector may write the latencies of this number of attempts (at most BATCH_MAX).
-
-        Returns: the arrays for lateness, connect and arrival, and the first free position in them.
-        """
-        if self._pending + attempts > _PENDING:
-            self._sort_latencies()
-        return self._lateness, self._connect, self._arrival, self._pending
+        """Return where the connector may write the latencies of its next attempts, see Latencies.begin_batch."""
+        return self.latencies.begin_batch(attempts)
 
     def end_batch(self, started: int, pending: int, at_ns: int, *, scheduled: bool) -> None:
         """Take over what the connector counted in its own variables during a batch.
 
-        pending: the first free position after what was written; at_ns: the last connection's instant.
-        Without a schedule only the connect times were written: then nothing was late, and an arrival
-        is as long as its connect.
+        pending: the first free position after the latencies that were written, see Latencies.begin_batch; at_ns: the
+        last connection's instant.
         """
-        first, self._pending = self._pending, pending
-        established = pending - first
-        if not scheduled:
-            self._lateness[first:pending] = _NOT_SCHEDULED[: pending - first]
-            self._arrival[first:pending] = self._connect[first:pending]
+        established = self.latencies.end_batch(pending, scheduled=scheduled)
         self.started += started
         self.established += established
         self.open += established
@@ -148,7 +126,7 @@ class Recorder(WorkerCounters, eq=False):
 
     def record_established(self, pair: int, due_ns: int, started_ns: int, established_ns: int) -> None:
         """Count one connection that had to wait for its answer. due_ns 0: nothing was scheduled."""
-        lateness, connect, arrival, n = self.begin_batch(1)
+        lateness, connect, arrival, n = self.latencies.begin_batch(1)
         connect[n] = established_ns - started_ns
         if due_ns:
             lateness[n] = started_ns - due_ns
@@ -198,31 +176,25 @@ class Recorder(WorkerCounters, eq=False):
         Itself the append() of a list, as for `record_bind`: a method here would add a third of a microsecond to what
         takes but a few. `publish_all` sorts them, ten times a second.
         """
-        return self._took[Latency.EXCHANGE].append
+        return self.latencies.writer(Latency.EXCHANGE)
 
     @property
     def record_bind(self) -> Callable[[int], None]:
         """Counts a bind() that takes a port, whether it found one or not, by its nanoseconds; see `record_exchange`."""
-        return self._took[Latency.BIND].append
+        return self.latencies.writer(Latency.BIND)
 
     def record_network(self, took_ns: int) -> None:
         """Count the round trip of the handshake of one connection, as the kernel measured it."""
-        self._record(Latency.NETWORK, took_ns)
+        self.latencies.add(Latency.NETWORK, took_ns)
 
     def record_handshake(self, took_ns: int, *, resumed: bool) -> None:
         """Count a TLS handshake that is done."""
         self.resumed += resumed
-        self._record(Latency.HANDSHAKE, took_ns)
-
-    def _record(self, latency: Latency, took_ns: int) -> None:
-        took = self._took[latency]
-        took.append(took_ns)
-        if len(took) == _PENDING:
-            self._sort_took()
+        self.latencies.add(Latency.HANDSHAKE, took_ns)
 
     def record_lag(self, lag_ns: int) -> None:
         """Count how late the worker's own event loop was."""
-        histogram.add(self._lag, np.array([lag_ns], dtype=np.int64))
+        self.latencies.add(LAG, lag_ns)
 
     def publish(self) -> None:
         """Show counters and errors to the orchestrator, all at once; a microsecond, so once per batch.
@@ -240,18 +212,17 @@ class Recorder(WorkerCounters, eq=False):
 
         Call it between batches, when every connection that was counted has its pair and its latency.
         """
-        self._sort_latencies()
-        self._sort_took()
+        self.latencies.sort()
         if self._given_up:
             self._settle_given_up()
         self.publish()
-        block = copies.idle(self._block, "breakdown_updates", "breakdowns")
-        pairs = block["pairs"]
-        pairs[:, PairColumn.ESTABLISHED] = self.pair_established
-        pairs[:, PairColumn.FAILED] = self.pair_failed
-        pairs[:, PairColumn.OPEN] = np.subtract(self.pair_established, self._pair_closed)
-        block["latency"], block["lag"] = self._latency, self._lag
-        copies.turn(self._block, "breakdown_updates")
+        updates = self._breakdown_updates[0] + 1
+        breakdown = self._breakdowns[updates & 1]
+        opened = map(sub, self.pair_established, self._pair_closed)
+        pairs = array("q", chain.from_iterable(zip(self.pair_established, self.pair_failed, opened, strict=True)))
+        breakdown[: len(pairs)] = pairs
+        self.latencies.show(breakdown[len(pairs) :])
+        self._breakdown_updates[0] = updates
 
     def _mark_after(self, marks: int) -> int:
         """Return the number of connections that make the next hundredth; out of reach when all are marked."""
@@ -261,26 +232,6 @@ class Recorder(WorkerCounters, eq=False):
             return sys.maxsize
         return -(-self.scheduled * (marks + 1) // MARKS)
 
-    def _sort_took(self) -> None:
-        for latency, took in self._took.items():
-            if took:
-                histogram.add(self._latency[latency], np.array(took, dtype=np.int64))
-                took.clear()
-
-    def _sort_latencies(self) -> None:
-        count = self._pending
-        if not count:
-            return
-        rows = self._latency
-        for row, values in (
-            (Latency.LATENESS, self._lateness),
-            (Latency.CONNECT, self._connect),
-            (Latency.ARRIVAL, self._arrival),
-        ):
-            ns = np.frombuffer(values, dtype=np.int64, count=count)
-            histogram.add(rows[row], ns[ns >= 0] if row is Latency.LATENESS else ns)
-        self._pending = 0
-
     def _count_error(self, key: int) -> None:
         slot = self._error_slots.get(key)
         if slot is None:
@@ -289,8 +240,3 @@ class Recorder(WorkerCounters, eq=False):
             slot = self._error_slots.setdefault(key, len(self._error_slots))
             self._block["error_keys"][slot] = key  # before its first count is shown
         self._errors[slot] += 1
-
-
-def _int64(view: Any) -> memoryview:
-    """Return the memory of a part of the block. numpy calls an int64 "l" and array calls it "q"."""
-    return memoryview(view.reshape(-1)).cast("B").cast("q")

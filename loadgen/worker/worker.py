@@ -33,12 +33,16 @@ from loadgen.worker.io_uring import connector as uring
 from loadgen.worker.port_use import port_use_of
 from loadgen.worker.recorder import Recorder
 from loadgen.worker.shard import schedule_of
+from loadgen.worker.spare_time import SpareTime
 
 #: Attempts per turn of the event loop: long enough to share its cost, short enough (some 1.5 ms) for
 #: answers, lost connections and commands to be seen in between.
 _BATCH: Final = 64
 #: Seconds between two ticks, which publish what is not published per batch and measure the loop's own lag.
 _TICK_S: Final = 0.1
+#: Latencies of attempts that are sorted in a pause, and how long it has to be.
+_SORTED_AT_ONCE: Final = 4
+_SORTING_NS: Final = 20_000
 
 
 class Worker:
@@ -68,6 +72,7 @@ class Worker:
         self._target_closes = plan.close is CloseMode.TARGET and not plan.churn
         self._alarm = Alarm()
         self._watched = (self._connector.fileno(), link.fileno())
+        self._spare_time = SpareTime()
         #: When the event loop has its next turn at the latest.
         self._tick_ns = 0
         self._stopped = self._loop.create_future()
@@ -213,8 +218,7 @@ class Worker:
         times a second at least.
         """
         connector, due_ns = self._connector, self._arrivals.next_ns()
-        if now_ns() < due_ns:
-            connector.prepare(min(self._batch, self._lifecycle.room, self._arrivals.left))
+        self._prepare_until(due_ns)
         while (now := now_ns()) < self._tick_ns and due_ns < self._tick_ns and not connector.needs_loop:
             try:
                 readable = wait.readable(self._watched, due_ns - now)
@@ -229,6 +233,17 @@ class Worker:
                 return True
         self._wake_at(due_ns)
         return False
+
+    def _prepare_until(self, due_ns: int) -> None:
+        """Prepare as many of the next attempts as there is time for."""
+        begun_ns = now_ns()
+        if begun_ns >= due_ns:
+            return
+        most = min(self._batch, self._lifecycle.room, self._arrivals.left)
+        if ready := self._connector.prepare(most, self._spare_time.fits(due_ns - begun_ns)):
+            self._spare_time.took(ready, now_ns() - begun_ns)
+        elif due_ns - begun_ns > _SORTING_NS:
+            self._recorder.latencies.sort_some(_SORTED_AT_ONCE)
 
     def _left(self) -> int:
         """Return the number of attempts still to be started; in a closed loop a batch, until its time is up."""

@@ -43,8 +43,9 @@ from loadgen.worker.epoll.connector import EpollConnector
 from loadgen.worker.epoll.exchange import Exchanges
 from loadgen.worker.freebind import Freebind
 from loadgen.worker.io_uring.connector import UringConnector
+from loadgen.worker.latencies import BATCH_MAX
 from loadgen.worker.lifecycle import Lifecycle
-from loadgen.worker.recorder import BATCH_MAX, Recorder
+from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Settings, Then, hold
 from loadgen.worker.settings import churn as churning
 from loadgen.worker.shard import sizes_of

@@ -269,11 +269,11 @@ def test_what_is_made_ready_is_not_counted_and_given_back(
     """Its ports come first again; and what is ready is used before more is made."""
     (listener,) = listeners(TARGET)
     opening = load(Strategy.LATE_RANGE, PAIR, HUNDRED)
-    opening.connector.prepare(10)
+    opening.connector.prepare(10, 10)
     opening.check()
     assert opening.recorder.started == 0
     opening.connector.abandon()
-    opening.connector.prepare(5)
+    opening.connector.prepare(5, 5)
     opening.open(7)
     assert [end.getpeername()[1] for end in accept(listener, 7)] == list(range(40000, 40007))
 
@@ -525,7 +525,7 @@ def test_abandoned_attempts_stay_in_flight(load: MakeLoad, listeners: MakeListen
     """Nobody knows how they would have ended; the sums still hold, and the sockets are gone."""
     _, waiting = _full(listeners, load)
     waiting.start(4)
-    waiting.connector.prepare(3)
+    waiting.connector.prepare(3, 3)
     waiting.connector.abandon()
     waiting.check()
     assert (waiting.recorder.in_flight, waiting.recorder.established) == (4, 1)

@@ -18,7 +18,7 @@ from loadgen.errors import HostError
 from loadgen.model import Endpoint, Engine, PortRange, Strategy
 from loadgen.worker.io_uring import ring
 from loadgen.worker.io_uring.abi import SQE, Op
-from loadgen.worker.recorder import BATCH_MAX
+from loadgen.worker.latencies import BATCH_MAX
 
 from . import support
 from .support import Load, in_child, listen, reset

@@ -45,7 +45,7 @@ from loadgen.worker.strategies import NEW_SOCKET, TRIES, SourcePorts
 _HELD: Final = EPOLLIN | EPOLLRDHUP
 #: Events after which a held connection may be over; anything else is only data.
 GONE: Final = EPOLLRDHUP | EPOLLHUP | EPOLLERR
-#: Sockets prepared before they are due: one by one they cost half more, and many would make the next arrival late.
+#: Sockets prepared at once in a pause that is long enough: one by one they cost half more.
 _PREPARED_AT_ONCE: Final = 8
 #: Events handled before others have their turn.
 EVENTS_MAX: Final = 512
@@ -137,10 +137,18 @@ class EpollConnector:
         """True if callbacks of the event loop serve its connections, too."""
         return self.driver is not None and self.driver.needs_loop
 
-    def prepare(self, count: int) -> None:
-        """Prepare the next attempts, as far as the strategy can; several at a time."""
-        if len(self._pool.ready) <= max(count - _PREPARED_AT_ONCE, 0):
-            self._pool.fill(count)
+    def prepare(self, count: int, at_once: int) -> int:
+        """Prepare attempts towards `count`, as far as the strategy can; several at a time, at most `at_once`.
+
+        Returns: how many more are ready.
+        """
+        before = len(self._pool.ready)
+        if before > max(count - _PREPARED_AT_ONCE, 0):
+            return 0
+        if before < _PREPARED_AT_ONCE:  # without a reserve each arrival would make its own socket, and leave no pause
+            at_once = max(at_once, _PREPARED_AT_ONCE)
+        self._pool.fill(min(count, before + at_once))
+        return len(self._pool.ready) - before
 
     def open_batch(self, due_ns: Sequence[int]) -> int:
         """Start one attempt for each due time (0: no schedule), in the order of the pairs.

@@ -43,8 +43,9 @@ from loadgen.worker.backoff import NO_PORT
 from loadgen.worker.io_uring.abi import FIXED_FILES_MAX
 from loadgen.worker.io_uring.ring import Ring
 from loadgen.worker.io_uring.submissions import KIND_SHIFT, SLOT_MASK, Kind, Slots, Sqes, Submissions
+from loadgen.worker.latencies import BATCH_MAX
 from loadgen.worker.lifecycle import TRANSITIONS, Lifecycle, State
-from loadgen.worker.recorder import BATCH_MAX, Recorder
+from loadgen.worker.recorder import Recorder
 from loadgen.worker.settings import Settings
 from loadgen.worker.strategies import TRIES, PortSetup
 
@@ -156,11 +157,16 @@ class UringConnector:
 
     # --- The face of every connector ------------------------------------------------------------------
 
-    def prepare(self, count: int) -> None:
-        """Prepare attempts until `count` are ready for connect(), or as many as have a port."""
-        taken = self._take(self.lifecycle.turns(count - len(self._ready), now_ns()))
+    def prepare(self, count: int, at_once: int) -> int:
+        """Prepare attempts until `count` are ready for connect(), or as many as have a port, at most `at_once`.
+
+        Returns: how many more are ready.
+        """
+        before = len(self._ready)
+        taken = self._take(self.lifecycle.turns(min(count - before, at_once), now_ns()))
         for begin in range(0, len(taken), BATCH_MAX):
             self._prepare(taken[begin : begin + BATCH_MAX])
+        return len(self._ready) - before
 
     def open_batch(self, due_ns: Sequence[int]) -> int:
         """Start one attempt for each due time (0: no schedule), in the order of the pairs.
@@ -173,7 +179,7 @@ class UringConnector:
         """
         lifecycle = self.lifecycle
         self._denied, self._withdrawn = set(), 0
-        self.prepare(len(due_ns))
+        self.prepare(len(due_ns), len(due_ns))
         slots, started = self._choose(due_ns)
         for begin in range(0, len(slots), CONNECTS_AT_ONCE):
             for table, here in self._by_table(slots[begin : begin + CONNECTS_AT_ONCE]):

@@ -23,7 +23,7 @@ from loadgen.model import Endpoint
 from loadgen.strategies.options import PORT_RANGE
 from loadgen.worker.freebind import IP_FREEBIND, IPV6_FREEBIND
 from loadgen.worker.io_uring.abi import SQE, Op, SocketCommand, SqeFlag
-from loadgen.worker.recorder import BATCH_MAX
+from loadgen.worker.latencies import BATCH_MAX
 from loadgen.worker.strategies import PortSetup
 
 Slots = NDArray[np.int64]

@@ -279,7 +279,7 @@ def connected(drive: Callable[[EpollConnector], Driver]) -> Iterator[tuple[Epoll
     real, sockets = socket_pool.Socket, pretending()
     setattr(socket_pool, "Socket", sockets)  # noqa: B010  # a constant to everybody else
     try:
-        connector.prepare(1)
+        connector.prepare(1, 1)
         connector.open_batch([_NOW])
         yield connector, sockets.peers[0]
         assert recorder.open == 0, "a connection that is over and counted as open"

@@ -45,6 +45,19 @@ def test_buckets_cover_every_value_once_and_in_order() -> None:
     assert below == TOP == histogram.VALUE_NS_MAX
 
 
+@given(st.integers(0, 50).flatmap(lambda bits: st.integers(0, 2**bits)))
+def test_one_value_goes_into_the_bucket_that_it_has_among_many(value: int) -> None:
+    assert histogram.bucket_of_one(value) == bucket(value)
+
+
+def test_values_of_several_histograms_are_counted_together() -> None:
+    counts = np.zeros((3, histogram.BUCKETS), dtype=np.int64)
+    used = histogram.add(counts, np.array([7, 7, 9, 7]), np.array([0, 2, 2, 0]))
+    assert used == 10
+    assert [histogram.sparse(row) for row in counts] == [{"7": 2}, {}, {"7": 1, "9": 1}]
+    assert histogram.add(counts, np.empty(0, dtype=np.int64)) == 0
+
+
 @pytest.mark.parametrize("exponent", range(8, 41))
 def test_a_power_of_two_starts_a_bucket(exponent: int) -> None:
     start = 2**exponent

@@ -24,8 +24,9 @@ from loadgen.results.block import (
     consistent_totals,
 )
 from loadgen.results.schema.counters import POSITION
+from loadgen.worker.latencies import BATCH_MAX
 from loadgen.worker.port_use import PortUse
-from loadgen.worker.recorder import BATCH_MAX, Recorder
+from loadgen.worker.recorder import Recorder
 
 
 def new_block(pairs: int = 2) -> Any:
@@ -113,7 +114,7 @@ def test_latencies_are_sorted_by_the_thousand_and_shown_whenever_all_is_publishe
     recorder = Recorder(block, scheduled=5000)
 
     def sorted_counts() -> Any:
-        return recorder._latency.sum(axis=1).tolist()[:3]
+        return recorder.latencies._histograms.sum(axis=1).tolist()[:3]
 
     for n in range(1024):
         recorder.record_established(0, 10, 20 + n, 30 + n)
@@ -125,7 +126,7 @@ def test_latencies_are_sorted_by_the_thousand_and_shown_whenever_all_is_publishe
     recorder.publish_all()
     recorder.publish_all()
     assert sorted_counts() == [1025] * 3
-    assert np.array_equal(parts(block)["latency"], recorder._latency)
+    assert np.array_equal(parts(block)["latency"], recorder.latencies._histograms[:-1])
 
 
 BATCHES = st.lists(st.tuples(st.integers(0, BATCH_MAX), st.integers(0, BATCH_MAX), st.booleans()), max_size=12)
@@ -176,10 +177,10 @@ def test_handshakes_are_sorted_by_the_thousand_and_whenever_all_is_published() -
     recorder = Recorder(block, scheduled=None)
     for _ in range(1023):
         recorder.record_handshake(100, resumed=False)
-    assert not recorder._latency.any()
+    assert not recorder.latencies._histograms.any()
     recorder.record_handshake(100, resumed=True)
     recorder.record_handshake(200, resumed=False)
-    assert histogram.sparse(recorder._latency[Latency.HANDSHAKE]) == {"100": 1024}
+    assert histogram.sparse(recorder.latencies._histograms[Latency.HANDSHAKE]) == {"100": 1024}
     recorder.publish_all()
     assert (parts(block)["latency"].sum(), recorder.resumed) == (1025, 1)
 
