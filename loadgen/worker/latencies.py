@@ -102,7 +102,7 @@ class Latencies:
         self._used = max(self._used, used)
 
     def sort_some(self, most: int) -> None:
-        """Sort at most so many attempts, and at most so many steps of each kind: the last that were written down."""
+        """Sort at most this number of attempts, and of steps of each kind: the last that were written down."""
         if count := min(self._pending, most):
             first, end = self._pending - count, self._pending
             self._pending = first
