@@ -318,6 +318,8 @@ class Orchestrator:
             self._phase = Phase.DRAIN
             await self._probe(fleet, ProbeWhen.HOLD)
             if self._interrupts < 2:
+                if plan.close is not CloseMode.TARGET:
+                    fleet.tell(SINK, do="drain")
                 fleet.tell(WORKER, do="drain")
                 if plan.close is CloseMode.TARGET:  # not before every worker expects it
                     await self._watch.progress(WORKER, {"closing", "drained"}, still_open, enough=at_once)

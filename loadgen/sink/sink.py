@@ -60,7 +60,8 @@ class SinkShard:
     closes_after: close first, after sending back this many bytes; None: the client closes first.
     behaviours: of endpoints that are not plain echoes. certificates: for those that speak TLS.
     gather_s: pause after the accept queue was emptied, so that one wake-up accepts several connections. The handshake
-    does not wait for accept(), but an answer would. Short queues are emptied at once all the same.
+    does not wait for accept(), but an answer would. Short queues are emptied at once all the same. While the clients
+    drain it is the pause after connections have ended, too.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -98,6 +99,9 @@ class SinkLoop:
         self._published_ns = 0
         self._failed_waits = 0
         self._quiet = True
+        #: The clients close all that is left, and none of them waits for an answer.
+        self._drains = False
+        self._gather_s = shard.gather_s
         self._epoll = epoll()
         self._queues = AcceptQueues(self._epoll, self._failures, shard.gather_s)
         #: Callbacks by descriptor, for all descriptors that are not connections. A listener's callback keeps it open.
@@ -154,8 +158,11 @@ class SinkLoop:
             if connections and connections.run_timers(now):
                 self._quiet = False
             queues.run(now, freed=bool(ended))
-            if now - self._published_ns > _PUBLISH_NS:
+            gathers = self._drains and self._gather_s and ended
+            if gathers or now - self._published_ns > _PUBLISH_NS:
                 self._publish(now)
+            if gathers:  # else each connection that ends would wake this process
+                time.sleep(self._gather_s)
 
     def _wait(self) -> Sequence[tuple[int, int]]:
         """Return the next events; after a failed call none, and a pause."""
@@ -178,6 +185,8 @@ class SinkLoop:
         match message["do"]:
             case "start":
                 self._queues.start(message["at_ns"])
+            case "drain":
+                self._drains = True
             case "close":
                 self._close_from, self._closes_after = 0, 0
                 if self._connections:

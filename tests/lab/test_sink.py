@@ -107,6 +107,24 @@ def test_every_connection_is_accepted_and_known_by_its_source(
     assert counts.totals(serving.blocks)["open"] == 300
 
 
+def test_ends_gather_while_the_clients_drain(sinks: Callable[..., Sinks], client: Callable[..., socket.socket]) -> None:
+    """One after the other before that; then what ends in the pause after an end is seen together."""
+    serving = sinks(HERE, gather_s=2.0)
+    clients = [client() for _ in range(5)]
+    serving.expect(accepted=5, open=5)
+    for left in (4, 3):
+        reset(clients.pop())
+        serving.expect(accepted=5, open=left)
+    serving.links[0].send(do="drain")
+    reset(clients.pop())
+    serving.expect(accepted=5, open=2)
+    begun_ns = now_ns()
+    for sock in clients:
+        reset(sock)
+    serving.expect(accepted=5, open=0)
+    assert now_ns() - begun_ns > 10**9
+
+
 def test_a_source_port_that_serves_two_targets_is_one_port(
     sinks: Callable[..., Sinks], client: Callable[..., socket.socket]
 ) -> None:
