@@ -1,7 +1,7 @@
 """Signals that end or stop loadgen, at any moment of the process: one line and exit code 130, or nothing when done.
 
     while modules load         nothing is open yet: leave at once
-    while a command runs       KeyboardInterrupt once, so that what is open is closed; a later signal leaves at once.
+    while a command runs       KeyboardInterrupt, so that what is open is closed; a later signal leaves at once.
                                `run`, `plan` and `sink` have them delivered to their event loops instead
     when the command is over   the exit code stands; a signal only ends waiting for threads
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ _SAME_S: Final = 1.0
 _SAME_KEY_S: Final = 0.05
 #: People press Ctrl-C twice also where one is enough; closing takes less.
 _PATIENCE_S = 1.0
+#: An exception may be lost, see _raise_again. People wait that long without noticing.
+_AGAIN_S = 0.2
 
 _first_at_s: float | None = None
 
@@ -51,6 +54,20 @@ def leave_at_once() -> None:
 def interrupt_once() -> None:
     """While a command runs."""
     _handle(_raise)
+
+
+@contextmanager
+def may_end_it() -> Iterator[None]:
+    """A block that is to end by an interrupt, as by any other end of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        seen()
+
+
+def seen() -> None:
+    """The interrupt has come where it ends the command; call it while the exception is being handled."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def happened() -> bool:
@@ -149,9 +166,22 @@ def _raise(number: int, _frame: FrameType | None) -> None:
     global _first_at_s
     if _first_at_s is None:
         _first_at_s = time.monotonic()
+        signal.signal(signal.SIGALRM, _raise_again)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
         raise KeyboardInterrupt
     if number == signal.SIGQUIT or time.monotonic() - _first_at_s > _PATIENCE_S:
         _leave()
+
+
+def _raise_again(_number: int, _frame: FrameType | None) -> None:
+    """Raise it again until it is `seen`, unless it is on its way: then what is open is being closed.
+
+    A handler runs in the middle of anything. numpy takes every exception of a lookup of an attribute for "there is
+    none" (PyArray_LookupSpecial(), and a lookup may run Python code: EnumType.__getattr__), and Python only prints what
+    a destructor raises.
+    """
+    if sys.exc_info()[1] is None:
+        raise KeyboardInterrupt
 
 
 def _leave() -> NoReturn:

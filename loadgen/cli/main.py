@@ -132,6 +132,7 @@ def _run() -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except (click.Abort, KeyboardInterrupt):
+        interrupts.seen()
         complain("interrupted")
         return ExitCode.INTERRUPTED
     except LoadgenError as error:
@@ -139,6 +140,7 @@ def _run() -> int:
         return error.exit_code
     except Exception as error:
         if interrupts.happened():
+            interrupts.seen()
             complain("interrupted")
             return ExitCode.INTERRUPTED
         if short := shortage.of(error):

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count as numbers
 from time import monotonic, sleep
@@ -161,7 +161,7 @@ def watch(
         interval = watch_exporter.INTERVAL_S
     if looks == 1 and any(condition.name == "exhausts_in" for condition in wanted):
         raise click.UsageError("exhausts_in is known from the second snapshot on; use --count 3 or more")
-    with suppress(KeyboardInterrupt), reader_may_leave(), ExitStack() as stack:
+    with interrupts.may_end_it(), reader_may_leave(), ExitStack() as stack:
         _go_to(netns, pid)
 
         from loadgen.watch.filters import GroupFilter

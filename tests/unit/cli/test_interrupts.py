@@ -37,6 +37,39 @@ interrupts.interrupt_once()
 try: interrupt()
 except KeyboardInterrupt: """
 SAID = "loadgen: interrupted\n"
+#: numpy asks for attributes of the type, and takes whatever that raises for "there is none".
+LOST = """
+import numpy
+class Lookup(type):
+    def __getattr__(cls, name):
+        interrupt()
+        raise AttributeError(name)
+class Value(metaclass=Lookup): pass
+interrupts.interrupt_once()
+with interrupts.may_end_it():
+    numpy.array([1]) == Value()
+    print("lost", interrupts.happened())
+    time.sleep(25)
+    print("unseen")
+time.sleep(2 * interrupts._AGAIN_S)
+print("on")
+"""
+#: While it is on its way it is not raised again, however long the closing takes.
+CLOSING = """
+interrupts._AGAIN_S = 0.001
+interrupts.interrupt_once()
+with interrupts.may_end_it():
+    try:
+        interrupt()
+    finally:
+        ticks = [0]
+        before = interrupts._raise_again
+        def counting(*args): ticks[0] += 1; before(*args)
+        signal.signal(signal.SIGALRM, counting)
+        while ticks[0] < 5: time.sleep(0)
+        print("closed")
+print("on")
+"""
 
 
 @pytest.mark.parametrize(
@@ -51,6 +84,8 @@ SAID = "loadgen: interrupted\n"
             TWICE + "interrupts._PATIENCE_S = 0; interrupt(); print('unseen')",
             (130, "", SAID),
         ),
+        (LOST, (0, "lost True\non\n", "")),
+        (CLOSING, (0, "closed\non\n", "")),
         ("print('all'); sys.stdout.flush(); interrupts.over(99); interrupt(); sys.exit(1)", (99, "all\n", "")),
         (
             "import atexit; atexit.register(lambda: print('late')); interrupts.over(4); sys.exit(4)",
@@ -58,7 +93,10 @@ SAID = "loadgen: interrupted\n"
         ),
         ("interrupts.over(4); import atexit; atexit._run_exitfuncs(); interrupt(); sys.exit(4)", (4, "", "")),
     ],
-    ids=["loading", "twice at once", "again later", "waiting for threads", "at the end", "in the last moment"],
+    ids=[
+        *("loading", "twice at once", "again later", "lost in numpy", "closing takes long"),
+        *("waiting for threads", "at the end", "in the last moment"),
+    ],
 )
 def test_one_line_or_none(code: str, expected: tuple[int, str, str]) -> None:
     assert done(code) == expected
