@@ -259,3 +259,10 @@ def test_every_attempt_and_every_connection_is_counted_once(
             super().__init__(make_stage, schedule, clock)
 
     run_state_machine_as_test(Now, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))
+
+
+def test_attempts_are_prepared_as_the_pause_allows_and_eight_at_once_while_there_is_no_reserve(make: Make) -> None:
+    """Not before there is room for eight; the first pause with more time makes all that is missing."""
+    connector = make().connector
+    assert [connector.prepare(64, at_once) for at_once in (0, 3, 0, 40, 40, 40)] == [8, 3, 0, 40, 13, 0]
+    assert len(connector._pool.ready) == 64
