@@ -29,6 +29,7 @@ def main() -> None:
     try:
         code = command_line()
     except KeyboardInterrupt:  # between the command and the next line
+        interrupts.seen()
         os.write(2, b"loadgen: interrupted\n")
     interrupts.over(code)
     sys.exit(code)

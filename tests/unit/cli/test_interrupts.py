@@ -141,7 +141,7 @@ async def main():
             os.kill(os.getpid(), number)
             await asyncio.sleep(0.01)
     try: interrupt()
-    except KeyboardInterrupt: print(len(got))
+    except KeyboardInterrupt: interrupts.seen(); print(len(got))
 {run}(main())
 """
 
@@ -161,7 +161,8 @@ async def main():
 )
 def test_an_event_loop_gets_each_request_once(run: str, numbers: str, count: int) -> None:
     """And has its handlers to itself: behind the loop the signal is an exception again."""
-    assert done(LOOP.format(run=run, numbers=numbers)) == (0, f"{count}\n", "")
+    together = "interrupts._SAME_S = interrupts._SAME_KEY_S = 20\n"  # however busy the machine is
+    assert done(together + LOOP.format(run=run, numbers=numbers)) == (0, f"{count}\n", "")
 
 
 def test_two_presses_are_two_requests() -> None:
