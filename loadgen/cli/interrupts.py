@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from loadgen.errors import ExitCode
 
@@ -67,7 +67,7 @@ def may_end_it() -> Iterator[None]:
 
 def seen() -> None:
     """The interrupt has come where it ends the command; call it while the exception is being handled."""
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    _every(0)
 
 
 def happened() -> bool:
@@ -167,10 +167,16 @@ def _raise(number: int, _frame: FrameType | None) -> None:
     if _first_at_s is None:
         _first_at_s = time.monotonic()
         signal.signal(signal.SIGALRM, _raise_again)
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
+        _every(_AGAIN_S)
         raise KeyboardInterrupt
     if number == signal.SIGQUIT or time.monotonic() - _first_at_s > _PATIENCE_S:
         _leave()
+
+
+def _every(interval_s: float) -> None:
+    """Have SIGALRM come at this interval, 0: no more. Where a filter forbids it, an interrupt is raised once."""
+    with suppress(OSError):
+        signal.setitimer(signal.ITIMER_REAL, interval_s, interval_s)
 
 
 def _raise_again(_number: int, _frame: FrameType | None) -> None:
