@@ -1,7 +1,7 @@
 """The writing end of one worker's block: what the data plane counts.
 
 The data plane counts in plain Python integers, which cost least, and publishes them once per batch; the
-orchestrator reads at any time. No number goes through numpy, whose code is out of the caches between two batches.
+orchestrator reads at any time. Showing them does without numpy, whose code is out of the caches between two batches.
 """
 
 from __future__ import annotations
@@ -218,6 +218,7 @@ class Recorder(WorkerCounters, eq=False):
         self.publish()
         updates = self._breakdown_updates[0] + 1
         breakdown = self._breakdowns[updates & 1]
+        # The layout of `loadgen.results.block.breakdown_dtype`: the columns of PairColumn, the latencies, the lag.
         opened = map(sub, self.pair_established, self._pair_closed)
         pairs = array("q", chain.from_iterable(zip(self.pair_established, self.pair_failed, opened, strict=True)))
         breakdown[: len(pairs)] = pairs

@@ -218,7 +218,7 @@ class Worker:
         times a second at least.
         """
         connector, due_ns = self._connector, self._arrivals.next_ns()
-        self._prepare_until(due_ns)
+        self._use_pause(due_ns)
         while (now := now_ns()) < self._tick_ns and due_ns < self._tick_ns and not connector.needs_loop:
             try:
                 readable = wait.readable(self._watched, due_ns - now)
@@ -234,8 +234,8 @@ class Worker:
         self._wake_at(due_ns)
         return False
 
-    def _prepare_until(self, due_ns: int) -> None:
-        """Prepare as many of the next attempts as there is time for."""
+    def _use_pause(self, due_ns: int) -> None:
+        """Prepare as many of the next attempts as there is time for; with nothing to prepare, sort some latencies."""
         begun_ns = now_ns()
         if begun_ns >= due_ns:
             return

@@ -116,13 +116,13 @@ def test_ends_gather_while_the_clients_drain(sinks: Callable[..., Sinks], client
         reset(clients.pop())
         serving.expect(accepted=5, open=left)
     serving.links[0].send(do="drain")
+    begun_ns = now_ns()
     reset(clients.pop())
     serving.expect(accepted=5, open=2)
-    begun_ns = now_ns()
     for sock in clients:
         reset(sock)
     serving.expect(accepted=5, open=0)
-    assert now_ns() - begun_ns > 10**9
+    assert now_ns() - begun_ns > 2 * 10**9
 
 
 def test_a_source_port_that_serves_two_targets_is_one_port(

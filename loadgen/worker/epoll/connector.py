@@ -138,9 +138,9 @@ class EpollConnector:
         return self.driver is not None and self.driver.needs_loop
 
     def prepare(self, count: int, at_once: int) -> int:
-        """Prepare attempts towards `count`, as far as the strategy can; several at a time, at most `at_once`.
+        """Prepare attempts towards `count`, as far as the strategy can, once there is room for eight.
 
-        Returns: how many more are ready.
+        Now at most `at_once`; but eight while fewer than eight are ready. Returns: how many more are ready.
         """
         before = len(self._pool.ready)
         if before > max(count - _PREPARED_AT_ONCE, 0):
