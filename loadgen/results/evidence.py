@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from loadgen.format import percent
+from loadgen.results import cost
+from loadgen.results.cost import Rise, Step
 from loadgen.results.run_facts import SYN_AGAIN_S, RunFacts, same
 from loadgen.results.weighing import NOTHING_KNOWN, Indication, Weight, ruled_out
 
@@ -167,27 +169,34 @@ def _blackhole(run: RunFacts) -> Indication:
 
 
 def _port_search(run: RunFacts) -> Indication:
-    rules, plan = run.plan.strategy.over(run.plan.transport), run.plan
-    if rules.cliff_at is None:
-        return ruled_out(f"strategy {plan.strategy} does not search for a port")
-    rise = run.cost_rise_of_search
-    if rise is None:
-        if run.past_cliff and not run.summary.cost_us:
+    if run.cliff_at is None:
+        return ruled_out(f"strategy {run.plan.strategy} does not search for a port")
+    rise, begins = run.cost_rise_of_search, run.search_begins
+    if rise is not None:
+        if rise.tenth > begins + 1:
+            return ruled_out(f"the cost rose long after {percent(run.cliff_at)} of the ports, where the search begins")
+        fourfold = run.cost_rise is not None and rise.tenth >= begins - 1
+        return Indication(Weight.SHOWN if fourfold else Weight.STRONG, _search_facts(run, rise, rise.tenth))
+    if run.past_cliff:
+        if not run.summary.cost_us:
             return Indication(Weight.POSSIBLE)
-        return ruled_out("a connection cost about the same at every occupancy")
-    begins = 10 * rules.cliff_at * (1.0 if plan.churn else plan.capacity / max(plan.connections, 1))
-    if rise.tenth > begins + 1:
-        return ruled_out(f"the cost rose long after {percent(rules.cliff_at)} of the ports, where the search begins")
-    occupied = rise.tenth / begins * rules.cliff_at
+        if step := cost.step(run.summary.cost_us, begins):
+            return Indication(Weight.STRONG if step.clear else Weight.SUPPORTED, _search_facts(run, step, begins))
+    return ruled_out("a connection cost about the same at every occupancy")
+
+
+def _search_facts(run: RunFacts, dearer: Rise | Step, tenth: float) -> tuple[str, ...]:
+    """tenth: from which on a connection is dearer, 0 to 10."""
+    plan = run.plan
+    occupied = tenth / run.search_begins * (run.cliff_at or 0)
     text = (
-        f"a connection cost {rise.before_us:,.0f} us of CPU time, and {rise.after_us:,.0f} us from about "
+        f"a connection cost {dearer.before_us:,.0f} us of CPU time, and {dearer.after_us:,.0f} us from about "
         f"{occupied * plan.capacity_per_pair:,.0f} of {plan.capacity_per_pair:,} ports in use on ({percent(occupied)})"
     )
     facts = [text]
     if bind := run.summary.latency_us.bind:
         facts.append(f"bind() took {bind.p50:,.0f} us at the median, {bind.p99:,.0f} us at the 99th percentile")
-    fourfold = run.cost_rise is not None and rise.tenth >= begins - 1
-    return Indication(Weight.SHOWN if fourfold else Weight.STRONG, tuple(facts))
+    return tuple(facts)
 
 
 def _generator(run: RunFacts) -> Indication:

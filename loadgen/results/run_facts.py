@@ -197,12 +197,23 @@ class RunFacts:
         return cost.rise(self.summary.cost_us, lasting=1 if self.plan.churn else 2, factor=factor)
 
     @property
+    def cliff_at(self) -> float | None:
+        """The share of the ports in use from which on the strategy's search is long; None: it does not search."""
+        return self.plan.strategy.over(self.plan.transport).cliff_at
+
+    @property
     def past_cliff(self) -> bool:
         """True if the ports in use are past the share from which on the strategy's search is long."""
-        cliff_at = self.plan.strategy.over(self.plan.transport).cliff_at
+        cliff_at = self.cliff_at
         return cliff_at is not None and any(
             space.opened > cliff_at * space.capacity for space in self.spaces if space.capacity
         )
+
+    @property
+    def search_begins(self) -> float:
+        """The place in `cost_us` where the search begins, in tenths; of the ports in churn, else of the connections."""
+        plan = self.plan
+        return 10 * (self.cliff_at or 0) * (1.0 if plan.churn else plan.capacity / max(plan.connections, 1))
 
     @property
     def kernel_us(self) -> float | None:

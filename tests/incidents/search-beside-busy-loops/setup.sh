@@ -1,4 +1,4 @@
-sysctl -qw net.ipv4.ip_local_port_range='30000 37999'
+sysctl -qw net.ipv4.ip_local_port_range='30000 45999'
 for core in 1 2; do
   program here <<'P'
 import time

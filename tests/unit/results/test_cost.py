@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.results.cost import RISE_FACTOR, RISE_US_MIN, Rise, rise
+from loadgen.results.cost import RISE_FACTOR, RISE_US_MIN, STEP_FACTOR, Rise, Step, rise, step
 
 LEVEL_US = st.floats(8, 200)
 UNEVEN = st.lists(st.floats(0.8, 1.25), min_size=10, max_size=10)
@@ -93,3 +93,35 @@ def test_the_unit_of_the_level_does_not_matter(
 def test_rises_that_were_seen(cost_us: list[float], lasting: int, tenth: int | None) -> None:
     found_rise = rise(cost_us, lasting=lasting)
     assert (found_rise and found_rise.tenth) == tenth
+
+
+@given(LEVEL_US, st.floats(1.6, 100), st.floats(3, 7), UNEVEN)
+def test_a_step_is_found_where_it_is_known_to_be(
+    level_us: float, times: float, place: float, uneven: list[float]
+) -> None:
+    found = costs(level_us, [1 + (factor - 1) / 10 for factor in uneven], round(place), times)
+    seen = step(found, place)
+    if level_us * (times - 1) * 0.9 >= 1.1 * RISE_US_MIN:
+        assert seen is not None
+        assert seen.clear
+        assert seen.after_us > STEP_FACTOR * seen.before_us
+
+
+@given(LEVEL_US, st.lists(st.floats(0.9, 1.1), min_size=10, max_size=10), st.floats(0, 10))
+def test_an_even_cost_has_no_step_anywhere(level_us: float, uneven: list[float], place: float) -> None:
+    assert step(costs(level_us, uneven, 10, 1), place) is None
+
+
+@pytest.mark.parametrize(
+    ("cost_us", "place", "expected"),
+    [
+        # A search through 4,000 ports on a machine with dear system calls, and a busy neighbour: not twice as much.
+        ([130, 125, 128, 131, 127, 240, 236, 251, 244, 239], 5.06, Step(128, 241.5, clear=True)),
+        ([130, 125, 260, 131, 127, 240, 236, 251, 244, 239], 5.0, Step(130, 240, clear=False)),
+        ([100] * 8 + [300] * 2, 8.0, None),  # two tenths behind the place are too few
+        ([10] * 5 + [25] * 5, 5.0, None),  # some microseconds are nothing
+        ([], 5.0, None),
+    ],
+)
+def test_steps_that_were_seen(cost_us: list[float], place: float, expected: Step | None) -> None:
+    assert step(cost_us, place) == expected
