@@ -349,6 +349,7 @@ class Plan:
     heartbeat: of connections that are held; None: they make one exchange, if the traffic has any.
     churn, ceiling: of a plan that opens and closes all the time; else None.
     prediction: the limit that is met first; None in a run directory of a version that made none.
+    agents: of a run of several agents, the plan of each; the rest is then their sum, see `loadgen.results.merging`.
     """
 
     name: str
@@ -384,11 +385,17 @@ class Plan:
     headroom: tuple[Headroom, ...] = ()
     notes: tuple[str, ...] = ()
     prediction: Prediction | None = None
+    agents: tuple[AgentPlan, ...] = ()
 
     # Computed once: 65,536 sources take some 15 ms, and a worker asks nine times before its first connect().
     @cached_property
     def pairs(self) -> tuple[tuple[str, Endpoint], ...]:
-        """Every (source, target) of one family, target by target: the spaces of four-tuples to fill."""
+        """Every (source, target) of one family, target by target: the spaces of four-tuples to fill.
+
+        With agents those of the first agent, then those of the next.
+        """
+        if self.agents:
+            return tuple(pair for agent in self.agents for pair in agent.plan.pairs)
         return pairs_of(self.sources, self.targets, self.routes)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -412,8 +419,23 @@ class Plan:
         return self.churn.arrivals if self.churn else self.connections
 
     @property
+    def owners(self) -> tuple[tuple[str, int], ...]:
+        """For each pair the name of its agent, "" where there is none, and the most connections of that pair."""
+        if self.agents:
+            return tuple((agent.name, most) for agent in self.agents for _, most in agent.plan.owners)
+        return (("", self.capacity_per_pair),) * len(self.pairs)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """For each pair its source, and with several agents whose it is: "a: 10.0.0.1"."""
+        owners = zip(self.pairs, self.owners, strict=True)
+        return tuple(f"{agent}: {source}" if agent else source for (source, _), (agent, _) in owners)
+
+    @property
     def capacity(self) -> int:
         """The most connections of all: per four-tuple space, or per source where ports are not shared."""
+        if self.agents:
+            return sum(agent.plan.capacity for agent in self.agents)
         return self.capacity_per_pair * self.spaces
 
     @property
@@ -430,6 +452,14 @@ class Plan:
     def sharded_spaces(self) -> int:
         """The spaces that the workers divide evenly between them, see `sharded_spaces_of`."""
         return sharded_spaces_of(self.strategy, self.pairs, self.transport)
+
+
+@dataclass(frozen=True)
+class AgentPlan:
+    """The plan of one agent's share. name: of the agent."""
+
+    name: str
+    plan: Plan
 
 
 def pairs_of(

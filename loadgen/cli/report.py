@@ -9,6 +9,7 @@ import click
 
 from loadgen.cli import options
 from loadgen.cli.streams import EPILOG, show
+from loadgen.errors import UsageError
 
 if TYPE_CHECKING:
     from loadgen.results.run_directory import Run
@@ -16,14 +17,26 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("run_directory", metavar="RUN", type=click.Path(file_okay=False, path_type=Path))
+@click.argument(
+    "run_directories", metavar="RUN...", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path)
+)
+@click.option(
+    "--merge",
+    "out",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="Make the run directory OUT from several that ran at the same time on several hosts: one summary, one report.",
+)
 @options.as_json("The summary")
-def report(run_directory: Path, as_json: bool) -> None:
-    """Rebuild the report of RUN, and its summary if it has none.
+def report(run_directories: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """Rebuild the report of RUN, or merge runs of several hosts.
+
+    A summary is made where there is none.
 
     \b
-    Example:
+    Examples:
       loadgen report results/20260131T120000Z-past-64k-1f3a
+      loadgen report from-host-a from-host-b --merge results/both
     """
 
     from loadgen.results import run_directory as rundir
@@ -32,6 +45,13 @@ def report(run_directory: Path, as_json: bool) -> None:
     from loadgen.views.text import matrix, matrix_table
     from loadgen.views.text import run as text
 
+    if out is not None:
+        from loadgen.results.merging import directories
+
+        run_directories = (directories.merge(run_directories, out),)
+    run_directory, *others = run_directories
+    if others:
+        raise UsageError("these are several run directories; add --merge OUT to make one of them, or give one")
     if rundir.is_matrix(run_directory):
         whole = rundir.read_matrix(run_directory)
         of_matrix = whole.summarised()

@@ -277,6 +277,7 @@ class Orchestrator:
         notice = partial(self._record.event, "note")
         self._telemetry = await KernelSampler.start(fleet, apart=self._scenario.has_cable, notice=notice)
         self._record.start_ns = now_ns() + _START_DELAY_NS
+        self._record.started()
         self._snapshots = snapshots = Snapshots(
             self._blocks, sizes_of(plan), start_ns=self._record.start_ns, capacity=plan.capacity if plan.churn else None
         )

@@ -6,7 +6,9 @@ may be room again, or room for less.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -52,13 +54,19 @@ class RunRecord:
         """Record an event and pass it to `notice`; events are kept until there is a run directory."""
         self.keep(Event(event=kind, text=text, t_s=self.since_start_s(at_ns or now_ns()), stopped=stopped))
 
+    def started(self) -> None:
+        """Record when the load starts by the wall clock: runs of several hosts are laid beside each other by it."""
+        at_ns = time.time_ns() + self.start_ns - now_ns()
+        at = datetime.fromtimestamp(at_ns / NS_PER_S, UTC).isoformat(timespec="milliseconds")
+        self.keep(Event(event="started", text=f"the load starts at {at}", t_s=0.0, at_ns=at_ns))
+
     def since_start_s(self, at_ns: int) -> float:
         """Return a time in seconds since the start."""
         return round((at_ns - self.start_ns) / NS_PER_S, 6)
 
     def keep(self, event: Event) -> None:
         """Record an event as `event` does."""
-        if event.event not in ("ended", "failed"):  # a failure is in the result
+        if event.event not in ("started", "ended", "failed"):  # a failure is in the result
             self._notice(event.text)
         self._early_events.append(event)
         if self.writer:

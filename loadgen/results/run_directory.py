@@ -9,6 +9,10 @@
         summary.json     the whole run in one object
         report.html      the same for people
 
+which of a run of several agents is made from the directories of their shares, each as above
+
+        agents/<name>/
+
 and the directory of a matrix
 
     results/<UTC time>-<name>-<4 hex>/
@@ -31,9 +35,11 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -50,7 +56,7 @@ from loadgen.results.schema.host import Host
 from loadgen.results.schema.line import Line
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.matrix_plan import MatrixPlan
-from loadgen.results.schema.run import RunSummary
+from loadgen.results.schema.run import AgentResult, RunSummary
 from loadgen.results.thinning import Thinned
 
 _SCENARIO: Final = "scenario.yaml"
@@ -63,6 +69,9 @@ _REPORT: Final = "report.html"
 _MATRIX: Final = "matrix.json"
 _CELLS: Final = "cells"
 _TABLE: Final = "cells.csv"
+_AGENTS: Final = "agents"
+#: Names of agents, which are names of directories.
+_AGENT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 #: A matrix has at most 20,000 runs with some events each.
 _EVENTS_MAX: Final = 200_000
 
@@ -346,6 +355,12 @@ class Run:
     events: tuple[Event, ...]
     summary: RunSummary | None
     fold: Fold | None = None
+    agents: tuple[AgentResult, ...] = ()
+
+    @property
+    def start(self) -> Event | None:
+        """The start of the load by the clock of its host; None where the run does not say."""
+        return next((event for event in self.events if event.event == "started" and event.at_ns is not None), None)
 
     def summarised(self) -> RunSummary:
         """Return the summary as written, or made now from the lines if the run never came to write it.
@@ -356,7 +371,8 @@ class Run:
             return self.summary
         try:
             fold = self.fold or Fold.of(self.series)
-            return summaries.of_fold(self.plan, self.host, fold, self.events, run=_name_of(self.path))
+            name = _name_of(self.path)
+            return summaries.of_fold(self.plan, self.host, fold, self.events, run=name, agents=self.agents)
         except (ArithmeticError, ValueError) as error:  # edited: pairs of another plan, an impossible expression
             raise UsageError(
                 f"{self.path}: {_SERIES}, {_EVENTS} or {_PLAN} is not what this version of loadgen writes ({error})"
@@ -395,7 +411,54 @@ def read(path: Path) -> Run:
         events=_read_lines(path / _EVENTS, Event),
         summary=summary,
         fold=series.fold,
+        agents=() if summary else _agents(path, plan),
     )
+
+
+def _agents(path: Path, plan: Plan) -> tuple[AgentResult, ...]:
+    """Return the share of each agent of a plan whose run directory is there. Raises: UsageError."""
+    names = [agent.name for agent in plan.agents if stored.is_there(agent_path(path, agent.name) / _PLAN)]
+    shares = {name: read(agent_path(path, name)) for name in names}
+    starts = {name: share.start for name, share in shares.items()}
+    first_ns = min((start.at_ns or 0 for start in starts.values() if start), default=0)
+    results = []
+    for name, share in shares.items():
+        start = starts[name]
+        error_ns = start.clock_error_ns if start else None
+        results.append(
+            summaries.share_of(
+                name,
+                f"{_AGENTS}/{name}",
+                share.summarised(),
+                started_ms=round(((start.at_ns or 0) - first_ns) / 1e6, 3) if start else None,
+                error_ms=None if error_ns is None else round(error_ns / 1e6, 3),
+            )
+        )
+    return tuple(results)
+
+
+def agent_path(path: Path, name: str) -> Path:
+    """Return the run directory of an agent's share. Raises: UsageError for what is no name of an agent."""
+    if not _AGENT_NAME.fullmatch(name):
+        raise UsageError(f"{path / _PLAN}: {name[:80]!r} is no name of an agent; loadgen did not write this plan")
+    return path / _AGENTS / name
+
+
+def copy_files(path: Path, to: Path) -> None:
+    """Copy the files that loadgen wrote into a run directory to a new one. Raises: ResultsError, UsageError."""
+    try:
+        to.mkdir(parents=True, mode=path.stat().st_mode & 0o777)
+    except OSError as error:
+        raise _cannot_write(to, error) from error
+    for name in (_SCENARIO, _PLAN, _HOST, _SERIES, _EVENTS, _SUMMARY, _REPORT):
+        with stored.opened(path / name) as source:
+            if source is None:
+                continue
+            try:
+                with open(to / name, "xb", opener=partial(os.open, mode=_mode(to))) as copy:
+                    shutil.copyfileobj(source, copy)
+            except OSError as error:
+                raise _cannot_write(to / name, error) from error
 
 
 def written_summary(path: Path) -> files.Summary | None:

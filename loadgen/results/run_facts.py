@@ -254,9 +254,9 @@ class RunFacts:
         """The spaces of ports, each with what was opened in it at most, and what failed."""
         spaces: dict[str, tuple[int, int, int]] = {}
         scope = self.plan.strategy.over(self.plan.transport).scope
-        names = {PortScope.PAIR: "{source} -> {target}", PortScope.SOURCE: "{source}", PortScope.HOST: "this host"}
+        names = {PortScope.PAIR: "{source} -> {target}", PortScope.SOURCE: "{source}", PortScope.HOST: "{host}"}
         for row in self.summary.sources:
-            name = names[scope].format(source=row.source, target=row.target)
+            name = names[scope].format(source=row.place, target=row.target, host=row.agent or "this host")
             opened, _, failed = spaces.get(name, (0, 0, 0))
             spaces[name] = (opened + row.peak_open, row.capacity, failed + row.failed)
         return [PortSpace(name, *numbers) for name, numbers in spaces.items()]
@@ -389,7 +389,7 @@ class RunFacts:
         """(source addresses that connected always, those that never did), in the order of the plan."""
         sums: dict[str, list[int]] = {}
         for row in self.summary.sources:
-            counts = sums.setdefault(row.source, [0, 0])
+            counts = sums.setdefault(row.place, [0, 0])
             counts[0] += row.established
             counts[1] += row.failed
         good = [source for source, (established, failed) in sums.items() if established and not failed]

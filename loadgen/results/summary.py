@@ -23,6 +23,7 @@ from loadgen.outcomes import Outcome
 from loadgen.results import histogram, prediction
 from loadgen.results.block import Latency
 from loadgen.results.fold import NOTHING, Fold
+from loadgen.results.merging import verdict as of_agents
 from loadgen.results.run_facts import SYN_AGAIN_S
 from loadgen.results.schema import files
 from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
@@ -31,6 +32,7 @@ from loadgen.results.schema.host import Host
 from loadgen.results.schema.kernel import KernelCounts, Sampling, SinkKernelCounts
 from loadgen.results.schema.line import Line, SinkLine
 from loadgen.results.schema.run import (
+    AgentResult,
     Arrivals,
     ErrorCount,
     ExpectationResult,
@@ -57,10 +59,16 @@ UNFORETOLD: Final = PredictionResult(
 )
 
 #: Events after which a run says less than it should. "ended" must be there, these must not.
-CUT_SHORT: Final = frozenset({"interrupted", "worker-lost", "sink-lost", "zygote-lost", "results-lost", "failed"})
+CUT_SHORT: Final = frozenset(
+    {"interrupted", "worker-lost", "sink-lost", "zygote-lost", "results-lost", "agent-lost", "failed"}
+)
 #: Events of processes of loadgen that stood still: what it measured, or was measured on, is about itself.
 STALLED: Final = frozenset({"worker-stalled", "sink-stalled", "paused"})
 
+#: What the summary of the whole has of that of an agent.
+_OF_AN_AGENT: Final = tuple(
+    field for field in AgentResult.__struct_fields__ if field in RunSummary.__struct_fields__ and field != "run"
+)
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 #: An arrival that is this late no longer belongs to the rate that was asked for: ten ticks of a
 #: millisecond timer, and more than a loopback or data-centre round trip that one wants to measure.
@@ -88,8 +96,16 @@ def summarise(
     return of_fold(plan, host, Fold.of(series), events, run=run)
 
 
-def of_fold(plan: Plan, host: Host, series: Fold, events: Sequence[Event], *, run: str) -> RunSummary:
-    """Return the same from a series that was folded as it was read."""
+def of_fold(
+    plan: Plan,
+    host: Host,
+    series: Fold,
+    events: Sequence[Event],
+    *,
+    run: str,
+    agents: Sequence[AgentResult] = (),
+) -> RunSummary:
+    """Return the same from a series that was folded as it was read. agents: the share of each, of a run of several."""
     last = series.last or NOTHING
     events_seen = {event.event for event in events}
     complete = "ended" in events_seen and not events_seen & CUT_SHORT
@@ -141,14 +157,19 @@ def of_fold(plan: Plan, host: Host, series: Fold, events: Sequence[Event], *, ru
         sink=_sink(plan, series, events),
         probes=_probes(events),
         kernel=_kernel(series),
-        generator=_generator(plan, series, events),
+        generator=_of_all(_generator(plan, series, events), agents),
         verdict=UNDECIDED,
         prediction=UNFORETOLD,
         expect=(),
         proof=tuple(event.proof for event in events if event.proof) or None,
+        agents=tuple(agents) or None,
     )
-    decided = replace(facts, verdict=decide(facts, plan, host))
-    foretold = replace(decided, prediction=prediction.held(plan, decided.verdict, churn, complete=complete))
+    verdict = decide(facts, plan, host)
+    decided = replace(facts, verdict=of_agents.decide(verdict, facts, agents) if agents else verdict)
+    held_up = prediction.held(plan, decided.verdict, churn, complete=complete)
+    if agents:  # which may have run one after the other, so that the sums never were what all have room for
+        held_up = replace(held_up, as_predicted=_all_as_predicted(agents) if complete else None)
+    foretold = replace(decided, prediction=held_up)
     return replace(foretold, expect=held(_expectations(plan, foretold), foretold))
 
 
@@ -182,7 +203,7 @@ def broken_invariants(summary: RunSummary) -> list[str]:
         problems.append(f"a complete run has {outcomes.in_flight} attempts in flight")
     if summary.complete and summary.not_attributed:
         problems.append(f"a complete run has counts that are not attributed: {summary.not_attributed}")
-    return problems + _broken_breakdowns(summary)
+    return problems + _broken_breakdowns(summary) + _broken_shares(summary)
 
 
 def _broken_breakdowns(summary: RunSummary) -> list[str]:
@@ -199,6 +220,20 @@ def _broken_breakdowns(summary: RunSummary) -> list[str]:
         ("failed + lost", outcomes.failed + summary.open.lost, "its errors", ended),
     )
     return [f"{name} ({total}) is not {parts} ({found})" for name, total, parts, found in sums if total != found]
+
+
+def _broken_shares(summary: RunSummary) -> list[str]:
+    """Return the totals that are not the sum of those of the agents; of a run that came to its end."""
+    agents = summary.agents or ()
+    if not agents or not summary.complete:
+        return []
+    sums = (
+        ("scheduled", summary.arrivals.scheduled, sum(agent.arrivals.scheduled for agent in agents)),
+        ("established", summary.outcomes.established, sum(agent.outcomes.established for agent in agents)),
+        ("failed", summary.outcomes.failed, sum(agent.outcomes.failed for agent in agents)),
+        ("lost", summary.open.lost, sum(agent.open.lost for agent in agents)),
+    )
+    return [f"{name} ({total}) is not that of its agents ({found})" for name, total, found in sums if total != found]
 
 
 def _why_incomplete(events: Sequence[Event]) -> str:
@@ -320,12 +355,15 @@ def _sources(plan: Plan, series: Fold) -> tuple[PairResult, ...]:
         PairResult(
             source=source,
             target=str(target),
-            capacity=plan.capacity_per_pair,
+            capacity=most,
             peak_open=int(peak),
             established=counts.established,
             failed=counts.failed,
+            agent=agent,
         )
-        for (source, target), counts, peak in zip(plan.pairs, series.last.pairs, series.pair_peaks, strict=True)
+        for (source, target), (agent, most), counts, peak in zip(
+            plan.pairs, plan.owners, series.last.pairs, series.pair_peaks, strict=True
+        )
     )
 
 
@@ -527,6 +565,34 @@ def _sampling(series: Fold) -> Sampling | None:
         share=round(cost.cpu_s / run_cpu_s, 4) if run_cpu_s else None,
         share_of_a_core=round(cost.cpu_s / t_s, 4) if t_s else None,
     )
+
+
+def _of_all(of_sums: GeneratorResult, agents: Sequence[AgentResult]) -> GeneratorResult:
+    """Return the figures of loadgen on all hosts: it kept up if it did so on each of them."""
+    if not agents:
+        return of_sums
+    reasons = [(agent.name, reason) for agent in agents for reason in agent.generator.reasons]
+    paused = [(agent.name, reason) for agent in agents for reason in agent.generator.paused]
+    return replace(
+        of_sums,
+        trustworthy=not reasons,
+        reasons=tuple(f"{name}: {reason}" for name, reason in reasons),
+        paused=tuple(f"{name}: {reason}" for name, reason in paused),
+    )
+
+
+def _all_as_predicted(agents: Sequence[AgentResult]) -> bool | None:
+    """Return whether the prediction of every agent came true; None where one has none."""
+    each = [agent.prediction.as_predicted for agent in agents]
+    return None if None in each else all(each)
+
+
+def share_of(
+    name: str, run: str, summary: RunSummary, *, host: str = "", started_ms: float | None = None, error_ms: float | None
+) -> AgentResult:
+    """Return the summary of an agent's own run as a part of that of the whole."""
+    common = {field: getattr(summary, field) for field in _OF_AN_AGENT}
+    return AgentResult(name=name, run=run, host=host, started_ms=started_ms, clock_error_ms=error_ms, **common)
 
 
 def _generator(plan: Plan, series: Fold, events: Sequence[Event]) -> GeneratorResult:

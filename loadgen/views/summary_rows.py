@@ -11,7 +11,7 @@ from loadgen.results.proof import gained
 from loadgen.results.schema.carried import ChurnResult
 from loadgen.results.schema.files import Summary
 from loadgen.results.schema.proof import ProofResult
-from loadgen.results.schema.run import ExpectationResult, Quantiles, RunSummary
+from loadgen.results.schema.run import AgentResult, ExpectationResult, Quantiles, RunSummary
 
 #: Counters of TIME-WAIT in the kernel, in the order in which a row has them.
 _TIME_WAIT: Final = ("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow")
@@ -66,6 +66,55 @@ def distrust(summary: RunSummary) -> tuple[str, ...] | None:
     """Return the reasons to doubt the generator's own numbers; None when there are none."""
     generator = summary.generator
     return None if generator.trustworthy else generator.reasons or (_NO_REASON,)
+
+
+class AgentRow(NamedTuple):
+    """The share of one agent in words. began: when it started beside the first, with the error; "" where unknown."""
+
+    name: str
+    run: str
+    scheduled: str
+    established: str
+    failed: str
+    lost: str
+    peak: str
+    rate: str
+    connect_p50: str
+    connect_p99: str
+    began: str
+    limit: str
+    complete: bool
+    why: str
+
+
+def agents(summary: RunSummary) -> list[AgentRow]:
+    """The shares of several agents; empty for a run of one host."""
+    return [
+        AgentRow(
+            visible(agent.name),
+            visible(agent.run),
+            count(agent.arrivals.scheduled),
+            count(agent.outcomes.established),
+            count(agent.outcomes.failed),
+            count(agent.open.lost),
+            count(agent.open.peak),
+            rate(agent.rate_per_s.established_mean),
+            latency(agent.latency_us.connect.p50, "us"),
+            latency(agent.latency_us.connect.p99, "us"),
+            _began(agent),
+            agent.verdict.limit,
+            agent.complete,
+            visible(agent.incomplete_because or ""),
+        )
+        for agent in summary.agents or ()
+    ]
+
+
+def _began(agent: AgentResult) -> str:
+    if agent.started_ms is None:
+        return ""
+    error = "" if agent.clock_error_ms is None else f" ± {agent.clock_error_ms:.3g} ms"
+    return f"+{agent.started_ms:.4g} ms{error}"
 
 
 def probes(summary: RunSummary) -> list[SummaryRow]:

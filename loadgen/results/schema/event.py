@@ -34,5 +34,9 @@ class Event(Shape, frozen=True, kw_only=True):
     """of a matrix: number of the cell, from 0"""
     round: int | None = None
     """of a matrix: number of the round, from 1"""
+    at_ns: int | None = None
+    """of the start: nanoseconds since 1970, UTC, by the host's own clock"""
+    clock_error_ns: int | None = None
+    """of the start of an agent: how far its clock may be from the coordinator's"""
     proof: ProofResult | None = None
     """a remedy that was tried, and its result"""

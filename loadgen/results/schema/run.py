@@ -259,6 +259,35 @@ class ExpectationResult(Shape, frozen=True, kw_only=True):
     """the number at PATH, or the name where VALUE is one; null: there is none"""
 
 
+class AgentResult(Shape, frozen=True, kw_only=True):
+    """The share of one agent, as in the summary of its own run directory."""
+
+    name: str
+    """of the agent"""
+    run: str
+    """its run directory, below that of the whole"""
+    host: str = ""
+    """where it ran"""
+    started_ms: float | None = None
+    """when it began after the first agent, milliseconds; null: not known more exactly than to a second"""
+    clock_error_ms: Amount | None = None
+    """how far that may be wrong: half of the round trip by which its clock was compared; null: not compared"""
+    complete: bool
+    """whether its share came to its planned end"""
+    incomplete_because: str | None
+    """if not, why"""
+    arrivals: Arrivals
+    outcomes: Outcomes
+    errors: tuple[ErrorCount, ...]
+    """failures and losses by system call and errno"""
+    open: OpenCounts
+    rate_per_s: RatePerS
+    latency_us: LatencyUs
+    generator: GeneratorResult
+    verdict: VerdictResult
+    prediction: PredictionResult
+
+
 class RunSummary(Shape, frozen=True, kw_only=True):
     """The whole run in one object."""
 
@@ -314,3 +343,5 @@ class RunSummary(Shape, frozen=True, kw_only=True):
     """conditions of the scenario, each with its result"""
     proof: tuple[ProofResult, ...] | None = None
     """remedies that were tried (--prove), in the order of the verdict's"""
+    agents: tuple[AgentResult, ...] | None = None
+    """of a run of several agents, the share of each; absent: a run of one host"""

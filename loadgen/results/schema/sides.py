@@ -23,6 +23,13 @@ class PairResult(Shape, frozen=True, kw_only=True):
     """connections"""
     failed: Count
     """attempts"""
+    agent: str = ""
+    """of a run of several agents, the one that made them"""
+
+    @property
+    def place(self) -> str:
+        """The source, and with several agents whose it is."""
+        return f"{self.agent}: {self.source}" if self.agent else self.source
 
 
 class NotAttributed(Shape, frozen=True, kw_only=True):

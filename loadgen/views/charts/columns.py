@@ -179,3 +179,15 @@ def spans(series: Series) -> list[dict[str, Any]]:
             spans.append({"name": line.phase, "from": before_s, "to": line.t_s})
         spans[-1]["to"] = before_s = line.t_s
     return [span for span in spans if span["to"] > span["from"]]
+
+
+#: Colours that can be told apart; past them the lines are dashed.
+_TONES: Final = ("blue", "orange", "green", "purple", "red", "grey")
+
+
+def distinct(names: Sequence[str]) -> list[dict[str, Any]]:
+    """The series of a line chart that has a line for each of several like things."""
+    return [
+        {"label": name, "tone": _TONES[index % len(_TONES)], "dash": index >= len(_TONES)}
+        for index, name in enumerate(names)
+    ]

@@ -9,13 +9,23 @@ import numpy as np
 
 from loadgen import format as fmt
 from loadgen.results.schema.line import Line
-from loadgen.views.charts.columns import POINTS_MAX, Chart, Floats, Series, backwards, plain, rates, table, thin
+from loadgen.views.charts.columns import (
+    POINTS_MAX,
+    Chart,
+    Floats,
+    Series,
+    backwards,
+    distinct,
+    plain,
+    rates,
+    table,
+    thin,
+)
 from loadgen.views.charts.intervals import Intervals
 from loadgen.views.charts.latency import quantiles
 
 #: More lines than this cannot be told apart; of more workers it is the least, the middle and the busiest.
 WORKERS_SHOWN_MAX: Final = 8
-_TONES: Final = ("blue", "orange", "green", "purple", "red", "grey")
 
 
 def lag(t_s: Floats, found: Intervals) -> Chart | None:
@@ -48,10 +58,7 @@ def worker_cpu(t_s: Floats, lines: Sequence[Floats]) -> Chart | None:
         "steps": True,
         "x": [0, *plain(ends_s[keep], 3)],
         "y": [backwards(plain(values[keep], 3)) for values in used],
-        "series": [
-            {"label": name, "tone": _TONES[index % len(_TONES)], "dash": index >= len(_TONES)}
-            for index, name in enumerate(names)
-        ],
+        "series": distinct(names),
     }
 
 

@@ -60,7 +60,7 @@ def occupancy(t_s: Floats, lines: Sequence[Floats], plan: Plan) -> Chart | None:
     if not len(t_s) or t_s[-1] <= 0 or not np.fmax.reduce(pairs, axis=None, initial=0) > 0:
         return None
     capacity = plan.capacity_per_pair
-    values = pairs / capacity * 100 if capacity else pairs
+    values = pairs / np.array([[most] for _, most in plan.owners]) * 100 if capacity else pairs
     ends = grouped(t_s)
     # Rows that are equally full on paper stay in the order of the plan, and do not change places all the time.
     highest = np.fmax.reduce(values, axis=1, initial=0)
@@ -121,8 +121,9 @@ def latency_map(kind: str, title: str, t_s: Floats, found: Intervals) -> Chart |
 def _labels(plan: Plan) -> tuple[list[str], str]:
     """The names of the pairs in the order of `Plan.pairs`, and the target if it is the only one, else ""."""
     if len(plan.targets) == 1:
-        return [_short(source) for source, _ in plan.pairs], _short(str(plan.targets[0].endpoint))
-    return [_short(f"{source} → {target}") for source, target in plan.pairs], ""
+        return [_short(place) for place in plan.places], _short(str(plan.targets[0].endpoint))
+    named = zip(plan.places, plan.pairs, strict=True)
+    return [_short(f"{place} → {target}") for place, (_, target) in named], ""
 
 
 def _short(name: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from loadgen import format as fmt
 from loadgen.model import Plan
 from loadgen.results.schema.event import Event
-from loadgen.views.charts import health, heat, intervals, kernel, latency
+from loadgen.views.charts import agents, health, heat, intervals, kernel, latency
 from loadgen.views.charts.columns import (
     POINTS_MAX,
     Chart,
@@ -51,6 +51,7 @@ SLOTS: Final = (
     ("errors", "run"),
     ("time-wait", "run"),
     ("time-wait-rate", "run"),
+    ("agents", "agents"),
     ("occupancy", "occupancy"),
     *((f"latency-{kind}", "latency") for kind in LATENCIES),
     ("percentiles", "curve"),
@@ -209,6 +210,7 @@ class Drawing:
             failures(series),
             kernel.time_wait(series),
             kernel.time_wait_pace(series),
+            agents.opened(t_s, self._opened.of(series), self._plan),
             heat.occupancy(t_s, self._opened.of(series), self._plan),
             *latency.latencies(ends_s, measured),
             latency.percentile_curve(measured),

@@ -69,7 +69,7 @@ class _Pair:
     @classmethod
     def of(cls, pair: PairResult) -> _Pair:
         share = fmt.share(pair.peak_open, pair.capacity)
-        return cls(pair.source, pair.target, pair.capacity, pair.peak_open, pair.established, pair.failed, share)
+        return cls(pair.place, pair.target, pair.capacity, pair.peak_open, pair.established, pair.failed, share)
 
     @classmethod
     def of_all(cls, pairs: Sequence[_Pair]) -> _Pair:
@@ -143,6 +143,7 @@ def render(run: Run, summary: RunSummary) -> str:
             prediction=summary_rows.prediction(summary),
             notes=plan.notes,
             probes=summary_rows.probes(summary),
+            agents=summary_rows.agents(summary),
             not_attributed=summary_rows.not_attributed(summary),
             proofs=summary_rows.proofs(summary),
             events=run.events,

@@ -42,15 +42,17 @@ class Spaces:
     """The spaces of a plan: each (source, target), or each source, or one, as the strategy shares ports or not."""
 
     def __init__(self, plan: Plan) -> None:
-        self._capacity = plan.capacity_per_pair
-        pairs = plan.pairs
+        pairs, places = plan.pairs, plan.places
         if plan.shares_ports:
             several = len(plan.targets) > 1
-            keys = [f"{source} to {target}" if several else source for source, target in pairs]
+            named = zip(places, pairs, strict=True)
+            keys = [f"{place} to {target}" if several else place for place, (_, target) in named]
         elif plan.spaces == 1 and len({source for source, _ in pairs}) > 1:
-            keys = ["all sources"] * len(pairs)
+            keys = [f"{agent}: all sources" if agent else "all sources" for agent, _ in plan.owners]
         else:
-            keys = [source for source, _ in pairs]
+            keys = list(places)
+        most = dict(zip(keys, (most for _, most in plan.owners), strict=True))
+        self._capacities = np.array(list(most.values()), dtype=np.int64)
         self._names = list(dict.fromkeys(keys))
         place = {name: index for index, name in enumerate(self._names)}
         self._space_of_pair = np.array([place[key] for key in keys], dtype=np.int64)
@@ -68,7 +70,8 @@ class Spaces:
             return Occupancy((), len(self), 0.0)
         opened = np.zeros(len(self), dtype=np.int64)
         np.add.at(opened, self._space_of_pair, [pair.open for pair in pairs])
-        thousandths = opened * 1000 // max(self._capacity, 1)
-        order = np.argsort(-thousandths, kind="stable")[:rows_max]
-        fullest = tuple(SpaceUsage(self._names[index], int(opened[index]), self._capacity) for index in order)
-        return Occupancy(fullest, len(self), SpaceUsage("", int(opened.min()), self._capacity).share)
+        thousandths = opened * 1000 // np.maximum(self._capacities, 1)
+        order = np.argsort(-thousandths, kind="stable")
+        usages = [SpaceUsage(self._names[i], int(opened[i]), int(self._capacities[i])) for i in order[:rows_max]]
+        last = int(np.argmin(opened / np.maximum(self._capacities, 1)))
+        return Occupancy(tuple(usages), len(self), SpaceUsage("", int(opened[last]), int(self._capacities[last])).share)

@@ -39,6 +39,7 @@ def lines(summary: RunSummary, report: str | None = None, width: int = 80) -> li
     text += _pace(summary, width)
     text += _latency(summary)
     text += _errors(summary, width)
+    text += _agents(summary, width)
     text += listed("probes", (f"{row.label}: {row.text}" for row in summary_rows.probes(summary)), width)
     text += _expectations(summary, width)
     distrust = summary_rows.distrust(summary)
@@ -63,6 +64,30 @@ def _evidence(summary: RunSummary) -> list[str]:
     """The evidence of the verdict without the counts of errors, which stand above it."""
     errors = tuple(f"{error.syscall} {error.errno} " for error in summary.errors)
     return [fact for fact in summary.verdict.evidence if not fact.startswith(errors)]
+
+
+_AGENT_COLUMNS: Final = (12, 9, 11, 11, 11)
+
+
+def _agents(summary: RunSummary, width: int) -> list[StyledLine]:
+    """A table of the shares of several agents; the name of one that is longer than its column has a line of its own."""
+    rows = summary_rows.agents(summary)
+    if not rows:
+        return []
+    heads = zip(("established", "failed", "peak open", "rate", "connect"), _AGENT_COLUMNS, strict=True)
+    text: list[StyledLine] = [
+        ("head", "agents".ljust(LABEL_WIDTH) + "".join(f"{name:>{wide}}" for name, wide in heads) + "  limit")
+    ]
+    for row in rows:
+        name, tone = f"  {row.name}", "" if row.complete else "bad"
+        if len(name) >= LABEL_WIDTH:
+            text.append((tone, name[:width]))
+            name = ""
+        cells = zip((row.established, row.failed, row.peak, row.rate, row.connect_p50), _AGENT_COLUMNS, strict=True)
+        text.append(
+            (tone, name.ljust(LABEL_WIDTH) + "".join(f"{cell:>{wide}}" for cell, wide in cells) + f"  {row.limit}")
+        )
+    return text
 
 
 _PROOF_COLUMNS: Final = (14, 14, 14)

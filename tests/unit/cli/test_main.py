@@ -218,7 +218,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_file(
         (["run"], "Missing argument 'SCENARIO'"),
         (["run", "x.yaml", "--nonsense"], "No such option"),
         (["run", "no-such-file.yaml"], "no-such-file.yaml: no such file; check the path"),
-        (["report"], "Missing argument 'RUN'"),
+        (["report"], "Missing argument 'RUN...'"),
         (["report", "no-such-run"], "no-such-run is no run directory"),
         (["sink"], "Missing argument"),
         (["sink", "127.0.0.1"], "Error: "),

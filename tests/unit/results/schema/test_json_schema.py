@@ -36,7 +36,7 @@ from loadgen.results.schema.json_schema import summary_schema
 from loadgen.results.schema.line import Line
 from loadgen.results.schema.matrix_plan import MatrixPlan
 from loadgen.results.schema.run import RunSummary
-from loadgen.results.summary import summarise
+from loadgen.results.summary import share_of, summarise
 from tests.samples import RUNS as RECORDED
 
 SCHEMA = summary_schema()
@@ -234,7 +234,13 @@ MATRICES = {
     "cut off": matrix_of("interrupted", "killed at once"),
     "repeated": matrix_of("hold", repeat=3, expect=[]),
 }
-ALL = {**RUNS, **{f"matrix: {name}": one for name, one in MATRICES.items()}}
+#: A run of several agents, one for each kind above.
+SHARES = [
+    share_of(f"a{n}", f"agents/a{n}", files.convert(one, RunSummary), host="h", started_ms=1.5, error_ms=0.2)
+    for n, one in enumerate(RUNS.values())
+]
+OF_AGENTS = RUNS["hold"] | {"agents": files.plain(SHARES), "sources": [RUNS["hold"]["sources"][0] | {"agent": "a0"}]}
+ALL = {**RUNS, "agents": OF_AGENTS, **{f"matrix: {name}": one for name, one in MATRICES.items()}}
 
 
 def test_the_schema_is_one() -> None:

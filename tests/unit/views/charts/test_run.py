@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
+from loadgen.model import AgentPlan
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.line import Line
 from loadgen.views.charts import columns, latency, run
@@ -13,6 +15,9 @@ from tests import samples
 from tests.samples import bare_line
 
 PLAN = samples.plan({"sources": ["127.0.1.1"], "ceiling": {"per_s": 100.0, "established": None, "because": "ports"}})
+
+
+OF_AGENTS = replace(PLAN, agents=(AgentPlan("a", replace(PLAN, targets=PLAN.targets[:1])),))
 
 
 def lines(count: int, phase: str = "ramp") -> list[Line]:
@@ -44,10 +49,10 @@ def test_every_chart_has_a_slot_and_they_are_in_order() -> None:
     churn = lines(4, "churn")
     names = [name for name, _ in run.SLOTS]
     assert len(names) == len(set(names))
-    found = {chart["id"] for chart in run.everything(churn, [], PLAN)["charts"]}
-    assert found == set(names)
-    order = [chart["id"] for chart in run.everything(churn, [], PLAN)["charts"]]
-    assert order == [name for name in names if name in found]
+    order = [chart["id"] for chart in run.everything(churn, [], OF_AGENTS)["charts"]]
+    assert set(order) == set(names)
+    assert order == names
+    assert set(names) - {chart["id"] for chart in run.everything(churn, [], PLAN)["charts"]} == {"agents"}
 
 
 def test_a_series_that_grows_is_drawn_as_if_it_had_been_complete() -> None:
