@@ -41,18 +41,20 @@ def due_ns(stages: Sequence[Stage], count: int) -> NDArray[np.int64]:
     return due_ns_of(stages, np.arange(count, dtype=np.int64))
 
 
-def due_ns_of(stages: Sequence[Stage], arrivals: NDArray[np.int64]) -> NDArray[np.int64]:
+def due_ns_of(stages: Sequence[Stage], arrivals: NDArray[np.int64], *, carry: float = 0.0) -> NDArray[np.int64]:
     """Return the due times of some attempts: `due_ns(stages, ...)[arrivals]` without computing the others.
 
-    arrivals: global numbers from 0, increasing, as `shard_arrivals` returns them.
+    arrivals: global numbers from 0, increasing, as `shard_arrivals` returns them. carry: area, in attempts, that is
+    there at the start, 0 <= carry < 1; see `interleaved`.
     Returns: int64, the shape of `arrivals`, non-decreasing, nanoseconds since the start.
-    Raises: ScenarioError, see `due_ns`, with the highest of `arrivals` as the last attempt.
+    Raises: ScenarioError, see `due_ns`, with the highest of `arrivals` as the last attempt; ValueError for such a carry
+        as cannot be.
     """
     _check(stages)
+    _check_carry(carry)
     due = np.empty(arrivals.size, dtype=np.int64)
     count = int(arrivals[-1]) + 1 if arrivals.size else 0
-    passed = 0  # attempts due in earlier stages
-    carry = 0.0  # area left over from earlier stages, less than one attempt
+    passed = 0  # attempts due in earlier stages; `carry` is the area left over from these, less than one attempt
     start_ns = 0
     for stage in stages:
         mean_per_s = stage.rate_start_per_s / 2 + stage.rate_end_per_s / 2
@@ -78,8 +80,17 @@ def due_ns_of(stages: Sequence[Stage], arrivals: NDArray[np.int64]) -> NDArray[n
     return np.maximum.accumulate(due)
 
 
-def due_within(stages: Sequence[Stage], duration_s: float) -> int:
-    """Return the number of attempts due in the first `duration_s` seconds of a schedule.
+def due_within(stages: Sequence[Stage], duration_s: float, *, carry: float = 0.0) -> int:
+    """Return the number of attempts due in the first `duration_s` seconds of a schedule. carry: see `due_ns_of`.
+
+    Raises: ScenarioError, see `due_ns`, for invalid stages; ValueError for a carry that cannot be.
+    """
+    _check_carry(carry)
+    return int(carry + area_within(stages, duration_s) + _SLACK)
+
+
+def area_within(stages: Sequence[Stage], duration_s: float) -> float:
+    """Return the area under the rate in the first `duration_s` seconds, in attempts, those not complete included.
 
     Raises: ScenarioError, see `due_ns`, for invalid stages.
     """
@@ -91,7 +102,26 @@ def due_within(stages: Sequence[Stage], duration_s: float) -> int:
         rate_end_per_s = stage.rate_start_per_s + (stage.rate_end_per_s - stage.rate_start_per_s) * share
         area += length_s * (stage.rate_start_per_s + rate_end_per_s) / 2
         left_s -= length_s
-    return int(area + _SLACK)
+    return area
+
+
+def interleaved(stages: Sequence[Stage], *, before: int, weight: int, total: int) -> tuple[tuple[Stage, ...], float]:
+    """Return the part of a schedule that one of several hosts takes: its stages, and the carry it begins with.
+
+    before, weight, total: sums of weights: of the hosts before it, of itself, of all. Its rates are weight/total of the
+    whole at every moment, so its arrivals are evenly spaced. Of n hosts of equal weight, host k (from 0) takes arrivals
+    k, k + n, k + 2n, ... of the whole, each when it is due there.
+
+    Source: its attempt j is due when carry + area * weight/total reaches j + 1, where `area` is that of the whole. With
+    carry = 1 - (before + weight)/total that is at area = (before + weight)/weight + j * total/weight, which for equal
+    weights is k + 1 + j*n: where the whole has its attempt k + j*n.
+    Raises: ValueError unless weight is 1 or more and the weights fit into the total.
+    """
+    if before < 0 or weight < 1 or before + weight > total:
+        raise ValueError(f"a weight of {weight} after {before} is no part of {total}")
+    share = weight / total
+    scaled = (Stage(each.rate_start_per_s * share, each.rate_end_per_s * share, each.duration_s) for each in stages)
+    return tuple(scaled), (total - before - weight) / total
 
 
 def _since_stage_start_ns(stage: Stage, area: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -124,6 +154,11 @@ _SECONDS_MAX = 2**62 / NS_PER_S
 
 def _seconds(stage: Stage) -> float:
     return math.inf if stage.duration_s is None else stage.duration_s
+
+
+def _check_carry(carry: float) -> None:
+    if not 0 <= carry < 1:
+        raise ValueError(f"a schedule cannot begin with {carry} of an attempt")
 
 
 def _check(stages: Sequence[Stage]) -> None:

@@ -9,6 +9,8 @@
     │   ├── ResultsError         3   the run directory cannot be written
     │   └── OutputError          3   stdout cannot be written
     ├── IncompleteError          4   a worker or sink was lost, so the results are incomplete
+    │   ├── AgentLostError       4   an agent has left the cluster
+    │   └── AgentSilentError     4   an agent does not answer: it is stopped, or cut off
     └── InterruptedRunError    130   interrupted before there was anything to report
 
 A refused connection, a port in use, a timeout: these are not exceptions. Counting them is loadgen's purpose; see
@@ -115,6 +117,14 @@ class IncompleteError(LoadgenError):
     """A worker, a sink or the lab was lost before it had finished."""
 
     exit_code = ExitCode.INCOMPLETE
+
+
+class AgentLostError(IncompleteError):
+    """An agent has left the cluster, or its connection has failed."""
+
+
+class AgentSilentError(IncompleteError):
+    """An agent has not answered in time; it may be stopped, or cut off, and may come back."""
 
 
 class InterruptedRunError(LoadgenError):

@@ -349,6 +349,10 @@ class Plan:
     heartbeat: of connections that are held; None: they make one exchange, if the traffic has any.
     churn, ceiling: of a plan that opens and closes all the time; else None.
     prediction: the limit that is met first; None in a run directory of a version that made none.
+    guests: connections that other hosts of a run hold at its sinks at a time, at most; plan.json has it only where
+    there are any. A plan that opens none itself has no workers and no sources.
+    arrival_carry: area under the rate that is there at the start, in arrivals, 0 <= arrival_carry < 1. More than 0
+    where the plan is a share of a run on several hosts, see `arrivals.interleaved`; plan.json has it only then.
     agents: of a run of several agents, the plan of each; the rest is then their sum, see `loadgen.results.merging`.
     """
 
@@ -385,6 +389,8 @@ class Plan:
     headroom: tuple[Headroom, ...] = ()
     notes: tuple[str, ...] = ()
     prediction: Prediction | None = None
+    arrival_carry: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    guests: _Connections = 0
     agents: tuple[AgentPlan, ...] = ()
 
     # Computed once: 65,536 sources take some 15 ms, and a worker asks nine times before its first connect().
@@ -412,6 +418,11 @@ class Plan:
         """The weight of each pair, which is that of its target; see `Target.weight`."""
         weight_of = {target.endpoint: target.weight for target in self.targets}
         return tuple(weight_of[endpoint] for _, endpoint in self.pairs)
+
+    @property
+    def only_listens(self) -> bool:
+        """True of a share whose sinks serve other hosts, and which opens no connection."""
+        return bool(self.guests) and not self.workers
 
     @property
     def scheduled(self) -> int | None:

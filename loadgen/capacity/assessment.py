@@ -139,7 +139,7 @@ class Assessment:
         if self.absent:
             return Prediction("source-address", "source addresses", 0, None, False, self.plan.connections)
         at = first.at or 0
-        at_s = second_of(self.plan.stages, at) if first.short and not self.possible else None
+        at_s = second_of(self.plan, at) if first.short and not self.possible else None
         return Prediction(first.limit, first.name, at, at_s, not first.short, first.slack)
 
     @property

@@ -33,7 +33,7 @@ from loadgen.capacity.time_wait import TIME_WAIT_S, rest_s
 from loadgen.clock import NS_PER_S
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import HostLimits
-from loadgen.model import CloseMode, Engine, Plan, Stage, Transport
+from loadgen.model import CloseMode, Engine, Plan, Transport
 
 #: Kernel memory of one end of an idle connection; 6.2 KB for both ends were measured on Linux 6.18.
 KERNEL_BYTES_PER_END: Final = 3_200
@@ -57,7 +57,8 @@ class ProcessCounts:
     """The processes of a plan and what they may open.
 
     per_worker, per_sink: descriptors for connections. fixed_workers, fixed_sinks: the scenario gives the count.
-    share: of the connections, that goes to loadgen's own sinks. short: the shortages of these counts by name, see
+    share: of the connections, that goes to loadgen's own sinks; with those of other hosts it may be more than all of
+    them. opens: False where other hosts open all of them. short: the shortages of these counts by name, see
     `loadgen.capacity.processes`.
     """
 
@@ -69,11 +70,12 @@ class ProcessCounts:
     fixed_sinks: bool
     share: Fraction
     short: Mapping[str, Shortage]
+    opens: bool = True
 
     def ends(self, connections: int, transport: Transport) -> int:
         """Return the descriptors of these connections, at both ends where the other end is a sink of loadgen."""
         accepted = 0 if transport is Transport.UDP else connections  # a datagram takes no descriptor over there
-        return connections + int(accepted * self.share)
+        return (connections if self.opens else 0) + int(accepted * self.share)
 
 
 def of_descriptors(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[Resource]:
@@ -86,17 +88,18 @@ def of_descriptors(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Itera
             facts.descriptors,
         )
         yield Resource(PROCESS_DESCRIPTORS, "descriptors", shortage.needed, shortage.available, 0, shortage=shortage)
-    sizes = shard_sizes(connections, plan.sharded_spaces, counts.workers)
-    yield Resource(
-        WORKER_DESCRIPTORS,
-        "descriptors",
-        max(sizes),
-        counts.per_worker,
-        sum(min(size, max(counts.per_worker, 0)) for size in sizes) if "workers" in short else None,
-        fmt.many(counts.workers, "worker") + ("" if counts.fixed_workers else ", and more where more are needed"),
-        short.get("workers"),
-        RESERVED_DESCRIPTORS * counts.workers,
-    )
+    if counts.opens:
+        sizes = shard_sizes(connections, plan.sharded_spaces, counts.workers)
+        yield Resource(
+            WORKER_DESCRIPTORS,
+            "descriptors",
+            max(sizes),
+            counts.per_worker,
+            sum(min(size, max(counts.per_worker, 0)) for size in sizes) if "workers" in short else None,
+            fmt.many(counts.workers, "worker") + ("" if counts.fixed_workers else ", and more where more are needed"),
+            short.get("workers"),
+            RESERVED_DESCRIPTORS * counts.workers,
+        )
     if counts.sinks:
         yield Resource(
             SINK_DESCRIPTORS,
@@ -204,7 +207,7 @@ def of_watches(plan: Plan, counts: ProcessCounts, facts: HostFacts) -> Iterator[
 
     def watched(connections: int) -> int:
         ends = counts.ends(connections, plan.transport)
-        return ends if plan.engine is Engine.EPOLL else ends - connections
+        return ends if plan.engine is Engine.EPOLL or not counts.opens else ends - connections
 
     needed, at = watched(plan.connections), most(watched, limit)
     if not needed:
@@ -245,13 +248,17 @@ def _accept_queues(plan: Plan, counts: ProcessCounts, somaxconn: int) -> Resourc
     if len(sinks) == len(plan.targets) and all(target.accept_after_s is None for target in sinks):
         note = "they are never accepted"
         return Resource("accept queues", "backlog", plan.connections, room, room, note, slack=room)
+    waiting: int | None
     fastest = max((max(stage.rate_start_per_s, stage.rate_end_per_s) for stage in plan.stages), default=None)
-    if fastest is None:
+    if fastest is None and not counts.opens:
+        waiting, note = None, "how many attempts are in flight is up to the other hosts"
+    elif fastest is None:
         waiting, note = counts.workers * plan.in_flight_max, "all attempts that may be in flight"
     else:
         waiting, note = math.ceil(fastest * _SINK_PAUSE_S), f"what arrives in {_SINK_PAUSE_S * 1000:g} ms"
     note += f"; net.core.somaxconn {somaxconn:,}"
-    return Resource("accept queues", "backlog", min(waiting, plan.connections), room, note=note)
+    needed = None if waiting is None else min(waiting, plan.connections)
+    return Resource("accept queues", "backlog", needed, room, note=note)
 
 
 def _time_waits(plan: Plan) -> int | None:
@@ -311,14 +318,15 @@ def due_of_churn_ns(plan: Plan) -> NDArray[np.int64]:
     """Return when the arrivals of churn in an open loop are due, the first four million of them."""
     assert plan.churn
     count = min(plan.churn.arrivals or 0, _ARRIVALS_MAX)
-    return due_ns_of(plan.stages, np.arange(count, dtype=np.int64))
+    return due_ns_of(plan.stages, np.arange(count, dtype=np.int64), carry=plan.arrival_carry)
 
 
-def second_of(stages: tuple[Stage, ...], attempt: int) -> float | None:
+def second_of(plan: Plan, attempt: int) -> float | None:
     """Return when an attempt, counted from 0, is due, in seconds; None where there is no schedule."""
-    if not stages:
+    if not plan.stages:
         return None
-    return round(float(due_ns_of(stages, np.array([attempt], dtype=np.int64))[0]) / NS_PER_S, 3)
+    due_ns = due_ns_of(plan.stages, np.array([attempt], dtype=np.int64), carry=plan.arrival_carry)
+    return round(float(due_ns[0]) / NS_PER_S, 3)
 
 
 def setting(facts: HostFacts, name: str) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Final
 
 from loadgen.arrivals import due_within
@@ -42,6 +43,7 @@ from loadgen.model import (
     Headroom,
     Heartbeat,
     Plan,
+    PortRange,
     Strategy,
     sharded_spaces_of,
 )
@@ -89,7 +91,9 @@ def assess(
         combination that cannot be.
     """
     limits = limits or HostLimits()
-    notes: list[str] = []
+    if not scenario.most_open:
+        return _of_guests(scenario, facts, allowances, limits)
+    notes = _of_named_listeners(scenario)
     strategy = ports.strategy_of(scenario.sources.strategy, facts, notes)
     transport, targets = scenario.transport, scenario.every_target
     if not sources:
@@ -109,37 +113,13 @@ def assess(
     search = supply.search(strategy, transport)
     if search and scenario.most_open > search.in_all:
         notes.append(f"{search.sentence}, and this plan goes beyond; late-range does without it")
-    plan = Plan(
-        name=scenario.name,
-        connections=scenario.most_open,
+    plan = replace(
+        _plan_of(scenario, counts, strategy, port_range, allowances, notes),
         sources=tuple(sources),
-        targets=targets,
-        strategy=strategy,
-        ports=port_range,
         skipped_ports=supply.skipped,
         capacity_per_pair=supply.usable,
-        stages=scenario.arrival.stages if scenario.arrival else (),
-        hold_s=scenario.hold_s,
-        close=scenario.close,
-        timeout_s=scenario.timeout_s,
-        in_flight_max=scenario.in_flight,
-        interval_s=scenario.interval_s,
-        workers=counts.workers,
-        sinks=counts.sinks,
         routes=routes,
-        descriptor_limit=scenario.descriptors,
-        freebind=scenario.sources.freebind,
-        own_ports=scenario.sources.ports is not None,
-        in_lab=allowances.in_lab,
         port_blocking=port_blocking,
-        engine=scenario.engine,
-        transport=transport,
-        traffic=scenario.traffic,
-        tls=scenario.tls.tls if scenario.tls else None,
-        heartbeat=_heartbeat(scenario),
-        churn=_churn(scenario),
-        expect=tuple(expectation.text for expectation in scenario.expect),
-        notes=tuple(notes),
     )
     if plan.churn:
         plan = replace(plan, ceiling=ceiling(plan, plan.churn, facts.sysctls))
@@ -155,16 +135,111 @@ def assess(
         *tracking.of_tracking(plan, facts),
         *demands.of_tables(plan, counts, facts),
     )
-    headroom = tuple(
-        Headroom(resource.name, resource.needed or 0, resource.available, resource.note)
-        for resource in resources
-        if resource.name in _HEADROOM
-    )
     excused = scenario.expects_failure or allowances.force
     absent = addresses.absent(facts)
     absence_excused = allowances.force or scenario.expects("source-address")
-    assessment = Assessment(replace(plan, headroom=headroom), facts, resources, absent, excused, absence_excused)
-    return replace(assessment, plan=replace(assessment.plan, prediction=assessment.prediction))
+    return _foretold(Assessment(plan, facts, resources, absent, excused, absence_excused))
+
+
+def _foretold(assessment: Assessment) -> Assessment:
+    """Return the assessment with its headroom and prediction in the plan."""
+    headroom = tuple(
+        Headroom(resource.name, resource.needed or 0, resource.available, resource.note)
+        for resource in assessment.resources
+        if resource.name in _HEADROOM
+    )
+    return replace(assessment, plan=replace(assessment.plan, headroom=headroom, prediction=assessment.prediction))
+
+
+def _of_guests(scenario: ScenarioSpec, facts: HostFacts, allowances: Allowances, limits: HostLimits) -> Assessment:
+    """Compare what others will open to the sinks of a host with what it has; it opens no connection itself.
+
+    The assessment is of the connections of the others, and so is the prediction; the plan has none of its own.
+    """
+    counts = _sinks_of_guests(scenario, facts)
+    strategy = scenario.sources.strategy
+    plan = _plan_of(scenario, counts, strategy, facts.port_range, allowances, [])
+    if plan.churn:
+        plan = replace(plan, churn=replace(plan.churn, arrivals=0))
+    served = replace(plan, connections=scenario.guests.connections)
+    resources = (
+        *demands.of_descriptors(served, counts, facts),
+        *demands.of_watches(served, counts, facts),
+        *demands.of_memory(served, counts, facts, limits),
+        *demands.of_processes(counts, limits),
+        *(() if plan.churn else tracking.of_tracking(served, facts)),
+        *demands.of_tables(served, counts, facts),
+    )
+    excused = scenario.expects_failure or allowances.force
+    assessment = _foretold(Assessment(served, facts, resources, None, excused))
+    return replace(assessment, plan=replace(assessment.plan, connections=0))
+
+
+def _sinks_of_guests(scenario: ScenarioSpec, facts: HostFacts) -> ProcessCounts:
+    accepted, of_sink = scenario.guests.connections, facts.descriptors - RESERVED_DESCRIPTORS
+    sinks, short = processes.sinks_of(scenario, scenario.every_target, accepted, of_sink)
+    return ProcessCounts(
+        workers=0,
+        sinks=processes.sinks_for_cores(scenario, sinks, accepted, facts),
+        per_worker=0,
+        per_sink=of_sink,
+        fixed_workers=True,
+        fixed_sinks=bool(scenario.sinks),
+        share=Fraction(1),
+        short=short,
+        opens=False,
+    )
+
+
+def _of_named_listeners(scenario: ScenarioSpec) -> list[str]:
+    """Return a note where a run on one host has targets at which a certain agent is to listen."""
+    named = [target.address for target in scenario.targets if target.agents]
+    if not named:
+        return []
+    return [f"this run has no agents, so loadgen listens at {', '.join(named)} itself, as with sink: true"]
+
+
+def _plan_of(
+    scenario: ScenarioSpec,
+    counts: ProcessCounts,
+    strategy: Strategy,
+    port_range: PortRange,
+    allowances: Allowances,
+    notes: Sequence[str],
+) -> Plan:
+    """Return the plan without its sources, and what depends on them."""
+    return Plan(
+        name=scenario.name,
+        connections=scenario.most_open,
+        sources=(),
+        targets=scenario.every_target,
+        strategy=strategy,
+        ports=port_range,
+        skipped_ports=(),
+        capacity_per_pair=0,
+        stages=scenario.arrival.stages if scenario.arrival else (),
+        hold_s=scenario.hold_s,
+        close=scenario.close,
+        timeout_s=scenario.timeout_s,
+        in_flight_max=scenario.in_flight,
+        interval_s=scenario.interval_s,
+        workers=counts.workers,
+        sinks=counts.sinks,
+        descriptor_limit=scenario.descriptors,
+        freebind=scenario.sources.freebind,
+        own_ports=scenario.sources.ports is not None,
+        in_lab=allowances.in_lab,
+        engine=scenario.engine,
+        transport=scenario.transport,
+        traffic=scenario.traffic,
+        tls=scenario.tls.tls if scenario.tls else None,
+        heartbeat=_heartbeat(scenario),
+        churn=_churn(scenario),
+        arrival_carry=scenario.arrival_carry,
+        guests=scenario.guests.connections,
+        expect=tuple(expectation.text for expectation in scenario.expect),
+        notes=tuple(notes),
+    )
 
 
 def _of_four_tuples(plan: Plan, supply: ports.PortSupply, facts: HostFacts, limits: HostLimits) -> tuple[Resource, ...]:
@@ -199,11 +274,13 @@ def _process_counts(
     limit = min(facts.descriptors, scenario.descriptors or facts.descriptors)
     of_worker = processes.descriptors_per_worker(scenario.engine, limit)
     share, of_sink = processes.share_of_sinks(pairs, targets), facts.descriptors - RESERVED_DESCRIPTORS
+    share += Fraction(scenario.guests.connections, scenario.most_open)
+    accepted = math.ceil(scenario.most_open * share)
     workers, short = processes.workers_of(scenario, strategy, sharded, usable, of_worker, facts)
-    sinks, short_of_sinks = processes.sinks_of(scenario, targets, share, of_sink)
+    sinks, short_of_sinks = processes.sinks_of(scenario, targets, accepted, of_sink)
     return ProcessCounts(
         workers=workers,
-        sinks=processes.sinks_for_cores(scenario, sinks, share, facts),
+        sinks=processes.sinks_for_cores(scenario, sinks, accepted, facts),
         per_worker=of_worker,
         per_sink=of_sink,
         fixed_workers=bool(scenario.workers),
@@ -223,7 +300,8 @@ def _churn(scenario: ScenarioSpec) -> Churn | None:
     if spec is None:
         return None
     duration_s = float(spec.duration_s)
-    arrivals = due_within(scenario.arrival.stages, duration_s) if scenario.arrival else None
+    carry = scenario.arrival_carry
+    arrivals = due_within(scenario.arrival.stages, duration_s, carry=carry) if scenario.arrival else None
     return Churn(duration_s, spec.exchanges, arrivals)
 
 

@@ -79,11 +79,11 @@ def workers_of(
 
 
 def sinks_of(
-    scenario: ScenarioSpec, targets: Sequence[Target], share: Fraction, descriptors: int
+    scenario: ScenarioSpec, targets: Sequence[Target], accepted: int, descriptors: int
 ) -> tuple[int, dict[str, Shortage]]:
     """Return the number of sinks: enough that even the one with most connections does not run out of descriptors.
 
-    descriptors: of one process, without `RESERVED_DESCRIPTORS`.
+    accepted: connections to all of them at a time. descriptors: of one process, without `RESERVED_DESCRIPTORS`.
     Returns: the number, and its shortages by name: "sink" (descriptors of one sink), "sinks" (of all).
     """
     listeners = sum(target.sink for target in targets)
@@ -97,7 +97,7 @@ def sinks_of(
         )
         return scenario.sinks or 1, {"sink": shortage}
     descriptors -= listeners
-    held = held_by_sinks(scenario.most_open, share, scenario.transport)
+    held = 0 if scenario.transport is Transport.UDP else accepted
     least = sinks_needed(held, descriptors)
     if scenario.sinks and scenario.sinks < least:
         shortage = Shortage(
@@ -127,13 +127,13 @@ def unlucky(held: int, sinks: int) -> float:
     return held / sinks + (_SINK_DEVIATIONS * math.sqrt(held / sinks) if sinks > 1 else 0)
 
 
-def sinks_for_cores(scenario: ScenarioSpec, least: int, share: Fraction, facts: HostFacts) -> int:
+def sinks_for_cores(scenario: ScenarioSpec, least: int, accepted: int, facts: HostFacts) -> int:
     """Return the number of sinks, raised above `least` where cores would be idle; 0 where none listens."""
     if not least or scenario.sinks:
         return least
     if scenario.churn:
         return max(least, facts.cpus // 2, 1)
-    return least if math.ceil(scenario.most_open * share) < _SMALL else max(least, facts.cpus)
+    return least if accepted < _SMALL else max(least, facts.cpus)
 
 
 def weights_of(pairs: Sequence[Pair], targets: Sequence[Target]) -> list[int]:
@@ -143,11 +143,11 @@ def weights_of(pairs: Sequence[Pair], targets: Sequence[Target]) -> list[int]:
 
 
 def share_of_sinks(pairs: Sequence[Pair], targets: Sequence[Target]) -> Fraction:
-    """Return the share of all connections that goes to loadgen's own sinks."""
+    """Return the share of all connections that goes to loadgen's own sinks; 0 without any pair."""
     sinks = {target.endpoint for target in targets if target.sink}
     weights = weights_of(pairs, targets)
     ours = sum(weight for (_, endpoint), weight in zip(pairs, weights, strict=True) if endpoint in sinks)
-    return Fraction(ours, sum(weights))
+    return Fraction(ours, sum(weights)) if weights else Fraction()
 
 
 def first_filled(connections: int, pairs: Sequence[Pair], targets: Sequence[Target], usable: int) -> list[str]:

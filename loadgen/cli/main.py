@@ -13,6 +13,8 @@ import click
 
 from loadgen import crash, reserve, shortage
 from loadgen.cli import completion, interrupts
+from loadgen.cli.agent import agent
+from loadgen.cli.cluster import cluster
 from loadgen.cli.compare import compare
 from loadgen.cli.doctor import doctor
 from loadgen.cli.explain import explain
@@ -55,6 +57,7 @@ def cli(context: click.Context) -> None:
     loadgen report results/RUN                 rebuild summary and report of a run
     loadgen runs                               the runs in results/, newest first
     loadgen compare results/A results/B        what differs by more than noise
+    loadgen agent --coordinator tls://H:9786   this host's part in runs on many hosts
     loadgen facts                              how this kernel picks source ports
     loadgen trace -- curl http://10.0.0.7/     how a program connects, and what it ends with
     loadgen watch                              how full each destination of this host is
@@ -64,6 +67,8 @@ def cli(context: click.Context) -> None:
         lifetime.gain_no_privileges()
 
 
+cli.add_command(agent)
+cli.add_command(cluster)
 cli.add_command(compare)
 cli.add_command(doctor)
 cli.add_command(explain)

@@ -49,9 +49,20 @@ def _page(context: click.Context, titles: list[str], version: str, commands: dic
         lines.append(".SH COMMANDS")
         for name, below in commands.items():
             lines += [".TP", f"{_bold(f'{title}-{name}')}(1)", _typed(_summary(below))]
+    elif isinstance(command, click.Group):
+        lines += [".SH COMMANDS", *_subcommands(context, command)]
     lines += [".SH OPTIONS", *_options(context), *_body(command.epilog or ""), ".SH SEE ALSO"]
     lines.append(", ".join(f"{_bold(other)}(1)" for other in titles if other != title))
     return "\n".join(lines) + "\n"
+
+
+def _subcommands(context: click.Context, group: click.Group) -> Iterator[str]:
+    """Yield the commands of a group, which have no pages of their own; their examples are the group's."""
+    for name, command in sorted(group.commands.items()):
+        below = click.Context(command, info_name=name, parent=context)
+        yield f".SS {_typed(' '.join([below.command_path, *command.collect_usage_pieces(below)]))}"
+        yield from _body((command.help or "").partition("\b\n")[0].rstrip())
+        yield from _options(below)
 
 
 def _summary(command: click.Command) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -50,6 +51,52 @@ def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 
 
 permissions: Final = all_of(*_PERMISSIONS)
+
+
+certificates: Final = click.option(
+    "--certs",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of ca.pem and this host's certificate and key, as `loadgen cluster certs` writes them.",
+)
+
+
+#: How the agents of a run on several hosts are reached.
+reached: Final = (
+    click.option(
+        "--listen",
+        metavar="ADDR:PORT",
+        help="Address of this host that agents connect to (default: 127.0.0.1:9786).",
+    ),
+    certificates,
+    click.option(
+        "--dask",
+        metavar="ADDR",
+        help="Use the workers of this scheduler of dask.distributed instead: tls://HOST:PORT.",
+    ),
+    click.option(
+        "--wait",
+        metavar="DURATION",
+        default="60s",
+        show_default=True,
+        help="Time in which the agents have to be there.",
+    ),
+)
+
+
+def wait_s(text: str) -> float:
+    """Return the value of --wait in seconds. Raises: click.BadParameter."""
+    from loadgen.scenario import units
+
+    try:
+        return units.duration_s(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--wait") from None
+
+
+def split_by_commas(text: str) -> tuple[str, ...]:
+    """Return the parts of a list of an option, without those that are empty."""
+    return tuple(part for part in map(str.strip, text.split(",")) if part)
 
 
 def as_json(what: str) -> Callable[[Command], Command]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from loadgen.cli import agents as several
 from loadgen.cli import completion, interrupts, options
-from loadgen.cli.streams import EPILOG, show
+from loadgen.cli.streams import EPILOG, complain, show
+from loadgen.errors import UsageError
+
+if TYPE_CHECKING:
+    from loadgen.cli.agents import AgentOptions
+    from loadgen.cluster.coordinator import Coordinator
 
 
 @click.command(epilog=EPILOG)
@@ -17,6 +26,7 @@ from loadgen.cli.streams import EPILOG, show
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout (loadgen.plan/1).")
 @click.option("--cell", metavar="N", type=click.IntRange(min=0), help="Show one cell of a matrix in detail.")
 @options.permissions
+@several.given
 def plan(
     scenario: Path,
     settings: tuple[str, ...],
@@ -25,6 +35,7 @@ def plan(
     allow: tuple[str, ...],
     authorized: bool,
     port_blocking: bool,
+    agents: AgentOptions | None,
 ) -> None:
     """Show what SCENARIO needs of this host, and its first limit.
 
@@ -37,18 +48,42 @@ def plan(
       loadgen plan scenarios/past-64k.yaml --set connections=300000
       loadgen plan scenarios/tw-reuse.yaml --cell 3
       loadgen plan mine.yaml --allow 10.20.0.0/16 --json
+      loadgen plan mine.yaml --agents 3 --listen 10.0.0.1:9786 --certs certs
     """
     from loadgen import event_loop
     from loadgen import scenario as scenarios
     from loadgen.control import dry_run
+    from loadgen.control.orchestrator import Options
     from loadgen.views.text import plan as plan_text
 
-    whole, cells = scenarios.parse_cells(scenarios.read_bytes(scenario), str(scenario), settings)
+    data = scenarios.read_bytes(scenario)
+    if agents is not None:
+        if cell is not None:
+            raise UsageError("--cell is for a matrix, which runs on one host; leave --agents out, or leave --cell out")
+        permitted = Options(allow=allow, authorized=authorized, port_blocking=port_blocking)
+        _plan_several(partial(agents.coordinator, data, str(scenario), settings, permitted), as_json=as_json)
+    whole, cells = scenarios.parse_cells(data, str(scenario), settings)
     planner = dry_run.Planner(whole, cells, dry_run.Permissions(allow, authorized, port_blocking), only=cell)
 
     async def main() -> dry_run.Report:
         with interrupts.delivered_to(planner.interrupt):
             return await planner.execute()
+
+    report = event_loop.run(main)
+    show(report, lambda console: plan_text.render(report, console), as_json=as_json)
+    sys.exit(dry_run.exit_code(report))
+
+
+def _plan_several(coordinator: Callable[..., Coordinator], *, as_json: bool) -> NoReturn:
+    """Show the plan of a run on several hosts, and exit. coordinator: is given `observer` and `notice`."""
+    from loadgen import event_loop
+    from loadgen.control import dry_run
+    from loadgen.views.text import plan as plan_text
+
+    async def main() -> dry_run.Report:
+        planner = coordinator(observer=lambda _plan, _line: None, notice=complain)
+        with interrupts.delivered_to(lambda: planner.interrupt()):
+            return await planner.plan()
 
     report = event_loop.run(main)
     show(report, lambda console: plan_text.render(report, console), as_json=as_json)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from loadgen.cli import agents as several
 from loadgen.cli import completion, dashboard, files, interrupts, options
 from loadgen.cli.streams import EPILOG, complain, console, show
-from loadgen.errors import ExitCode, OutputError
+from loadgen.errors import ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
+    from loadgen.cli.agents import AgentOptions
+    from loadgen.cluster.coordinator import Coordinator
     from loadgen.control.matrix import Matrix
     from loadgen.control.orchestrator import Orchestrator, Result
     from loadgen.control.prove import Prover
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Afterwards try the best three remedies, each in a fresh lab, and print the claimed gain beside the measured.",
 )
+@several.given
 @click.pass_context
 def run(
     context: click.Context,
@@ -76,6 +80,7 @@ def run(
     port_blocking: bool,
     force: bool,
     prove: bool,
+    agents: AgentOptions | None,
 ) -> None:
     """Run SCENARIO and write a run directory with its report.
 
@@ -90,19 +95,19 @@ def run(
       loadgen run mine.yaml --dashboard
       loadgen run scenarios/eaddrinuse.yaml --prove
       loadgen run --resume results/20260131T120000Z-mine-1f3a
+      loadgen run mine.yaml --agents 3 --listen 10.0.0.1:9786 --certs certs
     """
 
     from loadgen import scenario as scenarios
     from loadgen.control import matrix as matrices
     from loadgen.control import prove as prover
     from loadgen.control.orchestrator import Options, Orchestrator
-    from loadgen.views import live
     from loadgen.views.text import matrix as table
     from loadgen.views.text import run as text
 
     permitted = Options(results=out, allow=allow, authorized=authorized, port_blocking=port_blocking, force=force)
     if resume is not None:
-        _alone(context, "scenario", "settings", "out", "prove")
+        _alone(context, "scenario", "settings", "out", "prove", "agents")
         served = dashboard.made(dashboard_at, resume.parent, public=dashboard_public)
         resumed = partial(matrices.Matrix, matrices.resume(resume), permitted)
         _run_several(resumed, table.render, served, as_json=as_json, quiet=quiet, junit=junit)
@@ -110,6 +115,11 @@ def run(
     if scenario is None:
         raise click.UsageError("Missing argument 'SCENARIO'; give a scenario file, or --resume RUN.", context)
     data = scenarios.read_bytes(scenario)  # once: it may be a pipe
+    if agents is not None:
+        if prove:
+            raise UsageError("--prove is for a run on one host; leave --agents out, or leave --prove out")
+        made = partial(agents.coordinator, data, str(scenario), settings, permitted)
+        _run_one(made, served, as_json=as_json, quiet=quiet, junit=junit)
     whole, cells = scenarios.parse_cells(data, str(scenario), settings)
     if prove:
         prover.require_lab(whole, cells)
@@ -118,12 +128,27 @@ def run(
     if cells:
         of_matrix = partial(matrices.Matrix, matrices.Order(whole, cells, data.decode(), settings), permitted)
         _run_several(of_matrix, table.render, served, as_json=as_json, quiet=quiet, junit=junit)
-    _ready(junit)
     given = matrices.with_overrides(settings, data.decode())
+    _run_one(partial(Orchestrator, whole, given, permitted), served, as_json=as_json, quiet=quiet, junit=junit)
+
+
+def _run_one(
+    conductor: Callable[..., Orchestrator | Coordinator],
+    served: Dashboard | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    junit: Path | None,
+) -> NoReturn:
+    """Make one run with a view of its own. conductor: is given `observer` and `notice`."""
+    from loadgen.views import live
+    from loadgen.views.text import run as text
+
+    _ready(junit)
     shown = live.view_for(console(stderr=True), quiet=quiet)
     with dashboard.beside(shown, served) as view:
-        orchestrator = Orchestrator(whole, given, permitted, observer=view.update, notice=view.notice)
-        result = _execute(orchestrator, served, shown.notice, shown.hide)
+        made = conductor(observer=view.update, notice=view.notice)
+        result = _execute(made, served, shown.notice, shown.hide)
     _conclude(result, text.render, as_json=as_json, junit=junit)
 
 
@@ -197,7 +222,7 @@ def _conclude(result: Result, render: Callable[..., None], *, as_json: bool, jun
 
 
 def _execute(
-    conductor: Orchestrator | Matrix | Prover,
+    conductor: Orchestrator | Coordinator | Matrix | Prover,
     served: Dashboard | None,
     announce: Callable[[str], None],
     hide: Callable[[], None],

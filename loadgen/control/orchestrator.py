@@ -11,12 +11,12 @@ once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,13 @@ from loadgen import format as fmt
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
 from loadgen.control.kernel_samples import KernelSampler
+from loadgen.control.pace import RunPace, Unpaced
 from loadgen.control.prepare import prepare
 from loadgen.control.run_record import RunRecord
 from loadgen.control.sinks import SINK, Sinks
 from loadgen.control.snapshots import Snapshots
 from loadgen.control.watching import LOOK_S, Watch
+from loadgen.control.witness import Witness
 from loadgen.errors import (
     ExitCode,
     IncompleteError,
@@ -55,12 +57,13 @@ from loadgen.sink.certificates import Certificates, issue
 from loadgen.worker.shard import sizes_of
 
 WORKER: Final = "worker"
+_T = TypeVar("_T")
 
 #: Time for the "start" messages to reach all processes before the common instant.
 _START_DELAY_NS: Final = 20_000_000
 _READY_TIMEOUT_S: Final = 60.0
-#: The event of an interrupt.
-_DRAINED: Final = "interrupted; drained early"
+#: The event of an interrupt, after the reason.
+_DRAINED: Final = "drained early"
 #: Turns of the event loop in which it calls the handlers of signals that came while it was held up.
 _TURNS: Final = 3
 #: A probe gives up by itself before this.
@@ -132,30 +135,40 @@ class Orchestrator:
         observer: Observer,
         notice: Callable[[str], None],
         answers: name_resolution.ResolvedNames | None = None,
+        pace: RunPace | None = None,
+        witness: Witness | None = None,
     ) -> None:
-        """answers: the addresses of the names among the targets; None: they are looked up."""
+        """answers: the addresses of the names among the targets; None: they are looked up. pace: None: unpaced."""
         self._answers = answers
+        self._pace, self._witness = pace or Unpaced(), witness or Witness()
+        self._begun = False
         self._scenario, self._text, self._options = scenario, scenario_text, options
         self._observer, self._notice = observer, notice
-        self._interrupts = 0
+        self._interrupts, self._because = 0, ""
         self._phase = Phase.RAMP
+        #: The processes without which there is nothing to go on for.
+        self._main = WORKER
         self._snapshots: Snapshots | None = None
         self._fleet: Fleet | None = None
         #: Closes the memory shared with workers and sinks: many runs in one process would exhaust its descriptors.
         self._shared = ExitStack()
         self._telemetry: KernelSampler | None = None
-        self._record = RunRecord(notice, lambda: self._fleet.notify() if self._fleet else None)
+        self._record = RunRecord(
+            notice, lambda: self._fleet.notify() if self._fleet else None, happened=self._witness.happened
+        )
 
-    def interrupt(self) -> None:
+    def interrupt(self, because: str = "interrupted") -> None:
         """Once: stop opening, drain and report. Twice: stop at once. Safe from a signal handler of the loop.
 
-        When the load is over it only changes the exit code: the results are complete, and are written.
+        When the load is over it only changes the exit code: the results are complete, and are written. because: the
+        beginning of the event, for the first time.
         """
         self._interrupts += 1
+        self._because = self._because or because
         if self._phase is Phase.DONE:
             return
         if self._snapshots and self._interrupts <= 2:  # before the load the error says so
-            text = _DRAINED if self._interrupts == 1 else "interrupted again; stopped at once"
+            text = f"{because}; {_DRAINED}" if self._interrupts == 1 else "interrupted again; stopped at once"
             self._record.event("interrupted", text)
         if self._fleet:
             if self._interrupts > 1:
@@ -237,8 +250,10 @@ class Orchestrator:
         )
         writer.write_scenario(self._text)
         writer.write_plan(plan)
-        writer.write_host({"started_at": writer.started_at, **facts.to_json()})
+        host = {"started_at": writer.started_at, **facts.to_json()}
+        writer.write_host(host)
         self._record.writer = writer
+        self._witness.planned(plan, host, writer.path)
         crash.keep_in(str(writer.path.absolute()))
         for note in plan.notes:
             self._record.event("note", note)
@@ -255,12 +270,15 @@ class Orchestrator:
         return plan, environment.facts
 
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
-        self._sinks = Sinks(fleet, plan, strangers=len(self._scenario.probes), certificates=self._certificates)
+        strangers = len(self._scenario.probes) + self._scenario.guests.addresses
+        self._main = SINK if plan.only_listens else WORKER
+        self._sinks = Sinks(fleet, plan, strangers=strangers, certificates=self._certificates)
         self._shared.callback(self._sinks.close)
         entered = "loadgen.lab.namespace:in_sinks" if self._scenario.has_cable else None
         await self._sinks.start(facts.descriptors, facts.cpus, entered=entered, timeout_s=_READY_TIMEOUT_S)
         self._at_once = plan.workers if plan.stages or plan.churn else facts.cpus
-        self._blocks = Blocks.create("loadgen-workers", block_dtype(len(plan.pairs)), plan.workers)
+        blocks = max(plan.workers, 1)  # of a plan that only listens one with nothing in it
+        self._blocks = Blocks.create("loadgen-workers", block_dtype(len(plan.pairs)), blocks)
         self._shared.callback(self._blocks.close)
         await fleet.start(
             WORKER,
@@ -275,15 +293,19 @@ class Orchestrator:
         """Ramp, hold, drain, or churn, with a line of the series per interval and at the end of each phase."""
         self._phase = Phase.CHURN if plan.churn else Phase.RAMP
         notice = partial(self._record.event, "note")
+        instant_ns = await self._paced(fleet, partial(self._until, fleet, ()), self._pace.start())
+        # After the wait: what the kernel counts meanwhile is not of this run.
         self._telemetry = await KernelSampler.start(fleet, apart=self._scenario.has_cable, notice=notice)
-        self._record.start_ns = now_ns() + _START_DELAY_NS
+        self._record.start_ns = now_ns() + _START_DELAY_NS if instant_ns is None else instant_ns
         self._record.started()
         self._snapshots = snapshots = Snapshots(
             self._blocks, sizes_of(plan), start_ns=self._record.start_ns, capacity=plan.capacity if plan.churn else None
         )
         if self._interrupts:
-            self._record.event("interrupted", _DRAINED)
+            self._record.event("interrupted", f"{self._because}; {_DRAINED}")
         record = partial(self._record_line, fleet, plan, snapshots)
+        together = not self._interrupts  # else other hosts have opened nothing, and are not waited for
+        served = bool(plan.guests) and together
         if not self._interrupts:
             fleet.tell(SINK, do="start", at_ns=self._record.start_ns)
         watchers = [
@@ -303,29 +325,46 @@ class Orchestrator:
         def at_once() -> bool:
             return self._interrupts > 1
 
+        others = 0
+
         async def settle() -> None:
-            await self._sinks.settle(established(), stalled=lambda: self._watch.stalled(SINK), enough=at_once)
+            await self._sinks.settle(established() + others, stalled=lambda: self._watch.stalled(SINK), enough=at_once)
+
+        async def close_first() -> None:
+            if together:
+                await self._paced(fleet, partial(self._until, fleet, watchers, interrupts=2), self._pace.closing())
+            self._sinks.close_first()
 
         try:
             await self._open(fleet, until)
             record()
+            if not plan.churn and not self._interrupts:
+                await self._paced(fleet, until, self._pace.opened())
             if not plan.churn and established():
                 self._phase = Phase.HOLD
                 fleet.tell(WORKER, do="hold")
                 await until(lambda: False, plan.hold_s)
                 record()
-            elif not plan.churn and not self._interrupts:
+            elif not plan.churn and not self._interrupts and not plan.only_listens:
                 notice("no connection opened, so there is nothing to hold")
+            if plan.only_listens and served:
+                self._phase = Phase.CHURN if plan.churn else Phase.HOLD
+                if plan.close is CloseMode.TARGET:
+                    await close_first()
+                others = await self._served(fleet, watchers)
+                record()
             self._phase = Phase.DRAIN
             await self._probe(fleet, ProbeWhen.HOLD)
             if self._interrupts < 2:
                 if plan.close is not CloseMode.TARGET:
                     fleet.tell(SINK, do="drain")
                 fleet.tell(WORKER, do="drain")
-                if plan.close is CloseMode.TARGET:  # not before every worker expects it
+                if plan.close is CloseMode.TARGET and not plan.only_listens:  # not before every worker expects it
                     await self._watch.progress(WORKER, {"closing", "drained"}, still_open, enough=at_once)
-                    self._sinks.close_first()
+                    await close_first()
                 await self._watch.progress(WORKER, {"drained"}, still_open, enough=at_once)
+                if not plan.only_listens and served:
+                    others = await self._served(fleet, watchers)
                 await settle()
                 await self._probe(fleet, ProbeWhen.AFTER)
                 await settle()
@@ -360,24 +399,46 @@ class Orchestrator:
                 break
         await until(lambda: fleet.all_of(WORKER, {"opened"}))
 
+    async def _paced(
+        self, fleet: Fleet, until: Callable[[Callable[[], bool]], Awaitable[None]], step: Coroutine[Any, Any, _T]
+    ) -> _T | None:
+        """Wait for a step of the pace and return its result; None if the wait is cut short."""
+        waiting = asyncio.ensure_future(step)
+        waiting.add_done_callback(lambda _: fleet.notify())
+        try:
+            await until(waiting.done)
+            return waiting.result() if waiting.done() else None
+        finally:
+            waiting.cancel()
+
     async def _until(
         self,
         fleet: Fleet,
         watchers: Sequence[asyncio.Task[None]],
         done: Callable[[], bool],
         timeout_s: float | None = None,
+        *,
+        kind: str = "",
+        interrupts: int = 1,
     ) -> None:
-        """Wait for `done`, the time, an interrupt, a failure, or until no worker is left."""
+        """Wait for `done`, the time, this number of interrupts, a failure, or until no process of a kind is left.
+
+        kind: "": workers, or sinks where the plan has no workers.
+        """
 
         def over() -> bool:
-            return bool(done() or self._interrupts or self._record.failure or not fleet.alive(WORKER)) or any(
-                watcher.done() for watcher in watchers
-            )
+            cut_short = self._interrupts >= interrupts or self._record.failure or not fleet.alive(kind or self._main)
+            return bool(done() or cut_short) or any(watcher.done() for watcher in watchers)
 
         await fleet.wait(over, timeout_s)
         for watcher in watchers:
             if watcher.done():  # only an exception ends one, and it is a bug in loadgen
                 watcher.result()
+
+    async def _served(self, fleet: Fleet, watchers: Sequence[asyncio.Task[None]]) -> int:
+        """Wait until no other host has a connection to the sinks; return how many those established there."""
+        until = partial(self._until, fleet, watchers, kind=SINK, interrupts=2)
+        return await self._paced(fleet, until, self._pace.drained()) or 0
 
     async def _probe(self, fleet: Fleet, when: ProbeWhen) -> None:
         """Run the probes of this moment, one after the other, and record the result of each."""
@@ -433,6 +494,17 @@ class Orchestrator:
 
     def _look(self) -> None:
         self._watch.look(may_give_up=self._phase is not Phase.HOLD)
+        self._tell_begun()
+
+    def _tell_begun(self) -> None:
+        if self._begun or not self._snapshots:
+            return
+        begun_ns = self._snapshots.first_started_ns()
+        if self._main == SINK and now_ns() >= self._record.start_ns:  # nothing is late where nothing is opened
+            begun_ns = self._record.start_ns
+        if begun_ns:
+            self._begun = True
+            self._witness.began(self._record.start_ns, begun_ns)
 
     def _on_paused(self, paused_s: float) -> None:
         if self._snapshots:  # before the load nothing was measured
@@ -462,6 +534,7 @@ class Orchestrator:
         )
         self._record.line(line)
         self._observer(plan, line)
+        self._tell_begun()
 
     def _exit_code(self, summary: RunSummary) -> ExitCode:
         if self._interrupts:

@@ -26,12 +26,18 @@ from loadgen.results.summary import broken_invariants
 class RunRecord:
     """Writes to the run directory once there is one.
 
-    notice: called with the text of each event. on_failure: called when a write has failed.
+    notice: called with the text of each event. on_failure: called when a write has failed. happened: called with each
+    event once it is recorded.
     start_ns: the time that those of events count from.
     """
 
-    def __init__(self, notice: Callable[[str], None], on_failure: Callable[[], None]) -> None:
-        self._notice, self._on_failure = notice, on_failure
+    def __init__(
+        self,
+        notice: Callable[[str], None],
+        on_failure: Callable[[], None],
+        happened: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        self._notice, self._on_failure, self._happened = notice, on_failure, happened
         self.start_ns = now_ns()
         self.writer: RunWriter | None = None
         #: The first write that failed, and what was not foreseen.
@@ -56,9 +62,14 @@ class RunRecord:
 
     def started(self) -> None:
         """Record when the load starts by the wall clock: runs of several hosts are laid beside each other by it."""
-        at_ns = time.time_ns() + self.start_ns - now_ns()
+        at_ns = self.wall_of(self.start_ns)
         at = datetime.fromtimestamp(at_ns / NS_PER_S, UTC).isoformat(timespec="milliseconds")
         self.keep(Event(event="started", text=f"the load starts at {at}", t_s=0.0, at_ns=at_ns))
+
+    @staticmethod
+    def wall_of(instant_ns: int) -> int:
+        """Return an instant of CLOCK_MONOTONIC by the wall clock, nanoseconds since 1970."""
+        return time.time_ns() + instant_ns - now_ns()
 
     def since_start_s(self, at_ns: int) -> float:
         """Return a time in seconds since the start."""
@@ -73,6 +84,7 @@ class RunRecord:
             events, self._early_events = self._early_events, []
             for line in events:
                 self._save(partial(RunWriter.append_event, line=line))
+        self._happened(event)
 
     def line(self, line: Line) -> None:
         """Append to the series, after the lines that could not be written before."""
@@ -98,7 +110,7 @@ class RunRecord:
             self.failure = self.failure or LoadgenError(f"a bug in loadgen: {'; '.join(problems)}")
         self._save(lambda writer: writer.write_summary(summary))
         try:
-            report = _report(run, summary)
+            report = report_of(run, summary)
         except Exception as error:
             self.not_foreseen(error)
         else:
@@ -108,10 +120,12 @@ class RunRecord:
 
     def _save(self, write: Callable[[RunWriter], None]) -> bool:
         """Write to the run directory; return whether that worked."""
-        if self.writer is None:
-            return False
+        return self.writer is not None and self._save_to(self.writer, write)
+
+    def _save_to(self, writer: RunWriter, write: Callable[[RunWriter], None]) -> bool:
+        """Write to a run directory; return whether that worked."""
         try:
-            write(self.writer)
+            write(writer)
         except ResultsError as error:
             self.failure = self.failure or error
             self._on_failure()
@@ -128,7 +142,7 @@ class RunRecord:
             raise self.failure or self.bug or told from error
 
 
-def _report(run: run_directory.Run, summary: RunSummary) -> str:
+def report_of(run: run_directory.Run, summary: RunSummary) -> str:
     """Return the report as HTML."""
     from loadgen.views.html import run as html  # a slow import, needed only now
 

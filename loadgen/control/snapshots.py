@@ -150,6 +150,11 @@ class Snapshots:
         """Return int64 (workers, counters in the order of WORKER_COUNTERS), each row consistent in itself."""
         return self._counters(self._totals())
 
+    def first_started_ns(self) -> int | None:
+        """Return when the first worker began its first attempt, on CLOCK_MONOTONIC; None: none has yet."""
+        begun = self.counters()[:, _FIRST_STARTED_NS]
+        return int(begun[begun > 0].min()) if begun.any() else None
+
     def _totals(self) -> list[Any]:
         return [consistent_totals(record) for record in self._records]
 

@@ -96,7 +96,7 @@ class RunWriter:
 
     def write_plan(self, plan: Plan) -> None:
         """Write the plan."""
-        self._write(_PLAN, files.pretty(plan))
+        self._write(_PLAN, files.pretty(files.plan_of(plan)))
 
     def write_host(self, host: Mapping[str, object]) -> None:
         """Write the facts of the host."""

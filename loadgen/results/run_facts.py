@@ -87,7 +87,8 @@ class RunFacts:
     def lost_a_sink(self) -> bool:
         """True if a sink of the run ended before it, and no target is another program."""
         because = self.summary.incomplete_because or ""
-        return because.startswith("sink ") and all(target.sink for target in self.plan.targets)
+        of_agents = (f"agent {agent.name} " for agent in self.plan.agents if agent.plan.guests)
+        return because.startswith(("sink ", *of_agents)) and all(target.sink for target in self.plan.targets)
 
     @property
     def not_started(self) -> int:
@@ -354,6 +355,9 @@ class RunFacts:
     @property
     def where_listener(self) -> str:
         """The namespace that `listener` is of, in words."""
+        if self.plan.agents:
+            names = [agent.name for agent in self.plan.agents if agent.plan.sinks]
+            return f"on agent {names[0]}" if len(names) == 1 else "on the agents"
         return "in the sinks' namespace" if self.summary.kernel.sink else "in this namespace"
 
     # --- Connection tracking ----------------------------------------------------------------------

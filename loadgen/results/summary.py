@@ -154,7 +154,7 @@ def of_fold(
         latency_us=_latency_us(latency),
         sources=_sources(plan, series),
         not_attributed=None if last.not_attributed is UNSET else last.not_attributed,
-        sink=_sink(plan, series, events),
+        sink=_of_guests(plan, _sink(plan, series, events)),
         probes=_probes(events),
         kernel=_kernel(series),
         generator=_of_all(_generator(plan, series, events), agents),
@@ -167,8 +167,11 @@ def of_fold(
     verdict = decide(facts, plan, host)
     decided = replace(facts, verdict=of_agents.decide(verdict, facts, agents) if agents else verdict)
     held_up = prediction.held(plan, decided.verdict, churn, complete=complete)
-    if agents:  # which may have run one after the other, so that the sums never were what all have room for
-        held_up = replace(held_up, as_predicted=_all_as_predicted(agents) if complete else None)
+    if plan.only_listens:  # what becomes of the connections of others is not in its own numbers
+        held_up = replace(held_up, as_predicted=None)
+    # Agents may have run one after the other, so that the sums never were what all have room for.
+    if agents and not _foretold_for_all(plan):
+        held_up = replace(held_up, as_predicted=_all_as_predicted(plan, agents) if complete else None)
     foretold = replace(decided, prediction=held_up)
     return replace(foretold, expect=held(_expectations(plan, foretold), foretold))
 
@@ -419,13 +422,22 @@ def _sink(plan: Plan, series: Fold, events: Sequence[Event]) -> SinkResult | Non
     )
 
 
+def _of_guests(plan: Plan, sink: SinkResult | None) -> SinkResult | None:
+    """Return the counts of sinks that serve other hosts as well: their side is not in this run, but in the whole."""
+    if not plan.guests or sink is None:
+        return sink
+    opened = "opened all of them" if plan.only_listens else "opened some of them"
+    text = f"The sink accepted {sink.accepted:,} connections. Other agents {opened}: the summary of the whole compares."
+    return replace(sink, agrees=None, text=text + _survived(sink))
+
+
 def _ended_early(events: Sequence[Event]) -> set[str]:
     """Return what ended processes before they had counted to the end: the names of events, or "stopped" for all.
 
     And "unwritten" where the events themselves end before the run, as on a full disk.
     """
     names = [event.event for event in events]
-    early = {"worker-lost", "sink-lost"}.intersection(names)
+    early = {"worker-lost", "sink-lost", "agent-lost"}.intersection(names)
     if "ended" not in names:
         early.add("unwritten")
     return early | {"stopped"} if names.count("interrupted") > 1 else early
@@ -440,6 +452,8 @@ def _uncounted(phase: Phase, ended_early: Collection[str], *, more: bool) -> str
         return " Both were counted while the run was on its way, at moments of their own."
     if "stopped" in ended_early:
         return " The run was stopped at once, before both had counted their last ones."
+    if "agent-lost" in ended_early:
+        return " An agent ended before it had counted its last ones."
     if more and "worker-lost" in ended_early:
         return " A worker ended before it had counted its last ones."
     if more and "unwritten" in ended_early:
@@ -449,7 +463,7 @@ def _uncounted(phase: Phase, ended_early: Collection[str], *, more: bool) -> str
     return ""
 
 
-def _survived(last: SinkLine) -> str:
+def _survived(last: SinkLine | SinkResult) -> str:
     """Return the failures that the sinks survived, as a sentence; "" without any."""
     kinds = ", ".join(f"{kind} ({times:,})" for kind, times in last.failures.items())
     return f" The sink survived failures: {kinds}." if kinds else ""
@@ -581,9 +595,16 @@ def _of_all(of_sums: GeneratorResult, agents: Sequence[AgentResult]) -> Generato
     )
 
 
-def _all_as_predicted(agents: Sequence[AgentResult]) -> bool | None:
-    """Return whether the prediction of every agent came true; None where one has none."""
-    each = [agent.prediction.as_predicted for agent in agents]
+def _foretold_for_all(plan: Plan) -> bool:
+    """Return True if the limit of the whole is foretold by an agent that only listens, which is of no agent's share."""
+    foretold = (agent.plan.prediction for agent in plan.agents if agent.plan.only_listens)
+    return any(prediction and not prediction.possible for prediction in foretold)
+
+
+def _all_as_predicted(plan: Plan, agents: Sequence[AgentResult]) -> bool | None:
+    """Return whether the prediction of every agent that opens connections came true; None where one has none."""
+    listening = {agent.name for agent in plan.agents if agent.plan.only_listens}
+    each = [agent.prediction.as_predicted for agent in agents if agent.name not in listening]
     return None if None in each else all(each)
 
 

@@ -87,6 +87,9 @@ def _head(run: RunFacts) -> str:
     """Return the first half of the sentence, which says what the run did; the reason follows."""
     established, lost = run.summary.outcomes.established, run.summary.open.lost
     of_these = f"of which {lost:,} {'was' if lost == 1 else 'were'} lost"
+    if run.plan.only_listens:
+        accepted = run.summary.sink.accepted if run.summary.sink else 0
+        return f"{accepted:,} connections of other agents accepted"
     if churn := run.summary.churn:
         ended = f", {of_these}" if lost else ""
         head = f"{established:,} connections opened and closed in {churn.lasted_s:.1f} s{ended}"

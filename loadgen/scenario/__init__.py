@@ -22,13 +22,14 @@ The reference for users is docs/scenario.md.
 
 from loadgen.scenario.load import Cell, about_cells, load, parse, parse_cells, read_bytes
 from loadgen.scenario.masking import kept_setting, kept_text, kept_value, shown_text
-from loadgen.scenario.scenario import ScenarioSpec
+from loadgen.scenario.scenario import Guests, ScenarioSpec
 from loadgen.scenario.schema import json_schema
 from loadgen.scenario.sections import Fallback
 
 __all__ = [
     "Cell",
     "Fallback",
+    "Guests",
     "ScenarioSpec",
     "about_cells",
     "json_schema",

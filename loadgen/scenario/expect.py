@@ -7,7 +7,7 @@ as JSON.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from loadgen.outcomes import LIMITS
@@ -68,7 +68,7 @@ class Expectation:
 
         `errors` is a list in the summary and addressed as errors.SYSCALL.ERRNO, as errors.SYSCALL or
         as errors: the sum of the counts, 0 when nothing failed that way. The same goes for
-        probes.NAME.errors of a probe that ran.
+        probes.NAME.errors of a probe that ran. agents.NAME.PATH is PATH in the share of that agent.
         """
         observed = self._observed(summary)
         if isinstance(self.value, str):
@@ -79,6 +79,11 @@ class Expectation:
         return OPERATORS[self.operator](observed, self.value), float(observed)
 
     def _observed(self, summary: Mapping[str, Any]) -> object:
+        agents = summary.get("agents", ()) if self.path.startswith("agents.") else ()
+        for agent in sorted(agents, key=lambda agent: -len(agent["name"])):  # a name may begin with another one
+            if self.path.startswith(f"agents.{agent['name']}."):
+                own = replace(self, path=self.path.removeprefix(f"agents.{agent['name']}."))
+                return own._observed(agent)
         steps = self.path.split(".")
         errors = summary.get("errors")
         if steps[0] == "errors" and isinstance(errors, list):
@@ -97,8 +102,15 @@ SOMETHING_OPENED: Final = Expectation("outcomes.established", ">", 0.0, "outcome
 
 def _value_of(condition: Condition) -> float | str:
     """Return the constant of a condition. Raises: ValueError with the remedy."""
-    path = condition.name.split(".", 2)[-1] if condition.name.startswith("cells.") else condition.name
-    names = _NAMES.get(path)
+    within = condition.name.startswith(("cells.", "agents."))
+    names = next(
+        (
+            names
+            for path, names in _NAMES.items()
+            if condition.name == path or (within and condition.name.endswith(f".{path}"))
+        ),
+        None,
+    )
     if condition.number is not None:
         return condition.number
     word = condition.word if condition.is_quoted or names else None

@@ -42,6 +42,16 @@ NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}"
 Mistakes: TypeAlias = Iterable[PydanticCustomError]
 
 
+def _pattern(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._*?-]{1,64}", text):
+        raise ValueError("write a name of letters, digits, '.', '_' and '-', or a pattern with * and ?")
+    return text
+
+
+#: The name of an agent, or a pattern of names with * and ?.
+AgentPattern = Annotated[str, AfterValidator(_pattern)]
+
+
 def within(low: str, high: str) -> Callable[[float], float]:
     """Return a check that a duration lies between two others, both included."""
 

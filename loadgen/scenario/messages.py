@@ -16,7 +16,18 @@ from loadgen.scenario import masking, units, yaml_document
 from loadgen.scenario.fields import Model
 from loadgen.scenario.nearest import closest, nearest
 from loadgen.scenario.scenario import ScenarioSpec
-from loadgen.scenario.sections import Arrival, ChurnSpec, HeartbeatSpec, Lab, ProbeSpec, Sources, StageSpec, TargetSpec
+from loadgen.scenario.sections import (
+    AgentSpec,
+    AgentsSpec,
+    Arrival,
+    ChurnSpec,
+    HeartbeatSpec,
+    Lab,
+    ProbeSpec,
+    Sources,
+    StageSpec,
+    TargetSpec,
+)
 from loadgen.scenario.sinks import SinkSpec
 from loadgen.scenario.traffic import TlsSpec
 from loadgen.scenario.yaml_document import Document, shown
@@ -39,6 +50,10 @@ MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
     ("probes",): ProbeSpec,
     ("arrival",): Arrival,
     ("arrival", "stages"): StageSpec,
+    ("agents",): AgentsSpec,
+    ("agents", "shares"): AgentSpec,
+    ("agents", "shares", "targets"): TargetSpec,
+    ("agents", "shares", "targets", "sink"): SinkSpec,
 }
 
 

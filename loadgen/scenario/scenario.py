@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Final, cast
 
@@ -62,7 +62,18 @@ from loadgen.scenario.fields import (
     within,
     wrong_at,
 )
-from loadgen.scenario.sections import Arrival, ChurnSpec, Fallback, HeartbeatSpec, Lab, ProbeSpec, Sources, TargetSpec
+from loadgen.scenario.sections import (
+    AgentSpec,
+    AgentsSpec,
+    Arrival,
+    ChurnSpec,
+    Fallback,
+    HeartbeatSpec,
+    Lab,
+    ProbeSpec,
+    Sources,
+    TargetSpec,
+)
 from loadgen.scenario.traffic import TlsSpec, TrafficSpec
 from loadgen.scenario.units import Block
 from loadgen.scenario.yaml_document import shown
@@ -94,6 +105,17 @@ def _mistakes_of_matrix(matrix: Mapping[str, object]) -> Mistakes:
                 )
     if (count := math.prod(map(len, lists))) > CELLS_MAX:
         yield wrong_at((), f"these are {count:,} combinations; write at most {CELLS_MAX}")
+
+
+@dataclass(frozen=True, slots=True)
+class Guests:
+    """Connections of other agents to the sinks of one.
+
+    connections: at a time, at most. addresses: source addresses that they come from, as far as they are known.
+    """
+
+    connections: int = 0
+    addresses: int = 0
 
 
 class ScenarioSpec(Model):
@@ -182,6 +204,11 @@ class ScenarioSpec(Model):
     expect: tuple[
         Annotated[Expectation, PlainValidator(Expectation.parse), WithJsonSchema({"type": "string"})], ...
     ] = Field((), description="PATH OP VALUE over summary.json", examples=[["outcomes.failed == 0"]])
+    agents: AgentsSpec | None = Field(
+        None,
+        description="how a run on several hosts is divided; of no effect in a run of one",
+        examples=[{"shares": [{"name": "gen-*", "weight": 2}]}],
+    )
     matrix: dict[str, tuple[Any, ...]] = Field(
         {},
         description=f"values to try for each of some keys, dotted paths; {CELLS_MAX} combinations at most",
@@ -192,6 +219,9 @@ class ScenarioSpec(Model):
     )
 
     _addresses: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
+    _arrival_carry: float = PrivateAttr(default=0.0)
+    _guests: Guests = PrivateAttr(default=Guests())
+    _expected_of_whole: tuple[Expectation, ...] = PrivateAttr(default=())
 
     @field_validator("matrix", mode="before")
     @classmethod
@@ -204,18 +234,51 @@ class ScenarioSpec(Model):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> ScenarioSpec:
-        refuse(
-            itertools.chain(
-                self._mistakes_of_targets(),
-                self._mistakes_of_probes(),
-                self._mistakes_of_datagrams(),
-                self._mistakes_of_engine(),
-                self._mistakes_of_churn() if self.churn else self._mistakes_of_hold(),
-                self._mistakes_of_cable(),
-                self._mistakes_of_fallback(),
-            )
-        )
+        refuse(itertools.chain(self._mistakes(), self._mistakes_of_agents(), self._mistakes_of_listening_agents()))
         return self
+
+    def _mistakes(self) -> Mistakes:
+        """Keys that contradict each other on one host."""
+        yield from self._mistakes_of_targets()
+        yield from self._mistakes_of_probes()
+        yield from self._mistakes_of_datagrams()
+        yield from self._mistakes_of_engine()
+        yield from self._mistakes_of_churn() if self.churn else self._mistakes_of_hold()
+        yield from self._mistakes_of_cable()
+        yield from self._mistakes_of_fallback()
+
+    def _mistakes_of_agents(self) -> Mistakes:
+        """Sources and targets of an agent's own fit together, and to the rest of the scenario."""
+        own = set(map(str, self._mistakes()))
+        for index, spec in enumerate(self.agents.shares if self.agents else ()):
+            for mistake in self.with_ends_of(spec)._mistakes():
+                if str(mistake) in own:
+                    continue
+                context = mistake.context or {}
+                place = ("agents", "shares", index)
+                key = context.get("path", ())[:1]
+                if key and getattr(spec, str(key[0]), None) is not None:
+                    place = (*place, *context["path"])
+                yield wrong_at(place, str(context.get("message", mistake)))
+
+    def _mistakes_of_listening_agents(self) -> Mistakes:
+        """Targets where some agents listen for the others are in reach of these, and trusted by them."""
+        for index, target in enumerate(self.targets):
+            if not target.agents:
+                continue
+            place = ("targets", index, "sink", "agents")
+            if self.lab is not None:
+                message = "no agent reaches the lab of another; leave lab out, or write sink: true"
+                yield wrong_at(place, message, "wrong_key")
+            if target.sink_spec and target.sink_spec.tls and self.tls and self.tls.verify:
+                message = "other agents do not know the certificate that this one makes; write tls: {verify: false}"
+                yield wrong_at(place, message)
+        for index, spec in enumerate(self.agents.shares if self.agents else ()):
+            for number, target in enumerate(spec.targets or ()):
+                if target.agents:
+                    message = "agents that listen for others are named at the targets of all; write it there"
+                    own = ("agents", "shares", index, "targets", number, "sink", "agents")
+                    yield wrong_at(own, message, "wrong_key")
 
     def _mistakes_of_targets(self) -> Mistakes:
         """Each port of each target once, not too many of them, and of a family that a source has."""
@@ -377,6 +440,70 @@ class ScenarioSpec(Model):
         resolved._addresses = {name: tuple(addresses) for name, addresses in answers.items()}
         return resolved
 
+    def of_agent(self, name: str) -> ScenarioSpec:
+        """Return the scenario with the sources and targets that it gives the agent of this name."""
+        spec = self.agents.of(name) if self.agents else None
+        own = self if spec is None else self.with_ends_of(spec)
+        return own.model_copy(update={"targets": tuple(target.seen_by(name) for target in own.targets)})
+
+    def listens(self, name: str) -> bool:
+        """Return True if the agent of this name listens at a target for other agents."""
+        return any(target.is_listened_at_by(name) for target in self.targets)
+
+    def only_listens(self, name: str) -> bool:
+        """Return True if the agent of this name listens for others and opens no connection itself."""
+        return self.listens(name) and not (self.agents and self.agents.of(name))
+
+    def with_ends_of(self, spec: AgentSpec) -> ScenarioSpec:
+        """Return the scenario with the sources and targets of an entry of `agents`, where it has its own."""
+        changes: dict[str, object] = {}
+        if spec.sources is not None:  # constructed, because a copy would keep what was computed of the other addresses
+            keys = {name: getattr(self.sources, name) for name in type(self.sources).model_fields}
+            changes["sources"] = type(self.sources).model_construct(**{**keys, "addresses": spec.sources})
+        if spec.targets is not None:
+            changes["targets"] = spec.targets
+        copy = self.model_copy(update=changes)
+        copy.__dict__.pop("_source_set", None)
+        return copy
+
+    def shared(self, changes: Mapping[str, object], arrival_carry: float, guests: Guests = Guests()) -> ScenarioSpec:
+        """Return the share of one host in a run on several.
+
+        changes: fields with values of their own, which are not checked again. arrival_carry: see `Plan.arrival_carry`.
+        guests: what comes from the other hosts.
+        The share expects nothing, because an expectation is about the whole; but a limit that the whole runs into on
+        purpose is excused in the share as well.
+        """
+        share = self.model_copy(update={**changes, "expect": ()})
+        share._arrival_carry, share._expected_of_whole = arrival_carry, self.expect
+        share._guests = guests
+        return share
+
+    def serving(self, name: str, guests: Guests) -> ScenarioSpec:
+        """Return the share of an agent that opens no connection, and listens for those of others."""
+        sources = {name: getattr(self.sources, name) for name in type(self.sources).model_fields}
+        changes: dict[str, object] = {
+            "sources": type(self.sources).model_construct(**{**sources, "addresses": ()}),
+            "targets": tuple(target.seen_by(name) for target in self.targets if target.is_listened_at_by(name)),
+            "connections": 0,
+            "churn": self.churn and self.churn.model_copy(update={"concurrency": 0}),
+            "hold_s": 0.0,
+            "probes": (),
+        }
+        share = self.shared(changes, 0.0, guests)
+        share.__dict__.pop("_source_set", None)
+        return share
+
+    @property
+    def guests(self) -> Guests:
+        """Connections of other hosts to the sinks of this share."""
+        return self._guests
+
+    @property
+    def arrival_carry(self) -> float:
+        """Area under the rate that is there at the start, in arrivals; see `Plan.arrival_carry`."""
+        return self._arrival_carry
+
     @property
     def every_target(self) -> tuple[Target, ...]:
         """Every address and port to connect to, in the order of `targets`.
@@ -433,11 +560,11 @@ class ScenarioSpec(Model):
     @property
     def expects_failure(self) -> bool:
         """True if `expect` names a failure, so that the scenario runs into a limit on purpose."""
-        return any(expectation.names_a_failure for expectation in self.expect)
+        return any(expectation.names_a_failure for expectation in (*self.expect, *self._expected_of_whole))
 
     def expects(self, limit: str) -> bool:
         """Return True if `expect` names this limit as the verdict's."""
-        return any(expectation.names_limit(limit) for expectation in self.expect)
+        return any(expectation.names_limit(limit) for expectation in (*self.expect, *self._expected_of_whole))
 
     def _mistakes_of_probes(self) -> Mistakes:
         """Probes run in labs, under names of their own, with both ends of one family."""

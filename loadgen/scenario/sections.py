@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any, Final, cast
 
@@ -32,6 +33,7 @@ from loadgen.scenario.fields import (
     STAGES_MAX,
     WEIGHT_MAX,
     Addresses,
+    AgentPattern,
     Duration,
     Mistakes,
     Model,
@@ -253,6 +255,24 @@ class TargetSpec(Model):
         """True if loadgen itself listens there."""
         return self.sink_spec is not None
 
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Names and patterns of the agents that listen there in place of all; () if none is named."""
+        return (self.sink_spec.agents or ()) if self.sink_spec else ()
+
+    def is_listened_at_by(self, agent: str) -> bool:
+        """Return True if `agents` names this one."""
+        return any(fnmatchcase(agent, pattern) for pattern in self.agents)
+
+    def seen_by(self, agent: str) -> TargetSpec:
+        """Return the target as it is to one agent: with a sink of its own, or of another agent as another program."""
+        if not self.agents:
+            return self
+        assert self.sink_spec
+        if self.is_listened_at_by(agent):
+            return self.model_copy(update={"sink_spec": self.sink_spec.model_copy(update={"agents": None})})
+        return self.model_copy(update={"sink_spec": None, "backlog": None, "accept": True, "accept_after_s": 0.0})
+
     @cached_property
     def destination(self) -> Destination:
         """Host and ports."""
@@ -290,10 +310,55 @@ class TargetSpec(Model):
                 yield wrong_at((key,), f"{key} is about a sink of ours; write sink: true, or leave it out", "wrong_key")
         if self.accept_after_s and not self.accept:
             yield wrong_at(("accept_after",), "accept: false never begins; write one of the two", "wrong_key")
-        if self.sink_spec and self.sink_spec.model_fields_set and not self.accept:
+        if self.sink_spec and self.sink_spec.model_fields_set - {"agents"} and not self.accept:
             yield wrong_at(
                 ("accept",), "a sink that never accepts has no other behaviour; write sink: true", "wrong_key"
             )
+
+
+class OnLoss(StrEnum):
+    """The conduct of a run that loses an agent: the others go on, or close their connections."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+
+
+class AgentSpec(Model):
+    """The share of the agents whose name fits a pattern."""
+
+    name: AgentPattern = Field(description="name of an agent, or a pattern of names with * and ?", examples=["gen-*"])
+    weight: StrictInt = Field(
+        1, ge=1, le=WEIGHT_MAX, description="share of the connections, relative to the weights of the other agents"
+    )
+    sources: Addresses | None = Field(
+        None,
+        description="source addresses of these agents, in place of sources.addresses",
+        examples=["10.0.0.2-9"],
+    )
+    targets: tuple[TargetSpec, ...] | None = Field(
+        None,
+        min_length=1,
+        description="destinations of these agents, in place of targets",
+        examples=[[{"address": "10.0.1.1:9000"}]],
+    )
+
+
+class AgentsSpec(Model):
+    """How a run is divided between agents; of no effect in a run of one host."""
+
+    on_loss: OnLoss = Field(
+        OnLoss.CONTINUE,
+        description="continue: the others go on when an agent is lost; stop: they close their connections",
+    )
+    shares: tuple[AgentSpec, ...] = Field(
+        (),
+        description="shares of agents, the first whose name fits counts; an agent that none fits has a weight of 1",
+        examples=[[{"name": "gen-*", "weight": 2}]],
+    )
+
+    def of(self, name: str) -> AgentSpec | None:
+        """Return the share of the agent of this name; None: none fits."""
+        return next((spec for spec in self.shares if fnmatchcase(name, spec.name)), None)
 
 
 class ProbeSpec(Model):

@@ -8,12 +8,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictI
 
 from loadgen.model import SinkBehaviour, Speaks
 from loadgen.scenario import units
-from loadgen.scenario.fields import Duration, Mistakes, Model, Rate, refuse, within, wrong_at
+from loadgen.scenario.fields import AgentPattern, Duration, Mistakes, Model, Rate, items, refuse, within, wrong_at
 
 _BODY_MAX: Final = 16 * 1024 * 1024
 #: Answers that have no body (RFC 9110 15.3.5, 15.4.5).
 _WITHOUT_BODY: Final = (204, 304)
 _HTTP_ONLY: Final = ("status", "body")
+#: Entries of a list of agents.
+_AGENTS_MAX: Final = 100
 #: Keys that mean nothing for a sink that never reads.
 _HEARS: Final = ("speaks", "tls", "delay", "close_after_requests", "status", "body")
 
@@ -59,6 +61,11 @@ class SinkSpec(Model):
     body: StrictInt = Field(
         0, ge=0, le=_BODY_MAX, description="size of the body of its HTTP answers, in bytes", examples=[1024]
     )
+    agents: Annotated[tuple[AgentPattern, ...], AfterValidator(items(_AGENTS_MAX))] | None = Field(
+        None,
+        description="in a run on several hosts: agents that listen there for all; left out: each for itself",
+        examples=[["sink-*"]],
+    )
 
     @property
     def behaviour(self) -> SinkBehaviour:
@@ -89,7 +96,7 @@ class SinkSpec(Model):
 
     def _mistakes(self) -> Mistakes:
         for key in self._written:
-            if self.reset and key != "reset":
+            if self.reset and key not in ("reset", "agents"):
                 message = f"reset: true resets every connection at once; leave {key} out"
             elif self.speaks is not Speaks.HTTP and key in _HTTP_ONLY:
                 message = f"{key} is about answers in HTTP; write speaks: http, or leave {key} out"

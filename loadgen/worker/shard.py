@@ -22,7 +22,7 @@ def sizes_of(plan: Plan) -> list[int]:
     evenly over the sources, because the slice has to do for all targets of a source together. With weights
     every worker has an equal part of the whole, and divides it by them.
     """
-    if plan.scheduled is None:
+    if plan.scheduled is None or not plan.workers:
         return [0] * plan.workers
     if plan.weighted:
         return [arrivals.part(plan.scheduled, index, plan.workers) for index in range(plan.workers)]
@@ -38,7 +38,8 @@ def schedule_of(shard: Shard) -> NDArray[np.int64]:
     sizes = sizes_of(plan)
     if not plan.stages:  # in a closed loop there are none
         return np.zeros(sizes[shard.index], dtype=np.int64)
-    return arrivals.due_ns_of(plan.stages, arrivals.shard_arrivals(sizes, shard.index))
+    own = arrivals.shard_arrivals(sizes, shard.index)
+    return arrivals.due_ns_of(plan.stages, own, carry=plan.arrival_carry)
 
 
 def slice_of(shard: Shard) -> PortRange:

@@ -181,7 +181,7 @@ def test_refused(loadgen: Loadgen, refusals: Refusals, bad: Bad) -> None:
         (["run", "none.yaml"], "none.yaml: no such file"),
         (["run", "."], "is a directory"),
         (["walk"], "No such command 'walk'"),
-        (["report"], "Missing argument 'RUN'"),
+        (["report"], "Missing argument 'RUN...'"),
         (["report", "none"], "none is no run directory"),
         (["sink"], "Missing argument 'ADDR:PORT...'"),
         (["sink", "127.0.0.1"], "port"),

@@ -24,6 +24,8 @@ COMMANDS = (
     "runs",
     "explain",
     "trace",
+    "agent",
+    "cluster",
 )
 
 

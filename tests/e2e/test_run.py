@@ -151,7 +151,7 @@ def test_the_run_directory_is_complete(past_64k: Done) -> None:
     series = lines_of(run / "series.jsonl")
     assert [line["phase"] for line in series][-1] == "done"
     assert series[-1]["open"] == series[-1]["sink"]["open"] == 0
-    assert [line["event"] for line in lines_of(run / "events.jsonl")] == ["ended"]
+    assert [line["event"] for line in lines_of(run / "events.jsonl")] == ["started", "ended"]
 
 
 def test_every_line_of_the_series_adds_up(past_64k: Done) -> None:

@@ -12,7 +12,20 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from loadgen.arrivals import Turns, due_ns, due_within, first_pair, first_turn, port_slices, shard_arrivals, shard_sizes
+from loadgen.arrivals import (
+    Turns,
+    area_within,
+    due_ns,
+    due_ns_of,
+    due_within,
+    first_pair,
+    first_turn,
+    interleaved,
+    part,
+    port_slices,
+    shard_arrivals,
+    shard_sizes,
+)
 from loadgen.errors import CapacityError, ScenarioError
 from loadgen.model import PortRange, Stage
 
@@ -137,6 +150,85 @@ def test_an_empty_schedule() -> None:
 def test_an_invalid_schedule(schedule: list[Stage], reason: str) -> None:
     with pytest.raises(ScenarioError, match=reason):
         due_ns(schedule, 9)
+
+
+def clear_of_the_ends(schedule: list[Stage], hosts: int) -> bool:
+    """Return whether no attempt of the whole falls on the very end of a stage, where two times are right."""
+    area = Fraction(0)
+    for stage in schedule:
+        assert stage.duration_s is not None
+        ends = Fraction(stage.rate_start_per_s) + Fraction(stage.rate_end_per_s)
+        area += ends / 2 * Fraction(stage.duration_s)
+        if area and abs(area - round(area)) <= hosts * Fraction(1, 10**5):
+            return False
+    return True
+
+
+@given(stages, st.integers(1, 200), st.integers(1, 12), st.integers(1, 3))
+def test_hosts_of_equal_weight_take_the_arrivals_in_turn(
+    schedule: list[Stage], count: int, hosts: int, weight: int
+) -> None:
+    """Host k of n has its attempts when attempts k, k + n, ... of the whole are due: on constant rates and ramps."""
+    assume(clear_of_the_ends(schedule, hosts))
+    schedule = [*schedule, Stage(50, 50, None)]
+    whole = due_ns(schedule, count)
+    for k in range(hosts):
+        share, carry = interleaved(schedule, before=k * weight, weight=weight, total=hosts * weight)
+        found = due_ns_of(share, np.arange(part(count, k, hosts)), carry=carry)
+        # Near the end of a ramp down to 0 the time is the most sensitive to the area: t ~ sqrt(rest).
+        assert np.allclose(found, whole[k::hosts], rtol=1e-12, atol=50)
+
+
+@given(st.floats(1, 10_000), st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_hosts_of_other_weights_have_an_even_share_of_the_rate(rate: float, weights: list[int]) -> None:
+    total = sum(weights)
+    for index, weight in enumerate(weights):
+        share, carry = interleaved([Stage(rate, rate, None)], before=sum(weights[:index]), weight=weight, total=total)
+        found = due_ns_of(share, np.arange(100), carry=carry)
+        spacing_ns = 1e9 * total / weight / rate
+        assert np.allclose(np.diff(found), spacing_ns, atol=2)
+        assert 0 < found[0] <= spacing_ns + 1
+    assert found[0] == pytest.approx(spacing_ns, abs=2), "the last host begins with a whole interval"
+
+
+@given(stages, st.floats(0, 20).map(lambda seconds: round(seconds, 2)), st.integers(1, 9))
+def test_hosts_of_equal_weight_have_all_arrivals_of_a_time(
+    schedule: list[Stage], duration_s: float, hosts: int
+) -> None:
+    schedule = [*schedule, Stage(50, 50, None)]
+    area = area_within(schedule, duration_s)
+    assume(abs(area - round(area)) > hosts * 1e-5 or not area)
+    shares = [interleaved(schedule, before=k, weight=1, total=hosts) for k in range(hosts)]
+    counts = [due_within(share, duration_s, carry=carry) for share, carry in shares]
+    whole = due_within(schedule, duration_s)
+    assert counts == [part(whole, k, hosts) for k in range(hosts)]
+
+
+@pytest.mark.parametrize(
+    ("weights", "seconds"),
+    [
+        ((1, 1, 1), [[1, 4, 7], [2, 5, 8], [3, 6, 9]]),
+        ((2, 1), [[1, 2.5, 4], [3, 6, 9]]),
+        ((1,), [[1, 2, 3]]),
+    ],
+)
+def test_interleaved_schedules_one_can_check_by_hand(weights: tuple[int, ...], seconds: list[list[float]]) -> None:
+    """One arrival per second of the whole."""
+    for index, weight in enumerate(weights):
+        share, carry = interleaved([Stage(1, 1, None)], before=sum(weights[:index]), weight=weight, total=sum(weights))
+        assert (due_ns_of(share, np.arange(3), carry=carry) / 1e9).tolist() == pytest.approx(seconds[index], abs=2e-9)
+
+
+@pytest.mark.parametrize(("before", "weight", "total"), [(-1, 1, 1), (0, 0, 1), (1, 1, 1), (0, 3, 2)])
+def test_a_weight_that_is_no_part_of_the_total(before: int, weight: int, total: int) -> None:
+    with pytest.raises(ValueError, match="no part"):
+        interleaved([Stage(1, 1, None)], before=before, weight=weight, total=total)
+
+
+@pytest.mark.parametrize("carry", [-0.1, 1.0, nan])
+def test_a_carry_is_less_than_one_attempt(carry: float) -> None:
+    with pytest.raises(ValueError, match="cannot begin"):
+        due_ns_of([Stage(1, 1, None)], np.arange(1), carry=carry)
 
 
 @given(st.integers(0, 3000), st.integers(1, 50), workers)

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Final
 
+import click
 import pytest
 
 from loadgen.cli import main
@@ -77,7 +78,12 @@ def test_commands_and_their_options_exist(page: Path) -> None:
         if name.startswith("-"):
             continue
         assert name in main.cli.commands, f"loadgen {name}"
-        options = {option for parameter in main.cli.commands[name].params for option in parameter.opts} | {"--help"}
+        command = main.cli.commands[name]
+        if isinstance(command, click.Group) and words:
+            name = f"{name} {words[0]}"
+            assert words[0] in command.commands, f"loadgen {name}"
+            command = command.commands[words[0]]
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         used = {word.split("=")[0] for word in words if word.startswith("--")}
         assert used <= options, f"loadgen {name}"
 

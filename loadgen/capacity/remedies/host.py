@@ -67,7 +67,8 @@ def _per_sink(situation: Situation) -> Iterator[Remedy]:
     if room < 1:
         yield Remedy("name fewer targets")
         return
-    held = held_by_sinks(plan.connections, share_of_sinks(plan.pairs, plan.targets), plan.transport)
+    share = share_of_sinks(plan.pairs, plan.targets)
+    held = held_by_sinks(plan.connections, share, plan.transport) + plan.guests
     needed = sinks_needed(held, room)
     if needed > PROCESSES_MAX:
         yield Remedy("open fewer connections, or listen elsewhere")

@@ -126,8 +126,8 @@ def _remarks(runs: Mapping[str, Run]) -> Iterator[Event]:
 
 def lines_of(runs: Mapping[str, Run], shares: Sequence[Share], interval_s: float) -> Iterator[Line]:
     """Yield the series of the whole."""
-    pairs, offsets_s = [len(run.plan.pairs) for run in runs.values()], [share.offset_s for share in shares]
-    agents = series.Agents(pairs, interval_s, offsets_s)
+    pairs = {name: len(run.plan.pairs) for name, run in runs.items()}
+    agents = series.Agents(pairs, interval_s, [share.offset_s for share in shares])
     for index, (run, share) in enumerate(zip(runs.values(), shares, strict=True)):
         for line in run.series:
             agents.add(index, line)

@@ -1,8 +1,8 @@
 """The lines of several runs added up to the lines of one, as they come.
 
 Counters add, histograms add, and a peak is the peak of the sum. Lines of the whole stand one interval apart and, as in
-the series of any run, at the end of each phase; the whole is in the phase of the agent that is least far. Of an agent
-that was lost the counters stay, and what was a state of its connections is gone with them.
+the series of any run, at the end of each phase. Of an agent that was lost the counters stay, and what was a state of
+its connections is gone with them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from loadgen.results.block import TENTHS
 from loadgen.results.schema.counters import SERIES_COUNTERS
 from loadgen.results.schema.line import (
     UNREAD,
+    AgentTally,
     ErrorTally,
     KernelLine,
     LatencyNs,
@@ -31,6 +32,7 @@ from loadgen.results.schema.line import (
 )
 from loadgen.results.schema.sides import Datagrams, NotAttributed, SinkSource
 
+_OPENING: Final = (Phase.RAMP, Phase.CHURN)
 #: How far a run is.
 _ORDER: Final = {Phase.RAMP: 0, Phase.CHURN: 0, Phase.HOLD: 1, Phase.DRAIN: 2, Phase.DONE: 3}
 _LATENCIES: Final = LatencyNs.__struct_fields__
@@ -43,16 +45,17 @@ _COUNTERS: Final = tuple(row.name for row in SERIES_COUNTERS if row.name != "ope
 class Agents:
     """Adds up the series of agents.
 
-    pairs: how many (source, target) pairs the plan of each has. offsets_s: when each started, seconds after the first.
+    pairs: by the name of each agent, how many (source, target) pairs its plan has. offsets_s: when each started,
+    seconds after the first.
     """
 
-    def __init__(self, pairs: Sequence[int], interval_s: float, offsets_s: Sequence[float] = ()) -> None:
+    def __init__(self, pairs: Mapping[str, int], interval_s: float, offsets_s: Sequence[float] = ()) -> None:
         count = len(pairs)
-        self._pairs, self._interval_s = pairs, interval_s
+        self._names, self._pairs, self._interval_s = tuple(pairs), tuple(pairs.values()), interval_s
         self._offsets_s = offsets_s or [0.0] * count
         self._waiting: list[deque[Line]] = [deque() for _ in range(count)]
         self._latest: list[Line | None] = [None] * count
-        self._ended, self._lost = [False] * count, [False] * count
+        self._ended, self._lost, self._silent = [False] * count, [False] * count, [False] * count
         self._latency: dict[str, Counter[str]] = {name: Counter() for name in (*_LATENCIES, "lag")}
         self._t_s, self._changed, self._open_peak = 0.0, False, 0
 
@@ -64,6 +67,10 @@ class Agents:
         """Expect no further line of an agent. lost: its process is gone, and its connections with it."""
         self._ended[index], self._lost[index] = True, lost or self._lost[index]
 
+    def silent(self, index: int, *, silent: bool) -> None:
+        """Do not wait for an agent that does not answer, until it does."""
+        self._silent[index] = silent
+
     def lines(self) -> Iterator[Line]:
         """Yield the lines of the whole that can be told by now; after the end of all agents, the last as well."""
         while (index := self._next()) is not None:
@@ -74,7 +81,8 @@ class Agents:
     def _next(self) -> int | None:
         """Return the agent with the earliest line; None while one that goes on has told nothing of that time."""
         waiting = [index for index, lines in enumerate(self._waiting) if lines]
-        if not waiting or any(not lines and not ended for lines, ended in zip(self._waiting, self._ended, strict=True)):
+        states = zip(self._waiting, self._ended, self._silent, strict=True)
+        if not waiting or any(not (lines or ended or silent) for lines, ended, silent in states):
             return None
         return min(waiting, key=lambda index: self._waiting[index][0].t_s + self._offsets_s[index])
 
@@ -93,25 +101,28 @@ class Agents:
         return round(t_s / self._interval_s)
 
     def _phase(self, instead: Mapping[int, Line] | None = None) -> Phase:
-        """Return the phase of the whole. instead: lines in place of the latest of some agents."""
+        """Return the phase of the whole. instead: lines in place of the latest of some agents.
+
+        It opens while any agent does, and holds while all do: what is open at the end of its hold is all of it. One
+        that was lost is in no phase.
+        """
         replaced = instead or {}
         latest = [replaced.get(index, line) for index, line in enumerate(self._latest)]
-        going = [
-            line.phase if line else Phase.RAMP
+        first = Phase.CHURN if any(line and line.phase is Phase.CHURN for line in latest) else Phase.RAMP
+        going = {
+            index: line.phase if line else first
             for index, line in enumerate(latest)
-            if not self._over(index) or index in replaced
-        ]
-        # Every agent is over: the furthest that any came to, for one that was lost is no longer in its phase.
-        if not going:
+            if index in replaced or not self._lost[index] or self._waiting[index]
+        }
+        # One without pairs only listens, and closes what the others have left.
+        connecting = {phase for index, phase in going.items() if self._pairs[index] or not any(self._pairs)}
+        if not going:  # none but lost ones: the furthest that any came to
             return max((line.phase for line in latest if line), key=_ORDER.__getitem__, default=Phase.RAMP)
-        return min(going, key=_ORDER.__getitem__)
-
-    def _over(self, index: int) -> bool:
-        return self._ended[index] and not self._waiting[index] and (self._lost[index] or self._is_done(index))
-
-    def _is_done(self, index: int) -> bool:
-        line = self._latest[index]
-        return line is not None and line.phase is Phase.DONE
+        phases = connecting or {Phase.DONE}
+        if phases == {Phase.DONE}:
+            phases = {phase if phase is Phase.DONE else Phase.DRAIN for phase in going.values()}
+        earliest = min(phases, key=_ORDER.__getitem__)
+        return earliest if len(phases) == 1 or earliest in _OPENING else Phase.DRAIN
 
     def _gone(self, index: int) -> bool:
         """Return whether an agent was lost before the time that the whole has come to."""
@@ -153,11 +164,19 @@ class Agents:
             overtaken=_sum_of_known(line.overtaken for line in lines),
             worker_cpu_s=tuple(spent for line in lines for spent in line.worker_cpu_s),
             workers=_workers(lines),
+            agents=tuple(self._tally(index) for index in range(len(self._names))),
             sink=_sink([line.sink for line in lines if line.sink]),
             kernel=_kernel([line.kernel for line in lines]),
             open_peak=self._open_peak,
             **totals,
         )
+
+    def _tally(self, index: int) -> AgentTally:
+        line, gone = self._latest[index], self._gone(index)
+        if line is None:
+            return AgentTally(self._names[index], "lost" if gone else Phase.RAMP, 0, 0, 0)
+        state = "lost" if gone else "suspect" if self._silent[index] else line.phase.value
+        return AgentTally(self._names[index], state, line.established, line.failed, 0 if gone else line.open)
 
     def _first_denied_s(self) -> float | None:
         times = (

@@ -40,7 +40,8 @@ def decide(of_sums: VerdictResult, summary: RunSummary, agents: Sequence[AgentRe
     if not of_one_host(limit):
         shared = of_sums if of_sums.limit != "none" and not of_one_host(of_sums.limit) else None
         if shared:
-            return _with_findings(shared, groups, agents)
+            rest = {name: met for name, met in groups.items() if not _is_decided(met, shared)}
+            return _with_findings(shared, rest, agents)
     return _of_agents(limit, groups, of_sums, agents)
 
 
@@ -51,6 +52,11 @@ def _groups(agents: Sequence[AgentResult]) -> dict[str, list[AgentResult]]:
         if agent.verdict.limit != "none":
             groups.setdefault(agent.verdict.limit, []).append(agent)
     return groups
+
+
+def _is_decided(met: Sequence[AgentResult], shared: VerdictResult) -> bool:
+    """Return whether the verdict of each of these agents was open, and the sums show which of its candidates it was."""
+    return all(agent.verdict.confidence == "open" and shared.limit in agent.verdict.candidates for agent in met)
 
 
 def _missing(agent: AgentResult) -> int:

@@ -37,10 +37,11 @@ class Share:
 def plan_of(name: str, shares: Sequence[tuple[str, Plan]], expect: Sequence[str] = ()) -> Plan:
     """Return the plan of the whole: sums, unions, and the plan of each agent. expect: the conditions on the whole.
 
-    What a single value stands for (strategy, timeout, close) is that of the first agent.
+    What a single value stands for (strategy, timeout, close) is that of the first agent that opens connections.
     """
     plans = [plan for _, plan in shares]
-    first = plans[0]
+    opening = [plan for plan in plans if not plan.only_listens] or plans
+    first = opening[0]
     return replace(
         first,
         name=name,
@@ -48,21 +49,23 @@ def plan_of(name: str, shares: Sequence[tuple[str, Plan]], expect: Sequence[str]
         sources=_union(source for plan in plans for source in plan.sources),
         targets=_targets(plans),
         skipped_ports=tuple(sorted({port for plan in plans for port in plan.skipped_ports})),
-        capacity_per_pair=max(plan.capacity_per_pair for plan in plans),
-        stages=_stages(plans),
-        hold_s=max(plan.hold_s for plan in plans),
+        capacity_per_pair=max(plan.capacity_per_pair for plan in opening),
+        stages=_stages(opening),
+        hold_s=max(plan.hold_s for plan in opening),
         interval_s=max(plan.interval_s for plan in plans),
         workers=sum(plan.workers for plan in plans),
         sinks=sum(plan.sinks for plan in plans),
         routes=(),
-        churn=_churn(plans),
-        ceiling=_ceiling(plans),
+        churn=_churn(opening),
+        ceiling=_ceiling(opening),
         expect=tuple(expect),
         headroom=tuple(
             replace(line, resource=f"{agent}: {line.resource}") for agent, plan in shares for line in plan.headroom
         ),
         notes=_notes(shares),
         prediction=_prediction(shares),
+        arrival_carry=0.0,
+        guests=0,
         agents=tuple(AgentPlan(agent, plan) for agent, plan in shares),
     )
 
@@ -136,10 +139,17 @@ def _notes(shares: Sequence[tuple[str, Plan]]) -> tuple[str, ...]:
 
 
 def _prediction(shares: Sequence[tuple[str, Plan]]) -> Prediction | None:
-    """Return the limit of the agent that meets its own with the smallest part of its share, and what fits in all."""
-    foretold = [(agent, plan, plan.prediction) for agent, plan in shares if plan.prediction]
-    if len(foretold) != len(shares):
+    """Return the limit of the agent that meets its own with the smallest part of its share, and what fits in all.
+
+    One that only listens has its part in what it can serve.
+    """
+    all_foretold = [(agent, plan, plan.prediction) for agent, plan in shares if plan.prediction]
+    if len(all_foretold) != len(shares):
         return None
+    serving = [row for row in all_foretold if row[1].only_listens and not row[2].possible]
+    foretold = [row for row in all_foretold if not row[1].only_listens] or all_foretold
+    if serving:
+        return _of_serving(serving, sum(plan.connections for _, plan, _ in foretold))
     short = [row for row in foretold if not row[2].possible]
     agent, _, first = min(short or foretold, key=lambda row: row[2].at / max(row[1].connections, 1))
     times = [predicted.at_s for _, _, predicted in short if predicted.at_s is not None]
@@ -154,6 +164,13 @@ def _prediction(shares: Sequence[tuple[str, Plan]]) -> Prediction | None:
         possible=not short,
         slack=sum(predicted.slack for _, _, predicted in foretold),
     )
+
+
+def _of_serving(serving: Sequence[tuple[str, Plan, Prediction]], connections: int) -> Prediction:
+    """Return the limit of the agent that can serve the smallest part of what comes to it, for all connections."""
+    agent, plan, first = min(serving, key=lambda row: row[2].at / max(row[1].guests, 1))
+    elsewhere = max(connections - plan.guests, 0)
+    return replace(first, resource=f"{agent}: {first.resource}", at=min(first.at + elsewhere, connections))
 
 
 def host_of(shares: Sequence[Share]) -> Host:
@@ -205,13 +222,18 @@ def events_of(shares: Sequence[Share]) -> list[Event]:
 def _events_of(share: Share, *, told: bool) -> Iterable[Event]:
     """Yield the events of one agent. told: its interrupts stand for those of all, each of which had the same."""
     for event in share.events:
-        if event.event not in _OF_THE_WHOLE and (told or event.event != "interrupted"):
-            name = f"{share.name}/{event.name}" if event.name is not None else None
-            text = f"{share.name}: {event.text}"
-            yield structs.replace(event, text=text, name=name, t_s=event.t_s + share.offset_s)
+        if told or event.event != "interrupted":
+            yield from event_of(share.name, event, share.offset_s)
     if not share.ended:
         text = f"agent {share.name} was lost: its run did not come to an end"
         yield Event(event="agent-lost", text=text, t_s=_last_s(share))
+
+
+def event_of(name: str, event: Event, offset_s: float = 0.0) -> Iterable[Event]:
+    """Yield an event of an agent as one of the whole, unless it is one that the whole has of its own."""
+    if event.event not in _OF_THE_WHOLE:
+        of_probe = f"{name}/{event.name}" if event.name is not None else None
+        yield structs.replace(event, text=f"{name}: {event.text}", name=of_probe, t_s=event.t_s + offset_s)
 
 
 def _last_s(share: Share) -> float:

@@ -7,12 +7,14 @@ is there.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from loadgen import secret
+from loadgen.model import Plan
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.run import RunSummary
 
@@ -23,6 +25,8 @@ _Shape = TypeVar("_Shape")
 #: A summary that has `cells` is that of a matrix.
 Summary = RunSummary | MatrixSummary
 
+#: Fields of a plan that others do without.
+_OF_SEVERAL_HOSTS: Final = ("arrival_carry", "guests", "agents")
 #: Deeper JSON than this is refused by the parser's own limit; no file of ours comes near it.
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=secret.encoded)
 
@@ -33,6 +37,17 @@ def read(text: bytes, shape: type[_Shape]) -> _Shape:
         return msgspec.json.decode(text, type=shape)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def plan_of(plan: Plan) -> Json:
+    """Return a plan as plan.json has it: with what only runs on several hosts have, where it is of one."""
+    written = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+    for name in _OF_SEVERAL_HOSTS:
+        if not written[name]:
+            del written[name]
+    if plan.agents:
+        written["agents"] = [{"name": agent.name, "plan": plan_of(agent.plan)} for agent in plan.agents]
+    return written
 
 
 def read_summary(text: bytes) -> Summary:

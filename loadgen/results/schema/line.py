@@ -39,6 +39,16 @@ class PairTally(NamedTuple):
     open: Count
 
 
+class AgentTally(NamedTuple):
+    """The share of one agent so far. state: its phase, or suspect (it does not answer), or lost."""
+
+    name: str
+    state: str
+    established: Count
+    failed: Count
+    open: Count
+
+
 class LatencyNs(Struct, frozen=True, kw_only=True):
     """Latencies measured since the line before, each as a histogram of nanoseconds."""
 
@@ -172,9 +182,16 @@ class Line(SeriesCounters, frozen=True, kw_only=True):  # type: ignore[misc]  # 
     worker_cpu_s: tuple[float, ...] = ()
     """the same for each worker"""
     workers: WorkersAlive | None = None
+    agents: tuple[AgentTally, ...] | UnsetType = UNSET
+    """of a run of several agents, the share of each; absent otherwise"""
     sink: SinkLine | None = None
     """null: loadgen does not listen itself"""
     kernel: KernelLine = UNREAD
 
     def __post_init__(self) -> None:
         histogram.check_buckets(self.lag_ns)
+
+    @property
+    def of_agents(self) -> tuple[AgentTally, ...]:
+        """The shares of several agents; empty of a run of one host."""
+        return () if self.agents is UNSET else self.agents

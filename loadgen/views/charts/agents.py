@@ -16,13 +16,17 @@ AGENTS_SHOWN_MAX: Final = 8
 
 
 def opened(t_s: Floats, lines: Sequence[Floats], plan: Plan) -> Chart | None:
-    """Open connections of each agent; None of a run of one host. lines: open connections of each pair, of each line."""
+    """Open connections of each agent that opens any; None of a run of one host.
+
+    lines: open connections of each pair, of each line.
+    """
+    agents = [agent for agent in plan.agents if agent.plan.pairs]
     pairs = table(lines)
-    if not plan.agents or not len(t_s) or len(pairs) != len(plan.pairs):
+    if not agents or not len(t_s) or len(pairs) != len(plan.pairs):
         return None
-    firsts = np.cumsum([0, *(len(agent.plan.pairs) for agent in plan.agents)])[:-1]
+    firsts = np.cumsum([0, *(len(agent.plan.pairs) for agent in agents)])[:-1]
     each = np.add.reduceat(pairs, firsts, axis=0)
-    names = [fmt.visible(agent.name)[:60] for agent in plan.agents]
+    names = [fmt.visible(agent.name)[:60] for agent in agents]
     most = max(zip(np.nanmax(each, axis=1).tolist(), names, strict=True))
     if len(names) > AGENTS_SHOWN_MAX:
         each = np.array([np.min(each, axis=0), np.median(each, axis=0), np.max(each, axis=0)])
@@ -33,9 +37,9 @@ def opened(t_s: Floats, lines: Sequence[Floats], plan: Plan) -> Chart | None:
     return {
         "id": "agents",
         "title": "Open connections of each agent"
-        if len(names) == len(plan.agents)
-        else f"Open connections of {len(plan.agents)} agents",
-        "label": f"Line chart of the open connections of {len(plan.agents)} agents; {most[1]} had at most "
+        if len(names) == len(agents)
+        else f"Open connections of {len(agents)} agents",
+        "label": f"Line chart of the open connections of {len(agents)} agents; {most[1]} had at most "
         f"{fmt.count(most[0])}.",
         "unit": "count",
         "x": plain(t_s[keep], 3),

@@ -90,6 +90,10 @@
     if (frame.share !== null) at("share").value = frame.share;
     frame.figures.forEach(showFigure);
     showRows("errors", frame.errors, (row) => [head(row.what), make("td", row.outcome), make("td", row.count, "num")]);
+    showRows("agents", frame.agents, (row) => [
+      head(row.agent, "id"), make("td", row.state, row.bad ? "bad" : ""), make("td", row.open, "num"),
+      make("td", row.established, "num"), make("td", row.failed, "num"),
+    ]);
     showRows("sources", frame.sources, (row) => [
       head(row.source, "id"), occupancy(row), make("td", row.open, "num"), make("td", row.capacity, "num"),
     ]);

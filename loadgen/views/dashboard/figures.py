@@ -7,7 +7,7 @@ from typing import Any, Final
 from loadgen import format as fmt
 from loadgen.model import Phase, Plan
 from loadgen.results import histogram
-from loadgen.results.schema.line import SinkLine, WorkersAlive
+from loadgen.results.schema.line import AgentTally, SinkLine, WorkersAlive
 from loadgen.views.dashboard.watched import Notice, Watched
 from loadgen.views.live import wording
 from loadgen.views.live.figures import Figures, TimeWait
@@ -24,8 +24,9 @@ Figure = dict[str, Any]
 def frame(watched: Watched, *, interrupts: int) -> dict[str, Any]:
     """All but the charts. interrupts: how often the run was asked to stop.
 
-    {state, run, scenario, place, phase, share, time, left, figures, errors, sources, notices, interrupts, ending};
-    share is the part of the phase that is done, of 1, and None before there is one. Text is made visible, not escaped.
+    {state, run, scenario, place, phase, share, time, left, figures, errors, agents, sources, notices, interrupts,
+    ending}; share is the part of the phase that is done, of 1, and None before there is one. Text is made visible, not
+    escaped.
     """
     ending = watched.ending
     head: dict[str, Any] = {
@@ -41,7 +42,7 @@ def frame(watched: Watched, *, interrupts: int) -> dict[str, Any]:
     plan, now = watched.plan, watched.figures
     if plan is None or now is None:
         empty = dict.fromkeys(("scenario", "phase", "time", "left"), "")
-        return {**head, **empty, "share": None, "figures": [], "errors": [], "sources": []}
+        return {**head, **empty, "share": None, "figures": [], "errors": [], "agents": [], "sources": []}
     return head | {
         "scenario": wording.name(plan),
         "phase": wording.PHASES[now.phase],
@@ -57,6 +58,7 @@ def frame(watched: Watched, *, interrupts: int) -> dict[str, Any]:
             }
             for error in now.failures[:ROWS_MAX]
         ],
+        "agents": list(map(_agent, now.line.of_agents)),
         "sources": list(map(_source, now.occupancy.fullest[:ROWS_MAX])),
     }
 
@@ -105,6 +107,17 @@ def _figure(name: str, title: str, value: str, note: str = "", *, bad: bool = Fa
 
 def _notice(notice: Notice) -> dict[str, str]:
     return {"at": "" if notice.t_s is None else fmt.seconds(notice.t_s), "text": fmt.visible(notice.text)}
+
+
+def _agent(agent: AgentTally) -> dict[str, Any]:
+    return {
+        "agent": fmt.visible(agent.name),
+        "state": wording.state_of(agent),
+        "open": fmt.count(agent.open),
+        "established": fmt.count(agent.established),
+        "failed": fmt.count(agent.failed),
+        "bad": wording.in_trouble(agent),
+    }
 
 
 def _source(usage: SpaceUsage) -> dict[str, Any]:

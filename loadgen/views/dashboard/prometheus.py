@@ -21,16 +21,19 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from loadgen.model import Phase
 from loadgen.results import histogram
 from loadgen.results.schema.counters import SERIES_COUNTERS, CounterRow
-from loadgen.results.schema.line import Line
+from loadgen.results.schema.line import AgentTally, Line
 from loadgen.views.dashboard.totals import sides
 from loadgen.views.dashboard.watched import Watched
 from loadgen.views.live.occupancy import SpaceUsage
+from loadgen.views.live.wording import in_trouble
 from loadgen.views.summary_rows import LATENCIES
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 #: The fullest have a label of their own, the rest is "other".
 SOURCES_MAX: Final = 20
 OTHER: Final = "other"
+#: Agents beyond these have no label; a run has fewer.
+AGENTS_MAX: Final = 1_000
 #: Upper bounds of a histogram's buckets: 1, 2.5, 5 in each decade from 10 microseconds to 10 seconds.
 BUCKETS_S: Final = (*(round(m * 10.0**e, 7) for e in range(-5, 1) for m in (1, 2.5, 5)), 10.0)
 
@@ -123,6 +126,13 @@ def _workers(watched: Watched) -> Samples:
         yield ("stalled",), workers.stalled
 
 
+def _agents(of: Callable[[AgentTally], float]) -> Callable[[Watched], Samples]:
+    """A number of each agent of several."""
+    return lambda watched: [
+        ((agent.name,), of(agent)) for agent in (watched.line.of_agents if watched.line else ())[:AGENTS_MAX]
+    ]
+
+
 def _time_wait(watched: Watched) -> Samples:
     for side, kernel in sides(watched.line).items() if watched.line else ():
         if "sockstat.tcp_tw" in kernel.now:
@@ -167,6 +177,25 @@ METRICS: Final = (
         "The most that these can have open.",
         ("source",),
         _usage(lambda usage: usage.capacity),
+    ),
+    Described(
+        "loadgen_agent_up",
+        "1 for an agent that answers, 0 for one that is suspect or lost.",
+        ("agent",),
+        _agents(lambda agent: not in_trouble(agent)),
+    ),
+    Described("loadgen_agent_open", "Open connections of each agent.", ("agent",), _agents(lambda agent: agent.open)),
+    Described(
+        "loadgen_agent_established",
+        "Connections that each agent has established in this run.",
+        ("agent",),
+        _agents(lambda agent: agent.established),
+    ),
+    Described(
+        "loadgen_agent_failed",
+        "Attempts of each agent that have failed in this run.",
+        ("agent",),
+        _agents(lambda agent: agent.failed),
     ),
     Described("loadgen_time_wait_sockets", "Sockets in TIME-WAIT.", ("side",), _time_wait),
     Described("loadgen_time_wait_entered_total", "Sockets that came to TIME-WAIT.", ("side",), _kernel("TcpExt.TW")),

@@ -183,7 +183,7 @@ class Recall:
     def _prepare(self, plan: Plan) -> None:
         """Compute the values that are the same for every line of a plan."""
         self._plan, self._spaces = plan, Spaces(plan)
-        self._last_due_s = None if plan.churn else second_of(plan.stages, plan.connections - 1)
+        self._last_due_s = None if plan.churn else second_of(plan, plan.connections - 1)
 
 
 def _failures(line: Line) -> dict[tuple[str, str, str], int]:

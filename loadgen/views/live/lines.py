@@ -78,6 +78,8 @@ def _parts(plan: Plan, figures: Figures) -> Iterator[str]:
 
 
 def _trouble(plan: Plan, figures: Figures) -> Iterator[str]:
+    for agent in filter(wording.in_trouble, figures.line.of_agents):
+        yield f"agent {wording.one_line(agent.name)} {wording.state_of(agent)}"
     workers = figures.line.workers
     if workers and workers.alive < plan.workers:
         yield f"{workers.alive:,} of {plan.workers:,} workers"

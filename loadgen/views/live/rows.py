@@ -25,6 +25,8 @@ _ERROR_RANKS: Final = (4, 12, 15, 16)
 ERRORS_MAX: Final = len(_ERROR_RANKS)
 #: Spaces of four-tuples that are shown even where other rows have to give way for them.
 _SPACES_MIN: Final = 3
+#: Agents with a row of their own.
+AGENTS_MAX: Final = 8
 #: Fuller than these is yellow, red; as in `loadgen watch`.
 _TIGHT, _FULL = 0.7, 0.9
 
@@ -38,6 +40,7 @@ def rows(plan: Plan, figures: Figures, height: int) -> list[TableRow]:
         *_latencies(plan, figures),
         *_surroundings(plan, figures),
         *_workers(plan, figures),
+        *_agents(figures),
     ]
     lower = list(_failures(figures.failures))
     return [*upper, *_spaces(figures.occupancy, height - len(upper) - len(lower)), *lower]
@@ -111,6 +114,22 @@ def _workers(plan: Plan, figures: Figures) -> Iterator[TableRow]:
     yield Labelled(8, "workers", [*parts, Text(wording.cpu(figures.pace.cpu_cores))])
     lag_us = figures.lag.p99_us if figures.lag else None
     yield Labelled(9, "loop lag", [Text(f"p99 {wording.latency(lag_us):>8}")])
+
+
+def _agents(figures: Figures) -> Iterator[TableRow]:
+    """A row for each agent of several, those in trouble before the others where there are too many."""
+    agents = figures.line.of_agents
+    troubled = sorted(agents, key=lambda agent: not wording.in_trouble(agent))
+    shown = [agent for agent in agents if agent in troubled[:AGENTS_MAX]]
+    names = max((cell_len(wording.one_line(agent.name)) for agent in shown), default=0)
+    for agent in shown:
+        name = wording.one_line(agent.name)
+        style = "bold red" if wording.in_trouble(agent) else ""
+        state = Text(f"{name}{' ' * (names - cell_len(name))} {wording.state_of(agent)}", style=style)
+        failed = _bad(agent.failed, "failed")
+        yield Labelled(7, "agent", [state, Text(f"{agent.open:,} open"), failed])
+    if len(agents) > len(shown):
+        yield Labelled(13, "", [Text(f"and {len(agents) - len(shown):,} more agents")])
 
 
 def _spaces(occupancy: Occupancy, room: int) -> Iterator[TableRow]:

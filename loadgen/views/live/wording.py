@@ -6,6 +6,7 @@ from typing import Final
 
 from loadgen import format as fmt
 from loadgen.model import Phase, Plan
+from loadgen.results.schema.line import AgentTally
 from loadgen.views.live.figures import TimeWait
 from loadgen.views.live.schedule import TimeLeft
 
@@ -18,6 +19,20 @@ PHASES: Final = {
 }
 #: Stands for a figure that was not measured; a terminal may have nothing but ASCII.
 MISSING: Final = "-"
+
+
+#: States of an agent that are no phase.
+_IN_TROUBLE: Final = {"suspect": "does not answer", "lost": "lost"}
+
+
+def in_trouble(agent: AgentTally) -> bool:
+    """Return whether an agent does not answer, or was lost."""
+    return agent.state in _IN_TROUBLE
+
+
+def state_of(agent: AgentTally) -> str:
+    """The phase of an agent's share, or its trouble."""
+    return _IN_TROUBLE.get(agent.state) or PHASES[Phase(agent.state)]
 
 
 def one_line(text: str) -> str:

@@ -34,6 +34,8 @@ def _lines(report: Report, width: int) -> list[StyledLine]:
     verdict: list[StyledLine] = [("verdict", line) for line in wrapped(report["verdict"], "", width)]
     if "cells" in report:
         return [*verdict, ("", ""), *_matrix(report, width)]
+    if "agents" in report:
+        return [*verdict, ("", ""), *_agents(report, width)]
     return [
         *verdict,
         ("", ""),
@@ -47,6 +49,18 @@ def _lines(report: Report, width: int) -> list[StyledLine]:
 def _remedy(remedy: Report) -> str:
     allows = "" if remedy["allows"] is None else f", {fmt.count(remedy['allows'])} in all"
     return f"{remedy['text']}{allows}"
+
+
+def _agents(report: Report, width: int) -> list[StyledLine]:
+    """A line for each agent of several, then all about the first that cannot run its share."""
+    text: list[StyledLine] = []
+    for agent in report["agents"]:
+        how, tone = ("possible", "") if agent["possible"] else ("impossible", "bad")
+        limit = f"{agent['limit']} at {fmt.count(agent['at_connections'])}" if agent["limit"] else "see below"
+        text += labelled(agent["agent"], f"{how}, {limit}: {fmt.count(agent['connections'])} connections", width, tone)
+    if impossible := next((agent for agent in report["agents"] if not agent["possible"]), None):
+        text += [("", ""), ("head", f"agent {impossible['agent']}"), *_lines(impossible, width)]
+    return text
 
 
 def _matrix(report: Report, width: int) -> list[StyledLine]:

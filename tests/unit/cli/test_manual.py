@@ -58,6 +58,16 @@ def test_the_first_page_lists_the_commands() -> None:
     assert listed == sorted(main.cli.commands)
 
 
+def test_the_page_of_a_group_has_its_commands_with_all_their_options() -> None:
+    read, group = as_read(PAGES["loadgen-cluster.1"]), main.cli.commands["cluster"]
+    assert isinstance(group, click.Group)
+    for name, command in group.commands.items():
+        _, found, section = read.partition(f"\n.SS loadgen cluster {name} [OPTIONS]\n")
+        assert found
+        for parameter in command.params:
+            assert f"\n{parameter.opts[0]}" in section.partition("\n.S")[0]
+
+
 @pytest.mark.parametrize(
     ("text", "roff"),
     [

@@ -9,6 +9,7 @@ from loadgen.control.run_record import RunRecord
 from loadgen.errors import HostError, ResultsError
 from loadgen.results import run_directory
 from loadgen.results.run_directory import RunWriter
+from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.line import Line
 from tests import samples
@@ -95,3 +96,16 @@ def test_a_directory_that_cannot_be_read_back_says_what_makes_a_report(writer: F
     it.writer = writer
     with pytest.raises(HostError, match=r"`loadgen report .*/run` makes summary and report"):
         it.conclude()
+
+
+def test_each_event_is_told_once_and_as_it_is_written(writer: Full) -> None:
+    happened: list[Event] = []
+    it = RunRecord(lambda _: None, lambda: None, happened.append)
+    it.event("note", "early")
+    it.writer = writer
+    it.event("ended", "over")
+    assert [event.event for event in happened] == ["note", "ended"]
+    assert (writer.path / "events.jsonl").read_bytes() == b"".join(map(files.line_of, happened))
+    writer.full = True
+    it.event("note", "no room")
+    assert happened[-1].text == "no room"

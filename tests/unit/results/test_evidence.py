@@ -10,6 +10,7 @@ import pytest
 from loadgen.capacity.limits import LIMITS
 from loadgen.model import Endpoint, Strategy, Target, Transport
 from loadgen.results.evidence import RULES
+from loadgen.results.merging.whole import plan_of
 from loadgen.results.weighing import Weight
 from tests.verdicts import AGAIN, FAR, HOST, OVERFLOW, PLAN, SILENT, TRACKED, WALL, connects, facts, run
 
@@ -153,3 +154,20 @@ def test_a_listener_elsewhere_is_out_of_sight_though_another_is_near() -> None:
     both = replace(PLAN, targets=(PLAN.targets[0], Target(Endpoint("198.18.1.1", 9000), sink=False)))
     assert facts(run((SILENT, 5), plan=both, delta=OVERFLOW), both, HOST).overflows is None
     assert facts(run((SILENT, 5), plan=WALL, delta=OVERFLOW), WALL, HOST).overflows == 512
+
+
+def test_of_a_run_on_several_hosts_the_queue_of_an_agent_that_listens_is_in_sight() -> None:
+    """The client alone knows of no queue; the sums have the counters of the host where it is."""
+    client = replace(FAR, sinks=0)
+    target = Target(Endpoint("198.18.1.1", 9000), sink=True, accept_after_s=None)
+    server = replace(FAR, connections=0, sources=(), targets=(target,), workers=0, sinks=1, guests=FAR.connections)
+    whole = plan_of("x", [("a", client), ("c", server)])
+    found = run((SILENT, 5), plan=whole, delta=OVERFLOW)
+    assert facts(found, client, HOST).overflows is None
+    assert facts(found, whole, HOST).overflows == 512
+    indication = RULES["backlog"](facts(found, whole, HOST))
+    assert indication.weight is Weight.SHOWN
+    assert "512 packets found the listener's queue full on agent c (ListenOverflows)" in indication.supports
+    lost = found | {"complete": False, "incomplete_because": "agent c was lost: it is gone; what listened there"}
+    assert facts(lost, whole, HOST).lost_a_sink
+    assert not facts(lost | {"incomplete_because": "agent a was lost: it is gone"}, whole, HOST).lost_a_sink

@@ -9,6 +9,7 @@ import re
 import resource
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.errors import ResultsError, UsageError
+from loadgen.model import AgentPlan, Plan
 from loadgen.results import run_directory
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
@@ -32,6 +34,18 @@ def writer(tmp_path: Path) -> run_directory.RunWriter:
     made = run_directory.RunWriter(tmp_path / "results", "past-64k")
     made.write_plan(samples.plan({"name": "past-64k"}))
     return made
+
+
+def test_a_plan_has_what_only_several_hosts_have_only_there(writer: run_directory.RunWriter) -> None:
+    """So that the plan of a run on one host reads as it always did."""
+    whole = replace(samples.plan())  # with every field, as a plan that was made and not read
+    assert not {"arrival_carry", "guests", "agents"} & json.loads((writer.path / "plan.json").read_text()).keys()
+    assert files.plain(files.plan_of(whole)) | {"arrival_carry": 0.0, "guests": 0, "agents": []} == files.plain(whole)
+    share = replace(whole, arrival_carry=0.25)
+    for made in (share, replace(whole, agents=(AgentPlan("a", share), AgentPlan("b", whole)))):
+        assert files.convert(files.plain(files.plan_of(made)), Plan) == made
+    with pytest.raises(ValueError, match="arrival_carry"):
+        files.convert({**files.plain(share), "arrival_carry": 1.0}, Plan)
 
 
 def series_file(writer: run_directory.RunWriter) -> Path:

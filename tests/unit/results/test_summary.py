@@ -693,3 +693,24 @@ def test_what_the_sinks_survived_stands_in_the_summary() -> None:
     last = SinkLine(accepted=1, open=0, failures={"accept4 EMFILE": 3_000})
     assert _survived(last) == " The sink survived failures: accept4 EMFILE (3,000)."
     assert _survived(SinkLine(accepted=1, open=0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("workers", "words"), [(0, "accepted 99 connections. Other agents opened all"), (1, "opened some")]
+)
+def test_sinks_that_serve_other_hosts_are_compared_in_the_summary_of_the_whole(workers: int, words: str) -> None:
+    summary = fold(plan=replace(PLAN, guests=50, workers=workers))
+    seen = summary["sink"]
+    assert seen["agrees"] is None
+    assert summary["prediction"]["as_predicted"] is None
+    assert words in seen["text"]
+    assert "the summary of the whole compares" in seen["text"]
+
+
+def test_of_an_agent_that_was_lost_the_last_count_is_missing() -> None:
+    """Of its clients or of its sinks."""
+    events = [happened("agent-lost", "agent c was lost"), ENDED]
+    for accepted in (90, 110):
+        seen = fold([*SERIES[:-1], {**SERIES[-1], "sink": sink(accepted, 0)}], events=events)["sink"]
+        assert seen["agrees"] is None
+        assert "An agent ended before it had counted its last ones." in seen["text"]

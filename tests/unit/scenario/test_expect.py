@@ -166,3 +166,28 @@ def test_anything_else_is_refused_with_an_example(text: object) -> None:
 def test_errors_of_a_probe_are_counted_if_it_ran(path: str, observed: float | None) -> None:
     """0 for what did not happen, but nothing at all of a probe that could not run."""
     assert Expectation.parse(f"{path} == 0").check(SUMMARY) == (observed == 0, observed)
+
+
+@pytest.mark.parametrize(
+    ("text", "passed", "observed"),
+    [
+        ("agents.a.outcomes.failed == 3", True, 3),
+        ("agents.a.b.outcomes.failed == 0", True, 0),
+        ("agents.a.b.errors.connect == 2", True, 2),
+        ("agents.a.verdict.limit == none", True, "none"),
+        ("agents.c.outcomes.failed == 0", False, None),
+        ("agents.0.outcomes.failed == 3", False, None),
+    ],
+)
+def test_an_expectation_about_one_agent(text: str, passed: bool, observed: float | str | None) -> None:
+    errors = [{"syscall": "connect", "errno": "ECONNREFUSED", "outcome": "refused", "count": 2}]
+    agents = [
+        {"name": "a", "outcomes": {"failed": 3}, "verdict": {"limit": "none"}},
+        {"name": "a.b", "outcomes": {"failed": 0}, "errors": errors},
+    ]
+    assert Expectation.parse(text).check({**SUMMARY, "agents": agents}) == (passed, observed)
+
+
+def test_a_limit_of_an_agent_has_to_be_one() -> None:
+    with pytest.raises(ValueError, match="there is no limit four-tuple"):
+        Expectation.parse("agents.a.verdict.limit == four-tuple")

@@ -102,3 +102,58 @@ def test_the_schema_offers_both() -> None:
     assert sink["anyOf"] == [{"type": "boolean"}, {"$ref": "#/$defs/SinkSpec"}]
     assert sink["default"] is False
     assert set(schema["$defs"]["SinkSpec"]["properties"]) == set(fields_of(("targets", "sink")))
+
+
+def written(sink: str, more: str = "") -> scenario.ScenarioSpec:
+    return scenario.parse(SCENARIO.format(sink) + more)
+
+
+def test_a_sink_on_chosen_agents_is_one_to_the_agents_that_it_names_and_to_no_other() -> None:
+    target = written('{speaks: http, agents: [c, "gen-?"]}, backlog: 9').targets[0]
+    assert target.agents == ("c", "gen-?")
+    assert [target.is_listened_at_by(name) for name in ("c", "gen-1", "gen-10", "d")] == [True, True, False, False]
+    own, other = target.seen_by("c"), target.seen_by("d")
+    assert own.sink_spec is not None
+    assert (own.agents, own.sink_spec.behaviour, own.backlog) == ((), SinkBehaviour(speaks=Speaks.HTTP), 9)
+    assert (other.sink, other.backlog) == (False, None)
+    plain = written("true").targets[0]
+    assert plain.seen_by("c") is plain
+
+
+def test_an_agent_stands_beside_any_other_key() -> None:
+    for text in ("{agents: [c], reset: true}", "{agents: [c]}, accept: false", "{agents: [c], read: 0/s}"):
+        assert written(text).targets[0].agents == ("c",)
+
+
+def test_an_agent_only_listens_unless_it_has_a_share() -> None:
+    found = written("{agents: [c, d]}", "agents: {shares: [{name: d}]}\n")
+    assert [(found.listens(name), found.only_listens(name)) for name in "acd"] == [
+        (False, False),
+        (True, True),
+        (True, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sink", "more", "words"),
+    [
+        ("{agents: []}", "", "targets.0.sink.agents: write 1 to 100 items"),
+        ("{agents: [a b]}", "", "targets.0.sink.agents.0: write a name of letters"),
+        ("{agents: [c]}", "lab: {}\n", "targets.0.sink.agents: no agent reaches the lab of another"),
+        ("{agents: [c], tls: true}", "tls: {}\n", "write tls: {verify: false}"),
+        (
+            "true",
+            'agents: {shares: [{name: a, targets: [{address: "127.0.0.1:9", sink: {agents: [c]}}]}]}\n',
+            "agents.shares.0.targets.0.sink.agents: agents that listen for others are named at the targets of all",
+        ),
+    ],
+)
+def test_what_cannot_be_on_chosen_agents(sink: str, more: str, words: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        written(sink, more)
+    assert words in str(refused.value)
+
+
+def test_the_sinks_of_another_agent_may_close_first() -> None:
+    more = "close: target\ntls: {verify: false}\nprotocol: echo\n"
+    assert written("{agents: [c], tls: true}", more).targets[0].agents == ("c",)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from loadgen.arrivals import due_ns, shard_sizes
+from loadgen import arrivals
+from loadgen.arrivals import due_ns, interleaved, shard_sizes
 from loadgen.errors import CapacityError
 from loadgen.model import CloseMode, Endpoint, Plan, PortRange, Shard, Stage, Strategy, Target
 from loadgen.worker.shard import may_self_connect, order_of, schedule_of, sizes_of, slice_of
@@ -46,6 +47,18 @@ def test_all_schedules_together_are_the_schedule(connections: int, workers: int,
     for part in parts:
         assert part.dtype == np.int64
         assert np.all(np.diff(part) >= 0)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 500), st.integers(1, 5), st.integers(1, 7))
+def test_the_workers_of_all_hosts_together_have_the_schedule(connections: int, workers: int, hosts: int) -> None:
+    due = []
+    for host in range(hosts):
+        stages, carry = interleaved(STAGES, before=host, weight=1, total=hosts)
+        size = arrivals.part(connections, host, hosts)
+        plan = replace(PLAN, connections=size, workers=workers, stages=stages, arrival_carry=carry)
+        due += [schedule_of(shard) for shard in shards(plan)]
+    assert np.allclose(np.sort(np.concatenate(due)), due_ns(STAGES, connections), rtol=1e-12, atol=50)
 
 
 @settings(max_examples=30)

@@ -27,7 +27,7 @@ def line(t_s: float, phase: Phase = Phase.RAMP, opened: int = 0, **more: object)
 
 
 def merged(*series: Sequence[Line], lost: tuple[int, ...] = (), offsets_s: Sequence[float] = ()) -> list[Line]:
-    agents = Agents([1] * len(series), 0.5, offsets_s)
+    agents = Agents({f"a{n}": 1 for n in range(len(series))}, 0.5, offsets_s)
     for index, lines in enumerate(series):
         for each in lines:
             agents.add(index, each)
@@ -55,7 +55,7 @@ def runs(draw: st.DrawFn) -> list[Line]:
 def test_the_whole_is_the_sum_at_its_end_and_its_phases_come_in_order(
     series: list[list[Line]], rng: random.Random
 ) -> None:
-    agents, waiting = Agents([1] * len(series), 0.5), [list(lines) for lines in series]
+    agents, waiting = Agents({f"a{n}": 1 for n in range(len(series))}, 0.5), [list(lines) for lines in series]
     found: list[Line] = []
     while any(waiting):  # as they come over the network: some agents are ahead of others
         index = rng.choice([index for index, lines in enumerate(waiting) if lines])
@@ -89,16 +89,47 @@ def test_the_whole_is_in_the_phase_of_the_last_agent_and_each_phase_has_its_last
     ]
 
 
+def test_the_hold_of_the_whole_ends_when_the_first_agent_closes() -> None:
+    first = [line(1.0, Phase.HOLD, 20), line(1.5, Phase.DRAIN, 0), line(1.6, Phase.DONE, 0)]
+    second = [line(1.1, Phase.HOLD, 3), line(1.7, Phase.HOLD, 3), line(1.8, Phase.DRAIN, 0), line(1.9, Phase.DONE, 0)]
+    found = merged(first, second)
+    assert [(each.phase, each.open) for each in found[-4:]] == [
+        (Phase.HOLD, 23),
+        (Phase.DRAIN, 3),
+        (Phase.DRAIN, 0),
+        (Phase.DONE, 0),
+    ]
+
+
+def test_a_lost_agent_ends_no_hold() -> None:
+    found = merged([line(1.0, Phase.HOLD, 20)], [line(1.0, Phase.HOLD, 3), line(2.0, Phase.HOLD, 3)], lost=(0,))
+    assert [(each.phase, each.open) for each in found[-2:]] == [(Phase.HOLD, 23), (Phase.HOLD, 3)]
+
+
 def test_nothing_is_told_of_a_time_that_an_agent_has_not_come_to() -> None:
-    agents = Agents([1, 1], 0.5)
+    agents = Agents({"a": 1, "b": 1}, 0.5)
     for t_s in (0.5, 1.0, 1.5):
         agents.add(0, line(t_s))
     assert list(agents.lines()) == []
     agents.add(1, line(1.0))
     assert [each.t_s for each in agents.lines()] == [0.5]
+    agents.silent(1, silent=True)
+    assert [each.t_s for each in agents.lines()] == [1.0], "but for one that does not answer"
     agents.end(1, lost=True)
     agents.end(0)
-    assert [each.t_s for each in agents.lines()] == [1.0, 1.5]
+    assert [each.t_s for each in agents.lines()] == [1.5]
+
+
+def test_each_agent_is_told_with_its_state() -> None:
+    agents = Agents({"a": 1, "b": 1, "c": 1}, 0.5)
+    agents.add(0, line(0.5, Phase.HOLD, 5))
+    agents.add(1, line(0.5, opened=3, failed=2))
+    agents.add(2, line(0.4, opened=7))
+    agents.silent(1, silent=True)
+    agents.end(2, lost=True)
+    agents.add(0, line(1.0, Phase.HOLD, 6))
+    (found,) = agents.lines()
+    assert found.agents == (("a", "hold", 5, 0, 5), ("b", "suspect", 3, 2, 3), ("c", "lost", 7, 0, 0))
 
 
 def test_of_an_agent_that_was_lost_the_counts_stay_and_the_connections_are_gone() -> None:
@@ -117,7 +148,7 @@ def test_of_an_agent_that_was_lost_the_counts_stay_and_the_connections_are_gone(
 
 
 def test_an_agent_without_a_line_has_its_place_among_the_pairs() -> None:
-    agents = Agents([2, 1], 0.5)
+    agents = Agents({"a": 2, "b": 1}, 0.5)
     agents.end(0, lost=True)
     agents.add(1, line(0.5, opened=3))
     agents.end(1)
@@ -165,3 +196,31 @@ def test_histograms_of_a_line_have_what_is_new_since_the_line_before() -> None:
 
     found = merged([of(0.5, "1"), of(1.0, "2")], [of(0.5, "1"), of(1.0, "3")])
     assert [Counter(each.latency_ns.connect) for each in found] == [{"1": 2}, {"2": 1, "3": 1}]
+
+
+def test_the_whole_is_in_the_phase_of_those_that_open_connections_and_not_of_one_that_only_listens() -> None:
+    """Whose place has no pair: it holds until the others are gone, and then closes what they have left."""
+    agents = Agents({"a": 1, "c": 0}, 0.5)
+    listener = [structs.replace(line(t_s, phase), pairs=()) for t_s, phase in ((0.1, Phase.RAMP), (2.0, Phase.HOLD))]
+    for each in listener:
+        agents.add(1, each)
+    for t_s, phase, opened in ((0.5, Phase.RAMP, 5), (1.0, Phase.HOLD, 5), (1.5, Phase.DRAIN, 0), (1.8, Phase.DONE, 0)):
+        agents.add(0, line(t_s, phase, opened))
+    agents.end(0)
+    assert [(each.t_s, each.phase) for each in agents.lines()] == [
+        (0.1, Phase.RAMP),
+        (0.5, Phase.RAMP),
+        (1.0, Phase.HOLD),
+        (1.5, Phase.DRAIN),
+    ]
+    agents.add(1, structs.replace(line(2.1, Phase.DONE), pairs=()))
+    agents.end(1)
+    assert [each.phase for each in agents.lines()] == [Phase.DRAIN, Phase.DONE]
+
+
+def test_a_whole_of_churn_has_no_ramp() -> None:
+    agents = Agents({"a": 1, "b": 1}, 0.5)
+    agents.add(0, line(0.1, Phase.CHURN))
+    agents.add(1, line(0.7, Phase.CHURN))
+    agents.add(0, line(1.0, Phase.CHURN))
+    assert {each.phase for each in agents.lines()} == {Phase.CHURN}

@@ -59,6 +59,12 @@ def test_a_limit_of_the_target_is_that_of_the_sums_which_see_both_sides() -> Non
     ]
     verdict = decide(of_sums("backlog"), samples.summary(), met)
     assert (verdict.limit, verdict.confidence) == ("backlog", of_sums().confidence)
+    assert verdict.text == "Sums: backlog.", "which decides what was open to each of them"
+    other = agent("c", "refused", 5)
+    verdict = decide(of_sums("backlog"), samples.summary(), [*met, other])
+    assert verdict.text.startswith("Sums: backlog. Agent c (1 of 3) met refused:")
+    certain = [agent(name, "blackhole", 100) for name in "ab"]
+    verdict = decide(of_sums("backlog"), samples.summary(), certain)
     assert verdict.text.startswith("Sums: backlog. Every agent met blackhole:")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from loadgen.model import Ceiling, Churn, Endpoint, Prediction, Stage, Target
+from loadgen.model import Ceiling, Churn, Endpoint, Plan, Prediction, Stage, Target
 from loadgen.results.merging.whole import Share, events_of, host_of, plan_of
 from loadgen.results.schema.event import Event
 from tests import samples
@@ -126,3 +127,40 @@ def test_probes_of_several_agents_keep_apart() -> None:
     probe = Event(event="probe", text="p", t_s=1.0, name="p")
     whole = events_of([Share(name, PLAN, HOST, (probe, ENDED)) for name in "ab"])
     assert [event.name for event in whole if event.event == "probe"] == ["a/p", "b/p"]
+
+
+def listener(**changes: Any) -> Plan:
+    """The plan of an agent that only listens, at the first target."""
+    own = replace(
+        PLAN,
+        connections=0,
+        sources=(),
+        targets=(replace_sink(PLAN.targets[0], sink=True),),
+        workers=0,
+        sinks=2,
+        guests=PLAN.connections,
+        hold_s=0.0,
+        capacity_per_pair=0,
+        prediction=Prediction("descriptors", "descriptors per sink", 5_000, None, possible=True),
+    )
+    return replace(own, **changes)
+
+
+CLIENT = replace(PLAN, sinks=0, targets=tuple(replace_sink(target, sink=False) for target in PLAN.targets))
+
+
+def test_an_agent_that_only_listens_adds_its_sinks_and_nothing_else() -> None:
+    alone, whole = plan_of("x", [("a", CLIENT)]), plan_of("x", [("c", listener()), ("a", CLIENT)])
+    for name in ("connections", "sources", "stages", "hold_s", "churn", "ceiling", "capacity_per_pair", "workers"):
+        assert getattr(whole, name) == getattr(alone, name), name
+    assert (whole.sinks, whole.guests, whole.pairs) == (2, 0, CLIENT.pairs)
+    assert whole.targets[0].sink
+    assert whole.prediction == alone.prediction, "it has room for what comes to it"
+
+
+def test_what_a_listening_agent_cannot_take_is_foretold_for_the_whole() -> None:
+    client = replace(CLIENT, prediction=Prediction("four-tuples", "four-tuples", 10**6, None, possible=True))
+    full = Prediction("backlog", "accept queues", 9, 0.5, possible=False, slack=9)
+    whole = plan_of("x", [("a", client), ("c", listener(prediction=full)), ("b", client)])
+    elsewhere = 2 * client.connections - PLAN.connections
+    assert whole.prediction == replace(full, resource="c: accept queues", at=9 + elsewhere)

@@ -43,3 +43,12 @@ def test_many_agents_are_three_lines() -> None:
 def test_a_run_of_one_host_has_none() -> None:
     assert opened(T_S, [np.array([1.0, 2.0])] * 2, ONE) is None
     assert opened(np.array([]), [], PLAN) is None
+
+
+def test_an_agent_that_only_listens_has_no_line() -> None:
+    """Wherever it stands among the others: it has no pairs."""
+    serving = replace(ONE, sources=(), workers=0, guests=9)
+    agents = (AgentPlan("c", serving), *PLAN.agents, AgentPlan("d", serving))
+    lines = [np.array([1.0, 2.0, 10.0])] * 2
+    with_them, without = opened(T_S, lines, replace(PLAN, agents=agents)), opened(T_S, lines, PLAN)
+    assert with_them == without

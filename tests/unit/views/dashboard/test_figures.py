@@ -111,3 +111,12 @@ def test_the_end_has_the_verdict_and_the_exit_code() -> None:
     found = frame(watched, interrupts=2)
     assert (found["state"], found["interrupts"]) == ("over", 2)
     assert found["ending"] == {"text": "no limit was met", "report": "results/x/report.html", "code": 99}
+
+
+def test_agents_that_are_in_trouble_are_bad_news() -> None:
+    found = shown(line(agents=[["a", "hold", 5, 1, 4], ["b", "lost", 9, 2, 0]]))
+    assert found["agents"] == [
+        {"agent": "a", "state": "holding", "open": "4", "established": "5", "failed": "1", "bad": False},
+        {"agent": "b", "state": "lost", "open": "0", "established": "9", "failed": "2", "bad": True},
+    ]
+    assert shown(line())["agents"] == []

@@ -71,6 +71,15 @@ def test_the_values_are_those_of_the_latest_line() -> None:
     assert found[("loadgen_event_loop_lag_seconds_count", ())] == 14
 
 
+def test_each_agent_of_several_has_its_values() -> None:
+    agents = [["a", "ramp", 5, 1, 4], ["b", "suspect", 9, 2, 9], ["c", "lost", 7, 0, 0]]
+    found = scraped(watched(line(agents=agents)))
+    assert [found[("loadgen_agent_up", (("agent", name),))] for name in "abc"] == [1, 0, 0]
+    assert found[("loadgen_agent_open", (("agent", "b"),))] == 9
+    assert found[("loadgen_agent_failed", (("agent", "b"),))] == 2
+    assert ("loadgen_agent_up", (("agent", "a"),)) not in scraped(watched(line()))
+
+
 def test_before_the_first_line_the_counters_are_there_at_nothing() -> None:
     found = scraped(Watched())
     assert found[("loadgen_connections_established_total", ())] == 0

@@ -92,3 +92,9 @@ def test_other_peoples_words_stay_text_on_one_line(syscall: str) -> None:
 
 def test_nothing_in_a_file_drives_a_terminal() -> None:
     assert "\x1b" not in "".join(printed(line(), line(2.0, **TROUBLE)))
+
+
+def test_an_agent_that_does_not_answer_is_named() -> None:
+    agents = [["a", "hold", 5, 0, 5], ["b", "suspect", 9, 0, 9], ["c", "lost", 7, 0, 0]]
+    (found,) = printed(line(agents=agents))
+    assert found.endswith("agent b does not answer, agent c lost")

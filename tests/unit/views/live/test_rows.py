@@ -176,3 +176,21 @@ def test_what_looks_like_markup_stays_text(name: str) -> None:
     assert f"at most 100/s: {name}" in text
     assert "[b]call [/]" in text
     assert "([i]outcome[/i])" in text
+
+
+AGENTS = [["a", "ramp", 5, 0, 5], ["bb", "suspect", 9, 2, 9], ["c", "lost", 7, 0, 0]]
+
+
+def test_each_agent_has_a_row_and_one_in_trouble_is_marked() -> None:
+    words = [words_of(row) for row in shown(line(agents=AGENTS))]
+    assert "agent a opening 5 open 0 failed" in words
+    assert "agent bb does not answer 9 open 2 failed" in words
+    assert "agent c lost 0 open 0 failed" in words
+
+
+def test_of_many_agents_those_in_trouble_are_shown() -> None:
+    many = [[f"h{n:02}", "hold", 1, 0, 1] for n in range(30)] + [["z", "lost", 0, 0, 0]]
+    words = [words_of(row) for row in shown(line(agents=many), height=60)]
+    assert "agent z lost 0 open 0 failed" in words
+    assert sum(row.startswith("agent ") for row in words) == 8
+    assert "and 23 more agents" in words
