@@ -244,7 +244,7 @@ def test_an_agent_that_falls_silent_is_suspect_and_then_lost(many_hosts: Network
     load by themselves by then, and the stopped one does so as soon as it goes on. An agent that comes back while the
     others still hold their connections takes no part any more.
     """
-    whole, (a, b, c, d) = Whole(many_hosts, hold="14s" if phase == "hold" else "1500ms"), many_hosts.agents
+    whole, (a, b, c, d) = Whole(many_hosts, hold="25s" if phase == "hold" else "1500ms"), many_hosts.agents
     whole.until(phase, b, c, d)
     of_agents = [Process.of(whole.agents[host.name].popen.pid) for host in (c, d)]
     stopped = [*of_agents, *d.share()]
@@ -262,7 +262,9 @@ def test_an_agent_that_falls_silent_is_suspect_and_then_lost(many_hosts: Network
     if phase == "hold":
         whole.coordinator.until(lambda: whole.lost() == {"b", "c", "d"}, "loss of three agents")
         come_back()
-        whole.coordinator.until(lambda: "has joined late" in whole.coordinator.err.read_text(), "return of an agent")
+        # Whether the scheduler had given them up as well by then is a matter of moments; their shares end either way.
+        for host in (b, c, d):
+            host.until_no_share(LEASE_S + _DRAIN_S + _FLUSH_S + _SLACK_S)
     else:
         for host in (b, c):
             host.until_no_share(whole.left_s(LEASE_S + _DRAIN_S + _FLUSH_S + _SLACK_S))
