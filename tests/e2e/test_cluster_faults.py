@@ -24,7 +24,9 @@ pytest.importorskip("distributed", reason="needs the extra: pip install 'loadgen
 
 _CONNECTIONS: Final = 300
 #: For what takes its own time beside that of the protocol, on a machine that is busy with other tests.
-_SLACK_S: Final = 3.0
+_SLACK_S: Final = 8.0
+#: What is done at once is done within this time, seconds.
+_PROMPT_S: Final = 3.0
 #: A share that hears nothing any more may take as long to drain, and then for its last reports to be read; see
 #: `loadgen.cluster.conductor`.
 _DRAIN_S: Final = 5.0
@@ -225,7 +227,7 @@ def test_what_is_killed_is_missed_at_once(many_hosts: Network, phase: str) -> No
     reasons["d"] = gone.format("d") if gone.format("d") in summary["incomplete_because"] else "ended early: the share"
     assert_missing(summary, reasons)
     for name in reasons:
-        assert whole.event_s("agent-lost", name) < _SLACK_S
+        assert whole.event_s("agent-lost", name) < _PROMPT_S
     b.until_no_share(_DRAIN_S + _SLACK_S)
     assert_stopped_by_itself(whole, b)
     assert own_summary(b)["outcomes"]["established"] >= agent_of(summary, "b")["outcomes"]["established"]
@@ -318,7 +320,8 @@ def test_an_agent_that_is_lost_before_the_start_ends_the_run_before_any_load(
     a.until_no_share(_SLACK_S)
     if number is signal.SIGSTOP:
         whole.agents["b"].popen.send_signal(signal.SIGCONT)
-    b.until_no_share(_DRAIN_S + _SLACK_S)
+    # Its share may have heard from it last when the coordinator did; without a reader its last words take their time.
+    b.until_no_share(LEASE_S + _DRAIN_S + _FLUSH_S + _SLACK_S)
     assert not share.alive
     for host in (a, b):
         for path in (host.loadgen.home / "results").glob("*/series.jsonl"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -306,6 +307,7 @@ def hosts() -> Iterator[Mapping[str, tuple[str, ...]]]:
         yield prefixes
 
 
+@pytest.mark.skipif(shutil.which("ip") is None, reason="needs ip: apt install iproute2")
 @pytest.mark.parametrize("late", [False, True])
 def test_a_backlog_is_the_limit_of_the_whole(
     loadgen: Loadgen, hosts: Mapping[str, tuple[str, ...]], late: bool
