@@ -81,11 +81,12 @@ def _of_python(error: BaseException) -> str:
 def _not_found(error: ImportError) -> str | None:
     """Return the module that importlib's FileFinder did not find, as in a directory that it could not read.
 
-    `from package import module` says of a module that is there that its name cannot be imported.
+    `from package import module` says of a module that is there that its name cannot be imported, and in the package's
+    own __init__.py adds that the package is partially initialized.
     """
     if isinstance(error, ModuleNotFoundError):
         return error.name
-    name = re.match(r"cannot import name '(\w+)' from '", str(error))
+    name = re.match(r"cannot import name '(\w+)' from (?:partially initialized module )?'", str(error))
     if name is None or error.path is None:
         return None
     places = (Path(error.path).parent / place for place in (f"{name[1]}.py", f"{name[1]}/__init__.py"))

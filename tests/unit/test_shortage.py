@@ -73,10 +73,11 @@ def test_where_memory_is_limited_a_system_error_is_for_want_of_it(limits: dict[i
     assert "error return without" in str(found)
 
 
+@pytest.mark.parametrize("how", ["", "partially initialized module "])
 @pytest.mark.parametrize(("name", "there"), [("shortage", True), ("views", True), ("nonsense", False)])
-def test_a_module_that_is_there_and_is_not_found_is_no_mistake_in_the_program(name: str, there: bool) -> None:
-    """As of `from loadgen import shortage` while its directory cannot be read."""
-    error = ImportError(f"cannot import name '{name}' from 'loadgen'", name="loadgen", path=loadgen.__file__)
+def test_a_module_that_is_there_and_is_not_found_is_no_mistake_in_the_program(name: str, there: bool, how: str) -> None:
+    """As of `from loadgen import shortage` while its directory cannot be read; also in the package's __init__.py."""
+    error = ImportError(f"cannot import name '{name}' from {how}'loadgen'", name="loadgen", path=loadgen.__file__)
     found = shortage.of(error)
     assert (found is not None) is there
     assert not found or f"the module loadgen.{name} cannot be found" in str(found)
