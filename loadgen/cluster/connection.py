@@ -281,10 +281,6 @@ class Cluster:
         assert shortest
         return shortest[1]
 
-    def is_gone(self, agent: Agent) -> bool:
-        """Return True if the scheduler has lost this agent."""
-        return agent.address in self._gone and self._gone[agent.address].is_set()
-
     def _on_event(self, event: tuple[float, object]) -> None:
         """Note an agent that comes or goes."""
         match event[1]:
