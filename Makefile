@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run million test check unit lab e2e incidents fuzz browser chaos bench soak schemas screenshots \
-  verify-vendor lock licences audit clean
+  docs docs-serve verify-vendor lock tools licences audit clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -67,32 +67,57 @@ SOAK_S ?= 3600
 soak: .venv/.dev ## whether memory or descriptors of any process grow in an hour (SOAK_S=600 for ten minutes)
 	$(BIN)/python -m bench.soak --seconds $(SOAK_S)
 
-schemas: .venv/.dev ## write the JSON Schemas and manual pages under docs/ anew, out of the code
+schemas: .venv/.dev ## write the JSON Schemas, manual pages and facts.md under docs/ anew, out of the code
 	$(BIN)/loadgen schema scenario > docs/schema/scenario.schema.json
 	$(BIN)/loadgen schema summary > docs/schema/summary.schema.json
+	$(BIN)/loadgen schema facts > docs/schema/facts.schema.json
+	$(BIN)/python -m loadgen.facts.page > docs/facts.md
 	rm -f docs/man/*.1
 	$(BIN)/loadgen man --out docs/man
 
 screenshots: .venv/.dev ## take the pictures in docs/images anew (needs chromium; two minutes)
 	$(BIN)/python -m tests.browser.screenshots
 
-UPLOT := loadgen/views/html/vendor/uplot
-verify-vendor: ## the charts' vendored library is byte for byte the published package (needs npm)
-	cd $(UPLOT) && sha256sum --check --quiet SHA256SUMS
-	@set -e; sums=$(CURDIR)/$(UPLOT)/SHA256SUMS; version=$$(cat $(UPLOT)/VERSION); \
+# Silent about the end of its maintenance, of which docs/decisions/0036-the-site.md knows.
+MKDOCS := NO_MKDOCS_2_WARNING=1 .venv/docs/bin/python -m mkdocs
+docs: .venv/.run .venv/docs/.installed ## the documentation site in build/site; fails on any link, heading or page that is wrong
+	$(BIN)/python -m website
+	$(MKDOCS) build --strict # with --quiet no warning would count
+	$(BIN)/python -m website --check
+	@echo "open build/site/index.html, or: make docs-serve"
+
+docs-serve: .venv/.run .venv/docs/.installed ## the site at 127.0.0.1:8000, made anew with every change of a page
+	$(BIN)/python -m website
+	$(MKDOCS) serve --dev-addr 127.0.0.1:8000
+
+# Each directory: VERSION, SHA256SUMS and the files that these name, with the licence of the package. The third argument
+# brings those that lie elsewhere in the package to its top.
+define verify
+	cd $(1) && sha256sum --check --quiet SHA256SUMS
+	@set -e; sums=$(CURDIR)/$(1)/SHA256SUMS; version=$$(cat $(1)/VERSION); \
 	directory=$$(mktemp -d); trap 'rm -rf "$$directory"' EXIT; cd "$$directory"; \
-	npm pack --silent "uplot@$$version" >/dev/null; tar -xzf "uplot-$$version.tgz"; \
-	cp package/LICENSE package/dist/uPlot.iife.min.js package/dist/uPlot.min.css .; sha256sum --check "$$sums"
+	npm pack --silent "$(2)@$$version" >/dev/null; tar -xzf "$(2)-$$version.tgz"; cd package; \
+	$(3) sha256sum --check "$$sums"
+
+endef
+verify-vendor: ## vendored JavaScript of charts, site and tests is byte for byte the published packages (needs npm)
+	$(call verify,loadgen/views/html/vendor/uplot,uplot,cp dist/* .;)
+	$(call verify,website/assets/iframe-worker,iframe-worker,cp shim/index.js iframe-worker.js;)
+	$(call verify,tests/browser/vendor/axe,axe-core)
 
 # Those of the lock files stay at their versions, unless UPGRADE is set; every file of a version has its hash, so that a
 # lock file fits every platform and every Python from 3.11 on.
 UPGRADE :=
 COMPILE = .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
-  --custom-compile-command 'make lock' --group build pyproject.toml
-lock: .venv/lock/bin/uv ## resolve what `make setup` installs, with hashes (UPGRADE=--upgrade for newer versions)
-	$(COMPILE) --extra dev --output-file requirements/dev.txt
-	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/run.txt
+  --custom-compile-command 'make lock'
+LOADGEN := --group build pyproject.toml
+lock: .venv/lock/bin/uv ## resolve what `make setup` and `make docs` install, with hashes (UPGRADE=--upgrade for newer versions)
+	$(COMPILE) $(LOADGEN) --extra dev --output-file requirements/dev.txt
+	$(COMPILE) $(LOADGEN) --constraint requirements/dev.txt --output-file requirements/run.txt
+	$(COMPILE) --group docs --constraint requirements/dev.txt --output-file requirements/docs.txt
 	$(MAKE) licences
+
+tools: .venv/lock/bin/uv .venv/pipx/bin/pipx .venv/kubernetes/bin/kubernetes-validate ## for end-to-end tests that skip without: pipx and uv, schemas of Kubernetes
 
 licences: .venv/.run ## write docs/licences.md anew, out of the installed packages
 	$(BIN)/python requirements/licences.py
@@ -101,7 +126,7 @@ audit: .venv/audit/bin/pip-audit ## known vulnerabilities of what is installed: 
 	@.venv/audit/bin/python requirements/audit.py
 
 clean: ## remove the virtual environment and what tools left behind; results/ stays
-	rm -rf .venv bench/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build bench/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # The two stamps: what running needs, and what developing needs on top.
 .venv/bin/python:
@@ -122,9 +147,24 @@ clean: ## remove the virtual environment and what tools left behind; results/ st
 	@$(PIP) install --require-hashes --only-binary :all: --requirement requirements/dev.txt
 	@touch $@
 
+# It renders pages and needs nothing of loadgen, so that the two never wait for each other's versions.
+.venv/docs/.installed: requirements/docs.txt | .venv/bin/python
+	@echo "Installing what renders the documentation into .venv/docs (once)"
+	@$(PYTHON) -m venv .venv/docs
+	@.venv/docs/bin/python -m pip --disable-pip-version-check --quiet --timeout 60 install --require-hashes --only-binary :all: \
+	  --requirement requirements/docs.txt
+	@touch $@
+
 # Tools of a maintainer, beside the environment and not in it.
 .venv/lock/bin/uv: | .venv/bin/python
 	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip --quiet install uv==0.13.9
+
+.venv/pipx/bin/pipx: | .venv/bin/python
+	@$(PYTHON) -m venv .venv/pipx && .venv/pipx/bin/python -m pip --quiet install pipx==1.18.4
+
+# Not with what developers have: 17,000 files.
+.venv/kubernetes/bin/kubernetes-validate: | .venv/bin/python
+	@$(PYTHON) -m venv .venv/kubernetes && .venv/kubernetes/bin/python -m pip --quiet install kubernetes-validate==1.37.0
 
 .venv/audit/bin/pip-audit: | .venv/bin/python
 	@$(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip --quiet install pip-audit==2.10.1

@@ -86,7 +86,8 @@ def due_within(stages: Sequence[Stage], duration_s: float, *, carry: float = 0.0
     Raises: ScenarioError, see `due_ns`, for invalid stages; ValueError for a carry that cannot be.
     """
     _check_carry(carry)
-    return int(carry + area_within(stages, duration_s) + _SLACK)
+    area = area_within(stages, duration_s)
+    return int(carry + area + _SLACK) if area else 0  # no time at all completes no attempt, however little it lacks
 
 
 def area_within(stages: Sequence[Stage], duration_s: float) -> float:

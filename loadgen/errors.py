@@ -6,6 +6,7 @@
     ├── HostError                3   this host cannot do it: privilege, missing address, refused sysctl
     │   ├── CapacityError        3   a resource is too small, with the numbers and the remedy
     │   ├── LabForbiddenError    3   this host does not permit a network namespace
+    │   ├── KernelLacksError     3   this kernel is too old for a setting
     │   ├── ResultsError         3   the run directory cannot be written
     │   └── OutputError          3   stdout cannot be written
     ├── IncompleteError          4   a worker or sink was lost, so the results are incomplete
@@ -103,6 +104,10 @@ class CapacityError(HostError):
 
 class LabForbiddenError(HostError):
     """Neither privilege nor user namespaces permit a network namespace here."""
+
+
+class KernelLacksError(HostError):
+    """This kernel is too old for a setting, or for its value; the message names the version that has it."""
 
 
 class ResultsError(HostError):

@@ -40,10 +40,39 @@ class Topology(StrEnum):
 
     loopback: one namespace with nothing but `lo`. veth: two namespaces and a virtual cable between them,
     the load on one end and the sinks on the other, so that no address is a loopback address.
+    segment: the same two, but every address is on the cable and has to be resolved (ARP, neighbour discovery), so
+    that the table of neighbours fills. nat: as veth, with a third namespace between them, a gateway that translates
+    the addresses of the load.
     """
 
     LOOPBACK = "loopback"
     VETH = "veth"
+    SEGMENT = "segment"
+    NAT = "nat"
+
+    @property
+    def has_cable(self) -> bool:
+        """True if load and sinks have namespaces of their own."""
+        return self is not Topology.LOOPBACK
+
+
+class NatKind(StrEnum):
+    """The statement of nft(8) that translates: to addresses by name, or to the address of the gateway's interface."""
+
+    SNAT = "snat"
+    MASQUERADE = "masquerade"
+
+
+class NatFlag(StrEnum):
+    """Flags of that statement, as nft(8) spells them.
+
+    random: a port that may not stay starts the search at a random one, which kernels since 5.0 do anyway.
+    fully-random: no port stays. persistent: a client has one address for all destinations.
+    """
+
+    RANDOM = "random"
+    FULLY_RANDOM = "fully-random"
+    PERSISTENT = "persistent"
 
 
 #: Direct descriptors of one io_uring. More make the kernel's 256 lists of what is under way longer.
@@ -228,6 +257,10 @@ class Probe:
     reuseaddr: bool
 
 
+#: Of a plan that is read back, which may be anyone's.
+_Seconds = Annotated[float, Meta(ge=0)]
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """The traffic of a connection: the name of a protocol in `loadgen.protocols`, and its options as plain values.
@@ -279,11 +312,44 @@ class Churn:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadProfile:
+    """The phases of a load, in seconds: a pause, the rise to it, the part that is measured, and the fall from it.
+
+    In churn the rate rises, stays and falls; held connections are opened, held and closed.
+    Source: RFC 9411 4.3.4 has these phases under the same names, and a fifth, in which results are collected.
+    """
+
+    init_s: _Seconds
+    ramp_s: _Seconds
+    sustain_s: _Seconds
+    ramp_down_s: _Seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """When held connections make an exchange: a share of them (0 to 1), each once every so often."""
 
     every_s: float
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Nat:
+    """The translation that the gateway of a lab makes, see `loadgen.lab.nat`.
+
+    addresses: outside addresses, those of a family in order and without gaps. ports: None: those that the kernel
+    takes. timeouts: seconds by setting of the gateway, {"nf_conntrack_tcp_timeout_close": 1}.
+    """
+
+    kind: NatKind
+    addresses: tuple[str, ...]
+    ports: PortRange | None = None
+    flags: tuple[NatFlag, ...] = ()
+    timeouts: Mapping[str, int] = field(default_factory=dict)
+
+    def pool(self, family: int) -> tuple[str, ...]:
+        """Return the addresses of one family."""
+        return tuple(address for address in self.addresses if family_of(address) == family)
 
 
 class Ceiling(Struct, frozen=True, omit_defaults=True):
@@ -348,12 +414,15 @@ class Plan:
     its own. port_blocking: whether ports of ip_local_port_range may be bound by number, in a lab or by permission.
     heartbeat: of connections that are held; None: they make one exchange, if the traffic has any.
     churn, ceiling: of a plan that opens and closes all the time; else None.
+    profile: the phases that the scenario names; plan.json has it only where it names some. What follows from them
+    for the schedule is in stages, hold_s and churn.
     prediction: the limit that is met first; None in a run directory of a version that made none.
     guests: connections that other hosts of a run hold at its sinks at a time, at most; plan.json has it only where
     there are any. A plan that opens none itself has no workers and no sources.
     arrival_carry: area under the rate that is there at the start, in arrivals, 0 <= arrival_carry < 1. More than 0
     where the plan is a share of a run on several hosts, see `arrivals.interleaved`; plan.json has it only then.
     agents: of a run of several agents, the plan of each; the rest is then their sum, see `loadgen.results.merging`.
+    nat: the translation of a lab's gateway; plan.json has it only where there is one.
     """
 
     name: str
@@ -385,6 +454,7 @@ class Plan:
     heartbeat: Heartbeat | None = None
     churn: Churn | None = None
     ceiling: Ceiling | None = None
+    profile: LoadProfile | None = None
     expect: tuple[str, ...] = ()
     headroom: tuple[Headroom, ...] = ()
     notes: tuple[str, ...] = ()
@@ -392,6 +462,7 @@ class Plan:
     arrival_carry: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     guests: _Connections = 0
     agents: tuple[AgentPlan, ...] = ()
+    nat: Nat | None = None
 
     # Computed once: 65,536 sources take some 15 ms, and a worker asks nine times before its first connect().
     @cached_property

@@ -72,6 +72,7 @@ LIMITS: Final = (
     "self-connect",
     "backlog",
     "syn-loss",
+    "target-time-wait",
     "path-limit",
     "blackhole",
     "refused",

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 #: Enough for any command, though not for the connections of a run.
 _DESCRIPTORS: Final = 1024
+#: How a container gets a filter of system calls that permits more.
+_FILTER: Final = "(docker run --security-opt seccomp=PROFILE)"
 _MIB: Final = 1 << 20
 #: Errnos of send(2) and recv(2) that pass when others have given memory back.
 _PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
@@ -108,7 +110,10 @@ def _of_system_call(error: OSError) -> str:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         return f"files may have at most {limit:,} bytes here (RLIMIT_FSIZE); raise it: ulimit -f unlimited"
     if number == errno.ENOSYS:
-        return "this kernel, or a filter of system calls as of a container, lacks a call that loadgen needs; permit it"
+        return (
+            "this kernel, or a filter of system calls as of a container, lacks a call that loadgen needs; permit it "
+            f"{_FILTER}"
+        )
     if number == errno.EIO:
         return f"a device of this host fails{place}: {error.strerror}; look for its errors in the kernel's log (dmesg)"
     if number == errno.ENOSPC and not place:  # of inotify, epoll, namespaces, as well as of file systems
@@ -116,7 +121,9 @@ def _of_system_call(error: OSError) -> str:
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return f"cannot write{place}: {error.strerror}; make room, or choose another place"
     if number == errno.ENOENT and "No usable temporary directory" in str(error.strerror):
-        return "there is no directory for temporary files that can be written; set TMPDIR to one"
+        return (
+            "there is no directory for temporary files that can be written; set TMPDIR to one (docker run --tmpfs /tmp)"
+        )
     if number == errno.ENOENT and error.filename == os.devnull:
         return f"there is no {os.devnull} here; mknod -m 666 {os.devnull} c 1 3"
     return ""
@@ -150,7 +157,7 @@ def descriptors() -> str:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (
         f"this process may have {soft:,} files open at once (RLIMIT_NOFILE, hard limit {hard:,}), too few; raise it: "
-        f"ulimit -n {max(_DESCRIPTORS, 2 * soft)}"
+        f"ulimit -n {max(_DESCRIPTORS, 2 * soft)} (docker run --ulimit nofile=NUMBER)"
     )
 
 
@@ -178,7 +185,7 @@ def processes() -> str:
     ours = "" if limit == resource.RLIM_INFINITY else f"; this user may have {limit:,} (RLIMIT_NPROC)"
     return (
         f"the host lets no further process or thread start{ours}; raise it: ulimit -u 4096, pids.max of the control "
-        "group, or kernel.threads-max"
+        "group (docker run --pids-limit), or kernel.threads-max"
     )
 
 
@@ -189,7 +196,8 @@ def needing(call: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise of(error) or HostError(
-            f"the kernel, or a filter of system calls as of a container, refuses {call}: {error.strerror}; permit it"
+            f"the kernel, or a filter of system calls as of a container, refuses {call}: {error.strerror}; permit it "
+            f"{_FILTER}"
         ) from error
 
 

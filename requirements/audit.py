@@ -40,8 +40,10 @@ def verdict(output: str, said: str) -> tuple[int, str]:
 
 
 def main() -> int:
-    """Audit both lock files, which have the packages of users and of developers."""
-    command = [*_COMMAND, "--requirement", str(_HERE / "dev.txt"), "--requirement", str(_HERE / "run.txt")]
+    """Audit the lock files, which have the packages of users, of developers, and of the documentation site."""
+    command = list(_COMMAND)
+    for name in ("dev.txt", "run.txt", "docs.txt"):
+        command += ["--requirement", str(_HERE / name)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:

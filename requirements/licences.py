@@ -13,7 +13,9 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCKED: Final = ROOT / "requirements" / "run.txt"
 PAGE: Final = ROOT / "docs" / "licences.md"
+_IFRAME_WORKER: Final = ROOT / "website" / "assets" / "iframe-worker"
 _UPLOT: Final = ROOT / "loadgen" / "views" / "html" / "vendor" / "uplot"
+_AXE: Final = ROOT / "tests" / "browser" / "vendor" / "axe"
 _CLASSIFIER: Final = "License :: OSI Approved :: "
 _HEAD: Final = """# Licences of what loadgen comes with
 
@@ -30,7 +32,9 @@ _VENDORED: Final = """
 
 | what | version | licence | where |
 |-|-|-|-|
-| uPlot: charts of reports and dashboard | {version} | MIT | `loadgen/views/html/vendor/uplot`, with its licence |
+| uPlot: charts of reports and dashboard | {uplot} | MIT | `loadgen/views/html/vendor/uplot`, with its licence |
+| iframe-worker: search in the documentation site | {worker} | MIT | `website/assets/iframe-worker`, with its licence |
+| axe-core: tests of the pages; not installed | {axe} | MPL-2.0 | `tests/browser/vendor/axe`, with its licence |
 
 Programs that loadgen runs where a user asks for it, and does not come with: `strace` (LGPL-2.1-or-later) and `nft`
 (GPL-2.0-only).
@@ -55,8 +59,8 @@ def page() -> str:
     rows = [
         f"| {name} | {distribution(name).version} | {licence(name)} |\n" for name in sorted(locked(LOCKED.read_text()))
     ]
-    version = (_UPLOT / "VERSION").read_text().strip()
-    return _HEAD + "".join(rows) + _VENDORED.format(version=version)
+    uplot, worker, axe = ((folder / "VERSION").read_text().strip() for folder in (_UPLOT, _IFRAME_WORKER, _AXE))
+    return _HEAD + "".join(rows) + _VENDORED.format(uplot=uplot, worker=worker, axe=axe)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
+# What it changes, tests ask for themselves.
+os.environ.pop("CI", None)
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
@@ -30,6 +32,8 @@ try:
 except LabForbiddenError as error:
     sys.exit(str(error).partition(": ")[2])
 """
+#: Renders the documentation site; `make docs` installs it.
+MKDOCS_PYTHON: Final = Path(__file__).resolve().parents[1] / ".venv" / "docs" / "bin" / "python"
 _OUTSIDE: Final = "; run outside of the chroot or container that forbids it"
 
 
@@ -51,6 +55,11 @@ def _mount_namespaces() -> None:
 @pytest.fixture(scope="session")
 def _chromium() -> None:
     """For pages as a browser shows them."""
+
+
+@pytest.fixture(scope="session")
+def _mkdocs() -> None:
+    """For the documentation site, which is rendered in an environment of its own."""
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +85,8 @@ def _missing(need: str) -> str:
             return _refusal("a mount namespace", "unshare", flag, "true", remedy=_OUTSIDE)
         case "_chromium":
             return "" if shutil.which("chromium") else "needs chromium: apt install chromium"
+        case "_mkdocs":
+            return "" if MKDOCS_PYTHON.exists() else "needs mkdocs in .venv/docs: make docs"
         case "_nft":
             return "" if shutil.which("nft") else "needs nft: apt install nftables"
         case "_strace" if not shutil.which("strace"):

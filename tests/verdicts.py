@@ -54,6 +54,7 @@ HOST = {
         "net.ipv4.tcp_timestamps": "1",
         "net.netfilter.nf_conntrack_count": "0",
         "net.netfilter.nf_conntrack_max": "262144",
+        "net.ipv4.neigh.default.gc_thresh3": "1024",
         "fs.file-max": "2466183",
     },
 }
@@ -85,7 +86,7 @@ def decided(changes: Json, plan: Plan, host: Json) -> Any:
 
 
 #: Keys that are data; what has them is replaced as a whole.
-OPEN_ENDED: Final = ("delta", "peak", "ramp_peak", "probes")
+OPEN_ENDED: Final = ("delta", "opening", "peak", "ramp_peak", "probes")
 
 
 def merged(whole: Json, changes: Json) -> dict[str, Any]:
@@ -112,12 +113,17 @@ def run(
     paused: str = "",
     hold_s: float = 0.0,
     delta: Mapping[str, int] = {},
+    opening: Mapping[str, int] | None = None,
     time_wait: int = 0,
     p99_s: float = 0.001,
     overtaken: int | None = None,
     cost_us: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """A summary whose sums hold; `opened` is the most at once where that is not all established."""
+    """A summary whose sums hold.
+
+    `opened` is the most at once where that is not all established, `opening` the part of `delta` that was counted
+    before the drain where that is not all of it.
+    """
     lost = sum(count for (*_, outcome), count in errors if outcome in ("lost", "certificate", "tls"))
     failed = sum(count for (*_, outcome), count in errors) - lost
     established = max(plan.connections - not_started - in_flight - failed, 0)
@@ -155,6 +161,7 @@ def run(
         # The drain of a run leaves TIME-WAIT as well, which must not count.
         "kernel": {
             "delta": dict(delta),
+            "opening": dict(delta if opening is None else opening),
             "peak": {"sockstat.tcp_tw": time_wait + peak},
             "ramp_peak": {"sockstat.tcp_tw": time_wait},
         },

@@ -322,8 +322,9 @@ def due_of_churn_ns(plan: Plan) -> NDArray[np.int64]:
 
 
 def second_of(plan: Plan, attempt: int) -> float | None:
-    """Return when an attempt, counted from 0, is due, in seconds; None where there is no schedule."""
-    if not plan.stages:
+    """Return when an attempt, counted from 0, is due, in seconds; None without a schedule, or where it ends before."""
+    ends = bool(plan.stages) and plan.stages[-1].duration_s is not None
+    if not plan.stages or (ends and attempt >= (plan.scheduled or 0)):
         return None
     due_ns = due_ns_of(plan.stages, np.array([attempt], dtype=np.int64), carry=plan.arrival_carry)
     return round(float(due_ns[0]) / NS_PER_S, 3)

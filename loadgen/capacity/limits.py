@@ -20,8 +20,8 @@ class LimitRow:
     """One limit.
 
     name: as in `verdict.limit`. sentence: the reason in a verdict; {target}, {not_started}, {window}, {because},
-    {doubt} and {not_started_too} are filled in. meaning, shown_by, helps: the columns of docs/verdict.md: the missing
-    resource, the evidence, and how to change it.
+    {doubt}, {not_started_too} and {translator} are filled in. meaning, shown_by, helps: the columns of
+    docs/verdict.md: the missing resource, the evidence, and how to change it.
     look: what would tell it from its neighbours where loadgen cannot see it, with the place; {target} is filled in.
     outcomes: of attempts, that point at this limit. also_explains: other limits that errors point at before the rules
     look closer. counters: of the kernel, that move with it; none moves when ports run out.
@@ -193,25 +193,29 @@ _ROWS: Final = (
     ),
     LimitRow(
         "nat-ports",
-        "this host's address translation had no free source port for {target}",
-        "a rule of this host rewrites the source of packets, and the ports it may use are taken",
-        "time-outs while insert_failed of connection tracking moves with drop and the table has room",
-        "a wider range or more addresses in the rule (`nft list ruleset`), no translation for this load",
+        "{translator}'s address translation had no free source port for {target}",
+        "a rule of this host, or of a lab's gateway, rewrites the source of packets, and its ports are taken",
+        "time-outs while insert_failed of connection tracking moves with drop and the table has room; of a lab's "
+        "gateway also how many of its ports are in use",
+        "a wider range or more addresses in the rule (`nft list ruleset`), more targets, entries that end sooner, "
+        "connections kept alive, no translation for this load",
         look="run `conntrack -S` here: insert_failed moves when translation finds no port",
         also_explains=("blackhole", "forbidden"),
         counters=("conntrack.insert_failed", "conntrack.drop", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
         makers=(remedies.more_nat_ports,),
+        planned=True,
     ),
     LimitRow(
         "neighbours",
         "a table of neighbours on the way is full, so whole addresses get no answer",
-        "a host on the same segment, or its router, keeps no more neighbours than gc_thresh3",
-        "some source addresses connect always, others never; table_fulls of this host where it is this host's table",
-        "net.ipv4.neigh.default.gc_thresh3 there, fewer addresses on one segment, a routed prefix",
+        "this host, another on the same segment, or a router keeps no more neighbours than gc_thresh3",
+        "some addresses connect always, others never; table_fulls of this host, where the table is this host's",
+        "net.ipv4.neigh.default.gc_thresh3 there, fewer addresses on one segment, a gateway, a routed prefix",
         look="run `ip neigh | wc -l` and `sysctl net.ipv4.neigh.default.gc_thresh3` on the target or its router",
         also_explains=("blackhole", "unreachable", "memory"),
-        counters=("neigh.table_fulls", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
+        counters=("neigh.table_fulls", "neigh6.table_fulls", "TcpExt.TCPSynRetrans", "Tcp.AttemptFails"),
         makers=(remedies.more_neighbours,),
+        planned=True,
     ),
     LimitRow(
         "self-connect",
@@ -249,6 +253,19 @@ _ROWS: Final = (
         also_explains=("blackhole",),
         counters=("TcpExt.TCPSynRetrans", "TcpExt.TCPTimeouts", "Tcp.AttemptFails", "softnet.dropped"),
         makers=(remedies.find_loss,),
+    ),
+    LimitRow(
+        "target-time-wait",
+        "SYNs met TIME-WAIT at {target}, and their time stamps were behind those of the connection before",
+        "the target closed first and has TIME-WAIT of the same four-tuple, and the new SYN has an older time stamp "
+        "(RFC 7323 5): it is of another client behind one NAT address, or of another source port",
+        "PAWSTimewait of the target's namespace (before Linux 6.15 PAWSEstabRejected) moves as SYNs are sent again",
+        "a NAT that remembers connections as long as the target has TIME-WAIT, more NAT ports or addresses, "
+        "a client that closes first, connections kept alive",
+        look="run `nstat -az TcpExtPAWSTimewait TcpExtPAWSEstabRejected` on the host of {target}: they move with each",
+        also_explains=("blackhole",),
+        counters=("TcpExt.PAWSTimewait", "TcpExt.PAWSEstabRejected", "TcpExt.TCPSynRetrans"),
+        makers=(remedies.outlast_time_wait,),
     ),
     LimitRow(
         "path-limit",

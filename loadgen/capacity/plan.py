@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import Final
 
 from loadgen.arrivals import due_within
-from loadgen.capacity import addresses, demands, ports, processes, tracking
+from loadgen.capacity import addresses, demands, nat, neighbours, ports, processes, tracking
 from loadgen.capacity.allowances import Allowances
 from loadgen.capacity.assessment import Assessment
 from loadgen.capacity.demands import ProcessCounts
@@ -121,6 +121,7 @@ def assess(
         routes=routes,
         port_blocking=port_blocking,
     )
+    plan = replace(plan, notes=(*plan.notes, *neighbours.notes(plan, facts, limits)))
     if plan.churn:
         plan = replace(plan, ceiling=ceiling(plan, plan.churn, facts.sysctls))
     resources = (
@@ -133,6 +134,8 @@ def assess(
         *demands.of_memory(plan, counts, facts, limits),
         *demands.of_processes(counts, limits),
         *tracking.of_tracking(plan, facts),
+        *neighbours.of_neighbours(plan, facts, limits),
+        *nat.of_nat(plan, facts),
         *demands.of_tables(plan, counts, facts),
     )
     excused = scenario.expects_failure or allowances.force
@@ -217,8 +220,8 @@ def _plan_of(
         ports=port_range,
         skipped_ports=(),
         capacity_per_pair=0,
-        stages=scenario.arrival.stages if scenario.arrival else (),
-        hold_s=scenario.hold_s,
+        stages=scenario.stages,
+        hold_s=scenario.held_s,
         close=scenario.close,
         timeout_s=scenario.timeout_s,
         in_flight_max=scenario.in_flight,
@@ -231,10 +234,12 @@ def _plan_of(
         in_lab=allowances.in_lab,
         engine=scenario.engine,
         transport=scenario.transport,
+        nat=scenario.nat,
         traffic=scenario.traffic,
         tls=scenario.tls.tls if scenario.tls else None,
         heartbeat=_heartbeat(scenario),
         churn=_churn(scenario),
+        profile=scenario.phases,
         arrival_carry=scenario.arrival_carry,
         guests=scenario.guests.connections,
         expect=tuple(expectation.text for expectation in scenario.expect),
@@ -299,10 +304,9 @@ def _churn(scenario: ScenarioSpec) -> Churn | None:
     spec = scenario.churn
     if spec is None:
         return None
-    duration_s = float(spec.duration_s)
-    carry = scenario.arrival_carry
-    arrivals = due_within(scenario.arrival.stages, duration_s, carry=carry) if scenario.arrival else None
-    return Churn(duration_s, spec.exchanges, arrivals)
+    carry, stages = scenario.arrival_carry, scenario.stages
+    arrivals = due_within(stages, scenario.churn_s, carry=carry) if stages else None
+    return Churn(scenario.churn_s, spec.exchanges, arrivals)
 
 
 def sink_endpoints(plan: Plan) -> tuple[Endpoint, ...]:

@@ -17,6 +17,9 @@ MEMORY: Final = "memory, bytes"
 TIME_WAIT_PORTS: Final = "ports in TIME-WAIT"
 PORT_SEARCH: Final = "ports found quickly"
 TRACKING: Final = "connection tracking"
+NEIGHBOURS: Final = "neighbour entries"
+NEIGHBOURS_OF_IPV6: Final = "neighbour entries of IPv6"
+NAT_PORTS: Final = "ports of the NAT"
 
 #: More connections than any plan can have; where the search for the last that fits may stop.
 _BEYOND: Final = 1 << 32

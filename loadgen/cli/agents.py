@@ -16,6 +16,7 @@ from loadgen.errors import UsageError
 
 if TYPE_CHECKING:
     from loadgen.cluster.coordinator import Coordinator
+    from loadgen.control.find_order import Conducted
     from loadgen.control.orchestrator import Observer, Options
 
 _COUNT: Final = click.option(
@@ -68,6 +69,10 @@ class AgentOptions:
         return Coordinator(
             place, self.count, self.certs, given, permitted, wait_s=self.wait_s, observer=observer, notice=notice
         )
+
+    def conducted(self, data: bytes, origin: str) -> Conducted:
+        """Return what makes the runs of a search on these agents; see `coordinator`."""
+        return functools.partial(self.coordinator, data, origin)
 
 
 def given(command: Callable[..., Any]) -> Callable[..., Any]:

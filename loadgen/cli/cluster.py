@@ -43,7 +43,7 @@ def certs(out: Path, hosts: str) -> None:
     \b
     Examples:
       loadgen cluster certs --out certs --hosts a,b,c
-      loadgen cluster certs --out certs --hosts 10.0.0.4     one more, of the same authority
+      loadgen cluster certs --out certs --hosts 10.0.0.4     # one more, of the same authority
     """
     from loadgen.cluster import certificates
 

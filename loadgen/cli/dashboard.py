@@ -56,7 +56,7 @@ def beside(view: AbstractContextManager[RunObserver], dashboard: Dashboard | Non
         if dashboard is None:
             yield shown
             return
-        from loadgen.views.dashboard.dashboard import Beside
+        from loadgen.views.live.view import Beside
 
         dashboard.begin()
         yield Beside(shown, dashboard)

@@ -96,7 +96,7 @@ def doctor(
     fail_if_wall: bool,
     as_json: bool,
 ) -> None:
-    """Show this host's limits, what each allows, and how to change it.
+    """Show this host's limits, what each allows, how to change it.
 
     Nothing is changed.
 
@@ -105,9 +105,9 @@ def doctor(
       loadgen doctor
       loadgen doctor --connections 1000000 --pairs 20 --commands
       loadgen doctor --connections 20000 --fail-if-wall --json
-      loadgen doctor --rate 331/s --close fin       new connections, closed again
-      loadgen doctor --services 8500,38151          may outgoing connections take these ports
-      loadgen doctor --netns 4711                   the network namespace of a container
+      loadgen doctor --rate 331/s --close fin       # new connections, closed again
+      loadgen doctor --services 8500,38151          # may outgoing connections take these ports
+      loadgen doctor --netns 4711                   # the network namespace of a container
     """
     if netns is not None:  # before there are threads
         from loadgen.watch import netns as namespaces

@@ -54,7 +54,7 @@ def explain(
     conditions: tuple[str, ...],
     what_to_collect: bool,
 ) -> None:
-    """Explain what was pasted: ss, netstat, nstat, sysctl, strace, logs.
+    """Explain what was pasted: ss, netstat, nstat, strace, logs, more.
 
     Reads files, directories and tarballs of a sosreport, or stdin (-), and recognises what is in them. Says which
     limit the evidence shows, how full each source and destination is, and what is missing to decide. Nothing on this

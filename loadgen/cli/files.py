@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from loadgen.errors import ResultsError, UsageError
 
@@ -35,22 +37,35 @@ def ready(path: Path, option: str, *, stale: bool = True) -> None:
 
 def write(path: Path, text: str) -> None:
     """Write the file as a whole or not at all; to a pipe or a device, directly. Raises: ResultsError."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write, which takes this name when the block ends, and is deleted if an exception leaves it.
+
+    A pipe or a device is written directly. Raises: ResultsError.
+    """
     if _is_special(path):
         try:
-            path.write_text(text, encoding="utf-8")
+            with path.open("wb") as file:
+                yield file
         except OSError as error:
             raise _cannot_write(path, error) from error
         return
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.unlink(missing_ok=True)
-        with partial.open("x", encoding="utf-8") as file:  # not through a link that stood there
-            file.write(text)
+        with partial.open("xb") as file:  # not through a link that stood there
+            yield file
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):  # a disk that refuses writes may refuse this too
             partial.unlink()
-        raise _cannot_write(path, error) from error
+        if isinstance(error, OSError):
+            raise _cannot_write(path, error) from error
+        raise
 
 
 def _is_special(path: Path) -> bool:

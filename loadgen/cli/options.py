@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import re
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from loadgen.cli import completion
+from loadgen.errors import UsageError
+from loadgen.views.progress import ProgressStyle
 
 Command = Callable[..., Any]
 
@@ -51,7 +57,73 @@ def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 
 
 permissions: Final = all_of(*_PERMISSIONS)
+#: Those that permit a target, for commands that choose no ports of their own.
+reach: Final = all_of(*_PERMISSIONS[:2])
 
+
+#: Of commands that make a run.
+out: Final = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Directory in which the run directory is made.",
+)
+junit: Final = click.option(
+    "--junit",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a JUnit report: each expectation is a test case.",
+)
+
+#: The environment variable for the same style with every command.
+PROGRESS: Final = "LOADGEN_PROGRESS"
+
+
+def progress(command: Command) -> Command:
+    """Give a command that makes runs --progress and --quiet, passed as `progress`: a ProgressStyle."""
+
+    @functools.wraps(command)
+    def merged(*args: Any, quiet: bool, progress: ProgressStyle, **others: Any) -> Any:
+        if quiet and click.get_current_context().get_parameter_source("progress") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--quiet is --progress none; leave one of them out")
+        return command(*args, progress=ProgressStyle.NONE if quiet else progress, **others)
+
+    return all_of(
+        _progress(tuple(ProgressStyle), "How a run is shown on stderr: drawn over itself, line after line, or not."),
+        click.option("--quiet", is_flag=True, help="Print no progress on stderr, only errors: --progress none."),
+    )(merged)
+
+
+def _progress(styles: tuple[ProgressStyle, ...], text: str) -> Callable[[Command], Command]:
+    def style(_context: click.Context, _option: click.Parameter, value: str | None) -> ProgressStyle:
+        if value is not None:
+            return ProgressStyle(value)
+        named = os.environ.get(PROGRESS, "")
+        try:
+            wanted = ProgressStyle(named or ProgressStyle.AUTO)
+        except ValueError:
+            known = ", ".join(ProgressStyle)
+            raise UsageError(f"environment variable {PROGRESS}: write one of {known}; got {named!r}") from None
+        return wanted if wanted in styles else ProgressStyle.AUTO
+
+    return click.option(
+        "--progress",
+        type=click.Choice([style.value for style in styles]),
+        callback=style,
+        help=f"{text} (default: ${PROGRESS}, else auto)",
+    )
+
+
+#: Of commands whose output is what they show: these cannot be without it.
+shown: Final = _progress(
+    (ProgressStyle.AUTO, ProgressStyle.LIVE, ProgressStyle.PLAIN), "Draw over what was shown before, or below it."
+)
+force: Final = click.option(
+    "--force",
+    is_flag=True,
+    help="Run although the plan predicts that four-tuples or the workers' descriptors run out.",
+)
 
 certificates: Final = click.option(
     "--certs",
@@ -104,21 +176,28 @@ def as_json(what: str) -> Callable[[Command], Command]:
     return click.option("--json", "as_json", is_flag=True, help=f"{what} as JSON on stdout, and nothing else there.")
 
 
+#: Where ip-netns(8) keeps the namespaces that have a name; names that begin with a digit or "-" need the path.
+_NAMED: Final = "/run/netns"
+_NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
+
+
 def _place(_context: click.Context, _option: click.Parameter, text: str | None) -> int | str | None:
     if text is None:
         return None
     if text.isascii() and text.isdecimal() and int(text) > 0:
         return int(text)
     if "/" not in text:
-        raise click.BadParameter("write a pid, or the path of a namespace such as /run/netns/NAME")
+        if not _NAME.fullmatch(text):
+            raise click.BadParameter("write a pid, the name of a namespace as `ip netns list` shows it, or its path")
+        return f"{_NAMED}/{text}"
     return text
 
 
 def netns(verb: str) -> Callable[[Command], Command]:
-    """Return the option --netns, a pid or a path."""
+    """Return the option --netns: a pid, the name that a namespace has by ip-netns(8), or a path."""
     return click.option(
         "--netns",
-        metavar="PID|PATH",
+        metavar="PID|NAME|PATH",
         callback=_place,
-        help=f"{verb} the network namespace of this process, or at this path; needs CAP_SYS_ADMIN.",
+        help=f"{verb} the network namespace of this process, of this name, or at this path; needs CAP_SYS_ADMIN.",
     )

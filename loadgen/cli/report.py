@@ -1,4 +1,4 @@
-"""`loadgen report`: the report of a run or of a matrix, rebuilt from its directory."""
+"""`loadgen report`: the report of a run, a matrix or a search, rebuilt from its directory."""
 
 from __future__ import annotations
 
@@ -39,10 +39,13 @@ def report(run_directories: tuple[Path, ...], out: Path | None, as_json: bool) -
       loadgen report from-host-a from-host-b --merge results/both
     """
 
+    from loadgen.find import answer
     from loadgen.results import run_directory as rundir
+    from loadgen.results import search_directory
     from loadgen.results.schema import files
+    from loadgen.views.html import find as find_report
     from loadgen.views.html import matrix as matrix_report
-    from loadgen.views.text import matrix, matrix_table
+    from loadgen.views.text import find, matrix, matrix_table
     from loadgen.views.text import run as text
 
     if out is not None:
@@ -65,6 +68,18 @@ def report(run_directories: tuple[Path, ...], out: Path | None, as_json: bool) -
         )
         result = files.plain(of_matrix)
         show(result, lambda console: matrix.render(of_matrix, console, report=str(path)), as_json=as_json)
+        return
+    if search_directory.is_search(run_directory):
+        search = search_directory.read(run_directory)
+        for folder in sorted((run_directory / search_directory.RUNS).glob("*")):
+            if folder.name.isdecimal() and rundir.is_run(folder):
+                trial = rundir.read(folder)
+                _renew(trial, trial.summarised())
+        found = answer.summarise(search.plan, search.trials, search.events, run=search.path.name)
+        path = search_directory.write_results(
+            run_directory, summary=found, report=find_report.page(found, search.scenario_text)
+        )
+        show(files.plain(found), lambda console: find.render(found, console, report=str(path)), as_json=as_json)
         return
     run = rundir.read(run_directory)
     summary = run.summarised()

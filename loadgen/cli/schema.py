@@ -1,4 +1,4 @@
-"""`loadgen schema`: the JSON Schema of a scenario, for editors, and of a summary, for programs."""
+"""`loadgen schema`: the JSON Schema of a scenario, for editors, and of a summary or of facts, for programs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from loadgen.cli.streams import EPILOG, reader_may_leave
 
 
 @click.command(epilog=EPILOG)
-@click.argument("what", type=click.Choice(["scenario", "summary"]), default="scenario")
+@click.argument("what", type=click.Choice(["scenario", "summary", "facts"]), default="scenario")
 def schema(what: str) -> None:
-    """Print the JSON Schema of a scenario file or of a summary.
+    """Print the JSON Schema of a scenario, a summary, or facts.
 
-    That of a scenario is for editors. A summary is summary.json, which `loadgen run --json` prints too.
+    That of a scenario is for editors. A summary is summary.json, which `loadgen run --json` prints too; facts are
+    what `loadgen facts --json` prints.
 
     \b
     Examples:
@@ -31,6 +32,10 @@ def _made(what: str) -> dict[str, Any]:
         from loadgen.results.schema.json_schema import summary_schema
 
         return summary_schema()
+    if what == "facts":
+        from loadgen.facts.document import facts_schema
+
+        return facts_schema()
     from loadgen.scenario import json_schema as of_scenario
 
     return of_scenario()

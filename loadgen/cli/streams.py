@@ -16,6 +16,7 @@ import click
 
 from loadgen import secret
 from loadgen.errors import OutputError
+from loadgen.views.progress import ProgressStyle, is_ci, speaks_ascii
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,7 +100,9 @@ def output(stream: TextIO | None) -> TextIO:
         return stream
     at_once = isinstance(getattr(stream, "buffer", None), io.RawIOBase) or os.isatty(fd)
     raw = io.BufferedWriter(_Output(fd, closed=False))
-    return io.TextIOWrapper(raw, encoding=stream.encoding, errors=stream.errors, line_buffering=at_once)
+    # A Latin-1 terminal lacks characters that names may have; Python would raise an error of its own.
+    errors = stream.errors if stream.encoding.lower().startswith("utf") else "backslashreplace"
+    return io.TextIOWrapper(raw, encoding=stream.encoding, errors=errors, line_buffering=at_once)
 
 
 @contextmanager
@@ -144,15 +147,39 @@ def show(result: object, render: Callable[[Console], None], *, as_json: bool) ->
             render(console())
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that raises BrokenPipeError for a stderr without a reader; rich would exit with 1."""
+def console(*, stderr: bool = False, style: ProgressStyle = ProgressStyle.AUTO) -> Console:
+    """Return a console that raises BrokenPipeError for a stderr without a reader; rich would exit with 1.
+
+    In a CI job a pseudo terminal is taken for the log that it ends in, unless colours or a view that is drawn over
+    itself are asked for. style: of what will be shown on it.
+    """
     from rich.console import Console
+
+    from loadgen.views import terminal
 
     class Leaving(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return Leaving(stderr=stderr)
+    coloured = bool(os.environ.get("FORCE_COLOR") or os.environ.get("COLORTERM"))
+    is_log = is_ci(os.environ) and not os.environ.get("FORCE_COLOR") and style is not ProgressStyle.LIVE
+    return Leaving(
+        stderr=stderr,
+        force_terminal=False if is_log else None,
+        no_color=True if not coloured and terminal.is_monochrome(os.environ.get("TERM", "")) else None,
+    )
+
+
+def fit_the_locale() -> None:
+    """Write ASCII alone to a terminal whose locale has nothing else, with escapes for what it lacks.
+
+    Files and pipes keep the encoding that Python chose: what goes there may be data.
+    """
+    if not speaks_ascii(os.environ, utf8_mode=bool(sys.flags.utf8_mode)):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.isatty():
+            stream.reconfigure(encoding="ascii", errors="backslashreplace")
 
 
 def complain(problem: object, head: str = "loadgen: ") -> None:

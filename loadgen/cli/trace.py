@@ -62,7 +62,7 @@ def trace(
     Examples:
       loadgen trace -- curl --interface 10.0.0.5 http://10.0.0.7/
       loadgen trace --json -- python3 client.py | jq '.connects[].strategy'
-      loadgen trace --pid 4711 --netns 4711          a container's process, until Ctrl-C
+      loadgen trace --pid 4711 --netns 4711          # a container's process, until Ctrl-C
       loadgen trace --scenario wall.yaml -- ./client && loadgen run wall.yaml
     """
     if (pid is None) == (not command):

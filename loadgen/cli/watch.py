@@ -20,6 +20,7 @@ from loadgen.cli import interrupts, options, streams, watch_exporter
 from loadgen.cli.streams import EPILOG, complain, console, reader_may_leave
 from loadgen.cli.watch_exporter import Show, Timing
 from loadgen.errors import ExitCode, HostError, UsageError
+from loadgen.views.progress import ProgressStyle
 
 if TYPE_CHECKING:
     from loadgen.views.text.watch import Screen
@@ -117,6 +118,7 @@ def _as_bad_parameter() -> Iterator[None]:
     help="Exit with 99 as soon as a snapshot meets the condition: 'used > 80%'; repeatable. Names: used, free, in_use, "
     "time_wait, exhausts_in, source_used, bound. With --port: 'taken'.",
 )
+@options.shown
 def watch(
     interval: float,
     once: bool,
@@ -132,6 +134,7 @@ def watch(
     exporter: str | None,
     exporter_public: bool,
     conditions: tuple[str, ...],
+    progress: ProgressStyle,
 ) -> None:
     """Watch how full each destination of this host is, until Ctrl-C.
 
@@ -145,9 +148,9 @@ def watch(
       loadgen watch --destination 10.0.0.7:443 --interval 5s
       loadgen watch --once --json | jq .groups[0]
       loadgen watch --count 3 --fail-if 'used > 80%' --fail-if 'exhausts_in < 60s'
-      loadgen watch --netns 4711                 the namespace of a container or a lab
-      loadgen watch --port 8500 --port 38151     who has these ports
-      loadgen watch --exporter 127.0.0.1:9435    for Prometheus
+      loadgen watch --netns 4711                 # the namespace of a container or a lab
+      loadgen watch --port 8500 --port 38151     # who has these ports
+      loadgen watch --exporter 127.0.0.1:9435    # for Prometheus
     """
     if ports:
         _ask(ports, netns, as_json, conditions)
@@ -173,7 +176,7 @@ def watch(
         elif as_json:
             show = _show_json(top)
         else:
-            screen = stack.enter_context(_screen(top, once=looks == 1))
+            screen = stack.enter_context(_screen(top, progress, once=looks == 1))
             stack.enter_context(interrupts.before_stop(screen.hide, lambda stop: stop()))
             show = _show_on(screen)
         violation = _watch(
@@ -188,7 +191,7 @@ def watch(
 #: With --port a condition is this word alone.
 _TAKEN: Final = "taken"
 #: Options that select or repeat snapshots, of which --port takes none.
-_OF_SNAPSHOTS: Final = ("interval", "looks", "pid", "source", "destination", "inbound", "top", "exporter")
+_OF_SNAPSHOTS: Final = ("interval", "looks", "pid", "source", "destination", "inbound", "top", "exporter", "progress")
 
 
 def _is_given(name: str) -> bool:
@@ -290,10 +293,10 @@ def _show_on(screen: Screen) -> Show:
     return Show(lambda look, _timing: screen.show(look), screen.hide)
 
 
-def _screen(top: int | None, *, once: bool) -> Screen:
+def _screen(top: int | None, style: ProgressStyle, *, once: bool) -> Screen:
     from loadgen.views.text.watch import screen_for
 
-    made = console()
+    made = console(style=style)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _FILE_WIDTH
-    return screen_for(made, top, once=once)
+    return screen_for(made, top, style, once=once)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loadgen import format as fmt
+from loadgen import styles
 from loadgen.cluster import calls
 from loadgen.cluster.connection import PORT, Agent, ClockDifference, Cluster
 from loadgen.cluster.messages import AgentFacts
@@ -178,7 +179,7 @@ def render(found: Preflight, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style=styles.STRONG)
     for head in ("agent", "host", "versions", "kernel", "clock", "cpus", "files", "allows"):
         table.add_column(head, overflow="fold")
     for one in found.agents:
@@ -188,7 +189,10 @@ def render(found: Preflight, console: Console) -> None:
     for problem in found.problems:
         console.print(Text(f"problem: {fmt.visible(problem)}"), soft_wrap=True)
     many = fmt.many(len(found.agents), "agent")
-    console.print(f"{many}, {fmt.many(len(found.problems), 'problem')}" if found.problems else f"{many}, all well")
+    console.print(
+        f"{many}, {fmt.many(len(found.problems), 'problem')}" if found.problems else f"{many}, all well",
+        highlight=False,
+    )
 
 
 def cells(one: AgentCheck, own: Mapping[str, str]) -> tuple[str, ...]:

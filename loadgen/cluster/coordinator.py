@@ -128,13 +128,16 @@ class Coordinator:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._plan: Plan | None = None
 
-    def interrupt(self) -> None:
-        """Once: every agent closes its connections and reports. Twice: all stop at once. Safe from a signal handler."""
+    def interrupt(self, because: str = "interrupted") -> None:
+        """Once: every agent closes its connections and reports. Twice: all stop at once. Safe from a signal handler.
+
+        because: the beginning of the event, for the first time.
+        """
         self._interrupts += 1
         if self._done:
             return
         if self._started and self._interrupts <= 2:
-            text = "interrupted; drained early" if self._interrupts == 1 else "interrupted again; stopped at once"
+            text = f"{because}; drained early" if self._interrupts == 1 else "interrupted again; stopped at once"
             self._record.event("interrupted", text)
         if self._interrupts == 1:
             self._end_early()
@@ -222,7 +225,10 @@ class Coordinator:
             plan,
             self._members,
             private=self._scenario.holds_secrets,
+            at=self._options.at,
         )
+        assert self._record.writer
+        self._options.opened(self._record.writer.path)
         for member in self._members:
             for event in member.early:
                 self._happened(member, event)

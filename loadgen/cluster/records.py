@@ -36,10 +36,17 @@ class WholeRecord(RunRecord):
         self._copies: list[RunWriter] = []
 
     def open(
-        self, results: Path, scenario_text: str, plan: Plan, members: Sequence[Participant], *, private: bool
+        self,
+        results: Path,
+        scenario_text: str,
+        plan: Plan,
+        members: Sequence[Participant],
+        *,
+        private: bool,
+        at: Path | None = None,
     ) -> None:
-        """Make the directories. Raises: ResultsError."""
-        writer = RunWriter(results, plan.name, private=private)
+        """Make the directories, that of the whole below `results` or at this path. Raises: ResultsError."""
+        writer = RunWriter(results, plan.name, at, private=private)
         shares = []
         for member in members:
             assert member.plan

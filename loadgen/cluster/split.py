@@ -134,7 +134,7 @@ def share_of(scenario: ScenarioSpec, portion: Portion) -> ScenarioSpec:
     changes["arrival"] = _scaled(scenario.arrival, Fraction(portion.weight, portion.total))
     _, carry = arrivals.interleaved((), before=portion.before, weight=portion.weight, total=portion.total)
     if scenario.churn:
-        carry = _carry_of_churn(scenario.arrival.stages, scenario.churn.duration_s, carry, portion, weights)
+        carry = _carry_of_churn(scenario.stages, scenario.churn_s, carry, portion, weights)
     return scenario.shared(changes, carry, guests)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadgen.compare.differences import Flat, Part, between, host_of
+from loadgen.kernel import snmp
 from loadgen.model import Plan
 from loadgen.results.schema.host import Host
 from loadgen.results.schema.line import Line
@@ -49,7 +50,7 @@ class Side:
 def time_wait_before(first_line: Line) -> float:
     """Return the sockets in TIME-WAIT of the first line of a series, less those that entered it since the start."""
     kernel = first_line.kernel
-    return float(max(kernel.now.get("sockstat.tcp_tw", 0) - kernel.delta.get("TcpExt.TW", 0), 0))
+    return float(max(kernel.now.get("sockstat.tcp_tw", 0) - snmp.entered_time_wait(kernel.delta), 0))
 
 
 def refusals(base: Side, other: Side) -> list[str]:

@@ -9,6 +9,11 @@ named, and every public one needs a declaration of authority:
                 documentation (RFC 5737, RFC 3849) and reserved (RFC 1112) addresses among them
     never       multicast, broadcast, unspecified, IPv4 link-local, cloud metadata: no flag opens these
 
+connect() to an unspecified address (0.0.0.0, ::) would reach this host, so no other is in danger. It is refused all the
+same: which address it reaches depends on the source, so accounts of that target would be those of another address; and
+it is mostly an address to listen on that was copied, or a variable that was empty. The message names the address to
+write instead.
+
 An IPv6 address that embeds an IPv4 address is classified by the IPv4 address, because packets end up there. Pure
 arithmetic on addresses: no names are resolved and no sockets opened here.
 """
@@ -58,7 +63,8 @@ def _rule(address_class: AddressClass, name: str, source: str, *networks: str) -
 
 #: The first rule that contains the address decides. Single addresses come before the networks that contain them.
 RULES: Final = (
-    _rule(AddressClass.NEVER, "unspecified", "RFC 1122 3.2.1.3, RFC 4291 2.5.2", "0.0.0.0/8", "::/128"),
+    _rule(AddressClass.NEVER, "unspecified", "RFC 1122 3.2.1.3, RFC 4291 2.5.2", "0.0.0.0/32", "::/128"),
+    _rule(AddressClass.NEVER, "an unspecified host on this network", "RFC 1122 3.2.1.3", "0.0.0.0/8"),
     _rule(AddressClass.NEVER, "broadcast", "RFC 919", "255.255.255.255/32"),
     _rule(AddressClass.NEVER, "multicast", "RFC 5771, RFC 4291 2.7", "224.0.0.0/4", "ff00::/8"),
     # The cloud metadata service, which hands out credentials, has the address 169.254.169.254 at nearly all providers.
@@ -112,6 +118,12 @@ def check(address: str, *, allowed: Sequence[str], authorized: bool, lab: Sequen
     rule = rule_of(destination)
     name = f"{literal} leads to {destination} ({carrier}), which is" if carrier else f"{destination} is"
 
+    if literal.is_unspecified:
+        here = "127.0.0.1" if literal.version == 4 else "::1"
+        raise UsageError(
+            f"{name} {rule.name} ({rule.source}) and never a target: connect() would reach this host itself, at {here} "
+            f"or at the source address; write the one you mean, {here}"
+        )
     if rule.address_class is AddressClass.NEVER:
         raise UsageError(f"{name} {rule.name} ({rule.source}); loadgen never sends load there, use another target")
     if carrier and rule.address_class is AddressClass.FREE:

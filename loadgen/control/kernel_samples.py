@@ -1,4 +1,4 @@
-"""Sample kernel counters during a run, in the namespace of the load and in that of the sinks.
+"""Sample kernel counters during a run, in the namespaces of the load, of the sinks and of a gateway between them.
 
 /proc/<pid>/net shows the namespace of that process (proc_pid_net(5)), so the counters can be read through any process
 of the run that lives there, once per interval, in a millisecond. The rest comes through `NamespaceFds`. Counting
@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from loadgen import event_loop
+from loadgen.control.gateway_samples import GatewayNamespace
 from loadgen.control.sinks import SINK
 from loadgen.errors import HostError
 from loadgen.kernel import conntrack, neighbours, snmp, snmp6, sockstat, softnet
@@ -60,40 +61,49 @@ class SampledNamespace(Protocol):
 class KernelSampler:
     """Counters since it was created, and sockets by state.
 
-    clients, sinks: their namespaces; sinks is None if they share the clients'. processes: returns the running
-    processes of the run. proc_net: for counters of the whole host.
+    clients, sinks: their namespaces; sinks is None if they share the clients'. gateway: of a nat lab. processes:
+    returns the running processes of the run. proc_net: for counters of the whole host.
     notice: called with the reason if sockets cannot be listed here, or if counters cannot be read, and at the end with
     how often.
     """
 
     @classmethod
-    async def start(cls, fleet: Fleet, *, apart: bool, notice: Callable[[str], None]) -> KernelSampler | None:
+    async def start(
+        cls, fleet: Fleet, *, apart: bool, notice: Callable[[str], None], behind_nat: bool = False
+    ) -> KernelSampler | None:
         """Create a sampler for the processes of a run; None, with a notice, if the counters cannot be read.
 
-        apart: the sinks live in a namespace of their own.
+        apart: the sinks live in a namespace of their own. behind_nat: there is a gateway before it.
         Raises: HostError, IncompleteError, see `namespace_fds.open_fds`.
         """
         try:
-            return await cls._start(fleet, apart=apart, notice=notice)
+            return await cls._start(fleet, apart=apart, notice=notice, behind_nat=behind_nat)
         except (*_UNREADABLE, RuntimeError) as error:  # or no thread
             notice(f"the kernel's counters are not read during this run: {_reason(error)}")
             return None
 
     @classmethod
-    async def _start(cls, fleet: Fleet, *, apart: bool, notice: Callable[[str], None]) -> KernelSampler:
+    async def _start(
+        cls, fleet: Fleet, *, apart: bool, notice: Callable[[str], None], behind_nat: bool
+    ) -> KernelSampler:
 
         def sinks_net() -> Path | None:
             alive = fleet.alive(SINK)
             return Path(f"/proc/{alive[0].pid}/net") if alive else None
 
         clients_net = Path(f"/proc/{fleet.zygote.pid}/net")
-        clients = ProcNamespace(lambda: clients_net, await namespace_fds.open_fds(fleet.zygote))
-        sinks = ProcNamespace(sinks_net, await namespace_fds.open_fds(fleet.zygote, at_sinks=True)) if apart else None
+        fds = await namespace_fds.open_fds(fleet.zygote)
+        clients, sinks, gateway = ProcNamespace(lambda: clients_net, fds, own_neighbours=apart), None, None
+        if apart:
+            fds = await namespace_fds.open_fds(fleet.zygote, "send_from_sinks")
+            sinks = ProcNamespace(sinks_net, fds, own_neighbours=True)
+        if behind_nat:
+            gateway = GatewayNamespace(await namespace_fds.open_fds(fleet.zygote, "send_from_gateway"))
 
         def processes() -> list[int]:
             return [os.getpid(), fleet.zygote.pid, *(member.pid for member in fleet.members if member.state != GONE)]
 
-        return cls(clients, sinks, processes=processes, notice=notice)
+        return cls(clients, sinks, processes=processes, notice=notice, gateway=gateway)
 
     def __init__(
         self,
@@ -103,8 +113,9 @@ class KernelSampler:
         processes: Callable[[], Sequence[int]],
         notice: Callable[[str], None],
         proc_net: Path = Path("/proc/self/net"),
+        gateway: GatewayNamespace | None = None,
     ) -> None:
-        self._clients, self._sinks = clients, sinks
+        self._clients, self._sinks, self._gateway = clients, sinks, gateway
         self._sides = (clients, sinks) if sinks else (clients,)
         self._executor = event_loop.started_threads(1, "sockets-by-state")
         self._listing = StateCounter([side.states for side in self._sides], self._executor, notice)
@@ -160,6 +171,7 @@ class KernelSampler:
             states_age_s=clients.states_age_s,
             sampling=sampling,
             sink=sinks,
+            gateway=self._gateway.now() if self._gateway else None,
         )
 
     def close(self) -> None:
@@ -167,7 +179,7 @@ class KernelSampler:
         if self._unread > 1:
             self._notice(f"the kernel's counters could not be read for {self._unread:,} lines")
         self._executor.shutdown(cancel_futures=True)
-        for side in self._sides:
+        for side in (*self._sides, *([self._gateway] if self._gateway else [])):
             side.close()
 
 
@@ -248,11 +260,12 @@ class ProcNamespace:
     """A `SampledNamespace` read through the /proc/<pid>/net of a process in it, and through `NamespaceFds`.
 
     proc_net: returns that directory; it may change, and is None without such a process.
+    own_neighbours: count those of the namespace, which lists them; a run that has it for itself has no others there.
     Counter increases are relative to the creation of this object.
     """
 
-    def __init__(self, proc_net: Callable[[], Path | None], fds: NamespaceFds) -> None:
-        self._proc_net, self._fds = proc_net, fds
+    def __init__(self, proc_net: Callable[[], Path | None], fds: NamespaceFds, *, own_neighbours: bool = False) -> None:
+        self._proc_net, self._fds, self._own_neighbours = proc_net, fds, own_neighbours
         directory = proc_net()
         self._before: Mapping[str, int] = _counters(directory) if directory else {}
 
@@ -268,6 +281,8 @@ class ProcNamespace:
             return None
         gauges = {f"sockstat.{name}": sockets[name] for name in _SOCKETS if name in sockets}
         gauges |= {f"conntrack.{name}": value for name, value in self._fds.conntrack().items()}
+        if self._own_neighbours:
+            gauges |= {f"{name}.own": value for name, value in self._fds.neighbours().items()}
         return SinkKernelLine(now=gauges, delta=snmp.delta(self._before, counters))
 
     def states(self) -> dict[str, int]:

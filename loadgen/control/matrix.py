@@ -22,7 +22,15 @@ from loadgen.clock import NS_PER_S, now_ns
 from loadgen.control import name_resolution
 from loadgen.control.orchestrator import Options, Orchestrator, Result
 from loadgen.control.progress import left_s, left_text
-from loadgen.errors import ExitCode, HostError, InterruptedRunError, LoadgenError, ResultsError, UsageError
+from loadgen.errors import (
+    ExitCode,
+    HostError,
+    InterruptedRunError,
+    KernelLacksError,
+    LoadgenError,
+    ResultsError,
+    UsageError,
+)
 from loadgen.results import matrix as matrices
 from loadgen.results import run_directory
 from loadgen.results.schema import files
@@ -158,6 +166,7 @@ class Matrix:
         places = self._order.places
         writer = self._order.writer or self._begin()
         try:
+            self._options.opened(writer.path)
             todo = self._go_on(writer) if self._order.writer else places
             for position, (index, number) in enumerate(todo):
                 if self._interrupted or isinstance(self._failure, ResultsError):
@@ -230,7 +239,7 @@ class Matrix:
     def _nominal_s(self, index: int) -> float:
         """Return the seconds that the load of this cell takes by itself."""
         scenario = self._cells[index].scenario
-        return scenario.churn.duration_s if scenario.churn else scenario.hold_s
+        return scenario.churn_s or scenario.held_s
 
     async def _run(self, writer: run_directory.MatrixWriter, index: int, number: int, title: str) -> None:
         cell, begun_ns = self._cells[index], now_ns()
@@ -252,7 +261,8 @@ class Matrix:
             if number == 1:  # the host refuses it in every round
                 self._skipped.add(index)
             self._say(f"cell {index} {'skipped' if number == 1 else f'round {number} incomplete'}: {error}")
-            self._event(writer, "cell-skipped" if number == 1 else "cell-incomplete", str(error), index, number)
+            skipped = matrices.LACKING if isinstance(error, KernelLacksError) else matrices.SKIPPED
+            self._event(writer, skipped if number == 1 else "cell-incomplete", str(error), index, number)
         except LoadgenError as error:
             self._say(f"cell {index} incomplete: {error}")
             self._event(writer, "cell-incomplete", str(error), index, number)

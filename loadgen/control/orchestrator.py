@@ -80,8 +80,12 @@ class Options:
     port_blocking: bool = False
     #: Run although the plan predicts that a limit is met.
     force: bool = False
+    #: Open one connection from each source to each target instead, as a smoke test.
+    once: bool = False
     #: The run directory itself, for a cell of a matrix; None: a new one under `results`.
     at: Path | None = None
+    #: Told the directory of the run, of the matrix or of the search as soon as it is made, and then those of its runs.
+    opened: Callable[[Path], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +257,7 @@ class Orchestrator:
         host = {"started_at": writer.started_at, **facts.to_json()}
         writer.write_host(host)
         self._record.writer = writer
+        self._options.opened(writer.path)
         self._witness.planned(plan, host, writer.path)
         crash.keep_in(str(writer.path.absolute()))
         for note in plan.notes:
@@ -262,6 +267,8 @@ class Orchestrator:
         environment = await prepare(
             fleet, self._scenario, self._answers or {}, notice=self._notice, enough=lambda: bool(self._interrupts)
         )
+        if self._options.once:
+            environment = environment.once()
         self._scenario = environment.scenario
         self._port_range = environment.facts.port_range
         assessment = environment.assess(port_blocking=self._options.port_blocking, force=self._options.force)
@@ -271,6 +278,7 @@ class Orchestrator:
 
     async def _start_processes(self, fleet: Fleet, plan: Plan, facts: HostFacts) -> None:
         strangers = len(self._scenario.probes) + self._scenario.guests.addresses
+        strangers += len(plan.nat.addresses) if plan.nat else 0
         self._main = SINK if plan.only_listens else WORKER
         self._sinks = Sinks(fleet, plan, strangers=strangers, certificates=self._certificates)
         self._shared.callback(self._sinks.close)
@@ -293,9 +301,12 @@ class Orchestrator:
         """Ramp, hold, drain, or churn, with a line of the series per interval and at the end of each phase."""
         self._phase = Phase.CHURN if plan.churn else Phase.RAMP
         notice = partial(self._record.event, "note")
+        if plan.profile:
+            await self._until(fleet, (), lambda: False, plan.profile.init_s)
         instant_ns = await self._paced(fleet, partial(self._until, fleet, ()), self._pace.start())
         # After the wait: what the kernel counts meanwhile is not of this run.
-        self._telemetry = await KernelSampler.start(fleet, apart=self._scenario.has_cable, notice=notice)
+        apart, behind_nat = self._scenario.has_cable, self._scenario.nat is not None
+        self._telemetry = await KernelSampler.start(fleet, apart=apart, notice=notice, behind_nat=behind_nat)
         self._record.start_ns = now_ns() + _START_DELAY_NS if instant_ns is None else instant_ns
         self._record.started()
         self._snapshots = snapshots = Snapshots(
@@ -358,7 +369,11 @@ class Orchestrator:
             if self._interrupts < 2:
                 if plan.close is not CloseMode.TARGET:
                     fleet.tell(SINK, do="drain")
-                fleet.tell(WORKER, do="drain")
+                over_s = 0.0 if self._interrupts else _fall_s(plan)
+                fleet.tell(WORKER, do="drain", over_s=over_s)
+                if over_s:
+                    await until(lambda: fleet.all_of(WORKER, {"drained"}), over_s)
+                    fleet.tell(WORKER, do="drain", over_s=0.0)  # of no effect but after an interrupt
                 if plan.close is CloseMode.TARGET and not plan.only_listens:  # not before every worker expects it
                     await self._watch.progress(WORKER, {"closing", "drained"}, still_open, enough=at_once)
                     await close_first()
@@ -563,6 +578,11 @@ def _certified(plan: Plan) -> tuple[Plan, Certificates | None]:
     if plan.tls and not plan.tls.ca and all(target.sink for target in plan.targets):
         plan = replace(plan, tls=replace(plan.tls, ca=certificates.ca_pem))
     return plan, certificates
+
+
+def _fall_s(plan: Plan) -> float:
+    """Return how long the close of held connections is to take, seconds."""
+    return plan.profile.ramp_down_s if plan.profile and not plan.churn else 0.0
 
 
 def _count_over(workers: Sequence[Member]) -> int:

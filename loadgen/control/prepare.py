@@ -18,17 +18,27 @@ from loadgen.errors import HostError, IncompleteError, LabForbiddenError
 from loadgen.kernel import limits, sysctl
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.limits import HostLimits
-from loadgen.model import Endpoint, Engine, Plan
+from loadgen.model import Endpoint, Engine, Plan, Topology, pairs_of
 from loadgen.processes.fleet import Fleet
 from loadgen.scenario import Fallback, ScenarioSpec
 from loadgen.worker.io_uring import ring as uring
 
 #: Connecting the namespaces takes 0.2 s, 1 s for 65,536 addresses, and 3 s if no two of them are adjacent.
 _CABLE_TIMEOUT_S: Final = 60.0
+#: The entries of the process that connects them, by topology.
+_CABLES: Final = {
+    Topology.VETH: "loadgen.lab.veth:main",
+    Topology.SEGMENT: "loadgen.lab.segment:main",
+    Topology.NAT: "loadgen.lab.nat:main",
+}
 #: Binding takes some microseconds for each port.
 _HOLD_TIMEOUT_S: Final = 30.0
 #: Descriptors of a forked process beside the sockets that it is to hold.
 _OTHER_DESCRIPTORS: Final = 64
+
+_ONCE: Final = (
+    "--once: one connection from each source to each target; the scenario's load and expectations are left out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,13 @@ class Environment:
         allowances = Allowances(in_lab=self.in_lab, port_blocking=port_blocking, extend_sources=fell_back, force=force)
         assessment = assess(self.scenario, self.sources, self.facts, allowances, self.limits)
         return replace(assessment, plan=replace(assessment.plan, notes=(*self.notes, *assessment.plan.notes)))
+
+    def once(self) -> Environment:
+        """Return the environment of a smoke test, see `ScenarioSpec.once`."""
+        targets = self.scenario.every_target
+        binds = self.scenario.sources.strategy.row.binds_address
+        pairs = len(pairs_of(self.sources, targets)) if binds else len(targets)
+        return replace(self, scenario=self.scenario.once(pairs), notes=(*self.notes, _ONCE))
 
     async def require_free(self, fleet: Fleet, plan: Plan) -> None:
         """Check that no other socket is bound to the endpoints of the plan's sinks.
@@ -102,18 +119,24 @@ async def prepare(
     scenario, notes = name_resolution.pin(scenario, answers, sources)
     notes = (*remarks, *notes)
     targets = [target.endpoint for target in scenario.every_target]
+    of_gateway: dict[str, str] = {}
     if scenario.has_cable:
-        await _connect_namespaces(fleet, sources, list(dict.fromkeys(target.address for target in targets)), enough)
+        addresses = list(dict.fromkeys(target.address for target in targets))
+        of_gateway = await _connect_namespaces(fleet, scenario, sources, addresses, enough)
     if in_lab:
         await _furnish(fleet, scenario, enough)
     transport, freebind = scenario.transport, scenario.sources.freebind
     tracks = await zygote.call("loadgen.kernel.conntrack:tracks", sorted({target.family for target in targets}))
-    if in_lab and scenario.lab and scenario.lab.tracking_left is not None:
+    if in_lab and scenario.lab and scenario.lab.tracking_left is not None and scenario.nat is None:
         await _fill_tracking(fleet, scenario.lab.tracking_left, tracks)
     facts: HostFacts = await zygote.call("loadgen.kernel.host:read", sources, targets, transport, freebind)
     if tracks is False and not in_lab and not all(map(_is_loopback, targets)):
         tracks = None  # a rule may be about other interfaces than loopback; a lab has no rules but its own
-    facts = replace(facts, tracks_connections=tracks, sysctls={**of_host, **facts.sysctls})
+    if scenario.nat:
+        tracks = True  # by the gateway, whose table it is
+    on_link = scenario.lab is not None and scenario.lab.topology is Topology.SEGMENT
+    sysctls = {**of_host, **facts.sysctls, **of_gateway}
+    facts = replace(facts, tracks_connections=tracks, sysctls=sysctls, sources_on_link=on_link)
     if scenario.engine is Engine.IO_URING:
         facts = replace(facts, no_io_uring=uring.available())
     in_use = await zygote.call("loadgen.kernel.limits:in_use", sources, transport)
@@ -157,16 +180,16 @@ async def _fill_tracking(fleet: Fleet, left: int, tracks: bool | None) -> None:
 
 
 async def _connect_namespaces(
-    fleet: Fleet, sources: Sequence[str], targets: Sequence[str], enough: Callable[[], bool]
-) -> None:
-    answer = await fleet.ask(
-        "loadgen.lab.veth:main",
-        sources,
-        targets,
-        enough=enough,
-        timeout_s=_CABLE_TIMEOUT_S,
-    )
+    fleet: Fleet, scenario: ScenarioSpec, sources: Sequence[str], targets: Sequence[str], enough: Callable[[], bool]
+) -> dict[str, str]:
+    """Connect the namespaces of a lab; return the settings of the gateway's connection tracking, {} without one."""
+    assert scenario.lab
+    how: tuple[object, ...] = (scenario.nat, scenario.lab.tracking_left) if scenario.nat else ()
+    entry = _CABLES[scenario.lab.topology]
+    answer = await fleet.ask(entry, sources, targets, *how, enough=enough, timeout_s=_CABLE_TIMEOUT_S)
     if answer is None:
         raise IncompleteError("the process that connects the namespaces of the lab gave no answer")
     if answer["report"] == "failed":
         raise HostError(answer["text"])
+    settings: dict[str, str] = answer.get("settings", {})
+    return settings

@@ -113,7 +113,7 @@ def features(host: Reading, allowed: Mapping[str, Permission]) -> list[Feature]:
         Feature(
             "veth",
             "2.6.24",
-            "labs have loopback only, no `topology: veth`",
+            "labs have loopback only, no `topology: veth` or `nat`",
             allowed[VETH].refused,
             ("modprobe veth",),
         ),

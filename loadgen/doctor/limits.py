@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from loadgen.doctor import listening, ports, rates, resources, services, sysctl_files
+from loadgen.doctor import handshake, listening, ports, rates, resources, search, services, sysctl_files
 from loadgen.doctor.finding import Grade, LimitCheck, LimitFinding, Purpose
 from loadgen.doctor.reading import Reading
 
@@ -14,7 +14,9 @@ ALL: Final[tuple[LimitCheck, ...]] = (
     ports.reserved_ports,
     ports.listeners,
     services.services,
-    ports.search,
+    search.port_search,
+    search.step_width,
+    search.child_buckets,
     ports.unprivileged_start,
     ports.autobind_reuse,
     ports.tw_reuse,
@@ -22,6 +24,10 @@ ALL: Final[tuple[LimitCheck, ...]] = (
     ports.timestamps,
     ports.tw_buckets,
     ports.fin_timeout,
+    handshake.syn_retries,
+    handshake.syn_linear,
+    handshake.rto_max,
+    handshake.ecn,
     rates.time_wait,
     rates.tracking,
     sysctl_files.recycle,

@@ -7,7 +7,6 @@ numbers of the facts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Final
 
 from loadgen.capacity.remedies import ADD_ADDRESS, widest_range
@@ -28,11 +27,10 @@ from loadgen.doctor.reading import Reading
 from loadgen.format import count, rate
 from loadgen.kernel.sysctl import ports_text
 from loadgen.model import CloseMode
-from loadgen.strategies import TABLE, PortScope, Strategy
 
 _RANGE: Final = "net.ipv4.ip_local_port_range"
 _RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
-_EACH: Final = "per source address and destination"
+EACH: Final = "per source address and destination"
 #: Before Linux 6.14 and its tcp_tw_reuse_delay.
 _DELAY_MS: Final = 1000
 #: Maximum number of ports named in a sentence.
@@ -46,19 +44,19 @@ def port_range(host: Reading, purpose: Purpose) -> LimitJudgement:
     widest = widest_range(host.number("net.ipv4.ip_unprivileged_port_start", 1024))
     now, after = len(ports) * purpose.pairs, len(widest) * purpose.pairs
     taken = sum(port in widest for port in host.taken_ports)
-    allows = f"{len(ports):,} connections {_EACH} ({ports.high:,} - {ports.low:,} + 1)"
+    allows = f"{len(ports):,} connections {EACH} ({ports.high:,} - {ports.low:,} + 1)"
     if purpose.pairs > 1:
         allows += f", {now:,} over {purpose.pairs:,} pairs"
     if now < purpose.connections:
         allows += f"; {purpose.connections:,} take {_pairs(purpose, len(ports))}"
     verdict = judged(purpose.connections, now, math.ceil(purpose.connections * 1.1))
     gain = more(purpose.connections, host.usable_ports * purpose.pairs, after - taken * purpose.pairs)
-    gains = f"{host.usable_ports:,} become {len(widest) - taken:,} {_EACH}"
+    gains = f"{host.usable_ports:,} become {len(widest) - taken:,} {EACH}"
     if after < purpose.connections:
         addresses = math.ceil(purpose.connections / len(widest))
         gains += f"; {purpose.connections:,} still take {addresses:,} source addresses ({ADD_ADDRESS.format(bits=32)})"
     if len(widest) <= len(ports):
-        return LimitJudgement(verdict, f"{allows}; it is as wide as it can be", _more_addresses(), 0, gains)
+        return LimitJudgement(verdict, f"{allows}; it is as wide as it can be", more_addresses(), 0, gains)
     return LimitJudgement(verdict, allows, set_sysctl(_RANGE, f"{widest.low} {widest.high}"), gain, gains)
 
 
@@ -66,7 +64,8 @@ def _pairs(purpose: Purpose, ports: int) -> str:
     return f"{math.ceil(purpose.connections / ports):,} source addresses, or as many destinations"
 
 
-def _more_addresses() -> ChangeCommands:
+def more_addresses() -> ChangeCommands:
+    """Return the command that adds a source address."""
     return ChangeCommands((ADD_ADDRESS.format(bits=32),))
 
 
@@ -117,34 +116,6 @@ listeners = LimitCheck(
     ),
     _listeners,
 )
-
-
-def _search(host: Reading, purpose: Purpose) -> LimitJudgement:
-    """Fact 1.3. Judged for connect() alone, which is what most programs do."""
-    said = "; ".join(_search_begins(host.usable_ports))
-    allows = f"beyond that each search for a free port first passes all taken ports of one parity; {said}"
-    gains = (
-        "a second source address, a second destination or a wider range stay below it; a program that sets "
-        "IP_BIND_ADDRESS_NO_PORT and IP_LOCAL_PORT_RANGE, as late-range does, or that names its ports, does not search"
-    )
-    slow = purpose.per_pair > _search_at(host.usable_ports)
-    return LimitJudgement(Grade.TIGHT if slow else Grade.GOOD, allows, _more_addresses(), 0, gains)
-
-
-def _search_begins(usable: int) -> Iterator[str]:
-    """Yield the connections from which on the search is long, for each strategy that searches."""
-    for strategy, row in TABLE.items():
-        if row.tcp.cliff_at is not None:
-            each = "of a source address" if row.tcp.scope is PortScope.SOURCE else _EACH
-            yield f"{strategy}: {count(int(usable * row.tcp.cliff_at))} {each}"
-
-
-def _search_at(usable: int) -> int:
-    return int(usable * (TABLE[Strategy.KERNEL].tcp.cliff_at or 1.0))
-
-
-#: The name is that of the limit which a run meets.
-search = LimitCheck("port-search", lambda host: f"from {count(_search_at(host.usable_ports))} on", _search)
 
 
 def _taken_out(
@@ -201,7 +172,7 @@ def tw_reuse(host: Reading, _: Purpose) -> LimitJudgement:
     """Facts 5.4 to 5.6."""
     ports, reuse = host.usable_ports, host.number("net.ipv4.tcp_tw_reuse")
     far, near = (rests_s(host, loopback=loopback) for loopback in (False, True))
-    allows = f"{per_second(ports, far)} {_EACH} if each is closed here first"
+    allows = f"{per_second(ports, far)} {EACH} if each is closed here first"
     if near != far:
         allows += f"; between loopback addresses {per_second(ports, near)}"
     change = set_sysctl("net.ipv4.tcp_tw_reuse", 1)
@@ -223,7 +194,7 @@ def tw_reuse(host: Reading, _: Purpose) -> LimitJudgement:
 def tw_reuse_delay(host: Reading, _: Purpose) -> LimitJudgement:
     """Fact 5.7."""
     delay_ms = host.number("net.ipv4.tcp_tw_reuse_delay")
-    allows = f"{per_second(host.usable_ports, delay_ms / 1000)} {_EACH}, where tcp_tw_reuse allows it at all"
+    allows = f"{per_second(host.usable_ports, delay_ms / 1000)} {EACH}, where tcp_tw_reuse allows it at all"
     verdict = Grade.TIGHT if delay_ms > _DELAY_MS else Grade.GOOD
     gains = f"{per_second(host.usable_ports, 0.1)}, where tcp_tw_reuse allows it"
     return LimitJudgement(verdict, allows, set_sysctl("net.ipv4.tcp_tw_reuse_delay", 100), 0, gains)
@@ -237,7 +208,7 @@ def timestamps(host: Reading, _: Purpose) -> LimitJudgement:
         return LimitJudgement(
             Grade.GOOD, "a four-tuple can leave TIME-WAIT early; the other end has to have them, too", change
         )
-    allows = f"without them nothing leaves TIME-WAIT early: {per_second(host.usable_ports, TIME_WAIT_S)} {_EACH}"
+    allows = f"without them nothing leaves TIME-WAIT early: {per_second(host.usable_ports, TIME_WAIT_S)} {EACH}"
     return LimitJudgement(
         Grade.TIGHT, allows, change, 0, "tcp_tw_reuse, and strategy explicit, take ports out of TIME-WAIT"
     )

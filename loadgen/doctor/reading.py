@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, conntrack, host, procfs, sockdiag, sockstat, sysctl, sysctl_conf, sysctl_names, tcp
+from loadgen.kernel import (
+    cgroup,
+    conntrack,
+    devices,
+    host,
+    procfs,
+    sockdiag,
+    sockstat,
+    sysctl,
+    sysctl_conf,
+    sysctl_names,
+    tcp,
+)
+from loadgen.kernel.devices import vrf_of
 from loadgen.kernel.sysctl_conf import SysctlLine
 from loadgen.model import PortRange
 
@@ -23,11 +36,17 @@ SYSCTLS: Final = (
     "net.ipv4.ip_local_reserved_ports",
     "net.ipv4.ip_unprivileged_port_start",
     "net.ipv4.ip_autobind_reuse",
+    "net.ipv4.ip_local_port_step_width",
+    "net.ipv4.tcp_syn_retries",
+    "net.ipv4.tcp_syn_linear_timeouts",
+    "net.ipv4.tcp_rto_max_ms",
+    "net.ipv4.tcp_ecn",
     "net.ipv4.tcp_tw_reuse",
     "net.ipv4.tcp_tw_reuse_delay",
     "net.ipv4.tcp_timestamps",
     "net.ipv4.tcp_max_tw_buckets",
     "net.ipv4.tcp_ehash_entries",
+    "net.ipv4.tcp_child_ehash_entries",
     "net.ipv4.tcp_tw_recycle",
     "net.ipv4.tcp_fin_timeout",
     "net.core.somaxconn",
@@ -151,7 +170,7 @@ def read(services: Iterable[int] = ()) -> Reading:
         memory_available_bytes=host.memory_available(),
         cpus=len(os.sched_getaffinity(0)),
         tasks=parse_tasks(procfs.read(Path("/proc/loadavg"))),
-        listeners=frozenset(tcp.listeners(Path("/proc/self/net"))),
+        listeners=frozenset(tcp.listeners(Path("/proc/self/net"))) - _of_vrfs(),
         connected=frozenset(port for port in services if _is_connected(port)),
         udp_ports=_udp_ports(),
         files=files,
@@ -173,6 +192,22 @@ def _is_connected(port: int) -> bool:
     """Return True if a TCP socket has the port and does not listen, one in TIME-WAIT too. Raises: HostError."""
     with sockdiag.Reader() as reader:
         return bool(reader.dump(sockdiag.TUPLES, source_port=port).sockets.size)
+
+
+def _of_vrfs() -> frozenset[int]:
+    """Return the ports that are listened on in VRFs alone; empty where the kernel does not list such sockets.
+
+    Such a listener takes no port from connections without a device: see `loadgen.kernel.devices`.
+    """
+    try:
+        with sockdiag.Reader() as reader:
+            sockets = reader.dump(sockdiag.mask(sockdiag.TcpState.LISTEN)).sockets
+        table = devices.read() if sockets["interface"].any() else {}
+    except HostError:
+        return frozenset()
+    inside = [bool(vrf_of(index, table)) for index in sockets["interface"].tolist()]
+    ports = list(zip(sockets["source_port"].tolist(), inside, strict=True))
+    return frozenset(port for port, vrf in ports if vrf) - frozenset(port for port, vrf in ports if not vrf)
 
 
 def _udp_ports() -> frozenset[int]:

@@ -23,6 +23,7 @@ from loadgen.errors import LoadgenError
 from loadgen.explain.case import Case, plain_number
 from loadgen.explain.rules.ports import leaks
 from loadgen.explain.symptoms import SymptomKind
+from loadgen.kernel import release
 from loadgen.kernel.host import HostFacts
 from loadgen.kernel.missing import Missing, MissingReason
 from loadgen.kernel.sockdiag import TcpState
@@ -49,6 +50,7 @@ _SOURCE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
 _TARGET: Final = {4: "198.51.100.1", 6: "2001:db8::2"}
 _INVENTED: Final = (*_SOURCE.values(), *_TARGET.values())
 _TARGETS_MAX: Final = 100
+_FEW_TARGETS: Final = 2
 _CONNECTIONS_MAX: Final = 10_000_000
 REMEDIES_MAX: Final = 12
 #: The kernel's log tells of the limits of the host, which a program would see as these errnos.
@@ -67,11 +69,14 @@ def _of_limit(case: Case, judged: Judged, limit: str) -> Iterator[Remedy]:
     situation = situation_of(case, judged, limit)
     if situation is None:
         return
+    assumed = _assumed(judged)
     listens = judged.symptom.kind is SymptomKind.LISTEN and bool(situation.listening) and limit != "source-ports"
     for remedy in listen_again(situation) if listens else EVERY_LIMIT[limit].remedies(situation):
         worded = remedy.for_program
         if worded and worded.claim and worded.claim.quantity is not Quantity.CONNECTIONS:
             worded = replace(worded, gain=None)  # its text has both figures
+        if worded and assumed and "sources.strategy" in worded.set:
+            worded = replace(worded, text=f"{worded.text} ({assumed} targets assumed)")
         if worded and len(judged.named) > 1 and not listens:
             worded = replace(worded, text=f"if {limit}: {worded.text}")
         if worded:
@@ -129,9 +134,7 @@ def _scenario(case: Case, judged: Judged, limit: str, source: str, target: str) 
     wanted = (account.row.usable if account else case.settings.count) + 1
     address, _, port = target.rpartition(":")
     fixed = judged.symptom.source_port if judged.symptom.kind is SymptomKind.FIXED_PORT else None
-    destinations = account.destinations if account and account.row.scope == "source" else judged.symptom.destinations
-    if strategy in (Strategy.BIND, Strategy.REUSEADDR):
-        destinations = max(destinations, 2)  # with one alone nothing is gained, and few programs have one alone
+    destinations = _assumed(judged) or _destinations(judged)
     if limit == "conntrack" and case.tracked:  # as many as the table has entries for, and one more
         destinations = max(destinations, case.tracked[1].value // max(case.settings.count, 1) + 1)
     last = min(int(port) + min(destinations, _TARGETS_MAX) - 1, 65_535)
@@ -148,6 +151,20 @@ def _scenario(case: Case, judged: Judged, limit: str, source: str, target: str) 
     else:
         lines.append(f"connections: {max(1, min(wanted, _CONNECTIONS_MAX))}")
     return "\n".join(lines) + "\n"
+
+
+def _destinations(judged: Judged) -> int:
+    account = judged.sign.account
+    return account.destinations if account and account.row.scope == "source" else judged.symptom.destinations
+
+
+def _assumed(judged: Judged) -> int:
+    """Return how many targets are assumed where the evidence has one alone; 0: none, they are as in the evidence.
+
+    Of a program that binds early: with one target nothing is gained, and few programs have one alone.
+    """
+    early = strategy_of(judged) in (Strategy.BIND, Strategy.REUSEADDR)
+    return _FEW_TARGETS if early and _destinations(judged) < _FEW_TARGETS else 0
 
 
 def strategy_of(judged: Judged) -> Strategy:
@@ -199,7 +216,7 @@ def facts_of(case: Case, judged: Judged, limit: str, source: str) -> HostFacts:
         sysctls["net.netfilter.nf_conntrack_count"] = "0"
     files = [one for one in evidence.limits if one.name == "Max open files"]
     hard = files[-1].hard if files else _DESCRIPTORS
-    version = _version(evidence.kernel)
+    version = release.version(evidence.kernel)
     unprivileged = case.number("net.ipv4.ip_unprivileged_port_start")
     missing = _missing(judged, source) if limit == "source-address" else ()
     return HostFacts(
@@ -230,8 +247,3 @@ def _missing(judged: Judged, source: str) -> tuple[Missing, ...]:
     reason = judged.sign.reason or (MissingReason.IPV6_OFF if unbound else "")
     known = unexplained(source)
     return (replace(known, reason=MissingReason(reason)) if reason else known,)
-
-
-def _version(kernel: str) -> tuple[int, ...] | None:
-    parts = kernel.split("-")[0].split(".")[:2]
-    return tuple(map(int, parts)) if len(parts) == 2 and all(map(plain_number, parts)) else None

@@ -16,7 +16,7 @@ from loadgen.explain import accounts, advice, missing, observed, symptoms, words
 from loadgen.explain.case import FULL, Case
 from loadgen.explain.evidence import Evidence
 from loadgen.explain.explanation import Explanation, Finding, Proof, SpaceRow
-from loadgen.explain.rules import RULES, Sign, host
+from loadgen.explain.rules import RULES, Sign, host, silence
 from loadgen.explain.rules.ports import space_of
 from loadgen.explain.rules.sign import NOTHING
 from loadgen.explain.symptoms import Symptom, SymptomKind
@@ -162,7 +162,8 @@ def _in_order(judged: Iterable[Judged]) -> list[Judged]:
 def finding_of(case: Case, judged: Judged) -> Finding:
     """Return a finding with its sentence, its facts and its remedies."""
     symptom, reasoned = judged.symptom, judged.reasoned
-    proofs = (*symptom.proofs, *judged.sign.proofs, *_others(judged))
+    times = silence.times(case) if SymptomKind.SILENCE in symptom.kinds else ()
+    proofs = (*symptom.proofs, *judged.sign.proofs, *_others(judged), *times)
     return Finding(
         limit=judged.limit,
         confidence=reasoned.confidence,

@@ -17,6 +17,7 @@ from loadgen.capacity.limits import LIMIT_OF_OUTCOME, LIMITS
 from loadgen.explain.evidence import Complaint, Complaints, Evidence, Where
 from loadgen.explain.explanation import Proof
 from loadgen.format import count
+from loadgen.kernel.route import reached
 from loadgen.outcomes import Syscall, outcome_of
 from loadgen.strategies import Strategy, Transport
 from loadgen.trace.ways import Way
@@ -173,7 +174,7 @@ def _of_complaint(complaints: Complaints) -> Symptom:
         count=complaints.count,
         source=one.source,
         source_port=one.source_port,
-        target=one.target,
+        target=one.target if one.listening else reached(one.target, one.source),
         target_port=one.target_port,
         listening=one.listening,
         # connect() says EAGAIN over UDP alone (connect(2): no port is free).

@@ -51,7 +51,7 @@ def reason(limit: str, symptom: Symptom) -> str:
     template = _REASONS.get(limit) or EVERY_LIMIT[limit].sentence
     if any(word in template for word in _OF_A_RUN):
         return EVERY_LIMIT[limit].meaning
-    return template.format(target=symptom.to or "the target")
+    return template.format(target=symptom.to or "the target", translator="this host")
 
 
 def sentence(judged: Judged) -> str:

@@ -7,7 +7,9 @@ it. Nothing outside the namespaces is touched.
 
     choosing    1   connect() alone
     binding     2   bind() before connect(), SO_REUSEADDR, SO_REUSEPORT
+    listening   2   wildcard addresses of both families, and who may listen
     latebind    3   IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
+    narrowing   3   these options on other sockets, and values of the range
     buckets     4   effect of a bound port on the automatic choice of other sockets
     timewait    5   which side keeps TIME-WAIT, and when its four-tuple can be reused
     backlog     6   a listener that does not accept
@@ -16,24 +18,28 @@ it. Nothing outside the namespaces is touched.
     handshake   9   results of a non-blocking connect(), and how they are reported
     counters   10   events that the kernel counts, and those it does not
     udp        11   connected UDP sockets
+    cost       12   time for each taken port, and for each socket on a port or in a hash table
+    devices    13   sockets bound to a device, and VRFs
+    rewriting  14   source NAT, connection tracking, BPF programs
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from loadgen.facts import base, runner
-from loadgen.facts.base import Fact, FactFinding, FactVerdict
-from loadgen.facts.table import markdown_row, render, render_list, summary_line, to_json
+from loadgen.facts.base import Cost, Fact, FactFinding, FactVerdict
+from loadgen.facts.document import to_json
+from loadgen.facts.sections import SECTIONS
+from loadgen.facts.table import render, render_list, summary_line
 
 __all__ = [
+    "Cost",
     "Fact",
     "FactFinding",
     "FactVerdict",
     "all_facts",
-    "markdown_row",
     "render",
     "render_list",
     "run_all",
@@ -41,28 +47,15 @@ __all__ = [
     "to_json",
 ]
 
-_SECTIONS: Final = (
-    "choosing",
-    "binding",
-    "latebind",
-    "buckets",
-    "timewait",
-    "backlog",
-    "limits",
-    "addresses",
-    "handshake",
-    "counters",
-    "udp",
-)
-
 
 def all_facts(selection: Sequence[str] = ()) -> list[Fact]:
     """Return the facts in numeric order: all, or those with these numbers ("2.3") or of these sections ("2").
 
     Raises: UsageError for a number that matches no fact.
     """
-    for section in _SECTIONS:
-        importlib.import_module(f"loadgen.facts.{section}")
+    for section in SECTIONS:
+        for module in section.modules:
+            importlib.import_module(f"loadgen.facts.{module}")
     return base.select(base.registered(), tuple(selection))
 
 

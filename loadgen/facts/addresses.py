@@ -1,12 +1,24 @@
 """Section 8: source addresses that work, and requirements of the others.
 
-Sources: ip(7), IP_FREEBIND; ip-route(8), type local; ipv6(7); inet_addr_valid_or_nonlocal().
+Sources: ip(7), IP_FREEBIND; ip-route(8), type local; ipv6(7); inet_addr_valid_or_nonlocal(); ip-address(8), tentative
+and nodad; RFC 4862 5.4; ip-sysctl.rst, disable_ipv6.
 """
 
 from __future__ import annotations
 
-from loadgen.facts.base import fact
-from loadgen.facts.experiment import FREEBIND6, NO_PORT, TARGET, Address, Bench, add_local_route, require_ipv6
+from loadgen.facts.base import CannotRunError, fact
+from loadgen.facts.experiment import (
+    FREEBIND6,
+    LOCAL6,
+    NO_PORT,
+    TARGET,
+    Address,
+    Bench,
+    add_local_route,
+    name,
+    require_ipv6,
+)
+from loadgen.kernel import sysctl
 
 
 @fact(
@@ -15,6 +27,7 @@ from loadgen.facts.experiment import FREEBIND6, NO_PORT, TARGET, Address, Bench,
     expected="from 127.1.2.3 to 127.9.8.7: ok; unbound: from 127.0.0.1",
     meaning="Sixteen million sources for tests on one host, without any set-up; but bind them, because connect() alone "
     "always uses 127.0.0.1.",
+    source="RFC 1122 3.2.1.3; inet_select_addr(), net/ipv4/devinet.c",
 )
 def _loopback() -> str:
     bench = Bench()
@@ -30,6 +43,7 @@ def _loopback() -> str:
     "a local route makes a whole IPv4 network usable (AnyIP)",
     expected="without: bind EADDRNOTAVAIL; with: ok",
     meaning="`ip route add local 10.9.0.0/16 dev lo` adds 65,536 source addresses with one command.",
+    source="ip-route(8), type local; inet_addr_type_table(), net/ipv4/fib_frontend.c",
 )
 def _anyip() -> str:
     bench = Bench()
@@ -48,6 +62,7 @@ def _anyip() -> str:
     expected="early: bind EADDRNOTAVAIL; late: bind EADDRNOTAVAIL",
     meaning="The same errno from connect() means that no four-tuple is free (1.1, 2.6), or without bind() that no "
     "address of the target's family is usable here, as where IPv6 is off.",
+    source="bind(2), EADDRNOTAVAIL; inet_addr_valid_or_nonlocal(), include/net/inet_sock.h",
 )
 def _not_local() -> str:
     bench = Bench()
@@ -62,6 +77,7 @@ def _not_local() -> str:
     expected="without: bind EADDRNOTAVAIL; with: ok",
     since="4.15",
     meaning="Large IPv6 source pools need the option on each socket, or net.ipv6.ip_nonlocal_bind=1.",
+    source="IPV6_FREEBIND, include/uapi/linux/in6.h; __inet6_bind(), net/ipv6/af_inet6.c",
 )
 def _anyip_ipv6() -> str:
     require_ipv6()
@@ -72,3 +88,62 @@ def _anyip_ipv6() -> str:
     source: Address = ("fd00:9::2", 0)
     without = bench.connect(target, NO_PORT, bind=source)
     return f"without: {without}; with: {bench.connect(target, NO_PORT, FREEBIND6, bind=source)}"
+
+
+@fact(
+    "8.5",
+    "where IPv6 is off, bind() and connect() fail as if no port were free",
+    expected="on: ok; off on lo: bind EADDRNOTAVAIL, connect EADDRNOTAVAIL; off on all: bind EADDRNOTAVAIL, connect "
+    "EADDRNOTAVAIL",
+    source="net/ipv6/af_inet6.c",
+    meaning="An EADDRNOTAVAIL of IPv6 alone is no shortage of ports: look at net.ipv6.conf.*.disable_ipv6 first.",
+)
+def _ipv6_off() -> str:
+    require_ipv6()
+    bench, target = Bench(), (LOCAL6, 9000)
+    bench.listeners(target)
+    results = [f"on: {bench.connect(target, NO_PORT, bind=(LOCAL6, 0))}"]
+    for where in ("lo", "all"):
+        sysctl.write(f"net.ipv6.conf.{where}.disable_ipv6", "1")
+        results.append(f"off on {where}: {bench.bind((LOCAL6, 0), NO_PORT)}, {bench.connect(target)}")
+        sysctl.write(f"net.ipv6.conf.{where}.disable_ipv6", "0")
+    return "; ".join(results)
+
+
+#: linux/if_addr.h
+_IFA_F_NODAD = 0x02
+_TENTATIVE, _NODAD = "fd00:9::1", "fd00:9::2"
+
+
+def _add_addresses_without_carrier() -> None:
+    """Add an address that stays tentative, as its interface has no carrier, and one that needs no check for duplicates.
+
+    Raises: CannotRunError if no veth pair can be made.
+    """
+    from pyroute2 import IPRoute, NetlinkError
+
+    try:
+        with IPRoute() as route:
+            route.link("add", ifname="cable", kind="veth", peer="other")  # "other" stays down
+            index = route.link_lookup(ifname="cable")[0]
+            route.link("set", index=index, state="up")
+            route.addr("add", index=index, address=_TENTATIVE, prefixlen=64)
+            route.addr("add", index=index, address=_NODAD, prefixlen=64, flags=_IFA_F_NODAD)
+    except NetlinkError as error:
+        raise CannotRunError(f"not here, because no veth pair can be made: {name(error.code)}") from error
+
+
+@fact(
+    "8.6",
+    "a tentative IPv6 address fails in bind() like one that is not on this host",
+    expected="tentative: bind EADDRNOTAVAIL; with IPV6_FREEBIND: ok; added with nodad: ok",
+    source="net/ipv6/addrconf.c",
+    meaning="For a second after its start an interface has addresses that are listed and cannot be bound, without a "
+    "carrier for ever: add source addresses with nodad.",
+)
+def _tentative() -> str:
+    require_ipv6()
+    _add_addresses_without_carrier()
+    bench = Bench()
+    tentative, freebind = bench.bind((_TENTATIVE, 0)), bench.bind((_TENTATIVE, 0), FREEBIND6)
+    return f"tentative: {tentative}; with IPV6_FREEBIND: {freebind}; added with nodad: {bench.bind((_NODAD, 0))}"

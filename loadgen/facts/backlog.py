@@ -13,9 +13,12 @@ from typing import Final
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.facts.base import CannotRunError, fact
 from loadgen.facts.experiment import TARGET, Attempt, Bench, Option, answer, counters, rows, until
+from loadgen.kernel.retransmission import syn_times
 
 #: tcp(7): the server completes a connection only when data has arrived.
 _DEFER_ACCEPT: Option = (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+#: Of a connect() as kernels come since Linux 6.5.
+_DEFAULT: Final = syn_times(retries=6, linear=4)
 #: include/net/tcp_states.h
 _STATES: Final = {1: "ESTABLISHED", 3: "SYN_RECV"}
 
@@ -25,6 +28,7 @@ _STATES: Final = {1: "ESTABLISHED", 3: "SYN_RECV"}
     "the accept queue holds one more than the backlog; the next connect() waits",
     expected="backlog 4: 5 connected, the next waits",
     meaning="A server that is too slow shows as connect() calls of seconds, not as an error.",
+    source="listen(2); sk_acceptq_is_full(), include/net/sock.h",
 )
 def _queue() -> str:
     bench = Bench()
@@ -47,6 +51,7 @@ def _connected(bench: Bench) -> str:
     expected="listen(100) with somaxconn 2: 3 connected, the next waits",
     meaning="Raise the setting on the target's host, or the argument of listen() has no effect.",
     sysctls={"net.core.somaxconn": "2"},
+    source="listen(2); ip-sysctl.rst, somaxconn",
 )
 def _somaxconn() -> str:
     bench = Bench()
@@ -57,10 +62,11 @@ def _somaxconn() -> str:
 @fact(
     "6.3",
     "a SYN without an answer is sent again every second at first",
-    expected="again after 1, 2, 3 s",
+    expected=f"again after {', '.join(f'{at_s:g}' for at_s in _DEFAULT.again_s[:3])} s",
     since="6.5",
     meaning="Latency histograms of an overloaded server have peaks at 1, 2, 3, 4 s; older kernels double the pause: 1, "
-    "3, 7 s.",
+    "3, 7 s. `loadgen doctor` has the times of a host.",
+    source="ip-sysctl.rst, tcp_syn_linear_timeouts; ccce324dabfe",
 )
 def _syn_again() -> str:
     bench = Bench()
@@ -83,9 +89,11 @@ def _syn_again() -> str:
 @fact(
     "6.4",
     "tcp_syn_retries limits the wait, which ends in ETIMEDOUT",
-    expected="tcp_syn_retries 1: connect ETIMEDOUT after 3 s",
-    meaning="The default of 6 means over two minutes; use a timeout of your own.",
+    expected=f"tcp_syn_retries 1: connect ETIMEDOUT after {syn_times(retries=1, linear=4).gives_up_s:g} s",
+    meaning=f"The default of 6 means {_DEFAULT.gives_up_s:g} s, before Linux 6.5 {syn_times(6).gives_up_s:g} s; use a "
+    "timeout of your own.",
     sysctls={"net.ipv4.tcp_syn_retries": "1"},
+    source="ip-sysctl.rst, tcp_syn_retries; tcp_write_timeout(), net/ipv4/tcp_timer.c",
 )
 def _syn_retries() -> str:
     bench = Bench()
@@ -117,6 +125,7 @@ def _overflow_at_the_last_ack(bench: Bench) -> Attempt:
     "a connection may exist on the client's side only",
     expected="client: send ok, ESTABLISHED; server: SYN_RECV",
     meaning="The queue filled up after the SYN; wait for an answer of the server before relying on a connection.",
+    source="tcp_check_req(), net/ipv4/tcp_minisocks.c; tcp(7), TCP_DEFER_ACCEPT",
 )
 def _half_open() -> str:
     attempt = _overflow_at_the_last_ack(Bench())
@@ -136,6 +145,7 @@ def _half_open() -> str:
     expected="send ok, then recv ECONNRESET",
     meaning="The client notices at once: the connection is lost right after it was made.",
     sysctls={"net.ipv4.tcp_abort_on_overflow": "1"},
+    source="ip-sysctl.rst, tcp_abort_on_overflow; tcp_check_req(), net/ipv4/tcp_minisocks.c",
 )
 def _abort() -> str:
     attempt = _overflow_at_the_last_ack(Bench())

@@ -6,9 +6,7 @@ ip_autobind_reuse; inet_csk_get_port() and inet_csk_find_open_port() in net/ipv4
 
 from __future__ import annotations
 
-import os
-
-from loadgen.facts.base import CannotRunError, fact, ports
+from loadgen.facts.base import fact, ports
 from loadgen.facts.experiment import (
     LOCAL,
     OTHER,
@@ -16,12 +14,11 @@ from loadgen.facts.experiment import (
     REUSEPORT,
     TARGET,
     Address,
-    Attempt,
     Bench,
     Option,
+    another_user,
     set_option,
 )
-from loadgen.processes.lifetime import die_with_parent
 
 ANY_PORT: Address = (LOCAL, 0)
 PORT: Address = (LOCAL, 40000)
@@ -33,6 +30,7 @@ PORT: Address = (LOCAL, 40000)
     expected="100, then bind EADDRINUSE; another destination: 0, then bind EADDRINUSE",
     meaning="bind() picks the port before the destination is known, so the port is used up for all destinations: this "
     "is the EADDRINUSE of clients that only wanted to fix their source address.",
+    source="inet_csk_find_open_port(), net/ipv4/inet_connection_sock.c",
 )
 def _early_choice() -> str:
     bench = Bench()
@@ -46,6 +44,7 @@ def _early_choice() -> str:
     "another source address has a range of its own",
     expected="100 from 127.0.0.1, 100 from 127.0.0.2",
     meaning="Each added source address adds a whole range, also for clients that bind early.",
+    source="inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c",
 )
 def _per_source() -> str:
     bench = Bench()
@@ -61,6 +60,8 @@ def _per_source() -> str:
     since="4.11",
     meaning="The advice of 2014 to set SO_REUSEADDR and bind to port 0 no longer gains anything; sharing takes an "
     "explicit port number.",
+    source="tools/testing/selftests/net/reuseaddr_ports_exhausted.c; "
+    "inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c",
 )
 def _flags_any_port() -> str:
     bench = Bench()
@@ -80,6 +81,7 @@ def _flags_any_port() -> str:
     since="5.7",
     meaning="The setting brings back sharing for bind(address, 0) with SO_REUSEADDR, but not a capacity to plan with.",
     sysctls={**ports(100), "net.ipv4.ip_autobind_reuse": "1"},
+    source="tools/testing/selftests/net/reuseaddr_ports_exhausted.c; ip-sysctl.rst, ip_autobind_reuse; 4b01a9674231",
 )
 def _autobind_reuse() -> str:
     # When all ports are in use, the search takes the first that does not conflict at bind() time, among the odd ports
@@ -104,6 +106,7 @@ def _autobind_reuse() -> str:
     since="3.9",
     meaning="A program that chooses its ports, as strategy `explicit` does, gets the full number of four-tuples; "
     "without a flag (`exclusive`) it is one socket per port.",
+    source="socket(7), SO_REUSEADDR, SO_REUSEPORT; inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c",
 )
 def _shared() -> str:
     bench = Bench()
@@ -130,6 +133,7 @@ def _shared() -> str:
     expected="connect EADDRNOTAVAIL",
     meaning="The same errno from bind() means that the source address is not on this host (8.3): record the call with "
     "the errno.",
+    source="__inet_check_established(), net/ipv4/inet_hashtables.c",
 )
 def _same_four_tuple() -> str:
     bench = Bench()
@@ -143,6 +147,7 @@ def _same_four_tuple() -> str:
     "the flag must be on both sockets, but may be set on the first one later",
     expected="first without: bind EADDRINUSE; set on it while connected: ok",
     meaning="One client without SO_REUSEADDR blocks a port for all others.",
+    source="socket(7), SO_REUSEADDR; inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c",
 )
 def _on_both() -> str:
     bench = Bench()
@@ -158,6 +163,7 @@ def _on_both() -> str:
     "SO_REUSEADDR and SO_REUSEPORT do not match each other; a socket with both matches either",
     expected="one each: bind EADDRINUSE; both and SO_REUSEADDR: ok; both and SO_REUSEPORT: ok",
     meaning="Set both, and the port can be shared with any socket that shares.",
+    source="socket(7), SO_REUSEPORT; inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c",
 )
 def _mixed_flags() -> str:
     bench = Bench()
@@ -179,6 +185,7 @@ def _mixed_flags() -> str:
     "a listener keeps clients off its port on its own address, SO_REUSEADDR or not",
     expected="same address: bind EADDRINUSE; 0.0.0.0: bind EADDRINUSE; other address: ok",
     meaning="Leave the ports of local servers out of the ports to choose from.",
+    source="socket(7), SO_REUSEADDR; inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c",
 )
 def _listener_in_the_way() -> str:
     bench = Bench()
@@ -192,6 +199,7 @@ def _listener_in_the_way() -> str:
     "SO_REUSEPORT shares within one user, SO_REUSEADDR between all users",
     expected="SO_REUSEPORT: bind EADDRINUSE; SO_REUSEADDR: ok",
     meaning="Load from two accounts on one host needs SO_REUSEADDR, or disjoint ports.",
+    source="socket(7), SO_REUSEPORT; inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c",
 )
 def _another_user() -> str:
     bench = Bench()
@@ -199,21 +207,9 @@ def _another_user() -> str:
     results = []
     for kind, port, option in (("SO_REUSEPORT", 40000, REUSEPORT), ("SO_REUSEADDR", 40001, REUSEADDR)):
         bench.connect(TARGET, option, bind=(LOCAL, port))
-        results.append(f"{kind}: {_as_another_user(bench, option, port)}")
+        with another_user():
+            results.append(f"{kind}: {bench.connect(OTHER, option, bind=(LOCAL, port))}")
     return "; ".join(results)
-
-
-def _as_another_user(bench: Bench, option: Option, port: int) -> Attempt:
-    own = os.geteuid()
-    try:
-        os.seteuid(65534)  # a socket belongs to the effective user that creates it
-    except OSError as error:
-        raise CannotRunError("needs a second user id; run as root") from error
-    try:
-        return bench.connect(OTHER, option, bind=(LOCAL, port))
-    finally:
-        os.seteuid(own)
-        die_with_parent(os.getppid())  # the change of user has cleared the request
 
 
 @fact(
@@ -222,6 +218,7 @@ def _as_another_user(bench: Bench, option: Option, port: int) -> Attempt:
     expected="without: bind EADDRINUSE; with: ok",
     meaning="SO_REUSEADDR on outgoing connections costs nothing and lets a server start later; loadgen sets it.",
     sysctls=ports(1),
+    source="socket(7), SO_REUSEADDR; inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c",
 )
 def _server_starts_late() -> str:
     bench = Bench()

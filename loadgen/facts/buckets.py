@@ -10,7 +10,21 @@ d57f4b874946 "tcp: Update bind bucket state on port release" (Linux 6.18).
 from __future__ import annotations
 
 from loadgen.facts.base import CannotRunError, fact, ports
-from loadgen.facts.experiment import LOCAL, NO_PORT, OTHER, REUSEADDR, TARGET, Address, Bench, require_ipv6, reset
+from loadgen.facts.experiment import (
+    LOCAL,
+    NO_PORT,
+    OTHER,
+    REUSEADDR,
+    TARGET,
+    Address,
+    Bench,
+    answer,
+    disconnect,
+    in_both_families,
+    require_ipv6,
+    reset,
+    set_option,
+)
 
 THIRD: Address = (LOCAL, 9002)
 PORT: Address = (LOCAL, 40000)
@@ -23,6 +37,8 @@ PORT: Address = (LOCAL, 40000)
     meaning="A load test with early or explicit binds inside the range prevents every other client of the host from "
     "connecting.",
     sysctls=ports(4),
+    source="struct inet_bind_bucket, fastreuse, include/net/inet_hashtables.h; __inet_hash_connect(), "
+    "net/ipv4/inet_hashtables.c",
 )
 def _starved() -> str:
     bench = Bench()
@@ -39,6 +55,8 @@ def _starved() -> str:
     meaning="Each server inside the range costs every client of the host one port per destination; so does an idle "
     "socket, which ss does not show (10.4).",
     sysctls=ports(4),
+    source="struct inet_bind_bucket, fastreuse, include/net/inet_hashtables.h; __inet_hash_connect(), "
+    "net/ipv4/inet_hashtables.c",
 )
 def _one_socket() -> str:
     bench = Bench()
@@ -55,6 +73,7 @@ def _one_socket() -> str:
     since="4.2",
     meaning="Late binding blocks no port for others, which is why it is loadgen's default.",
     sysctls=ports(1),
+    source="tools/testing/selftests/net/tcp_port_share.c; __inet_hash_connect(), net/ipv4/inet_hashtables.c",
 )
 def _shared() -> str:
     bench = Bench()
@@ -71,6 +90,7 @@ def _shared() -> str:
     since="6.18",
     meaning="On older kernels a port once bound stays blocked until every connection on it has ended.",
     sysctls=ports(1),
+    source="tools/testing/selftests/net/tcp_port_share.c; d57f4b874946",
 )
 def _released() -> str:
     bench = Bench()
@@ -93,6 +113,8 @@ def _released() -> str:
     meaning="After a run with explicit ports inside the range they stay blocked for others for 60 s; closing with RST "
     "avoids it.",
     sysctls=ports(1),
+    source="struct inet_bind_bucket, include/net/inet_hashtables.h; inet_twsk_bind_unhash(), "
+    "net/ipv4/inet_timewait_sock.c",
 )
 def _time_wait() -> str:
     bench = Bench()
@@ -107,6 +129,7 @@ def _time_wait() -> str:
     expected="IPv4 connect: connect EADDRNOTAVAIL; IPv4 bind(address, 0): 4",
     meaning="An IPv6 load with early binds starves IPv4 clients.",
     sysctls=ports(4),
+    source="struct inet_bind_bucket, one per port for both families, include/net/inet_hashtables.h",
 )
 def _both_families() -> str:
     require_ipv6()
@@ -125,9 +148,48 @@ def _both_families() -> str:
     expected="IPv4: 4; IPv6: 4",
     meaning="A dual-stack target has twice the capacity.",
     sysctls=ports(4),
+    source="__inet6_check_established(), net/ipv6/inet6_hashtables.c",
 )
 def _two_families() -> str:
     require_ipv6()
     bench = Bench()
     bench.listeners(TARGET, ("::1", 9000))
     return f"IPv4: {len(bench.fill(TARGET))}; IPv6: {len(bench.fill(('::1', 9000)))}"
+
+
+@fact(
+    "4.8",
+    "a late socket that is disconnected and then bound with a port blocks the port",
+    expected="disconnected: ok; bound: connect EADDRNOTAVAIL; closed: ok; IPv6: the same",
+    source="tools/testing/selftests/net/tcp_port_share.c",
+    meaning="What a socket was before does not count: bind() with a port is explicit, and closes the port to automatic "
+    "choice.",
+    sysctls=ports(1),
+)
+def _bound_later() -> str:
+    return in_both_families(_disconnect_and_bind)
+
+
+def _disconnect_and_bind(address: str) -> str:
+    bench = Bench()
+    target, other = (address, 9000), (address, 9001)
+    bench.listeners(target, other)
+    late = bench.connect(target, NO_PORT, bind=(address, 0))
+    if not late.ok:
+        raise CannotRunError(f"no connection to experiment with: {late}")
+
+    def another() -> str:
+        attempt = bench.connect(other, NO_PORT, bind=(address, 0))
+        if attempt.ok:
+            reset(attempt.sock)
+        return attempt.answer
+
+    disconnect(late.sock)
+    results = [f"disconnected: {another()}"]
+    set_option(late.sock, REUSEADDR)
+    bound = answer("bind", lambda: late.sock.bind((address, 40000)))
+    # A second bind() and close() makes the kernel compute the state of the port's record anew.
+    bench.bind((address, 40000), REUSEADDR).sock.close()
+    results.append(f"bound: {another() if bound == 'ok' else bound}")
+    late.sock.close()
+    return f"{'; '.join(results)}; closed: {another()}"

@@ -16,6 +16,7 @@ from loadgen.kernel import sysctl
     expected="100, then connect EADDRNOTAVAIL",
     meaning="One source and one destination hold 28,232 connections with the default range, and no option of the "
     "socket makes them more.",
+    source="ip(7), ip_local_port_range; __inet_hash_connect(), net/ipv4/inet_hashtables.c",
 )
 def _one_range() -> str:
     bench = Bench()
@@ -28,6 +29,7 @@ def _one_range() -> str:
     "a second destination gets the same ports again",
     expected="100 more, on the same ports",
     meaning="A port is spent per four-tuple: another address or port of the target doubles the capacity.",
+    source="__inet_check_established(), net/ipv4/inet_hashtables.c",
 )
 def _another_range() -> str:
     bench = Bench()
@@ -43,6 +45,7 @@ def _another_range() -> str:
     since="4.6",
     meaning="Ports in use look like every second one; past half of the range each connect() first searches the full "
     "half, which is where it becomes slow.",
+    source="1580ab63fc9a, net/ipv4/inet_hashtables.c; ea8add2b1903, net/ipv4/inet_connection_sock.c",
 )
 def _parity() -> str:
     # 1580ab63fc9a, ea8add2b1903: all ports of one parity first, the others only when those are taken.
@@ -59,6 +62,7 @@ def _parity() -> str:
     meaning="On one host a dead server can look alive; keep server ports out of the range, and compare both names "
     "of the socket.",
     sysctls=ports(1),
+    source="RFC 9293 3.5, simultaneous open; __inet_hash_connect(), net/ipv4/inet_hashtables.c",
 )
 def _self_connect() -> str:
     bench = Bench()
@@ -74,6 +78,7 @@ def _self_connect() -> str:
     meaning="Connections that a silent target leaves waiting use up ports like open ones; a non-blocking connect() "
     "returns the error itself, never through SO_ERROR.",
     sysctls=ports(4),
+    source="connect(2); __inet_check_established(), net/ipv4/inet_hashtables.c",
 )
 def _waiting() -> str:
     bench = Bench()
@@ -96,6 +101,7 @@ def _waiting() -> str:
     expected="chosen: named, and free to others; explicit: held",
     meaning="After a refused connection a second connect() on that socket may get another port; close it and make a "
     "new one. A port that the program chose stays bound.",
+    source="tcp_set_state(), net/ipv4/tcp.c, and its SOCK_BINDPORT_LOCK",
 )
 def _released() -> str:
     bench = Bench()
@@ -120,6 +126,7 @@ def _released() -> str:
     meaning="ip_local_reserved_ports protects the ports of servers from automatic choice; subtract them from the "
     "capacity.",
     sysctls={**ports(100), "net.ipv4.ip_local_reserved_ports": "40010-40014,40050"},
+    source="ip-sysctl.rst, ip_local_reserved_ports",
 )
 def _reserved() -> str:
     bench = Bench()
@@ -133,6 +140,7 @@ def _reserved() -> str:
     expected="outside: ok; reserved: ok",
     meaning="A program that chooses its ports can use all 65,535 of them, whatever the range.",
     sysctls={**ports(100), "net.ipv4.ip_local_reserved_ports": "40010"},
+    source="ip-sysctl.rst, ip_local_reserved_ports; inet_csk_get_port(), net/ipv4/inet_connection_sock.c",
 )
 def _any_port() -> str:
     bench = Bench()
@@ -148,6 +156,7 @@ def _any_port() -> str:
     since="4.2",
     meaning="28,232 ports; older pages say 61000.",
     sysctls={},
+    source="ip-sysctl.rst, ip_local_port_range; 07f4c90062f8",
 )
 def _default_range() -> str:
     return str(sysctl.port_range()).replace("-", " ")
@@ -161,6 +170,8 @@ def _default_range() -> str:
     meaning="Give a range two ends of different parity, like 1024 to 65535; otherwise the last port is found by chance "
     "only, and with three ports never.",
     sysctls=ports(3),
+    source="__inet_hash_connect(), net/ipv4/inet_hashtables.c, and inet_csk_find_open_port(), "
+    "net/ipv4/inet_connection_sock.c: remaining &= ~1U",
 )
 def _odd_range() -> str:
     # Both searches walk an even number of ports, "remaining &= ~1U". The port they miss depends on where they begin, so

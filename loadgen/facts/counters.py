@@ -8,8 +8,23 @@ from __future__ import annotations
 import socket
 
 from loadgen.facts.base import CannotRunError, fact, ports
-from loadgen.facts.experiment import LOCAL, REUSEADDR, TARGET, Address, Bench, counters, moved, rows, until
-from loadgen.kernel import snmp, sockdiag
+from loadgen.facts.experiment import (
+    FIN_WAIT_2,
+    LOCAL,
+    LOCAL6,
+    REUSEADDR,
+    TARGET,
+    TIME_WAIT,
+    Address,
+    Bench,
+    counters,
+    in_both_families,
+    moved,
+    rows,
+    time_wait_count,
+    until,
+)
+from loadgen.kernel import snmp, sockdiag, sysctl
 
 PORT: Address = (LOCAL, 40000)
 
@@ -20,6 +35,7 @@ PORT: Address = (LOCAL, 40000)
     expected="connect EADDRNOTAVAIL, bind EADDRINUSE: nothing moved",
     meaning="Monitoring cannot see it; only the program that received the errno can count it.",
     sysctls=ports(4),
+    source="__inet_hash_connect() returns before tcp_connect(), which counts ActiveOpens, net/ipv4/tcp_output.c",
 )
 def _exhaustion() -> str:
     bench = Bench()
@@ -37,6 +53,7 @@ def _exhaustion() -> str:
     expected="2 closed: TW +2, TWRecycled +0; 1 taken over: TW +2, TWRecycled +1",
     meaning="The rate of TW is the churn that costs ports; TWRecycled shows that reuse has gained some.",
     sysctls=ports(4),
+    source="snmp_counter.rst; inet_twsk_kill() and tcp_time_wait(), net/ipv4; net/ipv4/proc.c",
 )
 def _time_wait() -> str:
     bench = Bench()
@@ -55,6 +72,7 @@ def _time_wait() -> str:
     "each SYN that a full queue drops moves ListenOverflows and ListenDrops",
     expected="1 SYN: ListenOverflows +1, ListenDrops +1",
     meaning="On the target's host, they distinguish an overloaded server from a lossy network.",
+    source="snmp_counter.rst, TcpExtListenOverflows, TcpExtListenDrops",
 )
 def _overflow() -> str:
     bench = Bench()
@@ -75,6 +93,7 @@ def _overflow() -> str:
     expected="/proc/net/tcp: 0; sock_diag: 1",
     since="6.8",
     meaning="A socket that blocks a port for automatic choice (4.2) can be invisible to ss and netstat.",
+    source="sock_diag(7); 91051f003948, net/ipv4/inet_diag.c",
 )
 def _bound() -> str:
     bench = Bench()
@@ -90,3 +109,41 @@ def _sock_diag(port: int) -> int:
     with sockdiag.Reader() as reader:
         sockets = reader.dump(sockdiag.mask(sockdiag.TcpState.BOUND), families=(socket.AF_INET,)).sockets
     return int((sockets["source_port"] == port).sum())
+
+
+@fact(
+    "10.5",
+    "TW and sockstat's tw count closed sockets in FIN-WAIT-2, too; with tcp_fin_timeout up to 4 s TWKilled counts them",
+    expected="client closed: TW +1, TWKilled +0, tw +1, FIN-WAIT-2; server closed: TW +1, TWKilled +0, tw +1, "
+    "TIME-WAIT; 4 s: TW +0, TWKilled +1; IPv6: the same",
+    source="net/ipv4/inet_timewait_sock.c",
+    meaning="Where servers do not close, tw is a number of half-closed connections, and no reuse of TIME-WAIT frees "
+    "their ports.",
+)
+def _fin_wait_2() -> str:
+    return in_both_families(_close_first)
+
+
+def _close_first(address: str) -> str:
+    bench, names = Bench(), ("TcpExt.TW", "TcpExt.TWKilled")
+    (listener,) = bench.listeners((address, TARGET[1]))
+    results = []
+    sysctl.write("net.ipv4.tcp_fin_timeout", "60")
+    client, server = bench.pair(listener)
+    port, before, waiting = client.port, counters(), time_wait_count()
+    steps = (("client", client.sock, FIN_WAIT_2, "FIN-WAIT-2"), ("server", server.sock, TIME_WAIT, "TIME-WAIT"))
+    for side, sock, state, label in steps:
+        sock.close()
+        shown = label if _reaches(state, address, port) else "another state"
+        results.append(f"{side} closed: {moved(before, *names)}, tw {time_wait_count() - waiting:+d}, {shown}")
+    sysctl.write("net.ipv4.tcp_fin_timeout", "4")
+    client, server = bench.pair(listener)
+    before = counters()
+    client.sock.close()
+    until(lambda: counters()["TcpExt.TWKilled"] > before["TcpExt.TWKilled"], 0.5)
+    return f"{'; '.join(results)}; 4 s: {moved(before, *names)}"
+
+
+def _reaches(state: int, address: str, port: int) -> bool:
+    table = "tcp6" if address == LOCAL6 else "tcp"
+    return until(lambda: any(row.local_port == port and row.state == state for row in rows(table)))

@@ -6,11 +6,15 @@ until the experiment's process ends, so that a port is released only where the e
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import ipaddress
+import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
@@ -18,12 +22,15 @@ from typing import ClassVar, Final
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.facts.base import CannotRunError, SeenError
 from loadgen.kernel import snmp, sockstat
+from loadgen.lab import veth
+from loadgen.processes.lifetime import die_with_parent
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE, LINGER_0
 
 Address = tuple[str, int]
 Option = tuple[int, int, int | bytes]
 
 LOCAL: Final = "127.0.0.1"
+LOCAL6: Final = "::1"
 #: Two destinations, both outside every range of source ports used here.
 TARGET: Final[Address] = (LOCAL, 9000)
 OTHER: Final[Address] = (LOCAL, 9001)
@@ -106,13 +113,14 @@ class Bench:
 
     kept: ClassVar[list[socket.socket]] = []  # per process, and so per experiment
     kind: ClassVar[int] = socket.SOCK_STREAM
+    protocol: ClassVar[int] = 0  # the family's own for `kind`
 
     def make(self, address: str = LOCAL, *options: Option) -> socket.socket:
-        """Return a new socket of the address's family, TCP unless a subclass changes `kind`.
+        """Return a new socket of the address's family, TCP unless a subclass changes `kind` or `protocol`.
 
         Raises: SeenError if the kernel lacks one of the options.
         """
-        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, self.kind)
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, self.kind, self.protocol)
         self.kept.append(sock)
         sock.settimeout(_TIMEOUT_S)
         for option in options:
@@ -213,6 +221,36 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def disconnect(sock: socket.socket) -> None:
+    """Undo connect(): connect() to an address of family AF_UNSPEC (connect(2)), which Python's socket module cannot.
+
+    Raises: OSError if the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    unspecified = struct.pack("H14x", socket.AF_UNSPEC)
+    if libc.connect(sock.fileno(), unspecified, len(unspecified)):
+        number = ctypes.get_errno()
+        raise OSError(number, f"connect(AF_UNSPEC): {os.strerror(number)}")
+
+
+@contextmanager
+def another_user(uid: int = 65534) -> Iterator[None]:
+    """Be another effective user: a socket belongs to the one that creates it.
+
+    Raises: CannotRunError without the privilege.
+    """
+    own = os.geteuid()
+    try:
+        os.seteuid(uid)
+    except OSError as error:
+        raise CannotRunError("needs a second user id; run as root") from error
+    try:
+        yield
+    finally:
+        os.seteuid(own)
+        die_with_parent(os.getppid())  # the change of user has cleared the request
+
+
 def until(condition: Callable[[], bool], within_s: float = _TIMEOUT_S) -> bool:
     """Check the condition every millisecond; return False if it is not true within `within_s`."""
     deadline_ns = now_ns() + round(within_s * NS_PER_S)
@@ -230,6 +268,16 @@ def require_ipv6() -> None:
             sock.bind(("::1", 9999))
     except OSError as error:
         raise CannotRunError(f"no IPv6 loopback here: {name(error.errno)}") from error
+
+
+def in_both_families(experiment: Callable[[str], str]) -> str:
+    """Make an experiment on 127.0.0.1 and on ::1; return "RESULT; IPv6: the same", or the other result.
+
+    Raises: CannotRunError without IPv6.
+    """
+    require_ipv6()
+    first, second = experiment(LOCAL), experiment(LOCAL6)
+    return f"{first}; IPv6: {'the same' if second == first else second}"
 
 
 def counters() -> dict[str, int]:
@@ -258,14 +306,14 @@ class ProcTcpRow:
     timer_s: float
 
 
-def rows() -> list[ProcTcpRow]:
-    """Return the IPv4 TCP sockets of this namespace, except those only bound.
+def rows(table: str = "tcp") -> list[ProcTcpRow]:
+    """Return the TCP sockets of this namespace, except those only bound: IPv4, or IPv6 with table "tcp6".
 
     Source: proc_pid_net(5); get_tcp4_sock() in net/ipv4/tcp_ipv4.c, where the timer is in hundredths of a second,
     independent of the kernel's own tick.
     """
     sockets = []
-    for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]:
+    for line in Path("/proc/self/net", table).read_text().splitlines()[1:]:
         parts = line.split()
         local, remote = (int(part.partition(":")[2], 16) for part in parts[1:3])
         sockets.append(ProcTcpRow(local, remote, int(parts[3], 16), int(parts[5].partition(":")[2], 16) / 100))
@@ -273,6 +321,7 @@ def rows() -> list[ProcTcpRow]:
 
 
 #: include/net/tcp_states.h
+FIN_WAIT_2: Final = 5
 TIME_WAIT: Final = 6
 
 
@@ -291,17 +340,8 @@ def add_address(address: str, prefix_length: int) -> None:
 
 def add_local_route(network: str) -> None:
     """Make every address of a network local to this host (AnyIP): `ip route add local NETWORK dev lo`."""
-    from pyroute2 import IPRoute
-
-    family = socket.AF_INET6 if ":" in network else socket.AF_INET
-    with IPRoute() as route:
-        route.route(
-            "add", family=family, dst=network, oif=_LO, type=_RTN_LOCAL, table=_RT_TABLE_LOCAL, scope=_RT_SCOPE_HOST
-        )
+    veth.add_local_routes([ipaddress.ip_network(network)])
 
 
-#: rtnetlink(7), linux/rtnetlink.h. In every namespace lo is the first interface.
+#: In every namespace lo is the first interface.
 _LO: Final = 1
-_RTN_LOCAL: Final = 2
-_RT_TABLE_LOCAL: Final = 255
-_RT_SCOPE_HOST: Final = 254

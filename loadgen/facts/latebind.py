@@ -29,6 +29,7 @@ ADDRESS_ONLY: Address = (LOCAL, 0)
     expected="port 0 after bind, one of the range after connect",
     since="4.2",
     meaning="The source address is fixed and no port is used up yet; strategy `late` does this.",
+    source="ip(7), IP_BIND_ADDRESS_NO_PORT; 90c337da1524",
 )
 def _no_port_yet() -> str:
     bench = Bench()
@@ -47,6 +48,7 @@ def _no_port_yet() -> str:
     expected="100, then connect EADDRNOTAVAIL; other destination: 100; other source: 100",
     since="4.2",
     meaning="The same capacity as connect() alone, for each source address; no bind() fails for lack of a port.",
+    source="ip(7), IP_BIND_ADDRESS_NO_PORT; __inet_hash_connect(), net/ipv4/inet_hashtables.c",
 )
 def _late_capacity() -> str:
     bench = Bench()
@@ -63,6 +65,7 @@ def _late_capacity() -> str:
     expected="connect alone: 10; late bind: 10, then connect EADDRNOTAVAIL",
     since="6.3",
     meaning="Processes can divide a range between them; needs no privilege (7.5).",
+    source="tools/testing/selftests/net/ip_local_port_range.c; ip(7), IP_LOCAL_PORT_RANGE; 91d0b78c5177",
 )
 def _narrowed() -> str:
     bench = Bench()
@@ -79,6 +82,8 @@ def _narrowed() -> str:
     expected="30000-30009: all 100 ports; 39990-40009: 10; 40009-40000: setsockopt EINVAL",
     since="6.3",
     meaning="setsockopt() succeeds, but other ports are used; check the range first, as loadgen's plan does.",
+    source="tools/testing/selftests/net/ip_local_port_range.c; "
+    "inet_sk_get_local_port_range(), net/ipv4/inet_connection_sock.c",
 )
 def _outside() -> str:
     bench = Bench()
@@ -97,6 +102,7 @@ def _outside() -> str:
     since="6.3",
     meaning="An exact source port without an explicit bind(), so that it stays open to automatic choice; strategy "
     "`late-range` assigns its ports this way.",
+    source="tools/testing/selftests/net/ip_local_port_range.c, single_port_range",
 )
 def _one_port() -> str:
     bench = Bench()
@@ -111,6 +117,7 @@ def _one_port() -> str:
     expected="connect EADDRNOTAVAIL, then ok on port 40001",
     since="6.3",
     meaning="A port that turns out to be in use costs two more calls, not a socket.",
+    source="__inet_hash_connect(), net/ipv4/inet_hashtables.c, which leaves a socket that found no port as it was",
 )
 def _second_try() -> str:
     bench = Bench()
@@ -128,6 +135,7 @@ def _second_try() -> str:
     expected="50 and 50, no port twice",
     since="6.3",
     meaning="Each worker gets a slice of its own, and no lock between them is needed.",
+    source="ip(7), IP_LOCAL_PORT_RANGE",
 )
 def _disjoint() -> str:
     bench = Bench()
@@ -150,6 +158,7 @@ def _disjoint() -> str:
     since="6.8",
     meaning="No search through a full half, so the cost of connect() stays flat; worth setting even to the whole "
     "range.",
+    source="207184853dbd, net/ipv4/inet_hashtables.c",
 )
 def _no_parity() -> str:
     # 207184853dbd; the search begins after the last port found and takes every port in turn.
@@ -164,6 +173,7 @@ def _no_parity() -> str:
     expected="10, then connect EADDRNOTAVAIL",
     since="6.3",
     meaning="All facts of this section are true of IPv6 as well.",
+    source="tools/testing/selftests/net/ip_local_port_range.c, its IPv6 variants",
 )
 def _ipv6() -> str:
     require_ipv6()
@@ -180,6 +190,7 @@ def _ipv6() -> str:
     since="6.3",
     meaning="Subtract the reserved ports from the slice that contains them.",
     sysctls={**ports(100), "net.ipv4.ip_local_reserved_ports": "40020-40024"},
+    source="inet_is_local_reserved_port() in __inet_hash_connect(), net/ipv4/inet_hashtables.c",
 )
 def _reserved() -> str:
     bench = Bench()
@@ -193,6 +204,7 @@ def _reserved() -> str:
     expected="3 of 3",
     since="6.8",
     meaning="Slices may have any size; without the option one port of an odd number can stay unused (1.10).",
+    source="207184853dbd, net/ipv4/inet_hashtables.c",
 )
 def _odd_slice() -> str:
     bench = Bench()

@@ -45,6 +45,7 @@ def _leave_descriptors(count: int) -> None:
     "out of descriptors, socket() fails with EMFILE, and connect() never does",
     expected="4 connected, then socket EMFILE",
     meaning="RLIMIT_NOFILE is a limit of each process: more connections take more workers.",
+    source="socket(2), EMFILE; getrlimit(2), RLIMIT_NOFILE",
 )
 def _descriptors() -> str:
     bench = Bench()
@@ -65,6 +66,7 @@ def _descriptors() -> str:
     "a server out of descriptors fails in accept(); its client is connected and waits",
     expected="client: ok; accept EMFILE; once there is one again: ok",
     meaning="The connection stays in the queue; the client cannot distinguish such a server from a slow one.",
+    source="accept(2), EMFILE",
 )
 def _accept() -> str:
     bench = Bench()
@@ -92,6 +94,7 @@ def _write(setting: str, value: str) -> str:
     expected="1023 65535: EINVAL; 1024 65535: ok",
     since="4.11",
     meaning="64,512 ports per source and destination are the maximum of automatic choice by default.",
+    source="ip-sysctl.rst, ip_unprivileged_port_start; ipv4_local_port_range(), net/ipv4/sysctl_net_ipv4.c",
 )
 def _low_end() -> str:
     return f"1023 65535: {_write(PORT_RANGE, '1023 65535')}; 1024 65535: {_write(PORT_RANGE, '1024 65535')}"
@@ -118,6 +121,7 @@ def _drop_privileges() -> None:
     since="4.11",
     meaning="Explicit ports below 1024 need root, CAP_NET_BIND_SERVICE, or a lower setting (here 80).",
     sysctls={**ports(100), _UNPRIVILEGED_START: "80"},
+    source="ip-sysctl.rst, ip_unprivileged_port_start; capabilities(7), CAP_NET_BIND_SERVICE",
 )
 def _privileged_port() -> str:
     bench = Bench()
@@ -131,6 +135,7 @@ def _privileged_port() -> str:
     expected="all ok",
     since="6.3",
     meaning="Every strategy works for an ordinary user.",
+    source="ip(7), socket(7); do_ip_setsockopt(), net/ipv4/ip_sockglue.c",
 )
 def _ordinary_user() -> str:
     bench = Bench()

@@ -18,13 +18,13 @@ import select
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, NoReturn
 
 from loadgen import shortage
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError, LabForbiddenError
-from loadgen.facts.base import CannotRunError, Fact, FactFinding, FactVerdict, SeenError
+from loadgen.facts.base import CannotRunError, Cost, Fact, FactFinding, FactVerdict, Measured, SeenError
 from loadgen.kernel import sysctl
 from loadgen.lab import namespace
 from loadgen.processes.lifetime import die_with_parent, holding_signals_back, ignore_signals_of_groups
@@ -110,7 +110,7 @@ def _finish(fd: int, child: _Child, time_limit_s: float, *, anything_ran: bool) 
     status = _reap(fd, child)
     seconds = (now_ns() - child.started_ns) / NS_PER_S
     try:
-        answer: dict[str, str] = json.loads(child.answer)
+        answer: dict[str, Any] = json.loads(child.answer)
     except ValueError:
         ended = f"signal {-status}" if status < 0 else f"exit code {status}"
         answer = {"not run": f"no answer within {time_limit_s:g} s" if late else f"its process ended with {ended}"}
@@ -119,10 +119,10 @@ def _finish(fd: int, child: _Child, time_limit_s: float, *, anything_ran: bool) 
     if "seen" not in answer:
         reason = answer.get("not run") or answer["forbidden"]
         return FactFinding(child.fact, "", FactVerdict.NOT_RUN, reason, seconds)
-    seen = answer["seen"]
+    seen, cost = answer["seen"], Cost(**answer["cost"]) if "cost" in answer else None
     if seen == child.fact.expected:
-        return FactFinding(child.fact, seen, FactVerdict.HOLDS, "", seconds)
-    return FactFinding(child.fact, seen, FactVerdict.DIFFERS, older_than(child.fact.since), seconds)
+        return FactFinding(child.fact, seen, FactVerdict.HOLDS, "", seconds, cost)
+    return FactFinding(child.fact, seen, FactVerdict.DIFFERS, older_than(child.fact.since), seconds, cost)
 
 
 def _reap(fd: int, child: _Child) -> int:
@@ -155,13 +155,16 @@ def _become_child(fact: Fact, parent: int, writer: int, enter: Enter) -> NoRetur
         os._exit(code)
 
 
-def _answer(fact: Fact, parent: int, enter: Enter) -> dict[str, str]:
+def _answer(fact: Fact, parent: int, enter: Enter) -> dict[str, Any]:
     try:
         die_with_parent(parent)
         enter({})
         die_with_parent(parent)  # entering a user namespace changes credentials, which clears the first request
         _set(fact.sysctls)
-        return {"seen": fact.run()[:_TEXT_MAX]}
+        result = fact.run()
+        if isinstance(result, Measured):
+            return {"seen": result.seen[:_TEXT_MAX], "cost": asdict(result.cost)}
+        return {"seen": result[:_TEXT_MAX]}
     except SeenError as error:
         return {"seen": str(error)[:_TEXT_MAX]}
     except LabForbiddenError as error:

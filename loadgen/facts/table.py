@@ -1,60 +1,38 @@
-"""Render findings and facts: as JSON, as a table for a terminal, and as the table of docs/facts.md."""
+"""Render findings and facts as tables for a terminal."""
 
 from __future__ import annotations
 
 import platform
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from loadgen import styles
 from loadgen.facts.base import Fact, FactFinding, FactVerdict
+from loadgen.facts.document import counts
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
-SCHEMA: Final = "loadgen.facts/1"
-WIDTH_MIN, WIDTH_MAX = 60, 100
+WIDTH_MIN, WIDTH_MAX = 40, 100
 #: Minimum width for columns; below it each fact becomes a small paragraph.
 _COLUMNS_FROM: Final = 80
-_STYLES: Final = {FactVerdict.HOLDS: "green", FactVerdict.DIFFERS: "bold red", FactVerdict.NOT_RUN: "bold yellow"}
+_STYLES: Final = {FactVerdict.HOLDS: "", FactVerdict.DIFFERS: styles.BAD, FactVerdict.NOT_RUN: styles.TIGHT}
 
 
-def summary(findings: Iterable[FactFinding]) -> dict[str, int]:
-    """Return the number of findings with each verdict."""
-    count = Counter(finding.verdict for finding in findings)
-    return {
-        "holds": count[FactVerdict.HOLDS],
-        "differs": count[FactVerdict.DIFFERS],
-        "not_run": count[FactVerdict.NOT_RUN],
-    }
-
-
-def to_json(findings: Sequence[FactFinding], *, started_at: datetime) -> dict[str, Any]:
-    """Return the findings as plain values: {"schema", "kernel", "started_at", "facts", "summary"}."""
-    return {
-        "schema": SCHEMA,
-        "kernel": platform.release(),
-        "started_at": started_at.isoformat(timespec="seconds"),
-        "facts": [
-            {
-                "number": finding.fact.number,
-                "title": finding.fact.title,
-                "expected": finding.fact.expected,
-                "seen": finding.seen,
-                "verdict": str(finding.verdict),
-                "since": finding.fact.since,
-                "seconds": round(finding.seconds, 3),
-                "reason": finding.reason,
-            }
-            for finding in findings
-        ],
-        "summary": summary(findings),
-    }
+def cost_line(finding: FactFinding) -> str:
+    """Return the cost, "38.1 ns for each taken port; 1,000 make it 24.1 times as long"; "" if none was measured."""
+    cost = finding.cost
+    if cost is None:
+        return ""
+    return (
+        f"{cost.each_ns:,.1f} ns for each {finding.fact.cost_what}; "
+        f"{cost.count:,} make it {cost.ratio:.1f} times as long"
+    )
 
 
 def render(findings: Sequence[FactFinding], console: Console) -> None:
-    """Print the table, as wide as the console but between 60 and 100 columns, and one line of summary."""
+    """Print the table, as wide as the console but between 40 and 100 columns, and one line of summary."""
     from rich.text import Text
 
     width = max(WIDTH_MIN, min(console.width, WIDTH_MAX))
@@ -63,37 +41,32 @@ def render(findings: Sequence[FactFinding], console: Console) -> None:
     tone = next(
         (_STYLES[v] for v in (FactVerdict.NOT_RUN, FactVerdict.DIFFERS) if any(f.verdict is v for f in findings)), ""
     )
-    console.print(Text(summary_line(findings), style=tone or "bold"), width=width)
+    console.print(Text(summary_line(findings), style=tone or styles.STRONG), width=width)
 
 
 def summary_line(findings: Sequence[FactFinding]) -> str:
     """Return one line, "Linux 6.18.44: of 60 facts 58 hold, 2 differ"."""
-    counts = summary(findings)
-    line = f"Linux {platform.release()}: of {len(findings)} facts {counts['holds']} hold, {counts['differs']} differ"
-    return line + (f", {counts['not_run']} could not be run" if counts["not_run"] else "")
+    number = counts(findings)
+    line = f"Linux {platform.release()}: of {len(findings)} facts {number.holds} hold, {number.differs} differ"
+    return line + (f", {number.not_run} could not be run" if number.not_run else "")
 
 
 def _columns(findings: Sequence[FactFinding]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=True, highlight=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=styles.STRONG, expand=True, highlight=False)
     table.add_column("", no_wrap=True)
     table.add_column("fact", ratio=9, overflow="fold")
     table.add_column("expected", ratio=8, overflow="fold")
-    if all(finding.verdict is FactVerdict.HOLDS for finding in findings):
-        table.add_column("seen", no_wrap=True)
-    else:
-        table.add_column("seen", ratio=8, overflow="fold")
     table.add_column("", no_wrap=True)
     table.add_column("since", no_wrap=True)
     for finding in findings:
         style = _STYLES[finding.verdict]
         table.add_row(
             finding.fact.number,
-            Text(finding.fact.title),
-            Text(finding.fact.expected),
-            Text(_seen(finding), style="dim" if finding.verdict is FactVerdict.HOLDS else style),
+            _with_cost(finding.fact.title, finding),
+            _expected_and_seen(finding),
             Text(str(finding.verdict), style=style),
             finding.fact.since or "any",
         )
@@ -111,16 +84,30 @@ def _paragraphs(findings: Sequence[FactFinding]) -> Any:
     for finding in findings:
         style = _STYLES[finding.verdict]
         since = f" (since {finding.fact.since})" if finding.fact.since else ""
-        text = Text(f"{finding.fact.title}{since}: {finding.fact.expected}")
-        if finding.verdict is not FactVerdict.HOLDS:
-            text.append(f"\nseen: {_seen(finding)}", style=style)
+        text = Text.assemble(f"{finding.fact.title}{since}: ", _expected_and_seen(finding))
+        text = _with_cost(text, finding)
         table.add_row(finding.fact.number, Text(str(finding.verdict), style=style), text)
     return table
 
 
+def _with_cost(text: str | Text, finding: FactFinding) -> Text:
+    from rich.text import Text
+
+    cost = cost_line(finding)
+    return Text.assemble(text, f"\n{cost}") if cost else Text.assemble(text)
+
+
+def _expected_and_seen(finding: FactFinding) -> Text:
+    """Put what was seen below, where it is another: the same sentence twice would hide the lines that differ."""
+    from rich.text import Text
+
+    text = Text(finding.fact.expected)
+    if finding.verdict is not FactVerdict.HOLDS:
+        text.append(f"\nseen: {_seen(finding)}", style=_STYLES[finding.verdict])
+    return text
+
+
 def _seen(finding: FactFinding) -> str:
-    if finding.verdict is FactVerdict.HOLDS:
-        return "the same"  # the same sentence twice on a line would hide the lines that differ
     if not finding.seen:
         return finding.reason
     return f"{finding.seen} ({finding.reason})" if finding.reason else finding.seen
@@ -138,9 +125,3 @@ def render_list(facts: Sequence[Fact], console: Console) -> None:
     for fact in facts:
         table.add_row(fact.number, Text(fact.title), f"since {fact.since}" if fact.since else "")
     console.print(table, width=max(WIDTH_MIN, min(console.width, WIDTH_MAX)))
-
-
-def markdown_row(fact: Fact) -> str:
-    """Return the row of docs/facts.md for one fact."""
-    cells = (fact.number, fact.title, fact.expected, fact.since or "any", fact.meaning)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -28,6 +28,7 @@ from loadgen.facts.experiment import (
     close_in_turn,
     counters,
     moved,
+    require_ipv6,
     set_option,
     time_wait_count,
     time_waits,
@@ -46,6 +47,7 @@ PORT: Address = (LOCAL, 40000)
     "the side that closes first keeps TIME-WAIT",
     expected="client first: client; server first: server",
     meaning="When the server closes first, the client's ports are free at once, and the server keeps TIME-WAIT.",
+    source="RFC 9293 3.6; tcp_time_wait(), net/ipv4/tcp_minisocks.c",
 )
 def _who_keeps_it() -> str:
     bench = Bench()
@@ -71,6 +73,7 @@ def _keeper(bench: Bench, listener: socket.socket, first: str) -> str:
     expected="60 s",
     meaning="The usual advice to lower tcp_fin_timeout gains no ports; the setting concerns orphans in FIN-WAIT-2.",
     sysctls={**ports(4), "net.ipv4.tcp_fin_timeout": "2"},
+    source="TCP_TIMEWAIT_LEN, include/net/tcp.h; ip-sysctl.rst, tcp_fin_timeout",
 )
 def _duration() -> str:
     bench = Bench()
@@ -86,6 +89,7 @@ def _duration() -> str:
     expected="0 of 4, and the ports are free at once",
     meaning="`close: rst` sustains churn at any rate; the other side sees ECONNRESET instead of end of file.",
     sysctls={**ports(4), _REUSE: "0"},
+    source="socket(7), SO_LINGER; __tcp_close(), net/ipv4/tcp.c",
 )
 def _reset() -> str:
     bench = Bench()
@@ -132,6 +136,7 @@ def _reused(*options: Option, bind: Address | None = None, target_port: int = 90
     expected="connect EADDRNOTAVAIL, later the same",
     meaning="Churn is limited to the size of the range per minute and destination.",
     sysctls={**ports(1), _REUSE: "0"},
+    source="ip-sysctl.rst, tcp_tw_reuse; tcp_twsk_unique(), net/ipv4/tcp_ipv4.c",
 )
 def _no_reuse() -> str:
     return _reused()
@@ -143,6 +148,7 @@ def _no_reuse() -> str:
     expected="connect EADDRNOTAVAIL, later ok",
     meaning="Churn is limited to the size of the range per second and destination.",
     sysctls={**ports(1), _REUSE: "1"},
+    source="ip-sysctl.rst, tcp_tw_reuse; tcp_twsk_unique(), net/ipv4/tcp_ipv4.c",
 )
 def _reuse() -> str:
     return _reused(NO_PORT, bind=(LOCAL, 0))
@@ -155,6 +161,7 @@ def _reuse() -> str:
     since="4.19",
     meaning="A test on 127.0.0.1 reuses ports where the real network will not; the address decides, not the route.",
     sysctls={**ports(1), _REUSE: "2"},
+    source="ip-sysctl.rst, tcp_tw_reuse; 79e9fed46038; tcp_twsk_unique(), net/ipv4/tcp_ipv4.c",
 )
 def _loopback_only() -> str:
     add_address("10.9.0.1", 32)
@@ -178,6 +185,7 @@ def _loopback_only() -> str:
     since="6.14",
     meaning="The maximum churn rate is the size of the range divided by the delay.",
     sysctls={**ports(1), _REUSE: "1", _DELAY: "300"},
+    source="ip-sysctl.rst, tcp_tw_reuse_delay; tcp_twsk_unique(), net/ipv4/tcp_ipv4.c",
 )
 def _delay() -> str:
     bench = Bench()
@@ -197,6 +205,7 @@ def _delay() -> str:
     expected="SO_REUSEADDR: ok at once; SO_REUSEPORT: ok at once",
     meaning="tcp_tw_reuse and its delay have no effect on explicit ports: measure them with automatic ones.",
     sysctls={**ports(1), _REUSE: "0"},
+    source="tcp_twsk_unique(), net/ipv4/tcp_ipv4.c, called without a timewait socket for a port that is bound",
 )
 def _explicit_shared() -> str:
     reuseaddr = _reused(REUSEADDR, bind=PORT)
@@ -209,6 +218,7 @@ def _explicit_shared() -> str:
     expected="explicit, no flag: bind EADDRINUSE; port 0: bind EADDRINUSE; port 0, SO_REUSEADDR: bind EADDRINUSE",
     meaning="Early binding cannot use tcp_tw_reuse at all: such a port is blocked for the whole minute.",
     sysctls={**ports(2), _REUSE: "1"},
+    source="inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c: sockets in TIME-WAIT stay in the bucket",
 )
 def _early_bind() -> str:
     bench = Bench()
@@ -230,6 +240,7 @@ def _early_bind() -> str:
     expected="automatic: connect EADDRNOTAVAIL; explicit: connect EADDRNOTAVAIL",
     meaning="tcp_timestamps=0 on either end blocks every four-tuple for 60 s.",
     sysctls={**ports(1), _REUSE: "1", _TIMESTAMPS: "0"},
+    source="tcp_twsk_unique(), net/ipv4/tcp_ipv4.c; RFC 6191",
 )
 def _no_timestamps() -> str:
     bench = Bench()
@@ -247,6 +258,7 @@ def _no_timestamps() -> str:
     expected="20 of 20",
     meaning="The SYN reopens the server's TIME-WAIT; no setting is needed on either side.",
     sysctls={**ports(1), _REUSE: "0"},
+    source="tcp_timewait_state_process(), net/ipv4/tcp_minisocks.c; RFC 6191",
 )
 def _server_first() -> str:
     bench = Bench()
@@ -266,6 +278,7 @@ def _server_first() -> str:
     expected="4 kept, TCPTimeWaitOverflow +4, 4 ports free",
     meaning="A full table looks like fast churn; TCPTimeWaitOverflow shows that it is not.",
     sysctls={**ports(8), _REUSE: "0", "net.ipv4.tcp_max_tw_buckets": "4"},
+    source="ip-sysctl.rst, tcp_max_tw_buckets; tcp_time_wait(), net/ipv4/tcp_minisocks.c",
 )
 def _overflow() -> str:
     bench = Bench()
@@ -285,19 +298,21 @@ def _overflow() -> str:
     "a server restarts over its own TIME-WAIT only if its first socket had SO_REUSEADDR, too",
     expected="both: ok; only the new one: bind EADDRINUSE",
     meaning="Accepted sockets inherit the flag of their listener; setting it only for the restart is too late.",
+    source="socket(7), SO_REUSEADDR; inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c",
 )
 def _restart() -> str:
     return f"both: {_restarted(9000, REUSEADDR)}; only the new one: {_restarted(9001)}"
 
 
-def _restarted(port: int, *old: Option) -> Attempt:
+def _restarted(port: int, *old: Option, on: str = LOCAL) -> Attempt:
     bench = Bench()
-    address = (LOCAL, port)
+    address = (on, port)
     listener = bench.bind(address, *old).sock
     listener.listen()
     client, server = bench.pair(listener)
+    before = time_wait_count()
     close_in_turn(server.sock, client.sock)
-    until(lambda: any(row.local_port == port for row in time_waits()))
+    until(lambda: time_wait_count() > before)
     listener.close()
     return bench.listen(address, REUSEADDR)
 
@@ -309,8 +324,28 @@ def _restarted(port: int, *old: Option) -> Attempt:
     since="4.19",
     meaning="Many texts on TIME-WAIT describe defaults and settings that no longer exist.",
     sysctls={},
+    source="ip-sysctl.rst, tcp_tw_reuse; 79e9fed46038, 4396e46187ca",
 )
 def _defaults() -> str:
     recycle = sysctl.read("net.ipv4.tcp_tw_recycle")
     recycle_state = "no tcp_tw_recycle" if recycle is None else f"tcp_tw_recycle {recycle}"
     return f"tcp_tw_reuse {sysctl.read(_REUSE)}, {recycle_state}"
+
+
+# bhash2 (6.1) left TIME-WAIT out until 936a192f9740 (6.2, and 6.1.5).
+@fact(
+    "5.15",
+    "a server on 0.0.0.0 or :: restarts over its TIME-WAIT on the same condition",
+    expected="0.0.0.0: both ok, only the new one bind EADDRINUSE; ::: both ok, only the new one bind EADDRINUSE",
+    since="6.2",
+    source="tools/testing/selftests/net/bind_timewait.c",
+    meaning="TIME-WAIT of one connection keeps the port from the whole server; set SO_REUSEADDR from the first start "
+    "on (5.13).",
+)
+def _restart_on_wildcard() -> str:
+    require_ipv6()
+    results = []
+    for port, on in enumerate(("0.0.0.0", "::"), 9000):
+        both, only = _restarted(port, REUSEADDR, on=on), _restarted(port + 10, on=on)
+        results.append(f"{on}: both {both}, only the new one {only}")
+    return "; ".join(results)

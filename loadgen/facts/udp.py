@@ -61,6 +61,7 @@ def _waiting(sock: socket.socket) -> int:
     expected="100, then connect EAGAIN; another destination: 0, then connect EAGAIN; from 127.0.0.2, bound: 100",
     meaning="The port is picked before the address is known, so for every address: the default range holds 28,232 "
     "sockets of this kind on the whole host, and the errno differs from TCP's.",
+    source="inet_autobind(), net/ipv4/af_inet.c; udp_lib_get_port(), net/ipv4/udp.c",
 )
 def _alone() -> str:
     bench = UdpBench()
@@ -77,6 +78,7 @@ def _alone() -> str:
     since="4.2",
     meaning="IP_BIND_ADDRESS_NO_PORT decides which call fails, and adds no socket: in UDP a second destination gains "
     "nothing; only another source address does.",
+    source="udp_lib_get_port(), net/ipv4/udp.c; ip(7), IP_BIND_ADDRESS_NO_PORT",
 )
 def _per_source() -> str:
     bench = UdpBench()
@@ -93,6 +95,7 @@ def _per_source() -> str:
     expected="10, then connect EAGAIN; the same socket: ok on port 40010",
     since="6.3",
     meaning="Workers can have slices of their own, and ports can be assigned one by one, as in TCP (3.5, 3.6).",
+    source="tools/testing/selftests/net/ip_local_port_range.c, its UDP variants; udp_lib_get_port(), net/ipv4/udp.c",
 )
 def _narrowed() -> str:
     bench = UdpBench()
@@ -111,6 +114,7 @@ def _narrowed() -> str:
     meaning="An option that is harmless in TCP (2.11) is a trap in UDP: nothing fails, and most of the sockets never "
     "receive a reply (11.5).",
     sysctls=ports(10),
+    source="udp_lib_lport_inuse(), net/ipv4/udp.c; socket(7), SO_REUSEADDR",
 )
 def _taken_twice() -> str:
     bench = UdpBench()
@@ -128,6 +132,7 @@ def _taken_twice() -> str:
     "of 4",
     meaning="No call fails and no counter moves. A program that chooses ports must use each once per destination; "
     "loadgen does, and avoids the ports of other sockets.",
+    source="udp4_lib_lookup2() and compute_score(), net/ipv4/udp.c",
 )
 def _overlap() -> str:
     bench = UdpBench()
@@ -149,6 +154,7 @@ def _overlap() -> str:
     "EADDRINUSE",
     meaning="A program that chooses its ports gets the full number of four-tuples in UDP, too, and each socket the "
     "datagrams of its own destination.",
+    source="udp_lib_lport_inuse() and compute_score(), net/ipv4/udp.c",
 )
 def _shared() -> str:
     bench = UdpBench()
@@ -178,6 +184,7 @@ def _shared() -> str:
     expected="same address: bind EADDRINUSE; 0.0.0.0: bind EADDRINUSE; other address: ok; 0.0.0.0 with the flag: ok",
     meaning="bind() refuses the ports of most other programs; but not of those that set SO_REUSEADDR, so check before "
     "(11.12).",
+    source="udp_lib_lport_inuse(), net/ipv4/udp.c",
 )
 def _strangers() -> str:
     bench = UdpBench()
@@ -203,6 +210,7 @@ def _strangers() -> str:
     meaning="Every strategy takes ports from the host's other UDP clients that bind no address: there is no late "
     "binding that would share.",
     sysctls=ports(1),
+    source="udp_lib_lport_inuse(), net/ipv4/udp.c",
 )
 def _closed_to_others() -> str:
     bench = UdpBench()
@@ -217,6 +225,7 @@ def _closed_to_others() -> str:
     expected="alone: 3 of 3; late: 3 of 3",
     meaning="The search begins anywhere and has no parity, so no port is lost (1.10).",
     sysctls=ports(3),
+    source="udp_lib_get_port(), net/ipv4/udp.c",
 )
 def _odd() -> str:
     bench = UdpBench()
@@ -232,6 +241,7 @@ def _odd() -> str:
     expected="connect ok, send ok, recv ECONNREFUSED; send ok, send ECONNREFUSED, send ok",
     meaning="connect() sends nothing, so it proves nothing. The error is an ICMP port unreachable, and the call that "
     "reports it does nothing else.",
+    source="udp(7), error handling; __udp4_lib_err(), net/ipv4/udp.c",
 )
 def _refused() -> str:
     bench = UdpBench()
@@ -251,6 +261,7 @@ def _refused() -> str:
     "epoll reports a refusal as an error alone, and an empty datagram as data",
     expected="refused: ERR; empty: IN, 0 bytes, then recv EAGAIN",
     meaning="There is no end of file: recv() of 0 bytes does not mean that the other side is gone.",
+    source="udp(7), error handling; udp_poll(), net/ipv4/udp.c",
 )
 def _events() -> str:
     bench = UdpBench()
@@ -275,6 +286,7 @@ def _events() -> str:
     expected="bound: 1; connected: 1; late, not connected: 0",
     meaning="The ports of other programs can be left out before the first socket is made, even those that bind() would "
     "permit; it takes the module udp_diag.",
+    source="sock_diag(7); net/ipv4/udp_diag.c",
 )
 def _listed() -> str:
     bench = UdpBench()
@@ -294,6 +306,7 @@ def _listed() -> str:
     meaning="UDP has no TIME-WAIT: only the processor limits churn. A late datagram for the old socket goes to the "
     "new one.",
     sysctls=ports(1),
+    source="udp_lib_unhash(), net/ipv4/udp.c",
 )
 def _no_rest() -> str:
     bench = UdpBench()
@@ -312,6 +325,7 @@ def _no_rest() -> str:
     expected="its own peer, hears itself",
     meaning="As in TCP (1.4), and easier: keep the ports of servers out of the range.",
     sysctls=ports(1),
+    source="udp_lib_get_port() and compute_score(), net/ipv4/udp.c",
 )
 def _itself() -> str:
     attempt = UdpBench().connect(_PORT, NO_PORT, bind=(LOCAL, 0))
@@ -328,6 +342,7 @@ def _itself() -> str:
     meaning="Loss on the way is not counted anywhere, loss at the receiver in Udp.RcvbufErrors: check it before you "
     "blame the network.",
     sysctls=ports(4),
+    source="snmp_counter.rst, UdpRcvbufErrors; __udp_enqueue_schedule_skb(), net/ipv4/udp.c",
 )
 def _counted() -> str:
     bench = UdpBench()
@@ -355,6 +370,7 @@ def _counters() -> dict[str, int]:
     expected="alone: IPv6 4, IPv4 0; late: IPv6 4, IPv4 4",
     meaning="A dual-stack target has twice the capacity in UDP only for clients that bind their source.",
     sysctls=ports(4),
+    source="inet_rcv_saddr_equal(), net/ipv4/inet_connection_sock.c, as udp_lib_lport_inuse() calls it",
 )
 def _families() -> str:
     require_ipv6()

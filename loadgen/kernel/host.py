@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, conntrack, missing, procfs, route, sockdiag, sysctl, tcp
+from loadgen.kernel import cgroup, conntrack, missing, neighbours, procfs, route, sockdiag, sysctl, tcp
 from loadgen.kernel.missing import Missing
 from loadgen.model import Endpoint, PortRange, Transport
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
@@ -43,6 +43,8 @@ class HostFacts:
     no_io_uring: the reason why io_uring cannot be used; empty if it can, or was not requested.
     tracks_connections: True if connection tracking of this namespace has rules to track for; None: not known.
     tracking_counters: True if the kernel shows what its table dropped (CONFIG_NF_CONNTRACK_PROCFS).
+    next_hops: for each target, the neighbour whose hardware address is resolved to reach it, itself or a gateway; ""
+    for none. sources_on_link: True if loadgen's own sinks are on one link with the sources, and resolve each of them.
     late_bind, port_range_option: True if the kernel has IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE.
     """
 
@@ -68,6 +70,8 @@ class HostFacts:
     missing_count: int = 0
     tracks_connections: bool | None = None
     tracking_counters: bool = False
+    next_hops: tuple[str, ...] = ()
+    sources_on_link: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for host.json, with the versions of Python, loadgen and libraries."""
@@ -120,6 +124,7 @@ def read(
         datagram_ports=_datagram_ports() if transport is Transport.UDP else (),
         missing_because=missing_because,
         missing_count=len(missing_sources) - appeared,
+        next_hops=neighbours.next_hops([target.address for target in targets]),
     )
 
 

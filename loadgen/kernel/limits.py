@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, sockdiag, sockstat, sysctl
+from loadgen.kernel import cgroup, neighbours, sockdiag, sockstat, sysctl
 from loadgen.kernel.sockdiag import MAPPED, SOCKET, Sockets, TcpState
 from loadgen.model import Endpoint, Transport
 
@@ -73,12 +73,15 @@ class HostLimits:
     """Results of `of_host`, `in_use` and `bound`; None and (): not read, or not limited.
 
     processes: the tightest limit on processes and threads. tcp_memory: pages of 4 KiB, or of this machine's size.
+    neighbours: entries of each table of neighbours, named by their sysctl; used: of all namespaces, some of which may
+    be evicted, or do not count (`loadgen.kernel.neighbours`).
     """
 
     processes: HostLimit | None = None
     tcp_memory: HostLimit | None = None
     in_use: tuple[InUse, ...] = ()
     bound: tuple[BoundPorts, ...] = ()
+    neighbours: tuple[HostLimit, ...] = ()
 
 
 def of_host() -> HostLimits:
@@ -86,7 +89,16 @@ def of_host() -> HostLimits:
     return HostLimits(
         processes=min(_process_limits(), key=lambda limit: limit.free, default=None),
         tcp_memory=_tcp_memory(),
+        neighbours=tuple(_neighbours()),
     )
+
+
+def _neighbours() -> Iterator[HostLimit]:
+    """Yield the tables of neighbours; none where this is not the initial namespace."""
+    entries = neighbours.read(_PROC / "self" / "net").entries
+    for prefix, name in zip(neighbours.FILES, neighbours.SIZES.values(), strict=True):
+        if prefix in entries and (size := sysctl.read(name)):
+            yield HostLimit(int(size), entries[prefix], name)
 
 
 def _process_limits() -> Iterator[HostLimit]:

@@ -45,12 +45,12 @@ def holders_of(where: Endpoint) -> dict[str, int]:
 def sorted_out(sockets: Sockets, address: str) -> dict[str, int]:
     """Return the number of sockets of each sort, of those that are in the way on this address."""
     counts = dict.fromkeys((LISTENER, CONNECTION, TIME_WAIT, BOUND), 0)
-    for state in sockets["state"][_in_the_way(sockets, address)].tolist():
+    for state in sockets["state"][in_the_way(sockets, address)].tolist():
         counts[_SORTS.get(TcpState(state), CONNECTION)] += 1
     return {sort: count for sort, count in counts.items() if count}
 
 
-def _in_the_way(sockets: Sockets, address: str) -> npt.NDArray[np.bool_]:
+def in_the_way(sockets: Sockets, address: str) -> npt.NDArray[np.bool_]:
     """Return a mask of the sockets on this address, on all addresses, or, where it stands for all, on any of them."""
     sources = sockets["source"]
     six = sockets["family"] == socket.AF_INET6

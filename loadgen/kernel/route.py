@@ -123,3 +123,19 @@ def _interface_name(index: int) -> str:
         return socket.if_indextoname(index) if index else ""
     except OSError:
         return str(index)
+
+
+def reached(target: str, source: str = "") -> str:
+    """Return the address that connect() to `target` reaches: of an unspecified one, an address of this host.
+
+    target: a literal address, IPv4-mapped ones as IPv4; any other text is returned as it is. source: the address that
+    the socket is bound to; "": to none, or not known.
+
+    Sources: ip_route_output_key_hash_rcu() in net/ipv4/route.c, which takes the source or 127.0.0.1 instead of 0.0.0.0;
+    tcp_v6_connect() in net/ipv6/tcp_ipv6.c, and __ip6_datagram_connect(), which take ::1 instead of ::.
+    """
+    if target == "::":
+        return "::1"
+    if target != "0.0.0.0":
+        return target
+    return source if source and source not in ("0.0.0.0", "::") and ":" not in source else "127.0.0.1"

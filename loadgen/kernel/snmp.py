@@ -62,3 +62,18 @@ def delta(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]
     """
     differences = {name: value - before.get(name, 0) for name, value in after.items()}
     return {name: difference for name, difference in differences.items() if difference}
+
+
+def entered_time_wait(moved: Mapping[str, int]) -> int:
+    """Return the connections that came to TIME-WAIT, or to FIN-WAIT-2 with no process, by the movement of counters.
+
+    The kernel keeps both in the same small sockets, counts each once, when it makes one, and shows both as `tw` in
+    sockstat: a socket that its process has closed is one before the other side's FIN has come, and if none ever comes.
+    TW counts those that are to stay, TWKilled those of 4 s or less, which a FIN-WAIT-2 is with such a tcp_fin_timeout;
+    with one above 60 s a socket keeps its FIN-WAIT-2 as a whole socket for the time beyond that, and is counted later.
+
+    Source: tcp_time_wait() in net/ipv4/tcp_minisocks.c, __inet_twsk_schedule() in net/ipv4/inet_timewait_sock.c,
+    __tcp_close() and tcp_rcv_state_process() for the orphans; LINUX_MIB_TIMEWAITED is TW, LINUX_MIB_TIMEWAITKILLED is
+    TWKilled.
+    """
+    return moved.get("TcpExt.TW", 0) + moved.get("TcpExt.TWKilled", 0)

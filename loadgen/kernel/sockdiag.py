@@ -313,9 +313,15 @@ def receive_socket(channel: socket.socket) -> socket.socket:
 def lists_bound() -> bool:
     """Return True if this kernel lists bound but unconnected TCP sockets (Linux 6.8 and backports).
 
-    Older kernels silently ignore the bit, so the call binds a socket of its own and looks for it.
+    Older kernels silently ignore the bit, so the call looks for one of its own where none is listed.
+
+    Raises: HostError if the kernel does not list sockets, or no port is free for that one.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound, open_socket() as sock:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound, open_socket() as sock, Reader(sock) as reader:
+        bits = mask(TcpState.BOUND)
+        for family in (socket.AF_INET6, socket.AF_INET):
+            if any(part.sockets.size for part in reader._ask(family, socket.IPPROTO_TCP, bits)):
+                return True  # also where such sockets have taken every port
         # The address is on no interface, so no other process loses a port, not even for a moment.
         bound.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
         try:
@@ -324,7 +330,7 @@ def lists_bound() -> bool:
             raise HostError(
                 f"cannot bind {_TEST_NET}: {error.strerror}; asking for BOUND needs one free port"
             ) from error
-        parts = Reader(sock)._ask(socket.AF_INET, socket.IPPROTO_TCP, mask(TcpState.BOUND))
+        parts = reader._ask(socket.AF_INET, socket.IPPROTO_TCP, bits)
         return any(os.fstat(bound.fileno()).st_ino in part.sockets["inode"] for part in parts)
 
 

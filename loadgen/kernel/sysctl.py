@@ -18,7 +18,7 @@ from errno import ENOENT
 from pathlib import Path
 from typing import Final
 
-from loadgen.errors import HostError, UsageError
+from loadgen.errors import HostError, KernelLacksError, UsageError
 from loadgen.kernel import procfs, sysctl_names
 from loadgen.model import PortRange
 
@@ -50,6 +50,7 @@ RELEVANT: Final = (
     "net.ipv4.tcp_syn_retries",
     "net.ipv4.tcp_rto_max_ms",
     "net.ipv4.tcp_syn_linear_timeouts",
+    "net.ipv4.tcp_ecn",
     # the listening side
     "net.ipv4.tcp_synack_retries",
     "net.ipv4.tcp_max_syn_backlog",
@@ -124,8 +125,8 @@ def write(name: str, value: str, *, root: Path = _ROOT, elsewhere: bool = False)
 
     elsewhere: the setting can be written outside of this namespace, which explains a refusal here.
 
-    Raises: HostError naming setting, value, reason and remedy if the kernel refuses or changes it;
-        UsageError if the name is not a dotted name.
+    Raises: HostError naming setting, value, reason and remedy if the kernel refuses or changes it, KernelLacksError
+        where a later kernel would not; UsageError if the name is not a dotted name.
     """
     path = _path(name, root)
     wanted = " ".join(value.split())
@@ -141,8 +142,10 @@ def write(name: str, value: str, *, root: Path = _ROOT, elsewhere: bool = False)
             return
         if error.errno == ENOENT and (nothing := procfs.absence()) and root == _ROOT:
             raise HostError(f"cannot set sysctl {name} to {wanted!r}: {nothing}") from error
-        why = sysctl_names.explained(name, wanted, error.errno or 0, elsewhere=elsewhere)
-        raise HostError(f"cannot set sysctl {name} to {wanted!r}: {why or error.strerror}") from error
+        number = error.errno or 0
+        why = sysctl_names.explained(name, wanted, number, elsewhere=elsewhere)
+        kind = KernelLacksError if sysctl_names.too_new(name, wanted, number) else HostError
+        raise kind(f"cannot set sysctl {name} to {wanted!r}: {why or error.strerror}") from error
     actual = read(name, root=root)
     if actual is None or not _same(name, wanted, actual):
         raise HostError(f"cannot set sysctl {name} to {wanted!r}: the kernel made it {actual!r}")

@@ -7,7 +7,7 @@ Documentation/networking/ip-sysctl.rst for the versions.
 
 from __future__ import annotations
 
-from errno import EACCES, ENOENT, EPERM, EROFS
+from errno import EACCES, EINVAL, ENOENT, EPERM, EROFS
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -44,9 +44,16 @@ _GONE: Final = (
 #: Settings that older kernels lack.
 _SINCE: Final = {
     "net.ipv4.ip_autobind_reuse": "5.7",
+    "net.ipv4.tcp_ehash_entries": "6.1",
+    "net.ipv4.tcp_child_ehash_entries": "6.1",
     "net.ipv4.tcp_syn_linear_timeouts": "6.5",
     "net.ipv4.tcp_tw_reuse_delay": "6.14",
     "net.ipv4.tcp_rto_max_ms": "6.15",
+    "net.ipv4.ip_local_port_step_width": "7.1",
+}
+#: Values that older kernels refuse: the largest that all kernels take, and the version that takes more.
+_VALUES_SINCE: Final = {
+    "net.ipv4.tcp_ecn": (2, "7.0"),  # 3, 4 and 5: Accurate ECN
 }
 
 
@@ -63,6 +70,19 @@ def gone(name: str) -> str:
     )
 
 
+def too_new(name: str, value: str, number: int) -> str:
+    """Return which version of Linux has a setting, or takes a value, that this kernel refused; "" for other refusals.
+
+    number: errno of the attempt.
+    """
+    if number == ENOENT and (since := _SINCE.get(name)):
+        return f"this kernel does not have it, Linux {since} does; leave it out"
+    known, since = _VALUES_SINCE.get(name, (0, ""))
+    if number == EINVAL and since and value.isdecimal() and int(value) > known:
+        return f"this kernel takes 0 to {known}, Linux {since} takes more"
+    return ""
+
+
 def explained(name: str, value: str, number: int, *, elsewhere: bool = False) -> str:
     """Return why the kernel refused to set `name`, and what helps; "" where the errno says it all.
 
@@ -71,8 +91,11 @@ def explained(name: str, value: str, number: int, *, elsewhere: bool = False) ->
     if number == EROFS:
         return (
             "/proc/sys is read-only here, as in most containers; leave the setting out, or make it writable: mount -o "
-            "remount,rw /proc/sys (docker run --privileged)"
+            "remount,rw /proc/sys (docker run --security-opt systempaths=unconfined, podman run --security-opt "
+            "unmask=/proc/sys)"
         )
+    if newer := too_new(name, value, number):
+        return newer
     if number not in (ENOENT, EACCES, EPERM):
         return ""
     if number == ENOENT and (obsolete := gone(name)):
@@ -88,8 +111,6 @@ def explained(name: str, value: str, number: int, *, elsewhere: bool = False) ->
         )
     if number != ENOENT:
         return ""
-    if since := _SINCE.get(name):
-        return f"this kernel does not have it, Linux {since} does; leave it out"
     if name.startswith(("net.netfilter.", "net.nf_")):
         return "it comes with a module: modprobe nf_conntrack"
     if name.startswith("net.ipv6."):

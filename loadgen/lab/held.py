@@ -12,23 +12,30 @@ import socket
 from collections.abc import Sequence
 from errno import EAFNOSUPPORT, errorcode
 
-from loadgen.model import Transport
+from loadgen.model import Endpoint, Sockaddr, Transport, family_of
 from loadgen.processes.link import Link
 
 
-def bound(port: int, transport: Transport) -> socket.socket:
-    """Return a socket that is bound to this port on all addresses of both families. Raises: OSError."""
+def bound(port: int, transport: Transport, address: str = "") -> socket.socket:
+    """Return a socket that is bound to this port, on one address or ("") on all of both families. Raises: OSError."""
     kind = socket.SOCK_DGRAM if transport is Transport.UDP else socket.SOCK_STREAM
+    if address:
+        return _at(socket.socket(family_of(address), kind), Endpoint(address, port).sockaddr)
     try:
         sock = socket.socket(socket.AF_INET6, kind)
     except OSError as error:
         if error.errno != EAFNOSUPPORT:
             raise
         sock = socket.socket(socket.AF_INET, kind)  # a kernel without IPv6
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    return _at(sock, ("::" if sock.family == socket.AF_INET6 else "0.0.0.0", port))
+
+
+def _at(sock: socket.socket, where: Sockaddr) -> socket.socket:
+    """Return the socket, bound; close it where that is refused. Raises: OSError."""
     try:
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind(("::" if sock.family == socket.AF_INET6 else "0.0.0.0", port))
+        sock.bind(where)
     except OSError:
         sock.close()
         raise

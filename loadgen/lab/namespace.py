@@ -5,7 +5,8 @@ SIGKILL. Root can make one directly; other users make a user namespace with it, 
 network's settings (user_namespaces(7), network_namespaces(7)).
 
 The two namespaces of a veth lab belong to the clients and to the sinks; `loadgen.lab.veth` connects them. The process
-that enters the lab lives with the clients, as do its children unless they change to the sinks' namespace.
+that enters the lab lives with the clients, as do its children unless they change to the sinks' namespace. In a nat lab
+a third namespace, in which no process lives, is the gateway between them; `loadgen.lab.nat` connects these.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ DEFAULT_SYSCTLS: Final = {"net.core.somaxconn": "65535"}
 
 #: Descriptor of the sinks' namespace of a veth lab, in the process that entered the lab and its children; -1: none.
 _sinks_fd = -1
+#: The same of the gateway of a nat lab.
+_gateway_fd = -1
 #: True in the process that entered the lab, and in its children.
 _entered = False
 
@@ -51,27 +54,36 @@ _entered = False
 def enter(sysctls: Mapping[str, str], topology: Topology = Topology.LOOPBACK) -> tuple[str, ...]:
     """Move this process, and its future children, into a new namespace with loopback up.
 
-    With topology veth a second namespace is made for the sinks; see `enter_sinks`.
+    With a topology other than loopback a second namespace is made for the sinks, see `enter_sinks`; with nat a third,
+    see `enter_gateway`.
 
     sysctls: set in every namespace of the lab and read back, after the defaults of every lab.
 
     Returns: remarks on defaults that could not be set.
     Raises: LabForbiddenError if no namespace can be made, or none of its settings; HostError if the kernel refuses a
-        sysctl, or UsageError for one whose name is not a dotted name.
+        sysctl, KernelLacksError if it is too old for it, or UsageError for one whose name is not a dotted name.
     """
-    global _sinks_fd, _entered
+    global _sinks_fd, _gateway_fd, _entered
     of_host = {name for name in sysctls if sysctl.is_writable(name)}
     _unshare()
     _entered = True
     remarks = _settle(sysctls, of_host)
-    if topology is Topology.VETH:
-        _sinks_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        # Made in the user namespace of the first, if that needed one: a veth pair joins namespaces of one owner only.
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(_CLONE_NEWNET):
-            raise _forbidden("unshare(CLONE_NEWNET)", ctypes.get_errno())
-        _settle(sysctls, of_host)
+    if topology.has_cable:
+        _sinks_fd = _leave(sysctls, of_host)
+    if topology is Topology.NAT:
+        _gateway_fd = _leave(sysctls, of_host)
     return remarks
+
+
+def _leave(sysctls: Mapping[str, str], of_host: Container[str]) -> int:
+    """Move this process from its namespace into another new one; return a descriptor of the one it left."""
+    left = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    # Made in the user namespace of the first, if that needed one: a veth pair joins namespaces of one owner only.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET):
+        raise _forbidden("unshare(CLONE_NEWNET)", ctypes.get_errno())
+    _settle(sysctls, of_host)
+    return left
 
 
 def rehearse(
@@ -117,18 +129,35 @@ def is_entered() -> bool:
 
 
 def sinks_fd() -> int:
-    """Return a descriptor of the sinks' namespace; -1 outside a veth lab."""
+    """Return a descriptor of the sinks' namespace; -1 in a lab without a cable."""
     return _sinks_fd
 
 
-def enter_sinks() -> None:
-    """Move this process into the sinks' namespace of a veth lab.
+def gateway_fd() -> int:
+    """Return a descriptor of the gateway's namespace; -1 outside a nat lab."""
+    return _gateway_fd
 
-    Raises: OSError EBADF if the process was not forked in a veth lab.
-    Source: setns(2); os.setns came with Python 3.12.
+
+def enter_sinks() -> None:
+    """Move this process into the sinks' namespace of a lab with a cable.
+
+    Raises: OSError EBADF if the process was not forked in such a lab.
     """
+    _enter(_sinks_fd)
+
+
+def enter_gateway() -> None:
+    """Move this process into the gateway's namespace of a nat lab.
+
+    Raises: OSError EBADF if the process was not forked in such a lab.
+    """
+    _enter(_gateway_fd)
+
+
+def _enter(fd: int) -> None:
+    """Move this process into a network namespace. Source: setns(2); os.setns came with Python 3.12."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(_sinks_fd, _CLONE_NEWNET):
+    if libc.setns(fd, _CLONE_NEWNET):
         number = ctypes.get_errno()
         raise OSError(number, f"setns: {os.strerror(number)}")
 
@@ -159,7 +188,7 @@ def _settle(sysctls: Mapping[str, str], of_host: Container[str]) -> tuple[str, .
                 remarks.append(f"{name} stays {sysctl.read(name)} in this lab, not {value}: it cannot be set ({why})")
                 continue
             refused = isinstance(cause, OSError) and cause.errno == errno.EROFS
-            raise (LabForbiddenError if refused else HostError)(f"lab.sysctls: {error}") from error
+            raise (LabForbiddenError if refused else type(error))(f"lab.sysctls: {error}") from error
     return tuple(remarks)
 
 
@@ -184,7 +213,8 @@ def _forbidden(what: str, number: int) -> LabForbiddenError:
         "this host does not let loadgen make a network namespace: "
         f"{what}: {errno.errorcode.get(number, number)} ({os.strerror(number)}); run as root, or outside of "
         "the chroot or container that forbids user namespaces, or allow them (sysctl user.max_user_namespaces, "
-        "user.max_net_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+        "user.max_net_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; "
+        "docker run --user 0 --cap-add SYS_ADMIN --cap-add NET_ADMIN)"
     )
 
 

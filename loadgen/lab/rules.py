@@ -29,16 +29,23 @@ _PLACE: Final = re.compile(r"^[^:\s]*:(?P<line>[0-9]+):(?P<column>[0-9]+)(?:-[0-
 def load(key: str, text: str, of_sinks: bool) -> None:
     """Load rules into the lab that this process has entered.
 
-    key: of the scenario, for messages. of_sinks: into the sinks' namespace of a veth lab.
+    key: of the scenario, for messages. of_sinks: into the sinks' namespace of a lab with a cable.
 
-    Raises: HostError outside of a lab, without nft, or with its message where it or the kernel refuses the rules.
+    Raises: HostError outside of a lab, and as `load_here`.
     """
     if not namespace.is_entered():
         raise HostError(f"{key}: rules are for labs, and this run is on the host itself; leave them out")
+    load_here(key, text, namespace.enter_sinks if of_sinks else None)
+
+
+def load_here(key: str, text: str, enter: Callable[[], None] | None = None) -> None:
+    """Load rules into the namespace of this process, or the one that `enter` moves nft to.
+
+    Raises: HostError without nft, or with its message where it or the kernel refuses the rules.
+    """
     program = shutil.which("nft", path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}")
     if program is None:
         raise HostError(f"{key}: there is no nft on this host; apt install nftables")
-    enter: Callable[[], None] | None = namespace.enter_sinks if of_sinks else None
     try:
         done = subprocess.run(
             [program, "-f", "-"],

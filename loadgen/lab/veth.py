@@ -18,27 +18,29 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from errno import errorcode
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from loadgen.clock import NS_PER_S, now_ns
 from loadgen.errors import HostError
 from loadgen.kernel import netlink, sysctl
 from loadgen.lab import namespace
+from loadgen.model import family_of
 from loadgen.processes.link import Link
 
 #: The interface's name, the same at both ends.
 CABLE: Final = "cable"
 #: Locally administered hardware addresses (IEEE 802, bit 2 of the first octet), fixed so that each end knows the other.
-_CLIENTS_HARDWARE: Final = "02:00:00:00:00:01"
-_SINKS_HARDWARE: Final = "02:00:00:00:00:02"
+CLIENTS_HARDWARE: Final = "02:00:00:00:00:01"
+SINKS_HARDWARE: Final = "02:00:00:00:00:02"
 #: Next hop to the other end, by address family: link-local, and so outside every scenario.
-_NEXT_HOPS: Final = {socket.AF_INET: "169.254.77.1", socket.AF_INET6: "fe80::1"}
+NEXT_HOPS: Final[Mapping[int, str]] = {socket.AF_INET: "169.254.77.1", socket.AF_INET6: "fe80::1"}
 
 #: linux/rtnetlink.h, linux/neighbour.h, linux/if_addr.h. In every namespace lo is the first interface.
-_LO: Final = 1
+LO: Final = 1
 _RTN_LOCAL: Final = 2
 _RT_TABLE_LOCAL: Final = 255
 _RT_SCOPE_HOST: Final = 254
@@ -48,7 +50,7 @@ _RTA_DST: Final = 1
 _RTA_OIF: Final = 4
 _RTNH_F_ONLINK: Final = 4
 _NUD_PERMANENT: Final = 0x80
-_IFA_F_NODAD: Final = 0x02
+IFA_F_NODAD: Final = 0x02
 #: addr_gen_mode: make no link-local address.
 _NO_ADDRESS: Final = "1"
 #: Far below the send buffer of a netlink socket (net.core.wmem_default, 212,992).
@@ -56,27 +58,41 @@ _MESSAGES_AT_ONCE: Final = 1000
 _CARRIER_TIMEOUT_S: Final = 10.0
 _CARRIER_POLL_S: Final = 0.001
 
+#: Sets up one end, whose link is there and down: netlink socket, own addresses, hardware address of the other end.
+SetUp: TypeAlias = Callable[[Any, Sequence[str], str], None]
 
-def connect(sources: Sequence[str], targets: Sequence[str]) -> None:
+
+def connect(sources: Sequence[str], targets: Sequence[str], end: SetUp | None = None) -> None:
     """Connect the two namespaces: connect() from any of `sources` reaches a listener on any of `targets`.
 
     connect() without bind() uses the first source of its family. Call it in the clients' namespace, in a process of
     its own: the process is in the sinks' namespace afterwards.
 
+    end: sets up each end; None: `set_up`, without addresses.
+
     Raises: HostError if the kernel refuses a step.
     """
-    from pyroute2 import IPRoute, NetlinkError
+    from pyroute2 import IPRoute
+
+    set_end = end or set_up
+    with refusals(), IPRoute() as clients:
+        peer = {"ifname": CABLE, "address": SINKS_HARDWARE, "net_ns_fd": namespace.sinks_fd()}
+        clients.link("add", kind="veth", ifname=CABLE, address=CLIENTS_HARDWARE, peer=peer)
+        set_end(clients, sources, SINKS_HARDWARE)
+        client_index = socket.if_nametoindex(CABLE)
+        namespace.enter_sinks()
+        with IPRoute() as sinks:  # a netlink socket stays in the namespace it was made in
+            set_end(sinks, targets, CLIENTS_HARDWARE)
+            await_carrier([(clients, client_index), (sinks, socket.if_nametoindex(CABLE))])
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what the kernel refuses within the block into a HostError."""
+    from pyroute2 import NetlinkError
 
     try:
-        with IPRoute() as clients:
-            peer = {"ifname": CABLE, "address": _SINKS_HARDWARE, "net_ns_fd": namespace.sinks_fd()}
-            clients.link("add", kind="veth", ifname=CABLE, address=_CLIENTS_HARDWARE, peer=peer)
-            _set_up(clients, sources, _SINKS_HARDWARE)
-            client_index = socket.if_nametoindex(CABLE)
-            namespace.enter_sinks()
-            with IPRoute() as sinks:  # a netlink socket stays in the namespace it was made in
-                _set_up(sinks, targets, _CLIENTS_HARDWARE)
-                _await_carrier([(clients, client_index), (sinks, socket.if_nametoindex(CABLE))])
+        yield
     except NetlinkError as error:
         name = errorcode.get(error.code, error.code)
         raise HostError(f"cannot connect the namespaces of the lab: {name} ({error.args[-1]})") from error
@@ -84,39 +100,70 @@ def connect(sources: Sequence[str], targets: Sequence[str]) -> None:
         raise HostError(f"cannot connect the namespaces of the lab: {error}") from error
 
 
-def main(sources: Sequence[str], targets: Sequence[str], link_fd: int) -> None:
+def main(sources: Sequence[str], targets: Sequence[str], link_fd: int, end: SetUp | None = None) -> None:
     """Entry of a forked process; send one report, "done", or "failed" with the reason."""
     link = Link.at(link_fd)
     try:
-        connect(sources, targets)
+        connect(sources, targets, end)
     except HostError as error:
         link.send(report="failed", text=str(error))
     else:
         link.send(report="done")
 
 
-def _set_up(route: Any, addresses: Sequence[str], far_hardware: str) -> None:
+def set_up(route: Any, addresses: Sequence[str], far_hardware: str) -> None:
     """Bring up this namespace's end; `addresses` are local, everything else is behind the other end."""
-    index = socket.if_nametoindex(CABLE)
-    gen_mode = f"net.ipv6.conf.{CABLE}.addr_gen_mode"
-    if sysctl.read(gen_mode) is not None:  # otherwise this kernel has no IPv6
-        sysctl.write(gen_mode, _NO_ADDRESS)
-    route.link("set", index=index, state="up")
-    for family, next_hop in _NEXT_HOPS.items():
-        local = [address for address in addresses if (":" in address) == (family == socket.AF_INET6)]
-        if not local:
-            continue
+    index = bring_up(route, CABLE)
+    for family, local in by_family(addresses).items():
         if family == socket.AF_INET6:
             # bind() accepts an IPv4 address with a local route; an IPv6 address has to be on an interface unless this
             # sysctl permits any. A route's preferred source has to be on an interface all the same, and is refused
             # (EINVAL) while tentative, which is for a moment even on lo.
             sysctl.write("net.ipv6.ip_nonlocal_bind", "1")
-            route.addr("add", index=_LO, address=local[0], prefixlen=128, flags=_IFA_F_NODAD)
-        _add_local_routes(networks_of(local))
-        route.neigh("add", family=family, ifindex=index, dst=next_hop, lladdr=far_hardware, state=_NUD_PERMANENT)
-        # The next hop is in no network of this interface, which IPv6 never requires of a link-local one.
-        onlink = {"flags": _RTNH_F_ONLINK} if family == socket.AF_INET else {}
-        route.route("add", family=family, dst="default", gateway=next_hop, oif=index, prefsrc=local[0], **onlink)
+            route.addr("add", index=LO, address=local[0], prefixlen=128, flags=IFA_F_NODAD)
+        add_local_routes(networks_of(local))
+        know_neighbour(route, index, family, far_hardware)
+        add_route(route, index, family, "default", prefsrc=local[0])
+
+
+def bring_up(route: Any, device: str) -> int:
+    """Bring up an end of a cable, without an address; return its number."""
+    index = without_address(device)
+    route.link("set", index=index, state="up")
+    return index
+
+
+def of_family(addresses: Iterable[str], family: int) -> list[str]:
+    """Return the addresses of one family, in order."""
+    return [address for address in addresses if family_of(address) == family]
+
+
+def know_neighbour(route: Any, index: int, family: int, hardware: str) -> None:
+    """Make the next hop of a family known on an interface, for good."""
+    route.neigh("add", family=family, ifindex=index, dst=NEXT_HOPS[family], lladdr=hardware, state=_NUD_PERMANENT)
+
+
+def add_route(route: Any, index: int, family: int, network: str, **how: Any) -> None:
+    """Route a network to the next hop of an interface."""
+    # The next hop is in no network of this interface, which IPv6 never requires of a link-local one.
+    onlink = {"flags": _RTNH_F_ONLINK} if family == socket.AF_INET else {}
+    route.route("add", family=family, dst=network, gateway=NEXT_HOPS[family], oif=index, **onlink, **how)
+
+
+def without_address(device: str = CABLE) -> int:
+    """Have an end that is not yet up make no link-local address; return its index."""
+    gen_mode = f"net.ipv6.conf.{device}.addr_gen_mode"
+    if sysctl.read(gen_mode) is not None:  # otherwise this kernel has no IPv6
+        sysctl.write(gen_mode, _NO_ADDRESS)
+    return socket.if_nametoindex(device)
+
+
+def by_family(addresses: Sequence[str]) -> dict[socket.AddressFamily, list[str]]:
+    """Return the addresses of each family that has any, in their order."""
+    families: dict[socket.AddressFamily, list[str]] = {}
+    for address in addresses:
+        families.setdefault(socket.AF_INET6 if ":" in address else socket.AF_INET, []).append(address)
+    return families
 
 
 def networks_of(addresses: Iterable[str]) -> list[IPv4Network | IPv6Network]:
@@ -135,11 +182,11 @@ def local_route(network: IPv4Network | IPv6Network) -> bytes:
     body = struct.pack(
         "=8BI", family, network.prefixlen, 0, 0, _RT_TABLE_LOCAL, _RTPROT_BOOT, _RT_SCOPE_HOST, _RTN_LOCAL, 0
     )
-    body += netlink.attribute(_RTA_DST, destination) + netlink.attribute(_RTA_OIF, struct.pack("=i", _LO))
+    body += netlink.attribute(_RTA_DST, destination) + netlink.attribute(_RTA_OIF, struct.pack("=i", LO))
     return netlink.message(_RTM_NEWROUTE, netlink.NLM_F_REQUEST | netlink.NLM_F_CREATE_EXCL, body)
 
 
-def _add_local_routes(networks: Sequence[IPv4Network | IPv6Network]) -> None:
+def add_local_routes(networks: Sequence[IPv4Network | IPv6Network]) -> None:
     """Make these networks local to this namespace.
 
     With messages of its own, because a pool of addresses that are not adjacent needs a route for each: pyroute2 takes
@@ -147,9 +194,17 @@ def _add_local_routes(networks: Sequence[IPv4Network | IPv6Network]) -> None:
 
     Raises: OSError for the first route that the kernel refuses.
     """
+    send_all(list(map(local_route, networks)), "adding a local route")
+
+
+def send_all(messages: Sequence[bytes], doing: str) -> None:
+    """Send requests to this namespace's kernel, many in one system call.
+
+    doing: for the error. Raises: OSError for the first request that the kernel refuses.
+    """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
-        for first in range(0, len(networks), _MESSAGES_AT_ONCE):
-            sock.send(b"".join(map(local_route, networks[first : first + _MESSAGES_AT_ONCE])))
+        for first in range(0, len(messages), _MESSAGES_AT_ONCE):
+            sock.send(b"".join(messages[first : first + _MESSAGES_AT_ONCE]))
             # The kernel handles the messages within send(), and without NLM_F_ACK it answers refusals only.
             try:
                 answer = sock.recv(4096, socket.MSG_DONTWAIT)
@@ -157,10 +212,10 @@ def _add_local_routes(networks: Sequence[IPv4Network | IPv6Network]) -> None:
                 continue
             kind, number = struct.unpack_from("=4xH10xi", answer)
             if kind == netlink.NLMSG_ERROR and number:
-                raise OSError(-number, f"adding a local route: {os.strerror(-number)}")
+                raise OSError(-number, f"{doing}: {os.strerror(-number)}")
 
 
-def _await_carrier(ends: Sequence[tuple[Any, int]]) -> None:
+def await_carrier(ends: Sequence[tuple[Any, int]]) -> None:
     """Wait until both ends forward packets.
 
     An end that was brought up before the other is activated by a kernel thread a moment later and drops packets until

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from loadgen.format import percent
+from loadgen.kernel.retransmission import INITIAL_S
 from loadgen.results import cost
 from loadgen.results.cost import Rise, Step
 from loadgen.results.run_facts import SYN_AGAIN_S, RunFacts, same
@@ -23,6 +24,8 @@ from loadgen.results.weighing import NOTHING_KNOWN, Indication, Weight, ruled_ou
 _TABLE_FULL: Final = 0.95
 #: A table this full at most had room all the time.
 _TABLE_ROOM: Final = 0.9
+#: A space of translated ports this full is full: of a wide range the kernel finds the last ones by chance.
+_NAT_FULL: Final = 0.9
 #: Losses that explain the packets of this share of the attempts explain the run.
 _MOST: Final = 0.5
 #: Sources that have to connect always before a table of neighbours is worth a thought: gc_thresh1, below which nothing
@@ -64,29 +67,35 @@ def _late(run: RunFacts) -> str:
 
 
 def _syn_loss(run: RunFacts) -> Indication:
-    if run.syns_again == 0 and run.plan.timeout_s > 1:
+    if run.syns_again == 0 and run.plan.timeout_s > INITIAL_S:
         return ruled_out("no SYN was sent again")
     if run.challenged and run.challenged >= _MOST * (run.syns_again or 0):
         return ruled_out(f"{run.challenged:,} SYNs met four-tuples that the other side still had open")
+    if run.behind_in_time and run.behind_in_time >= _MOST * (run.silent + run.late):
+        return ruled_out(f"{run.behind_in_time:,} SYNs met TIME-WAIT at the other side with an older time stamp")
+    if run.behind_nat and run.tracking_moved("drop") >= _MOST * (run.syns_again or 0):
+        return ruled_out(f"the gateway dropped {run.tracking_moved('drop'):,} of them (conntrack.drop)")
     if run.late:
         here = tuple(f"{_counted(run, name)} on the whole host" for name in ("softnet.dropped",) if run.moved(name))
         return Indication(Weight.SUPPORTED, (_late(run), *here))
     if not run.established_any:
         return ruled_out("no connection opened at all, and what is lost now and then gets through at times")
-    if run.plan.timeout_s > 1:
+    if run.plan.timeout_s > INITIAL_S:
         return ruled_out("no connection opened late: some attempts lost every SYN, and the others none")
     return Indication(Weight.POSSIBLE)  # attempts were given up before their SYN could be sent again
 
 
 def _conntrack(run: RunFacts) -> Indication:
     entries, size = run.tracked
-    dropped, early = run.dropped_by_tracking, run.moved("conntrack.early_drop")
+    dropped, early = run.dropped_by_tracking, run.tracking_moved("early_drop")
     if size and entries >= _TABLE_FULL * size:
-        if run.host.tracking_counters and not dropped + early:
+        if run.losses_are_counted and not dropped + early:
             return ruled_out(f"{_entries(run)}, and none was dropped for want of room")
         return Indication(Weight.SHOWN if dropped + early else Weight.STRONG, (_entries(run),))
     if run.silent and dropped >= run.silent:
-        text = f"conntrack.drop {dropped:+,}: a packet was dropped for each attempt without an answer"
+        text = (
+            f"conntrack.drop {dropped:+,}{run.where_tracked}: a packet was dropped for each attempt without an answer"
+        )
         return Indication(Weight.STRONG, (text,))
     if size and entries < _TABLE_ROOM * size:
         return ruled_out(f"{_entries(run)}: the table had room")
@@ -97,13 +106,15 @@ def _conntrack(run: RunFacts) -> Indication:
 
 def _entries(run: RunFacts) -> str:
     entries, size = run.tracked
-    return f"about {entries:,} of {size:,} entries of nf_conntrack in use"
+    return f"about {entries:,} of {size:,} entries of nf_conntrack in use{run.where_tracked}"
 
 
 def _nat_ports(run: RunFacts) -> Indication:
-    failed = run.moved("conntrack.insert_failed")
+    failed = run.tracking_moved("insert_failed")
     if not failed:
-        return ruled_out("no packet was dropped for want of a translated port (insert_failed +0)")
+        return ruled_out(f"no packet was dropped for want of a translated port (insert_failed +0{run.where_tracked})")
+    if run.behind_nat:
+        return _ports_of_gateway(run, failed)
     text = f"{_counted(run, 'conntrack.insert_failed')} and {_counted(run, 'conntrack.drop')} moved together"
     entries, size = run.tracked
     if size and entries >= _TABLE_ROOM * size:
@@ -113,12 +124,42 @@ def _nat_ports(run: RunFacts) -> Indication:
     return Indication(Weight.SHOWN if most and size else Weight.STRONG if most else Weight.SUPPORTED, facts)
 
 
+def _ports_of_gateway(run: RunFacts, failed: int) -> Indication:
+    """failed: entries that the gateway could not make, because another had the translated port."""
+    used, ports, name = run.nat_use
+    text = f"{failed:,} SYNs found no free port at the gateway (insert_failed, drop)"
+    if run.plan.churn:  # closed connections keep their ports for a time that is not counted
+        return Indication(Weight.STRONG if failed >= _MOST * (run.silent + run.late) else Weight.SUPPORTED, (text,))
+    facts = (text, f"{name}: {used:,} of {ports:,} ports of the NAT in use")
+    if used < _NAT_FULL * ports:
+        return Indication(Weight.SUPPORTED, facts)
+    most = failed >= max(_MOST * (run.silent + run.late), 1)
+    return Indication(Weight.SHOWN if most else Weight.STRONG, facts)
+
+
+def _target_time_wait(run: RunFacts) -> Indication:
+    behind = run.behind_in_time
+    if behind is None:
+        return NOTHING_KNOWN
+    if not behind:
+        return ruled_out(f"no SYN met TIME-WAIT with an older time stamp (PAWSTimewait +0 {run.where_listener})")
+    text = f"{behind:,} SYNs met TIME-WAIT with an older time stamp {run.where_listener} (PAWSTimewait)"
+    most = behind >= _MOST * (run.silent + run.late)
+    return Indication(Weight.SHOWN if most else Weight.SUPPORTED, (text,))
+
+
 def _neighbours(run: RunFacts) -> Indication:
     if run.on_loopback:
         return ruled_out("loopback has no neighbours")
     if fulls := run.moved("neigh.table_fulls") + run.moved("neigh6.table_fulls"):
-        # The counter is of the whole host: it may be the entry of another program that found no room.
         text = f"the table of neighbours of this host was full {fulls:,} times (table_fulls, of the whole host)"
+        # The counter is of the whole host: it may be the entry of another program that found no room. Each attempt
+        # that fails has met the full table at least once.
+        if fulls < _MOST * (run.silent + run.counts["unreachable"]):
+            return Indication(Weight.SUPPORTED, (text,))
+        own, size = run.own_neighbours
+        if size and own >= _TABLE_FULL * size:
+            return Indication(Weight.SHOWN, (text, f"{own:,} of its {size:,} entries were of this run"))
         return Indication(Weight.STRONG, (text,))
     good, bad = run.by_source
     if not bad or not good:
@@ -231,6 +272,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "neighbours": _neighbours,
     "backlog": _backlog,
     "syn-loss": _syn_loss,
+    "target-time-wait": _target_time_wait,
     "path-limit": _path_limit,
     "blackhole": _blackhole,
     "generator": _generator,

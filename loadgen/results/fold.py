@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from loadgen.model import Phase
 from loadgen.results import histogram
 from loadgen.results.block import Latency
+from loadgen.results.course import Course
 from loadgen.results.schema.kernel import States
 from loadgen.results.schema.line import LatencyNs, Line, SamplingLine, SinkKernelLine, SinkLine
 
@@ -27,12 +28,14 @@ _SHORT_S: Final = 0.05
 class KernelFold:
     """The counters of one namespace.
 
-    delta: what was added to each counter. peak: of each gauge. ramp_peak: the same without the drain, for what the
-    run's own closing left in TIME-WAIT stopped nothing. states: sockets by state when they were most, and when.
+    delta: what was added to each counter. peak: of each gauge. opening, ramp_peak: the same up to the last line on
+    which connections were opened, for what the run's own closing moves stopped nothing. states: sockets by state when
+    they were most, and when.
     """
 
     seen: bool = False
     delta: Mapping[str, int] = field(default_factory=dict)
+    opening: Mapping[str, int] = field(default_factory=dict)
     peak: dict[str, int] = field(default_factory=dict)
     ramp_peak: dict[str, int] = field(default_factory=dict)
     states: States | None = None
@@ -43,6 +46,8 @@ class KernelFold:
         self.seen = True
         # The last lines may have none: a second Ctrl-C ends the process through which the namespace is read.
         self.delta = kernel.delta
+        if line.phase in _OPENING:
+            self.opening = kernel.delta
         for name, value in kernel.now.items():
             self.peak[name] = max(value, self.peak.get(name, 0))
             if line.phase in _OPENING:
@@ -71,7 +76,9 @@ class Fold:
         self.pair_peaks: NDArray[np.int64] | None = None
         self.sink: SinkLine | None = None
         self.sink_open_peak = 0
-        self.kernel, self.kernel_at_sinks = KernelFold(), KernelFold()
+        self.kernel, self.kernel_at_sinks, self.kernel_at_gateway = KernelFold(), KernelFold(), KernelFold()
+        #: The part in which a run churned or held, for its steady part.
+        self.course = Course()
         #: The last that a line says about sampling, and when.
         self.sampling: tuple[SamplingLine, float] | None = None
 
@@ -99,6 +106,7 @@ class Fold:
             histogram.accumulate(self.latency[row], line.latency_ns.of(row.name.lower()))
         histogram.accumulate(self.lag, line.lag_ns)
         self._add_pairs(line)
+        self.course.add(line)
         if line.sink:
             self.sink = line.sink
             self.sink_open_peak = max(self.sink_open_peak, line.sink.open)
@@ -106,6 +114,8 @@ class Fold:
             self.kernel.add(line, line.kernel)
         if line.kernel.sink:
             self.kernel_at_sinks.add(line, line.kernel.sink)
+        if line.kernel.gateway:
+            self.kernel_at_gateway.add(line, line.kernel.gateway)
         if line.kernel.sampling:
             self.sampling = line.kernel.sampling, line.t_s
         self.last = self.ends[line.phase] = line

@@ -171,6 +171,17 @@ class Packed(Mapping[str, int]):
         return len(self._buckets) // 2
 
 
+def packed(mapping: Mapping[str, int]) -> Packed:
+    """Return a sparse histogram as one that takes little memory. Raises: KeyError as `accumulate`."""
+    return mapping if type(mapping) is Packed else Packed(*arrays(mapping))
+
+
+def pack(counts: NDArray[np.int64]) -> Packed:
+    """Return the counts, int64 (BUCKETS,), as a histogram that takes little memory."""
+    used = np.flatnonzero(counts)
+    return Packed(used, counts[used])
+
+
 def arrays(mapping: Mapping[str, int]) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """Return the buckets of a sparse histogram, rising, and the count of each. Raises: KeyError for no bucket."""
     buckets, counts = _arrays(mapping)

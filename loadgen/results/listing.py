@@ -19,8 +19,10 @@ from typing import Any, Final
 from loadgen.errors import UsageError
 from loadgen.model import Plan
 from loadgen.results import matrix as matrices
-from loadgen.results import run_directory, stored
+from loadgen.results import run_directory, search_directory, stored
 from loadgen.results.measures import rate_per_s
+from loadgen.results.schema.files import Summary
+from loadgen.results.schema.find import FindPlan, FindSummary
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.matrix_plan import MatrixPlan
 from loadgen.results.schema.run import RunSummary
@@ -37,15 +39,19 @@ _QUIET_INTERVALS: Final = 3
 
 
 class RunKind(StrEnum):
-    """How a run ended. Only `run` and `matrix` have the figures of a complete run."""
+    """How a run ended. Only `run`, `matrix` and `find` are complete."""
 
     RUN = "run"
     MATRIX = "matrix"
+    FIND = "find"
     #: Interrupted, killed, or refused by the host; a run or a matrix.
     UNFINISHED = "unfinished"
     RUNNING = "running"
     #: Its files are not what this version of loadgen writes.
     BROKEN = "broken"
+
+
+_KINDS: Final = {RunSummary: RunKind.RUN, MatrixSummary: RunKind.MATRIX, FindSummary: RunKind.FIND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_run(path: Path) -> bool:
-    left = ("plan.json", "matrix.json", "summary.json", "series.jsonl")
+    left = ("plan.json", "matrix.json", "find.json", "summary.json", "series.jsonl")
     return bool(_NAME.fullmatch(path.name)) or any(stored.is_there(path / name) for name in left)
 
 
@@ -149,14 +155,15 @@ def _began(path: Path) -> str:
 
 def _listed(path: Path, named: str | None) -> ListedRun:
     summary = run_directory.written_summary(path)
-    if run_directory.is_matrix(path) and not matrices.has_ended(run_directory.written_events(path)):
+    several = run_directory.is_matrix(path) or search_directory.is_search(path)
+    if several and not matrices.has_ended(run_directory.written_events(path)):
         summary = None  # there may be one of the time before it was resumed
     if summary is None:
         return _without_summary(path, named)
     kind = RunKind.UNFINISHED
     if summary.complete:
-        kind = RunKind.MATRIX if isinstance(summary, MatrixSummary) else RunKind.RUN
-    established, rate = _of_matrix(summary) if isinstance(summary, MatrixSummary) else _of_run(summary)
+        kind = _KINDS[type(summary)]
+    established, rate = _figures_of(summary)
     expected = matrices.all_expectations(summary)
     return ListedRun(
         path=path,
@@ -173,8 +180,15 @@ def _listed(path: Path, named: str | None) -> ListedRun:
     )
 
 
-def _of_run(summary: RunSummary) -> tuple[float | None, float | None]:
-    return summary.outcomes.established, rate_per_s(summary)
+def _figures_of(summary: Summary) -> tuple[float | None, float | None]:
+    """Return the connections established and their rate; the trials of a search have no common figures."""
+    match summary:
+        case RunSummary():
+            return summary.outcomes.established, rate_per_s(summary)
+        case MatrixSummary():
+            return _of_matrix(summary)
+        case _:
+            return None, None
 
 
 def _of_matrix(summary: MatrixSummary) -> tuple[float | None, float | None]:
@@ -198,7 +212,7 @@ def _without_summary(path: Path, named: str | None) -> ListedRun:
         path=path,
         name=path.name,
         scenario=scenario or named,
-        started_at=(plan.started_at if isinstance(plan, MatrixPlan) else "") or _began(path),
+        started_at=(plan.started_at if isinstance(plan, (MatrixPlan, FindPlan)) else "") or _began(path),
         kind=RunKind.RUNNING if running else RunKind.UNFINISHED,
         problem=None if running else why if plan else "it ended before there was a plan",
     )

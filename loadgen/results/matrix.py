@@ -7,6 +7,7 @@ round, from 1.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
@@ -39,6 +40,9 @@ from loadgen.scenario.expect import SOMETHING_OPENED, Expectation
 Place = tuple[int, int]
 
 RESUMED: Final = "resumed"
+#: A cell that this host refused, and one whose settings this kernel is too old for: nothing was expected of that.
+SKIPPED: Final = "cell-skipped"
+LACKING: Final = "cell-lacking"
 #: Ratio of figures that other work on the machine can cause between cells.
 _NOISE: Final = 1.5
 
@@ -59,10 +63,13 @@ def summarise(
     rounds = rounds_of(matrix)
     last = _last_events(events)
     settings = [cell.settings for cell in matrix.cells]
+    lacking = {index for (index, number), event in last.items() if event.event == LACKING and number == 1}
     expectations = [Expectation.parse(text) for text in matrix.expect]
+    unjudged = Counter(cell for row in expectations if (cell := _cell_named(row)[0]) in lacking)
+    expectations = [row for row in expectations if _cell_named(row)[0] not in lacking]
     lenient = [index for index in range(len(settings)) if _allows_for_no_connection(index, expectations)]
     kept = {place: _without_demand(one) if place[0] in lenient else one for place, one in runs.items()}
-    cells = [_cell(index, own, rounds, kept, last) for index, own in enumerate(settings)]
+    cells = [_cell(index, own, rounds, kept, last, unjudged[index]) for index, own in enumerate(settings)]
     done = {index: cell.runs for index, cell in enumerate(cells) if cell.status is CellStatus.DONE}
     compared = effects.changes(settings, done)
     cells = [
@@ -123,10 +130,14 @@ def _cell(
     rounds: Sequence[int],
     runs: Mapping[Place, RunSummary],
     last: Mapping[Place, Event],
+    unjudged: int,
 ) -> CellResult:
+    """unjudged: expectations about this cell that are left out, because this kernel is too old for its settings."""
     refused = last.get((index, 1))
-    if refused and refused.event == "cell-skipped":
-        return _cell_of(settings, CellStatus.SKIPPED, refused.text, {})
+    if refused and refused.event in (SKIPPED, LACKING):
+        them = "expectation about it is" if unjudged == 1 else f"{unjudged} expectations about it are"
+        without = f"; the {them} not judged" if unjudged else ""
+        return _cell_of(settings, CellStatus.SKIPPED, refused.text + without, {})
     missing = [
         (number, reason)
         for number in rounds

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from loadgen import format as fmt
+from loadgen.kernel import snmp
 from loadgen.results.block import TENTHS
 from loadgen.results.schema.run import Quantiles, RunSummary
 
@@ -80,6 +81,10 @@ def rate_per_s(run: RunSummary) -> float:
 def _added(name: str) -> Find:
     """Return a reader of a kernel counter; the summary has only those that moved, so a missing one is 0."""
     return lambda run: run.kernel.delta.get(name, 0)
+
+
+def _time_waits(run: RunSummary) -> int:
+    return snmp.entered_time_wait(run.kernel.delta)
 
 
 def _time_wait_peak(run: RunSummary) -> int:
@@ -186,7 +191,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure("cost_last_us", "CPU per connection, last tenth", Unit.US, _LOWER, _last_cost_us),
     Measure("cost_last_to_first", "cost, last tenth to first", Unit.RATIO, _LOWER, lambda run: run.cost_last_to_first),
     Measure("occupancy", "occupancy of the fullest pair", Unit.SHARE, _NEITHER, _occupancy),
-    Measure("time_waits", "entered TIME-WAIT", Unit.COUNT, _NEITHER, _added("TcpExt.TW")),
+    Measure("time_waits", "entered TIME-WAIT", Unit.COUNT, _NEITHER, _time_waits),
     Measure("time_wait_peak", "TIME-WAIT at once", Unit.COUNT, _NEITHER, _time_wait_peak),
     Measure("recycled", "TIME-WAIT recycled", Unit.COUNT, _NEITHER, _added("TcpExt.TWRecycled")),
     Measure("lag_p99_us", "worker lag p99", Unit.US, _LOWER, lambda run: run.generator.lag_ms_p99 * 1e3, tail=True),

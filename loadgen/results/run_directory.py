@@ -30,28 +30,45 @@ but at most its last line; `summarise` makes the summary from the lines, for the
 
 from __future__ import annotations
 
-import errno
-import fcntl
+import itertools
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from loadgen.clock import wall_clock
-from loadgen.errors import ResultsError, UsageError
+from loadgen.errors import UsageError
 from loadgen.model import Plan
 from loadgen.results import matrix as matrices
-from loadgen.results import stored
+from loadgen.results import search_directory, stored
 from loadgen.results import summary as summaries
+from loadgen.results.directory_files import (
+    SCENARIO,
+    HeldDirectory,
+    LinesFile,
+    append_line,
+    cannot_write,
+    end_last_line,
+    make,
+    mode_in,
+    not_a_line,
+    not_ours,
+    read_all_lines,
+    read_lines,
+    read_object,
+    read_text,
+    replace_file,
+    set_aside,
+    write_all,
+)
 from loadgen.results.fold import Fold
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
+from loadgen.results.schema.find import FindPlan
 from loadgen.results.schema.host import Host
 from loadgen.results.schema.line import Line
 from loadgen.results.schema.matrix import MatrixSummary
@@ -59,7 +76,6 @@ from loadgen.results.schema.matrix_plan import MatrixPlan
 from loadgen.results.schema.run import AgentResult, RunSummary
 from loadgen.results.thinning import Thinned
 
-_SCENARIO: Final = "scenario.yaml"
 _PLAN: Final = "plan.json"
 _HOST: Final = "host.json"
 _SERIES: Final = "series.jsonl"
@@ -70,12 +86,10 @@ _MATRIX: Final = "matrix.json"
 _CELLS: Final = "cells"
 _TABLE: Final = "cells.csv"
 _AGENTS: Final = "agents"
+#: Names of the runs of a matrix, cell and round, and of a search; not of those that were set aside.
+_RUN_NUMBER: Final = re.compile(r"[0-9]{1,9}(?:-[0-9]{1,9})?")
 #: Names of agents, which are names of directories.
 _AGENT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-#: A matrix has at most 20,000 runs with some events each.
-_EVENTS_MAX: Final = 200_000
-
-_Shape = TypeVar("_Shape")
 
 
 class RunWriter:
@@ -86,13 +100,13 @@ class RunWriter:
 
         private: whether only this user may enter it; else it is as umask(2) says.
         """
-        self.path, self.started_at = _make(results, name, at, private=private)
-        self._series = _Lines(self.path / _SERIES)
-        self._events = _Lines(self.path / _EVENTS)
+        self.path, self.started_at = make(results, name, at, private=private)
+        self._series = LinesFile(self.path / _SERIES)
+        self._events = LinesFile(self.path / _EVENTS)
 
     def write_scenario(self, text: str) -> None:
         """Write the scenario as it was given."""
-        self._write(_SCENARIO, text)
+        self._write(SCENARIO, text)
 
     def write_plan(self, plan: Plan) -> None:
         """Write the plan."""
@@ -126,84 +140,15 @@ class RunWriter:
             self._events.close()
 
     def _write(self, name: str, text: str) -> None:
-        _replace(self.path / name, text)
+        replace_file(self.path / name, text)
 
 
-class _Lines:
-    """A new file of lines, open until `close`. Every method raises ResultsError."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._bytes = path, 0
-        self._torn: OSError | None = None
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _mode(path.parent))
-        except OSError as error:
-            raise _cannot_write(path, error) from error
-
-    def append(self, line: Line | Event) -> None:
-        """Add a line; where that fails, take back what was written of it, so that another may follow."""
-        data = files.line_of(line)
-        try:
-            if self._torn:
-                raise self._torn
-            _write_all(self._fd, data)
-        except OSError as error:
-            try:
-                os.ftruncate(self._fd, self._bytes)
-            except OSError:
-                self._torn = error
-            raise _cannot_write(self._path, error) from error
-        self._bytes += len(data)
-
-    def close(self) -> None:
-        """Close the file, which is when some file systems notice that they cannot keep it."""
-        try:
-            os.close(self._fd)
-        except OSError as error:
-            raise _cannot_write(self._path, error) from error
-
-
-def _mode(folder: Path) -> int:
-    """Return the mode of a new file in a directory: for the users who may enter that. Raises: OSError."""
-    return os.stat(folder).st_mode & 0o666
-
-
-def _make(results: Path, name: str, at: Path | None = None, *, private: bool = False) -> tuple[Path, str]:
-    """Make a new run directory, and return it with the time. Raises: ResultsError."""
-    started = wall_clock()
-    # The name is a slug already; checking again costs nothing and keeps ../ out for every caller.
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "run"
-    path = at or results / f"{started:%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(2)}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(0o700 if private else 0o777)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    return path, started.isoformat(timespec="seconds")
-
-
-class MatrixWriter:
-    """Writes the directory of a matrix, except for the runs in it. Raises ResultsError as RunWriter does.
-
-    It holds a lock on the directory until `close`: no other loadgen can write there meanwhile.
-    """
+class MatrixWriter(HeldDirectory):
+    """Writer of the directory of a matrix, except for the runs in it. Every method raises ResultsError."""
 
     def __init__(self, results: Path, name: str, at: Path | None = None, *, private: bool = False) -> None:
-        """Make the directory under `results`, or go on in `at`. private: see RunWriter.
-
-        Raises: UsageError when another loadgen holds it.
-        """
-        if at is None:
-            self.path, self.started_at = _make(results, name, private=private)
-            self._lock = _hold(self.path)
-            return
-        self.path, self.started_at = at, wall_clock().isoformat(timespec="seconds")
-        self._lock = _hold(at)
-        _end_last_line(at / _EVENTS)
-
-    def close(self) -> None:
-        """Release the directory."""
-        os.close(self._lock)
+        """See `HeldDirectory`."""
+        super().__init__(results, name, at, private=private, lines=(_EVENTS,))
 
     def run(self, index: int, number: int) -> Path:
         """Return the path of the run directory of a round of a cell; the round from 1."""
@@ -211,76 +156,24 @@ class MatrixWriter:
 
     def set_aside(self, index: int, number: int) -> Path | None:
         """Rename the directory of a run that was cut off, so that it can run again; return the new path, if any."""
-        path = self.run(index, number)
-        if not path.exists():
-            return None
-        count = 1
-        while (aside := path.with_name(f"{path.name}.cut-{count}")).exists():
-            count += 1
-        try:
-            path.rename(aside)
-        except OSError as error:
-            raise _cannot_write(aside, error) from error
-        return aside
+        return set_aside(self.run(index, number))
 
     def write_scenario(self, text: str) -> None:
         """Write the scenario as it was given."""
-        _replace(self.path / _SCENARIO, text)
+        replace_file(self.path / SCENARIO, text)
 
     def write_matrix(self, matrix: MatrixPlan) -> None:
         """Write the cells, before the first of them runs."""
-        _replace(self.path / _MATRIX, files.pretty(matrix))
+        replace_file(self.path / _MATRIX, files.pretty(matrix))
 
     def append_event(self, line: Event) -> None:
         """Append an event."""
-        path = self.path / _EVENTS
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
-            fd = os.open(path, flags, _mode(self.path))
-            try:
-                _write_all(fd, files.line_of(line))
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise _cannot_write(path, error) from error
+        append_line(self.path / _EVENTS, line)
 
 
 def _run_path(matrix: Path, index: int, number: int) -> Path:
     """Return the run directory of one round of a cell; the first has no number, as where there is only one."""
     return matrix / _CELLS / (str(index) if number == 1 else f"{index}-{number}")
-
-
-def _hold(path: Path) -> int:
-    """Lock a directory until this process ends or closes the descriptor. Raises: UsageError when it is held."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise UsageError(f"{path}: another loadgen is at work there; wait until it has ended, or end it") from None
-    except OSError:
-        pass  # some network file systems lock no directory, which is no reason not to measure
-    return fd
-
-
-def _end_last_line(path: Path) -> None:
-    """Make a file end with a whole line, so that one can be added: a kill may have left a part of one.
-
-    Raises: ResultsError, UsageError.
-    """
-    text = stored.read(path)
-    try:
-        if text and not text.endswith(b"\n"):
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-            try:
-                os.ftruncate(fd, text.rfind(b"\n") + 1)
-            finally:
-                os.close(fd)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,11 +196,12 @@ class MatrixRun:
         try:
             return matrices.summarise(self.matrix, self.events, runs, run=self.path.name)
         except ValueError as error:  # an expression of `expect`
-            raise _not_ours(self.path / _MATRIX, "a matrix", error) from error
+            raise not_ours(self.path / _MATRIX, "a matrix", error) from error
 
 
-def _not_ours(path: Path, kind: str, error: Exception) -> UsageError:
-    return UsageError(f"{path}: not {kind} of this version of loadgen ({error}); restore it, or run {_SCENARIO} anew")
+def is_run(path: Path) -> bool:
+    """Return whether this is the directory of one run."""
+    return stored.is_there(path / _PLAN)
 
 
 def is_matrix(path: Path) -> bool:
@@ -317,25 +211,25 @@ def is_matrix(path: Path) -> bool:
 
 def read_matrix(path: Path) -> MatrixRun:
     """Read the directory of a matrix, whatever state it was left in. Raises: UsageError."""
-    matrix = _read(path / _MATRIX, MatrixPlan, "a matrix")
+    matrix = read_object(path / _MATRIX, MatrixPlan, "a matrix")
     if matrix is None:
-        raise UsageError(f"{path / _MATRIX}: empty; run {path / _SCENARIO} anew")
+        raise UsageError(f"{path / _MATRIX}: empty; run {path / SCENARIO} anew")
     rounds = matrices.rounds_of(matrix)
     paths = {(index, number): _run_path(path, index, number) for index in range(len(matrix.cells)) for number in rounds}
     return MatrixRun(
         path=path,
-        scenario_text=_read_text(path / _SCENARIO),
+        scenario_text=read_text(path / SCENARIO),
         matrix=matrix,
-        events=_read_lines(path / _EVENTS, Event),
+        events=read_all_lines(path / _EVENTS, Event),
         runs={place: read(run) for place, run in paths.items() if stored.is_there(run / _PLAN)},
     )
 
 
 def write_matrix_results(path: Path, *, summary: MatrixSummary, report: str, table: str) -> Path:
     """Write the summary and the report of a matrix, and return the report's path. Raises: ResultsError."""
-    _replace(path / _SUMMARY, files.pretty(summary))
-    _replace(path / _TABLE, table)
-    _replace(path / _REPORT, report)
+    replace_file(path / _SUMMARY, files.pretty(summary))
+    replace_file(path / _TABLE, table)
+    replace_file(path / _REPORT, report)
     return path / _REPORT
 
 
@@ -387,32 +281,44 @@ def read(path: Path) -> Run:
 
     Raises: UsageError when there is no run there, or a file in it is not what loadgen writes.
     """
-    plan = _read(path / _PLAN, Plan, "a plan")
+    plan = read_object(path / _PLAN, Plan, "a plan")
     if plan is None:
         raise UsageError(
             f"{path} is no run directory (no {_PLAN} in it); "
             "give one of the directories that `loadgen run` makes under results/"
         )
     summary = written_summary(path)
-    if isinstance(summary, MatrixSummary):
-        raise UsageError(f"{path / _SUMMARY}: the summary of a matrix beside the plan of a run; delete it")
+    if summary is not None and not isinstance(summary, RunSummary):
+        raise UsageError(f"{path / _SUMMARY}: the summary of several runs beside the plan of one; delete it")
     series = Thinned()
-    for number, line in _lines(path / _SERIES, Line):
+    for number, line in read_lines(path / _SERIES, Line):
         try:
             series.add(line)
         except (ArithmeticError, LookupError, ValueError) as error:
-            raise _not_a_line(path / _SERIES, number, error) from error
+            raise not_a_line(path / _SERIES, number, error) from error
     return Run(
         path=path,
-        scenario_text=_read_text(path / _SCENARIO),
+        scenario_text=read_text(path / SCENARIO),
         plan=plan,
-        host=_read(path / _HOST, Host, "a host") or Host(),
+        host=written_host(path),
         series=series.lines,
-        events=_read_lines(path / _EVENTS, Event),
+        events=read_all_lines(path / _EVENTS, Event),
         summary=summary,
         fold=series.fold,
         agents=() if summary else _agents(path, plan),
     )
+
+
+def written_series(path: Path) -> Iterator[Line]:
+    """Yield every line of a run as it was written, of a long one as well. Raises: UsageError."""
+    return (line for _, line in read_lines(path / _SERIES, Line))
+
+
+def runs_in(path: Path) -> tuple[Path, ...]:
+    """Return the run directories in that of a matrix or a search, in the order of their numbers."""
+    parts = [_CELLS] if is_matrix(path) else [search_directory.RUNS] if search_directory.is_search(path) else []
+    found = [run for part in parts for run in path.glob(f"{part}/*") if _RUN_NUMBER.fullmatch(run.name) and is_run(run)]
+    return tuple(sorted(found, key=lambda run: [int(number) for number in run.name.split("-")]))
 
 
 def _agents(path: Path, plan: Plan) -> tuple[AgentResult, ...]:
@@ -449,16 +355,16 @@ def copy_files(path: Path, to: Path) -> None:
     try:
         to.mkdir(parents=True, mode=path.stat().st_mode & 0o777)
     except OSError as error:
-        raise _cannot_write(to, error) from error
-    for name in (_SCENARIO, _PLAN, _HOST, _SERIES, _EVENTS, _SUMMARY, _REPORT):
+        raise cannot_write(to, error) from error
+    for name in (SCENARIO, _PLAN, _HOST, _SERIES, _EVENTS, _SUMMARY, _REPORT):
         with stored.opened(path / name) as source:
             if source is None:
                 continue
             try:
-                with open(to / name, "xb", opener=partial(os.open, mode=_mode(to))) as copy:
+                with open(to / name, "xb", opener=partial(os.open, mode=mode_in(to))) as copy:
                     shutil.copyfileobj(source, copy)
             except OSError as error:
-                raise _cannot_write(to / name, error) from error
+                raise cannot_write(to / name, error) from error
 
 
 def written_summary(path: Path) -> files.Summary | None:
@@ -476,23 +382,31 @@ def written_summary(path: Path) -> files.Summary | None:
         ) from error
 
 
-def written_plan(path: Path) -> Plan | MatrixPlan | None:
-    """Read the plan of a run or of a matrix; None where there is none. Raises: UsageError."""
+def written_plan(path: Path) -> Plan | MatrixPlan | FindPlan | None:
+    """Read the plan of a run, a matrix or a search; None where there is none. Raises: UsageError."""
+    if search_directory.is_search(path):
+        return search_directory.read(path).plan
     if is_matrix(path):
-        return _read(path / _MATRIX, MatrixPlan, "a matrix")
-    return _read(path / _PLAN, Plan, "a plan")
+        return read_object(path / _MATRIX, MatrixPlan, "a matrix")
+    return read_object(path / _PLAN, Plan, "a plan")
+
+
+def written_host(path: Path) -> Host:
+    """Read the facts of the host of a run; without any where there are none. Raises: UsageError."""
+    return read_object(path / _HOST, Host, "a host") or Host()
 
 
 def written_events(path: Path) -> tuple[Event, ...]:
     """Read the events of a run or a matrix until now. Raises: UsageError."""
-    return _read_lines(path / _EVENTS, Event)
+    return read_all_lines(path / _EVENTS, Event)
 
 
 def last_written_s(path: Path) -> float:
     """Return when a line was last added to a run, or to any run of a matrix, as time.time(); 0 where there is none."""
     times_s = [0.0]
     for name in (_SERIES, _EVENTS):
-        for file in (path / name, *path.glob(f"{_CELLS}/*/{name}")):
+        below = (path.glob(f"{runs}/*/{name}") for runs in (_CELLS, search_directory.RUNS))
+        for file in (path / name, *itertools.chain(*below)):
             with suppress(OSError):  # it may be set aside at any time
                 times_s.append(file.stat().st_mtime)
     return max(times_s)
@@ -501,7 +415,9 @@ def last_written_s(path: Path) -> float:
 def _name_of(path: Path) -> str:
     """Return the name of a run: that of its directory, for a cell with the matrix it belongs to."""
     whole = path.parent.parent
-    return f"{whole.name}/{_CELLS}/{path.name}" if path.parent.name == _CELLS and is_matrix(whole) else path.name
+    of_matrix = path.parent.name == _CELLS and is_matrix(whole)
+    of_search = path.parent.name == search_directory.RUNS and search_directory.is_search(whole)
+    return f"{whole.name}/{path.parent.name}/{path.name}" if of_matrix or of_search else path.name
 
 
 def replace_derived(path: Path, *, summary: files.Summary | None, report: str) -> Path:
@@ -510,103 +426,19 @@ def replace_derived(path: Path, *, summary: files.Summary | None, report: str) -
     Raises: ResultsError.
     """
     if summary is not None:
-        _replace(path / _SUMMARY, files.pretty(summary))
-    _replace(path / _REPORT, report)
+        replace_file(path / _SUMMARY, files.pretty(summary))
+    replace_file(path / _REPORT, report)
     return path / _REPORT
 
 
 def append_events(path: Path, events: Iterable[Event]) -> None:
     """Add events to a run that has ended. Raises: ResultsError."""
-    _end_last_line(path / _EVENTS)
+    end_last_line(path / _EVENTS)
     try:
         fd = os.open(path / _EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
-            _write_all(fd, b"".join(map(files.line_of, events)))
+            write_all(fd, b"".join(map(files.line_of, events)))
         finally:
             os.close(fd)
     except OSError as error:
-        raise _cannot_write(path / _EVENTS, error) from error
-
-
-def _replace(final: Path, text: str) -> None:
-    """Write beside the old file and then over it, so that a full disk never costs what was there before.
-
-    A directory from elsewhere may have a link to one of the user's files: that is replaced, never written through.
-    """
-    partial = final.with_name(f".{final.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _mode(final.parent))
-        try:
-            _write_all(fd, text.encode())
-        finally:
-            os.close(fd)
-        partial.rename(final)
-    except OSError as error:
-        with suppress(OSError):  # a disk that takes nothing may not give anything back, either
-            partial.unlink()
-        raise _cannot_write(final, error) from error
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    """Write all bytes: write(2) may take only a part, for example on a nearly full disk."""
-    view = memoryview(data)
-    while view:
-        written = os.write(fd, view)
-        if written == 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        view = view[written:]
-
-
-def _cannot_write(path: Path, error: OSError) -> ResultsError:
-    remedy = {
-        errno.ENOSPC: "free some space there, or choose another directory with --out",
-        errno.EDQUOT: "the quota is used up; choose another directory with --out",
-        errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
-        errno.EIO: "look for errors of the disk in the kernel's log (dmesg), or choose another directory with --out",
-        errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    }.get(error.errno or 0, "choose a directory you may write to with --out")
-    return ResultsError(f"cannot write {path}: {error.strerror}; {remedy}")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return stored.read(path).decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: {error}") from error
-
-
-def _read(path: Path, shape: type[_Shape], kind: str) -> _Shape | None:
-    """Read one JSON object; None where the file is not there or empty. Raises: UsageError."""
-    text = stored.read(path)
-    try:
-        return files.read(text, shape) if text else None
-    except ValueError as error:
-        raise _not_ours(path, kind, error) from error
-
-
-def _read_lines(path: Path, shape: type[_Shape]) -> tuple[_Shape, ...]:
-    """Read a whole file of JSON lines. Raises: UsageError."""
-    found: list[_Shape] = []
-    for number, line in _lines(path, shape):
-        if number > _EVENTS_MAX:
-            raise UsageError(f"{path} has more than {_EVENTS_MAX:,} lines, so loadgen did not write it; remove it")
-        found.append(line)
-    return tuple(found)
-
-
-def _lines(path: Path, shape: type[_Shape]) -> Iterator[tuple[int, _Shape]]:
-    """Yield each line of a file of JSON lines with its number; the last one may be torn. Raises: UsageError."""
-    for number, text in enumerate(stored.lines(path), start=1):
-        try:
-            line = files.read(text, shape)
-        except ValueError as error:
-            if text.endswith(b"\n"):
-                raise _not_a_line(path, number, error) from error
-            continue
-        yield number, line
-
-
-def _not_a_line(path: Path, number: int, error: Exception) -> UsageError:
-    problem = f"not a line of this version of loadgen ({error}); delete the line to do without it"
-    return UsageError(f"{path}:{number}: {problem}")
+        raise cannot_write(path / _EVENTS, error) from error

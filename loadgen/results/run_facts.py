@@ -14,14 +14,19 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from loadgen.capacity.limits import LIMIT_OF_OUTCOME, LIMITS
+from loadgen.capacity.nat import ports_of
+from loadgen.capacity.nat_address import outsides
 from loadgen.capacity.remedies import Situation
 from loadgen.format import latency
+from loadgen.kernel import neighbours, retransmission
 from loadgen.kernel.port_holders import LISTENER
+from loadgen.kernel.retransmission import INITIAL_S, SynTimes
 from loadgen.model import Plan, Transport
 from loadgen.outcomes import Outcome
 from loadgen.results import cost
 from loadgen.results.cost import Rise
 from loadgen.results.schema.host import Host
+from loadgen.results.schema.kernel import KernelCounts, SinkKernelCounts
 from loadgen.results.schema.run import ErrorCount, RunSummary
 from loadgen.results.schema.sides import PairResult
 from loadgen.strategies import PortScope
@@ -32,9 +37,9 @@ WALLS: Final = frozenset({LIMIT_OF_OUTCOME[Outcome.NO_FREE_FOUR_TUPLE], LIMIT_OF
 _ON_OPEN: Final = frozenset({"recv", "send", "tls"})
 #: Share of heartbeats without an answer in time that is more than a passing delay.
 _MISSED_SHARE: Final = 0.01
-#: A SYN is sent again after a second (TCP_TIMEOUT_INIT, include/net/tcp.h), whatever the other settings; a connect
-#: that took this long or longer was answered after that. The clock of the kernel's timer is coarse, hence the slack.
-SYN_AGAIN_S: Final = 0.95
+#: A connect that took this long or longer was answered after its SYN was sent again. The clock of the kernel's timer is
+#: coarse, hence the slack.
+SYN_AGAIN_S: Final = 0.95 * INITIAL_S
 #: A connect that takes this many times its round trip, and this much longer, microseconds, spent the time on this host:
 #: on loopback its system calls alone take four times the round trip, which is a few microseconds.
 _OWN_FACTOR: Final = 4.0
@@ -43,6 +48,8 @@ _OWN_US_MIN: Final = 1000.0
 _SEARCH_FACTOR: Final = 2.0
 #: Counters of a listener that dropped a SYN, or the ACK that would have completed a connection, snmp_counter.rst.
 _OVERFLOWS: Final = ("TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDrop")
+#: Counters of segments that were rejected for their time stamp.
+_OLDER_STAMPS: Final = ("TcpExt.PAWSTimewait", "TcpExt.PAWSEstabRejected")
 
 
 class PortSpace(NamedTuple):
@@ -289,6 +296,11 @@ class RunFacts:
         """SYNs (and SYN-ACKs) of this side that were sent again; None: not sampled."""
         return self.moved("TcpExt.TCPSynRetrans") if self.sampled else None
 
+    @property
+    def syn_times(self) -> SynTimes | None:
+        """When this host sends a SYN without an answer again, by its settings; None: not known, or of several hosts."""
+        return None if self.plan.agents else retransmission.of_settings(self.host.sysctls)
+
     @cached_property
     def late(self) -> int:
         """Connections that were established only after their SYN had been sent again.
@@ -323,6 +335,12 @@ class RunFacts:
             return None
         kernel = self.summary.kernel
         return kernel.sink.delta if kernel.sink else kernel.delta
+
+    @property
+    def kernel_of_targets(self) -> str:
+        """The release of the kernel on which all targets are, which is this host's; "": another's, or not known."""
+        here = not self.plan.agents and all(self._in_sight(row.target) for row in self.summary.sources)
+        return self.host.kernel if here else ""
 
     @property
     def _failing_targets(self) -> set[str]:
@@ -362,13 +380,37 @@ class RunFacts:
 
     # --- Connection tracking ----------------------------------------------------------------------
 
+    @property
+    def behind_nat(self) -> bool:
+        """True of a run through the gateway of a lab that translates, and whose counters are known."""
+        return self.plan.nat is not None and self.summary.kernel.gateway is not None
+
+    @property
+    def where_tracked(self) -> str:
+        """The words for the namespace whose tracking counts: the gateway's, "" for that of the load."""
+        return " at the gateway" if self.behind_nat else ""
+
+    @property
+    def _tracker(self) -> KernelCounts | SinkKernelCounts:
+        """The counts of the namespace that tracks the connections: the gateway's, else that of the load."""
+        return self.summary.kernel.gateway or self.summary.kernel
+
+    def tracking_moved(self, name: str) -> int:
+        """Return the increase of a counter of connection tracking."""
+        return self._tracker.delta.get(f"conntrack.{name}", 0)
+
+    @property
+    def losses_are_counted(self) -> bool:
+        """True if it is known what the table of connection tracking dropped."""
+        return self.host.tracking_counters or self.behind_nat
+
     @cached_property
     def tracked(self) -> tuple[int, int]:
         """(entries of the connection tracking table with this run's in it, its size); (0, 0) without table or size.
 
         As sampled; of a run without samples as the host had it before, and one more for each connection.
         """
-        peak = self.summary.kernel.peak
+        peak = self._tracker.peak
         if "conntrack.max" in peak:
             entries, size = peak.get("conntrack.count", 0), peak["conntrack.max"]
             return (entries, size) if entries and size else (0, 0)
@@ -377,9 +419,60 @@ class RunFacts:
         return (count + self.observed, size) if count and size else (0, 0)
 
     @property
+    def own_neighbours(self) -> tuple[int, int]:
+        """(most neighbours of both namespaces of a lab, size of the table that they are in), of the fuller table.
+
+        (0, 0) where neither was counted, or the size is not known.
+        """
+        sink = self.summary.kernel.sink
+        sides = [self.summary.kernel.peak, sink.peak if sink else {}]
+        tables = []
+        for prefix, name in zip(neighbours.FILES, neighbours.SIZES.values(), strict=True):
+            size = self.host.sysctls.get(name, "")
+            tables.append((sum(side.get(f"{prefix}.own", 0) for side in sides), int(size) if size.isdecimal() else 0))
+        return max(filter(all, tables), key=lambda table: table[0] / table[1], default=(0, 0))
+
+    @property
     def dropped_by_tracking(self) -> int:
         """Packets that the table had no room for: `drop` also counts those that translation found no port for."""
-        return max(self.moved("conntrack.drop") - self.moved("conntrack.insert_failed"), 0)
+        return max(self.tracking_moved("drop") - self.tracking_moved("insert_failed"), 0)
+
+    @cached_property
+    def nat_use(self) -> tuple[int, int, str]:
+        """(the most ports of the gateway that one space had in use, its ports, its name); (0, 0, "") without a NAT.
+
+        A space is an outside address and a target. Connections whose outside address is not known for sure are
+        counted where the hash puts them.
+        """
+        nat = self.plan.nat
+        if nat is None:
+            return 0, 0, ""
+        used: Counter[str] = Counter()
+        by_target: dict[str, list[PairResult]] = {}
+        for row in self.summary.sources:
+            by_target.setdefault(row.target, []).append(row)
+        for target, rows in by_target.items():
+            host = target.rpartition(":")[0].strip("[]")
+            for row, address in zip(rows, outsides(nat, [row.source for row in rows], host), strict=True):
+                whose = f"{row.agent}: " if row.agent else ""  # each agent has a gateway of its own
+                used[f"{whose}{address} -> {target}"] += row.peak_open
+        name, count = max(used.items(), key=lambda item: item[1])
+        return count, ports_of(nat), name
+
+    @cached_property
+    def behind_in_time(self) -> int | None:
+        """SYNs that met TIME-WAIT at the listeners with an older time stamp; None: that cannot be seen.
+
+        The counters have every segment with an older time stamp, and the FINs of a drain may overtake each other, so
+        only what was counted while connections were opened is of SYNs.
+
+        Source: tcp_timewait_state_process(), net/ipv4/tcp_minisocks.c; PAWSTimewait since Linux 6.15.
+        """
+        if self.listener is None:
+            return None
+        kernel = self.summary.kernel
+        counted = (kernel.sink or kernel).opening
+        return None if counted is None else sum(counted.get(name, 0) for name in _OLDER_STAMPS)
 
     # --- Sources and targets ----------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ def opened(path: Path) -> Iterator[IO[bytes] | None]:
             file = None
         except regular_file.NotRegularError as error:
             raise UsageError(
-                f"{path} is {error.kind} and not a file that loadgen wrote; remove it, or give another directory"
+                f"{path} is {error.kind} and not a file that loadgen wrote; remove it, or give another path"
             ) from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise _refused(path, error) from error

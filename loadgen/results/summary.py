@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from loadgen import format as fmt
 from loadgen.capacity.time_wait import came_true
-from loadgen.clock import NS_PER_S, NS_PER_US
+from loadgen.clock import NS_PER_S
+from loadgen.kernel import snmp
 from loadgen.model import Phase, Plan, Transport
 from loadgen.outcomes import Outcome
-from loadgen.results import histogram, prediction
+from loadgen.results import histogram, prediction, steady
 from loadgen.results.block import Latency
-from loadgen.results.fold import NOTHING, Fold
+from loadgen.results.fold import NOTHING, Fold, KernelFold
 from loadgen.results.merging import verdict as of_agents
+from loadgen.results.quantiles import quantiles_of
 from loadgen.results.run_facts import SYN_AGAIN_S
 from loadgen.results.schema import files
 from loadgen.results.schema.carried import ChurnResult, HeartbeatResult, TrafficResult
@@ -42,7 +44,6 @@ from loadgen.results.schema.run import (
     Outcomes,
     PhaseLengths,
     PredictionResult,
-    Quantiles,
     RatePerS,
     RunSummary,
     VerdictResult,
@@ -69,7 +70,6 @@ STALLED: Final = frozenset({"worker-stalled", "sink-stalled", "paused"})
 _OF_AN_AGENT: Final = tuple(
     field for field in AgentResult.__struct_fields__ if field in RunSummary.__struct_fields__ and field != "run"
 )
-_QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 #: An arrival that is this late no longer belongs to the rate that was asked for: ten ticks of a
 #: millisecond timer, and more than a loopback or data-centre round trip that one wants to measure.
 LATENESS_LIMIT_MS: Final = 10.0
@@ -151,6 +151,7 @@ def of_fold(
         cost_us=last.cost_us,
         cost_last_to_first=_last_to_first(last.cost_us),
         phases=_phases(series),
+        steady=steady.found(plan, series),
         latency_us=_latency_us(latency),
         sources=_sources(plan, series),
         not_attributed=None if last.not_attributed is UNSET else last.not_attributed,
@@ -178,7 +179,7 @@ def of_fold(
 
 def held(expectations: Iterable[Expectation], summary: RunSummary) -> tuple[ExpectationResult, ...]:
     """Check each expectation on a summary that has everything else."""
-    plain = files.plain(summary)
+    plain = steady.without_unsteady(files.plain(summary))
     checked = ((expectation.text, *expectation.check(plain)) for expectation in expectations)
     return tuple(
         ExpectationResult(expression=text, passed=passed, observed=observed) for text, passed, observed in checked
@@ -271,13 +272,7 @@ def _rates(series: Fold) -> RatePerS:
 def _latency_us(latency: NDArray[np.int64]) -> LatencyUs:
     return LatencyUs(
         **{
-            row.name.lower(): Quantiles(
-                **{
-                    name: round(histogram.quantile_ns(latency[row], q) / NS_PER_US, 1) for name, q in _QUANTILES.items()
-                },
-                max=round(histogram.max_ns(latency[row]) / NS_PER_US, 1),
-                count=int(latency[row].sum()),
-            )
+            row.name.lower(): quantiles_of(latency[row])
             for row in Latency
             if row in (Latency.LATENESS, Latency.CONNECT, Latency.ARRIVAL) or latency[row].any()
         }
@@ -301,7 +296,7 @@ def _churn(plan: Plan, series: Fold, *, complete: bool) -> ChurnResult:
         ceiling=plan.ceiling,
         as_predicted=_came_true(plan, last) if complete and plan.ceiling else None,
         recycled=kernel.delta.get("TcpExt.TWRecycled", 0),
-        time_waits=kernel.delta.get("TcpExt.TW", 0),
+        time_waits=snmp.entered_time_wait(kernel.delta),
         overflows=kernel.delta.get("TcpExt.TCPTimeWaitOverflow", 0),
         time_wait_peak=kernel.peak.get("sockstat.tcp_tw", 0),
     )
@@ -385,7 +380,7 @@ def _sink(plan: Plan, series: Fold, events: Sequence[Event]) -> SinkResult | Non
     if last is None or line is None:
         return None
     ours = _established_at_sinks(plan, line, events)
-    theirs = {row.source: row.accepted for row in last.sources or ()}
+    theirs = {} if plan.nat else {row.source: row.accepted for row in last.sources or ()}  # sinks see the gateway's
     ended_early = _ended_early(events)
     if plan.transport is Transport.UDP:
         return _datagram_sink(line.phase, last, ours, theirs, ended_early)
@@ -403,6 +398,8 @@ def _sink(plan: Plan, series: Fold, events: Sequence[Event]) -> SinkResult | Non
         )
     elif agrees and theirs == ours:
         text = "Every source address has the same count of connections on both sides."
+    if plan.nat:
+        text += " The sink sees addresses of the gateway."
     if last.accepted < established + early and (dropped := _dropped_handshakes(line)):
         text += (
             f" Its queue was full (ListenOverflows +{dropped:,}): the kernel then drops the last packet of a handshake "
@@ -551,18 +548,24 @@ def _datagram_sink(
 
 
 def _kernel(series: Fold) -> KernelCounts:
-    here, at_sinks = series.kernel, series.kernel_at_sinks
-    sink = None
-    if at_sinks.seen:  # they live in a namespace of their own
-        sink = SinkKernelCounts(delta=dict(at_sinks.delta), peak=at_sinks.peak, states=at_sinks.states)
+    here = series.kernel
     return KernelCounts(
         delta=dict(here.delta),
+        opening=dict(here.opening),
         peak=here.peak,
         ramp_peak=here.ramp_peak,
         states=here.states,
         sampling=_sampling(series),
-        sink=sink,
+        sink=_elsewhere(series.kernel_at_sinks),
+        gateway=_elsewhere(series.kernel_at_gateway),
     )
+
+
+def _elsewhere(fold: KernelFold) -> SinkKernelCounts | None:
+    """Return the counts of another namespace of the run; None where it has none."""
+    if not fold.seen:
+        return None
+    return SinkKernelCounts(delta=dict(fold.delta), opening=dict(fold.opening), peak=fold.peak, states=fold.states)
 
 
 def _sampling(series: Fold) -> Sampling | None:

@@ -186,7 +186,7 @@ def _added_up(values: NDArray[np.int16], counts: NDArray[np.int64]) -> tuple[NDA
 def _values(line: Line) -> int:
     """Return about how many values a line has, without the counts of pairs."""
     kernel, sink = line.kernel, line.sink
-    sides = (kernel, kernel.sink) if kernel.sink else (kernel,)
+    sides = [side for side in (kernel, kernel.sink, kernel.gateway) if side is not None]
     return (
         len(line.__struct_fields__)
         + sum(len(line.latency_ns.of(kind)) for kind in KINDS)

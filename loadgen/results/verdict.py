@@ -36,7 +36,7 @@ from loadgen.results.weighing import NOTHING_KNOWN, Reasoned, Weight, weigh
 #: Symptoms without an errno, and the limits that may be behind them. Of an errno, `LimitRow.explains` says so.
 _LATE, _COSTLY, _BEHIND = "late", "costly", "behind"
 _SYMPTOMS: Final = {
-    _LATE: ("conntrack", "nat-ports", "backlog", "syn-loss"),
+    _LATE: ("conntrack", "nat-ports", "backlog", "syn-loss", "target-time-wait"),
     _COSTLY: ("port-search", "generator"),
     _BEHIND: ("port-search", "generator"),
 }

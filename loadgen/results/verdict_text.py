@@ -7,6 +7,7 @@ from typing import Final
 
 from loadgen.capacity.limits import LIMITS
 from loadgen.format import latency, rate
+from loadgen.kernel import release, retransmission
 from loadgen.model import Engine
 from loadgen.outcomes import Outcome
 from loadgen.results.evidence import RULES, through
@@ -14,6 +15,10 @@ from loadgen.results.run_facts import RunFacts, pointed_at
 from loadgen.results.weighing import Reasoned
 
 _LINES: Final = 3
+#: Share of the connections that were reset and are few, as a race has them, and processors from which on it is likely.
+_FEW_RESETS, _MANY_CPUS = 0.001, 8
+#: Limits whose symptom is a SYN without an answer.
+_OF_SYNS: Final = frozenset(name for name, row in LIMITS.items() if "blackhole" in row.explains) - {"unanswered"}
 
 
 def text(run: RunFacts, reasoned: Reasoned, found: Sequence[str]) -> str:
@@ -53,6 +58,7 @@ def _reason(run: RunFacts, limit: str) -> str:
         because=summary.incomplete_because or "the reason is unknown",
         doubt=doubts[0],
         pause=run.paused[0] if run.paused else "it is not known how",
+        translator="the gateway" if run.behind_nat else "this host",
     )
     if limit == "in-flight" and plan.churn:
         full = (
@@ -130,8 +136,7 @@ def _note(run: RunFacts, limit: str) -> str:
 
 def findings(run: RunFacts, named: Collection[str]) -> Iterator[str]:
     """Yield a sentence for each thing that hurts and that none of these limits explains."""
-    of_syns = {"backlog", "syn-loss", "conntrack", "nat-ports", "neighbours", "path-limit", "blackhole"}
-    if run.tcp and not of_syns.intersection(named):
+    if run.tcp and not _OF_SYNS.intersection(named):
         yield from _syn_findings(run)
     if denied := run.denied_in_passing:
         yield f"{denied:,} of {run.observed + denied:,} attempts found no free port."
@@ -150,6 +155,7 @@ def findings(run: RunFacts, named: Collection[str]) -> Iterator[str]:
             yield f"Connect latency is mostly this host's own: {run.delayed_here}."
     if (because := run.summary.incomplete_because) and not {"incomplete", "interrupted"}.intersection(named):
         yield f"The run was cut off: {because}."
+    yield from _few_resets(run)
     yield from _probe_findings(run)
 
 
@@ -167,6 +173,21 @@ def _syn_findings(run: RunFacts) -> Iterator[str]:
         yield f"{run.late:,} connections opened late, up to {latency(worst)}, because {again} sent again: {where}."
     elif run.overflows:
         yield f"The listener's queue was full for {run.overflows:,} packets (ListenOverflows {run.where_listener})."
+
+
+def _few_resets(run: RunFacts) -> Iterator[str]:
+    """Yield that a few resets may be the kernel's own doing, where both ends are on a kernel that is known for it."""
+    resets = sum(error.count for error in run.summary.errors if error.errno == "ECONNRESET")
+    established, cpus = run.summary.outcomes.established, run.host.cpus or 0
+    if not resets or resets > _FEW_RESETS * established or cpus < _MANY_CPUS or not run.kernel_of_targets:
+        return
+    if release.may_miss_sockets(run.kernel_of_targets):
+        yield (
+            f"{resets:,} of {established:,} connections were reset, which may be the kernel's own doing: on many cores "
+            f"Linux {run.kernel_of_targets} can miss a socket that it is just replacing, after accept() or at "
+            f"TIME-WAIT (fixed in {release.lookup_fixed_in()}). `perf trace -e tcp:tcp_send_reset` decides: NO_SOCKET "
+            "as the reason (Linux 6.10), for a connection that is open."
+        )
 
 
 def _by_search(run: RunFacts) -> str:
@@ -213,6 +234,8 @@ def evidence(run: RunFacts, reasoned: Reasoned) -> list[str]:
         facts.append(f"{most:,} descriptors in a worker at most (RLIMIT_NOFILE), workers: {run.plan.workers}")
     for name in LIMITS[limit].counters:
         facts += [f"{name} {value:+,}{where}" for where, value in _moved(run, name)]
+    if limit in _OF_SYNS:
+        facts += _of_syns(run)
     if run.not_started:
         facts.append(f"{run.not_started:,} connections never started")
     if limit == "paused":
@@ -220,6 +243,16 @@ def evidence(run: RunFacts, reasoned: Reasoned) -> list[str]:
     if limit in ("interrupted", "incomplete"):
         facts.append(run.summary.incomplete_because or "the run left no reason")
     return facts
+
+
+def _of_syns(run: RunFacts) -> Iterator[str]:
+    """Yield when this host sends a SYN again, for a run that waited for answers, and whether its SYNs ask for ECN."""
+    if not run.silent and not run.late:
+        return
+    if times := run.syn_times:
+        yield f"this host sends a SYN {times.text}; an attempt had {run.plan.timeout_s:g} s (`timeout`)"
+    if run.host.sysctls.get(retransmission.ECN) in retransmission.ASKS_FOR_ECN:
+        yield "every SYN of this host asks for ECN (tcp_ecn), and some boxes on the way drop such SYNs"
 
 
 def _of_ports(run: RunFacts) -> Iterator[str]:
@@ -239,6 +272,9 @@ def _of_ports(run: RunFacts) -> Iterator[str]:
 
 def _moved(run: RunFacts, name: str) -> Iterator[tuple[str, int]]:
     """Yield the namespace in words and the increase of a counter, for each namespace in which it moved."""
+    gateway = run.summary.kernel.gateway
+    if gateway and (value := gateway.delta.get(name, 0)):
+        yield " at the gateway", value
     if value := run.moved(name):
         yield (" on the whole host" if name.startswith(("softnet.", "neigh")) else ""), value
     if run.summary.kernel.sink and (value := run.summary.kernel.sink.delta.get(name, 0)):

@@ -10,6 +10,7 @@ The reference for users is docs/scenario.md.
     traffic        `protocol` and `tls`
     condition      the grammar of conditions, NAME OP VALUE
     expect         `expect`: conditions on the summary of a run
+    search         `find`: the key to vary, and how far
     scenario       the scenario as a whole, and the checks of several keys together
     references     ${env:NAME} and ${file:PATH}, filled in
     masking        credentials, found by their names, and masked in what is written
@@ -20,18 +21,23 @@ The reference for users is docs/scenario.md.
     schema         the JSON Schema, for editors
 """
 
-from loadgen.scenario.load import Cell, about_cells, load, parse, parse_cells, read_bytes
+from loadgen.scenario.load import Cell, about_cells, at_value, load, parse, parse_cells, read_bytes
 from loadgen.scenario.masking import kept_setting, kept_text, kept_value, shown_text
 from loadgen.scenario.scenario import Guests, ScenarioSpec
 from loadgen.scenario.schema import json_schema
+from loadgen.scenario.search import FindMode, FindSpec, VariedValue
 from loadgen.scenario.sections import Fallback
 
 __all__ = [
     "Cell",
     "Fallback",
+    "FindMode",
+    "FindSpec",
     "Guests",
     "ScenarioSpec",
+    "VariedValue",
     "about_cells",
+    "at_value",
     "json_schema",
     "kept_setting",
     "kept_text",

@@ -26,6 +26,13 @@ _HOW: Final = (
     f"write PATH OP VALUE with OP one of {' '.join(OPERATORS)}, as in outcomes.failed == 0 "
     'or verdict.limit == "four-tuples"'
 )
+#: Keys of the answer of a search that `find.expect` may be about.
+ANSWER_KEYS: Final = ("value", "low", "high", "limit", "predicted", "for_ever", "against")
+_NAMES_OF_ANSWER: Final[Mapping[str, Sequence[str]]] = {"limit": (*LIMITS, "mixed")}
+_HOW_OF_ANSWER: Final = (
+    f"write KEY OP VALUE with KEY one of {', '.join(ANSWER_KEYS)}, and OP one of {' '.join(OPERATORS)}, as in "
+    "value <= 206 or limit == time-wait; with a matrix cells.0.value <= 206"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +47,30 @@ class Expectation:
     @classmethod
     def parse(cls, text: object) -> Expectation:
         """Read one line. Raises: ValueError with the remedy: another shape, an unknown limit, an order of names."""
+        return cls._of(text, _NAMES, _HOW)
+
+    @classmethod
+    def of_answer(cls, text: object) -> Expectation:
+        """Read one line of `find.expect`, about the answer of a search. Raises: ValueError with the remedy."""
+        expectation = cls._of(text, _NAMES_OF_ANSWER, _HOW_OF_ANSWER)
+        key = expectation.path.split(".")[2 if expectation.cell is not None else 0 :]
+        if len(key) != 1 or key[0] not in ANSWER_KEYS:
+            raise ValueError(f"an answer has no {'.'.join(key) or 'such value'}; {nearest('.'.join(key), ANSWER_KEYS)}")
+        return expectation
+
+    @classmethod
+    def _of(cls, text: object, names: Mapping[str, Sequence[str]], how: str) -> Expectation:
         try:
             condition = Condition.parse(text)
         except ValueError:
-            raise ValueError(_HOW) from None
-        return cls(condition.name, condition.operator, _value_of(condition), condition.text)
+            raise ValueError(how) from None
+        return cls(condition.name, condition.operator, _value_of(condition, names, how), condition.text)
+
+    @property
+    def cell(self) -> int | None:
+        """The number of the cell in cells.INDEX.PATH; None of any other path."""
+        head, index, *_ = [*self.path.split("."), ""]
+        return int(index) if head == "cells" and index.isdecimal() else None
 
     @property
     def names_a_failure(self) -> bool:
@@ -100,13 +126,13 @@ class Expectation:
 SOMETHING_OPENED: Final = Expectation("outcomes.established", ">", 0.0, "outcomes.established > 0")
 
 
-def _value_of(condition: Condition) -> float | str:
+def _value_of(condition: Condition, named: Mapping[str, Sequence[str]], how: str) -> float | str:
     """Return the constant of a condition. Raises: ValueError with the remedy."""
     within = condition.name.startswith(("cells.", "agents."))
     names = next(
         (
             names
-            for path, names in _NAMES.items()
+            for path, names in named.items()
             if condition.name == path or (within and condition.name.endswith(f".{path}"))
         ),
         None,
@@ -115,7 +141,7 @@ def _value_of(condition: Condition) -> float | str:
         return condition.number
     word = condition.word if condition.is_quoted or names else None
     if word is None:
-        raise ValueError(_HOW)
+        raise ValueError(how)
     if not condition.is_equality:
         raise ValueError(f"a name is compared with == or !=, not with {condition.operator}")
     if names and word not in names:

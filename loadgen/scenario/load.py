@@ -18,8 +18,9 @@ from loadgen.scenario import masking, yaml_document
 from loadgen.scenario.expect import Expectation
 from loadgen.scenario.messages import validated
 from loadgen.scenario.scenario import ScenarioSpec
+from loadgen.scenario.search import FindSpec
 from loadgen.scenario.sections import Fallback
-from loadgen.scenario.yaml_document import Document, shown
+from loadgen.scenario.yaml_document import Document, Step, shown
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> ScenarioSpec:
@@ -72,9 +73,8 @@ def parse_cells(
     mistakes = list(_mistakes_of_matrix(document, whole))
     if mistakes:
         raise ScenarioError.of(mistakes)
-    matrix = document.data.get("matrix", {})
-    choices = [[(key, index) for index in range(len(values))] for key, values in matrix.items()]
-    combinations = list(itertools.product(*choices)) if choices or whole.repeat > 1 else []
+    combinations = _combinations(document) or ([()] if whole.repeat > 1 else [])
+    mistakes += _mistakes_of_search(document, whole)
     cells = []
     for choice in combinations:
         try:
@@ -87,6 +87,79 @@ def parse_cells(
     return whole, tuple(cells)
 
 
+def at_value(
+    text: str | bytes, file: str, overrides: Sequence[str], value: int | float | str, cell: int = 0
+) -> ScenarioSpec:
+    """Read the scenario of one trial of a search: the key that `find` varies has this value.
+
+    cell: number of the cell, of a scenario that has a matrix as well. Raises: ScenarioError.
+    """
+    document = yaml_document.read(text, file)
+    whole = validated(document, overrides)
+    assert whole.find
+    choices = _combinations(document)
+    return _trial(document, choices[cell] if choices else (), whole.find.vary, value, ("find", "vary")).scenario
+
+
+def _combinations(document: Document) -> list[tuple[tuple[str, int], ...]]:
+    """Return the combinations of a matrix: key and index of its value, for each key; empty without a matrix."""
+    matrix = document.data.get("matrix", {})
+    choices = [[(key, index) for index in range(len(values))] for key, values in matrix.items()]
+    return list(itertools.product(*choices)) if choices else []
+
+
+def _trial(document: Document, choice: Sequence[tuple[str, int]], key: str, value: Any, at: tuple[Step, ...]) -> Cell:
+    """Return a cell with another value of one key. at: path of the value in the document. Raises: ScenarioError."""
+    changed = document.copy()
+    changed.put(key, value, document.place(at), document.place(("find", "vary")))
+    return _cell(changed, choice)
+
+
+def _mistakes_of_search(document: Document, whole: ScenarioSpec) -> Iterator[ScenarioError]:
+    """Yield the mistakes of `find`: with the lowest and the highest value every trial has to be a valid run."""
+    find = whole.find
+    if find is None:
+        return
+    place = document.key_place(("find",))
+    if whole.repeat > 1:
+        yield document.key_place(("repeat",)).error("repeat: a search repeats trials by itself; leave it out")
+    cells = [index for index, expectation in enumerate(whole.expect) if about_cells(expectation)]
+    if len(cells) == len(whole.expect):
+        message = "find: nothing says when a value holds; add expect, for example - outcomes.failed == 0"
+        yield place.error(message)
+        cells = []
+    for index in cells:
+        message = f"expect.{index}: write conditions on the answer of a cell in find.expect: cells.0.value >= 100"
+        yield document.place(("expect", index)).error(message)
+    yield from _mistakes_of_answer(document, find, len(_combinations(document)))
+    if find.vary in whole.matrix:
+        yield document.key_place(("matrix", find.vary)).error(
+            f"matrix: {shown(find.vary)} is the key that find varies; delete one of the two"
+        )
+        return
+    seen: set[str] = set()
+    for choice in _combinations(document) or [()]:
+        for key, bound in (("from", find.start), ("to", find.stop)):
+            try:
+                _trial(document, choice, find.vary, bound.at(bound.number), ("find", key))
+            except ScenarioError as error:
+                yield from (mistake for mistake in error.mistakes if str(mistake) not in seen)
+                seen |= {str(mistake) for mistake in error.mistakes}
+
+
+def _mistakes_of_answer(document: Document, find: FindSpec, cells: int) -> Iterator[ScenarioError]:
+    """Yield a mistake for each line of `find.expect` about an answer that will not be there."""
+    for index, expectation in enumerate(find.expect):
+        if (expectation.cell is None) == (cells == 0) and (expectation.cell or 0) < max(cells, 1):
+            continue
+        valid = f"one answer for each cell, cells.0 to cells.{cells - 1}" if cells else "one answer, without a cell"
+        key = expectation.path.rpartition(".")[2]
+        example = f"cells.0.{key}" if cells else key
+        yield document.place(("find", "expect", index)).error(
+            f"find.expect.{index}: there is {valid}; write for example {example}"
+        )
+
+
 def _cell(document: Document, choice: Sequence[tuple[str, int]]) -> Cell:
     """Return the cell with these keys of the matrix, each at this index of its list. Raises: ScenarioError."""
     matrix, changed = document.data["matrix"] if choice else {}, document.copy()
@@ -96,7 +169,7 @@ def _cell(document: Document, choice: Sequence[tuple[str, int]]) -> Cell:
     scenario = validated(changed, ())
     plain = tuple(expectation for expectation in scenario.expect if not about_cells(expectation))
     settings = {key: masking.kept_value(key, matrix[key][index]) for key, index in choice}
-    return Cell(settings, scenario.model_copy(update={"matrix": {}, "expect": plain, "repeat": 1}))
+    return Cell(settings, scenario.model_copy(update={"matrix": {}, "find": None, "expect": plain, "repeat": 1}))
 
 
 def _mistakes_of_matrix(document: Document, whole: ScenarioSpec) -> Iterator[ScenarioError]:

@@ -114,6 +114,8 @@ def kept_value(key: str, value: Any) -> Any:
 def kept_setting(setting: str) -> str:
     """Return a `KEY=VALUE` of the command line as it may be written."""
     key, equals, text = setting.partition("=")
+    if yaml_document.leaves_out(text):
+        return setting
     document = Document({})
     try:
         document.override(setting)

@@ -14,8 +14,11 @@ from pydantic_core import ErrorDetails
 from loadgen.errors import ScenarioError
 from loadgen.scenario import masking, units, yaml_document
 from loadgen.scenario.fields import Model
+from loadgen.scenario.nat import NatSpec, NatTimeouts
 from loadgen.scenario.nearest import closest, nearest
+from loadgen.scenario.profile import ProfileSpec
 from loadgen.scenario.scenario import ScenarioSpec
+from loadgen.scenario.search import FindSpec
 from loadgen.scenario.sections import (
     AgentSpec,
     AgentsSpec,
@@ -41,15 +44,19 @@ _REFERENCE: Final = re.compile(r"\$\{(?:env|file):")
 MODELS: Final[Mapping[tuple[str, ...], type[Model]]] = {
     (): ScenarioSpec,
     ("lab",): Lab,
+    ("lab", "nat"): NatSpec,
+    ("lab", "nat", "timeouts"): NatTimeouts,
     ("sources",): Sources,
     ("targets",): TargetSpec,
     ("targets", "sink"): SinkSpec,
     ("tls",): TlsSpec,
     ("heartbeat",): HeartbeatSpec,
     ("churn",): ChurnSpec,
+    ("profile",): ProfileSpec,
     ("probes",): ProbeSpec,
     ("arrival",): Arrival,
     ("arrival", "stages"): StageSpec,
+    ("find",): FindSpec,
     ("agents",): AgentsSpec,
     ("agents", "shares"): AgentSpec,
     ("agents", "shares", "targets"): TargetSpec,

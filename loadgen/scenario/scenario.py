@@ -27,11 +27,14 @@ from loadgen.arrivals import due_within
 from loadgen.model import (
     CloseMode,
     Engine,
+    LoadProfile,
+    Nat,
     PortRange,
     Probe,
     ProbeWhen,
     SinkBehaviour,
     Speaks,
+    Stage,
     Target,
     Topology,
     Traffic,
@@ -50,6 +53,7 @@ from loadgen.scenario.fields import (
     PROBES_MAX,
     PROCESSES_MAX,
     REPEAT_MAX,
+    SEGMENT_IPV6_MAX,
     TARGETS_MAX,
     VETH_NETWORKS,
     Duration,
@@ -60,8 +64,11 @@ from loadgen.scenario.fields import (
     name_text,
     refuse,
     within,
+    within_networks,
     wrong_at,
 )
+from loadgen.scenario.profile import IN_LAB, ON_HOST, ProfileSpec, stages_of
+from loadgen.scenario.search import FindSpec
 from loadgen.scenario.sections import (
     AgentSpec,
     AgentsSpec,
@@ -75,16 +82,11 @@ from loadgen.scenario.sections import (
     TargetSpec,
 )
 from loadgen.scenario.traffic import TlsSpec, TrafficSpec
-from loadgen.scenario.units import Block
 from loadgen.scenario.yaml_document import shown
 from loadgen.strategies import TABLE
 
-#: The words for both ends of a cable.
-_NOT_VETH: Final = f"a veth lab takes addresses of {', '.join(VETH_NETWORKS)}; write one of those"
-
-
-def _within(block: Block, networks: Sequence[str]) -> bool:
-    return any(block.within(ipaddress.ip_network(network)) for network in networks)
+#: The words for both ends of a cable; {} is the topology.
+_NOT_VETH: Final = f"a {{}} lab takes addresses of {', '.join(VETH_NETWORKS)}; write one of those"
 
 
 def _mistakes_of_matrix(matrix: Mapping[str, object]) -> Mistakes:
@@ -135,6 +137,11 @@ class ScenarioSpec(Model):
     )
     churn: ChurnSpec | None = Field(
         None, description="instead of connections: open and close for a duration", examples=[{"duration": "10s"}]
+    )
+    profile: ProfileSpec | None = Field(
+        None,
+        description="phases of the load, in place of arrival.ramp, hold and churn.duration",
+        examples=[{"init": "2s", "sustain": "10s"}],
     )
     arrival: Arrival | None = Field(
         None, description="left out: as fast as possible", examples=[{"rate": "20000/s", "ramp": "5s"}]
@@ -214,6 +221,11 @@ class ScenarioSpec(Model):
         description=f"values to try for each of some keys, dotted paths; {CELLS_MAX} combinations at most",
         examples=[{"sources.strategy": ["late", "late-range"]}],
     )
+    find: FindSpec | None = Field(
+        None,
+        description="search for the highest value of one key with which all expectations hold",
+        examples=[{"vary": "arrival.rate", "from": "100/s", "to": "20000/s"}],
+    )
     repeat: StrictInt = Field(
         1, ge=1, le=REPEAT_MAX, description="how often to run it all, each time in a fresh lab", examples=[3]
     )
@@ -243,6 +255,7 @@ class ScenarioSpec(Model):
         yield from self._mistakes_of_probes()
         yield from self._mistakes_of_datagrams()
         yield from self._mistakes_of_engine()
+        yield from self._mistakes_of_profile()
         yield from self._mistakes_of_churn() if self.churn else self._mistakes_of_hold()
         yield from self._mistakes_of_cable()
         yield from self._mistakes_of_fallback()
@@ -368,6 +381,32 @@ class ScenarioSpec(Model):
             message = f"engine io_uring holds connections that carry nothing; leave {keys} out, or write epoll"
             yield wrong_at(("engine",), message)
 
+    def _mistakes_of_profile(self) -> Mistakes:
+        """A profile is the only key that says how long the phases are, and has a rate to rise to where it rises."""
+        if self.profile is None:
+            return
+        arrival, written = self.arrival, self.profile.model_fields_set
+        for path, is_written, instead in (
+            (("arrival", "stages"), arrival and arrival.written is not None, "the profile makes them of arrival.rate"),
+            (("arrival", "ramp"), arrival and "ramp_s" in arrival.model_fields_set, "profile.ramp says it"),
+            (("hold",), "hold_s" in self.model_fields_set and not self.churn, "profile.sustain says it"),
+            (
+                ("churn", "duration"),
+                self.churn and self.churn.duration_s is not None,
+                "it is the sum of profile.ramp, sustain and ramp_down",
+            ),
+        ):
+            if is_written:
+                yield wrong_at(path, f"{instead}; leave {path[-1]} out, or leave profile out", "wrong_key")
+        if self.churn:
+            return
+        if "ramp_s" in written and not arrival:
+            message = "there is no rate to rise to; add arrival: {rate: 1000/s}, or leave ramp out"
+            yield wrong_at(("profile", "ramp"), message, "wrong_key")
+        if "ramp_down_s" in written and self.close is CloseMode.TARGET:
+            message = "with close: target the sinks close what is held, all at once; leave ramp_down out"
+            yield wrong_at(("profile", "ramp_down"), message, "wrong_key")
+
     def _mistakes_of_hold(self) -> Mistakes:
         """Connections that are held have a number, and a side that can close them."""
         if self.connections is None:
@@ -393,36 +432,53 @@ class ScenarioSpec(Model):
         for index, probe in enumerate(self.probes):
             if probe.when is ProbeWhen.HOLD:
                 yield wrong_at(("probes", index, "when"), "churn holds nothing; write after")
-        if self.arrival:
-            count = due_within(self.arrival.stages, self.churn.duration_s)
+        if not self.profile and self.churn.duration_s is None:
+            yield wrong_at(("churn",), 'duration is missing; add duration: "10s"')
+        elif self.arrival and (self.arrival.rate_per_s is not None or not self.profile):
+            count = due_within(self.stages, self.churn_s)
             if not 1 <= count <= CONNECTIONS_MAX:
                 message = f"{count:,} connections are due in that time; write a duration for 1 to {CONNECTIONS_MAX:,}"
-                yield wrong_at(("churn", "duration"), message)
+                yield wrong_at(("profile", "sustain") if self.profile else ("churn", "duration"), message)
 
     def _mistakes_of_cable(self) -> Mistakes:
-        """Both ends of a veth lab have addresses of their own, and sinks of loadgen listen at the other."""
+        """Both ends of a cable have addresses of their own, and sinks of loadgen listen at the other."""
         if self.lab is None or not self.has_cable:
             return
+        topology = self.lab.topology
         if self.sources.interfaces:
-            message = "a veth lab has no interface that you know; write addresses of 198.18.0.0/15"
+            message = f"a {topology} lab has no interface that you know; write addresses of 198.18.0.0/15"
             yield wrong_at(("sources", "addresses"), message)
-        if not all(_within(block, VETH_NETWORKS) for block in self.sources.blocks):
-            yield wrong_at(("sources", "addresses"), _NOT_VETH)
+        if not all(within_networks(block, VETH_NETWORKS) for block in self.sources.blocks):
+            yield wrong_at(("sources", "addresses"), _NOT_VETH.format(topology))
+        of_ipv6 = sum(block.count for block in self.sources.blocks if block.version == 6)
+        if topology is Topology.SEGMENT and of_ipv6 > SEGMENT_IPV6_MAX:
+            message = f"{of_ipv6:,} IPv6 addresses are too many for a segment; write at most {SEGMENT_IPV6_MAX:,}"
+            yield wrong_at(("sources", "addresses"), message)
         for index, address in self._literal_targets:
             if reason := self.misfit(address):
                 yield wrong_at(("targets", index, "address"), reason)
         for index, target in enumerate(self.targets):
             if not target.sink:
-                yield wrong_at(("targets", index), "nothing else listens in a veth lab; write sink: true")
+                yield wrong_at(("targets", index), f"nothing else listens in a {topology} lab; write sink: true")
         if self.lab.fallback is not Fallback.NONE:
             yield wrong_at(("lab", "fallback"), "fallback goes with topology loopback only; leave it out", "wrong_key")
         if self.probes:
             yield wrong_at(("probes",), "probes goes with topology loopback only; leave it out", "wrong_key")
+        if self.lab.translation:
+            ends = [*self.sources.expanded, *(address for _, address in self._literal_targets)]
+            for address in self.lab.translation.taken(ends):
+                message = f"{address} is a source or a target, too; write addresses that are neither"
+                yield wrong_at(("lab", "nat", "addresses"), message)
 
     @property
     def has_cable(self) -> bool:
         """True if load and sinks are in two namespaces with a virtual cable between them."""
-        return self.lab is not None and self.lab.topology is Topology.VETH
+        return self.lab is not None and self.lab.topology.has_cable
+
+    @property
+    def nat(self) -> Nat | None:
+        """The translation of the lab's gateway; None without one."""
+        return self.lab.translation.nat if self.lab and self.lab.translation else None
 
     @property
     def _literal_targets(self) -> list[tuple[int, str]]:
@@ -479,6 +535,27 @@ class ScenarioSpec(Model):
         share._guests = guests
         return share
 
+    def once(self, pairs: int) -> ScenarioSpec:
+        """Return the scenario of a smoke test: each pair of source and target once, all of which have to open.
+
+        pairs: their number on this host. What a connection is stays: strategy, TLS, protocol, timeout. What is about
+        many, or about a time, is left out: arrival, hold, churn, heartbeat, probes and what was expected of these.
+        """
+        changes: dict[str, object] = {
+            "connections": pairs,
+            "targets": tuple(target.model_copy(update={"weight": 1}) for target in self.targets),
+            **dict.fromkeys(("arrival", "churn", "heartbeat", "profile", "find")),
+            "hold_s": 0.0,
+            "close": CloseMode.FIN if self.close is CloseMode.TARGET else self.close,
+            "workers": 1,
+            "probes": (),
+            "expect": tuple(map(Expectation.parse, ("outcomes.failed == 0", f"outcomes.established == {pairs}"))),
+            "repeat": 1,
+        }
+        copy = self.model_copy(update=changes)
+        copy.__dict__.pop("phases", None)
+        return copy
+
     def serving(self, name: str, guests: Guests) -> ScenarioSpec:
         """Return the share of an agent that opens no connection, and listens for those of others."""
         sources = {name: getattr(self.sources, name) for name in type(self.sources).model_fields}
@@ -493,6 +570,46 @@ class ScenarioSpec(Model):
         share = self.shared(changes, 0.0, guests)
         share.__dict__.pop("_source_set", None)
         return share
+
+    @cached_property
+    def phases(self) -> LoadProfile | None:
+        """The phases that `profile` names, with its defaults; None without one."""
+        if self.profile is None:
+            return None
+        defaults = ON_HOST if self.lab is None else IN_LAB
+        if not self.churn:
+            rises, falls = self.arrival is not None, self.close is not CloseMode.TARGET
+            defaults = replace(
+                defaults,
+                ramp_s=defaults.ramp_s if rises else 0.0,
+                ramp_down_s=defaults.ramp_down_s if falls else 0.0,
+            )
+        return self.profile.over(defaults)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The schedule of arrivals; empty without one."""
+        if self.arrival is None:
+            return ()
+        if self.phases is None or self.arrival.rate_per_s is None:
+            return self.arrival.stages
+        return stages_of(self.arrival.rate_per_s, self.phases, falls=self.churn is not None)
+
+    @property
+    def churn_s(self) -> float:
+        """How long connections are opened and closed, seconds; 0 where they are held."""
+        if self.churn is None:
+            return 0.0
+        if self.phases:
+            return self.phases.ramp_s + self.phases.sustain_s + self.phases.ramp_down_s
+        return float(self.churn.duration_s or 0.0)
+
+    @property
+    def held_s(self) -> float:
+        """How long all stay open after the last was due, seconds; 0 in churn."""
+        if self.churn is not None:
+            return 0.0
+        return self.phases.sustain_s if self.phases else float(self.hold_s)
 
     @property
     def guests(self) -> Guests:
@@ -521,15 +638,15 @@ class ScenarioSpec(Model):
     def misfit(self, address: str) -> str:
         """Return why this address cannot be that of a target in the scenario's lab; "" if it can."""
         block = units.block(address)
-        if self.has_cable:
-            if not _within(block, VETH_NETWORKS):
-                return _NOT_VETH
+        if self.lab and self.has_cable:
+            if not within_networks(block, VETH_NETWORKS):
+                return _NOT_VETH.format(self.lab.topology)
             if address in self._source_set:
                 return "this address stands on the other end already, in sources.addresses; change one"
         elif self.lab and self.lab.fallback is Fallback.HOST:
             if not block.within(LOOPBACK):
                 return "fallback: host keeps to 127.0.0.0/8; change the target, or write none"
-        elif self.lab and not _within(block, (str(LOOPBACK), "::1/128")):
+        elif self.lab and not within_networks(block, (str(LOOPBACK), "::1/128")):
             return "a loopback lab leads nowhere but to 127.0.0.0/8 and ::1; change the target, or leave lab out"
         return ""
 

@@ -5,6 +5,7 @@ Names in YAML are plain (`hold: 30s`), names in Python end in the unit (`hold_s`
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -48,6 +49,7 @@ from loadgen.scenario.fields import (
     within,
     wrong_at,
 )
+from loadgen.scenario.nat import NatSpec
 from loadgen.scenario.sinks import SinkField
 from loadgen.scenario.units import Block, Destination
 
@@ -93,7 +95,14 @@ class Lab(Model):
     """A throwaway network namespace to run in."""
 
     topology: Topology = Field(
-        Topology.LOOPBACK, description="loopback: one namespace; veth: two, with a virtual cable between them"
+        Topology.LOOPBACK,
+        description="loopback: one namespace; veth: two, with a virtual cable between them; segment: two on one link, "
+        "where each address is resolved and takes an entry of the table of neighbours; nat: a gateway between them",
+    )
+    nat: NatSpec | None = Field(
+        None,
+        description="how the gateway of topology nat translates; left out: snat to one address",
+        examples=[{"ports": "20000-20099"}],
     )
     sysctls: dict[str, str | int] = Field(
         {},
@@ -102,12 +111,12 @@ class Lab(Model):
     )
     rules: Rules = Field(
         "",
-        description="rules for nft(8), loaded inside the lab before the load begins; in a veth lab where the load is",
+        description="rules for nft(8), loaded inside the lab before the load begins; with a cable where the load is",
         examples=["table inet t { chain in { type filter hook input priority 0; tcp dport 9000 drop; }; }"],
     )
     rules_of_sinks: Rules = Field(
         "",
-        description="the same at the sinks' end of a veth lab",
+        description="the same at the sinks' end of a cable",
         examples=["table inet t { chain in { type filter hook input priority 0; tcp dport 9000 drop; }; }"],
     )
     held: Held = Field(
@@ -119,13 +128,18 @@ class Lab(Model):
         None,
         ge=0,
         le=_ENTRIES_MAX,
-        description="entries that are left in the connection tracking table of the lab when the load begins",
+        description="entries that are left in the connection tracking table of the lab, or of its gateway, at first",
         examples=[100],
     )
     fallback: Fallback = Field(
         Fallback.NONE,
         description="where namespaces are forbidden: give up, or use the host's own 127.0.0.0/8",
     )
+
+    @property
+    def translation(self) -> NatSpec | None:
+        """The translation of the gateway, by default to one address; None without a gateway."""
+        return (self.nat or NatSpec.model_validate({})) if self.topology is Topology.NAT else None
 
     @field_validator("sysctls", mode="before")
     @classmethod
@@ -140,10 +154,13 @@ class Lab(Model):
         return self
 
     def _mistakes(self) -> Mistakes:
-        if self.rules_of_sinks and self.topology is not Topology.VETH:
+        if self.nat and self.topology is not Topology.NAT:
+            message = "only a lab with a gateway translates; write topology: nat, or leave nat out"
+            yield wrong_at(("nat",), message, "wrong_key")
+        if self.rules_of_sinks and not self.topology.has_cable:
             message = "a loopback lab is one namespace, of load and sinks; write rules, or topology: veth"
             yield wrong_at(("rules_of_sinks",), message, "wrong_key")
-        if self.tracking_left is not None and not self.rules:
+        if self.tracking_left is not None and not self.rules and self.topology is not Topology.NAT:
             message = "nothing is tracked without a rule; add rules with one that tracks, `ct state established accept`"
             yield wrong_at(("tracking_left",), message, "wrong_key")
         if self.fallback is not Fallback.NONE:
@@ -184,6 +201,9 @@ class Sources(Model):
         description=f"addresses, CIDR, ranges a-b or interface names; {ADDRESSES_MAX:,} addresses at most",
         examples=["127.0.0.2-9", ["10.0.0.0/28", "fd00::1-fd00::ff", "eth0"]],
     )
+    count: StrictInt | None = Field(
+        None, ge=1, le=ADDRESSES_MAX, description="use the first of these addresses only, this many; left out: all"
+    )
     strategy: Strategy = Field(Strategy.LATE_RANGE, description="who chooses the source port, and when")
     ports: Ports | None = Field(
         None, description="source ports; left out: ip_local_port_range", examples=["1024-65535"]
@@ -199,13 +219,16 @@ class Sources(Model):
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """Literal addresses, not expanded; they may overlap."""
-        return tuple(units.block(text) for text in self.addresses if not units.is_interface(text))
+        """Literal addresses, not expanded; they may overlap, unless there is a count."""
+        blocks = tuple(units.block(text) for text in self.addresses if not units.is_interface(text))
+        return blocks if self.count is None else tuple(map(units.block, self.expanded))
 
     @cached_property
     def expanded(self) -> tuple[str, ...]:
-        """Every literal address once, in order of first mention."""
-        return tuple(dict.fromkeys(address for block in self.blocks for address in block.addresses()))
+        """Every literal address once, in order of first mention; the first of them if there is a count."""
+        written = (units.block(text) for text in self.addresses if not units.is_interface(text))
+        each = dict.fromkeys(address for block in written for address in block.addresses())
+        return tuple(itertools.islice(each, self.count))
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Sources:
@@ -214,9 +237,14 @@ class Sources(Model):
 
     def _mistakes(self) -> Mistakes:
         try:
-            check_count(sum(block.count for block in self.blocks))
+            check_count(sum(units.block(text).count for text in self.addresses if not units.is_interface(text)))
         except ValueError as error:
             yield wrong_at(("addresses",), str(error))
+            return
+        if self.count is not None and self.interfaces:
+            yield wrong_at(("count",), "count goes with addresses that are written out; leave it out", "wrong_key")
+        elif self.count is not None and self.count > len(self.expanded):
+            yield wrong_at(("count",), f"sources.addresses has {len(self.expanded):,}; write fewer, or add addresses")
         if self.freebind and not self.strategy.row.binds_address:
             message = f"freebind is for strategies that bind an address, and {self.strategy} does not; leave it out"
             yield wrong_at(("freebind",), message, "wrong_key")
@@ -501,8 +529,11 @@ class HeartbeatSpec(Model):
 class ChurnSpec(Model):
     """Churn: connections that are closed as soon as their exchanges are made, and replaced, for a duration."""
 
-    duration_s: Annotated[Duration, AfterValidator(within("100ms", "8760h"))] = Field(
-        alias="duration", description="how long connections are opened and closed", examples=["10s"]
+    duration_s: Annotated[Duration, AfterValidator(within("100ms", "8760h"))] | None = Field(
+        None,
+        alias="duration",
+        description="how long connections are opened and closed; required without profile",
+        examples=["10s"],
     )
     concurrency: StrictInt = Field(
         64,

@@ -45,7 +45,8 @@ EVERY_ADDRESS: Final = ("0.0.0.0", "::")
 _UNUSABLE: Final = tuple(
     (ipaddress.ip_network(network), reason)
     for network, reason in (
-        ("0.0.0.0/8", "unspecified (RFC 1122 3.2.1.3)"),
+        ("0.0.0.0/32", "unspecified (RFC 1122 3.2.1.3)"),
+        ("0.0.0.0/8", "an unspecified host on this network (RFC 1122 3.2.1.3)"),
         ("::/128", "unspecified (RFC 4291 2.5.2)"),
         ("224.0.0.0/4", "multicast (RFC 5771)"),
         ("ff00::/8", "multicast (RFC 4291 2.7)"),
@@ -268,8 +269,11 @@ def _reads_as_name(host: str) -> bool:
 
 
 def _one_address(text: str) -> str:
-    """Return a single address that can be an end of a connection, in its canonical form."""
+    """Return a single address that can be the target of a connection, in its canonical form."""
     addresses = block(text) if "%" in text else block(str(_address(text)))
+    if not addresses.first:  # `control.allowlist` has the reason why it is refused
+        loopback = "127.0.0.1" if addresses.version == 4 else "::1"
+        raise ValueError(f"write {loopback} to mean this host, which connect() to an unspecified address would reach")
     check_usable(addresses)
     return next(addresses.addresses())
 

@@ -121,7 +121,8 @@ class Document:
         """Apply one `KEY=VALUE` of the command line: a dotted path and a YAML value. shown: the same for messages.
 
         The key may name something that is not there yet; a number in it is an index into a list
-        that is. Sysctl names hold dots, so what follows `lab.sysctls.` is one key; so it is with `matrix.`.
+        that is. Sysctl names hold dots, so what follows `lab.sysctls.` is one key; so it is with `matrix.`. The value
+        null leaves a key out.
 
         Raises: ScenarioError, its file the option itself and its line 0.
         """
@@ -134,6 +135,9 @@ class Document:
         _check_size(text, place)
         if not text.strip():
             raise place.error('write a value after the "="')
+        if leaves_out(text):
+            self._leave_out(name, place)
+            return
         try:
             value = _Builder(text, place.file).only_value()
         except ScenarioError as error:
@@ -162,24 +166,53 @@ class Document:
                 container[step] = value
             elif isinstance(container, dict) and step not in container:
                 container[step] = {}
-                self._forget(path, place, at_key)
+                self._replace(path, place, at_key)
             container = container[step]
-        self._forget(path, place, at_key)
+        self._replace(path, place, at_key)
+
+    def _leave_out(self, name: str, place: Place) -> None:
+        """Remove the key at a dotted path, as if it were not written. Raises: ScenarioError where there is none."""
+        *above, last = split_key(name)
+        container: Any = self.data
+        path: Path = ()
+        for count, word in enumerate(above):
+            step: Step = word
+            if isinstance(container, list):
+                step = _index(word, len(container), shown(".".join(above[:count])), place)
+            elif not isinstance(container, dict) or word not in container:
+                container = None
+                break
+            container, path = container[step], (*path, step)
+        if isinstance(container, list):
+            raise place.error("null leaves out a key, not an item of a list; write the whole list")
+        if not isinstance(container, dict) or last not in container:
+            raise place.error("null leaves out a key that is written, and this one is not; check its path")
+        del container[last]
+        self._forget((*path, last))
 
     def copy(self) -> Document:
         """Return a copy that can be changed independently."""
         return Document(copy.deepcopy(self.data), dict(self.values), dict(self.keys))
 
-    def _forget(self, path: Path, place: Place, key_place: Place) -> None:
+    def _replace(self, path: Path, place: Place, key_place: Place) -> None:
         """Make `place` the place of the value at `path` and of everything in it, `key_place` that of its key."""
-        for places, instead in ((self.values, place), (self.keys, key_place)):
+        self._forget(path)
+        self.values[path], self.keys[path] = place, key_place
+
+    def _forget(self, path: Path) -> None:
+        """Forget the places of the value at `path` and of everything in it."""
+        for places in (self.values, self.keys):
             for old in [old for old in places if old[: len(path)] == path]:
                 del places[old]
-            places[path] = instead
 
 
 #: The rest of a path after these is one key, dots included: the name of a sysctl, a path of a matrix.
 _WHOLE: Final = ("lab.sysctls.", "matrix.")
+
+
+def leaves_out(text: str) -> bool:
+    """Return whether the value of a `KEY=VALUE` says that the key is to be left out."""
+    return text.strip() == "null"
 
 
 def split_key(name: str) -> list[str]:

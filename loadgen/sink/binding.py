@@ -51,7 +51,8 @@ def bind_failure(endpoints: Sequence[Endpoint], error: OSError, transport: Trans
     remedies = {
         EADDRINUSE: f"another socket has that port: choose another, or stop the process that owns it ({owners})",
         ENODEV: "the zone after % is not an interface of this host: ip link lists them",
-        EACCES: "choose a port above net.ipv4.ip_unprivileged_port_start, or run as root",
+        EACCES: "choose a port above net.ipv4.ip_unprivileged_port_start, lower that (docker run --sysctl "
+        "net.ipv4.ip_unprivileged_port_start=0), or run as root",
         **dict.fromkeys((EMFILE, ENFILE), "no descriptor is free: raise ulimit -n, or fs.file-max for the whole host"),
         **dict.fromkeys((ENOBUFS, ENOMEM, ENOSPC), "the kernel has no room for it: see ulimit, dmesg and the cgroup"),
     }

@@ -17,16 +17,18 @@ from loadgen.capacity.remedies import Remedy, Situation
 from loadgen.capacity.remedies.situation import PlanChange, use
 from loadgen.capacity.time_wait import rest_of
 from loadgen.errors import HostError
-from loadgen.kernel import host
+from loadgen.kernel import host, missing, missing_help
 from loadgen.kernel.host import HostFacts
 from loadgen.model import Churn, CloseMode, Endpoint, Plan, PortRange, Target
 from loadgen.strategies import PortScope, Strategy, Transport, TransportRules
-from loadgen.trace.ways import Way
+from loadgen.trace.ways import FAST_OPEN, Way
 
 #: A churn of no particular length: only its ceiling per second is asked for.
 _CHURN: Final = Churn(duration_s=60.0)
 #: The limit of a program whose ports rest: it ends in the same error as one that holds them all.
 _RESTING: Final = "time-wait"
+#: The limit of a program whose source address cannot be used, and the errno that says so, as it does of ports.
+_SOURCE, _NO_ADDRESS = "source-address", "EADDRNOTAVAIL"
 #: Strategies to change to from one that names its ports and shares none of them.
 _SHARING: Final = (Strategy.EXPLICIT, Strategy.LATE)
 _ANY: Final = ("0.0.0.0", "::", "")
@@ -56,6 +58,7 @@ class WayAccount:
     rest_s, rest_because: how long a port rests after a connection that the program closed first; None: not TCP.
     churn_per_s: connections per second that can go on for ever in one space, if so; None: no limit, or not known.
     descriptors: the process's soft limit of open files; 0: not known.
+    unusable: why the source address cannot be used on this host, so that EADDRNOTAVAIL is not about ports; "": it can.
     """
 
     way: Way
@@ -67,6 +70,7 @@ class WayAccount:
     churn_per_s: float | None = None
     remedies: tuple[Remedy, ...] = ()
     descriptors: int = 0
+    unusable: str = ""
 
 
 def of_ways(ways: Sequence[Way], descriptors: dict[int, int]) -> list[WayAccount]:
@@ -81,8 +85,35 @@ def of_ways(ways: Sequence[Way], descriptors: dict[int, int]) -> list[WayAccount
         key = (way.transport, target)
         if key not in facts:
             facts[key] = _facts(*key)
-        found.append(of_way(way, facts[key], target, descriptors.get(way.pid, 0)))
+        account = of_way(way, facts[key], target, descriptors.get(way.pid, 0))
+        found.append(_with_source(account, next(iter(facts[key].default_sources), "")))
     return found
+
+
+def _with_source(account: WayAccount, default_source: str) -> WayAccount:
+    """Return the account of a way whose EADDRNOTAVAIL comes from its address and not from its ports, if that is so.
+
+    default_source: of connect() alone to the target; "": it has none.
+    """
+    way = account.way
+    refused = sum(way.failed.get((name, _NO_ADDRESS), 0) for name in ("bind", "connect"))
+    if not refused or refused < way.count:  # what connects at times can use its address
+        return account
+    address = way.source if way.source not in _ANY else default_source
+    if not address and way.target and ipaddress.ip_address(way.target.partition("%")[0]).is_loopback:
+        address = way.target  # connect() takes the very same as its source
+    if not address:
+        if not way.target:
+            return account
+        return replace(account, unusable=f"no address of this host can reach {way.target}", limit=_SOURCE, remedies=())
+    try:
+        reasons = missing.reasons((address,), freebind="IP_FREEBIND" in way.beside)
+    except OSError:
+        return account
+    if not reasons:
+        return account
+    remedies = tuple(Remedy(one.program or one.sentence) for one in missing_help.helps(reasons[0]))
+    return replace(account, unusable=missing_help.because(reasons[0]), limit=_SOURCE, remedies=remedies)
 
 
 def _facts(transport: Transport, target: Endpoint | None) -> HostFacts:
@@ -129,7 +160,7 @@ def of_way(way: Way, facts: HostFacts, target: Endpoint | None, descriptors: int
 def _ends_with(way: Way, rules: TransportRules) -> str:
     """Return the system call and errno. With MSG_FASTOPEN there is no connect(); its errors come from sendto()."""
     ends = rules.ends_text
-    if "Fast Open" in way.beside and not any(call.startswith("connect(") for call in way.calls):
+    if FAST_OPEN in way.beside and not any(call.startswith("connect(") for call in way.calls):
         return ends.replace("connect ", "sendto ")
     return ends
 
@@ -183,7 +214,7 @@ def _remedies(
     if account.scope is PortScope.SOURCE and way.transport is Transport.TCP and shared:
         for other in _SHARING if strategy.row.names_ports else _SHARING[-1:]:
             if ports.lacking_option(other, facts) is None:
-                gain = (way.targets - 1) * account.capacity if account.capacity else 0
+                gain = max(way.targets - 1, 0) * (account.capacity or 0)
                 text = f"{use(PlanChange(strategy=other))}: each port serves every target"
                 yield Remedy(text, gain=gain or None)
     if account.ports is None:

@@ -224,9 +224,11 @@ _OPTIONS: Final = {
     (socket.SOL_SOCKET, socket.SO_ERROR): "SO_ERROR",
     (socket.SOL_IP, 15): "IP_FREEBIND",
     (socket.SOL_IP, 19): "IP_TRANSPARENT",
+    (socket.SOL_IP, 50): "IP_UNICAST_IF",
     (socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT): "IP_BIND_ADDRESS_NO_PORT",
     (socket.SOL_IP, IP_LOCAL_PORT_RANGE): "IP_LOCAL_PORT_RANGE",
     (socket.SOL_TCP, 30): "TCP_FASTOPEN_CONNECT",
     (socket.IPPROTO_IPV6, 75): "IPV6_TRANSPARENT",
+    (socket.IPPROTO_IPV6, 76): "IPV6_UNICAST_IF",
     (socket.IPPROTO_IPV6, 78): "IPV6_FREEBIND",
 }

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+from loadgen.kernel.route import reached
 from loadgen.strategies import Transport
 from loadgen.trace import arguments
 from loadgen.trace.arguments import SocketAddress
@@ -20,7 +21,7 @@ from loadgen.trace.sockets import Profile, TracedSocket
 from loadgen.trace.strace import StraceCall, StraceEvent
 from loadgen.trace.sums import WaySum, WaySums
 from loadgen.trace.tables import DescriptorTables, Namer, TracedThread
-from loadgen.trace.ways import Way
+from loadgen.trace.ways import FAST_OPEN, Way
 
 #: Names that are kept apart: of calls, of errors, of commands.
 _NAMES_MAX: Final = 10_000
@@ -223,12 +224,14 @@ class Follower:
             self._dissolve(thread, sock)
         else:
             self._reach(thread, sock, call, target, "connect")
+            sock.deferred = FAST_OPEN in sock.beside and call.returned == "0"
 
     def _reach(
         self, thread: TracedThread, sock: TracedSocket, call: StraceCall, target: SocketAddress | None, name: str
     ) -> None:
         """A socket connects, by connect() or by data with the SYN. name: of that call, among the failures."""
         udp = sock.transport is Transport.UDP
+        target = _reached(target, sock)
         if udp and sock.target and sock.target != target:
             self._dissolve(thread, sock)
         if not sock.counted:
@@ -264,6 +267,8 @@ class Follower:
 
     def _send(self, thread: TracedThread, call: StraceCall, given: list[str]) -> None:
         _, sock = self._tables.find(thread, given[0])
+        if sock and sock.deferred:
+            self._send_the_syn(thread, call, sock)
         if sock is None or sock.counted:
             return
         if sock.transport is Transport.UDP:
@@ -274,8 +279,15 @@ class Follower:
         flags = given[3] if to and len(given) > 3 else given[-1]
         if "MSG_FASTOPEN" in arguments.names(flags):
             target = arguments.sockaddr(given[4] if to and len(given) > 4 else given[min(1, len(given) - 1)])
-            sock.beside["Fast Open"] = None
+            sock.beside[FAST_OPEN] = None
             self._reach(thread, sock, call, target, "send")
+
+    def _send_the_syn(self, thread: TracedThread, call: StraceCall, sock: TracedSocket) -> None:
+        """Data whose SYN connect() left to it: its failure is that of the attempt."""
+        sock.deferred = False
+        if call.failed and call.errno not in _NO_FAILURE and call.errno != "EAGAIN":
+            self._sums.fail(sock, "send", call.errno, call.text)
+            self._tell(thread, call, "send", call.errno, sock, None)
 
     def _receive(self, thread: TracedThread, call: StraceCall, given: list[str]) -> None:
         _, sock = self._tables.find(thread, given[0])
@@ -358,7 +370,10 @@ class Follower:
         _, sock = self._tables.find(thread, given[0])
         if call.name == "connect" and call.errno in _NO_ROUTE and (sock and sock.transport is Transport.UDP):
             return
-        self._tell(thread, call, call.name, call.errno, sock, arguments.sockaddr(given[1]) if len(given) > 1 else None)
+        at = arguments.sockaddr(given[1]) if len(given) > 1 else None
+        if call.name == "connect" and sock:
+            at = _reached(at, sock)
+        self._tell(thread, call, call.name, call.errno, sock, at)
 
     def _tell(
         self,
@@ -378,6 +393,11 @@ class Follower:
             transport = sock.transport if sock else None
             of_way = sock is not None and name in ("bind", "connect")
             self._failed(CallFailure(call, name, errno, thread.command, source, target, transport, listening, of_way))
+
+
+def _reached(target: SocketAddress | None, sock: TracedSocket) -> SocketAddress | None:
+    """Return the end of the connection: connect() to an unspecified address reaches this host itself."""
+    return target and target._replace(address=reached(target.address, sock.bound.address if sock.bound else ""))
 
 
 def _returned(call: StraceCall) -> arguments.Descriptor | None:

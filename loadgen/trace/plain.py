@@ -57,6 +57,7 @@ def _connect(account: WayAccount) -> Mapping[str, object]:
         "search_long_from": ports.search_long_from if ports else None,
         "ends_with": account.ends_with or None,
         "limit": account.limit or None,
+        "unusable": account.unusable or None,
         "time_wait": None
         if account.rest_s is None
         else {"rest_s": account.rest_s, "because": account.rest_because, "per_s": account.churn_per_s},

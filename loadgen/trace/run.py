@@ -140,7 +140,10 @@ def _preflight(tracer: str) -> list[str]:
 
 def _refused(said: str, pid: int | None) -> str:
     """Return why strace may not trace, and the remedy, from what it said."""
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), "it ended without a message")
+    lines = [line for line in reversed(said.splitlines()) if line.strip()]
+    last = next(
+        (line for line in lines if "not permitted" in line), lines[0] if lines else "it ended without a message"
+    )
     scope = _yama()
     whom = f"process {pid}" if pid else "a program"
     head = f"strace may not trace {whom} here ({last.removeprefix('strace: ').strip()[:200]})"

@@ -9,6 +9,7 @@ from loadgen.model import CloseMode
 from loadgen.strategies import Strategy, Transport
 from loadgen.strategies.options import NO_PORT, PORT_RANGE, REUSEADDR, REUSEPORT
 from loadgen.trace.arguments import OptionSet, SocketAddress
+from loadgen.trace.ways import FAST_OPEN
 
 #: Options that change which port a connection gets, or whose it is.
 _OF_WAY: Final = frozenset({NO_PORT.name, PORT_RANGE.name, REUSEADDR.name, REUSEPORT.name})
@@ -17,11 +18,13 @@ _REUSE: Final = frozenset({REUSEADDR.name, REUSEPORT.name})
 _BESIDE: Final = {
     "SO_BINDTODEVICE": "SO_BINDTODEVICE",
     "SO_BINDTOIFINDEX": "SO_BINDTODEVICE",
+    "IP_UNICAST_IF": "IP_UNICAST_IF",
+    "IPV6_UNICAST_IF": "IP_UNICAST_IF",
     "IP_TRANSPARENT": "IP_TRANSPARENT",
     "IPV6_TRANSPARENT": "IP_TRANSPARENT",
     "IP_FREEBIND": "IP_FREEBIND",
     "IPV6_FREEBIND": "IP_FREEBIND",
-    "TCP_FASTOPEN_CONNECT": "Fast Open",
+    "TCP_FASTOPEN_CONNECT": FAST_OPEN,
 }
 #: Calls of one socket that are kept to show its way.
 _CALLS_MAX: Final = 12
@@ -57,7 +60,8 @@ class TracedSocket:
     bind_failures: of each errno how many, and the first call. holders: descriptors that stand for it. cloexec:
     execve() closes it. inbound: it listens. counted: among the connects of its way. probed: asked for its own address
     after connect(), and may be no more than a question about the route, as getaddrinfo() asks it. ended: the process
-    has read the end of the data.
+    has read the end of the data. deferred: connect() has returned 0 with
+    TCP_FASTOPEN_CONNECT, and nothing was sent yet.
     """
 
     transport: Transport
@@ -83,6 +87,7 @@ class TracedSocket:
     ended: bool = False
     shut: bool = False
     resets: bool = False
+    deferred: bool = False
 
     def note(self, text: str, line: int) -> None:
         """Keep a call that shows the way."""

@@ -8,13 +8,18 @@ from typing import Final
 from loadgen.model import CloseMode
 from loadgen.strategies import Strategy, Transport
 
+#: TCP_FASTOPEN_CONNECT, or data with MSG_FASTOPEN.
+FAST_OPEN: Final = "Fast Open"
 #: What a socket may have beside a strategy, in the words of the man pages, and what it changes.
 BESIDE: Final = {
-    "SO_BINDTODEVICE": "the socket is tied to an interface: routes and port spaces of other interfaces do not count",
+    "SO_BINDTODEVICE": "a connect() without it takes no notice of these connections and may open the same four-tuple "
+    "again; then the older one is never told, and its end at the server is reset",
+    "IP_UNICAST_IF": "datagrams leave by an interface that the program names; ports are counted as those of any other",
     "IP_TRANSPARENT": "the source may be an address of another host (TPROXY), whose ports count there as well",
     "IP_FREEBIND": "the source may be on no interface of this host; its ports are counted as those of any other",
     "MPTCP": "each further subflow takes a four-tuple of its own; the first one is counted here",
-    "Fast Open": "the SYN leaves with the first data, so that a refusal or time-out shows in send()",
+    FAST_OPEN: "the SYN may leave with the first data: connect() that returned 0 opened nothing yet, and a refusal or "
+    "time-out shows in send()",
     "SO_REUSEPORT": "over UDP the kernel gives a port that it chose to several such sockets; the last one gets all "
     "datagrams",
     "SO_REUSEADDR": "over UDP the kernel gives a port that it chose to several such sockets; the last one gets all "

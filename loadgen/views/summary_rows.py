@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from loadgen.capacity.limits import LIMITS
 from loadgen.format import count, latency, percent, rate, scalar, seconds, signed, visible
+from loadgen.kernel import snmp
 from loadgen.model import Ceiling
 from loadgen.results.proof import gained
 from loadgen.results.schema.carried import ChurnResult
@@ -13,8 +14,18 @@ from loadgen.results.schema.files import Summary
 from loadgen.results.schema.proof import ProofResult
 from loadgen.results.schema.run import AgentResult, ExpectationResult, Quantiles, RunSummary
 
-#: Counters of TIME-WAIT in the kernel, in the order in which a row has them.
-_TIME_WAIT: Final = ("TcpExt.TW", "TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow")
+#: Counters of a gateway that a summary shows, and their words.
+_AT_GATEWAY: Final = (
+    ("insert_failed", "packets without a free port (insert_failed)"),
+    ("drop", "dropped (drop)"),
+    ("early_drop", "entries evicted (early_drop)"),
+    ("found", "ports tried and taken (found)"),
+    ("invalid", "packets of no connection (invalid)"),
+    ("clash_resolve", "clashes resolved (clash_resolve)"),
+    ("search_restart", "searches begun again (search_restart)"),
+)
+#: Counters of TIME-WAIT in the kernel beside those of entries, in the order in which a row has them.
+_TIME_WAIT: Final = ("TcpExt.TWRecycled", "TcpExt.TCPTimeWaitOverflow")
 #: The latencies of a run by name, in the order in which every view has them.
 LATENCIES: Final = ("lateness", "bind", "connect", "network", "arrival", "handshake", "exchange")
 _NO_REASON: Final = "the summary does not say why"
@@ -229,6 +240,22 @@ def _gain(proof: ProofResult, value: float | None) -> str:
     return scalar(None) if value is None else f"{signed(round(value - proof.before))}{unit}"
 
 
+def steady(summary: RunSummary) -> SummaryRow | None:
+    """The part of the run in which nothing changes, or why there is none; None of a run that was too short to tell."""
+    part = summary.steady
+    if not part:
+        return None
+    if not part.reached:
+        return SummaryRow("steady", f"no steady state: {part.reason or _NO_REASON}")
+    span = f"{seconds(part.from_s)} to {seconds(part.to_s)}"
+    if not summary.churn:
+        low = "" if part.open_low == part.open_high else f"{count(part.open_low)} to "
+        return SummaryRow("steady", f"{span}: {low}{count(part.open_high)} open, {count(part.lost)} lost")
+    ended = part.established + part.failed
+    failed = f"{count(part.failed)} of {count(ended)} failed" + (f" ({percent(part.failed_share)})" * bool(part.failed))
+    return SummaryRow("steady", f"{span}: {rate(part.established_per_s)}, {failed}")
+
+
 def churn(summary: RunSummary) -> list[SummaryRow]:
     """The rows of a run that opened and closed connections all the time; empty for others."""
     result = summary.churn
@@ -313,8 +340,22 @@ def other_side(summary: RunSummary) -> str | None:
     sink = summary.kernel.sink
     if not sink:
         return None
-    peak, moved = sink.peak.get("sockstat.tcp_tw", 0), [sink.delta.get(name, 0) for name in _TIME_WAIT]
+    others = [sink.delta.get(name, 0) for name in _TIME_WAIT]
+    peak, moved = sink.peak.get("sockstat.tcp_tw", 0), [snmp.entered_time_wait(sink.delta), *others]
     return _time_wait(peak, *moved) if summary.churn or peak or any(moved) else None
+
+
+def gateway(summary: RunSummary) -> SummaryRow | None:
+    """The connection tracking of a lab's gateway; None without one."""
+    side = summary.kernel.gateway
+    if side is None:
+        return None
+    entries, size = side.peak.get("conntrack.count", 0), side.peak.get("conntrack.max", 0)
+    parts = [f"at most {count(entries)} of {count(size)} entries"]
+    for name, words in _AT_GATEWAY:
+        if moved := side.delta.get(f"conntrack.{name}", 0):
+            parts.append(f"{count(moved)} {words}")
+    return SummaryRow("gateway", ", ".join(parts))
 
 
 def _time_wait(peak: int, entered: int, recycled: int, overflows: int) -> str:

@@ -56,6 +56,7 @@ def as_json(snapshot: Snapshot, top: int) -> Mapping[str, Any]:
         }
         if snapshot.bound
         else {"unknown": snapshot.bound_unknown},
+        "devices": [{"device": one.device, "vrf": one.vrf, "connections": one.connections} for one in snapshot.devices],
         "counters": snapshot.counters,
         "interrupted": snapshot.interrupted,
     }

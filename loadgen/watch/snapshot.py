@@ -31,9 +31,11 @@ from loadgen.kernel.sockdiag import (
     count_states,
     lists_bound,
     mask,
+    selected,
 )
 from loadgen.model import PortRange
-from loadgen.watch import owners, sources
+from loadgen.watch import devices, owners, sources
+from loadgen.watch.devices import DeviceSockets
 from loadgen.watch.filters import GroupFilter
 from loadgen.watch.owners import Inodes, Key, Ownership, SocketOwners, group_key
 from loadgen.watch.sources import BoundSockets, SourceUsage
@@ -95,6 +97,7 @@ class Snapshot:
     inbound: by client address, listening address and port, if requested; largest first.
     states: all sockets of the namespace. counters: changes of Tcp and TcpExt since the previous snapshot.
     interrupted: the kernel changed its tables meanwhile, so a socket may be missing or counted twice.
+    devices: outbound connections bound to a device, which no other account has; see `loadgen.watch.devices`.
     """
 
     at: str
@@ -115,6 +118,7 @@ class Snapshot:
     sources: tuple[SourceUsage, ...] = ()
     udp: tuple[SourceUsage, ...] | None = ()
     udp_unknown: str = ""
+    devices: tuple[DeviceSockets, ...] = ()
 
     @property
     def limited_sources(self) -> tuple[SourceUsage, ...]:
@@ -160,9 +164,11 @@ class Watcher:
         """
         now = self._clock()
         dump = self._reader.dump(TUPLES | mask(TcpState.LISTEN))
-        sockets, outgoing = dump.sockets, outbound(dump.sockets)
+        sockets, begun = dump.sockets, outbound(dump.sockets)
+        outgoing, table = selected(begun, ~devices.tied(begun)), devices.known(sockets)
         ports, reserved = sysctl.port_range(), sysctl.reserved_ports()
-        listening = set(sockets["source_port"][sockets["state"] == TcpState.LISTEN].tolist())
+        listeners = sockets[(sockets["state"] == TcpState.LISTEN) & ~devices.elsewhere(sockets, table)]
+        listening = set(listeners["source_port"].tolist())
         self._scans.refresh(outgoing, Space.of(ports, reserved, ()).offered)
         bound = self._scans.bound
         space = Space.of(ports, reserved, listening.union(bound.ports if bound else ()))
@@ -172,7 +178,6 @@ class Watcher:
         # Nothing that may fail comes after this: a snapshot that is not taken must leave no trace in the histories.
         groups = self._capacities(outgoing, space, own)
         self._histories.begin(now, complete=len(groups) <= FOLLOWED)
-        listeners = sockets[sockets["state"] == TcpState.LISTEN]
         by_source = sources.tcp(outgoing, self._scans.bound_sockets, listeners, space.offered, self._scans.owners)
         if not self._ends.any_destination:
             with_groups = {sockets_of.source for sockets_of, _ in groups}
@@ -190,13 +195,14 @@ class Watcher:
             bound_unknown=self._scans.bound_unknown,
             groups=tuple(self._usage(sockets_of, capacity, reuse) for sockets_of, capacity in groups[:FOLLOWED]),
             group_count=len(groups),
-            inbound=tuple(self._selected(_incoming(sockets, outgoing), own)) if self._inbound else (),
+            inbound=tuple(self._selected(_incoming(sockets, begun), own)) if self._inbound else (),
             states=count_states(sockets),
             counters=counters,
             interrupted=dump.interrupted,
             sources=self._with_growth(by_source, outgoing, own),
             udp=udp,
             udp_unknown=udp_unknown,
+            devices=devices.counted(begun, table),
         )
 
     def has_lost_its_process(self) -> bool:
@@ -305,7 +311,9 @@ class _Scans:
     def _bound(self, socket_owners: SocketOwners, offered: Ports) -> Bound:
         if not lists_bound():
             raise HostError("this kernel does not list bound, unconnected sockets; Linux 6.8 does")
-        self.bound_sockets = _with_only_six(self._reader, mask(TcpState.BOUND), IPPROTO_TCP)
+        held = _with_only_six(self._reader, mask(TcpState.BOUND), IPPROTO_TCP)
+        keep = ~devices.elsewhere(held.sockets, devices.known(held.sockets))
+        self.bound_sockets = BoundSockets(selected(held.sockets, keep), held.only_six[keep])
         sockets = self.bound_sockets.sockets
         blocking = sockets[offered[sockets["source_port"]]]
         ports = tuple(np.unique(blocking["source_port"]).tolist())

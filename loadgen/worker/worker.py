@@ -29,6 +29,7 @@ from loadgen.results.block import block_dtype
 from loadgen.worker import survived, wait
 from loadgen.worker.connector import connector_of
 from loadgen.worker.due_times import DueTimes
+from loadgen.worker.fall import Fall
 from loadgen.worker.io_uring import connector as uring
 from loadgen.worker.port_use import port_use_of
 from loadgen.worker.recorder import Recorder
@@ -40,6 +41,8 @@ from loadgen.worker.spare_time import SpareTime
 _BATCH: Final = 64
 #: Seconds between two ticks, which publish what is not published per batch and measure the loop's own lag.
 _TICK_S: Final = 0.1
+#: Seconds between two batches of a close that is spread over a time.
+_FALL_S: Final = 0.01
 #: Latencies of attempts that are sorted in a pause, and how long it has to be.
 _SORTED_AT_ONCE: Final = 4
 _SORTING_NS: Final = 20_000
@@ -60,6 +63,7 @@ class Worker:
         self._closed_loop = plan.scheduled is None
         self._started = self._opened = self._draining = False
         self._close_by_ns = 0
+        self._fall: Fall | None = None
         self._timeout_ns = int(plan.timeout_s * NS_PER_S)
         self._recorder = Recorder(
             blocks[shard.index],
@@ -127,7 +131,10 @@ class Worker:
                 self._wake_at(start_ns)
             case "hold":
                 self._begin_to_beat()
+            case "drain" if self._fall:
+                self._fall.end()
             case "drain":
+                assert message is not None
                 self._drop_arrivals()
                 self._connector.abandon()
                 if self._target_closes:
@@ -136,7 +143,7 @@ class Worker:
                     self._report("closing")
                     self._continue()
                 else:
-                    self._drain()
+                    self._drain(over_ns=int(message["over_s"] * NS_PER_S))
             case _:  # "stop", or None: the orchestrator is gone
                 self._stop()
 
@@ -300,9 +307,19 @@ class Worker:
         self._connector.give_up()
         self._drain()
 
-    def _drain(self) -> None:
-        if self._connector.close_batch(_BATCH * 4):
-            self._loop.call_soon(self._drain)
+    def _drain(self, over_ns: int = 0) -> None:
+        """Close what is left, evenly over a time, and report that it is done."""
+        self._fall = Fall(now_ns(), over_ns, self._recorder.open)
+        self._close_due(self._fall)
+
+    def _close_due(self, fall: Fall) -> None:
+        batch = min(fall.due_by(now_ns()), _BATCH * 4)
+        if not batch:
+            self._loop.call_later(_FALL_S, self._close_due, fall)
+            return
+        fall.closed(batch)
+        if self._connector.close_batch(batch):
+            self._loop.call_soon(self._close_due, fall)
         else:
             self._publish_all()
             self._report("drained", survived=survived.counts)

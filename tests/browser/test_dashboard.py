@@ -171,6 +171,7 @@ def test_a_run_is_followed_and_stopped(tabs: Tabs, tmp_path: Path) -> None:
         assert page.locator("#scenario").inner_text() == "live"
         page.focus("#stop")
         page.keyboard.press("Enter")
+        page.get_by_role("button", name="Stop the run").click()
         wait_until(page, lambda: page.locator("#ending").is_visible(), "verdict")
         assert page.locator("#ending-code").inner_text() == "130"
         assert page.locator("#ending-report").inner_text().endswith("/report.html")
@@ -241,11 +242,15 @@ def test_two_browsers_see_the_same_and_press_once(tabs: Tabs, stage: Stage, runs
     for page in (first, second):
         wait_until(page, lambda page=page: page.evaluate(_STATE) == "opening", "phase")  # type: ignore[misc]
     assert first.evaluate(_FIGURES) == second.evaluate(_FIGURES)
-    first.click("#stop")
+    for page in (first, second):
+        page.click("#stop")
+    first.click("#asked-yes")
     for page in (first, second):
         wait_until(page, lambda page=page: page.inner_text("#stop") == "Stop at once", "second step")  # type: ignore[misc]
     assert stage.interrupts == 1
+    assert not second.locator("dialog").is_visible(), "what was asked there is answered"
     second.click("#stop")
+    second.click("#asked-yes")
     for page in (first, second):
         wait_until(page, lambda page=page: page.locator("#stop").is_disabled(), "end of pressing")  # type: ignore[misc]
     assert stage.interrupts == 2

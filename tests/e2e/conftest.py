@@ -307,11 +307,21 @@ class Running:
 
 
 class Loadgen:
-    """Runs the command line in a directory of its own, where results/ is made."""
+    """Runs the command line in a directory of its own, where results/ is made.
 
-    def __init__(self, home: Path, python: str = sys.executable) -> None:
+    command: what is run instead of this checkout's loadgen; variables: its environment, instead of `environment()`.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        python: str = sys.executable,
+        command: Sequence[str] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.home = home
-        self.command = (python, "-m", "loadgen")
+        self.command = tuple(command or (python, "-m", "loadgen"))
+        self.variables = variables
         self.started: list[Running] = []
 
     def __call__(
@@ -333,7 +343,7 @@ class Loadgen:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                env=environment(**env),
+                env=environment(**env) if self.variables is None else {**self.variables, **env},
                 preexec_fn=preexec,
             )
         running = Running(popen, out, err, self.home / "results")
@@ -378,6 +388,7 @@ def environment(**changes: str) -> dict[str, str]:
 _UNWANTED: Final = frozenset(
     {
         *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "COLORTERM"),
+        *("CI", "LOADGEN_PROGRESS", "LC_ALL", "LC_CTYPE", "LANG"),
         *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "GITHUB_STEP_SUMMARY"),
     }
 )

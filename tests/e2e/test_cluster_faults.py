@@ -135,6 +135,16 @@ class Whole:
         assert done.code == code, done.err
         return checked(done)
 
+    def interrupt(self) -> dict[str, Any]:
+        """End it in its hold, as by Ctrl-C, however long others took until then; the summary: all was well before."""
+        self.until("hold", *(host for host in self.hosts.agents if host.name in self.agents))
+        self.coordinator.signal(signal.SIGINT)
+        summary = self.finish(130)
+        assert summary["incomplete_because"] == "interrupted; drained early"
+        assert summary["outcomes"]["established"] == _CONNECTIONS
+        assert summary["open"]["lost"] == 0
+        return summary
+
 
 def part(summary: dict[str, Any]) -> int:
     """The connections of each agent."""
@@ -345,13 +355,13 @@ def test_with_on_loss_stop_the_others_close_their_connections(hosts: Network) ->
 def test_an_agent_that_joins_late_is_named_and_takes_no_part(tmp_path: Path) -> None:
     with network(tmp_path, 4) as hosts:
         a, _, late = hosts.agents
-        whole = Whole(hosts, start=("a", "b"))
+        whole = Whole(hosts, start=("a", "b"), hold="5m")
         whole.until("ramp", a)
         joined = late.agent()
         whole.coordinator.until(
             lambda: f"an agent at {late.address} has joined late" in whole.coordinator.err.read_text(), "late agent"
         )
-        summary = whole.finish(0)
+        summary = whole.interrupt()
         assert [agent["name"] for agent in summary["agents"]] == ["a", "b"]
         # Some milliseconds, where no other test keeps the processors busy.
         assert max(agent["started_ms"] for agent in summary["agents"]) < 500
@@ -396,7 +406,7 @@ def test_agents_without_their_coordinator_stop_and_what_they_keep_can_be_merged(
 def test_a_second_coordinator_that_wants_the_same_agents_is_refused(hosts: Network) -> None:
     """Another on the same address cannot listen, one elsewhere finds none, and one that finds them has to wait."""
     home, a, _ = hosts.hosts
-    whole = Whole(hosts, hold="6s")
+    whole = Whole(hosts, hold="5m")
     whole.until("ramp", a)
     again = home.coordinate(home.loadgen.home / "scenario.yaml", 2, "--out", "second")
     assert "cannot listen on 10.77.0.1:9786 (Address already in use)" in assert_one_message(again.finish())
@@ -409,9 +419,7 @@ def test_a_second_coordinator_that_wants_the_same_agents_is_refused(hosts: Netwo
     assert there.code == 3
     assert "agent a: a share of another run" in there.err
     assert "wait for its end" in there.err
-    summary = whole.finish(0)
-    assert summary["complete"]
-    assert summary["outcomes"]["established"] == _CONNECTIONS
+    whole.interrupt()
     for host in (home, a):
         assert not (host.loadgen.home / "second").exists()
 

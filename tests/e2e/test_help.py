@@ -15,7 +15,9 @@ COMMANDS = (
     "plan",
     "sink",
     "report",
+    "export",
     "facts",
+    "find",
     "schema",
     "man",
     "watch",
@@ -26,6 +28,11 @@ COMMANDS = (
     "trace",
     "agent",
     "cluster",
+    "occupy",
+    "open",
+    "churn",
+    "init",
+    "scenarios",
 )
 
 

@@ -80,6 +80,26 @@ def test_a_cell_this_host_cannot_run_is_skipped_with_the_reason(loadgen: Loadgen
     assert done.code == 99
 
 
+def test_a_cell_whose_setting_this_kernel_lacks_is_skipped_and_fails_nothing(loadgen: Loadgen, tmp_path: Path) -> None:
+    """tcp_ecn takes 3 since Linux 7.0; a kernel that has it runs the cell."""
+    matrix = {"lab.sysctls.net.ipv4.tcp_ecn": [2, 3]}
+    scenario = loadgen.scenario(connections=10, matrix=matrix, expect=["cells.1.outcomes.established == 10"])
+    done = loadgen("run", scenario, "--json", "--junit", str(tmp_path / "junit.xml"))
+    assert done.code == 0, done.err
+    first, second = done.summary["cells"]
+    assert (first["status"], done.summary["complete"]) == ("done", True)
+    junit = (tmp_path / "junit.xml").read_text()
+    if second["status"] == "done":
+        assert "<skipped" not in junit
+        return
+    assert (second["status"], done.summary["expect"]) == ("skipped", [])
+    assert "Linux 7.0 takes more; the expectation about it is not judged" in second["reason"]
+    assert junit.count("<skipped") == 1
+    assert "<failure" not in junit
+    assert "skipped" in (done.run / "report.html").read_text()
+    assert loadgen("report", str(done.run)).out.count("skipped") == 1
+
+
 def test_nothing_but_skipped_cells_is_no_result(loadgen: Loadgen) -> None:
     file = loadgen.scenario(matrix={"connections": [20]}, sources={"addresses": "127.0.1.1", "ports": "40000-40009"})
     done = loadgen("run", file)

@@ -19,7 +19,7 @@ daemon off;
 worker_processes 1;
 worker_shutdown_timeout 1s;
 pid nginx.pid;
-events {{ worker_connections 2048; }}
+events {{ worker_connections {connections}; }}
 http {{
     log_format short '$status $connection_requests $ssl_protocol';
     access_log access.log short;
@@ -74,8 +74,8 @@ def nginx(namespace: Namespace, tmp_path: Path) -> Iterator[StartNginx]:
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(home / "server.pem"))
     with ExitStack() as stack:
 
-        def start(*, requests: int = 1_000_000) -> Nginx:
-            (home / "nginx.conf").write_text(CONFIG.format(requests=requests))
+        def start(*, requests: int = 1_000_000, connections: int = 2048) -> Nginx:
+            (home / "nginx.conf").write_text(CONFIG.format(requests=requests, connections=connections))
             command = (found, "-p", home, "-e", "stderr", "-c", "nginx.conf")
             server = Nginx(namespace, home, command, ports=[8080, 8443])
             stack.enter_context(server)
@@ -104,6 +104,34 @@ def test_held_connections_are_kept_alive(load: Load, nginx: StartNginx) -> None:
     assert {status for status, *_ in requests} == {"200"}
     assert len(requests) <= beat["sent"]
     assert sum(number == "1" for _, number, *_ in requests) == 100, "a connection was not kept alive"
+
+
+def test_a_search_finds_the_connections_that_nginx_keeps(
+    loadgen: Loadgen, namespace: Namespace, nginx: StartNginx
+) -> None:
+    """As docs/find.md explains: less its listening sockets, the channel to the master, and a sixteenth kept free."""
+    nginx(connections=256)
+    kept = 256 - 2 - 1 - 256 // 16
+    path = loadgen.scenario(
+        **HTTP, lab=None, connections=100, hold="500ms", expect=["outcomes.failed == 0", "open.lost == 0"]
+    )
+    words = ("--vary", "connections", "--from", str(kept - 2), "--to", "250", "--precision", "0.3%")
+    done = loadgen(
+        "find",
+        path,
+        *words,
+        "--set",
+        "find.settle=0s",
+        "--set",
+        "close=rst",
+        "--json",
+        "--quiet",
+        prefix=namespace.enter,
+    )
+    assert done.code == 0, done.err
+    summary = done.summary
+    assert (summary["kind"], summary["low"], summary["high"]) == ("found", kept, kept + 1)
+    assert (summary["limit"], summary["predicted"]) == ("lost", None)
 
 
 @pytest.mark.parametrize("secured", [{}, {"targets": HTTPS, "tls": {"ca": "ca.pem"}}], ids=["http", "https"])

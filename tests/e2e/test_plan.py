@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from .conftest import CHECKOUT, Loadgen, Namespace, assert_one_message, environment, lines_of
+from .conftest import CHECKOUT, Loadgen, Namespace, assert_one_message, environment, lines_of, wait_until
 
 KEYS: Final = {
     "schema",
@@ -123,6 +124,66 @@ def test_a_run_comes_out_as_it_was_planned(loadgen: Loadgen, name: str) -> None:
     if not possible:
         assert found["observed_limit"] == limit
         assert at <= found["observed_at"] <= at + (64 if limit == "descriptors" else 0)
+
+
+# --- Addresses on a link --------------------------------------------------------------------------
+
+TABLE: Final = "net.ipv4.neigh.default.gc_thresh3"
+
+
+def segment(loadgen: Loadgen, sources: int, **changes: Any) -> Path:
+    last = ipaddress.ip_address("198.18.0.0") + sources
+    ends = {"sources": {"addresses": f"198.18.0.1-{last}"}, "targets": [{"address": "198.19.0.1:9000", "sink": True}]}
+    return loadgen.scenario(
+        **{"lab": {"topology": "segment"}, "connections": sources, "close": "rst", **ends, **changes}
+    )
+
+
+@pytest.fixture
+def table() -> int:
+    """Room of the table of neighbours; it belongs to the whole host, so no test here fills it."""
+    path = Path("/proc/sys", *TABLE.split("."))
+    if not path.exists():
+        pytest.skip("only the initial network namespace shows the table of neighbours")
+    size = int(path.read_text())
+    if not 512 <= size <= 32_768:
+        pytest.skip(f"{TABLE} is {size}: a scenario has 65,536 sources at most, and others need some of a small table")
+    return size
+
+
+def test_a_plan_counts_the_neighbours_that_addresses_on_a_link_need(loadgen: Loadgen, table: int) -> None:
+    """One for the target, one for each source; others of the host have some, and a run is refused."""
+    scenario = segment(loadgen, table + 100)
+    said = planned(loadgen, scenario, code=3)
+    (line,) = (line for line in said["resources"] if line["resource"] == "neighbour entries")
+    assert (said["limit"], line["limit"], line["needed"]) == ("neighbours", "neighbours", table + 101)
+    assert table - 300 <= line["available"] <= table
+    assert said["at_connections"] == line["allows"] == line["available"] - 1
+    assert [note for note in said["notes"] if TABLE in note and "whole host" in note]
+    assert [one["set"] for one in said["remedies"] if one["set"]] == [{"lab.topology": "veth"}]
+    done = loadgen("run", scenario)
+    assert done.code == 3
+    message = assert_one_message(done)
+    assert TABLE in message
+    assert "--force" in message
+    assert not done.results.exists()
+
+
+def test_a_segment_leaves_no_neighbours(loadgen: Loadgen, table: int) -> None:
+    """Two hundred sources have an entry each at the sinks' end while they are held, and none afterwards."""
+    before, sources = in_table(), 200
+    done = loadgen("run", segment(loadgen, sources, hold="200ms"), "--json", "--quiet")
+    assert done.code == 0, done.err
+    kernel = done.summary["kernel"]
+    assert (kernel["peak"]["neigh.own"], kernel["sink"]["peak"]["neigh.own"]) == (1, sources)
+    assert sources < kernel["peak"]["neigh.entries"] <= table
+    assert (done.summary["verdict"]["limit"], done.summary["prediction"]["as_predicted"]) == ("none", True)
+    # Others come and go meanwhile, a few at a time.
+    wait_until(lambda: in_table() < before + sources // 2, "the entries of the lab are gone")
+
+
+def in_table() -> int:
+    return int(Path("/proc/net/stat/arp_cache").read_text().splitlines()[1].split()[0], 16)
 
 
 def test_plan_versus_observed_is_shown_in_text_and_report(loadgen: Loadgen) -> None:

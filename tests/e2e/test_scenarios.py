@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any
 
 import pytest
@@ -65,6 +66,9 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "latency_us.exchange.p50": (95_000, 5_000_000),
     },
     "tls-resumption": {"traffic.resumed": (80, 99), "traffic.tls": True, "sink.accepted": (90, 100)},
+    "nat-ports": {"outcomes.established": 100, "outcomes.failed": 50, "prediction.as_predicted": True},
+    "nat-two-targets": {"outcomes.established": 200, "sink.source_ports": 100, "sink.agrees": True},
+    "nat-time-wait": {"outcomes.in_flight": 0, "latency_us.connect.max": (950_000, 30_000_000)},
     "fd-limit": {"outcomes.established": (250, 299), "open.lost": 0, "verdict.limit": "descriptors"},
 }
 #: The verdict of each. Of dropping-server it is `reset` or `lost`, whatever came first.
@@ -89,6 +93,9 @@ VERDICTS = {
     "backlog": "backlog",
     "slow-server": "none",
     "tls-resumption": "none",
+    "nat-ports": "nat-ports",
+    "nat-two-targets": "none",
+    "nat-time-wait": "target-time-wait",
     "fd-limit": "descriptors",
 }
 #: What makes the others small, and the verdict of each of their cells.
@@ -113,10 +120,27 @@ SMALL: dict[str, tuple[dict[str, str], list[str]]] = {
         ["time-wait"] * 3,
     ),
 }
+#: Fills a table of the whole host: an incident that runs alone, tests/incidents/neighbour-table-segment.
+ALONE = {"neighbour-table"}
 #: Run elsewhere: the main job and a million (at a small scale, with the heartbeat) in test_run.py, the parity cliff in
-#: test_matrix.py, the churn of those that take seconds as they are in test_churn.py.
+#: test_matrix.py, the churn of those that take seconds as they are in test_churn.py, those behind a NAT in
+#: test_nat.py.
 IN_CHURN = {"tw-buckets", "fin-timeout", "timestamps"}
-ELSEWHERE = {"past-64k", "parity-cliff", "tw-reuse", "tw-reuse-full", "million"} | IN_CHURN
+BEHIND_NAT = {"nat-random-fully", "nat-conntrack-timeouts"}
+#: Searches, and what makes them short: bounds from which a few trials lead to the limit, and ends far from it, so that
+#: a busy machine does not change the answer. They prove themselves with find.expect.
+SEARCHES: dict[str, dict[str, str]] = {
+    "find-backlog": {"from": "95", "to": "110"},
+    "find-held": {"from": "200", "precision": "6%"},
+    "find-nat-ports": {"from": "98", "to": "104"},
+    "find-churn-ceiling": {"from": "190/s", "to": "235/s", "precision": "25%"},
+    "find-open-rate": {"from": "190/s", "to": "235/s", "precision": "25%"},
+    "find-reuse": {"from": "45/s", "to": "225/s", "precision": "30%"},
+}
+#: The longest takes a third of it.
+SEARCH_S = 110.0
+IN_OTHER_FILES = IN_CHURN | ALONE | BEHIND_NAT
+ELSEWHERE = {"past-64k", "parity-cliff", "tw-reuse", "tw-reuse-full", "million", *SEARCHES} | IN_OTHER_FILES
 NEEDS_ROOT = {"reuseport-uid"}
 
 
@@ -129,7 +153,7 @@ def number(summary: Any, path: str) -> Any:
 
 def test_no_scenario_is_forgotten() -> None:
     assert set(NUMBERS) - set(VERDICTS) == {"dropping-server"}
-    assert ELSEWHERE - set(SMALL) == {"million"} | IN_CHURN
+    assert ELSEWHERE - set(SMALL) == {"million", *SEARCHES} | IN_OTHER_FILES
     shipped = {path.stem for path in (CHECKOUT / "scenarios").glob("*.yaml")}
     assert set(NUMBERS) <= shipped
     assert shipped - set(NUMBERS) <= ELSEWHERE, "say here what it must show"
@@ -141,10 +165,18 @@ def test_every_scenario_is_in_the_documentation() -> None:
         assert f"(../scenarios/{name}.yaml)" in text
 
 
+def require_nft(name: str) -> None:
+    """Skip a scenario with a gateway or with rules where nft(8) is missing."""
+    text = (CHECKOUT / "scenarios" / f"{name}.yaml").read_text()
+    if ("topology: nat" in text or "rules" in text) and not shutil.which("nft"):
+        pytest.skip("needs nft: apt install nftables")
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_scenario_proves_itself(loadgen: Loadgen, namespaces_by_root: bool, name: str) -> None:
     if name in NEEDS_ROOT and not namespaces_by_root:
         pytest.skip("inside a user namespace there is no second user")
+    require_nft(name)
     done = loadgen("run", CHECKOUT / "scenarios" / f"{name}.yaml", "--json", "--quiet")
     assert done.code == 0, done.err
     summary = done.summary
@@ -170,6 +202,38 @@ def test_a_scenario_keeps_its_verdict_at_a_small_scale(loadgen: Loadgen, name: s
         [run for cell in done.summary["cells"] for run in cell["runs"]] if "cells" in done.summary else [done.summary]
     )
     assert [limit_of(run) for run in runs] == limits, [run["verdict"]["text"] for run in runs]
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_proves_itself(loadgen: Loadgen, name: str) -> None:
+    require_nft(name)
+    words = [word for key, value in SEARCHES[name].items() for word in ("--set", f"find.{key}={value}")]
+    done = loadgen.start("find", CHECKOUT / "scenarios" / f"{name}.yaml", *words, "--json", "--quiet").finish(SEARCH_S)
+    assert done.code == 0, done.err or done.out
+    summary = done.summary
+    assert {search["kind"] for search in summary["searches"]} == {"found"}
+    assert summary["expect"]
+    assert all(expectation["passed"] for expectation in summary["expect"])
+    if name == "find-reuse":
+        assert "tcp_tw_reuse=1 lifts arrival.rate from" in summary["verdict"]["text"]
+
+
+def test_a_search_whose_answer_is_another_one_fails(loadgen: Loadgen) -> None:
+    path = CHECKOUT / "scenarios" / "find-backlog.yaml"
+    short = ("--from", "99", "--to", "102", "--set", "find.expect=[value == 101, limit == backlog]")
+    done = loadgen("find", path, *short, "--json", "--quiet")
+    assert done.code == 99, done.err
+    assert [(row["passed"], row["observed"]) for row in done.summary["expect"]] == [(False, 100), (True, "backlog")]
+
+
+def test_a_search_is_no_run_and_becomes_one_without_find(loadgen: Loadgen) -> None:
+    path = CHECKOUT / "scenarios" / "find-backlog.yaml"
+    refused = loadgen("run", path)
+    assert refused.code == 2
+    assert f"loadgen find {path}" in assert_one_message(refused)
+    done = loadgen("run", path, "--set", "find=null", "--json", "--quiet")
+    assert done.code == 0, done.err
+    assert done.summary["outcomes"]["established"] == 40
 
 
 def test_a_report_made_later_knows_the_probes(loadgen: Loadgen) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.terminals import cursor_is_visible, plain
+
 from .conftest import Loadgen, Namespace, Process, assert_adds_up, lines_of, wait_until
-from .test_terminal import Terminal, cursor_is_visible, plain
+from .terminal import Terminal
 
 
 def only(results: Path) -> Path:

@@ -16,7 +16,7 @@ import pytest
 
 from .conftest import Loadgen, Namespace, environment, wait_until
 from .peers import Server
-from .test_terminal import Terminal
+from .terminal import Terminal
 from .traced import SERVER
 
 pytestmark = pytest.mark.usefixtures("_strace")

@@ -299,7 +299,7 @@ def test_what_cannot_be_meant(loadgen: Loadgen) -> None:
         ("--port", "80", "--fail-if", "used > 80%"),
         ("--port", "80", "--top", "3"),
         ("--port", "65536"),
-        ("--netns", "blue"),
+        ("--netns", "9blue"),
     ):
         done = loadgen("watch", *flags)
         assert done.code == 2

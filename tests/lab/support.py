@@ -386,7 +386,7 @@ class Crew:
 
     async def drain(self) -> None:
         """Have everything closed."""
-        self.fleet.tell("worker", do="drain")
+        self.fleet.tell("worker", do="drain", over_s=0.0)
         await self.report("drained")
 
     def line(self) -> Line:

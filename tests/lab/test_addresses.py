@@ -460,3 +460,28 @@ def opened_by(targets: tuple[Target, ...], sources: tuple[str, ...], connections
     finally:
         for listener in listeners:
             listener.close()
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("target", "source"), [("0.0.0.0", ""), ("0.0.0.0", "10.9.0.1"), ("::", ""), ("::ffff:0.0.0.0", "")]
+)
+def test_connect_to_an_unspecified_address_reaches_this_host(target: str, source: str) -> None:
+    """The address that `route.reached` says, which is what getpeername() has, and with it every list of sockets."""
+    add_address("10.9.0.1", 32)
+    mapped = target.startswith("::ffff:")
+    expected = route.reached(target.removeprefix("::ffff:"), source)
+    with socket.socket(socket.AF_INET6 if ":" in expected else socket.AF_INET) as listener:
+        listener.bind((expected, 9000))
+        listener.listen()
+        with socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET) as client:
+            if source:
+                client.bind((source, 0))
+            client.connect((target, 9000))
+            assert client.getpeername()[0] == ("::ffff:" if mapped else "") + expected
+
+
+@pytest.mark.lab
+def test_no_other_address_of_that_network_does() -> None:
+    with socket.socket() as client, pytest.raises(OSError, match="unreachable"):
+        client.connect(("0.1.2.3", 9000))

@@ -278,3 +278,38 @@ def test_a_denied_range_is_asked_a_thousand_times_a_second_and_not_more(churn: C
     turn(load, listener, 20)
     assert load.recorder.failed == 20
     assert time.monotonic() - begun > 0.019  # twenty rests of a millisecond at least
+
+
+def _closed_here_first(count: int, *, answered: bool) -> tuple[dict[str, int], int]:
+    """Close connections on one side, and on the other only if `answered`; return what moved, and tcp_tw of sockstat."""
+    before = snmp.read(PROC_NET)
+    with socket.create_server(("127.0.0.1", 9000)) as listener:
+        pairs = []
+        for _ in range(count):
+            client = socket.create_connection(("127.0.0.1", 9000))
+            pairs.append((client, listener.accept()[0]))
+        for client, _ in pairs:
+            client.close()
+        until(lambda: sockstat.read(PROC_NET)["tcp_tw"] == count)
+        for _, accepted in pairs if answered else ():
+            accepted.close()
+        until(lambda: sockstat.read(PROC_NET)["tcp_inuse"] == (1 if answered else 1 + count))
+        found = snmp.delta(before, snmp.read(PROC_NET)), sockstat.read(PROC_NET)["tcp_tw"]
+        for _, accepted in pairs:
+            accepted.close()
+    return found
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_connection_is_counted_once_in_fin_wait_2_and_time_wait(answered: bool) -> None:
+    moved, kept = _closed_here_first(3, answered=answered)
+    assert (moved["TcpExt.TW"], moved.get("TcpExt.TWKilled", 0), kept) == (3, 0, 3)
+    assert snmp.entered_time_wait(moved) == 3
+
+
+@pytest.mark.lab(net__ipv4__tcp_fin_timeout="3")
+def test_with_a_short_fin_timeout_another_counter_has_them() -> None:
+    moved, kept = _closed_here_first(3, answered=True)
+    assert (moved.get("TcpExt.TW", 0), moved["TcpExt.TWKilled"], kept) == (0, 3, 3)
+    assert snmp.entered_time_wait(moved) == 3

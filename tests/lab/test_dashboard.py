@@ -20,7 +20,8 @@ from loadgen.errors import ExitCode, HostError, UsageError
 from loadgen.model import Endpoint, Plan
 from loadgen.results.schema.line import Line
 from loadgen.views.dashboard import frames, server
-from loadgen.views.dashboard.dashboard import Beside, Dashboard
+from loadgen.views.dashboard.dashboard import Dashboard
+from loadgen.views.live.view import Beside
 from tests import samples
 from tests.plans import plan_of
 

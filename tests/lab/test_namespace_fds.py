@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from loadgen.errors import HostError, IncompleteError
-from loadgen.kernel import conntrack, sockdiag
+from loadgen.kernel import conntrack, neighbours, sockdiag
 from loadgen.kernel.sockdiag import Reader, count_states
 from loadgen.lab import namespace, namespace_fds
 from loadgen.lab.namespace_fds import NamespaceFds, send
@@ -66,6 +66,19 @@ def test_descriptors_are_sent_when_there_is_memory_for_it() -> None:
     found = through(scarce)
     assert isinstance(found.states(PROC_NET), dict)
     found.close()
+
+
+@pytest.mark.lab("40000 40999")
+def test_neighbours_are_listed_where_the_kernel_lists_any(monkeypatch: pytest.MonkeyPatch, here: NamespaceFds) -> None:
+    assert here.neighbours() == {"neigh": 0, "neigh6": 0}, "those of loopback do not count"
+
+    def refused() -> socket.socket:
+        raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+
+    monkeypatch.setattr(neighbours, "open_socket", refused)
+    without = through(namespace_fds.send)
+    assert without.neighbours() == {}
+    without.close()
 
 
 @pytest.mark.lab("40000 40999")
@@ -129,7 +142,7 @@ def test_both_namespaces_of_a_veth_lab(run: Run) -> None:
             await crew(fleet, blocks)
             clients, sinks = (
                 await namespace_fds.open_fds(fleet.zygote),
-                await namespace_fds.open_fds(fleet.zygote, at_sinks=True),
+                await namespace_fds.open_fds(fleet.zygote, "send_from_sinks"),
             )
             (member,) = fleet.alive("sink")
             assert sinks.states(Path(f"/proc/{member.pid}/net")) == {"listen": 1}

@@ -595,3 +595,21 @@ def test_the_namespace_of_nobody() -> None:
     free = next(islice((pid for pid in range(2, 1 << 22) if not os.path.exists(f"/proc/{pid}")), 1))
     with pytest.raises(HostError, match=f"there is no process {free}"):
         netns.enter(free)
+
+
+@pytest.mark.lab(net__ipv4__ip_local_port_range="40000 40003")
+def test_sockets_bound_to_a_device_take_no_port_from_those_that_are_not(
+    watcher: Make, connect: Connect, target: socket.socket, keep: ExitStack
+) -> None:
+    """Four ports, four connections of the device lo, and then four others with the same four-tuples."""
+    for _ in range(4):
+        tied = keep.enter_context(socket.socket())
+        tied.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0")
+        tied.connect(target.getsockname())
+    look = watcher().snapshot()
+    assert [(one.device, one.vrf, one.connections) for one in look.devices] == [("lo", "", 4)]
+    assert look.groups == ()
+    for _ in range(4):
+        connect(target)
+    assert numbers(only(watcher())) == (4, 0, 4, 0)
+    assert refused(connect, target, 1) == 0

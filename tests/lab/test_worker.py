@@ -112,7 +112,7 @@ def test_each_worker_keeps_to_its_slice(strategy: Strategy, run: Run, listeners:
             members = await crew.muster()
             for member in members:
                 if member.index != index:
-                    member.link.send(do="drain")
+                    member.link.send(do="drain", over_s=0.0)
             await crew.report("ready", "drained")
             members[index].link.send(do="start", at_ns=now_ns())
             assert await crew.fleet.wait(lambda: members[index].state == "opened", 20)
@@ -156,7 +156,7 @@ def test_a_run_that_leaves_the_close_to_the_target_waits_for_it(run: Run, listen
             await crew.muster()
             await crew.go()
             ends = accept_all(listener, 40)
-            crew.fleet.tell("worker", do="drain")
+            crew.fleet.tell("worker", do="drain", over_s=0.0)
             for end in ends:
                 end.close()
             await crew.report("drained")

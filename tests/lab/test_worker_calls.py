@@ -147,7 +147,7 @@ def test_a_worker_that_cannot_go_on_ends_and_says_why(
     async def body(crew: Crew, pid: int) -> None:
         with failing(pid, injection):
             if messages:
-                crew.fleet.tell("worker", do="drain")
+                crew.fleet.tell("worker", do="drain", over_s=0.0)
             await until(lambda: crew.lost)
         ((member, _, _),) = crew.lost
         await crew.fleet.exit_code_of(member)
@@ -182,7 +182,7 @@ def test_a_worker_that_cannot_be_told_anything_is_let_go(keep: ExitStack) -> Non
     async def body(crew: Crew, _: int) -> None:
         (worker,) = crew.fleet.members
         worker.link.send = lambda **_: False  # type: ignore[method-assign]  # as Link.send() for EPIPE
-        crew.fleet.tell("worker", do="drain")
+        crew.fleet.tell("worker", do="drain", over_s=0.0)
         await until(lambda: crew.lost)
         assert await crew.fleet.exit_code_of(worker) == 0
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import Final
 
-import click
 import pytest
 
-from loadgen.cli import main
 from loadgen.outcomes import LIMITS
+from tests import listed_commands
+from tests.listed_commands import FENCED
 
 CHECKOUT: Final = Path(__file__).parents[2]
-PAGES: Final = sorted([CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")])
+PAGES: Final = sorted(
+    [CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md"), *(CHECKOUT / "examples").rglob("*.md")]
+)
 
 #: `/1` behind a name is a version of a schema, and a path in front of it makes it a file.
 _MODULE = re.compile(r"(?<![\w/.-])loadgen(?:\.[a-z_]+)+(?![\w/.-])")
 _MODULE_PATH = re.compile(r"(?<![\w/.-])(?:loadgen|bench|tests)/[\w/.]+\.(?:py|js|c)\b")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
-_FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
 def named(page: Path) -> str:
@@ -34,22 +34,9 @@ def each_page() -> pytest.MarkDecorator:
 
 def anchors(page: Path) -> set[str]:
     """The fragments of a page's headings, made as GitHub makes them."""
-    text = _FENCED.sub("", page.read_text())
+    text = FENCED.sub("", page.read_text())
     headings = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
-
-
-def command_lines(text: str) -> list[list[str]]:
-    """The words behind each `loadgen` in code, up to what the shell makes of the line, or another program does."""
-    code = [line for _, _, block in _FENCED.findall(text) for line in block.splitlines()]
-    code += re.findall(r"`(loadgen [^`]+)`", _FENCED.sub("", text))
-    found = []
-    for line in code:
-        for call in re.findall(r"(?:^(?:[$#] )?|\| |&& |lab-7 )(?:\.venv/bin/)?loadgen ([a-z-].*)", line):
-            words = shlex.split(call.replace("\\|", "|"), comments=True)
-            end = next((n for n, word in enumerate(words) if re.fullmatch(r"[|&;]+|\d?>.*|--", word)), len(words))
-            found.append(words[:end])
-    return found
 
 
 @each_page()
@@ -65,7 +52,7 @@ def test_modules_exist(page: Path) -> None:
 @each_page()
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
-    for path, fragment in _LINK.findall(_FENCED.sub("", page.read_text())):
+    for path, fragment in _LINK.findall(FENCED.sub("", page.read_text())):
         place = (page.parent / path).resolve() if path else page
         if not place.exists() or (fragment and fragment not in anchors(place)):
             broken.append(f"{path}#{fragment}")
@@ -74,24 +61,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @each_page()
 def test_commands_and_their_options_exist(page: Path) -> None:
-    for name, *words in command_lines(page.read_text()):
-        if name.startswith("-"):
-            continue
-        assert name in main.cli.commands, f"loadgen {name}"
-        command = main.cli.commands[name]
-        if isinstance(command, click.Group) and words:
-            name = f"{name} {words[0]}"
-            assert words[0] in command.commands, f"loadgen {name}"
-            command = command.commands[words[0]]
-        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-        used = {word.split("=")[0] for word in words if word.startswith("--")}
-        assert used <= options, f"loadgen {name}"
+    for call in listed_commands.of_page(page.read_text()):
+        if not call[0].startswith("-"):
+            listed_commands.assert_exists(call)
 
 
 def test_commands_are_found_at_all() -> None:
     """So that the test above has something to check."""
     text = "```console\n$ loadgen run a.yaml --set b=c | tee d\n```\n`loadgen plan a` \n"
-    assert command_lines(text) == [["run", "a.yaml", "--set", "b=c"], ["plan", "a"]]
+    assert listed_commands.of_page(text) == [["run", "a.yaml", "--set", "b=c"], ["plan", "a"]]
 
 
 def test_terms_of_the_glossary_are_in_alphabetical_order() -> None:
@@ -115,3 +93,24 @@ def test_symptoms_lead_to_every_limit_of_a_host_or_its_network() -> None:
 def test_the_reading_order_has_every_page() -> None:
     linked = {path for path, _ in _LINK.findall((CHECKOUT / "docs" / "README.md").read_text())}
     assert {path.name for path in (CHECKOUT / "docs").glob("*.md")} - {"README.md"} <= linked
+
+
+def first_screen() -> str:
+    """README.md to its first heading of a section."""
+    return (CHECKOUT / "README.md").read_text().partition("\n## ")[0]
+
+
+def test_the_first_screen_of_the_readme_is_read_in_a_minute() -> None:
+    """200 words of prose, and at 100 columns with a picture of its own 45 lines."""
+    text = first_screen()
+    prose = re.sub(r"\]\([^)]*\)", "]", FENCED.sub("", text))
+    assert len(re.findall(r"[\w'`_-]+", prose)) <= 200
+    assert sum(max(-(-len(line) // 100), 1) for line in text.splitlines()) <= 45
+
+
+def test_the_first_screen_has_one_picture_one_command_and_one_verdict() -> None:
+    text = first_screen()
+    assert re.findall(r"!\[([^]]{30,})\]\(([^)]*)\)", text) == re.findall(r"!\[([^]]*)\]\(([^)]*)\)", text)
+    assert len(re.findall(r"!\[", text)) == 1
+    assert re.findall(r"^\$ (.*?)(?:  .*)?$", text, re.MULTILINE) == ["make run"]
+    assert text.count("no limit was met") + text.count("no\nlimit was met") == 1

@@ -1,4 +1,4 @@
-"""tests/unit mirrors loadgen/ and bench/ file by file: loadgen/a/b.py is tested in tests/unit/a/test_b.py.
+"""tests/unit mirrors loadgen/, bench/ and website/ file by file: loadgen/a/b.py is tested in tests/unit/a/test_b.py.
 
 Class names of loadgen/ are unique.
 """
@@ -27,7 +27,9 @@ def mirrored(package: Path, folder: Path) -> dict[Path, Path]:
     return found
 
 
-MIRROR = mirrored(CHECKOUT / "loadgen", UNIT) | mirrored(CHECKOUT / "bench", UNIT / "bench")
+MIRROR = mirrored(CHECKOUT / "loadgen", UNIT)
+for _package in ("bench", "website"):
+    MIRROR |= mirrored(CHECKOUT / _package, UNIT / _package)
 #: Modules without a unit test of their own, and where they are tested instead.
 ELSEWHERE: dict[str, str] = {
     "bench/chart.py": "tests/unit/bench/test_run.py",
@@ -36,11 +38,19 @@ ELSEWHERE: dict[str, str] = {
     "bench/samples.py": "tests/unit/bench/test_run.py",
     "loadgen/api.py": "tests/lab/test_api.py",
     "loadgen/capacity/allowances.py": "tests/unit/capacity/test_ports.py",
+    "loadgen/cli/brief.py": "tests/e2e/test_one_liners.py",
+    "loadgen/cli/churn.py": "tests/e2e/test_one_liners.py",
     "loadgen/cli/explain.py": "tests/e2e/test_explain.py",
+    "loadgen/cli/export.py": "tests/e2e/test_export.py",
+    "loadgen/cli/find.py": "tests/e2e/test_find.py",
     "loadgen/cli/facts.py": "tests/lab/test_facts.py",
+    "loadgen/cli/init.py": "tests/e2e/test_one_liners.py",
+    "loadgen/cli/open.py": "tests/e2e/test_one_liners.py",
+    "loadgen/cli/onlookers.py": "tests/e2e/test_otlp.py",
     "loadgen/cli/plan.py": "tests/e2e/test_plan.py",
     "loadgen/cli/report.py": "tests/e2e/test_report.py",
     "loadgen/cli/run.py": "tests/e2e/test_run.py",
+    "loadgen/cli/scenarios.py": "tests/e2e/test_one_liners.py",
     "loadgen/cli/sink.py": "tests/e2e/test_sink.py",
     "loadgen/cli/trace.py": "tests/e2e/test_trace.py",
     "loadgen/cluster/conductor.py": "tests/e2e/test_share.py",
@@ -64,27 +74,41 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/facts/binding.py": "tests/lab/test_facts.py",
     "loadgen/facts/buckets.py": "tests/lab/test_facts.py",
     "loadgen/facts/choosing.py": "tests/lab/test_facts.py",
+    "loadgen/facts/cost.py": "tests/lab/test_facts.py",
     "loadgen/facts/counters.py": "tests/lab/test_facts.py",
+    "loadgen/facts/devices.py": "tests/lab/test_facts.py",
     "loadgen/facts/experiment.py": "tests/lab/test_facts.py",
     "loadgen/facts/handshake.py": "tests/lab/test_facts.py",
     "loadgen/facts/latebind.py": "tests/lab/test_facts.py",
     "loadgen/facts/limits.py": "tests/lab/test_facts.py",
+    "loadgen/facts/listening.py": "tests/lab/test_facts.py",
+    "loadgen/facts/narrowing.py": "tests/lab/test_facts.py",
+    "loadgen/facts/rewriting.py": "tests/lab/test_facts.py",
+    "loadgen/facts/sock_addr.py": "tests/lab/test_facts.py",
     "loadgen/facts/timewait.py": "tests/lab/test_facts.py",
     "loadgen/facts/udp.py": "tests/lab/test_facts.py",
     "loadgen/lab/held.py": "tests/lab/test_held.py",
     "loadgen/lab/namespace.py": "tests/lab/test_namespace.py",
     "loadgen/lab/namespace_fds.py": "tests/lab/test_namespace_fds.py",
+    "loadgen/occupy/holders.py": "tests/lab/test_occupy.py",
+    "loadgen/occupy/outcome.py": "tests/e2e/test_occupy.py",
+    "loadgen/occupy/prospect.py": "tests/lab/test_occupy.py",
+    "loadgen/occupy/reading.py": "tests/lab/test_occupy.py",
+    "loadgen/occupy/request.py": "tests/unit/cli/test_occupy.py",
+    "loadgen/occupy/taking.py": "tests/lab/test_occupy.py",
     "loadgen/processes/zygote_client.py": "tests/lab/test_processes.py",
     "loadgen/reproduce/circumstances.py": "tests/unit/reproduce/test_writing.py",
     "loadgen/reproduce/draft.py": "tests/unit/reproduce/test_recipes.py",
     "loadgen/reproduce/of_host.py": "tests/unit/reproduce/test_recipes.py",
     "loadgen/reproduce/of_path.py": "tests/unit/reproduce/test_recipes.py",
     "loadgen/reproduce/of_ports.py": "tests/unit/reproduce/test_recipes.py",
+    "loadgen/results/directory_files.py": "tests/unit/results/test_run_directory.py",
     "loadgen/results/matrix.py": "tests/unit/control/test_matrix.py",
     "loadgen/results/ports_verdict.py": "tests/unit/results/test_verdict.py",
     "loadgen/results/run_facts.py": "tests/unit/results/test_verdict.py",
     "loadgen/results/verdict_text.py": "tests/unit/results/test_verdict.py",
     "loadgen/results/schema/carried.py": "tests/unit/results/schema/test_json_schema.py",
+    "loadgen/results/schema/find.py": "tests/unit/results/schema/test_json_schema.py",
     "loadgen/results/schema/kernel.py": "tests/unit/results/schema/test_json_schema.py",
     "loadgen/results/schema/matrix.py": "tests/unit/results/schema/test_json_schema.py",
     "loadgen/results/schema/run.py": "tests/unit/results/schema/test_json_schema.py",
@@ -108,6 +132,7 @@ ELSEWHERE: dict[str, str] = {
     "loadgen/watch/snapshot.py": "tests/lab/test_watch.py",
     "loadgen/worker/io_uring/connector.py": "tests/lab/test_io_uring.py",
     "loadgen/worker/worker.py": "tests/lab/test_worker.py",
+    "website/hooks.py": "tests/browser/test_site.py",
 }
 
 
@@ -127,11 +152,14 @@ def test_a_test_named_instead_exists(place: str) -> None:
 def test_every_unit_test_has_a_module() -> None:
     """A test file that mirrors nothing is in the wrong place."""
     about_everything = {
+        UNIT / "test_command_blocks.py",  # of tests/command_blocks.py
         UNIT / "test_docs.py",
+        UNIT / "test_packaging.py",
         UNIT / "test_patterns.py",
         UNIT / "test_plain_english.py",
         UNIT / "test_requirements.py",
         UNIT / "results" / "test_recorded_runs.py",
+        UNIT / "views" / "html" / "test_palette.py",
     }
     mine = {Path(__file__), *about_everything}
     assert set(UNIT.rglob("test_*.py")) - mine <= set(MIRROR.values())

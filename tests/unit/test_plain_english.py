@@ -11,7 +11,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 #: Directories and pages that are checked, each with all below it.
-CLEAN = ("loadgen", "docs", "scenarios", "README.md")
+CLEAN = ("loadgen", "docs", "examples", "packaging", "scenarios", "website", "README.md")
 #: Write "no process", "any client", "the caller", "count" and the like instead.
 WORDS = re.compile(
     r"\b(nobody|whoever|somebody(?!-else)|anybody|everybody|so\s+many|what\s+came\s+of|those\s+who)\b", re.IGNORECASE
@@ -22,7 +22,7 @@ BEGINNINGS = re.compile(r"\s*(What|Whether|As)\b")
 
 def files(place: str) -> list[Path]:
     path = CHECKOUT / place
-    files_below = [file for suffix in ("py", "md", "yaml") for file in path.rglob(f"*.{suffix}")]
+    files_below = [file for suffix in ("py", "md", "yaml", "yml") for file in path.rglob(f"*.{suffix}")]
     return [path] if path.is_file() else sorted(files_below)
 
 

@@ -6,6 +6,7 @@ space       source ports: more of them, more from each, those that others hold
 churn       TIME-WAIT, and the ceiling it puts on churn
 search      the kernel's search for a free port
 host        descriptors, memory, tables, processes, addresses
+nat         ports of an address translation, and four-tuples that it uses again
 peer        the other side and the way there
 
 A figure is the difference of two plans, without the change and with it: what `loadgen plan --set ...` says, and no
@@ -19,11 +20,11 @@ from loadgen.capacity.remedies.host import (
     fewer_processes,
     more_descriptors,
     more_memory,
-    more_nat_ports,
     more_neighbours,
     more_tracking,
     more_watches,
 )
+from loadgen.capacity.remedies.nat import more_nat_ports, outlast_time_wait
 from loadgen.capacity.remedies.peer import (
     faster_accept,
     find_loss,
@@ -75,6 +76,7 @@ __all__ = [
     "more_ports",
     "more_tracking",
     "more_watches",
+    "outlast_time_wait",
     "sentences",
     "shorter_search",
     "start_server",

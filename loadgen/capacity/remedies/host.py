@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from socket import AF_INET, AF_INET6
 from typing import Final
 
 from loadgen.arrivals import shard_sizes
-from loadgen.capacity import addresses
+from loadgen.capacity import addresses, neighbours
 from loadgen.capacity.processes import (
     RESERVED_DESCRIPTORS,
     descriptors_per_worker,
@@ -21,22 +20,19 @@ from loadgen.capacity.processes import (
 from loadgen.capacity.remedies.churn import CLOSES, keep_alive
 from loadgen.capacity.remedies.remedy import Claim, Quantity, Remedy, sysctl_command, sysctl_commands
 from loadgen.capacity.remedies.situation import PlanChange, Situation
-from loadgen.capacity.remedies.space import with_targets
 from loadgen.capacity.resources import HOST_DESCRIPTORS, MEMORY, SINK_DESCRIPTORS, WORKER_DESCRIPTORS
 from loadgen.capacity.tracking import remembered_s, timeout_name
 from loadgen.format import rate
 from loadgen.kernel import missing_help
 from loadgen.kernel.host import HostFacts
+from loadgen.kernel.neighbours import SIZES
 from loadgen.model import Churn, CloseMode, Plan, family_of
 from loadgen.scenario.fields import DESCRIPTORS_MAX, PROCESSES_MAX
 
 _TABLE_SIZE: Final = "net.netfilter.nf_conntrack_max"
 _TABLE_COUNT: Final = "net.netfilter.nf_conntrack_count"
+_TCP_TIMEOUT: Final = "net.netfilter.nf_conntrack_tcp_timeout_"
 _WATCHES: Final = "fs.epoll.max_user_watches"
-_NEIGHBOURS: Final[Mapping[int, str]] = {
-    AF_INET: "net.ipv4.neigh.default.gc_thresh3",
-    AF_INET6: "net.ipv6.neigh.default.gc_thresh3",
-}
 #: How long the table keeps a closed connection with the remedy, where no schedule says how short it has to be.
 _FORGOTTEN_S: Final = 10
 
@@ -56,7 +52,7 @@ def more_descriptors(situation: Situation) -> Iterator[Remedy]:
         yield from _per_worker(situation)
     if not (plan.descriptor_limit and plan.descriptor_limit < facts.descriptors):
         now = f", now {facts.descriptors:,}" if facts.descriptors else ""
-        text = f"raise the hard limit of open files (ulimit -Hn{now})"
+        text = f"raise the hard limit of open files (ulimit -Hn{now}; docker run --ulimit nofile=NUMBER)"
         program = "raise the limit of open files of the process (ulimit -n, LimitNOFILE= of its unit)"
         yield Remedy(text, command="ulimit -Hn NUMBER", program=program)
 
@@ -118,7 +114,7 @@ def more_memory(situation: Situation) -> Iterator[Remedy]:
     """Raise the memory of the machine, of the control group, or of TCP."""
     yield Remedy("open fewer connections")
     if situation.resource == MEMORY:
-        yield Remedy("give the machine, or the control group, more memory")
+        yield Remedy("give the machine, or the control group, more memory (docker run --memory)")
     else:
         yield Remedy("raise net.ipv4.tcp_mem, or the memory limit of the control group")
 
@@ -132,7 +128,8 @@ def more_tracking(situation: Situation) -> Iterator[Remedy]:
     yield from _larger_table(situation, now)
     if plan.churn and now:
         yield from keep_alive(situation, plan.churn, now)
-    yield Remedy("leave the load untracked (nft: a `notrack` rule in a raw chain)")
+    if not plan.nat:  # what is translated has to be tracked
+        yield Remedy("leave the load untracked (nft: a `notrack` rule in a raw chain)")
 
 
 def tracked_ceiling(plan: Plan, facts: HostFacts) -> float | None:
@@ -154,6 +151,8 @@ def _sooner_forgotten(situation: Situation, churn: Churn, now: float) -> Iterato
     if 1 <= wanted_s < kept_s:
         change = {name: str(wanted_s)}
         shorter = Remedy(f"set {name}={wanted_s}", sysctls=change, command=sysctl_commands(change))
+        if plan.nat and (key := key_of_timeout(name)):
+            shorter = replace(shorter, sysctls={}, set={key: f"{wanted_s}s"})
         yield _tracked(shorter, now, tracked_ceiling(plan, _with(facts, change)))
     if plan.close is not CloseMode.RST and (reset := situation.after(PlanChange(close=CloseMode.RST))):
         after = tracked_ceiling(reset, facts)
@@ -161,6 +160,12 @@ def _sooner_forgotten(situation: Situation, churn: Churn, now: float) -> Iterato
             remedy = Remedy("use `close: rst`", set={"close": CloseMode.RST.value}, program=CLOSES[CloseMode.RST])
             remedy = remedy.adding(", after which an entry ends sooner")
             yield _tracked(remedy, now, after)
+
+
+def key_of_timeout(name: str) -> str | None:
+    """Return the key of a scenario that sets a time-out of connection tracking at a gateway; None: it has none."""
+    short = name.removeprefix(_TCP_TIMEOUT)
+    return None if short == name else f"lab.nat.timeouts.{short}"
 
 
 def _tracked(remedy: Remedy, now: float, after: float | None) -> Remedy:
@@ -196,19 +201,9 @@ def _number(text: str) -> int:
 def fewer_processes(situation: Situation) -> Iterator[Remedy]:
     """Raise the limit, or use fewer workers and sinks."""
     limits = "the limit of processes: pids.max of the control group, ulimit -u, or kernel.pid_max"
-    yield Remedy(f"raise {situation.note or limits}")
+    runtime = " (docker run --pids-limit)" if situation.note.endswith("pids.max") else ""
+    yield Remedy(f"raise {situation.note or limits}{runtime}")
     yield Remedy("use fewer workers and sinks", program="use fewer processes")
-
-
-def more_nat_ports(situation: Situation) -> Iterator[Remedy]:
-    """Give the translation of this host more ports, leave the load out of it, or spread it over more targets."""
-    text = "give the rule that rewrites the source more ports (`:1024-65535`) or more addresses: nft list ruleset"
-    yield Remedy(text, command="nft list ruleset")
-    yield Remedy(f"leave connections to {situation.target} out of the translation (a rule that accepts them before it)")
-    if situation.plan.churn is None and (found := with_targets(situation, lambda plan: plan.spaces, 1)):
-        remedy, _ = found
-        opened = opened_in_each(situation)
-        yield replace(remedy.adding(", which has translated ports of its own"), gain=opened or None)
 
 
 def opened_in_each(situation: Situation) -> int:
@@ -219,7 +214,10 @@ def opened_in_each(situation: Situation) -> int:
 
 def more_neighbours(situation: Situation) -> Iterator[Remedy]:
     """Enlarge the table, or use addresses that need no entry of their own."""
-    name = _NEIGHBOURS[family_of(situation.plan.sources[0])]
+    if situation.resource or situation.facts.sources_on_link:
+        yield from _more_neighbours_here(situation)
+        return
+    name = SIZES[family_of(situation.plan.sources[0])]
     count, size = len(situation.plan.sources), situation.sysctl(name)
     wanted = 1 << count.bit_length()
     now = f" (here {int(size):,})" if size.isdecimal() else ""
@@ -229,3 +227,27 @@ def more_neighbours(situation: Situation) -> Iterator[Remedy]:
     )
     yield Remedy("route the source addresses as a prefix through this host, which needs one neighbour in all")
     yield Remedy("use fewer source addresses on one segment, and more targets or a wider range of ports")
+
+
+def _more_neighbours_here(situation: Situation) -> Iterator[Remedy]:
+    """Yield the same where the table is that of this host."""
+    plan, facts = situation.plan, situation.facts
+    family = neighbours.family_met(plan, facts, situation.resource)
+    name, count = SIZES[family], len(neighbours.wanted(plan, facts, family))
+    # At least twice the need: others of this host are in the table, and above gc_thresh2 the kernel evicts early.
+    size = 1 << (2 * count).bit_length()
+    now = situation.sysctl(name)
+    is_now = f", now {int(now):,}," if now.isdecimal() else ""
+    claim = Claim(Quantity.CONNECTIONS, max(plan.connections - situation.short, 0), plan.connections)
+    opens = Remedy("", gain=situation.short or None, claim=claim if situation.short and plan.churn is None else None)
+    soft = name.replace("gc_thresh3", "gc_thresh2")
+    yield replace(
+        opens,
+        text=f"raise {name}{is_now} to {size:,} on this host, and gc_thresh2 to half of that",
+        command=sysctl_commands({soft: str(size // 2), name: str(size)}),
+    )
+    if facts.sources_on_link:
+        text = "use `topology: veth`, where one neighbour stands for the whole other end"
+        yield replace(opens, text=text, set={"lab.topology": "veth"}, program=None)
+        return
+    yield Remedy(f"reach the targets through a gateway, which is one neighbour instead of {count:,}")

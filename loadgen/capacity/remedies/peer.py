@@ -9,6 +9,7 @@ from loadgen.capacity.remedies.host import opened_in_each
 from loadgen.capacity.remedies.remedy import Remedy
 from loadgen.capacity.remedies.situation import RemedyMaker, Situation
 from loadgen.capacity.remedies.space import with_sources, with_targets
+from loadgen.kernel import retransmission
 
 
 def faster_accept(situation: Situation) -> Iterator[Remedy]:
@@ -47,6 +48,12 @@ def find_silence(situation: Situation) -> Iterator[Remedy]:
     yield Remedy("see whether SYNs arrive and answers leave (tcpdump at the target): a firewall may drop them")
     yield Remedy(f"see that {situation.target} has a way back to every source address (ip route get, there)")
     slow = "if the target is only slow"
+    times = retransmission.of_settings(situation.facts.sysctls)
+    if times and situation.plan.timeout_s >= times.gives_up_s:
+        retries = situation.sysctl(retransmission.SYN_RETRIES)
+        given_up = f"the kernel gives up after {times.gives_up_s:g} s"
+        yield Remedy(f"raise {retransmission.SYN_RETRIES} above {retries}, {slow}: {given_up}")
+        return
     text = f"raise `timeout` above {situation.plan.timeout_s:g} s {slow}"
     yield Remedy(text, program=f"raise the program's time-out of connect() {slow}")
 

@@ -7,7 +7,7 @@ evidence shows a listener of that target on the same host.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -17,6 +17,8 @@ from loadgen.explain.explanation import Proof
 from loadgen.explain.rules.ports import place_of, proof_of, space_of, waits
 from loadgen.explain.rules.sign import NOTHING, POSSIBLE, Rule, Sign, against, sign
 from loadgen.explain.symptoms import Symptom, SymptomKind
+from loadgen.kernel import release, retransmission
+from loadgen.kernel.retransmission import RTO_MAX_MS, SYN_LINEAR, SYN_RETRIES
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.results.weighing import Weight
 
@@ -28,6 +30,23 @@ _DEFAULT_NEIGHBOURS: Final = 1024
 _BOTH_ENDS: Final = 0.9
 #: A translation with fewer ports than these has been given few on purpose.
 _FEW_PORTS: Final = 28_232
+#: Kernels from this one on have tcp_syn_linear_timeouts.
+_LINEAR_SINCE: Final = (6, 5)
+
+
+def times(case: Case) -> Iterator[Proof]:
+    """Yield when the host of the evidence sends a SYN again, where its settings are known, all that it has."""
+    retries, linear, longest = map(case.number, (SYN_RETRIES, SYN_LINEAR, RTO_MAX_MS))
+    version = release.version(case.evidence.kernel)
+    if retries is None or (linear is None and (version is None or version >= _LINEAR_SINCE)):
+        return
+    told = {
+        name: str(one.value)
+        for name, one in ((SYN_RETRIES, retries), (SYN_LINEAR, linear), (RTO_MAX_MS, longest))
+        if one
+    }
+    if found := retransmission.of_settings(told):
+        yield Proof(f"{retries.text}: a SYN is sent {found.text}", retries.where)
 
 
 def _backlog(case: Case, symptom: Symptom) -> Sign:

@@ -217,7 +217,11 @@ def _without_connections(line: Line) -> Line:
         workers=line.workers and WorkersAlive(alive=0, stalled=0),
         sink=line.sink and structs.replace(line.sink, open=0),
         kernel=structs.replace(
-            line.kernel, now={}, states=None, sink=line.kernel.sink and SinkKernelLine(delta=line.kernel.sink.delta)
+            line.kernel,
+            now={},
+            states=None,
+            sink=line.kernel.sink and SinkKernelLine(delta=line.kernel.sink.delta),
+            gateway=line.kernel.gateway and SinkKernelLine(delta=line.kernel.gateway.delta),
         ),
     )
 
@@ -302,6 +306,7 @@ def _kernel(samples: Sequence[KernelLine]) -> KernelLine:
     if not any(samples):
         return UNREAD
     here, at_sinks = _namespace(samples), [sample.sink for sample in samples if sample.sink]
+    at_gateways = [sample.gateway for sample in samples if sample.gateway]
     costs = [sample.sampling for sample in samples if sample.sampling]
     run_cpu_s = [cost.run_cpu_s for cost in costs if cost.run_cpu_s is not None]
     sampling = SamplingLine(
@@ -314,6 +319,7 @@ def _kernel(samples: Sequence[KernelLine]) -> KernelLine:
         **{name: getattr(here, name) for name in SinkKernelLine.__struct_fields__},
         sampling=sampling if costs else None,
         sink=_namespace(at_sinks) if at_sinks else None,
+        gateway=_namespace(at_gateways) if at_gateways else None,
     )
 
 

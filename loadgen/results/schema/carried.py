@@ -78,8 +78,8 @@ class ChurnResult(Shape, frozen=True, kw_only=True):
     recycled: Count
     """sockets taken out of TIME-WAIT for another connection (TcpExt.TWRecycled)"""
     time_waits: Count
-    """sockets that entered TIME-WAIT (TcpExt.TW)"""
+    """connections that came to TIME-WAIT, or to FIN-WAIT-2 with their process gone (TcpExt.TW and TWKilled)"""
     overflows: Count
     """sockets that found no room in TIME-WAIT (TcpExt.TCPTimeWaitOverflow)"""
     time_wait_peak: Count
-    """the most sockets in TIME-WAIT at once"""
+    """the most sockets at once in TIME-WAIT, or in FIN-WAIT-2 with their process gone"""

@@ -15,6 +15,7 @@ import msgspec
 
 from loadgen import secret
 from loadgen.model import Plan
+from loadgen.results.schema.find import FIND_SCHEMA, FindSummary
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.run import RunSummary
 
@@ -22,11 +23,11 @@ from loadgen.results.schema.run import RunSummary
 Json = Mapping[str, Any]
 _Shape = TypeVar("_Shape")
 
-#: A summary that has `cells` is that of a matrix.
-Summary = RunSummary | MatrixSummary
+#: A summary that has `cells` is that of a matrix; that of a search names its own schema.
+Summary = RunSummary | MatrixSummary | FindSummary
 
-#: Fields of a plan that others do without.
-_OF_SEVERAL_HOSTS: Final = ("arrival_carry", "guests", "agents")
+#: Fields of a plan that most do without.
+_SELDOM: Final = ("profile", "arrival_carry", "guests", "agents", "nat")
 #: Deeper JSON than this is refused by the parser's own limit; no file of ours comes near it.
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=secret.encoded)
 
@@ -40,9 +41,9 @@ def read(text: bytes, shape: type[_Shape]) -> _Shape:
 
 
 def plan_of(plan: Plan) -> Json:
-    """Return a plan as plan.json has it: with what only runs on several hosts have, where it is of one."""
+    """Return a plan as plan.json has it: with what only some plans have, where this one has it."""
     written = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
-    for name in _OF_SEVERAL_HOSTS:
+    for name in _SELDOM:
         if not written[name]:
             del written[name]
     if plan.agents:
@@ -51,8 +52,10 @@ def plan_of(plan: Plan) -> Json:
 
 
 def read_summary(text: bytes) -> Summary:
-    """Read a summary.json, of a run or of a matrix. Raises: ValueError as `read`."""
+    """Read a summary.json, of a run, a matrix or a search. Raises: ValueError as `read`."""
     keys = read(text, dict[str, msgspec.Raw])
+    if keys.get("schema") == msgspec.Raw(f'"{FIND_SCHEMA}"'.encode()):
+        return read(text, FindSummary)
     return read(text, MatrixSummary) if "cells" in keys else read(text, RunSummary)
 
 

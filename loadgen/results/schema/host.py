@@ -55,6 +55,10 @@ class Host(Shape, frozen=True, kw_only=True):
     """connections were tracked (netfilter); null: not known"""
     tracking_counters: bool = False
     """the kernel shows what the table of connection tracking dropped"""
+    next_hops: tuple[str, ...] = ()
+    """for each target, the neighbour that packets to it go to, itself or a gateway; "" for none"""
+    sources_on_link: bool = False
+    """loadgen's own sinks are on one link with the sources (`topology: segment`)"""
     sysctls: Mapping[str, str] = {}
     """settings of the run's namespace by name"""
     python: str = ""
@@ -89,5 +93,7 @@ class Host(Shape, frozen=True, kw_only=True):
             tracks_connections=self.tracks_connections,
             tracking_counters=self.tracking_counters,
             missing_because=self.missing_because,
+            next_hops=self.next_hops,
+            sources_on_link=self.sources_on_link,
             missing_count=len(self.missing_sources) if self.missing_count is None else self.missing_count,
         )

@@ -1,4 +1,4 @@
-"""The JSON Schema (2020-12) of summary.json, made from the types and the texts below their fields."""
+"""JSON Schemas (2020-12), of summary.json and others, made from the types and the texts below their fields."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from loadgen.results.schema.find import FIND_SCHEMA, FindSummary
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.run import RunSummary
 
@@ -18,21 +19,43 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 def summary_schema() -> dict[str, Any]:
-    """The schema of a summary.json, of a run or of a matrix: the one that has `cells` is a matrix."""
-    shapes = (RunSummary, MatrixSummary)
-    _, definitions = msgspec.json.schema_components(shapes, ref_template="#/$defs/{name}")
-    for shape in _objects(shapes):
-        _describe(definitions[shape.cls.__name__], shape)
+    """The schema of a summary.json: that of a search names its own schema, and the one that has `cells` is a matrix."""
     return {
         "$schema": _DIALECT,
         "title": "loadgen summary",
-        "description": "summary.json of a run, or of a matrix of runs, as --json prints it.",
+        "description": "summary.json of a run, a matrix of runs, or a search, as --json prints it.",
         "type": "object",
-        "if": {"required": ["cells"]},
-        "then": {"$ref": "#/$defs/MatrixSummary"},
-        "else": {"$ref": "#/$defs/RunSummary"},
-        "$defs": dict(sorted(definitions.items())),
+        "if": {"properties": {"schema": {"const": FIND_SCHEMA}}, "required": ["schema"]},
+        "then": {"$ref": "#/$defs/FindSummary"},
+        "else": {
+            "if": {"required": ["cells"]},
+            "then": {"$ref": "#/$defs/MatrixSummary"},
+            "else": {"$ref": "#/$defs/RunSummary"},
+        },
+        "$defs": _definitions((RunSummary, MatrixSummary, FindSummary)),
     }
+
+
+def schema_of(shape: type[msgspec.Struct], title: str, description: str) -> dict[str, Any]:
+    """The schema of a document of one shape."""
+    return {
+        "$schema": _DIALECT,
+        "title": title,
+        "description": description,
+        "$ref": f"#/$defs/{shape.__name__}",
+        "$defs": _definitions((shape,)),
+    }
+
+
+def _definitions(shapes: tuple[type[msgspec.Struct], ...]) -> dict[str, Any]:
+    """The schema of each type that these are made of, by its name."""
+    _, definitions = msgspec.json.schema_components(shapes, ref_template="#/$defs/{name}")
+    for shape in _objects(shapes):
+        _describe(definitions[shape.cls.__name__], shape)
+    for definition in definitions.values():  # docstrings, whose indentation Python removes from 3.13 on
+        if "description" in definition:
+            definition["description"] = inspect.cleandoc(definition["description"])
+    return dict(sorted(definitions.items()))
 
 
 def _objects(shapes: tuple[type[msgspec.Struct], ...]) -> Iterator[_Object]:

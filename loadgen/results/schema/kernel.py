@@ -34,7 +34,7 @@ class Sampling(Shape, frozen=True, kw_only=True):
 
 
 class SinkKernelCounts(Shape, frozen=True, kw_only=True):
-    """The same in the namespace of the sinks, where that is another."""
+    """The same in the namespace of the sinks, where that is another, or of a gateway."""
 
     delta: Mapping[str, int]
     """what was added to each counter since the start"""
@@ -42,6 +42,8 @@ class SinkKernelCounts(Shape, frozen=True, kw_only=True):
     """the highest of each gauge"""
     states: States | None
     """null: never counted"""
+    opening: Mapping[str, int] | None = None
+    """the part of delta that was added while connections were opened; null: not written"""
 
 
 class KernelCounts(Shape, frozen=True, kw_only=True):
@@ -53,9 +55,13 @@ class KernelCounts(Shape, frozen=True, kw_only=True):
     """the highest of each gauge, by name: sockstat.tcp_tw, ..."""
     ramp_peak: Mapping[str, int]
     """the highest of each gauge while connections were opened"""
+    opening: Mapping[str, int] | None = None
+    """the part of delta that was added while connections were opened; null: not written"""
     states: States | None
     """null: never counted"""
     sink: SinkKernelCounts | None = None
     """only where the sinks have a namespace of their own"""
+    gateway: SinkKernelCounts | None = None
+    """only behind the gateway of a lab: what its connection tracking counted"""
     sampling: Sampling | None
     """null: no line says so"""

@@ -113,7 +113,7 @@ class SamplingLine(Shape, frozen=True, kw_only=True):
 
 
 class SinkKernelLine(Shape, frozen=True, kw_only=True):
-    """Kernel counters in the namespace of the sinks."""
+    """Kernel counters in one namespace: that of the sinks, or of a gateway."""
 
     now: Mapping[str, int] = _ABSENT
     """gauges: sockstat.tcp_tw, conntrack.count, ..."""
@@ -131,6 +131,8 @@ class KernelLine(SinkKernelLine, frozen=True, kw_only=True):
     sampling: SamplingLine | None = None
     sink: SinkKernelLine | None = None
     """only where the sinks have a namespace of their own"""
+    gateway: SinkKernelLine | None = None
+    """only behind the gateway of a lab: its connection tracking, see `loadgen.kernel.conntrack_stats`"""
 
     def __bool__(self) -> bool:
         """False for a line that has no sample of the kernel."""

@@ -229,6 +229,54 @@ class VerdictResult(Shape, frozen=True, kw_only=True):
     """what hurt beside the limit: late connects, overflows, packets sent again, a cost that rose"""
 
 
+class SteadyLatencyUs(Shape, frozen=True, kw_only=True):
+    """Latencies in the steady part, in microseconds."""
+
+    connect: Quantiles
+    """established - started"""
+    arrival: Quantiles
+    """established - due"""
+    exchange: Quantiles | None = None
+    """reply read - request written; where there are any"""
+
+
+class SteadyResult(Shape, frozen=True, kw_only=True):
+    """The part of a run in which nothing changes any more: of churn the rate and the failures, else the number open."""
+
+    reached: bool
+    """whether there is one; if not, the figures below are of what was left to look at"""
+    reason: str | None = None
+    """if there is none, why"""
+    from_s: Amount
+    """its beginning, seconds after the start"""
+    to_s: Amount
+    """its end, seconds after the start"""
+    changed_at_s: tuple[Amount, ...] = ()
+    """when the rate or the failures changed before it, or the ports first ran out, seconds after the start"""
+    established: Count
+    """connections"""
+    failed: Count
+    """attempts"""
+    lost: Count
+    """connections that the other side closed"""
+    established_per_s: Amount
+    """connections, 1/s"""
+    established_per_s_low: Amount
+    """in the slowest interval, 1/s"""
+    established_per_s_high: Amount
+    """in the fastest interval, 1/s"""
+    failed_share: Amount
+    """of the attempts that ended, 0 to 1"""
+    open_low: Count
+    """the fewest connections open at a line of the series"""
+    open_high: Count
+    """the most"""
+    errors: tuple[ErrorCount, ...] = ()
+    """failures and losses by system call and errno"""
+    latency_us: SteadyLatencyUs
+    """without the intervals that begin in its first 0.15 s, to which workers may have told some from before it"""
+
+
 class PredictionResult(Shape, frozen=True, kw_only=True):
     """The prediction of the plan beside the observation."""
 
@@ -325,6 +373,8 @@ class RunSummary(Shape, frozen=True, kw_only=True):
     cost_last_to_first: Amount | None
     """the last of cost_us divided by the first; null: not all ten are known"""
     phases: PhaseLengths
+    steady: SteadyResult | None = None
+    """the part in which nothing changes; absent: a run that neither churned nor held, or too shortly to tell"""
     latency_us: LatencyUs
     sources: tuple[PairResult, ...]
     """for each source address and target"""

@@ -74,7 +74,8 @@ Side = TypeVar("Side", bound=SinkKernelLine)
 
 def drawn(kernel: KernelLine) -> KernelLine:
     """Return what the charts show of a line's kernel; what keeps lines for charts alone needs no more."""
-    return structs.replace(_drawn(kernel), sink=_drawn(kernel.sink) if kernel.sink else None, sampling=None)
+    sink = _drawn(kernel.sink) if kernel.sink else None
+    return structs.replace(_drawn(kernel), sink=sink, sampling=None)  # a gateway counts few things, all of them drawn
 
 
 def _drawn(side: Side) -> Side:
@@ -135,7 +136,7 @@ def time_wait_pace(series: Series) -> Chart | None:
                 grown = counters(series, _total(name, sinks=sinks))
                 if grown.any():
                     curves.append((label + where, "purple" if sinks and tone == "blue" else tone, sinks, grown))
-    return _pace(series, curves, "time-wait-rate", "TIME-WAIT per second", "changes of TIME-WAIT")
+    return pace_of(series, curves, "time-wait-rate", "TIME-WAIT per second", "changes of TIME-WAIT")
 
 
 def trouble(series: Series) -> Chart | None:
@@ -154,7 +155,7 @@ def trouble(series: Series) -> Chart | None:
             grown = counters(before, _total(name, sinks=sinks))
             curves.append((label + where, _TONES[len(curves)], sinks, grown))
     title = "Kernel counters that moved before the drain, per second"
-    return _pace(before, curves, "kernel-counters", title, "counters of the kernel")
+    return pace_of(before, curves, "kernel-counters", title, "counters of the kernel")
 
 
 def _moved(series: Series, name: str, *, sinks: bool) -> bool:
@@ -166,7 +167,7 @@ def _moved(series: Series, name: str, *, sinks: bool) -> bool:
     return False
 
 
-def _pace(
+def pace_of(
     series: Series, curves: list[tuple[str, str, bool, Floats]], name: str, title: str, what: str
 ) -> Chart | None:
     """A chart of counters per second, each given as (label, colour, whether dashed, running total)."""

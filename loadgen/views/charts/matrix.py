@@ -14,11 +14,12 @@ from markupsafe import Markup
 
 from loadgen.results.block import TENTHS
 from loadgen.results.measures import Unit
-from loadgen.views.charts.matrix_dots import tick
+from loadgen.views.charts.matrix_dots import em, tick
 
 #: More lines than this cannot be told apart.
 LINES_MAX: Final = 24
 COLOURS: Final = 6
+DASHES: Final = 4
 #: Pixels: the plot, above it and below it.
 _HEIGHT, _TOP, _BOTTOM = 288, 12, 40
 #: Where the plot begins, in per cent of the width: beside it stands "100 µs", on a phone too.
@@ -27,11 +28,9 @@ _LEFT: Final = 12
 _LINE: Final = (
     '<polyline class="line {}" vector-effect="non-scaling-stroke" points="{}"><title>cell {}</title></polyline>'
 )
-_DOT: Final = '<circle class="dot {}" cx="{:g}%" cy="{:.1f}" r="3"/>'
+_DOT: Final = '<circle class="dot {}" cx="{:g}%" cy="{}" r="{}"/>'
 _TENTH: Final = '<text class="tick" x="{:g}%" y="{}">{} %</text>'
-_DECADE: Final = (
-    '<line class="grid" x1="{0}%" x2="100%" y1="{1:.1f}" y2="{1:.1f}"/><text class="y" x="{2}%" y="{3:.1f}">{4}</text>'
-)
+_DECADE: Final = '<line class="grid" x1="{0}%" x2="100%" y1="{1}" y2="{1}"/><text class="y" x="{2}%" y="{3}">{4}</text>'
 
 
 def costs_chart(costs: Mapping[int, Sequence[float | None]]) -> Markup:
@@ -45,20 +44,20 @@ def costs_chart(costs: Mapping[int, Sequence[float | None]]) -> Markup:
 
     decades = [_decade(10.0**power, y_of(10.0**power)) for power in range(low, high + 1)]
     tenths = [  # every second one: all ten would touch each other on a phone
-        Markup(_TENTH).format(_x_of(tenth), _TOP + _HEIGHT + 20, 10 * (tenth + 1)) for tenth in range(1, TENTHS, 2)
+        Markup(_TENTH).format(_x_of(tenth), em(_TOP + _HEIGHT + 20), 10 * (tenth + 1)) for tenth in range(1, TENTHS, 2)
     ]
     lines, dots = [], []
     for n, (index, line) in enumerate(costs.items()):
         points = [(_x_of(tenth), y_of(value)) for tenth, value in enumerate(line) if value is not None and value > 0]
         drawn = " ".join(f"{x:g},{y:.1f}" for x, y in points)
         lines.append(Markup(_LINE).format(colour(n), drawn, index))
-        dots += [Markup(_DOT).format(colour(n), x, y) for x, y in points]
+        dots += [Markup(_DOT).format(colour(n), x, em(y), em(3)) for x, y in points]
     # The lines alone are stretched to the width, because points="" knows no per cent.
     return Markup(
-        '<svg class="lines" height="{0}" role="img" aria-label="CPU microseconds per connection by tenth of the'
+        '<svg class="lines" height="{6}" role="img" aria-label="CPU microseconds per connection by tenth of the'
         ' connections, logarithmic; the same numbers are in the table below">{1}'
-        '<svg x="{2}%" width="{3}%" height="{0}" viewBox="0 0 100 {0}" preserveAspectRatio="none">{4}</svg>'
-        '<svg x="{2}%" width="{3}%" height="{0}">{5}</svg></svg>'
+        '<svg x="{2}%" width="{3}%" height="{6}" viewBox="0 0 100 {0}" preserveAspectRatio="none">{4}</svg>'
+        '<svg x="{2}%" width="{3}%" height="{6}">{5}</svg></svg>'
     ).format(
         _TOP + _HEIGHT + _BOTTOM,
         Markup("").join(decades),
@@ -66,12 +65,13 @@ def costs_chart(costs: Mapping[int, Sequence[float | None]]) -> Markup:
         100 - _LEFT,
         Markup("").join(lines),
         Markup("").join(tenths + dots),
+        em(_TOP + _HEIGHT + _BOTTOM),
     )
 
 
 def colour(n: int) -> str:
-    """The classes of the n-th line: six colours, then the same dashed, and so on."""
-    return f"c{n % COLOURS} d{min(n // COLOURS, 3)}"
+    """The classes of the n-th line, no other's: six colours, and neighbours differ in their dashes too."""
+    return f"c{n % COLOURS} d{(n + n // COLOURS) % DASHES}"
 
 
 def _x_of(tenth: int) -> float:
@@ -80,4 +80,4 @@ def _x_of(tenth: int) -> float:
 
 
 def _decade(value: float, y: float) -> Markup:
-    return Markup(_DECADE).format(_LEFT, y, _LEFT - 1, y + 4, tick(value, Unit.US))
+    return Markup(_DECADE).format(_LEFT, em(y), _LEFT - 1, em(y + 4), tick(value, Unit.US))

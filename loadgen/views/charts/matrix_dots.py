@@ -1,7 +1,8 @@
 """One chart for each figure of a matrix, drawn as SVG without a script: a row per cell, a dot per run.
 
 Every position is an attribute, because the Content-Security-Policy of the page leaves no room for style="". Across, a
-position is a share of the width and down it is pixels: so text is as large on a phone as on a wide screen.
+position is a share of the width and down it is in em, which `em` makes of pixels: so text is as large on a phone as on
+a wide screen, and the chart grows with the text of a reader who has it enlarged.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ ROOMY_MAX: Final = 30
 GROUPS_RULED_MAX: Final = 16
 #: Pixels: a row, all thin rows together, a line of text, above the rows and below them.
 _ROW, _THIN_ROWS, _LINE, _TOP, _BOTTOM = 22, 660, 14, 6, 24
+#: Pixels of 1 em, unless text is enlarged: the size of the text in matrix.css.
+_EM: Final = 12
 _THIN_ROW_MIN: Final = 4
 #: Per cent of the width of the plot: where zero stands beside a logarithmic axis, and where the axis begins and ends.
 _ZERO, _FIRST, _LAST = 3.0, 14.0, 95.0
@@ -104,10 +107,11 @@ def chart(measure: Measure, title: str, rows: Sequence[CellDots]) -> Markup:
         y = _TOP + pitch * (n + 0.5)
         plot.append(_marks(axis, row, y, min(pitch, _ROW), _title(row, measure.unit)))
         if n in named:
-            names.append(Markup('<text y="{:g}">{} <tspan x="26">{}</tspan></text>').format(y + 4, row.cell, named[n]))
+            name = Markup('<text y="{}">{} <tspan x="{}">{}</tspan></text>')
+            names.append(name.format(em(y + 4), row.cell, em(26), named[n]))
         if roomy:
             values.append(
-                Markup('<text x="100%" y="{:g}">{}</text>').format(y + 4, figure_text(row.median, measure.unit))
+                Markup('<text x="100%" y="{}">{}</text>').format(em(y + 4), figure_text(row.median, measure.unit))
             )
     return Markup(
         '<svg class="dots" height="{0}" role="img" aria-label="{1}">{6}'
@@ -115,14 +119,19 @@ def chart(measure: Measure, title: str, rows: Sequence[CellDots]) -> Markup:
         '<svg class="plot" x="35%" width="{3}%" height="{0}">{4}</svg>'
         '<svg class="values" x="84%" width="16%" height="{0}">{5}</svg></svg>'
     ).format(
-        bottom + _BOTTOM,
+        em(bottom + _BOTTOM),
         _label(title, axis, rows, measure.unit),
         Markup("").join(names),
         49 if roomy else 62,
         Markup("").join(plot),
         Markup("").join(values),
-        Markup("").join(Markup('<line class="grid" x2="100%" y1="{0}" y2="{0}"/>').format(y) for y in rules),
+        Markup("").join(Markup('<line class="grid" x2="100%" y1="{0}" y2="{0}"/>').format(em(y)) for y in rules),
     )
+
+
+def em(pixels: float) -> str:
+    """A length as SVG has it, to a hundredth of a pixel."""
+    return f"{pixels / _EM:.3f}em"
 
 
 def tick(value: float, unit: Unit) -> str:
@@ -134,12 +143,12 @@ def tick(value: float, unit: Unit) -> str:
 
 def _grid(axis: Axis, unit: Unit, bottom: int) -> Markup:
     lines = [
-        Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1}" y2="{2}"/>').format(x, _TOP, bottom)
+        Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1}" y2="{2}"/>').format(x, em(_TOP), em(bottom))
         for x in map(axis.place, [*([0.0] if axis.zero else []), *axis.marks])
     ]
     lines += [
         Markup('<text class="tick" x="{:.2f}%" y="{}">{}</text>').format(
-            axis.place(mark), bottom + 16, tick(mark, unit)
+            axis.place(mark), em(bottom + 16), tick(mark, unit)
         )
         for mark in axis.labelled()
     ]
@@ -147,17 +156,17 @@ def _grid(axis: Axis, unit: Unit, bottom: int) -> Markup:
 
 
 def _marks(axis: Axis, row: CellDots, y: float, height: int, title: str) -> Markup:
-    upright = '<line class="{0}" x1="{1:.2f}%" x2="{1:.2f}%" y1="{2:g}" y2="{3:g}"/>'
+    upright = '<line class="{0}" x1="{1:.2f}%" x2="{1:.2f}%" y1="{2}" y2="{3}"/>'
     parts = [Markup("<title>{}</title>").format(title)]
     if row.predicted is not None:
         x, half = axis.place(row.predicted), 0.45 * height
-        parts.append(Markup(upright).format("predicted", x, y - half, y + half))
+        parts.append(Markup(upright).format("predicted", x, em(y - half), em(y + half)))
     if row.median is not None:
         x, half = axis.place(row.median), 0.33 * height
-        parts.append(Markup(upright).format("median", x, y - half, y + half))
+        parts.append(Markup(upright).format("median", x, em(y - half), em(y + half)))
     radius = min(0.4 * height, 4.0)
     parts += [
-        Markup('<circle class="run" cx="{:.2f}%" cy="{:g}" r="{:g}"/>').format(axis.place(value), y, radius)
+        Markup('<circle class="run" cx="{:.2f}%" cy="{}" r="{}"/>').format(axis.place(value), em(y), em(radius))
         for value in row.runs
     ]
     return Markup("<g>{}</g>").format(Markup("").join(parts))

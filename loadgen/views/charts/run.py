@@ -17,7 +17,8 @@ import numpy as np
 from loadgen import format as fmt
 from loadgen.model import Plan
 from loadgen.results.schema.event import Event
-from loadgen.views.charts import agents, health, heat, intervals, kernel, latency
+from loadgen.results.schema.run import SteadyResult
+from loadgen.views.charts import agents, gateway, health, heat, intervals, kernel, latency
 from loadgen.views.charts.columns import (
     POINTS_MAX,
     Chart,
@@ -60,6 +61,8 @@ SLOTS: Final = (
     ("cost", "cost"),
     ("kernel-counters", "kernel"),
     ("kernel-sockets", "kernel"),
+    ("gateway", "kernel"),
+    ("gateway-entries", "kernel"),
     ("lag", "generator"),
     ("worker-cpu", "generator"),
 )
@@ -218,6 +221,8 @@ class Drawing:
             health.cost(series, churn=self._plan.churn is not None),
             kernel.trouble(series),
             kernel.sockets(series),
+            gateway.pace(series),
+            gateway.entries(series),
             health.lag(ends_s, intervals.together(self._lag.of(series), ends)),
             health.worker_cpu(t_s, self._worker_cpu_s.of(series)),
         ]
@@ -228,6 +233,11 @@ class Drawing:
         }
 
 
-def everything(series: Series, events: Sequence[Event], plan: Plan) -> dict[str, Any]:
-    """All charts of a series that is complete; see `Drawing`."""
-    return Drawing(plan).everything(series, events)
+def everything(
+    series: Series, events: Sequence[Event], plan: Plan, steady: SteadyResult | None = None
+) -> dict[str, Any]:
+    """All charts of a series that is complete; see `Drawing`. steady: its steady part, a band beside the phases."""
+    drawn = Drawing(plan).everything(series, events)
+    if steady and steady.reached:
+        drawn["phases"].append({"name": "steady", "from": steady.from_s, "to": steady.to_s})
+    return drawn

@@ -1,4 +1,4 @@
-"""A run or a matrix as a JUnit report, as CI systems show it: expectations as test cases.
+"""A run, a matrix or a search as a JUnit report, as CI systems show it: expectations as test cases.
 
 There is no one standard; this keeps to what Jenkins, GitLab and the GitHub actions for it all read: testsuites,
 testsuite, testcase, failure, error, skipped, system-out, with the attributes that every one of them has.
@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from loadgen import format as fmt
 from loadgen.results.schema.files import Summary
+from loadgen.results.schema.find import FindKind, FindSummary
 from loadgen.results.schema.matrix import CellResult, CellStatus, MatrixSummary
 from loadgen.results.schema.run import ExpectationResult, RunSummary
 from loadgen.results.settings import named, short_keys
@@ -21,7 +22,11 @@ from loadgen.views.charts.matrix_cells import runs_of
 
 _DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _RUN_COMPLETE: Final = "the run is complete"
-_MATRIX_COMPLETE: Final = "the matrix is complete"
+_COMPLETE: Final[Mapping[type[Summary], str]] = {
+    RunSummary: _RUN_COMPLETE,
+    MatrixSummary: "the matrix is complete",
+    FindSummary: "the search is complete",
+}
 
 
 def render(summary: Summary, *, directory: str) -> str:
@@ -73,15 +78,15 @@ def _without_run(cell: CellResult, title: str) -> Element:
 
 def _suite(summary: Summary, name: str, directory: str) -> Element:
     """One test case that the run came to its end, which has its time, and one for each expectation."""
-    matrix = isinstance(summary, MatrixSummary)
     # The runs of a matrix have their own time, which is most of it, and readers add the suites up.
-    time = f"{0.0 if matrix else summary.duration_s:.3f}"
-    complete = _MATRIX_COMPLETE if matrix else _RUN_COMPLETE
+    time = f"{0.0 if isinstance(summary, MatrixSummary) else summary.duration_s:.3f}"
+    complete = _COMPLETE[type(summary)]
     first = Element("testcase", {"classname": _text(name), "name": complete, "time": time})
     because = summary_rows.incomplete_because(summary)
     if because is not None:
         _add_result(first, "error", _text(because))
-    cases = [first, *(_case(expectation, name) for expectation in summary.expect)]
+    searches = _searches(summary, name) if isinstance(summary, FindSummary) else []
+    cases = [first, *searches, *(_case(expectation, name) for expectation in summary.expect)]
     started = {"timestamp": _time(summary.started_at)} if summary.started_at else {}
     suite = _counted(name, cases, {"time": time} | started)
     properties = Element("properties")
@@ -90,6 +95,20 @@ def _suite(summary: Summary, name: str, directory: str) -> Element:
     suite.insert(0, properties)
     SubElement(suite, "system-out").text = _text(_explanation(summary))
     return suite
+
+
+def _searches(summary: FindSummary, name: str) -> list[Element]:
+    """A test case for each search: that a value holds, which fails as the exit code does."""
+    keys = short_keys([search.settings for search in summary.searches])
+    kinds = {FindKind.BELOW: "failure", FindKind.UNDECIDED: "error"}
+    cases = []
+    for search in summary.searches:
+        settings = named(search.settings, keys)
+        title = f"a value of {summary.key} holds" + (f" with {settings}" if settings else "")
+        cases.append(Element("testcase", {"classname": _text(name), "name": _text(title), "time": "0.000"}))
+        if search.kind in kinds:
+            _add_result(cases[-1], kinds[search.kind], _text(search.text))
+    return cases
 
 
 def _case(expectation: ExpectationResult, name: str) -> Element:
@@ -120,7 +139,9 @@ def _counted(name: str, cases: Sequence[Element], attributes: Mapping[str, str])
 
 def _explanation(summary: Summary) -> str:
     """The verdict, and the remedies."""
-    remedies = summary.verdict.remedies if isinstance(summary, RunSummary) else ()
+    remedies: Sequence[str] = summary.verdict.remedies if isinstance(summary, RunSummary) else ()
+    if isinstance(summary, FindSummary):
+        remedies = [search.remedy for search in summary.searches if search.remedy]
     return "\n".join([summary_rows.headline(summary), *(f"{n}. {text}" for n, text in enumerate(remedies, 1))])
 
 

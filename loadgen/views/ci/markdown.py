@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from loadgen import format as fmt
+from loadgen.find import answer
 from loadgen.results.schema.files import Summary
+from loadgen.results.schema.find import FindSummary
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.run import ExpectationResult, RunSummary
 from loadgen.results.settings import named, short_keys
@@ -26,7 +28,13 @@ _EXPECTATIONS_MAX: Final = 100
 
 def render(summary: Summary, *, directory: str) -> str:
     """The summary of a run or of a matrix. directory: path of the run directory."""
-    table = _cells(summary) if isinstance(summary, MatrixSummary) else _figures(summary)
+    match summary:
+        case MatrixSummary():
+            table = _cells(summary)
+        case FindSummary():
+            table = _trials(summary)
+        case _:
+            table = _figures(summary)
     parts = (*_head(summary), table, _expectations(summary), *_end(summary, directory))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -55,6 +63,7 @@ def _figures(summary: RunSummary) -> str:
         summary_rows.traffic(summary),
         summary_rows.heartbeat(summary),
         summary_rows.prediction(summary),
+        summary_rows.steady(summary),
     )
     not_started = summary.arrivals.not_started
     rows: list[tuple[str, str]] = [
@@ -90,6 +99,23 @@ def _cells(summary: MatrixSummary) -> str:
         for index, cell in enumerate(summary.cells)
     ]
     return _table(("cell", "settings", "status", "established", "failed", "rate", "p50", "p99"), rows)
+
+
+def _trials(summary: FindSummary) -> str:
+    """A row for each trial."""
+    rows = [
+        (
+            str(trial.number),
+            answer.value_text(summary, trial.value),
+            trial.outcome.value,
+            fmt.rate(trial.established_per_s),
+            fmt.percent(trial.failed_share),
+            fmt.latency(trial.connect_p99_us),
+            trial.limit or "",
+        )
+        for trial in summary.trials
+    ]
+    return _table(("trial", summary.key, "outcome", "rate", "failed", "p99", "limit"), rows)
 
 
 def _expectations(summary: Summary) -> str:

@@ -4,7 +4,10 @@
   "use strict";
   const at = (id) => document.getElementById(id);
   const board = loadgenCharts.board();
-  let seen = null, over = false;
+  let seen = null, over = false, paused = false, asking = null;
+  let latest = null, sending = false, failed = ""; /* how to stop: the last frame, a request under way, why one failed */
+  let accepted = 0; /* interrupts, known before a frame says so */
+  const missed = {}; /* while paused: the latest of each kind */
 
   function say(id, text) {
     if (at(id).textContent !== text) at(id).textContent = text;
@@ -55,12 +58,32 @@
     return made;
   }
 
+  /* Those that are there stay, so that a screen reader is told of new ones only. */
+  function showNotices(notices) {
+    const list = at("notices"), known = (one) => one.at + " " + one.text;
+    const there = [...list.children].map((item) => item.dataset.known);
+    let gone = 0;
+    while (gone < there.length && there.slice(gone).some((text, i) => !notices[i] || text !== known(notices[i]))) gone++;
+    for (const item of [...list.children].slice(0, gone)) item.remove();
+    for (const one of notices.slice(there.length - gone)) {
+      const made = notice(one);
+      made.dataset.known = known(one);
+      list.append(made);
+    }
+  }
+
+  /* Not the attribute `disabled`: that would take the focus from the button that was just pressed. */
+  const interrupts = (frame) => Math.max(frame.interrupts, accepted);
+  const steps = (frame) => (frame.state === "over" ? 2 : interrupts(frame));
+  const pressable = () => latest !== null && !over && !sending && steps(latest) < 2;
+
   function showStop(frame) {
-    const button = at("stop");
-    button.disabled = frame.state === "over" || frame.interrupts > 1;
-    say("stop", frame.interrupts ? "Stop at once" : "Stop: close what is open, and report");
-    if (frame.state === "over") say("stop-said", "");
-    else if (frame.interrupts) say("stop-said", frame.interrupts > 1 ? "stopping at once" : "asked to stop; closing what is open");
+    latest = frame;
+    at("stop").setAttribute("aria-disabled", String(!pressable()));
+    say("stop", interrupts(frame) ? "Stop at once" : "Stop: close what is open, and report");
+    if (asking !== null && steps(frame) !== asking) at("asked").close("no"); /* another browser was quicker */
+    if (frame.state === "over" || failed) say("stop-said", frame.state === "over" ? "" : failed);
+    else if (interrupts(frame)) say("stop-said", interrupts(frame) > 1 ? "stopping at once" : "asked to stop; closing what is open");
   }
 
   function showEnding(ending) {
@@ -72,6 +95,8 @@
     at("ending-where").hidden = !ending.report;
     say("phase", "over");
     say("left", "");
+    pause(false);
+    at("pause").hidden = true;
   }
 
   function show(frame) {
@@ -97,7 +122,7 @@
     showRows("sources", frame.sources, (row) => [
       head(row.source, "id"), occupancy(row), make("td", row.open, "num"), make("td", row.capacity, "num"),
     ]);
-    at("notices").replaceChildren(...frame.notices.map(notice));
+    showNotices(frame.notices);
     showStop(frame);
     if (frame.ending) showEnding(frame.ending);
   }
@@ -125,17 +150,63 @@
     }
   }
 
-  at("stop").addEventListener("click", async () => {
-    const step = seen && seen.interrupts ? "now" : "drain";
-    at("stop").disabled = true;
-    try {
-      const answer = await fetch("stop?step=" + step, { method: "POST" });
-      if (!answer.ok) say("stop-said", await answer.text());
-    } catch {
-      say("stop-said", "loadgen does not answer");
-    }
-    if (seen) at("stop").disabled = seen.state === "over" || seen.interrupts > 1;
+  /* Asked first, with the answer that changes nothing in focus: the key that opened the question does not answer it. */
+  const QUESTIONS = [
+    ["Stop the run?", "All connections are closed and the report is written, as by Ctrl-C. The exit code is 130.", "Stop the run"],
+    ["Stop at once?", "What is still open is not closed in order.", "Stop at once"],
+  ];
+  at("stop").addEventListener("click", () => {
+    if (!pressable()) return;
+    asking = steps(latest);
+    const [title, text, yes] = QUESTIONS[asking];
+    say("asked-title", title);
+    say("asked-text", text);
+    say("asked-yes", yes);
+    at("asked").returnValue = "no";
+    at("asked").showModal();
   });
+  at("asked").addEventListener("close", async () => {
+    const step = asking;
+    asking = null;
+    if (at("asked").returnValue !== "yes" || step === null) return;
+    sending = true;
+    failed = "";
+    showStop(latest);
+    try {
+      const answer = await fetch("stop?step=" + (step ? "now" : "drain"), { method: "POST" });
+      if (answer.ok) accepted = step + 1;
+      else failed = await answer.text();
+    } catch {
+      failed = "loadgen does not answer";
+    }
+    sending = false;
+    showStop(latest);
+  });
+
+  /* What goes on by itself can be made to stand still, to be read; the run goes on. How to stop it is always up to date. */
+  function pause(yes) {
+    if (paused === yes) return;
+    paused = yes;
+    at("pause").setAttribute("aria-pressed", String(yes));
+    if (yes) return;
+    for (const kind of ["now", "charts"]) {
+      if (missed[kind]) take(kind, missed[kind]);
+      delete missed[kind];
+    }
+  }
+  at("pause").addEventListener("click", () => pause(!paused));
+
+  function take(kind, data) {
+    if (paused) {
+      missed[kind] = data;
+      if (kind === "charts") return;
+      showStop(data);
+      if (!data.ending) return;
+      delete missed.now;
+    }
+    if (kind === "charts") board.show(data);
+    else show(data);
+  }
 
   const stream = new EventSource("events");
   const linked = (text, bad) => {
@@ -143,10 +214,14 @@
     at("link").className = bad ? "bad" : "";
   };
   stream.addEventListener("open", () => linked("live", false));
-  stream.addEventListener("now", (event) => show(JSON.parse(event.data)));
-  stream.addEventListener("charts", (event) => board.show(JSON.parse(event.data)));
+  stream.addEventListener("now", (event) => take("now", JSON.parse(event.data)));
+  stream.addEventListener("charts", (event) => take("charts", JSON.parse(event.data)));
   stream.addEventListener("end", () => {
     over = true;
+    pause(false);
+    if (latest) showStop(latest);
+    at("asked").close("no");
+    at("pause").hidden = true;
     stream.close();
     linked("loadgen has ended; this page shows the last that it said", false);
     for (const dead of document.querySelectorAll("#runs-rows a")) dead.removeAttribute("href");

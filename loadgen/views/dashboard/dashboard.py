@@ -22,7 +22,6 @@ from loadgen.views.dashboard.frames import Frames, timed
 from loadgen.views.dashboard.history import lines_of
 from loadgen.views.dashboard.server import Server
 from loadgen.views.dashboard.watched import Ending, Watched
-from loadgen.views.live.view import RunObserver
 
 
 class Dashboard:
@@ -135,20 +134,3 @@ class Dashboard:
             return msgspec.Raw(msgspec.json.encode(charts.everything(lines_of(packed), events, plan)))
 
         return await asyncio.to_thread(timed, drawn)
-
-
-class Beside:
-    """A view, and the dashboard beside it."""
-
-    def __init__(self, view: RunObserver, dashboard: Dashboard) -> None:
-        self._view, self._dashboard = view, dashboard
-
-    def update(self, plan: Plan, line: Line) -> None:
-        """To both."""
-        self._view.update(plan, line)
-        self._dashboard.update(plan, line)
-
-    def notice(self, text: str) -> None:
-        """To both."""
-        self._view.notice(text)
-        self._dashboard.notice(text)

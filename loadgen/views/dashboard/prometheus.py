@@ -1,4 +1,4 @@
-"""The metrics for Prometheus, in one table, and their values at the moment of a scrape.
+"""The metrics for Prometheus and OTLP, in one table, and their values at the moment of a scrape.
 
 The counters of a line have their names and texts in `results.schema.counters`; a new one needs no edit here.
 
@@ -9,11 +9,14 @@ counter that comes and goes would go backwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -39,14 +42,21 @@ BUCKETS_S: Final = (*(round(m * 10.0**e, 7) for e in range(-5, 1) for m in (1, 2
 
 #: Label values and the value they stand with.
 Samples = Iterable[tuple[tuple[str, ...], float]]
+#: A value of a metric; of a histogram what `cumulated` returns.
+Reading = float | tuple[list[tuple[str, float]], float]
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A metric. labels: their names. read: its samples now; of a histogram there are its kinds instead."""
+    """A metric. labels: their names. read: its samples now; of a histogram there are its kinds instead.
+
+    unit: in the notation of UCUM, as OTLP has it; "" for none. See `loadgen.views.otlp.points` for what it may be.
+    """
 
     name: str
     help: str
+    unit: str = ""
     labels: tuple[str, ...] = ()
     read: Callable[[Watched], Samples] | None = None
     #: Names of the histograms in `Totals`.
@@ -75,7 +85,7 @@ def _latest(value: Callable[[Line], float | None]) -> Callable[[Watched], Sample
 def _counter(row: CounterRow) -> Described:
     """The metric of a counter of the series: one that only grows goes on over all runs, another is the latest."""
     read = _counted(row.name) if row.metric.endswith("_total") else _latest(attrgetter(row.name))
-    return Described(f"loadgen_{row.metric}", f"{row.doc[0].upper()}{row.doc[1:]}.", (), read)
+    return Described(f"loadgen_{row.metric}", f"{row.doc[0].upper()}{row.doc[1:]}.", f"{{{row.counted}}}", (), read)
 
 
 def _run(watched: Watched) -> Samples:
@@ -151,76 +161,106 @@ METRICS: Final = (
     Described(
         "loadgen_run_info",
         "The run that is on its way; always 1.",
+        "",
         ("scenario", "place", "strategy", "protocol", "transport"),
         _run,
     ),
-    Described("loadgen_phase", "1 for the phase that the run is in, 0 for the others.", ("phase",), _phases),
-    Described("loadgen_elapsed_seconds", "Time since the run began.", (), _latest(lambda line: line.t_s)),
-    Described("loadgen_connections_planned", "Connections to open; in churn, at a time.", (), _planned),
+    Described("loadgen_phase", "1 for the phase that the run is in, 0 for the others.", "", ("phase",), _phases),
+    Described("loadgen_elapsed_seconds", "Time since the run began.", "s", (), _latest(lambda line: line.t_s)),
+    Described("loadgen_connections_planned", "Connections to open; in churn, at a time.", "{connection}", (), _planned),
     *(_counter(row) for row in SERIES_COUNTERS if row.metric),
     Described(
         "loadgen_errors_total",
         "Failures and losses by what the kernel said and what it means.",
+        "{error}",
         ("syscall", "errno", "outcome"),
         _errors,
     ),
-    Described("loadgen_latency_seconds", "Latencies, to 0.4 %.", ("kind",), None, LATENCIES),
-    Described("loadgen_event_loop_lag_seconds", "How late the event loops of the workers were.", (), None, ("lag",)),
+    Described("loadgen_latency_seconds", "Latencies, to 0.4 %.", "s", ("kind",), None, LATENCIES),
+    Described(
+        "loadgen_event_loop_lag_seconds", "How late the event loops of the workers were.", "s", (), None, ("lag",)
+    ),
     Described(
         "loadgen_source_open",
         f"Open connections of the {SOURCES_MAX} fullest sources, and of all others.",
+        "{connection}",
         ("source",),
         _usage(lambda usage: usage.open),
     ),
     Described(
         "loadgen_source_capacity",
         "The most that these can have open.",
+        "{connection}",
         ("source",),
         _usage(lambda usage: usage.capacity),
     ),
     Described(
         "loadgen_agent_up",
         "1 for an agent that answers, 0 for one that is suspect or lost.",
+        "",
         ("agent",),
         _agents(lambda agent: not in_trouble(agent)),
     ),
-    Described("loadgen_agent_open", "Open connections of each agent.", ("agent",), _agents(lambda agent: agent.open)),
+    Described(
+        "loadgen_agent_open",
+        "Open connections of each agent.",
+        "{connection}",
+        ("agent",),
+        _agents(lambda agent: agent.open),
+    ),
     Described(
         "loadgen_agent_established",
         "Connections that each agent has established in this run.",
+        "{connection}",
         ("agent",),
         _agents(lambda agent: agent.established),
     ),
     Described(
         "loadgen_agent_failed",
         "Attempts of each agent that have failed in this run.",
+        "{attempt}",
         ("agent",),
         _agents(lambda agent: agent.failed),
     ),
-    Described("loadgen_time_wait_sockets", "Sockets in TIME-WAIT.", ("side",), _time_wait),
-    Described("loadgen_time_wait_entered_total", "Sockets that came to TIME-WAIT.", ("side",), _kernel("TcpExt.TW")),
+    Described("loadgen_time_wait_sockets", "Sockets in TIME-WAIT.", "{socket}", ("side",), _time_wait),
+    Described(
+        "loadgen_time_wait_entered_total",
+        "Sockets that came to TIME-WAIT, or to FIN-WAIT-2 with their process gone.",
+        "{socket}",
+        ("side",),
+        _kernel("TcpExt.TW"),
+    ),
     Described(
         "loadgen_time_wait_recycled_total",
         "Sockets that were taken out of TIME-WAIT early.",
+        "{socket}",
         ("side",),
         _kernel("TcpExt.TWRecycled"),
     ),
     Described(
         "loadgen_time_wait_overflows_total",
         "Sockets for which TIME-WAIT had no room.",
+        "{socket}",
         ("side",),
         _kernel("TcpExt.TCPTimeWaitOverflow"),
     ),
-    Described("loadgen_predicted_ceiling_per_second", "Rate that churn can sustain, if limited.", (), _ceiling),
+    Described("loadgen_predicted_ceiling_per_second", "Rate that churn can sustain, if limited.", "", (), _ceiling),
     Described(
         "loadgen_sink_open",
         "Connections open at the sinks.",
+        "{connection}",
         (),
         _latest(lambda line: line.sink.open if line.sink else None),
     ),
-    Described("loadgen_sink_accepted_total", "Connections that the sinks accepted.", (), _counted("sink_accepted")),
-    Described("loadgen_workers", "Worker processes.", ("state",), _workers),
-    Described("loadgen_workers_cpu_seconds_total", "CPU time of the workers.", (), _counted("cpu_s")),
+    Described(
+        "loadgen_sink_accepted_total",
+        "Connections that the sinks accepted.",
+        "{connection}",
+        (),
+        _counted("sink_accepted"),
+    ),
+    Described("loadgen_workers", "Worker processes.", "{process}", ("state",), _workers),
+    Described("loadgen_workers_cpu_seconds_total", "CPU time of the workers.", "s", (), _counted("cpu_s")),
 )
 
 
@@ -233,26 +273,48 @@ class Collector:
     def collect(self) -> Iterator[Metric]:
         """Every metric; one without a value has no samples."""
         for described in METRICS:
-            yield self._family(described)
+            family = family_of(described)
+            for labels, value in readings(described, self._watched):
+                add(family, labels, value)
+            yield family
 
     def describe(self) -> Iterator[Metric]:
         """Nothing, so that registering reads no values."""
         return iter(())
 
-    def _family(self, described: Described) -> Metric:
-        if described.read is None:
-            family = HistogramMetricFamily(described.name, described.help, labels=described.labels)
-            for kind in described.kinds:
-                if counts := histogram.sparse(self._watched.totals.histogram(kind)):
-                    buckets, sum_s = cumulated(counts)
-                    family.add_metric([kind] if described.labels else [], buckets, sum_s)
-            return family
-        made: type[CounterMetricFamily | GaugeMetricFamily]
-        made = CounterMetricFamily if described.type == "counter" else GaugeMetricFamily
-        values = made(described.name, described.help, labels=described.labels)
-        for labels, value in described.read(self._watched):
-            values.add_metric(labels, value)
-        return values
+
+def family_of(described: Described) -> Family:
+    """Return the family of a metric, without samples."""
+    labels = described.labels
+    match described.type:
+        case "histogram":
+            return HistogramMetricFamily(described.name, described.help, labels=labels)
+        case "counter":
+            return CounterMetricFamily(described.name, described.help, labels=labels)
+        case _:
+            return GaugeMetricFamily(described.name, described.help, labels=labels)
+
+
+def readings(described: Described, watched: Watched) -> Iterator[tuple[tuple[str, ...], Reading]]:
+    """Yield the values of a metric now, each with the values of its labels; of a histogram as `cumulated` has it."""
+    if described.read is not None:
+        yield from described.read(watched)
+        return
+    for kind in described.kinds:
+        counts = watched.totals.histogram(kind)
+        if counts.any():
+            yield (kind,) if described.labels else (), cumulated(counts)
+
+
+def add(family: Family, labels: tuple[str, ...], reading: Reading, unix_s: float | None = None) -> None:
+    """Add a value to its family. unix_s: its time, seconds since 1970, UTC; of a scrape there is none."""
+    if isinstance(family, HistogramMetricFamily):
+        assert isinstance(reading, tuple)
+        buckets, sum_s = reading
+        family.add_metric(labels, buckets, sum_s, timestamp=unix_s)
+    else:
+        assert not isinstance(reading, tuple)
+        family.add_metric(labels, reading, timestamp=unix_s)
 
 
 def exposition(watched: Watched) -> bytes:
@@ -262,17 +324,19 @@ def exposition(watched: Watched) -> bytes:
     return generate_latest(registry)
 
 
-def cumulated(counts: Mapping[str, int]) -> tuple[list[tuple[str, float]], float]:
-    """A sparse histogram in nanoseconds as Prometheus has one: (upper bound, how many up to there), and their sum in s.
+def cumulated(counts: NDArray[np.int64]) -> tuple[list[tuple[str, float]], float]:
+    """A histogram in nanoseconds as Prometheus has one: (upper bound, how many up to there), and their sum in seconds.
 
-    A value counts as what its bucket is reported as, so one within 0.4 % of a bound may stand on its other side.
+    counts: int64 (BUCKETS,). A value counts as what its bucket is reported as, so one within 0.4 % of a bound may stand
+    on its other side.
     """
-    values_s = sorted((histogram.value_ns(int(bucket)) / 1e9, count) for bucket, count in counts.items())
-    bounds, below, at = [], 0, 0
-    for bound in BUCKETS_S:
-        while at < len(values_s) and values_s[at][0] <= bound:
-            below += values_s[at][1]
-            at += 1
-        bounds.append((str(bound), float(below)))
-    bounds.append(("+Inf", float(sum(counts.values()))))
-    return bounds, sum(value * count for value, count in values_s)
+    values_s, bound_of = _placed()
+    below = np.bincount(bound_of, weights=counts, minlength=len(BUCKETS_S) + 1).cumsum()
+    return list(zip((*map(str, BUCKETS_S), "+Inf"), below.tolist(), strict=True)), float(values_s @ counts)
+
+
+@cache
+def _placed() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Of each bucket its value in seconds, and the position in BUCKETS_S of the first bound that is not below it."""
+    values_s = np.array([histogram.value_ns(bucket) / 1e9 for bucket in range(histogram.BUCKETS)])
+    return values_s, np.searchsorted(BUCKETS_S, values_s)

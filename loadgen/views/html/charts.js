@@ -1,5 +1,7 @@
 /* Draws charts. What is to be drawn was decided in charts.py; this knows axes, colours and sizes.
-   A page has an element chart-ID in a figure for each chart that may come; board.show() fills those that did. */
+   A page has an element chart-ID in a figure for each chart that may come; board.show() fills those that did.
+   What the pointer does, the keyboard does too: a chart takes the focus as a slider, whose value in words is what stands
+   at that place. */
 const loadgenCharts = (() => {
   "use strict";
   const root = document.documentElement;
@@ -8,6 +10,8 @@ const loadgenCharts = (() => {
 
   const tone = (name) => getComputedStyle(root).getPropertyValue("--" + name).trim();
   const onPaper = () => root.classList.contains("on-paper");
+  const em = () => parseFloat(getComputedStyle(root).fontSize) / 16; /* how much larger than usual the reader wants text */
+  const px = (size) => size * em() + "px ";
   const trim = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
 
   function count(v) {
@@ -64,7 +68,7 @@ const loadgenCharts = (() => {
   function axis(side, extra) {
     const thin = { stroke: tone("rule"), width: 1 };
     return {
-      stroke: tone("soft"), font: "12px " + tone("sans"),
+      stroke: tone("soft"), font: px(12) + tone("sans"), gap: 5 * em(),
       grid: { stroke: tone("grid"), width: 1 }, ticks: { show: false }, border: { show: !side, ...thin }, ...extra,
     };
   }
@@ -72,7 +76,7 @@ const loadgenCharts = (() => {
   /* --- time --------------------------------------------------------------------------------------- */
 
   const xAxis = (chart, space) => axis(0, {
-    size: 30, values: (u, splits) => splits.map((v) => seconds(v, last(chart().x))), incrs: STEPS, space: space,
+    size: 30 * em(), values: (u, splits) => splits.map((v) => seconds(v, last(chart().x))), incrs: STEPS, space: space * em(),
   });
   /* From the start of the run, unless the reader zoomed in or nothing was measured for long. */
   const xRange = (chart) => (u, low, high) => {
@@ -81,15 +85,15 @@ const loadgenCharts = (() => {
   };
   const SYNC = { sync: { key: "time", scales: ["x", null] } };
 
-  /* Phases as a tint behind hold and churn; events as dashed lines. */
+  /* Phases as a tint behind hold and churn, the steady part as another; events as dashed lines. */
   const background = (data) => (u) => {
     const ctx = u.ctx, { top, height } = u.bbox, ratio = devicePixelRatio, place = placed(u);
     ctx.save();
     for (const phase of data().phases) {
       const from = place(phase.from), to = place(phase.to);
       if (to <= from) continue;
-      if (phase.name === "hold" || phase.name === "churn") {
-        ctx.fillStyle = tone("panel");
+      if (phase.name === "hold" || phase.name === "churn" || phase.name === "steady") {
+        ctx.fillStyle = tone(phase.name === "steady" ? "steady" : "panel");
         ctx.fillRect(from, top, to - from, height);
       }
     }
@@ -111,7 +115,7 @@ const loadgenCharts = (() => {
   const names = (data) => (u) => {
     const ctx = u.ctx, ratio = devicePixelRatio, place = placed(u);
     ctx.save();
-    ctx.font = 11 * ratio + "px " + tone("sans");
+    ctx.font = px(11 * ratio) + tone("sans");
     ctx.textAlign = "left";
     ctx.textBaseline = "top";
     ctx.lineJoin = "round";
@@ -119,6 +123,7 @@ const loadgenCharts = (() => {
     ctx.strokeStyle = tone("panel");
     ctx.fillStyle = tone("soft");
     for (const phase of data().phases) {
+      if (phase.name === "steady") continue;
       const from = place(phase.from), to = place(phase.to);
       if (ctx.measureText(phase.name).width + 10 * ratio >= to - from) continue;
       ctx.strokeText(phase.name, from + 5 * ratio, u.bbox.top + 3 * ratio);
@@ -127,31 +132,62 @@ const loadgenCharts = (() => {
     ctx.restore();
   };
 
+  /* A place on the axis in words. */
+  const whereabouts = (chart, v) => "at "
+    + (chart.percentiles ? percentile(v) : chart.along ? VALUE[chart.along](v) : seconds(v, last(chart.x)));
+
   /* Of the ends of an axis those that have room; the last one always has. */
   function spaced(u, ends) {
     const kept = [];
     for (const end of ends.reverse()) {
-      if (!kept.length || u.valToPos(kept[0], "x") - u.valToPos(end, "x") > 52) kept.unshift(end);
+      if (!kept.length || u.valToPos(kept[0], "x") - u.valToPos(end, "x") > 52 * em()) kept.unshift(end);
     }
     return kept;
   }
 
   /* --- lines -------------------------------------------------------------------------------------- */
 
+  /* Each colour has its own dashes, so that lines are told apart without colours too. A line that is another's companion is
+     thinner, with more between the dashes. */
+  const DASHES = { blue: [], orange: [12, 4], green: [12, 3, 3, 3], purple: [3, 3], red: [7, 3], grey: [2, 3] };
+  const COMPANIONS = { blue: [4, 3], orange: [9, 9], green: [12, 8, 3, 8], purple: [3, 7], red: [7, 8], grey: [2, 5] };
+  const dashes = (s) => (s.dash ? COMPANIONS : DASHES)[s.tone];
+
+  /* The mark of a line in the legend: 28 pixels of it. */
+  function mark(s) {
+    const colour = tone(s.tone), dash = dashes(s);
+    if (!dash.length) return colour;
+    let at = 0;
+    const parts = dash.map((length, i) => {
+      const from = at, ink = i % 2 ? "transparent" : colour;
+      at += length;
+      return ink + " " + from + "px " + at + "px";
+    });
+    return "repeating-linear-gradient(to right, " + parts.join(", ") + ")";
+  }
+
   const lines = {
-    height: (chart, width) => (chart.small ? 190 : width < 500 ? 210 : 250),
+    height: (chart, width) => (chart.small ? 190 : width < 500 ? 210 : 250) * Math.max(1, 0.5 + 0.5 * em()),
+    end: (chart) => ({ i: chart.x.length - 1, row: 0 }),
+    columns: (chart) => [chart.x, ...(chart.stacked ? stacked(chart.y) : chart.y)],
+    spot: (u, chart, at) => ({ left: u.valToPos(chart.x[at.i], "x"), top: u.over.clientHeight / 2 }),
+    said(chart, at, shown) {
+      const values = chart.series.map((s, i) => {
+        const v = chart.y[i][at.i];
+        return s.label + " " + (!shown(i) ? "hidden" : v == null ? "not measured" : VALUE[chart.unit](v));
+      });
+      return whereabouts(chart, chart.x[at.i]) + ": " + values.join("; ");
+    },
     columns: (chart) => [chart.x, ...(chart.stacked ? stacked(chart.y) : chart.y)],
     options(chart, data, width) {
       const first = chart(), curve = first.percentiles, timed = !curve && !first.along;
       const series = [{
-        label: curve ? "percentile" : first.along || "time",
-        value: (u, v) => (v == null ? "" : "at " + (curve ? percentile(v) : first.along ? VALUE[first.along](v) : seconds(v, last(chart().x)))),
+        label: curve ? "percentile" : first.along || "time", value: (u, v) => (v == null ? "" : whereabouts(chart(), v)),
       }];
       first.series.forEach((s, i) => {
         const colour = tone(s.tone), raw = () => chart().y[i], main = first.id === "connections";
         series.push({
-          label: s.label, stroke: colour, width: s.dash ? 1.25 : main ? 2.25 : 1.75,
-          dash: s.dash ? (s.tone === "orange" ? [9, 9] : [4, 3]) : undefined,
+          label: s.label, stroke: colour, width: s.dash ? 1.25 : main ? 2.25 : 1.75, dash: dashes(s),
           fill: first.stacked ? colour + "66" : main && s.tone === "blue" ? colour + "18" : undefined,
           points: { show: () => raw().length === 1 }, spanGaps: true,
           paths: first.steps ? uPlot.paths.stepped({ align: -1 }) : undefined,
@@ -166,23 +202,23 @@ const loadgenCharts = (() => {
         : { range: (u, low, high) => [0, high > 0 ? high * 1.12 : 1] };
       const below = curve
         ? axis(0, {
-            size: 30, values: (u, splits) => splits.map(percentile), filter: (u, splits) => splits,
+            size: 30 * em(), values: (u, splits) => splits.map(percentile), filter: (u, splits) => splits,
             splits: (u) => spaced(u, ENDS.filter((v) => v <= last(chart().x) * 1.001)),
           })
         : first.along
-          ? axis(0, { size: 30, values: (u, splits) => splits.map(AXIS[first.along]), space: 60 })
+          ? axis(0, { size: 30 * em(), values: (u, splits) => splits.map(AXIS[first.along]), space: 60 * em() })
           : xAxis(chart, first.small ? 55 : 70);
       return {
         series: series, scales: { x: x, y: y },
         bands: first.stacked ? first.y.slice(1).map((_, i) => ({ series: [i + 2, i + 1] })) : [],
         axes: [below, axis(1, {
-          size: 64, space: 38, values: (u, splits) => splits.map((v) => AXIS[first.unit](v)),
+          size: 64 * em(), space: 38 * em(), values: (u, splits) => splits.map((v) => AXIS[first.unit](v)),
           ...(first.log ? { splits: () => decades(chart().range), filter: (u, splits) => splits } : {}),
         })],
         cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false }, ...(timed ? SYNC : {}) },
-        legend: { live: true, markers: { width: 0, fill: (u, i) => tone(first.series[i - 1].tone) } },
+        legend: { live: true, markers: { width: 0, fill: (u, i) => mark(first.series[i - 1]) } },
         hooks: { drawClear: timed ? [background(data)] : [], drawAxes: timed && !first.small ? [names(data)] : [] },
-        padding: [8, curve ? 36 : 18, 0, 0],
+        padding: [8, curve ? 36 : 18, 0, 0].map((side) => side * em()),
       };
     },
   };
@@ -229,15 +265,18 @@ const loadgenCharts = (() => {
     ctx.restore();
   };
 
-  /* What is below the pointer, in words; nothing where the pointer is in another chart. */
-  function said(chart, u) {
-    const t = u.posToVal(u.cursor.left, "x"), i = chart.x.findIndex((end, at) => at > 0 && t <= end) - 1;
-    if (i < 0 || u.cursor.left < 0 || !u.over.matches(":hover")) return "";
-    const v = u.posToVal(u.cursor.top, "y"), n = chart.cells.length, unit = AXIS[chart.unit];
+  /* The cell at this place of a chart; null beside all of them. */
+  function cellAt(chart, u, left, top) {
+    const t = u.posToVal(left, "x"), i = chart.x.findIndex((end, at) => at > 0 && t <= end) - 1;
+    const v = u.posToVal(top, "y"), n = chart.cells.length;
     const row = Math.floor(chart.rows ? n - v : n * Math.log(v / chart.range[0]) / Math.log(chart.range[1] / chart.range[0]));
-    if (!(row in chart.cells)) return "";
+    return i < 0 || left < 0 || !(row in chart.cells) ? null : { i: i, row: row };
+  }
+
+  /* A cell in words. */
+  function said(chart, { i, row }) {
+    const unit = AXIS[chart.unit], value = chart.cells[row][i], longest = last(chart.x);
     const where = chart.rows ? chart.rows[row] : unit(edge(chart, row)) + " to " + unit(edge(chart, row + 1));
-    const value = chart.cells[row][i], longest = last(chart.x);
     return where + ": " + (value == null ? "not measured" : VALUE[chart.cell_unit](value))
       + " from " + seconds(chart.x[i], longest) + " to " + seconds(chart.x[i + 1], longest);
   }
@@ -249,22 +288,28 @@ const loadgenCharts = (() => {
     return "…" + text.slice(-kept);
   }
 
-  const rowHeight = (n) => (n <= 12 ? 24 : n <= 30 ? 17 : 13);
-  const rowFont = (n) => (n <= 30 ? "12px " : "10px ") + tone("sans");
+  const rowHeight = (n) => (n <= 12 ? 24 : n <= 30 ? 17 : 13) * em();
+  const rowFont = (n) => px(n <= 30 ? 12 : 10) + tone("sans");
 
   const heat = {
-    height: (chart) => (chart.rows ? chart.rows.length * rowHeight(chart.rows.length) + 38 : 250),
+    height: (chart) => (chart.rows ? chart.rows.length * rowHeight(chart.rows.length) + 8 + 30 * em() : 250),
+    end: (chart) => ({ i: chart.x.length - 2, row: chart.rows ? 0 : chart.cells.length - 1 }),
     columns: (chart) => [chart.x, chart.x.map(() => null)],
+    spot: (u, chart, at) => ({
+      left: (u.valToPos(chart.x[at.i], "x") + u.valToPos(chart.x[at.i + 1], "x")) / 2,
+      top: (u.valToPos(edge(chart, at.row), "y") + u.valToPos(edge(chart, at.row + 1), "y")) / 2,
+    }),
+    said: said,
     options(chart, data, width) {
       const first = chart(), n = first.cells.length;
       const y = first.rows
         ? { range: () => [0, chart().cells.length] }
         : { distr: 3, range: () => chart().range };
-      let size = 64;
+      let size = 64 * em();
       if (first.rows) {
         const ctx = document.createElement("canvas").getContext("2d");
         ctx.font = rowFont(n);
-        size = Math.max(64, Math.min(Math.ceil(Math.max(...first.rows.map((name) => ctx.measureText(name).width))) + 8, 0.42 * width));
+        size = Math.max(size, Math.min(Math.ceil(Math.max(...first.rows.map((name) => ctx.measureText(name).width))) + 8, 0.42 * width));
       }
       const named = (u, splits) => {
         u.ctx.save();
@@ -284,7 +329,7 @@ const loadgenCharts = (() => {
         cursor: { y: true, points: { show: false }, drag: { x: true, y: false }, ...SYNC },
         legend: { show: false },
         hooks: { draw: [cells(chart)], ready: [legend(chart)], setData: [legend(chart)], setCursor: [readout(chart)] },
-        padding: [8, 18, 0, 0],
+        padding: [8, 18, 0, 0].map((side) => side * em()),
       };
     },
   };
@@ -308,9 +353,63 @@ const loadgenCharts = (() => {
     part(place, "most", "span").textContent = unit(high);
     part(place, "readout", "span");
   };
+  /* Nothing where the cursor is in another chart, which has this one's move along. */
   const readout = (chart) => (u) => {
-    part(part(u.root, "heat-legend", "div"), "readout", "span").textContent = said(chart(), u);
+    const here = u.over.matches(":hover") || u.root.parentNode.matches(":focus");
+    const at = here ? cellAt(chart(), u, u.cursor.left, u.cursor.top) : null;
+    part(part(u.root, "heat-legend", "div"), "readout", "span").textContent = at ? said(chart(), at) : "";
   };
+
+  /* --- the keyboard ------------------------------------------------------------------------------- */
+
+  const PAGE = 10; /* of the points of a chart, that Page Up and Page Down pass over */
+  const ZOOM = 2;
+  const between = (v, low, high) => Math.min(Math.max(v, low), high);
+
+  /* Where a key leads from a place: {i, row}, or null for a key that leads nowhere. Rows are those of a heat map, of which
+     the first is on top if they have names; in a chart of lines up and down are right and left. */
+  function led(key, chart, at, [first, end]) {
+    const far = Math.max(1, Math.round((end - first) / PAGE)), up = chart.rows ? -1 : 1;
+    const along = (by) => ({ ...at, i: between(at.i + by, first, end) });
+    const across = (by) => (chart.heat ? { ...at, row: between(at.row + by * up, 0, chart.cells.length - 1) } : along(by));
+    switch (key) {
+      case "ArrowRight": return along(1);
+      case "ArrowLeft": return along(-1);
+      case "PageUp": return along(far);
+      case "PageDown": return along(-far);
+      case "Home": return along(first - at.i);
+      case "End": return along(end - at.i);
+      case "ArrowUp": return across(1);
+      case "ArrowDown": return across(-1);
+      default: return null;
+    }
+  }
+
+  /* The points that are in sight, as the first and the last. */
+  function sight({ chart, kind, u }) {
+    const { min, max } = u.scales.x, end = kind.end(chart).i;
+    const first = chart.x.findIndex((x, i) => i <= end && x >= min);
+    let after = end;
+    while (after > 0 && chart.x[after] > max) after--;
+    return first < 0 || first > after ? [0, end] : [first, after];
+  }
+
+  /* Puts the cursor of the chart where the keyboard is, and says what stands there. */
+  function point(held, at) {
+    const { chart, kind, place, u } = held;
+    held.at = at;
+    u.setCursor(kind.spot(u, chart, at), true);
+    place.setAttribute("aria-valuenow", (100 * at.i / Math.max(kind.end(chart).i, 1)).toFixed(1));
+    place.setAttribute("aria-valuetext", kind.said(chart, at, (i) => u.series[i + 1].show));
+  }
+
+  /* A newer chart has other points: the nearest one to where the keyboard was. */
+  function moved(held, x, row) {
+    const { chart, kind } = held, end = kind.end(chart);
+    let i = 0;
+    while (i < end.i && chart.x[i] < x) i++;
+    return { i: i, row: Math.min(row, chart.heat ? chart.cells.length - 1 : 0) };
+  }
 
   /* --- the board ---------------------------------------------------------------------------------- */
 
@@ -326,6 +425,74 @@ const loadgenCharts = (() => {
 
     const widthOf = (place) => (onPaper() ? PAPER_WIDTH : Math.floor(place.clientWidth));
 
+    const timed = (held) => !held.chart.percentiles && !held.chart.along;
+
+    /* All charts over time show the same stretch, as when it was drawn with the pointer. null: everything. */
+    function stretch(held, to) {
+      for (const other of timed(held) ? [...plots.values()].filter(timed) : [held]) {
+        if (to) other.u.setScale("x", to);
+        else other.u.setData(other.u.data);
+      }
+    }
+
+    /* factor: above 1 it shows less. Around the place where the keyboard is. */
+    function zoom(held, factor) {
+      const { u, chart, kind } = held, { min, max, distr } = u.scales.x, [there, back] = distr === 3 ? [Math.log, Math.exp] : [Number, Number];
+      const low = there(min), high = there(max), half = (high - low) / factor / 2;
+      const at = held.at ? between(there(chart.x[held.at.i]), low, high) : (low + high) / 2;
+      const [from, to] = [at - half, at + half].map((v) => between(back(v), chart.x[0], last(chart.x)));
+      const [first, after] = sight(held);
+      if (factor > 1 && after - first < 2) return;
+      const all = from - chart.x[0] + last(chart.x) - to < 1e-6 * (to - from);
+      stretch(held, factor < 1 && all ? null : { min: from, max: to });
+    }
+
+    function typed(event, held) {
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const { u, kind, chart } = held, key = event.key, series = u.series[Number(key)];
+      const at = held.at || kind.end(chart), to = led(key, chart, at, sight(held));
+      if (to) point(held, to);
+      else if (key === "+" || key === "=") zoom(held, ZOOM);
+      else if (key === "-") zoom(held, 1 / ZOOM);
+      else if (key === "0" || key === "Escape") stretch(held, null);
+      else if (!chart.heat && key > "0" && key <= "9" && series) {
+        u.setSeries(Number(key), { show: !series.show });
+        point(held, at);
+      } else return;
+      event.preventDefault();
+      if (held.at) u.setCursor(kind.spot(u, chart, held.at), true);
+    }
+
+    /* Once for each place, whatever is drawn in it later. */
+    function wire(place, id) {
+      place.setAttribute("role", "slider");
+      place.setAttribute("aria-roledescription", "chart");
+      place.setAttribute("aria-valuemin", "0"); /* per cent of the way from the first point to the last */
+      place.setAttribute("aria-valuemax", "100");
+      if (document.getElementById("keys")) place.setAttribute("aria-describedby", "keys");
+      place.tabIndex = 0;
+      const held = () => plots.get(id);
+      place.addEventListener("keydown", (event) => held() && typed(event, held()));
+      place.addEventListener("focus", () => {
+        if (held() && place.matches(":focus-visible")) point(held(), held().at || held().kind.end(held().chart));
+      });
+      place.addEventListener("blur", () => held() && held().u.setCursor({ left: -10, top: -10 }, true));
+      const tools = document.createElement("span");
+      tools.className = "zoom";
+      for (const [sign, name, act] of [
+        ["+", "zoom in", (one) => zoom(one, ZOOM)], ["−", "zoom out", (one) => zoom(one, 1 / ZOOM)], ["all", "show all", (one) => stretch(one, null)],
+      ]) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.tabIndex = -1; /* the keyboard has + - 0 */
+        button.textContent = sign;
+        button.setAttribute("aria-label", name);
+        button.addEventListener("click", () => held() && act(held()));
+        tools.append(button);
+      }
+      place.before(tools);
+    }
+
     function make(chart, place) {
       const held = { chart: chart, shape: shape(chart), kind: chart.heat ? heat : lines, place: place };
       const width = widthOf(place);
@@ -334,16 +501,20 @@ const loadgenCharts = (() => {
         ...held.kind.options(() => held.chart, () => data, width), width: width, height: held.kind.height(chart, width),
       }, held.kind.columns(chart), place);
       plots.set(chart.id, held);
+      place.setAttribute("aria-valuenow", "100");
+      place.setAttribute("aria-valuetext", held.kind.said(chart, held.kind.end(chart), () => true));
     }
 
     /* A stretch that the reader zoomed into stays; otherwise the axis grows with the run. */
     function update(held, chart) {
       const x = held.u.scales.x, before = held.chart.x;
       const zoomed = x.max < last(before) || x.min > before[0];
-      const { min, max } = x;
+      const { min, max } = x, at = held.at;
       held.chart = chart;
       held.u.setData(held.kind.columns(chart), !zoomed);
       if (zoomed) held.u.setScale("x", { min: min, max: max });
+      /* The value of the slider stays as it is: a screen reader would say it every second. */
+      if (at) held.at = moved(held, before[at.i], at.row);
     }
 
     function drop(id) {
@@ -359,6 +530,7 @@ const loadgenCharts = (() => {
       figure.hidden = false;
       if (caption.textContent !== chart.title) caption.textContent = chart.title;
       place.setAttribute("aria-label", chart.label);
+      if (place.tabIndex < 0) wire(place, chart.id);
       const held = plots.get(chart.id);
       if (held && held.shape === shape(chart)) return update(held, chart);
       drop(chart.id);
@@ -392,7 +564,7 @@ const loadgenCharts = (() => {
       cancelAnimationFrame(pending);
       pending = requestAnimationFrame(fit);
     });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+    for (const media of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(media).addEventListener("change", redraw);
     if (given) show(given);
     return { show: show, redraw: redraw, fit: fit };
   }

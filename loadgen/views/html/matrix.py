@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from loadgen import format as fmt
 from loadgen.results.block import TENTHS
-from loadgen.results.measures import figure_text, measure
+from loadgen.results.measures import Measure, figure_text, measure
 from loadgen.results.schema.matrix import CellResult, CellStatus, MatrixSummary
 from loadgen.results.settings import named, short_keys, value_text
 from loadgen.results.spread import NOISE, NOISE_OF_ONE
@@ -50,12 +50,6 @@ _DRAWN: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Chart:
-    title: str
-    svg: Markup
-
-
-@dataclass(frozen=True, slots=True)
 class _Value:
     """One figure of a cell in the table. apart: the range of its runs if they differ."""
 
@@ -63,6 +57,15 @@ class _Value:
     text: str
     apart: str = ""
     bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    """A chart, and what it shows of each cell as text."""
+
+    title: str
+    svg: Markup
+    values: Sequence[_Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ def page(summary: MatrixSummary, scenario_text: str) -> str:
             churn=churn,
             repeated=any(len(cell.runs) > 1 for cell in cells),
             charts=charts,
+            names=names,
             same=same,
             noise=f"{100 * NOISE:g} %",
             noise_of_one=f"{100 * NOISE_OF_ONE:g} %",
@@ -146,10 +150,18 @@ def _figures(cells: Sequence[CellResult], keys: Sequence[str], names: Sequence[s
         values = {value for row in rows for value in row.runs}
         title = "sustained rate" if churn and each.name == "rate_per_s" else each.title
         if len(values) > 1 or (values and any(row.predicted is not None for row in rows)):
-            drawn.append(_Chart(title, matrix_dots.chart(each, title, rows)))
+            values_shown = [_shown(row, each, title) for row in rows]
+            drawn.append(_Chart(title, matrix_dots.chart(each, title, rows), values_shown))
         elif values:
             same.append(f"{title} {figure_text(values.pop(), each.unit)}")
     return drawn, same
+
+
+def _shown(row: matrix_dots.CellDots, each: Measure, title: str) -> _Value:
+    """A row of a chart as text: its median, and apart from it the runs and the prediction."""
+    runs = [figure_text(value, each.unit) for value in row.runs]
+    predicted = [] if row.predicted is None else [f"predicted {figure_text(row.predicted, each.unit)}"]
+    return _Value(title, figure_text(row.median, each.unit), ", ".join([*(runs if len(runs) > 1 else []), *predicted]))
 
 
 def _dots(index: int, cell: CellResult, name: str, keys: Sequence[str], title: str) -> matrix_dots.CellDots:

@@ -103,7 +103,7 @@ class _KernelSide:
 def render(run: Run, summary: RunSummary) -> str:
     """Return the whole page. summary: as written, or as `run.summarised()` folds it."""
     style, scripts, plan = _style(), _scripts(), run.plan
-    drawn = charts.everything(run.series, run.events, plan)
+    drawn = charts.everything(run.series, run.events, plan, summary.steady)
     tenths, pairs = _tenths(summary), _pairs(summary)
     policy = (
         f"default-src 'none'; style-src {hash_of(style)}; script-src {' '.join(map(hash_of, scripts))};"
@@ -128,6 +128,7 @@ def render(run: Run, summary: RunSummary) -> str:
             phases=summary_rows.phases(summary),
             figures=_figures(summary),
             churn=_churn(summary),
+            steady=summary_rows.steady(summary),
             closed_loop=summary_rows.attempts(summary)[1] == "started",
             errors=_errors(summary),
             errors_max=ERRORS_MAX,
@@ -343,6 +344,8 @@ def _kernel(counts: KernelCounts) -> list[_KernelSide]:
     sides: list[tuple[str, KernelCounts | SinkKernelCounts]] = [("clients' side" if counts.sink else "", counts)]
     if counts.sink:
         sides.append(("sinks' side", counts.sink))
+    if counts.gateway:
+        sides.append(("gateway", counts.gateway))
     return [
         _KernelSide(
             name,

@@ -13,12 +13,16 @@ Everything here goes to stderr, so that stdout has the summary alone. docs/live.
 
 from rich.console import Console
 
-from loadgen.views.live.lines import PlainLines
+from loadgen.errors import UsageError
+from loadgen.views.live.lines import LinePace, PlainLines
 from loadgen.views.live.table import LiveTable, draw
 from loadgen.views.live.view import DetachableView, LiveView, NoticesOnly, RunObserver
+from loadgen.views.progress import ProgressStyle
+from loadgen.views.terminal import redraws
 
 __all__ = [
     "DetachableView",
+    "LinePace",
     "LiveTable",
     "LiveView",
     "NoticesOnly",
@@ -29,12 +33,15 @@ __all__ = [
 ]
 
 
-def view_for(console: Console, *, quiet: bool) -> DetachableView:
-    """Return the view that fits: a table where it can be drawn over itself, lines elsewhere, notices only if quiet.
+def view_for(console: Console, style: ProgressStyle, pace: LinePace | None = None) -> DetachableView:
+    """Return the view of that style; for AUTO the one that fits. pace: of the lines of several runs in turn.
 
-    Settings that ask for colours (FORCE_COLOR) make no terminal of a file, and TERM=dumb none that can redraw.
+    Raises: UsageError when a table is asked for where none can be drawn.
     """
-    if quiet:
+    if style is ProgressStyle.NONE:
         return DetachableView(NoticesOnly(console))
-    redraws = console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
-    return DetachableView(LiveTable(console) if redraws else PlainLines(console))
+    if style is ProgressStyle.PLAIN or not (redraws(console) or style is ProgressStyle.LIVE):
+        return DetachableView(PlainLines(console, pace))
+    if not redraws(console):
+        raise UsageError("--progress live: stderr is no terminal that can be drawn over; leave it out, or write plain")
+    return DetachableView(LiveTable(console))

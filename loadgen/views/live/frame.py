@@ -16,6 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from loadgen import format as fmt
+from loadgen import styles
 
 #: Width of the names of rows: `handshake`, `TIME-WAIT`.
 _LABEL: Final = 9
@@ -65,7 +66,7 @@ class Head:
 
     def line(self, width: int, *, ascii_only: bool) -> Text:
         """The title is cut only where it and the word alone are too long."""
-        title = Text(self.title, style="bold")
+        title = Text(self.title, style=styles.STRONG)
         title.truncate(max(width - len(self.word) - _GAP, 1), overflow=_overflow(ascii_only))
         text = Text.assemble(title, " " * _GAP, self.word)
         space = width - text.cell_len - len(self.right)
@@ -85,7 +86,7 @@ class Labelled:
     def line(self, width: int, *, ascii_only: bool) -> Text:
         """In columns where there is room for all of it, else close together."""
         del ascii_only
-        text = Text.assemble((self.label.ljust(_LABEL), "dim"), " " * _GAP)
+        text = Text.assemble(self.label.ljust(_LABEL), " " * _GAP)
         padded = [max(part.cell_len, _COLUMN) for part in self.parts]
         roomy = text.cell_len + sum(padded) + _GAP * (len(padded) - 1) <= width
         for place, part in enumerate(self.parts):
@@ -111,7 +112,7 @@ class Gauge:
     name_width: int
     share: float
     behind: str = ""
-    style: str = "cyan"
+    style: str = ""
 
     def line(self, width: int, *, ascii_only: bool) -> Text:
         """The bar takes what the rest leaves."""
@@ -182,4 +183,4 @@ def _bar(share: float, width: int, style: str, *, ascii_only: bool) -> Text:
     if 0 < share < 1:
         filled = min(max(filled, 1), width - 1)
     full, empty = ("#", "-") if ascii_only else ("━", "─")
-    return Text.assemble((full * filled, style), (empty * (width - filled), "dim"))
+    return Text.assemble((full * filled, style), (empty * (width - filled), styles.FAINT))

@@ -1,4 +1,4 @@
-"""Not on a terminal: about one line per second, with the same words at the same places so that grep finds them."""
+"""Where nothing is drawn over: about one line per second, the same words at the same places so that grep finds them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,45 @@ from loadgen.views.live.figures import LATENCIES, Figures, Recall
 from loadgen.views.live.rows import ERRORS_MAX
 from loadgen.views.live.view import NoticesOnly
 
-#: Lines are this far apart, but for the first of a phase; a little less than a second, which no beat keeps exactly.
-_APART_S: Final = 0.9
+#: Lines are at least this far apart, but for the first of a phase; a little less than a second, which no beat keeps
+#: exactly.
+_APART_MIN_S: Final = 0.9
+#: And at most this far: CI systems take a job for hung after ten minutes without a word.
+_APART_MAX_S: Final = 60.0
+
+
+class LinePace:
+    """How far lines are apart: a second in the first minute, later a sixtieth of the time so far, at most a minute.
+
+    So a log has less than 300 lines after an hour, and grows by one in each minute after that. The time is that of all
+    runs of one command: a matrix of short runs is no reason to begin anew.
+    """
+
+    def __init__(self) -> None:
+        self._runs_before_s = self._this_run_s = 0.0
+
+    def apart_s(self, t_s: float) -> float:
+        """Return the seconds between two lines now. t_s: since the start of this run."""
+        if t_s < self._this_run_s:
+            self._runs_before_s += self._this_run_s
+        self._this_run_s = t_s
+        return min(max((self._runs_before_s + t_s) / 60, _APART_MIN_S), _APART_MAX_S)
 
 
 class PlainLines(NoticesOnly):
-    """About one line per second: for a log, a pipe, a CI job."""
+    """About one line per second, fewer in a long run: for a log, a pipe, a CI job."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, pace: LinePace | None = None) -> None:
         super().__init__(console)
         self._recall = Recall()
         self._printed: Line | None = None
+        self._pace = pace or LinePace()
 
     def update(self, plan: Plan, line: Line) -> None:
         """Print the line, if it is due."""
+        apart_s = self._pace.apart_s(line.t_s)
         last = self._printed
-        if last and last.phase is line.phase and line.t_s - last.t_s < _APART_S:
+        if last and last.phase is line.phase and line.t_s - last.t_s < apart_s:
             self._recall.pass_over(line)
             return
         self._printed = line

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from loadgen import format as fmt
+from loadgen import styles
 from loadgen.model import Ceiling, Plan, Transport
 from loadgen.results.schema.line import SinkLine
 from loadgen.views.live import wording
@@ -27,7 +28,7 @@ ERRORS_MAX: Final = len(_ERROR_RANKS)
 _SPACES_MIN: Final = 3
 #: Agents with a row of their own.
 AGENTS_MAX: Final = 8
-#: Fuller than these is yellow, red; as in `loadgen watch`.
+#: Fuller than these is close to a limit, at it; as in `loadgen watch`.
 _TIGHT, _FULL = 0.7, 0.9
 
 
@@ -49,12 +50,12 @@ def rows(plan: Plan, figures: Figures, height: int) -> list[TableRow]:
 def _counts(plan: Plan, figures: Figures) -> Iterator[TableRow]:
     line, pace = figures.line, figures.pace
     whole = f"{plan.connections:,}"
-    opened = Text(f"{line.open:{len(whole)},} of {whole}", style="bold")
+    opened = Text(f"{line.open:{len(whole)},} of {whole}", style=styles.STRONG)
     if plan.churn:
-        established = Text(f"{line.established:,} established", style="bold")
+        established = Text(f"{line.established:,} established", style=styles.STRONG)
         yield Labelled(2, "churn", [established, Text(f"{line.closed:,} closed")])
     yield Labelled(5 if plan.churn else 2, "open", [opened])
-    failed = Text(f"{line.failed:,}", style="red" if line.failed else "")
+    failed = Text(f"{line.failed:,}", style=styles.BAD if line.failed else "")
     yield Labelled(6, "failed", [failed, _bad(line.lost, "lost"), Text(f"{fmt.rate(pace.failed_per_s)} failing")])
     rate = [Text(fmt.rate(pace.established_per_s))]
     if plan.stages:
@@ -124,7 +125,7 @@ def _agents(figures: Figures) -> Iterator[TableRow]:
     names = max((cell_len(wording.one_line(agent.name)) for agent in shown), default=0)
     for agent in shown:
         name = wording.one_line(agent.name)
-        style = "bold red" if wording.in_trouble(agent) else ""
+        style = styles.BAD if wording.in_trouble(agent) else ""
         state = Text(f"{name}{' ' * (names - cell_len(name))} {wording.state_of(agent)}", style=style)
         failed = _bad(agent.failed, "failed")
         yield Labelled(7, "agent", [state, Text(f"{agent.open:,} open"), failed])
@@ -138,7 +139,7 @@ def _spaces(occupancy: Occupancy, room: int) -> Iterator[TableRow]:
     shown = occupancy.fullest[: room if occupancy.spaces <= room else room - 1]
     names = max((len(space.name) for space in shown), default=0)
     for place, space in enumerate(shown):
-        style = "bold red" if space.share >= _FULL else "yellow" if space.share >= _TIGHT else "green"
+        style = styles.BAD if space.share >= _FULL else styles.TIGHT if space.share >= _TIGHT else ""
         yield Gauge(13 if place else 4, space.name, names, space.share, f"{space.open:,} of {space.capacity:,}", style)
     if shown and occupancy.spaces > len(shown):
         more, emptiest = f"and {occupancy.spaces - len(shown):,} more", fmt.percent(occupancy.emptiest)
@@ -156,7 +157,7 @@ def _failures(errors: Sequence[Failures]) -> Iterator[TableRow]:
             yield Blank(rank)
             continue
         error = shown[place]
-        name = Text(names[place] + " " * (name_width - cell_len(names[place])), style="red")
+        name = Text(names[place] + " " * (name_width - cell_len(names[place])), style=styles.BAD)
         more = [f"{error.count:{count_width},}", fmt.rate(error.per_s), wording.one_line(f"({error.outcome})")]
         yield Labelled(rank, "error", [name, *map(Text, more)])
     left_out = len(errors) - len(shown)
@@ -164,4 +165,4 @@ def _failures(errors: Sequence[Failures]) -> Iterator[TableRow]:
 
 
 def _bad(count: int, what: str) -> Text:
-    return Text(f"{count:,} {what}", style="bold red" if count else "")
+    return Text(f"{count:,} {what}", style=styles.BAD if count else "")

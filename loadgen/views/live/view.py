@@ -1,4 +1,4 @@
-"""The protocols of a view, the view that prints notices only, and the one that survives a closed terminal."""
+"""The protocols of a view; a view that prints notices only, one that survives a closed terminal, and two as one."""
 
 from __future__ import annotations
 
@@ -95,3 +95,20 @@ class DetachableView:
             show(self.view)
         except OSError:
             self.view = None
+
+
+class Beside:
+    """A view, and another observer of the same run beside it."""
+
+    def __init__(self, view: RunObserver, other: RunObserver) -> None:
+        self._view, self._other = view, other
+
+    def update(self, plan: Plan, line: Line) -> None:
+        """To both."""
+        self._view.update(plan, line)
+        self._other.update(plan, line)
+
+    def notice(self, text: str) -> None:
+        """To both."""
+        self._view.notice(text)
+        self._other.notice(text)

@@ -27,7 +27,7 @@ _TONES: Final = {Judgement.BETTER: "good", Judgement.WORSE: "bad"}
 
 
 def render(result: CompareResult, console: Console) -> None:
-    """Print a comparison to a console, as wide as that is but between 60 and 100 columns."""
+    """Print a comparison to a console, as wide as that is but between 40 and 100 columns."""
     show(lines(result, width_of(console)), console)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from loadgen import styles
 from loadgen.doctor import limits
 from loadgen.doctor.checkup import Checkup
 from loadgen.doctor.features import Feature, Permission
@@ -25,20 +26,19 @@ _VALUE: Final = 24
 _INDENT: Final = " " * (_VERDICT + 2)
 #: A verdict's style is that of its first word alone.
 _STYLES: Final[Mapping[str, LineStyle]] = {
-    Grade.WALL.value: LineStyle(label="bold red"),
-    Grade.TIGHT.value: LineStyle(label="yellow"),
-    Grade.GOOD.value: LineStyle(label="green"),
-    Grade.ABSENT.value: LineStyle(label="dim"),
-    "yes": LineStyle(label="green"),
-    "no": LineStyle(label="yellow"),
-    "head": LineStyle("bold"),
-    "dim": LineStyle("dim"),
+    Grade.WALL.value: LineStyle(label=styles.BAD),
+    Grade.TIGHT.value: LineStyle(label=styles.TIGHT),
+    Grade.GOOD.value: LineStyle(),
+    Grade.ABSENT.value: LineStyle(),
+    "yes": LineStyle(),
+    "no": LineStyle(label=styles.TIGHT),
+    "head": LineStyle(styles.STRONG),
     "": LineStyle(),
 }
 
 
 def render(checkup: Checkup, console: Console, *, commands: bool = False) -> None:
-    """Print to a console, as wide as that is but between 60 and 140 columns."""
+    """Print to a console, as wide as that is but between 40 and 140 columns."""
     show(_lines(checkup, width_of(console, WIDTH_MAX), commands=commands), console, _STYLES, _VERDICT)
 
 
@@ -57,7 +57,7 @@ def _lines(checkup: Checkup, width: int, *, commands: bool) -> Iterator[StyledLi
             f"net.* and sockets: the network namespace of {visible(checkup.netns)}; all else: where this command runs, "
             "not the container's"
         )
-        yield from _wrapped("dim", where, "", width)
+        yield from _wrapped("", where, "", width)
     first = limits.to_change_first(checkup.findings)
     if first:
         yield from _title("to change first")
@@ -108,7 +108,7 @@ def _change(change: ChangeCommands, width: int) -> Iterator[StyledLine]:
     for label, commands in (("now", change.now), ("for good", change.for_good)):
         for command in commands:
             for line in folded(command, width - len(_INDENT) - 10):
-                yield "dim", f"{_INDENT}{label:<10}{line}"
+                yield "", f"{_INDENT}{label:<10}{line}"
                 label = ""
 
 

@@ -6,12 +6,15 @@ with NO_COLOR or on a terminal without colours.
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from loadgen import styles as palette
 from loadgen.format import visible
+from loadgen.views.progress import is_ci
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 StyledLine = tuple[str, str]
 
 LABEL_WIDTH: Final = 13
-WIDTH_MIN, WIDTH_MAX = 60, 100
+WIDTH_MIN, WIDTH_MAX = 40, 100
+#: Lines of a log that are seen at once, where its end is what people look at.
+_LOG_HEIGHT: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +37,17 @@ class LineStyle:
 
 
 STYLES: Final[Mapping[str, LineStyle]] = {
-    "": LineStyle(label="not bold dim"),
+    "": LineStyle(),
     "row": LineStyle(),
-    "head": LineStyle("dim"),
-    "verdict": LineStyle("bold"),
-    "good": LineStyle("green", "bold"),
-    "bad": LineStyle("red", "bold"),
+    "head": LineStyle(),
+    "verdict": LineStyle(palette.STRONG),
+    "good": LineStyle(),
+    "bad": LineStyle(palette.BAD),
 }
 
 
 def width_of(console: Console, width_max: int = WIDTH_MAX) -> int:
-    """Return the width of lines for this console: its own, but at least 60 columns and at most `width_max`."""
+    """Return the width of lines for this console: its own, but at least 40 columns and at most `width_max`."""
     return max(WIDTH_MIN, min(console.width, width_max))
 
 
@@ -51,11 +56,22 @@ def show(
     console: Console,
     styles: Mapping[str, LineStyle] = STYLES,
     label_width: int = LABEL_WIDTH,
+    *,
+    verdict: str = "",
 ) -> None:
-    """Print lines to a console, whatever its encoding."""
+    """Print lines to a console, whatever its encoding.
+
+    verdict: said by the first of them, and once more by the last where a person sees the end alone, because there are
+    more lines than the terminal has, or in the log of a CI job.
+    """
     from rich.text import Text  # rich takes 50 ms that a `--json` run need not spend
 
-    for tone, line in lines:
+    printed = list(lines)
+    height = console.height if console.is_terminal else _LOG_HEIGHT if is_ci(os.environ) else None
+    rows = sum(max(-(-len(line) // console.width), 1) for _, line in printed)
+    if verdict and height is not None and rows >= height:  # one more for the shell's prompt
+        printed += labelled("verdict", verdict, width_of(console), "verdict")
+    for tone, line in printed:
         # A character that the terminal's encoding lacks becomes an escape instead of an exception.
         encoded = line.encode(console.encoding, "backslashreplace").decode(console.encoding)
         text = Text(encoded, style=styles[tone].whole)

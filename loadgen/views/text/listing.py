@@ -21,7 +21,7 @@ _INDENT: Final = " " * (_TIME_WIDTH + 2)
 
 
 def render(runs: Sequence[ListedRun], results: Path, console: Console, *, scenario: str | None = None) -> None:
-    """Print the list to a console, as wide as that is but between 60 and 100 columns."""
+    """Print the list to a console, as wide as that is but between 40 and 100 columns."""
     show(lines(runs, results, width_of(console), scenario=scenario), console)
 
 

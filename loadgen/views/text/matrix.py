@@ -23,8 +23,8 @@ _INCOMPLETE, _UNLIKE = "*", "!"
 
 
 def render(summary: MatrixSummary, console: Console, *, report: str | None = None) -> None:
-    """Print the table to a console, as wide as that is but between 60 and 100 columns."""
-    show(lines(summary, report, width_of(console)), console)
+    """Print the table to a console, as wide as that is but between 40 and 100 columns."""
+    show(lines(summary, report, width_of(console)), console, verdict=summary_rows.headline(summary))
 
 
 def lines(summary: MatrixSummary, report: str | None = None, width: int = 80) -> list[StyledLine]:

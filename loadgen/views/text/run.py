@@ -18,11 +18,11 @@ ERRORS_MAX: Final = 6
 
 
 def render(summary: RunSummary, console: Console, *, report: str | None = None) -> None:
-    """Print the summary to a console, as wide as that is but between 60 and 100 columns.
+    """Print the summary to a console, as wide as that is but between 40 and 100 columns.
 
     report: path of the HTML page, if any.
     """
-    show(lines(summary, report, width_of(console)), console)
+    show(lines(summary, report, width_of(console)), console, verdict=summary_rows.headline(summary))
 
 
 def lines(summary: RunSummary, report: str | None = None, width: int = 80) -> list[StyledLine]:
@@ -36,8 +36,10 @@ def lines(summary: RunSummary, report: str | None = None, width: int = 80) -> li
     text += _connections(summary, width)
     text += _row(summary_rows.prediction(summary), width)
     text += _churn(summary, width)
+    text += _row(summary_rows.steady(summary), width)
+    text += _row(summary_rows.gateway(summary), width)
     text += _pace(summary, width)
-    text += _latency(summary)
+    text += _latency(summary, width)
     text += _errors(summary, width)
     text += _agents(summary, width)
     text += listed("probes", (f"{row.label}: {row.text}" for row in summary_rows.probes(summary)), width)
@@ -166,19 +168,27 @@ def _pace(summary: RunSummary, width: int) -> list[StyledLine]:
     return labelled("rate", rate, width) + labelled("time", ", ".join(times), width)
 
 
-def _latency(summary: RunSummary) -> list[StyledLine]:
+_QUANTILES: Final = ("p50", "p90", "p99", "p99.9", "max")
+#: Their places, the most important first.
+_IMPORTANT: Final = (0, 2, 4, 1, 3)
+_QUANTILE_WIDTH: Final = 10
+
+
+def _latency(summary: RunSummary, width: int) -> list[StyledLine]:
+    """A table of the quantiles that a terminal has room for."""
     measured = summary_rows.latencies(summary)
     if not measured:
         return []
-    text = [("head", "latency".ljust(LABEL_WIDTH) + _right(("p50", "p90", "p99", "p99.9", "max")))]
+    shown = sorted(_IMPORTANT[: (width - LABEL_WIDTH) // _QUANTILE_WIDTH])
+    text = [("head", "latency".ljust(LABEL_WIDTH) + _right(_QUANTILES[place] for place in shown))]
     for kind, us in measured:
         values = [fmt.latency(value, "us") for value in (us.p50, us.p90, us.p99, us.p999, us.max)]
-        text.append(("", f"  {kind}".ljust(LABEL_WIDTH) + _right(values)))
+        text.append(("", f"  {kind}".ljust(LABEL_WIDTH) + _right(values[place] for place in shown)))
     return text
 
 
 def _right(values: Iterable[str]) -> str:
-    return "".join(f"{value:>10}" for value in values)
+    return "".join(f"{value:>{_QUANTILE_WIDTH}}" for value in values).rstrip()
 
 
 def _errors(summary: RunSummary, width: int) -> list[StyledLine]:

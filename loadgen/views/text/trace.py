@@ -60,6 +60,9 @@ def _way(account: WayAccount, width: int) -> list[StyledLine]:
     text += listed("calls", way.calls, width)
     for name in way.beside:
         text += labelled("beside", f"{name}: {BESIDE[name]}", width)
+    if account.unusable:
+        text += labelled("fails", f"{account.unusable} (limit {account.limit}); no port was short", width, "bad")
+        return text + numbered("to change", (remedy.sentence for remedy in account.remedies[:_REMEDIES_MAX]), width)
     if ports is None:
         return text
     text += labelled("capacity", _capacity(ports), width)

@@ -15,10 +15,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from loadgen import styles
+from loadgen.errors import UsageError
 from loadgen.format import visible
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.model import Endpoint
-from loadgen.views.terminal import in_background
+from loadgen.views.progress import ProgressStyle
+from loadgen.views.terminal import in_background, redraws, whole_frame
+from loadgen.watch.devices import DeviceSockets
 from loadgen.watch.owners import Ownership
 from loadgen.watch.plain import TOP
 from loadgen.watch.snapshot import Snapshot, Usage
@@ -27,12 +31,14 @@ from loadgen.watch.sources import SourceUsage
 #: Lines of the view that are no groups, most of the time.
 _OTHER_LINES: Final = 12
 _TOP_MIN: Final = 3
-#: Worse than these is yellow, red.
+#: Worse than these is a failure, or close to one.
 _FULL, _TIGHT = 0.9, 0.7
 #: Further away than this exhaustion is no news.
 _HORIZON_S: Final = 24 * 3600.0
 _OWNERS_SHOWN: Final = 2
 _PORTS_SHOWN: Final = 8
+#: Devices with a sentence each.
+_DEVICES_SHOWN: Final = 4
 _COUNTERS_SHOWN: Final = 6
 _SOURCES_SHOWN: Final = 5
 
@@ -51,6 +57,7 @@ WORDS: Final = {
     "Tcp.RetransSegs": "segments sent again",
     "TcpExt.TWRecycled": "four-tuples taken over from TIME-WAIT",
     "TcpExt.TW": "connections came to rest in TIME-WAIT, or in FIN-WAIT-2 without their process",
+    "TcpExt.TWKilled": "connections came to FIN-WAIT-2 without their process, for the 4 s or less of tcp_fin_timeout",
     "Tcp.ActiveOpens": "connections begun from here",
     "Tcp.PassiveOpens": "connections came in",
     "Tcp.OutRsts": "resets sent",
@@ -117,11 +124,22 @@ class RedrawnScreen:
         if in_background(self._console):
             self.hide()
             return
-        top = self._top or max(self._console.height - _OTHER_LINES, _TOP_MIN)
-        if self._live is None:
-            self._live = Live(console=self._console, auto_refresh=False)
-            self._live.start()
-        self._live.update(render(look, self._console.width, top), refresh=True)
+        fitted = self._fitted(look)
+        with whole_frame():
+            if self._live is None:
+                self._live = Live(console=self._console, auto_refresh=False)
+                self._live.start()
+            self._live.update(fitted, refresh=True)
+
+    def _fitted(self, look: Snapshot) -> RenderableType:
+        """Return the snapshot with as many groups as leave room for the notes below them."""
+        console = self._console
+        if self._top:
+            return render(look, console.width, self._top)
+        most = max(console.height - _OTHER_LINES, _TOP_MIN)
+        rendered = render(look, console.width, most)
+        over = len(console.render_lines(rendered, pad=False)) - (console.height - 1)
+        return rendered if over <= 0 else render(look, console.width, max(most - over, _TOP_MIN))
 
     def hide(self) -> None:
         """Show the cursor; the table stays where it is, and the next is drawn below it."""
@@ -136,17 +154,23 @@ class RedrawnScreen:
         self.hide()
 
 
-def screen_for(console: Console, top: int | None, *, once: bool) -> Screen:
-    """The one that fits. once: there is one look, and nothing to draw it over."""
-    return RedrawnScreen(console, top) if console.is_terminal and not once else BlockScreen(console, top)
+def screen_for(console: Console, top: int | None, style: ProgressStyle, *, once: bool) -> Screen:
+    """The one of that style; for AUTO the one that fits. once: there is one look, and nothing to draw it over.
+
+    Raises: UsageError when a table is asked for where none can be drawn.
+    """
+    if style is ProgressStyle.LIVE and not redraws(console):
+        raise UsageError("--progress live: stdout is no terminal that can be drawn over; leave it out, or write plain")
+    drawn = redraws(console) and not once and style is not ProgressStyle.PLAIN
+    return RedrawnScreen(console, top) if drawn else BlockScreen(console, top)
 
 
 def render(look: Snapshot, width: int, top: int) -> RenderableType:
     """A snapshot in at most `width` columns, with at most `top` groups."""
-    parts: list[RenderableType] = [Text(_head(look)), Text(_sockets(look), style="dim")]
+    parts: list[RenderableType] = [Text(_head(look)), Text(_sockets(look))]
     parts.append(_table(look.groups[:top], width) if look.groups else Text("no outbound TCP connections"))
     if look.group_count > top:
-        parts.append(Text(f"and {look.group_count - top:,} groups less full", style="dim"))
+        parts.append(Text(f"and {look.group_count - top:,} groups less full"))
     parts += _sources_part(look, width)
     if look.inbound:
         parts += [Text("came in:"), *(Text(_inbound(look, place)) for place in range(min(top, len(look.inbound))))]
@@ -180,7 +204,7 @@ def _sources_part(look: Snapshot, width: int) -> list[RenderableType]:
     if look.udp:
         parts += [Text("\nUDP, by source address:"), _table(look.udp[:_SOURCES_SHOWN], width)]
         if len(look.udp) > _SOURCES_SHOWN:
-            parts.append(Text(f"and {len(look.udp) - _SOURCES_SHOWN:,} addresses less full", style="dim"))
+            parts.append(Text(f"and {len(look.udp) - _SOURCES_SHOWN:,} addresses less full"))
     return parts
 
 
@@ -190,7 +214,7 @@ def _sign(one: SourceUsage) -> str:
 
 
 def _table(groups: Sequence[Usage | SourceUsage], width: int) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=styles.STRONG)
     columns = [column for column in _COLUMNS if column.width <= width]
     for column in columns:
         # The numbers keep their width; addresses and names fold.
@@ -207,7 +231,7 @@ def _table(groups: Sequence[Usage | SourceUsage], width: int) -> Table:
 
 def _used(one: Usage | SourceUsage) -> Text:
     share = one.capacity.share
-    style = "bold red" if share >= _FULL else "yellow" if share >= _TIGHT else ""
+    style = styles.BAD if share >= _FULL else styles.TIGHT if share >= _TIGHT else ""
     return Text(f"{share * 100:.1f}%", style=style)
 
 
@@ -223,8 +247,8 @@ def _exhausts(one: Usage | SourceUsage) -> Text:
     if one.exhausts_in_s is None or one.exhausts_in_s > _HORIZON_S:
         return Text("")
     if not one.exhausts_in_s:
-        return Text("exhausted", style="bold red")
-    return Text(f"in {duration(one.exhausts_in_s)}", style="red" if one.exhausts_in_s < 60 else "")
+        return Text("exhausted", style=styles.BAD)
+    return Text(f"in {duration(one.exhausts_in_s)}", style=styles.BAD if one.exhausts_in_s < 60 else "")
 
 
 def duration(seconds: float) -> str:
@@ -280,6 +304,7 @@ def _notes(look: Snapshot, groups: Sequence[Usage]) -> list[str]:
         more = f" and {len(look.bound.ports) - _PORTS_SHOWN:,} more" if len(look.bound.ports) > _PORTS_SHOWN else ""
         whose = owners_in_words(look.bound.owned)
         notes.append(f"bound, unconnected sockets block {named}{more}: {whose}")
+    notes += [_tied(one) for one in look.devices[:_DEVICES_SHOWN]]
     if look.udp is None and look.udp_unknown:
         notes.append(f"UDP sockets: unknown, {look.udp_unknown}")
     if look.interrupted:
@@ -287,6 +312,19 @@ def _notes(look: Snapshot, groups: Sequence[Usage]) -> list[str]:
     moved = [(name, look.counters[name]) for name in WORDS if look.counters.get(name)]
     notes += [f"{more:+,} {WORDS[name]} ({name})" for name, more in moved[:_COUNTERS_SHOWN]]
     return notes
+
+
+def _tied(one: DeviceSockets) -> str:
+    """The sentence on connections that are bound to a device, which the accounts leave out."""
+    connections = "1 connection is" if one.connections == 1 else f"{one.connections:,} connections are"
+    device = visible(one.device)
+    if one.vrf:
+        vrf = "the VRF" if one.vrf == one.device else f"a device of the VRF {visible(one.vrf)},"
+        return f"{connections} bound to {vrf} {device}, and not counted above: a VRF has a space of ports of its own"
+    return (
+        f"{connections} bound to the device {device}, and not counted above: connect() without a device may open the "
+        "same four-tuple again, and then the older connection is never told (SO_BINDTODEVICE)"
+    )
 
 
 def _state(state: TcpState) -> str:

@@ -30,8 +30,10 @@ _FLAGS: Final = Setup.CQSIZE | Setup.SUBMIT_ALL | Setup.COOP_TASKRUN | Setup.SIN
 #: Operations that a ring needs, and the Linux version that has them, youngest first.
 _NEEDED: Final = {Op.BIND: "6.11", Op.FIXED_FD_INSTALL: "6.8", Op.URING_CMD: "5.19", Op.SOCKET: "5.19"}
 _REASONS: Final = {
-    EPERM: "io_uring_setup() is forbidden here (EPERM), as by the seccomp filter of a container",
-    ENOSYS: "this kernel has no io_uring, or a seccomp filter hides it (ENOSYS)",
+    EPERM: "io_uring_setup() is forbidden here (EPERM), as by the seccomp filter of a container "
+    "(docker run --security-opt seccomp=PROFILE)",
+    ENOSYS: "this kernel has no io_uring, or a seccomp filter hides it (ENOSYS; "
+    "docker run --security-opt seccomp=PROFILE)",
     EINVAL: "this kernel is too old for the io_uring engine: Linux 6.11 is needed",
     ENOMEM: "no memory for a ring (ENOMEM)",
 }

@@ -1,33 +1,48 @@
-"""Readers of run directories that may come from anywhere: one file of one is damaged, the others are as they were."""
+"""Readers of run directories that may come from anywhere: one file of one is damaged, the others are as they were.
+
+And of facts of another kernel, which are one file.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
+from loadgen import facts
 from loadgen.compare import load as comparing
 from loadgen.errors import UsageError
+from loadgen.facts import comparison
+from loadgen.facts.base import Cost, FactFinding, FactVerdict
+from loadgen.find import answer
 from loadgen.model import Plan
-from loadgen.results import listing, run_directory
+from loadgen.results import listing, run_directory, search_directory
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
+from loadgen.results.schema.find import FindPlan, TrialResult
 from loadgen.results.schema.host import Host
 from loadgen.results.schema.line import Line
 from loadgen.results.schema.matrix_plan import MatrixPlan
+from loadgen.views.ci import junit, markdown
 from loadgen.views.dashboard import pages
 from loadgen.views.html import compare as compare_html
+from loadgen.views.html import find as find_html
 from loadgen.views.html import matrix as matrix_html
 from loadgen.views.html import run as run_html
 from loadgen.views.text import compare as compare_text
+from loadgen.views.text import facts as facts_text
+from loadgen.views.text import find as find_text
 from loadgen.views.text import matrix as matrix_text
 from loadgen.views.text import matrix_table
 from loadgen.views.text import run as run_text
+from tests import searches
 from tests.fuzz.reader import Reader
 
 RUNS: Final = Path(__file__).parents[2] / "data" / "runs"
@@ -69,6 +84,41 @@ def _report_matrix(path: Path) -> object:
     return listed
 
 
+def _report_search(path: Path) -> object:
+    [listed] = listing.list_runs(path.parent)
+    pages.runs(path.parent, str)
+    found = search_directory.read(path)
+    summary = answer.summarise(found.plan, found.trials, found.events, run=path.name)
+    find_html.page(summary, found.scenario_text)
+    find_text.render(summary, _console(), report="report.html")
+    junit.render(summary, directory="r")
+    markdown.render(summary, directory="r")
+    files.pretty(summary)
+    return listed
+
+
+def _search_with(name: str) -> Callable[[bytes], object]:
+    """Return a reader of the directory of a search in which this file has the given content."""
+
+    def read(data: bytes) -> object:
+        with tempfile.TemporaryDirectory(prefix="loadgen-fuzz-") as folder:
+            path = Path(folder, "20260131T120000Z-a-1f3a")
+            path.mkdir()
+            for own, content in searches.directory().items():
+                (path / own).write_bytes(data if own == name else content)
+            return _report_search(path)
+
+    return read
+
+
+def _of_search(name: str) -> Callable[[], Sequence[bytes]]:
+    return lambda: [searches.directory()[name]]
+
+
+def _trial_lines() -> Sequence[bytes]:
+    return searches.directory()["trials.jsonl"].splitlines()
+
+
 def _with(name: str, run: str, use: Callable[[Path], object], *without: str) -> Callable[[bytes], object]:
     """Return a reader of a run directory in which this file has the given content; `without` these files."""
 
@@ -99,14 +149,42 @@ def _round_trip(data: bytes) -> object:
     return line
 
 
+def _facts() -> bytes:
+    findings = [
+        FactFinding(fact, fact.expected, FactVerdict.HOLDS, "", 0.1, Cost(12.5, 9, 2.0))
+        for fact in facts.all_facts(["3"])
+    ]
+    return json.dumps(facts.to_json(findings, started_at=datetime(2026, 1, 31, tzinfo=UTC))).encode()
+
+
+def _compare_facts(data: bytes) -> object:
+    with tempfile.TemporaryDirectory(prefix="loadgen-fuzz-") as folder:
+        here, there = Path(folder, "here.json"), Path(folder, "there.json")
+        here.write_bytes(_facts())
+        there.write_bytes(data)
+        result = comparison.compare(there, here)
+        facts_text.render(result, _console())
+        return result.to_json()
+
+
 _ROOM: Final = 64 << 20
 
 READERS: Final = (
+    Reader("facts", _compare_facts, lambda: [_facts()], (UsageError,), as_json=True, tries=40),
     Reader("series line", _round_trip, _lines("series.jsonl"), (ValueError,), as_json=True),
     Reader("event", _shape(Event), _lines("events.jsonl"), (ValueError,), as_json=True),
     Reader("plan", _shape(Plan), _of_file("plan.json", _ALL), (ValueError,), as_json=True),
     Reader("host", _shape(Host), _of_file("host.json", _ALL), (ValueError,), as_json=True),
     Reader("summary", files.read_summary, _of_file("summary.json", (*_ALL, "matrix")), (ValueError,), as_json=True),
+    Reader("search", _shape(FindPlan), _of_search("find.json"), (ValueError,), as_json=True),
+    Reader(
+        "trial",
+        _shape(TrialResult),
+        lambda: searches.directory()["trials.jsonl"].splitlines(),
+        (ValueError,),
+        as_json=True,
+    ),
+    Reader("summary of a search", files.read_summary, _of_search("summary.json"), (ValueError,), as_json=True),
     Reader("matrix", _shape(MatrixPlan), _of_file("matrix.json", ("matrix",)), (ValueError,), as_json=True),
     *(
         Reader(
@@ -131,6 +209,18 @@ READERS: Final = (
             tries=12,
         )
         for name in ("plan.json", "host.json", "series.jsonl", "events.jsonl")
+    ),
+    *(
+        Reader(
+            f"search with {name}",
+            _search_with(name),
+            _of_search(name),
+            (UsageError,),
+            as_json=name != "scenario.yaml",
+            bytes_free=_ROOM,
+            tries=12,
+        )
+        for name in ("find.json", "trials.jsonl", "events.jsonl", "summary.json", "scenario.yaml")
     ),
     *(
         Reader(

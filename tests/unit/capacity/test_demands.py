@@ -55,7 +55,9 @@ def test_descriptors_of_a_fixed_number_of_workers_end_where_each_is_full() -> No
 def test_processes_have_to_be_allowed() -> None:
     room = HostLimits(processes=HostLimit(limit=100, used=98, name="pids.max"))
     found = assessed(2_000, limits=room)
-    assert str(found.refusal) == "processes: need 3, have 2; raise pids.max, or use fewer workers and sinks"
+    assert str(found.refusal) == (
+        "processes: need 3, have 2; raise pids.max (docker run --pids-limit), or use fewer workers and sinks"
+    )
     assert assessed(100, limits=room).possible
 
 

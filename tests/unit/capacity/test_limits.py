@@ -14,7 +14,7 @@ from loadgen.strategies import TABLE
 
 PAGE = Path(__file__).parents[3] / "docs" / "verdict.md"
 #: What a verdict knows when it fills in a sentence.
-FIELDS = {"target", "not_started", "window", "not_started_too", "because", "doubt", "pause"}
+FIELDS = {"target", "not_started", "window", "not_started_too", "because", "doubt", "pause", "translator"}
 
 
 def test_names_are_those_that_a_scenario_may_compare_with() -> None:

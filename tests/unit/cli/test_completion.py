@@ -64,7 +64,8 @@ def test_a_circle_of_links_has_an_end(home: Path) -> None:
 
 
 def test_keys() -> None:
-    assert settings("sources.") == ["sources.addresses=", "sources.strategy=", "sources.ports=", "sources.freebind="]
+    keys = ("addresses", "count", "strategy", "ports", "freebind")
+    assert settings("sources.") == [f"sources.{key}=" for key in keys]
     assert {"connections=", "targets.0.address=", "targets.0.sink.speaks=", "lab.sysctls="} <= set(settings(""))
     assert settings("gremlins") == []
 

@@ -85,7 +85,7 @@ def test_a_rate_stands_for_the_connections_of_a_second() -> None:
         (("--close", "slowly"), "'fin', 'rst', 'target'"),
         (("--services", "http"), "neither a port nor a range of ports; write 8500,38151"),
         (("--services", "0"), "port 0"),
-        (("--netns", "lab"), "write a pid, or the path of a namespace"),
+        (("--netns", "9lab"), "write a pid, the name of a namespace"),
     ],
 )
 def test_what_cannot_be_meant(args: tuple[str, ...], hint: str) -> None:

@@ -76,3 +76,17 @@ def test_what_goes_wrong_leaves_neither_half_a_file_nor_another(
     with pytest.raises(ResultsError, match="Operation not permitted"):
         files.write(path, "new")
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("j.xml", "old")]
+
+
+def test_a_failure_within_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    path.write_text("old")
+
+    def fail() -> None:
+        with files.replacing(path) as file:
+            file.write(b"half")
+            raise UsageError("garbage")
+
+    with pytest.raises(UsageError, match="garbage"):
+        fail()
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("run.csv", "old")]

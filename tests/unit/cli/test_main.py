@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,11 +18,11 @@ from click.testing import CliRunner
 from loadgen import crash, errors
 from loadgen.cli import main
 from loadgen.errors import CapacityError, ExitCode, LoadgenError, ScenarioError
-from tests import samples
+from tests import listed_commands, samples
 
 COMMANDS = sorted(main.cli.commands)
 #: Each takes tens or hundreds of milliseconds to import.
-HEAVY = ("numpy", "pydantic", "aiohttp", "rich", "ruamel", "uvloop", "jinja2", "pyroute2", "asyncio")
+HEAVY = ("numpy", "pydantic", "aiohttp", "rich", "ruamel", "uvloop", "jinja2", "pyroute2", "asyncio", "opentelemetry")
 
 
 def invoke(*args: str) -> Any:
@@ -59,6 +60,24 @@ def test_the_options_of_the_contract_are_there() -> None:
     options = {option for parameter in main.cli.commands["run"].params for option in parameter.opts}
     assert options >= {"--set", "--out", "--json", "--quiet", "--allow"}
     assert {"run", "sink", "report", "schema"} <= set(COMMANDS)
+
+
+def commands(group: click.Group, above: str = "") -> dict[str, click.Command]:
+    """By name, as `cluster certs`; with those of groups."""
+    found = {above + name: command for name, command in group.commands.items()}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{above}{name} ")
+    return found
+
+
+@pytest.mark.parametrize("command", commands(main.cli))
+def test_the_examples_of_a_help_use_commands_and_options_that_exist(command: str) -> None:
+    text = cleandoc(commands(main.cli)[command].help or "")
+    calls = listed_commands.of_script(text[text.find("Example") :])
+    assert calls
+    for call in calls:
+        listed_commands.assert_exists(call)
 
 
 def test_help_imports_nothing_that_takes_time() -> None:

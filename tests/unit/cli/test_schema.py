@@ -10,10 +10,11 @@ from click.testing import CliRunner
 
 from loadgen import scenario
 from loadgen.cli import main
+from loadgen.facts.document import facts_schema
 from loadgen.results.schema.json_schema import summary_schema
 
 DOCS = Path(__file__).parents[3] / "docs"
-SCHEMAS = {"scenario": scenario.json_schema, "summary": summary_schema}
+SCHEMAS = {"scenario": scenario.json_schema, "summary": summary_schema, "facts": facts_schema}
 
 
 @pytest.mark.parametrize("what", SCHEMAS)

@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import pytest
 
 from loadgen import errors
 from loadgen.cli import main, streams
+from loadgen.views import terminal
+from loadgen.views.progress import ProgressStyle
 
 _WRITES_ON = """
 import sys
@@ -119,3 +122,56 @@ def test_after_the_first_failure_nothing_is_tried_again() -> None:
             stream.flush()
         stream.write("another")
         stream.close()
+
+
+class Tty(io.TextIOWrapper):
+    """A terminal of a UTF-8 locale, as Python believes."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
+
+    def isatty(self) -> bool:
+        return True
+
+    def sent(self) -> bytes:
+        self.flush()
+        return cast(io.BytesIO, self.buffer).getvalue()
+
+
+def test_a_terminal_of_locale_c_gets_ascii_and_a_file_what_it_got(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    tty = Tty()
+    monkeypatch.setattr(sys, "stdout", file)
+    monkeypatch.setattr(sys, "stderr", tty)
+    monkeypatch.setenv("LC_ALL", "C")
+    streams.fit_the_locale()
+    print("gr\u00fcn", file=sys.stderr)
+    assert tty.sent() == b"gr\\xfcn\n"
+    assert (tty.encoding, file.encoding) == ("ascii", "utf-8")
+    assert streams.console(stderr=True).options.ascii_only
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_terminal", "no_color"),
+    [
+        ({}, True, False),
+        ({"NO_COLOR": "1"}, True, True),
+        ({"NO_COLOR": ""}, True, False),
+        ({"TERM": "vt100"}, True, True),
+        ({"TERM": "vt100", "COLORTERM": "truecolor"}, True, False),
+        ({"CI": "true"}, False, False),
+        ({"CI": "true", "FORCE_COLOR": "1"}, True, False),
+    ],
+)
+def test_a_console_is_as_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], is_terminal: bool, no_color: bool
+) -> None:
+    for name in ("NO_COLOR", "COLORTERM", "CI", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"TERM": "xterm-256color"} | environ).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stderr", Tty())
+    monkeypatch.setattr(terminal, "is_monochrome", lambda term: term == "vt100")
+    console = streams.console(stderr=True)
+    assert (console.is_terminal, console.no_color) == (is_terminal, no_color)
+    assert streams.console(stderr=True, style=ProgressStyle.LIVE).is_terminal

@@ -228,7 +228,7 @@ def test_a_process_in_another_namespace_needs_to_be_named_twice(watch: Run, monk
         (["--count", "0"], "'--count'"),
         (["--once", "--count", "2"], "--once is --count 1"),
         (["--pid", "0"], "'--pid'"),
-        (["--netns", "x"], "'--netns'"),
+        (["--netns", "9x"], "'--netns'"),
         (["--top", "0"], "'--top'"),
         (["--source", "here"], "'--source': write an address or a CIDR"),
         (["--destination", "127.0.0.1:99999"], "'--destination': write a port"),

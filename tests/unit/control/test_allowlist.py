@@ -120,6 +120,21 @@ def test_some_addresses_are_never_permitted(address: str, name: str) -> None:
     assert "script" not in message
 
 
+@pytest.mark.parametrize(
+    ("address", "here"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::ffff:0.0.0.0", "127.0.0.1")]
+)
+def test_an_unspecified_address_reaches_this_host_and_says_what_to_write(address: str, here: str) -> None:
+    """tests/lab/test_addresses.py has the kernel say so."""
+    message = refusal(address)
+    assert "reach this host itself" in message
+    assert message.endswith(here)
+
+
+def test_other_addresses_of_that_network_do_not_reach_this_host() -> None:
+    assert "this host" not in refusal("0.1.2.3")
+    assert "this host" not in refusal("::ffff:0.1.2.3")
+
+
 def test_an_embedded_address_decides() -> None:
     """Allowing 64:ff9b::/96 would allow the whole of IPv4."""
     message = refusal("64:ff9b::808:808", "64:ff9b::/96", authorized=True)

@@ -323,6 +323,9 @@ class Glass:
     def conntrack(self) -> dict[str, int]:
         return {"count": 17, "max": 1024}
 
+    def neighbours(self) -> dict[str, int]:
+        return {"neigh": 9, "neigh6": 1}
+
     def states(self, proc_net: Path) -> dict[str, int]:
         return {"established": len((proc_net / "snmp").read_text())}
 
@@ -332,6 +335,13 @@ class Glass:
 
 def seen(proc_net: Path | None) -> ProcNamespace:
     return ProcNamespace(lambda: proc_net, Glass())  # type: ignore[arg-type]
+
+
+def test_neighbours_of_a_namespace_of_its_own_are_counted() -> None:
+    fds: Any = Glass()
+    found = ProcNamespace(lambda: PROC / "linux-6.18" / "net", fds, own_neighbours=True).now()
+    assert found
+    assert (found.now["neigh.own"], found.now["neigh6.own"]) == (9, 1)
 
 
 def test_gauges_are_of_the_namespace_except_memory() -> None:

@@ -127,6 +127,16 @@ def test_a_cell_that_could_not_run_is_skipped_and_passes_nothing() -> None:
     assert summary["verdict"]["text"] == "The 2 cells that are done do not differ by more than half."
 
 
+def test_a_cell_whose_setting_this_kernel_lacks_fails_no_expectation() -> None:
+    """MATRIX expects something of cell 2: it is not judged, and the reason of the cell says so."""
+    lacking = {"t_s": 1.0, "event": "cell-lacking", "text": "Linux 7.1 has it", "cell": 2}
+    summary = fold({0: run_summary(), 1: run_summary()}, lacking, ENDED)
+    assert summary["complete"]
+    assert summary["cells"][2]["status"] == "skipped"
+    assert summary["cells"][2]["reason"] == "Linux 7.1 has it; the expectation about it is not judged"
+    assert [row["expression"] for row in summary["expect"]] == [MATRIX["expect"][0]]
+
+
 def test_a_matrix_cut_off_keeps_what_it_has() -> None:
     started = [{"t_s": float(n), "event": "cell-started", "text": "", "cell": n} for n in range(2)]
     summary = fold({0: run_summary()}, *started)

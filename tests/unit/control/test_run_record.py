@@ -7,7 +7,7 @@ import pytest
 from loadgen import crash
 from loadgen.control.run_record import RunRecord
 from loadgen.errors import HostError, ResultsError
-from loadgen.results import run_directory
+from loadgen.results import directory_files
 from loadgen.results.run_directory import RunWriter
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
@@ -70,7 +70,7 @@ def test_lines_that_cannot_be_written_are_tried_again_in_their_order(writer: Ful
     assert told == ["failure"]
     writer.full = False
     it.line(LINES[2])
-    assert [line.t_s for _, line in run_directory._lines(writer.path / "series.jsonl", Line)] == [
+    assert [line.t_s for _, line in directory_files.read_lines(writer.path / "series.jsonl", Line)] == [
         line.t_s for line in LINES[:3]
     ]
     assert str(it.error) == "no space left", "the first failure is the run's"

@@ -45,7 +45,7 @@ def test_on_an_empty_kernel_only_the_range_is_needed() -> None:
     assert found["net.ipv4.ip_local_port_range"].verdict is Grade.WALL
     absent = [one for one in found.values() if one.verdict is Grade.ABSENT]
     assert {one.value for one in absent} == {"not here"}
-    assert len(absent) == 23
+    assert len(absent) == 26
     assert not any(one in absent for one in limits.to_change_first(list(found.values())))
 
 

@@ -181,20 +181,6 @@ def test_open_sockets_are_those_of_both_families() -> None:
     assert "9 in the whole machine" in finding.judgement.allows
 
 
-@pytest.mark.parametrize(
-    ("connections", "pairs", "verdict"),
-    [(14_116, 1, Grade.GOOD), (14_117, 1, Grade.TIGHT), (28_232, 2, Grade.GOOD), (28_233, 2, Grade.TIGHT)],
-)
-def test_the_search_for_a_port_is_long_beyond_half_of_the_range(connections: int, pairs: int, verdict: Grade) -> None:
-    finding = found(ports.search, Purpose(connections, pairs))
-    assert (finding.name, finding.value, finding.verdict) == ("port-search", "from 14,116 on", verdict)
-    assert "kernel: 14,116 per source address and destination" in finding.judgement.allows
-    assert "bind: 14,116 of a source address" in finding.judgement.allows
-    assert "reuseaddr: 7,058 of a source address" in finding.judgement.allows
-    assert "late-range" not in finding.judgement.allows
-    assert "IP_BIND_ADDRESS_NO_PORT and IP_LOCAL_PORT_RANGE" in finding.judgement.gains
-
-
 def test_a_wider_range_gains_no_port_that_a_listener_has() -> None:
     judgement = found(ports.port_range, listeners=frozenset({22, 9000, 40_000})).judgement
     assert judgement.gain == 64_510 - 28_231

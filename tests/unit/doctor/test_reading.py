@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from loadgen.doctor import limits, reading
 from loadgen.errors import HostError
-from loadgen.kernel import sysctl
+from loadgen.kernel import devices, sockdiag, sysctl
+from loadgen.kernel.devices import Device
 
 from .reading import HOST
 
@@ -55,7 +57,7 @@ def test_numbers_of_settings() -> None:
 def test_every_setting_that_is_judged_is_read() -> None:
     dotted = {limit.name for limit in limits.ALL if limit.name.startswith(("net.", "fs.", "kernel."))}
     assert dotted <= set(reading.SYSCTLS)
-    assert len(dotted) == 23
+    assert len(dotted) == 29
 
 
 def test_this_very_host_can_be_read() -> None:
@@ -64,3 +66,15 @@ def test_this_very_host_can_be_read() -> None:
     assert 0 < found.descriptors[0] <= found.descriptors[1]
     assert min(found.cpus, found.tasks, found.memory_available_bytes, found.files_used) > 0
     assert "net.ipv4.ip_local_port_range" in found.sysctls
+
+
+def test_ports_that_only_vrfs_listen_on_are_free_to_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """eth0 is in the VRF blue; port 80 is listened on there alone, 81 there and elsewhere, 82 on the device lo."""
+    sockets = np.zeros(4, sockdiag.SOCKET)
+    sockets["source_port"], sockets["interface"] = [80, 81, 81, 82], [2, 7, 0, 1]
+    table = {1: Device("lo"), 2: Device("eth0", "", 7), 7: Device("blue", "vrf")}
+    monkeypatch.setattr(sockdiag.Reader, "dump", lambda *_, **__: sockdiag.Dump(sockets, interrupted=False))
+    monkeypatch.setattr(devices, "read", lambda: table)
+    assert reading._of_vrfs() == {80}
+    sockets["interface"] = 0
+    assert reading._of_vrfs() == frozenset()

@@ -95,3 +95,11 @@ values = st.one_of(
 def test_hostile_settings_do_no_harm(settings: dict[str, str]) -> None:
     text = "".join(f"net.ipv4.{name} = {value}\n" for name, value in settings.items())
     assert explained(NGINX, text).findings
+
+
+def test_a_number_of_targets_that_is_assumed_is_said() -> None:
+    """One log line names no target; a figure of several is no figure of the evidence."""
+    early = [text for text in sentences(ENVOY) if "IP_BIND_ADDRESS_NO_PORT" in text]
+    assert early
+    assert all("(2 targets assumed)" in text for text in early)
+    assert not any("assumed" in text for text in sentences(NGINX, RANGE, listing(*space("ESTAB", 100))))

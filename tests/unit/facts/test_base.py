@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from loadgen import facts
 from loadgen.errors import UsageError
 from loadgen.facts import base
-from loadgen.facts.base import Fact
+from loadgen.facts.base import Experiment, Fact
+from loadgen.facts.sections import SECTIONS
 
-DOCS = Path(__file__).parents[3] / "docs" / "facts.md"
 
-
-def make(number: str, run: Callable[[], str]) -> Fact:
-    return Fact(number, f"title of {number}", "ok", "", f"meaning of {number}.", run)
+def make(number: str, run: Experiment) -> Fact:
+    return Fact(number, f"title of {number}", "ok", "", f"source of {number}", f"meaning of {number}.", run)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +41,7 @@ def test_an_unknown_number_is_a_usage_error(number: str) -> None:
 def test_no_number_is_used_twice() -> None:
     facts.all_facts()
     with pytest.raises(ValueError, match=r"two facts 1\.1"):
-        base.fact("1.1", "again", expected="", meaning="")(lambda: "")
+        base.fact("1.1", "again", expected="", meaning="", source="")(lambda: "")
 
 
 def test_sections_and_facts_are_numbered_without_gaps() -> None:
@@ -52,7 +49,7 @@ def test_sections_and_facts_are_numbered_without_gaps() -> None:
     for fact in facts.all_facts():
         section, number = fact.order
         sections.setdefault(section, []).append(number)
-    assert list(sections) == list(range(1, 12))
+    assert list(sections) == [section.number for section in SECTIONS]
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in sections.values())
 
 
@@ -61,6 +58,7 @@ def test_every_fact_is_complete(fact: Fact) -> None:
     assert fact.title
     assert fact.expected
     assert fact.meaning.endswith(".")
+    assert re.search(r"\([1-8]\)|RFC \d|\.[ch]\b|\.sh|\.rst|\b[0-9a-f]{12}\b", fact.source), "where is it written?"
     assert re.fullmatch(r"(\d+\.\d+)?", fact.since)
     # The facts it refers to exist: "(2.6)", "(1.1, 2.6)".
     numbers = {other.number for other in facts.all_facts()}
@@ -68,7 +66,11 @@ def test_every_fact_is_complete(fact: Fact) -> None:
         assert set(group.split(", ")) <= numbers
 
 
-def test_the_docs_have_every_fact() -> None:
-    """docs/facts.md has exactly the rows of `facts.markdown_row`."""
-    rows = [line for line in DOCS.read_text().splitlines() if re.match(r"\| \d", line)]
-    assert rows == [facts.markdown_row(fact) for fact in facts.all_facts()]
+def test_a_fact_keeps_its_source_and_the_unit_of_its_cost() -> None:
+    """Neither takes the place of another field."""
+    by_number = {fact.number: fact for fact in facts.all_facts()}
+    fact = by_number["12.3"]
+    assert fact.source == "tools/testing/selftests/net/bind_bhash.c"
+    assert fact.since == "6.8"
+    assert "SO_REUSEADDR" in fact.cost_what
+    assert by_number["1.1"].cost_what == ""

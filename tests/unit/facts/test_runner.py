@@ -6,25 +6,25 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NoReturn
 
 import pytest
 
 from loadgen.errors import HostError, LabForbiddenError
 from loadgen.facts import runner
-from loadgen.facts.base import CannotRunError, Fact, FactFinding, FactVerdict, SeenError
+from loadgen.facts.base import CannotRunError, Cost, Experiment, Fact, FactFinding, FactVerdict, Measured, SeenError
 
 
 def stay(_: Mapping[str, str]) -> None:
     """Enter no namespace."""
 
 
-def make(number: str, run: Callable[[], str], *, expected: str = "ok", since: str = "") -> Fact:
-    return Fact(number, f"title of {number}", expected, since, f"meaning of {number}.", run)
+def make(number: str, run: Experiment, *, expected: str = "ok", since: str = "") -> Fact:
+    return Fact(number, f"title of {number}", expected, since, f"source of {number}", f"meaning of {number}.", run)
 
 
-def run_one(run: Callable[[], str], *, since: str = "", time_limit_s: float = 10) -> FactFinding:
+def run_one(run: Experiment, *, since: str = "", time_limit_s: float = 10) -> FactFinding:
     (finding,) = runner.run_facts([make("1.1", run, since=since)], enter=stay, time_limit_s=time_limit_s)
     return finding
 
@@ -47,6 +47,14 @@ def test_the_expected_result_holds() -> None:
 def test_another_result_differs() -> None:
     finding = run_one(lambda: "bind EADDRINUSE")
     assert (finding.seen, finding.verdict, finding.reason) == ("bind EADDRINUSE", FactVerdict.DIFFERS, "")
+
+
+@pytest.mark.parametrize(("seen", "verdict"), [("ok", FactVerdict.HOLDS), ("no", FactVerdict.DIFFERS)])
+def test_a_cost_comes_with_the_finding_and_does_not_decide_it(seen: str, verdict: FactVerdict) -> None:
+    cost = Cost(each_ns=38.25, count=1000, ratio=24.125)
+    finding = run_one(lambda: Measured(seen, cost))
+    assert (finding.seen, finding.verdict, finding.cost) == (seen, verdict, cost)
+    assert run_one(lambda: seen).cost is None
 
 
 def test_a_difference_on_an_older_kernel_is_explained() -> None:

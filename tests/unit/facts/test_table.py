@@ -1,22 +1,22 @@
-"""Findings as JSON, and as a table of any width."""
+"""Findings as a table of any width."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
-import json
-import os
 import re
-from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
 from loadgen import facts
-from loadgen.facts.base import Fact, FactFinding, FactVerdict
+from loadgen.facts.base import Cost, Fact, FactFinding, FactVerdict
 
 
 def make(number: str, *, expected: str = "ok", since: str = "") -> Fact:
-    return Fact(number, f"title of {number}", expected, since, f"meaning of {number}.", lambda: "ok")
+    return Fact(
+        number, f"title of {number}", expected, since, f"source of {number}", f"meaning of {number}.", lambda: "ok"
+    )
 
 
 FINDINGS = [
@@ -32,24 +32,17 @@ FINDINGS = [
 ]
 
 
-def test_json_is_plain_and_complete() -> None:
-    document = facts.to_json(FINDINGS, started_at=datetime(2026, 1, 31, 12, 0, tzinfo=UTC))
-    assert json.loads(json.dumps(document)) == document
-    assert document["schema"] == "loadgen.facts/1"
-    assert document["kernel"] == os.uname().release
-    assert document["started_at"] == "2026-01-31T12:00:00+00:00"
-    assert document["summary"] == {"holds": 1, "differs": 1, "not_run": 1}
-    assert document["facts"][1] == {
-        "number": "2.3",
-        "title": "title of 2.3",
-        "expected": "one: ok; two: bind EADDRINUSE",
-        "seen": "one: ok; two: connect EADDRNOTAVAIL",
-        "verdict": "differs",
-        "since": "6.18",
-        "seconds": 0.25,
-        "reason": "Linux 6.1.0 is older than 6.18",
-    }
-    assert document["facts"][2]["verdict"] == "not run"
+def with_cost(finding: FactFinding) -> FactFinding:
+    fact = dataclasses.replace(finding.fact, cost_what="taken port")
+    return dataclasses.replace(finding, fact=fact, cost=Cost(each_ns=38.249, count=1000, ratio=24.1259))
+
+
+@pytest.mark.parametrize("width", [60, 100])
+@pytest.mark.parametrize("finding", FINDINGS[:2], ids=["holds", "differs"])
+def test_a_cost_is_shown_below_its_fact(finding: FactFinding, width: int) -> None:
+    text = rendered([with_cost(finding)], width)
+    for word in ("38.2", "ns", "taken", "1,000", "24.1"):
+        assert word in text.split()
 
 
 def rendered(findings: list[FactFinding], width: int, *, color: bool = False) -> str:

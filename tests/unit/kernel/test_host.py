@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loadgen.errors import HostError
-from loadgen.kernel import cgroup, host, missing, route, sysctl
+from loadgen.kernel import cgroup, host, missing, neighbours, route, sysctl
 from loadgen.kernel.missing import Missing, MissingReason
 from loadgen.model import Endpoint, PortRange
 from loadgen.strategies.options import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
@@ -242,11 +242,13 @@ def test_an_address_that_appears_meanwhile_is_not_missing(
 
 
 @pytest.mark.usefixtures("reasons")
-def test_the_facts_of_this_host(fake: type[FakeSocket]) -> None:
+def test_the_facts_of_this_host(fake: type[FakeSocket], monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of /proc only; the sockets are fakes."""
+    monkeypatch.setattr(neighbours, "next_hops", lambda addresses: tuple(f"via {address}" for address in addresses))
     fake.bind_errno = {"10.0.0.1": errno.EADDRNOTAVAIL}
     found = host.read(["127.0.0.2", "10.0.0.1"], [Endpoint("127.0.0.1", 9000)])
     assert found.missing_sources == ("10.0.0.1",)
+    assert found.next_hops == ("via 127.0.0.1",)
     assert found.default_sources == ("198.18.0.1",)
     assert 1 <= found.cpus <= len(os.sched_getaffinity(0))
     assert found.privileged is (os.geteuid() == 0)

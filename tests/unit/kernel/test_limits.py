@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 
 import numpy as np
+import pytest
 
-from loadgen.kernel import limits
+from loadgen.kernel import limits, neighbours, sysctl
 from loadgen.kernel.limits import BoundPorts, HostLimit, InUse
 from loadgen.kernel.sockdiag import SOCKET, Sockets, TcpState
 from loadgen.model import Endpoint, Transport
@@ -75,6 +76,16 @@ def test_udp_sockets_are_not_counted() -> None:
 def test_over_the_limit_nothing_is_free() -> None:
     assert HostLimit(limit=10, used=4, name="x").free == 6
     assert HostLimit(limit=10, used=14, name="x").free == 0
+
+
+def test_tables_of_neighbours_are_those_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a namespace that is not the initial one, neither the entries nor the sysctl."""
+    shown = neighbours.Neighbours({"neigh": 7}, {})
+    monkeypatch.setattr(neighbours, "read", lambda _: shown)
+    monkeypatch.setattr(sysctl, "read", {"net.ipv4.neigh.default.gc_thresh3": "1024"}.get)
+    assert list(limits._neighbours()) == [HostLimit(1024, 7, "net.ipv4.neigh.default.gc_thresh3")]
+    monkeypatch.setattr(sysctl, "read", lambda _: None)
+    assert list(limits._neighbours()) == []
 
 
 def test_the_limits_of_this_host_can_be_read() -> None:

@@ -69,3 +69,21 @@ def test_an_answer_that_is_cut_off_is_an_error(size: int) -> None:
 
 def test_an_error_without_a_name_keeps_its_number() -> None:
     assert route.parse(struct.pack("=IHHIIi", 36, 2, 0, 0, 0, -(2**31)) + bytes(16)).reason == "error -2147483648"
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "reached"),
+    [
+        ("0.0.0.0", "", "127.0.0.1"),
+        ("0.0.0.0", "0.0.0.0", "127.0.0.1"),
+        ("0.0.0.0", "10.0.0.5", "10.0.0.5"),
+        ("::", "", "::1"),
+        ("::", "fd00::5", "::1"),
+        ("0.1.2.3", "", "0.1.2.3"),
+        ("10.0.0.1", "10.0.0.5", "10.0.0.1"),
+        ("redis.internal", "", "redis.internal"),
+    ],
+)
+def test_connect_to_an_unspecified_address_reaches_this_host(target: str, source: str, reached: str) -> None:
+    """tests/lab/test_addresses.py has the kernel say so."""
+    assert route.reached(target, source) == reached

@@ -68,3 +68,11 @@ def test_delta_has_the_changes() -> None:
     after = {"Tcp.ActiveOpens": 9, "Tcp.CurrEstab": 4, "Tcp.InErrs": 0, "IcmpMsg.InType3": 1, "Tcp.New": 0}
     assert snmp.delta(before, after) == {"Tcp.ActiveOpens": 2, "Tcp.CurrEstab": -1, "IcmpMsg.InType3": 1}
     assert snmp.delta(after, after) == {}
+
+
+@pytest.mark.parametrize(
+    ("moved", "entered"),
+    [({}, 0), ({"TcpExt.TW": 5}, 5), ({"TcpExt.TW": 5, "TcpExt.TWKilled": 2, "TcpExt.TWRecycled": 4}, 7)],
+)
+def test_both_counters_of_small_sockets_are_entries_of_time_wait(moved: dict[str, int], entered: int) -> None:
+    assert snmp.entered_time_wait(moved) == entered

@@ -48,3 +48,23 @@ def test_what_is_relevant_of_the_host() -> None:
     of_host = {name for name in sysctl.RELEVANT if sysctl_names.is_host_wide(name)}
     assert {"net.ipv4.neigh.default.gc_thresh3", "net.ipv6.neigh.default.gc_thresh3", "net.ipv4.tcp_mem"} <= of_host
     assert not {TW_REUSE, "net.ipv4.ip_local_port_range", "fs.file-max"} & of_host
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "number", "version"),
+    [
+        ("net.ipv4.ip_local_port_step_width", "3", ENOENT, "7.1"),
+        ("net.ipv4.tcp_rto_max_ms", "1000", ENOENT, "6.15"),
+        ("net.ipv4.tcp_child_ehash_entries", "1024", ENOENT, "6.1"),
+        ("net.ipv4.tcp_ecn", "3", EINVAL, "7.0"),
+        ("net.ipv4.tcp_ecn", "1", EINVAL, ""),
+        ("net.ipv4.tcp_ecn", "many", EINVAL, ""),
+        (TW_REUSE, "3", EINVAL, ""),
+        ("net.ipv4.no_such_setting", "1", ENOENT, ""),
+    ],
+)
+def test_a_kernel_may_be_too_old_for_a_setting_or_a_value(name: str, value: str, number: int, version: str) -> None:
+    text = sysctl_names.too_new(name, value, number)
+    assert f"Linux {version}" in text if version else not text
+    if version:
+        assert sysctl_names.explained(name, value, number) == text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loadgen.capacity.limits import LIMITS
-from loadgen.model import Endpoint, Strategy, Target, Transport
+from loadgen.model import Endpoint, Nat, NatKind, PortRange, Strategy, Target, Transport
 from loadgen.results.evidence import RULES
 from loadgen.results.merging.whole import plan_of
 from loadgen.results.weighing import Weight
@@ -48,6 +48,40 @@ def costing(*cost_us: float) -> dict[str, Any]:
     return run(plan=SEARCHING, cost_us=cost_us)
 
 
+def filled(at_clients: int, at_sinks: int) -> dict[str, Any]:
+    """Neighbours of both namespaces of a lab, on a host with room for 1,024 that was full."""
+    kernel = {"delta": {"neigh.table_fulls": 9}, "peak": {"neigh.own": at_clients}}
+    kernel["sink"] = {"delta": {}, "peak": {"neigh.own": at_sinks}, "states": None}  # type: ignore[dict-item]
+    found = run((SILENT, 5), plan=FAR)
+    return {**found, "kernel": {**found["kernel"], **kernel}}
+
+
+#: Through a gateway with 100 ports for one target.
+BEHIND = replace(
+    FAR,
+    connections=150,
+    sources=("198.18.0.2", "198.18.0.3"),
+    nat=Nat(NatKind.SNAT, ("192.0.2.1",), PortRange(20_000, 20_099)),
+)
+
+
+def translated(opened: int, *, entries: int = 100, **moved: int) -> dict[str, Any]:
+    """150 connections through that gateway, of which some opened; its table has room for 1,024."""
+    counters = {"insert_failed": 150, "drop": 150, **moved}
+    found = rows((opened // 2, 75 - opened // 2), (opened - opened // 2, 75 - (opened - opened // 2)))
+    for index, row in enumerate(found["sources"]):
+        row["source"] = BEHIND.sources[index]
+    kernel = {
+        "delta": {"TcpExt.TCPSynRetrans": 100},
+        "gateway": {
+            "delta": {f"conntrack.{name}": count for name, count in counters.items() if count},
+            "peak": {"conntrack.count": entries, "conntrack.max": 1_024},
+            "states": None,
+        },
+    }
+    return found | {"kernel": kernel}
+
+
 CASES = [
     ("backlog", run((SILENT, 5), delta=OVERFLOW), PLAN, Weight.SHOWN),
     ("backlog", run((SILENT, 5)), PLAN, "ListenOverflows +0 in this namespace"),
@@ -64,12 +98,35 @@ CASES = [
     ("nat-ports", run((SILENT, 5), delta={"conntrack.drop": 15, "conntrack.insert_failed": 15}), PLAN, Weight.STRONG),
     ("nat-ports", run((SILENT, 50), delta={"conntrack.drop": 1, "conntrack.insert_failed": 1}), PLAN, Weight.SUPPORTED),
     ("nat-ports", run((SILENT, 5), delta={"conntrack.drop": 15}), PLAN, "insert_failed +0"),
+    ("nat-ports", translated(100), BEHIND, Weight.SHOWN),
+    ("nat-ports", translated(50), BEHIND, Weight.SUPPORTED),
+    ("nat-ports", translated(100, insert_failed=0), BEHIND, "at the gateway"),
+    ("nat-ports", translated(100, insert_failed=3, drop=3), BEHIND, Weight.STRONG),
+    ("conntrack", translated(100), BEHIND, "the table had room"),
+    ("conntrack", translated(60, entries=1_000, insert_failed=0), BEHIND, Weight.SHOWN),
+    ("conntrack", translated(60, entries=1_000, insert_failed=0, drop=0), BEHIND, "none was dropped"),
+    ("syn-loss", translated(100), BEHIND, "the gateway dropped"),
+    ("syn-loss", run(p99_s=1.02, delta=AGAIN | {"TcpExt.PAWSTimewait": 40}), PLAN, "older time stamp"),
+    ("target-time-wait", run(p99_s=1.02, delta=AGAIN | {"TcpExt.PAWSTimewait": 40}), PLAN, Weight.SHOWN),
+    ("target-time-wait", run(p99_s=1.02, delta=AGAIN | {"TcpExt.PAWSEstabRejected": 40}), PLAN, Weight.SHOWN),
+    ("target-time-wait", run(p99_s=1.02, delta=AGAIN | {"TcpExt.PAWSTimewait": 1}), PLAN, Weight.SUPPORTED),
+    (
+        "target-time-wait",
+        run(p99_s=1.02, delta=AGAIN | {"TcpExt.PAWSTimewait": 40}, opening=AGAIN),
+        PLAN,
+        "PAWSTimewait +0",
+    ),
+    ("target-time-wait", run(p99_s=1.02, delta=AGAIN), PLAN, "PAWSTimewait +0"),
+    ("target-time-wait", run(plan=FAR, p99_s=1.02, delta=AGAIN), FAR, Weight.NOTHING),
     ("neighbours", rows(*[(1, 0)] * 1_000, *[(0, 1)] * 500), FAR, Weight.STRONG),
     ("neighbours", rows(*[(1, 0)] * 300, *[(0, 1)] * 500), FAR, Weight.SUPPORTED),
     ("neighbours", rows(*[(1, 0)] * 30, *[(0, 1)] * 500), FAR, "no table of neighbours is that small"),
     ("neighbours", rows(*[(1, 0)] * 1_000, (1, 1), *[(0, 1)] * 500), FAR, "connected at times"),
     ("neighbours", run((SILENT, 5)), PLAN, "loopback has no neighbours"),
     ("neighbours", run((SILENT, 5), plan=FAR, delta={"neigh.table_fulls": 9}), FAR, Weight.STRONG),
+    ("neighbours", run((SILENT, 50), plan=FAR, delta={"neigh.table_fulls": 9}), FAR, Weight.SUPPORTED),
+    ("neighbours", filled(1_000, 20), FAR, Weight.SHOWN),
+    ("neighbours", filled(700, 20), FAR, Weight.STRONG),
     ("neighbours", run((SILENT, 5), delta={"neigh.table_fulls": 9}), PLAN, "loopback has no neighbours"),
     ("path-limit", rows((100, 50)), FAR, Weight.SUPPORTED),
     ("path-limit", rows((0, 50)), FAR, "no connection opened at all"),

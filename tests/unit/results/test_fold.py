@@ -12,7 +12,7 @@ from loadgen.model import Phase
 from loadgen.results import run_directory
 from loadgen.results.fold import NOTHING, Fold
 from loadgen.results.schema import files
-from loadgen.results.schema.line import KernelLine, LatencyNs, Line, PairTally
+from loadgen.results.schema.line import KernelLine, LatencyNs, Line, PairTally, SinkKernelLine
 from tests import samples
 
 BASE = samples.line(number=-3)
@@ -51,9 +51,20 @@ def test_peaks_are_of_any_line_and_ends_of_the_last_of_a_phase() -> None:
     assert {phase: end.t_s for phase, end in fold.ends.items()} == {Phase.RAMP: 1.01, Phase.DRAIN: 3.0}
     assert fold.end_of(Phase.HOLD, Phase.RAMP).t_s == 1.01
     assert (fold.kernel.peak, fold.kernel.ramp_peak, fold.kernel.delta) == ({"tw": 30}, {"tw": 9}, {"a": 3})
+    assert fold.kernel.opening == {"a": 2}, "what was counted before the drain"
     assert fold.kernel.states is not None
     assert fold.kernel.states.t_s == 0.5, "the first of two that are equal"
     assert not fold.kernel_at_sinks.seen
+
+
+def test_a_gateway_is_folded_as_the_namespaces_are() -> None:
+    lines = [
+        line(float(n), kernel=KernelLine(now={"a": 1}, gateway=SinkKernelLine(now={"count": peak}, delta={"drop": n})))
+        for n, peak in ((1, 5), (2, 3))
+    ]
+    fold = Fold.of(lines)
+    assert (fold.kernel_at_gateway.peak, fold.kernel_at_gateway.delta) == ({"count": 5}, {"drop": 2})
+    assert not Fold.of([line(1.0)]).kernel_at_gateway.seen
 
 
 def test_histograms_are_added_up() -> None:

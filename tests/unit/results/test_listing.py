@@ -19,7 +19,7 @@ from loadgen.results.listing import RunKind, list_runs, listed
 from loadgen.results.schema import files
 from loadgen.results.schema.run import RunSummary
 from loadgen.views.text import listing as view
-from tests import samples
+from tests import samples, searches
 
 #: A run that ended: its plan, and its summary with some values changed.
 RUN: Final[Mapping[str, Any]] = {"plan": {}, "summary": {}}
@@ -249,3 +249,51 @@ def test_a_directory_that_cannot_be_looked_into_spoils_no_list(
 
     assert not listing._is_directory(Refusing())  # type: ignore[arg-type]
     assert [run.name for run in list_runs(tmp_path)] == ["20260101T000000Z-n-abcd"]
+
+
+# --- Searches -----------------------------------------------------------------------------------------------------
+
+
+def search(results: Path, *without: str, age_s: float = 3600.0, events: str = "") -> Path:
+    """The directory of a search, without some of its files."""
+    path = results / "20260131T120000Z-ceiling-1f3a"
+    path.mkdir()
+    content = searches.directory() | ({"events.jsonl": events.encode()} if events else {})
+    for name in content.keys() - set(without):
+        (path / name).write_bytes(content[name])
+        os.utime(path / name, (time.time() - age_s,) * 2)
+    return path
+
+
+def test_a_search(tmp_path: Path) -> None:
+    one = listed(search(tmp_path))
+    assert (one.kind, one.scenario, one.started_at) == (RunKind.FIND, "ceiling", "2026-01-31T12:00:00+00:00")
+    assert (one.established, one.rate_per_s, one.limit, one.expect_passed) == (None, None, "time-wait", True)
+    assert one.headline == "tcp_tw_reuse=1 lifts arrival.rate from 65/s to 196/s."
+    assert one.problem is None
+    assert any("ceiling" in text and "find" in text for _, text in view.lines([one], tmp_path, 80))
+
+
+def test_a_search_without_a_summary_is_running_or_was_cut_off(tmp_path: Path) -> None:
+    path = search(tmp_path, "summary.json")
+    one = listed(path)
+    assert (one.kind, one.scenario, one.started_at) == (RunKind.UNFINISHED, "ceiling", "2026-01-31T12:00:00+00:00")
+    assert one.problem is not None
+    make(path / "trials", "3", age_s=0.0, plan={}, series="")
+    assert listed(path).kind is RunKind.RUNNING
+
+
+def test_a_search_that_is_resumed_is_on_its_way_whatever_was_summed_up_before(tmp_path: Path) -> None:
+    path = search(tmp_path, events=ENDED + RESUMED)
+    assert listed(path).kind is RunKind.UNFINISHED
+    make(path / "trials", "9", age_s=0.0, plan={}, series="")
+    assert listed(path).kind is RunKind.RUNNING
+
+
+def test_a_search_of_another_program_is_broken(tmp_path: Path) -> None:
+    path = search(tmp_path, "summary.json")
+    (path / "find.json").write_text("[]")
+    one = listed(path)
+    assert one.kind is RunKind.BROKEN
+    assert one.problem is not None
+    assert "not a search of this version" in one.problem

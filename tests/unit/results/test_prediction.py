@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from loadgen.capacity.limits import EVERY_LIMIT, LIMITS
-from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Prediction, Target
+from loadgen.model import Ceiling, Churn, CloseMode, Endpoint, Nat, NatKind, Prediction, Target
 from loadgen.results import prediction
 from loadgen.results.schema.carried import ChurnResult
 from loadgen.results.schema.run import PredictionResult, VerdictResult
@@ -58,6 +58,23 @@ def test_both_sides_stand_beside_each_other() -> None:
 )
 def test_a_wall_is_where_it_was_said_to_be_or_not(limit: str, observed: int, true: bool) -> None:
     assert held(WALL, limit, observed).as_predicted is true
+
+
+@pytest.mark.parametrize(
+    ("limit", "observed", "true"),
+    [("nat-ports", 1_991, True), ("nat-ports", 1_900, False), ("none", 2_000, True), ("conntrack", 1_991, False)],
+)
+def test_the_last_ports_of_a_translation_are_found_by_chance(limit: str, observed: int, true: bool) -> None:
+    """So a plan that just fits may end a little early."""
+    foretold = Prediction("nat-ports", "ports of the NAT", 2_000, None, True)
+    plan = replace(PLAN, prediction=foretold, nat=Nat(NatKind.SNAT, ("192.0.2.1",)))
+    verdict = VerdictResult(limit=limit, text="", predicted=None, observed=observed, evidence=(), remedies=())
+    assert prediction.held(plan, verdict, None, complete=True).as_predicted is true
+
+
+def test_a_translation_by_rules_is_nothing_that_a_plan_knows() -> None:
+    foretold = Prediction("four-tuples", "four-tuples", 2_000, None, True)
+    assert held(foretold, "nat-ports", 100).as_predicted is True
 
 
 def test_what_is_kept_back_may_be_found_after_all() -> None:

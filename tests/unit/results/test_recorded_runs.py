@@ -62,6 +62,9 @@ SENTENCES: Final = {
 #: Keys that loadgen 0.1.0 did not write.
 ADDED: Final = {
     ("outcomes", "late"),
+    ("", "steady"),
+    ("kernel", "opening"),
+    ("sink", "opening"),
     *(("verdict", key) for key in ("remedies_detail", "confidence", "candidates", "decide_by", "refuted", "findings")),
 }
 #: A list of these may get longer or shorter, too.

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.errors import ResultsError, UsageError
-from loadgen.model import AgentPlan, Plan
+from loadgen.model import AgentPlan, LoadProfile, Plan
 from loadgen.results import run_directory
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
@@ -36,11 +36,14 @@ def writer(tmp_path: Path) -> run_directory.RunWriter:
     return made
 
 
-def test_a_plan_has_what_only_several_hosts_have_only_there(writer: run_directory.RunWriter) -> None:
-    """So that the plan of a run on one host reads as it always did."""
+def test_a_plan_has_what_few_plans_have_only_there(writer: run_directory.RunWriter) -> None:
+    """So that the plan of a run on one host, without a profile, reads as it always did."""
     whole = replace(samples.plan())  # with every field, as a plan that was made and not read
-    assert not {"arrival_carry", "guests", "agents"} & json.loads((writer.path / "plan.json").read_text()).keys()
-    assert files.plain(files.plan_of(whole)) | {"arrival_carry": 0.0, "guests": 0, "agents": []} == files.plain(whole)
+    left_out: dict[str, Any] = {"profile": None, "arrival_carry": 0.0, "guests": 0, "agents": [], "nat": None}
+    assert not left_out.keys() & json.loads((writer.path / "plan.json").read_text()).keys()
+    assert files.plain(files.plan_of(whole)) | left_out == files.plain(whole)
+    profiled = replace(whole, profile=LoadProfile(0.0, 1.0, 2.5, 1.0))
+    assert files.convert(files.plain(files.plan_of(profiled)), Plan) == profiled
     share = replace(whole, arrival_carry=0.25)
     for made in (share, replace(whole, agents=(AgentPlan("a", share), AgentPlan("b", whole)))):
         assert files.convert(files.plain(files.plan_of(made)), Plan) == made
@@ -161,9 +164,24 @@ def test_a_summary_that_is_not_ours_can_be_made_anew(writer: run_directory.RunWr
         run_directory.read(writer.path)
 
 
-def test_the_summary_of_a_matrix_is_none_of_a_run(writer: run_directory.RunWriter) -> None:
+def test_the_runs_of_a_matrix_are_found_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """Without those that were set aside, and without folders of something else."""
+    (tmp_path / "matrix.json").write_text("{}")
+    for name in ("10", "2", "2-3", "2-10", "2.cut-1", "notes"):
+        (tmp_path / "cells" / name).mkdir(parents=True)
+        (tmp_path / "cells" / name / "plan.json").write_text("{}")
+    (tmp_path / "cells" / "11").mkdir()
+    assert [path.name for path in run_directory.runs_in(tmp_path)] == ["2", "2-3", "2-10", "10"]
+    assert run_directory.runs_in(tmp_path / "cells" / "2") == ()
+
+
+def test_a_series_is_read_line_by_line_as_it_was_written() -> None:
+    assert tuple(run_directory.written_series(samples.RUNS / "hold")) == samples.series()
+
+
+def test_the_summary_of_several_runs_is_none_of_one(writer: run_directory.RunWriter) -> None:
     (writer.path / "summary.json").write_text(files.pretty(samples.matrix_summary()))
-    with pytest.raises(UsageError, match=r"summary\.json: the summary of a matrix beside the plan of a run; delete it"):
+    with pytest.raises(UsageError, match=r"summary\.json: the summary of several runs beside the plan of one"):
         run_directory.read(writer.path)
 
 

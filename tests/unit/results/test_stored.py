@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from loadgen.errors import ResultsError, UsageError
-from loadgen.results import listing, run_directory, stored
+from loadgen.results import directory_files, listing, run_directory, stored
 from loadgen.results.listing import RunKind
 from tests import samples
 
@@ -134,7 +134,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 
 
 def test_the_number_of_events_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_directory, "_EVENTS_MAX", 100)
+    monkeypatch.setattr(directory_files, "_LINES_MAX", 100)
     path = recorded(tmp_path / "run")
     line = (path / "events.jsonl").read_bytes().splitlines(keepends=True)[0]
     (path / "events.jsonl").write_bytes(line * 101)

@@ -252,6 +252,7 @@ def test_the_kernel_has_its_highest_level_and_its_last_difference() -> None:
     assert fold()["kernel"] == {
         "delta": {"Tcp.ActiveOpens": 100, "Tcp.PassiveOpens": 99},
         "peak": {"sockstat.tcp_tw": 97},
+        "opening": {"Tcp.ActiveOpens": 100},
         "ramp_peak": {"sockstat.tcp_tw": 9},
         "states": None,
         "sampling": None,

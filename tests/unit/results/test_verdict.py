@@ -129,6 +129,14 @@ CASES: list[tuple[str, dict[str, Any], Plan, dict[str, Any], str, str]] = [
     ),
     ("not through", run((SILENT, 900), plan=FAR, overtaken=400), FAR, HOST, "blackhole", "did not answer"),
     ("translated", run((SILENT, 50), delta=NO_TUPLE), PLAN, TABLE_WITH_ROOM, "nat-ports", "no free source port for"),
+    (
+        "older stamps",
+        run(p99_s=3.07, delta=AGAIN | {"TcpExt.PAWSTimewait": 40}),
+        PLAN,
+        HOST,
+        "target-time-wait",
+        "and their time stamps were behind",
+    ),
     ("neighbours", NEIGHBOURS, MANY, HOST, "neighbours", "most likely a table of neighbours"),
     ("search", run(plan=SEARCHED, cost_us=CLIFF), SEARCHED, HOST, "port-search", "search for a free source port took"),
     (
@@ -622,7 +630,60 @@ def test_in_udp_nobody_there_is_a_loss_with_its_own_remedy() -> None:
 
 def test_two_limits_with_as_strong_evidence_are_both_named() -> None:
     """A tracking table that is nearly full, and one of neighbours that was."""
-    found = run((SILENT, 1000), plan=FAR, delta={"neigh.table_fulls": 9})
+    found = run((SILENT, 1000), plan=FAR, delta={"neigh.table_fulls": 1000})
     verdict = decided(found, FAR, TRACKED)
     assert verdict["confidence"] == "open"
     assert verdict["candidates"] == ["conntrack", "neighbours"]
+
+
+RESET = ("connect", "ECONNRESET", "reset")
+OLD = {**HOST, "kernel": "6.6.100-1-amd64", "cpus": 16}
+
+
+@pytest.mark.parametrize(
+    ("count", "plan", "host", "said"),
+    [
+        (1, SUNK, OLD, True),
+        (1, PLAN, OLD, True),  # a target on loopback
+        (20, SUNK, OLD, False),  # too many for a race
+        (1, SUNK, {**OLD, "cpus": 2}, False),
+        (1, SUNK, {**OLD, "kernel": "6.6.120"}, False),
+        (1, SUNK, {**OLD, "kernel": "6.19.3"}, False),
+        (1, SUNK, {**OLD, "kernel": ""}, False),
+        (1, FAR, OLD, False),  # the kernel of the target is another's
+    ],
+)
+def test_a_few_resets_may_be_the_kernels_own(count: int, plan: Plan, host: dict[str, Any], *, said: bool) -> None:
+    """It is said beside the limit, never as the limit, and with the look that decides."""
+    plan = replace(plan, connections=5_000)
+    verdict = decided(run((RESET, count), plan=plan), plan, host)
+    found = [finding for finding in verdict.get("findings", ()) if "kernel's own" in finding]
+    assert bool(found) is said
+    assert verdict["limit"] == "reset"
+    assert all("may be" in finding and "tcp:tcp_send_reset" in finding for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("sysctls", "says"),
+    [
+        (
+            {"net.ipv4.tcp_syn_retries": "6", "net.ipv4.tcp_syn_linear_timeouts": "4"},
+            "given up after 131 s; an attempt",
+        ),
+        ({"net.ipv4.tcp_syn_retries": "2"}, "again after 1, 3 s, given up after 7 s; an attempt"),
+        ({"net.ipv4.tcp_syn_retries": "1", "net.ipv4.tcp_ecn": "1"}, "asks for ECN"),
+        ({}, ""),
+    ],
+)
+def test_the_times_of_repeated_syns_are_those_of_the_host(sysctls: dict[str, str], says: str) -> None:
+    evidence = decided(run((SILENT, 5)), PLAN, {**HOST, "sysctls": sysctls})["evidence"]
+    assert any(says in fact for fact in evidence) if says else not any("sends a SYN" in fact for fact in evidence)
+    assert not any("sends a SYN" in fact for fact in decided(run(), PLAN, {**HOST, "sysctls": sysctls})["evidence"])
+
+
+def test_where_the_kernel_gave_up_first_a_longer_timeout_is_no_remedy() -> None:
+    plan = replace(PLAN, timeout_s=60.0)
+    host = {**HOST, "sysctls": {"net.ipv4.tcp_syn_retries": "2"}}
+    verdict = decided(run((SILENT, 1000), plan=plan, opened=0), plan, host)
+    assert any("raise net.ipv4.tcp_syn_retries above 2" in remedy for remedy in verdict["remedies"])
+    assert not any("`timeout`" in remedy for remedy in verdict["remedies"])

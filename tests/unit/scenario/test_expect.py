@@ -2,10 +2,12 @@
 
 import re
 
+import msgspec
 import pytest
 
 from loadgen.outcomes import LIMITS
-from loadgen.scenario.expect import Expectation
+from loadgen.results.schema.find import SearchResult
+from loadgen.scenario.expect import ANSWER_KEYS, Expectation
 
 SUMMARY = {
     "scenario": "two words",
@@ -191,3 +193,34 @@ def test_an_expectation_about_one_agent(text: str, passed: bool, observed: float
 def test_a_limit_of_an_agent_has_to_be_one() -> None:
     with pytest.raises(ValueError, match="there is no limit four-tuple"):
         Expectation.parse("agents.a.verdict.limit == four-tuple")
+
+
+def test_a_condition_on_an_answer_has_a_key_of_it() -> None:
+    found = [Expectation.of_answer(text) for text in ("value <= 206", "cells.1.limit == time-wait", "limit == mixed")]
+    assert [(each.path, each.cell, each.value) for each in found] == [
+        ("value", None, 206),
+        ("cells.1.limit", 1, "time-wait"),
+        ("limit", None, "mixed"),
+    ]
+
+
+def test_keys_of_an_answer_are_keys_of_its_summary() -> None:
+    assert set(ANSWER_KEYS) <= {field.name for field in msgspec.structs.fields(SearchResult)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("valeu <= 206", 'an answer has no valeu; did you mean "value"?'),
+        ("cells.0 <= 206", "an answer has no such value"),
+        ("cells.0.value.x <= 206", "an answer has no value.x"),
+        ("outcomes.failed == 0", "an answer has no outcomes.failed"),
+        ("limit == time-wit", 'there is no limit time-wit; did you mean "time-wait"?'),
+        ("cells.0.limit == time-wit", "there is no limit time-wit"),
+        ("value", "write KEY OP VALUE"),
+        ("value == ten", "write KEY OP VALUE"),
+    ],
+)
+def test_a_wrong_condition_on_an_answer_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Expectation.of_answer(text)

@@ -210,6 +210,32 @@ def test_a_value_of_an_override_is_shown_as_the_override() -> None:
     )
 
 
+FIND = "expect: [outcomes.failed == 0]\nfind:\n  {vary: connections, from: 10, to: 20,\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ("expect: [cells.0.value > 3]}\n", "s.yaml:9:13: find.expect.0: there is one answer, without a cell"),
+        (
+            "expect: [cells.1.value > 3, cells.2.value > 3]}\nmatrix: {close: [fin, rst]}\n",
+            "s.yaml:9:32: find.expect.1: there is one answer for each cell, cells.0 to cells.1",
+        ),
+        (
+            "expect: [limit == none]}\nmatrix: {close: [fin, rst]}\n",
+            "s.yaml:9:13: find.expect.0: there is one answer for",
+        ),
+    ],
+)
+def test_a_condition_is_on_an_answer_that_will_be_there(rest: str, message: str) -> None:
+    assert str(refusal(BASE + FIND + "   " + rest)).startswith(message)
+
+
+def test_conditions_on_the_runs_of_a_cell_are_none_on_its_search() -> None:
+    text = BASE + FIND.replace("[", "[cells.0.outcomes.failed == 0, ") + "  }\nmatrix: {close: [fin, rst]}\n"
+    assert "expect.0: write conditions on the answer of a cell in find.expect" in str(refusal(text))
+
+
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_every_scenario_that_comes_with_loadgen_is_valid(path: Path) -> None:
     assert scenario.load(path).name == path.stem

@@ -142,6 +142,8 @@ def test_pages_about_runs_of_an_older_loadgen_are_masked_as_well(tmp_path: Path)
         (f"matrix.protocol.headers.Cookie=[{CANARY}, a]", 'matrix.protocol.headers.Cookie=["***", "***"]'),
         (f"matrix={{protocol.path: ['/?sig={CANARY}']}}", 'matrix={"protocol.path": ["/?sig=***"]}'),
         (f"protocol.headers.Cookie='{CANARY}", "protocol.headers.Cookie=***"),
+        ("protocol.headers=null", "protocol.headers=null"),
+        ("find=null", "find=null"),
         ("nonsense", "nonsense"),
     ],
 )

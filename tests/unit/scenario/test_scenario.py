@@ -19,6 +19,7 @@ from loadgen.model import (
 )
 from loadgen.scenario import Fallback, ScenarioSpec, parse
 from loadgen.scenario.expect import Expectation
+from loadgen.scenario.fields import VETH_NETWORKS
 
 from .support import EVERYTHING, PROBED, SMALLEST, refusal
 
@@ -180,6 +181,32 @@ connections: 10
     assert "198.18.0.0/15" in found.misfit("127.0.0.1")
 
 
+SEGMENT = """name: segment
+lab: {topology: segment}
+sources: {addresses: [198.18.0.1, "fd00::1-fd00::1000"]}
+targets: [{address: "198.19.0.1:80", sink: true}]
+connections: 10
+"""
+
+
+def test_a_segment_takes_what_a_cable_takes_and_not_too_much_of_ipv6() -> None:
+    assert parse(SEGMENT).has_cable
+    assert parse(SEGMENT).lab_networks == VETH_NETWORKS
+    for old, new, place, message in (
+        ("198.18.0.1,", "127.0.0.2,", (3, 22), "a segment lab takes addresses of 198.18.0.0/15"),
+        ("198.18.0.1,", "eth0,", (3, 22), "a segment lab has no interface that you know"),
+        ("fd00::1000", "fd00::1001", (3, 22), "4,097 IPv6 addresses are too many for a segment; write at most 4,096"),
+        ("198.19.0.1:80", "127.0.0.1:80", (4, 21), "a segment lab takes addresses of 198.18.0.0/15"),
+        ("198.19.0.1:80", "198.18.0.1:80", (4, 21), "on the other end already"),
+        ("sink: true", "sink: false", (4, 11), "nothing else listens in a segment lab; write sink: true"),
+        ("segment}", "segment, fallback: host}", (2, 26), "leave it out"),
+    ):
+        with pytest.raises(ScenarioError) as caught:
+            parse(SEGMENT.replace(old, new))
+        mistakes = {(mistake.line, mistake.column): mistake.message for mistake in caught.value.mistakes}
+        assert message in mistakes[place]
+
+
 @pytest.mark.parametrize(("source", "target"), [("127.0.0.3", "127.0.0.1:6379"), ("", "[::1]:6379")])
 def test_a_probe_takes_the_first_address_of_its_own_family(source: str, target: str) -> None:
     text = PROBED.replace("127.0.0.1:9000", "redis.internal:6379").replace("127.0.0.2", "[127.0.0.2, '::1']")
@@ -271,3 +298,18 @@ def test_pairs_that_could_not_be_planned_are_refused_at_once(sources: str, ports
     message = refusal(text).message
     assert f"65,534 source addresses to {pairs // 65_534:,} targets are {pairs:,} pairs" in message
     assert "at most 131,072 pairs" in message
+
+
+def test_a_smoke_test_keeps_each_connection_and_drops_the_load() -> None:
+    spec = parse(
+        "{name: a, sources: {addresses: 127.0.0.2-3, strategy: late}, transport: tcp, timeout: 3s, protocol: echo,"
+        " targets: [{address: '127.0.0.1:9000', weight: 3}, {address: '127.0.0.1:9001'}], close: target,"
+        " churn: {}, arrival: {rate: 100/s}, profile: {sustain: 10s}, expect: [outcomes.established > 1000]}"
+    )
+    assert spec.phases
+    once = spec.once(4)
+    assert (once.connections, once.churn, once.stages, once.phases, once.held_s) == (4, None, (), None, 0.0)
+    assert [target.weight for target in once.targets] == [1, 1]
+    assert [each.text for each in once.expect] == ["outcomes.failed == 0", "outcomes.established == 4"]
+    assert (once.sources, once.timeout_s, once.protocol) == (spec.sources, 3.0, spec.protocol)
+    assert once.close is CloseMode.FIN, "only a sink of ours closes held connections when told to"

@@ -277,7 +277,9 @@ def test_endpoints(text: str, found: Endpoint) -> None:
         ("127.0.0.1:080", "port from 1 to 65535"),
         ("127.0.0.1:", "port from 1 to 65535"),
         ("010.0.0.1:80", "octal"),
-        ("0.0.0.0:80", "unspecified"),
+        ("0.0.0.0:80", "write 127.0.0.1 to mean this host"),
+        ("[::]:80", "write ::1 to mean this host"),
+        ("0.1.2.3:80", "unspecified"),
         ("[ff02::1]:80", "multicast"),
         ("[fe80::1]:80", "fe80::1%eth0"),
         ("[::1%lo]:80", "without a zone"),
@@ -350,7 +352,9 @@ def test_destinations(text: str, found: Destination) -> None:
         ("2130706433:80", "write an address"),
         ("[fe80::1]:80", "fe80::1%eth0"),
         ('[fe80::1%"><script>]:80', "name of an interface"),
-        ("0.0.0.0:80", "unspecified"),
+        ("0.0.0.0:80", "write 127.0.0.1 to mean this host"),
+        ("[::]:80", "write ::1 to mean this host"),
+        ("0.1.2.3:80", "unspecified"),
     ],
 )
 def test_no_destinations(text: str, hint: str) -> None:

@@ -235,9 +235,29 @@ def test_overrides(setting: str, path: tuple[str | int, ...], value: object) -> 
 
 
 @pytest.mark.parametrize(
+    ("setting", "left"),
+    [
+        ("a=null", {"lab": {"sysctls": {"net.x": 1}}, "l": [{"d": 1, "e": 2}]}),
+        ("a.b= null ", {"a": {"c": 2}, "lab": {"sysctls": {"net.x": 1}}, "l": [{"d": 1, "e": 2}]}),
+        ("lab.sysctls.net.x=null", {"a": {"b": 1, "c": 2}, "lab": {"sysctls": {}}, "l": [{"d": 1, "e": 2}]}),
+        ("l=null", {"a": {"b": 1, "c": 2}, "lab": {"sysctls": {"net.x": 1}}}),
+        ("l.0.d=null", {"a": {"b": 1, "c": 2}, "lab": {"sysctls": {"net.x": 1}}, "l": [{"e": 2}]}),
+    ],
+)
+def test_null_leaves_a_key_out(setting: str, left: object) -> None:
+    document = read("a: {b: 1, c: 2}\nlab: {sysctls: {net.x: 1}}\nl: [{d: 1, e: 2}]\n", "s.yaml")
+    document.override(setting)
+    assert document.data == left
+
+
+@pytest.mark.parametrize(
     ("setting", "hint"),
     [
         ("", "KEY=VALUE"),
+        ("absent=null", "this one is not"),
+        ("lab.topology.x=null", "this one is not"),
+        ("absent.x=null", "this one is not"),
+        ("list.7.x=null", "from 0 to 1"),
         ("n", "KEY=VALUE"),
         ("=1", "KEY is names"),
         ("a..b=1", "KEY is names"),
@@ -247,6 +267,8 @@ def test_overrides(setting: str, path: tuple[str | int, ...], value: object) -> 
         ("n=", "write a value"),
         ("n= ", "write a value"),
         ("n=~", "no value"),
+        ("list.0=null", "not an item of a list"),
+        ("list.5.x=null", "write an index from 0 to 1"),
         ("n=[1", "close the bracket"),
         ("n=&a 1", "write the value out"),
         ("n=!!int 1", "tags"),

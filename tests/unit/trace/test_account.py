@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
 from loadgen.kernel.host import HostFacts
+from loadgen.kernel.missing import Missing, MissingReason
 from loadgen.model import CloseMode, Endpoint
 from loadgen.strategies import TABLE, PortScope, Strategy, Transport
-from loadgen.trace.account import WayAccount, of_way
+from loadgen.trace.account import WayAccount, of_way, of_ways
 from loadgen.trace.ways import Way
 from tests.unit.capacity.samples import FACTS
 
@@ -150,3 +152,36 @@ def test_a_narrow_range_is_widened_first() -> None:
 def test_an_early_bind_to_several_targets_gains_a_range_for_each() -> None:
     first, *_ = account(replace(BOUND, strategy=Strategy.BIND, targets=4)).remedies
     assert first.gain == 3 * 28_232
+
+
+OFF = Missing("::1", MissingReason.IPV6_OFF, "lo", 128)
+TO_SIX = replace(WAY, target="::1", source="", source_port=None, count=5, failed={("connect", "EADDRNOTAVAIL"): 5})
+
+
+@pytest.mark.parametrize(
+    ("way", "unusable"),
+    [
+        (TO_SIX, True),
+        (replace(TO_SIX, source="::1", count=0, failed={("bind", "EADDRNOTAVAIL"): 5}), True),
+        (replace(TO_SIX, count=6), False),  # one connect() found a port
+        (replace(TO_SIX, failed={("connect", "ECONNREFUSED"): 5}), False),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_no_shortage_of_ports(
+    monkeypatch: pytest.MonkeyPatch, way: Way, *, unusable: bool
+) -> None:
+    asked: list[str] = []
+
+    def reasons(addresses: Sequence[str], *, freebind: bool) -> tuple[Missing, ...]:  # noqa: ARG001 - as the original
+        asked.extend(addresses)
+        return (OFF,)
+
+    monkeypatch.setattr("loadgen.kernel.missing.reasons", reasons)
+    monkeypatch.setattr("loadgen.trace.account._facts", lambda *_: HostFacts(**{**FACTS, "default_sources": ("",)}))
+    (found,) = of_ways([way], {})
+    assert bool(found.unusable) is unusable
+    assert asked == (["::1"] if unusable else [])
+    if unusable:
+        assert found.limit == "source-address"
+        assert "IPv6 is off" in found.unusable
+        assert found.remedies[0].text.startswith("use 127.0.0.1")

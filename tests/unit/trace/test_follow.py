@@ -97,6 +97,9 @@ def test_over_udp_a_shared_automatic_port_is_no_strategy(
     ("option", "beside"),
     [
         (r'setsockopt(3, SOL_SOCKET, SO_BINDTODEVICE, "eth0\0", 5) = 0', "SO_BINDTODEVICE"),
+        ("setsockopt(3, SOL_SOCKET, SO_BINDTOIFINDEX, [2], 4) = 0", "SO_BINDTODEVICE"),
+        ("setsockopt(3, SOL_IP, 0x32 /* IP_??? */, [16777216], 4) = 0", "IP_UNICAST_IF"),
+        ("setsockopt(3, SOL_IPV6, IPV6_UNICAST_IF, [16777216], 4) = 0", "IP_UNICAST_IF"),
         ("setsockopt(3, SOL_IP, IP_TRANSPARENT, [1], 4) = 0", "IP_TRANSPARENT"),
         ("setsockopt(3, SOL_IPV6, IPV6_FREEBIND, [1], 4) = 0", "IP_FREEBIND"),
         ("setsockopt(3, SOL_TCP, TCP_FASTOPEN_CONNECT, [1], 4) = 0", "Fast Open"),
@@ -114,6 +117,40 @@ def test_mptcp_and_the_first_data_with_the_syn() -> None:
     sent = CONNECT.replace("connect(3, ", 'sendto(3, "x", 1, MSG_FASTOPEN, ') + "-1 EADDRNOTAVAIL (Cannot assign)"
     assert one_way(TCP, sent).failed == {("send", "EADDRNOTAVAIL"): 1}
     assert one_way(TCP, sent).beside == ("Fast Open",)
+
+
+EVERYWHERE = 'inet_pton(AF_INET6, "::", &sin6_addr), sin6_scope_id=0'
+FAST_OPEN = "setsockopt(3, SOL_TCP, TCP_FASTOPEN_CONNECT, [1], 4) = 0"
+
+
+def test_a_connect_that_left_its_syn_to_the_data_fails_with_the_data() -> None:
+    """connect() returned 0 before anything was sent, so what it met shows in the first data, and there alone."""
+    refused = 'sendto(3, "x", 1, MSG_NOSIGNAL, NULL, 0) = -1 ECONNREFUSED (Connection refused)'
+    assert one_way(TCP, FAST_OPEN, CONNECT + "0", refused).failed == {("send", "ECONNREFUSED"): 1}
+    late = ['write(3, "x", 1) = 1', 'write(3, "x", 1) = -1 EPIPE (Broken pipe)']
+    assert one_way(TCP, FAST_OPEN, CONNECT + "0", *late).failed == {}
+    assert one_way(TCP, CONNECT + "0", refused).failed == {}
+
+
+@pytest.mark.parametrize(
+    ("calls", "target"),
+    [
+        (['connect(3, {sa_family=AF_INET, sin_port=htons(9000), sin_addr=inet_addr("0.0.0.0")}, 16) = 0'], "127.0.0.1"),
+        (
+            [
+                'bind(3, {sa_family=AF_INET, sin_port=htons(0), sin_addr=inet_addr("10.0.0.5")}, 16) = 0',
+                'connect(3, {sa_family=AF_INET, sin_port=htons(9000), sin_addr=inet_addr("0.0.0.0")}, 16) = 0',
+            ],
+            "10.0.0.5",
+        ),
+        (
+            [f"connect(3, {{sa_family=AF_INET6, sin6_port=htons(9000), {EVERYWHERE}}}, 28) = 0"],
+            "::1",
+        ),
+    ],
+)
+def test_an_unspecified_target_is_this_host(calls: list[str], target: str) -> None:
+    assert one_way(TCP, *calls).target == target
 
 
 def test_the_error_of_a_connect_that_went_on_is_read_later() -> None:

@@ -23,6 +23,40 @@ TRAFFIC: dict[str, Any] = {
 }
 
 
+US: dict[str, Any] = {"p50": 1.0, "p90": 1.0, "p99": 1.0, "p999": 1.0, "max": 1.0, "count": 1}
+PART: dict[str, Any] = {
+    "reached": True,
+    "from_s": 2.0,
+    "to_s": 5.0,
+    "established": 1413,
+    "failed": 300,
+    "lost": 3,
+    "established_per_s": 471.0,
+    "established_per_s_low": 400.0,
+    "established_per_s_high": 500.0,
+    "failed_share": 0.175,
+    "open_low": 997,
+    "open_high": 1000,
+    "latency_us": {"connect": US, "arrival": US},
+}
+
+
+@pytest.mark.parametrize(
+    ("run", "changes", "text"),
+    [
+        ("churn", {}, "2.00 s to 5.00 s: 471/s, 300 of 1,713 failed (17.5 %)"),
+        ("churn", {"failed": 0, "failed_share": 0.0}, "2.00 s to 5.00 s: 471/s, 0 of 1,413 failed"),
+        ("hold", {}, "2.00 s to 5.00 s: 997 to 1,000 open, 3 lost"),
+        ("hold", {"open_low": 1000, "lost": 0}, "2.00 s to 5.00 s: 1,000 open, 0 lost"),
+        ("churn", {"reached": False, "reason": "it is too short"}, "no steady state: it is too short"),
+    ],
+)
+def test_the_steady_part(run: str, changes: dict[str, Any], text: str) -> None:
+    summary = samples.summary({"steady": PART | changes}, run)
+    assert summary_rows.steady(summary) == ("steady", text, "")
+    assert summary_rows.steady(samples.summary({}, run)) is None
+
+
 @pytest.mark.parametrize(("missed", "tone"), [(0, ""), (3, "bad")])
 def test_heartbeats(missed: int, tone: str) -> None:
     beats = {"every_s": 1.0, "connections": 10_000, "sent": 600_000, "answered": 599_997, "missed": missed, "wrong": 0}

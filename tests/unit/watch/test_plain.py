@@ -11,6 +11,7 @@ from typing import Any
 from loadgen.kernel.groups import SocketGroup
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.strategies import Strategy, Transport
+from loadgen.watch.devices import DeviceSockets
 from loadgen.watch.owners import Owner, Ownership
 from loadgen.watch.plain import as_json
 from loadgen.watch.snapshot import Bound, Snapshot, Usage
@@ -38,6 +39,7 @@ def test_every_key_is_documented(
         inbound=(SocketGroup("10.0.0.9", "10.0.0.1", 80, {TcpState.ESTABLISHED: 4}, 4),),
         bound=Bound(1, (40_001,), Ownership((Owner(8, "stuck", 1),))),
         counters={"Tcp.ActiveOpens": 3},
+        devices=(DeviceSockets("eth0", "", 2),),
         sources=(source(strategy=Strategy.BIND, because="no port is used twice"),),
         udp=(source(transport=Transport.UDP, owned=Ownership((Owner(9, "dns", 50),))),),
     )

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from loadgen.model import Churn, CloseMode, Target
+from loadgen.capacity.resources import NEIGHBOURS
+from loadgen.model import Churn, CloseMode, Endpoint, Target
 
 from .situations import HOST, ONE, TARGETS, sentences_of, values_of
 
@@ -26,7 +27,7 @@ def test_a_limit_the_scenario_set_itself_is_to_be_left_out() -> None:
 def test_without_a_limit_of_its_own_a_worker_is_told_of_the_hard_limit() -> None:
     """Beside more workers: which of the two can be had, the user knows."""
     lines = sentences_of(replace(ONE, workers=1), 100, {**HOST, "descriptors": 20_000}, limit="descriptors")
-    assert "raise the hard limit of open files (ulimit -Hn, now 20,000)" in lines
+    assert "raise the hard limit of open files (ulimit -Hn, now 20,000; docker run --ulimit nofile=NUMBER)" in lines
 
 
 # --- Connection tracking --------------------------------------------------------------------------
@@ -78,3 +79,32 @@ def test_a_table_of_neighbours_has_to_exceed_the_addresses() -> None:
     (larger, *_) = values_of(plan, 9, limit="neighbours")
     assert larger.command == "sysctl -w net.ipv4.neigh.default.gc_thresh3=4096"
     assert "3,000" in sentences_of(plan, 9, limit="neighbours")[0]
+
+
+# --- Neighbours -----------------------------------------------------------------------------------
+
+SEGMENT = replace(
+    ONE,
+    sources=tuple(f"198.18.{n // 250}.{n % 250 + 1}" for n in range(1_200)),
+    targets=(Target(Endpoint("198.19.0.1", 9000), sink=True),),
+    connections=1_200,
+)
+ON_LINK = {**HOST, "next_hops": ["198.19.0.1"], "sysctls": {"net.ipv4.neigh.default.gc_thresh3": "1024"}}
+
+
+def test_a_full_table_of_this_host_is_enlarged_or_a_gateway_comes_between() -> None:
+    larger, veth = values_of(SEGMENT, 180, {**ON_LINK, "sources_on_link": True}, "neighbours")
+    assert larger.command.endswith("sysctl -w net.ipv4.neigh.default.gc_thresh3=4096")
+    assert "now 1,024, to 4,096" in larger.text
+    assert (veth.set, veth.program) == ({"lab.topology": "veth"}, None)
+    for remedy in (larger, veth):
+        assert remedy.claim
+        assert (remedy.gain, remedy.claim.before, remedy.claim.after) == (180, 1_020, 1_200)
+
+
+def test_targets_on_a_link_are_reached_through_a_gateway() -> None:
+    """Where a plan says so: then the table is that of this host."""
+    _, gateway = values_of(SEGMENT, 180, ON_LINK, "neighbours", resource=NEIGHBOURS)
+    assert "gateway" in gateway.text
+    elsewhere = sentences_of(SEGMENT, 180, ON_LINK, "neighbours")
+    assert any("on the host or router whose table is full" in line for line in elsewhere)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.explain.samples import TIMEOUT, explained, found, listing, refuted, space, verdict
 
 
@@ -117,3 +119,23 @@ def test_open_connections_beside_silent_ones_may_be_a_limit_on_the_way() -> None
     alone = found(listing(*space("SYN-SENT", 60)))
     assert "path-limit" in refuted(alone)
     assert verdict(listing(*space("ESTAB", 100), *space("SYN-SENT", 3, low=41_000)))[0] == "none"
+
+
+SIX_RETRIES = "net.ipv4.tcp_syn_retries = 6\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (SIX_RETRIES + "net.ipv4.tcp_syn_linear_timeouts = 4\n", "given up after 131 s"),
+        (SIX_RETRIES + "net.ipv4.tcp_syn_linear_timeouts = 4\nnet.ipv4.tcp_rto_max_ms = 1000\n", "after 7 s"),
+        (SIX_RETRIES + "Linux version 5.15.0-91-generic (buildd@x) #101-Ubuntu SMP\n", "given up after 127 s"),
+        (SIX_RETRIES + "Linux version 6.8.0-31-generic (buildd@x) #31-Ubuntu SMP\n", ""),
+        (SIX_RETRIES, ""),
+    ],
+)
+def test_the_times_of_repeated_syns_are_told_only_where_all_settings_are_known(settings: str, says: str) -> None:
+    """Without tcp_syn_linear_timeouts they are known of a kernel that is too old for it."""
+    proofs = [proof.text for proof in found(TIMEOUT, settings).evidence if "a SYN is sent" in proof.text]
+    assert len(proofs) == bool(says)
+    assert all(says in proof for proof in proofs)

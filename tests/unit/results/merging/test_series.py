@@ -164,7 +164,12 @@ def test_errors_sinks_and_kernels_are_added_up_by_name() -> None:
             sink=SinkLine(
                 accepted=times, open=0, sources=(SinkSource(source="10.0.0.1", accepted=times, source_ports=2),)
             ),
-            kernel=KernelLine(delta={"a": times}, now={"g": 1}, sink=SinkKernelLine(delta={"b": times})),
+            kernel=KernelLine(
+                delta={"a": times},
+                now={"g": 1},
+                sink=SinkKernelLine(delta={"b": times}),
+                gateway=SinkKernelLine(now={"conntrack.count": times}, delta={"conntrack.drop": times}),
+            ),
             first_denied_s=float(times),
             worker_cpu_s=(0.1 * times,),
         )
@@ -177,6 +182,8 @@ def test_errors_sinks_and_kernels_are_added_up_by_name() -> None:
     assert (found.kernel.delta, found.kernel.now) == ({"a": 5}, {"g": 2})
     assert found.kernel.sink is not None
     assert found.kernel.sink.delta == {"b": 5}
+    assert found.kernel.gateway is not None
+    assert (found.kernel.gateway.now, found.kernel.gateway.delta) == ({"conntrack.count": 5}, {"conntrack.drop": 5})
     assert found.first_denied_s == 2.0, "of the first agent, on the axis of the whole"
     assert found.worker_cpu_s == pytest.approx((0.2, 0.3))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from loadgen.model import (
     Ceiling,
@@ -31,12 +32,14 @@ from loadgen.results import matrix
 from loadgen.results.block import Latency
 from loadgen.results.schema import files
 from loadgen.results.schema.event import Event
+from loadgen.results.schema.find import FailedCondition
 from loadgen.results.schema.host import Host
 from loadgen.results.schema.json_schema import summary_schema
 from loadgen.results.schema.line import Line
 from loadgen.results.schema.matrix_plan import MatrixPlan
 from loadgen.results.schema.run import RunSummary
 from loadgen.results.summary import share_of, summarise
+from tests import searches
 from tests.samples import RUNS as RECORDED
 
 SCHEMA = summary_schema()
@@ -156,6 +159,19 @@ UDP = exchanged(
     sink={"accepted": 9, "open": 0, "datagrams": {"received": 9, "answered": 8, "dropped": 1}}, asked=9, unanswered=1
 )
 ECHO = replace(HELD, traffic=Traffic("echo"))
+LONG_CHURN = replace(CHURNING, churn=Churn(duration_s=20.0), ceiling=None)
+
+
+def steadily(established: int = 9, failed: int = 1, **changes: Any) -> list[dict[str, Any]]:
+    """Twenty seconds of churn, each like the other: the ports run out at once."""
+    denied = {"first_denied_s": 0.5, "sustained_per_s": 9.0}
+    return [
+        line(float(n), "churn", established=n * established, failed=n * failed, **denied, **changes, errors=[
+            ["connect", "EADDRNOTAVAIL", "no-free-four-tuple", n * failed], ["recv", "EOF", "lost", 1]])
+        for n in range(1, 21)
+    ]  # fmt: skip
+
+
 BEATING = replace(ECHO, heartbeat=Heartbeat(every_s=1.0, share=1.0))
 DENIED = [["connect", "EADDRNOTAVAIL", "no-free-four-tuple", 1]]
 CLOSED_LOOP = {"sustained_per_s": 3.3, "first_denied_s": 0.7, "closed": 9}
@@ -164,6 +180,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "probes": folded(HELD, series(), *PROBES, ENDED),
     "two namespaces": folded(HELD, series(kernel={**KERNEL, "sink": KERNEL}), ENDED),
     "sinks without states": folded(HELD, series(kernel={"delta": {}, "sink": {"delta": {"TcpExt.TW": 1}}}), ENDED),
+    "gateway": folded(HELD, series(kernel={**KERNEL, "sink": KERNEL, "gateway": KERNEL}), ENDED),
+    "gateway without states": folded(HELD, series(kernel={"delta": {}, "gateway": {"delta": {"a": 1}}}), ENDED),
     "no kernel": folded(HELD, [line(1.0, "ramp", kernel={})], ENDED),
     "no sink": folded(HELD, [line(1.0, "ramp", sink=None)], ENDED),
     "no prediction": folded(replace(HELD, prediction=None), series(), ENDED),
@@ -193,6 +211,8 @@ RUNS: dict[str, dict[str, Any]] = {
         line(1.0, "churn", kernel={**KERNEL, "now": {"sockstat.tcp_tw": 100}}, errors=DENIED),
         *series("churn", errors=DENIED)[1:],
     ], ENDED),
+    "steady": folded(LONG_CHURN, steadily(**exchanged()), ENDED),
+    "not steady": folded(LONG_CHURN, steadily(established=0, failed=9), ENDED),
     "proofs": folded(HELD, series(), ENDED, *PROOFS),
     "an open verdict": undecided(HELD, series(user_cpu_s=0.25, overtaken=0), ENDED),
     "stalled": folded(HELD, series(), {"t_s": 1.0, "event": "worker-stalled", "text": "worker 0 stood still"}, ENDED),
@@ -240,7 +260,24 @@ SHARES = [
     for n, one in enumerate(RUNS.values())
 ]
 OF_AGENTS = RUNS["hold"] | {"agents": files.plain(SHARES), "sources": [RUNS["hold"]["sources"][0] | {"agent": "a0"}]}
-ALL = {**RUNS, "agents": OF_AGENTS, **{f"matrix: {name}": one for name, one in MATRICES.items()}}
+_NOTHING = (FailedCondition(expression="latency_us.connect.p99 < 9", observed=None),)
+_FAR = [replace_fields(each, for_ever=1.7) for each in searches.made(searches.plan(), 66.0)]
+SEARCHES: dict[str, dict[str, Any]] = {
+    name: files.plain(summary)
+    for name, summary in {
+        "found": searches.summary(_FAR, of=searches.plan(at_least=60.0)),
+        "reuse": searches.reuse(),
+        "below": searches.summary(searches.made(searches.plan(), 10.0), of=searches.plan(at_least=60.0)),
+        "unknown": searches.summary(searches.numbered(*searches.unknown(50.0)), searches.INTERRUPTED),
+        "not measured": searches.summary(searches.numbered(*searches.fails(50.0, failed=_NOTHING))),
+    }.items()
+}
+ALL = {
+    **RUNS,
+    "agents": OF_AGENTS,
+    **{f"matrix: {name}": one for name, one in MATRICES.items()},
+    **{f"search: {name}": one for name, one in SEARCHES.items()},
+}
 
 
 def test_the_schema_is_one() -> None:
@@ -266,7 +303,8 @@ def test_between_them_the_kinds_have_every_key_that_the_schema_knows() -> None:
     for summary in ALL.values():
         for path, value in keys_of(summary):
             seen.setdefault(path, set()).add(value is None)
-    for path, nullable in described(SCHEMA["$defs"]["MatrixSummary"], ""):
+    parts = [part for name in ("MatrixSummary", "FindSummary") for part in described(SCHEMA["$defs"][name], "")]
+    for path, nullable in parts:
         assert path in seen, f"no summary here has {path}"
         if nullable:
             assert seen[path] == {True, False}, f"{path} is never null here, or always"
@@ -291,7 +329,7 @@ def described(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, bool]]:
         if "$ref" in kind:
             name = kind["$ref"].rpartition("/")[2]
             yield from described(SCHEMA["$defs"][name], "" if name == "RunSummary" else path)
-        if "items" in kind:
+        if isinstance(kind.get("items"), dict):
             yield from described(kind["items"], f"{path}[]")
         for key, inner in kind.get("properties", {}).items():
             yield f"{path}.{key}", {"type": "null"} in inner.get("anyOf", ())
@@ -310,6 +348,7 @@ def objects(node: Any) -> Iterator[dict[str, Any]]:
                 "delta",
                 "peak",
                 "ramp_peak",
+                "opening",
                 "counts",
                 "probes",
                 "settings",
@@ -326,7 +365,9 @@ def refused(summary: Mapping[str, Any]) -> bool:
     return not VALIDATOR.is_valid(summary)
 
 
-@pytest.mark.parametrize("kind", ["hold", "udp", "two namespaces", "an open verdict", "matrix: churning"])
+@pytest.mark.parametrize(
+    "kind", ["hold", "udp", "two namespaces", "an open verdict", "matrix: churning", "search: found"]
+)
 def test_an_unknown_key_is_refused_wherever_it_stands(kind: str) -> None:
     count = sum(1 for _ in objects(ALL[kind]))
     assert count > 20
@@ -338,6 +379,7 @@ def test_an_unknown_key_is_refused_wherever_it_stands(kind: str) -> None:
 
 #: Keys that only some of the runs have.
 SOMETIMES = {
+    "opening",
     "ramp_s",
     "hold_s",
     "churn_s",
@@ -365,12 +407,20 @@ SOMETIMES = {
 }
 
 
-@pytest.mark.parametrize("kind", ["hold", "churn", "matrix: skipped"])
+#: Keys that only some of the trials have; a run always has some of the same name.
+MAYBE_OF_A_TRIAL = SCHEMA["$defs"]["TrialResult"]["properties"].keys() - SCHEMA["$defs"]["TrialResult"]["required"]
+
+
+@pytest.mark.parametrize("kind", ["hold", "churn", "matrix: skipped", "search: found"])
 def test_a_missing_key_is_refused_wherever_it_stood(kind: str) -> None:
     tried = 0
     for index, one in enumerate(list(objects(ALL[kind]))):
         for key in one:
-            if key in SOMETIMES or one.keys() <= SCHEMA["$defs"]["CellFigures"]["properties"].keys():
+            if (
+                key in SOMETIMES
+                or (kind == "search: found" and key in MAYBE_OF_A_TRIAL)
+                or one.keys() <= SCHEMA["$defs"]["CellFigures"]["properties"].keys()
+            ):
                 continue
             changed = copy.deepcopy(ALL[kind])
             del list(objects(changed))[index][key]

@@ -81,9 +81,9 @@ def test_a_row_says_its_name_and_its_median_and_all_of_them_stand_in_the_label()
 def test_a_hundred_cells_are_no_higher_than_a_screen_and_named_by_group() -> None:
     rows = [row(n, [float(n)], values=[f"group {n // 20}", str(n)]) for n in range(100)]
     svg = drawn(*rows)
-    found = re.match(r'<svg class="dots" height="(\d+)"', svg)
+    found = re.match(r'<svg class="dots" height="([\d.]+)em"', svg)
     assert found
-    assert int(found[1]) <= 700
+    assert 12 * float(found[1]) <= 700
     assert re.findall(r"<tspan[^>]*>([^<]*)<", svg) == [f"group {n}" for n in range(5)]
     assert "medians: from 0/s in cell 0 to 99/s in cell 99" in svg
     assert len(dots(svg)) == 100
@@ -91,9 +91,9 @@ def test_a_hundred_cells_are_no_higher_than_a_screen_and_named_by_group() -> Non
 
 def test_names_of_many_groups_do_not_touch() -> None:
     svg = drawn(*(row(n, [1.0], values=[str(n)]) for n in range(200)))
-    heights = [float(y) for y in re.findall(r'<text y="([\d.]+)">', svg)]
+    heights = [float(y) for y in re.findall(r'<text y="([\d.]+)em">', svg)]
     assert len(heights) > 10
-    assert min(below - above for above, below in itertools.pairwise(heights)) >= 12
+    assert min(below - above for above, below in itertools.pairwise(heights)) >= 1
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,15 @@ def test_a_label_of_an_axis_is_short(value: float, unit: Unit, said: str) -> Non
 def test_the_chart_of_costs_is_logarithmic_and_leaves_gaps_out() -> None:
     svg = str(matrix.costs_chart({0: [10.0, None, 0.0, *[1000.0] * 7], 7: [1.0] * 10}))
     ElementTree.fromstring(svg)
-    heights = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', svg)]
-    steps = [round(above - below, 1) for above, below in itertools.pairwise(heights)]
+    heights = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)em"', svg)]
+    steps = [round(12 * (above - below), 1) for above, below in itertools.pairwise(heights)]
     assert len(heights) == 4, "1, 10, 100, 1,000"
     assert max(steps) - min(steps) < 0.2
     assert [points.count(",") for points in re.findall(r'points="([^"]*)"', svg)] == [8, 10]
     assert matrix.costs_chart({0: [None] * 10})
+
+
+def test_each_line_of_costs_has_a_colour_and_dashes_of_its_own_and_other_dashes_than_the_one_before() -> None:
+    found = [matrix.colour(n) for n in range(matrix.LINES_MAX)]
+    assert len(set(found)) == matrix.LINES_MAX
+    assert all(one.split()[1] != other.split()[1] for one, other in itertools.pairwise(found))

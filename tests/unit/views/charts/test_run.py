@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from loadgen.model import AgentPlan
+from loadgen.model import AgentPlan, Churn
+from loadgen.results import steady
+from loadgen.results.fold import Fold
 from loadgen.results.schema.event import Event
 from loadgen.results.schema.line import Line
 from loadgen.views.charts import columns, latency, run
@@ -38,6 +40,7 @@ def lines(count: int, phase: str = "ramp") -> list[Line]:
             kernel={
                 "now": {"sockstat.tcp_inuse": n, "sockstat.tcp_tw": n},
                 "delta": {"Tcp.RetransSegs": n, "TcpExt.TW": n},
+                "gateway": {"now": {"conntrack.count": n}, "delta": {"conntrack.found": n}},
             },
         )
         for n in range(1, count + 1)
@@ -68,6 +71,14 @@ def test_nothing_that_is_drawn_is_no_number() -> None:
     json.dumps(drawn, allow_nan=False)
     assert drawn["marks"] == [1.0]
     assert run.everything([], [], PLAN) == {"charts": [], "phases": [], "marks": []}
+
+
+def test_the_steady_part_is_a_band_beside_the_phases() -> None:
+    series = [bare_line(n / 10, "churn", established=80 * n) for n in range(1, 31)]
+    plan = replace(PLAN, churn=Churn(3.0), interval_s=0.1, stages=(), ceiling=None)
+    part = steady.found(plan, Fold.of(series))
+    bands = run.everything(series, [], plan, part)["phases"]
+    assert bands == [{"name": "churn", "from": 0.0, "to": 3.0}, {"name": "steady", "from": 0.1, "to": 3.0}]
 
 
 def test_phases_are_spans_of_time() -> None:

@@ -11,7 +11,7 @@ from loadgen.results.schema import files
 from loadgen.results.schema.matrix import MatrixSummary
 from loadgen.results.schema.run import RunSummary
 from loadgen.views.ci import junit
-from tests import samples
+from tests import samples, searches
 
 KINDS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
@@ -46,7 +46,7 @@ def matrix(**changes: Any) -> MatrixSummary:
     return samples.matrix_summary({**keys, **changes})
 
 
-def parsed(summary: RunSummary | MatrixSummary) -> ET.Element:
+def parsed(summary: files.Summary) -> ET.Element:
     """The report, after a look at what is true of every one: its counts are those of its elements."""
     root = ET.fromstring(junit.render(summary, directory="results/r"))
     assert root.tag == "testsuites"
@@ -162,3 +162,43 @@ def test_it_is_xml_whatever_a_text_holds(text: str) -> None:
     shown = suite.attrib["name"]
     assert shown == (text if text.isprintable() else text.encode("unicode_escape").decode())
     assert ET.tostring(suite).decode("utf-8").isascii()
+
+
+def outcomes(summary: files.Summary) -> dict[str, str]:
+    """The test cases of one suite by name, each with the kind of its result."""
+    (suite,) = parsed(summary)
+    return {case.attrib["name"]: case[0].tag if len(case) else "pass" for case in suite.findall("testcase")}
+
+
+HOLDS = "a value of arrival.rate holds"
+
+
+@pytest.mark.parametrize(("wall", "result"), [(196.0, "pass"), (9e3, "pass"), (10.0, "failure")])
+def test_a_search_passes_where_a_value_holds(wall: float, result: str) -> None:
+    summary = searches.summary(searches.made(searches.plan(), wall))
+    assert outcomes(summary) == {"the search is complete": "pass", HOLDS: result}
+
+
+def test_a_search_that_decided_nothing_is_an_error() -> None:
+    trials = searches.numbered(*searches.holds(50.0), *searches.fails(100.0))
+    late = searches.summary(trials, searches.LATE, searches.ENDED)
+    assert outcomes(late) == {"the search is complete": "pass", HOLDS: "error"}
+    interrupted = searches.summary(trials, searches.INTERRUPTED)
+    assert outcomes(interrupted) == {"the search is complete": "error", HOLDS: "error"}
+
+
+def test_each_search_of_a_matrix_and_at_least_are_test_cases() -> None:
+    of = searches.matrix_plan(at_least=100.0)
+    summary = searches.summary(searches.made(of, 66.0, 196.0), of=of)
+    (suite,) = parsed(summary)
+    assert [case.attrib["name"] for case in suite.findall("testcase")] == [
+        "the search is complete",
+        f"{HOLDS} with tcp_tw_reuse 0",
+        f"{HOLDS} with tcp_tw_reuse 1",
+        "arrival.rate >= 100/s",
+        "arrival.rate >= 100/s",
+    ]
+    assert suite.attrib["failures"] == "1"
+    output = suite.find("system-out")
+    assert output is not None
+    assert "1. close with RST: +100" in (output.text or "")

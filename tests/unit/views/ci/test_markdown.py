@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt  # which comes with rich
 
 from loadgen.results.schema import files
 from loadgen.views.ci import markdown
-from tests import samples
+from tests import samples, searches
 from tests.golden import same_as_golden
 
 
@@ -33,6 +33,19 @@ def test_a_recorded_run_reads_as_it_was_approved(name: str) -> None:
 
 def test_the_recorded_matrix_reads_as_it_was_approved() -> None:
     same_as_golden("markdown/matrix.md", markdown.render(samples.matrix_summary(), directory="results/r"))
+
+
+def test_a_search_reads_as_it_was_approved() -> None:
+    same_as_golden("markdown/find.md", markdown.render(searches.summary(), directory="results/r"))
+
+
+def test_a_search_has_a_row_for_each_trial_and_no_text_becomes_markup() -> None:
+    trials = searches.numbered(*searches.holds(50.0), *searches.fails(100.0, limit="a|b <i>"))
+    text = markdown.render(searches.summary(trials, searches.INTERRUPTED), directory="r")
+    table = [row for row in rows(text) if row[0] in ("1", "2")]
+    assert [row[:3] for row in table] == [["1", "50/s", "held"], ["2", "100/s", "failed"]]
+    assert "<i>" not in text
+    assert searches.INTERRUPTED.text[:11] in text
 
 
 def test_what_is_in_doubt_stands_above_the_figures() -> None:

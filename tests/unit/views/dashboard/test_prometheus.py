@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -116,7 +117,7 @@ def test_sources_that_are_about_as_full_stay_the_same_ones() -> None:
 
 @given(st.dictionaries(st.integers(0, histogram.BUCKETS - 1).map(str), st.integers(1, 1000), max_size=30))
 def test_a_histogram_is_cumulative_and_complete(counts: dict[str, int]) -> None:
-    buckets, sum_s = cumulated(counts)
+    buckets, sum_s = cumulated(histogram.dense(counts))
     values = [value for _, value in buckets]
     assert values == sorted(values)
     assert values[-1] == sum(counts.values())
@@ -124,7 +125,9 @@ def test_a_histogram_is_cumulative_and_complete(counts: dict[str, int]) -> None:
     for bound, below in zip(BUCKETS_S, values, strict=False):
         assert below >= sum(count for bucket, count in counts.items() if histogram.high_ns(int(bucket)) <= bound * 1e9)
         assert below <= sum(count for bucket, count in counts.items() if histogram.low_ns(int(bucket)) <= bound * 1e9)
-    assert sum_s >= 0
+    assert sum_s == pytest.approx(
+        sum(histogram.value_ns(int(bucket)) * count for bucket, count in counts.items()) / 1e9
+    )
 
 
 def test_nothing_goes_backwards_from_one_run_to_the_next() -> None:
@@ -147,10 +150,13 @@ def test_labels_that_others_chose_stay_labels() -> None:
 
 def test_the_documentation_has_every_metric() -> None:
     rows = re.findall(
-        r"^\| `(loadgen_\w+)` \| (\w+) \| ([^|]*) \| ([^|]*) \|$", (DOCS / "dashboard.md").read_text(), re.M
+        r"^\| `(loadgen_\w+)` \| (\w+) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", (DOCS / "dashboard.md").read_text(), re.M
     )
-    written = {name: (kind, re.findall(r"`(\w+)`", labels), text.strip()) for name, kind, labels, text in rows}
-    meant = {one.name: (one.type, list(one.labels), one.help.removesuffix(".")) for one in METRICS}
+    written = {
+        name: (kind, unit.strip(), re.findall(r"`(\w+)`", labels), text.strip())
+        for name, kind, unit, labels, text in rows
+    }
+    meant = {one.name: (one.type, one.unit, list(one.labels), one.help.removesuffix(".")) for one in METRICS}
     assert written == meant
 
 

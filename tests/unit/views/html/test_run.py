@@ -171,13 +171,16 @@ def test_tables_and_charts_have_names() -> None:
     assert len(identities) == len(set(identities))
 
 
-def test_the_vendored_library_is_what_its_checksums_say() -> None:
-    folder = Path(html.__file__).parent / "vendor" / "uplot"
-    lines = (folder / "SHA256SUMS").read_text().splitlines()
-    assert len(lines) == 3
+@pytest.mark.parametrize("folder", ["loadgen/views/html/vendor/uplot", "tests/browser/vendor/axe"])
+def test_what_is_vendored_is_what_its_checksums_say(folder: str) -> None:
+    place = Path(__file__).resolve().parents[4] / folder
+    lines = (place / "SHA256SUMS").read_text().splitlines()
+    assert {name for _, name in (line.split("  ") for line in lines)} | {"SHA256SUMS", "VERSION"} == {
+        file.name for file in place.iterdir()
+    }
     for line in lines:
         digest, name = line.split("  ")
-        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        assert hashlib.sha256((place / name).read_bytes()).hexdigest() == digest
 
 
 def sources(count: int) -> list[dict[str, Any]]:

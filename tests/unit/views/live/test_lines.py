@@ -10,7 +10,7 @@ from rich.console import Console
 
 from loadgen.model import Ceiling, Plan
 from loadgen.results.schema.line import Line
-from loadgen.views.live import PlainLines
+from loadgen.views.live import LinePace, PlainLines
 
 from .samples import CHURN, PACED, PLAN, TROUBLE, churning, line
 
@@ -98,3 +98,30 @@ def test_an_agent_that_does_not_answer_is_named() -> None:
     agents = [["a", "hold", 5, 0, 5], ["b", "suspect", 9, 0, 9], ["c", "lost", 7, 0, 0]]
     (found,) = printed(line(agents=agents))
     assert found.endswith("agent b does not answer, agent c lost")
+
+
+def lines_in(hours: float, interval_s: float = 1.0) -> int:
+    """How many lines a hold of that length gets."""
+    pace, printed_s, count = LinePace(), 0.0, 0
+    for beat in range(1, int(hours * 3600 / interval_s)):
+        t_s = beat * interval_s
+        if t_s - printed_s >= pace.apart_s(t_s):
+            printed_s, count = t_s, count + 1
+    return count
+
+
+def test_a_log_does_not_grow_with_the_time_as_a_run_does() -> None:
+    """A second apart for a minute; less than 300 lines in the first hour, 60 in each of the others."""
+    assert lines_in(1 / 60) == 59
+    assert 270 < lines_in(1) < 300
+    assert 23 * 58 < lines_in(24) - lines_in(1) <= 23 * 60
+
+
+def test_short_runs_in_turn_have_one_pace() -> None:
+    """A matrix of a hundred runs of ten seconds is a log of a thousand seconds."""
+    pace = LinePace()
+    assert pace.apart_s(10.0) == 0.9
+    for _ in range(99):
+        pace.apart_s(0.1)
+        apart_s = pace.apart_s(10.0)
+    assert apart_s == pytest.approx(1000 / 60, rel=0.01)

@@ -7,22 +7,38 @@ import io
 import pytest
 from rich.console import Console
 
+from loadgen.errors import UsageError
 from loadgen.views.live import DetachableView, LiveTable, NoticesOnly, PlainLines, view_for
+from loadgen.views.progress import ProgressStyle
 
 from .samples import CONTROL, PLAN, line, terminal
 
 
-def test_the_view_fits_where_it_is_shown() -> None:
-    assert type(view_for(terminal()[0], quiet=False).view) is LiveTable
-    assert type(view_for(terminal(TERM="dumb")[0], quiet=False).view) is PlainLines
-    assert type(view_for(Console(file=io.StringIO()), quiet=False).view) is PlainLines
-    assert type(view_for(terminal()[0], quiet=True).view) is NoticesOnly
+@pytest.fixture(autouse=True)
+def _term(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def test_the_view_fits_where_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(view_for(terminal()[0], ProgressStyle.AUTO).view) is LiveTable
+    assert type(view_for(terminal(TERM="dumb")[0], ProgressStyle.AUTO).view) is PlainLines
+    assert type(view_for(Console(file=io.StringIO()), ProgressStyle.AUTO).view) is PlainLines
+    monkeypatch.setenv("TERM", "")
+    assert type(view_for(terminal()[0], ProgressStyle.AUTO).view) is PlainLines
+
+
+def test_the_view_is_the_one_that_is_asked_for() -> None:
+    assert type(view_for(terminal()[0], ProgressStyle.LIVE).view) is LiveTable
+    assert type(view_for(terminal()[0], ProgressStyle.PLAIN).view) is PlainLines
+    assert type(view_for(terminal()[0], ProgressStyle.NONE).view) is NoticesOnly
+    with pytest.raises(UsageError, match="--progress live: stderr is no terminal"):
+        view_for(Console(file=io.StringIO()), ProgressStyle.LIVE)
 
 
 def test_who_asks_for_colours_makes_no_terminal_of_a_file() -> None:
     console = Console(file=io.StringIO(), _environ={"FORCE_COLOR": "1", "TERM": "xterm-256color"})
     assert console.is_terminal
-    view = view_for(console, quiet=False)
+    view = view_for(console, ProgressStyle.AUTO)
     assert type(view.view) is PlainLines
     view.update(PLAN, line())
     assert isinstance(console.file, io.StringIO)
@@ -39,7 +55,7 @@ def test_a_view_that_nobody_reads_any_more_falls_silent() -> None:
             Full.tries += 1
             raise OSError(28, "No space left on device", text)
 
-    with view_for(Console(file=Full()), quiet=False) as view:
+    with view_for(Console(file=Full()), ProgressStyle.AUTO) as view:
         for _ in range(3):
             view.update(PLAN, line())
             view.notice("a word")

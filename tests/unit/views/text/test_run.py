@@ -37,7 +37,7 @@ def test_a_recorded_run_reads_as_it_was_approved(name: str) -> None:
 
 def test_colour_is_only_an_addition() -> None:
     summary = samples.summary(name="killed-worker")
-    coloured = printed(summary, force_terminal=True, color_system="standard", no_color=False)
+    coloured = printed(summary, height=200, force_terminal=True, color_system="standard", no_color=False)
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == printed(summary)
     assert "\x1b[3" not in printed(summary, force_terminal=True, no_color=True)
@@ -97,3 +97,10 @@ def test_time_wait_at_the_sinks_of_an_ordinary_run_has_a_line() -> None:
     sink = {"delta": {"TcpExt.TW": 100}, "peak": {"sockstat.tcp_tw": 100}, "states": None}
     ((_, line),) = lines_of(samples.summary({"kernel.sink": sink}), "TIME-WAIT")
     assert line == "TIME-WAIT    at the sinks 100 at once at most, 100 entered, 0 recycled, 0 overflows"
+
+
+def test_a_narrow_terminal_has_fewer_quantiles_and_wraps_no_line() -> None:
+    summary = samples.summary(name="wall")
+    lines = [line for _, line in text.lines(summary, None, 40)]
+    assert max(map(len, lines)) <= 40
+    assert next(line for line in lines if line.startswith("latency")).split() == ["latency", "p50", "p99"]

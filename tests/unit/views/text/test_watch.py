@@ -10,10 +10,13 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from loadgen.errors import UsageError
 from loadgen.kernel.groups import SocketGroup
 from loadgen.kernel.sockdiag import TcpState
 from loadgen.strategies import Strategy, Transport
+from loadgen.views.progress import ProgressStyle
 from loadgen.views.text.watch import BlockScreen, RedrawnScreen, duration, screen_for
+from loadgen.watch.devices import DeviceSockets
 from loadgen.watch.owners import Owner, Ownership
 from loadgen.watch.snapshot import Bound, Snapshot, Usage
 from loadgen.watch.sources import SourceUsage
@@ -179,12 +182,59 @@ def test_durations(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 
 
-def test_a_table_is_for_a_terminal_and_for_more_than_one_look() -> None:
-    terminal = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})
-    assert isinstance(screen_for(terminal, None, once=False), RedrawnScreen)
-    assert isinstance(screen_for(terminal, None, once=True), BlockScreen)
-    assert isinstance(screen_for(Console(file=io.StringIO()), None, once=False), BlockScreen)
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_is_for_a_terminal_and_for_more_than_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, file = Console(file=Tty()), Console(file=io.StringIO())
+    assert isinstance(screen_for(terminal, None, ProgressStyle.AUTO, once=False), RedrawnScreen)
+    assert isinstance(screen_for(terminal, None, ProgressStyle.LIVE, once=False), RedrawnScreen)
+    assert isinstance(screen_for(terminal, None, ProgressStyle.PLAIN, once=False), BlockScreen)
+    assert isinstance(screen_for(terminal, None, ProgressStyle.AUTO, once=True), BlockScreen)
+    assert isinstance(screen_for(file, None, ProgressStyle.AUTO, once=False), BlockScreen)
+    with pytest.raises(UsageError, match="--progress live: stdout is no terminal"):
+        screen_for(file, None, ProgressStyle.LIVE, once=False)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(screen_for(Console(file=Tty()), None, ProgressStyle.AUTO, once=False), BlockScreen)
+
+
+def test_a_table_leaves_room_for_the_notes_below_it(
+    usage: Make, snapshot: MakeSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 lines hold all of it, however many notes there are, as long as three groups and these fit."""
+    monkeypatch.setenv("TERM", "xterm")
+    groups = [usage(source=f"127.0.0.{number}") for number in range(1, 31)]
+    names = ("TcpExt.TWRecycled", "Tcp.EstabResets", "Tcp.AttemptFails", "TcpExt.TCPSynRetrans", "Tcp.RetransSegs")
+    look = snapshot(*groups, counters=dict.fromkeys(names, 12), interrupted=True)
+    console = Console(file=Tty(), width=80, height=24)
+    with RedrawnScreen(console) as screen:
+        screen.show(look)
+        assert screen._live
+        lines = console.render_lines(screen._live.renderable, pad=False)
+    text = "\n".join("".join(segment.text for segment in line) for line in lines)
+    assert len(lines) <= 23
+    assert text.count("127.0.0.") >= 3
+    assert "a few may be missing" in text
+    assert "+12 segments sent again" in text
 
 
 def test_reuse_without_time_wait_needs_no_star(usage: Make, snapshot: MakeSnapshot) -> None:
     assert "*" not in printed(snapshot(usage(reused=True), reuse=Reuse(1, timestamps=True)))
+
+
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [
+        (DeviceSockets("lo", "", 4), "4 connections are bound to the device lo, .* may open the same four-tuple again"),
+        (DeviceSockets("blue", "blue", 1), "1 connection is bound to the VRF blue, .* a space of ports of its own"),
+        (DeviceSockets("eth0", "blue", 2), "2 connections are bound to a device of the VRF blue, eth0, .* of its own"),
+    ],
+)
+def test_connections_bound_to_a_device_have_a_sentence(
+    snapshot: Callable[..., Snapshot], device: DeviceSockets, says: str
+) -> None:
+    """A VRF is called so only where it is one."""
+    assert re.search(says, printed(snapshot(devices=(device,)), width=400))
