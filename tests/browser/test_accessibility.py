@@ -414,6 +414,15 @@ def test_while_an_interrupt_is_under_way_nothing_is_asked(tabs: Tabs, stage: Sta
     assert stage.interrupts == 1
 
 
+def test_a_question_that_is_opened_again_at_once_can_be_answered(tabs: Tabs, stage: Stage) -> None:
+    page = live(tabs, stage)
+    # In one task of the page: what the dialog says of its end arrives when it is open again.
+    page.evaluate("""() => { for (const id of ["stop", "asked-no", "stop"]) document.getElementById(id).click(); }""")
+    page.click("#asked-yes")
+    wait_until(page, lambda: page.inner_text("#stop") == "Stop at once", "second step")
+    assert stage.interrupts == 1
+
+
 def test_a_question_that_another_answered_goes_away(tabs: Tabs, stage: Stage) -> None:
     page, other = live(tabs, stage), looking(tabs, stage.url)
     page.click("#stop")

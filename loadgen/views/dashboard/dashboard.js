@@ -4,8 +4,9 @@
   "use strict";
   const at = (id) => document.getElementById(id);
   const board = loadgenCharts.board();
-  let seen = null, over = false, paused = false, asking = null;
+  let seen = null, over = false, paused = false;
   let latest = null, sending = false, failed = ""; /* how to stop: the last frame, a request under way, why one failed */
+  let asking = 0; /* the step that the question is about, or was */
   let accepted = 0; /* interrupts, known before a frame says so */
   const missed = {}; /* while paused: the latest of each kind */
 
@@ -81,7 +82,7 @@
     latest = frame;
     at("stop").setAttribute("aria-disabled", String(!pressable()));
     say("stop", interrupts(frame) ? "Stop at once" : "Stop: close what is open, and report");
-    if (asking !== null && steps(frame) !== asking) at("asked").close("no"); /* another browser was quicker */
+    if (at("asked").open && steps(frame) !== asking) at("asked").close(); /* another browser was quicker */
     if (frame.state === "over" || failed) say("stop-said", frame.state === "over" ? "" : failed);
     else if (interrupts(frame)) say("stop-said", interrupts(frame) > 1 ? "stopping at once" : "asked to stop; closing what is open");
   }
@@ -162,13 +163,11 @@
     say("asked-title", title);
     say("asked-text", text);
     say("asked-yes", yes);
-    at("asked").returnValue = "no";
     at("asked").showModal();
   });
-  at("asked").addEventListener("close", async () => {
+  /* Not in `close` of the dialog: that event comes later, when the same question may be open again. */
+  at("asked-yes").addEventListener("click", async () => {
     const step = asking;
-    asking = null;
-    if (at("asked").returnValue !== "yes" || step === null) return;
     sending = true;
     failed = "";
     showStop(latest);
@@ -220,7 +219,7 @@
     over = true;
     pause(false);
     if (latest) showStop(latest);
-    at("asked").close("no");
+    at("asked").close();
     at("pause").hidden = true;
     stream.close();
     linked("loadgen has ended; this page shows the last that it said", false);
