@@ -41,7 +41,6 @@ _LOOK_S: Final = 0.1
 #: For a scheduler that is there; and for the end of one that is not.
 _CONNECT_S: Final = 10.0
 _CLOSE_S: Final = 3.0
-_CALL_S: Final = 5.0
 _NO_FILE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 #: Settings of dask.distributed on both sides. What is not in the list stays as the user has it.
@@ -198,7 +197,7 @@ class Cluster:
     async def present(self) -> tuple[Agent, ...]:
         """Return the agents that are there now, by name. Raises: IncompleteError if the scheduler is gone."""
         try:
-            found = await asyncio.wait_for(self._client.scheduler.identity(n_workers=-1), _CALL_S)
+            found = await asyncio.wait_for(self._client.scheduler.identity(n_workers=-1), LOST_S)
         except OSError as error:
             raise IncompleteError(f"the scheduler at {self.address} is gone ({_one_line(error)})") from error
         workers = found["workers"].items()
@@ -251,7 +250,7 @@ class Cluster:
             answer.add_done_callback(_seen)
             answer.cancel()
 
-    async def facts(self, agent: Agent, timeout_s: float = _CALL_S) -> AgentFacts:
+    async def facts(self, agent: Agent, timeout_s: float = LOST_S) -> AgentFacts:
         """Return what an agent says of itself. Raises: as `call`; HostError if it is of another version altogether."""
         text = await self.call(agent, calls.facts, timeout_s=timeout_s)
         try:
@@ -270,7 +269,7 @@ class Cluster:
         shortest: tuple[int, ClockDifference] | None = None
         for _ in range(rounds):
             realtime_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
-            theirs = await self.call(agent, calls.clock, timeout_s=_CALL_S)
+            theirs = await self.call(agent, calls.clock, timeout_s=LOST_S)
             trip_ns = time.monotonic_ns() - monotonic_ns
             if shortest is None or trip_ns < shortest[0]:
                 half_ns = (trip_ns + 1) // 2

@@ -29,6 +29,7 @@ from loadgen.cluster.check import reaching
 from loadgen.cluster.connection import Agent, Cluster
 from loadgen.cluster.member import Participant
 from loadgen.cluster.messages import (
+    LOST_S,
     Assessed,
     Began,
     Close,
@@ -80,7 +81,7 @@ _RUNNING_S: Final = 0.5
 _LOOK_S: Final = 0.1
 #: Time for the order to start to reach every agent, and more where their clocks are known less well.
 _START_DELAY_NS: Final = 300_000_000
-#: For an order, and for the end of a share that is stopped at once.
+#: For an order during the load, and for the end of a share that is stopped at once.
 _ORDER_S: Final = 3.0
 _STOP_S: Final = 2.0
 _REPORT: Final = msgspec.json.Decoder(Report)
@@ -177,8 +178,6 @@ class Coordinator:
             try:
                 await self._join(cluster)
                 await self._unless_interrupted(self._each(self._members, partial(self._begin, only_plan=True)))
-                for member in self._members:
-                    self._spawn(self._follow(member))
                 await self._until(lambda: self._all(lambda member: member.over))
                 self._insist("cannot plan its share", lambda member: member.assessment is None)
             finally:
@@ -210,8 +209,6 @@ class Coordinator:
     async def _prepare(self) -> None:
         """Have every agent plan its share and start its processes. Raises: LoadgenError that names the agents."""
         await self._unless_interrupted(self._each(self._members, self._begin))
-        for member in self._members:
-            self._spawn(self._follow(member))
         await self._until(lambda: self._all(lambda member: member.plan is not None or member.over))
         self._insist("cannot run its share")
         self._plan = plan = whole.plan_of(
@@ -240,6 +237,7 @@ class Coordinator:
         return with_overrides(self._given.settings, self._given.text)
 
     async def _begin(self, member: Participant, *, only_plan: bool = False) -> None:
+        """Have an agent start the process of its share, and ask it for news from then on. Raises: LoadgenError."""
         prepare = Prepare(
             scenario=self._given.text,
             origin=self._given.origin,
@@ -251,9 +249,11 @@ class Coordinator:
             only_plan=only_plan,
         )
         try:
-            await self._call(member, calls.begin, msgspec.json.encode(prepare), timeout_s=_ORDER_S)
+            await self._call(member, calls.begin, msgspec.json.encode(prepare), timeout_s=LOST_S)
         except LoadgenError as error:
             raise _of_agent(member, error) from error
+        member.heard(asyncio.get_running_loop().time())
+        self._spawn(self._follow(member))  # at once: a share that hears nothing for LEASE_S ends
 
     def _insist(self, what: str, without: Callable[[Participant], bool] = lambda member: member.over) -> None:
         """Raise an error if an agent is without what it should have, or the run is interrupted."""

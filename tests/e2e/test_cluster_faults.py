@@ -315,6 +315,24 @@ def test_an_agent_that_is_stopped_for_a_moment_goes_on(hosts: Network) -> None:
     assert own_summary(b)["outcomes"] == agent_of(summary, "b")["outcomes"]
 
 
+def test_an_agent_that_stands_still_before_the_start_is_waited_for(tmp_path: Path) -> None:
+    """As long as one in the middle of the load: twenty agents that start on one host keep each other waiting."""
+    with network(tmp_path, 3) as hosts:
+        a, _ = hosts.agents
+        whole = Whole(hosts, start=("b",))
+        said = whole.coordinator.err
+        whole.coordinator.until(lambda: "1 of 2 agents: b" in said.read_text(), "first agent")
+        agent = Process.of(whole.agents["b"].popen.pid)
+        agent.signal(signal.SIGSTOP)
+        whole.agents["a"] = a.agent()
+        whole.agents["a"].until(lambda: "joined" in whole.agents["a"].err.read_text(), "second agent")
+        time.sleep(2 * SUSPECT_S)
+        agent.signal(signal.SIGCONT)
+        summary = whole.finish(0)
+        assert summary["complete"]
+        assert summary["outcomes"]["established"] == _CONNECTIONS
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_an_agent_that_is_lost_before_the_start_ends_the_run_before_any_load(
     hosts: Network, number: signal.Signals
