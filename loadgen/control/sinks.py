@@ -28,7 +28,7 @@ _SETTLE_S: Final = 5.0
 _POLL_S: Final = 0.05
 #: Pause of a sink before it accepts again, where no client waits for it; and with more sinks per core than this, where
 #: each connection would wake another process.
-_GATHER_S: Final = 0.002
+_GATHER_S: Final = 0.01
 _SINKS_PER_CPU_MAX: Final = 2
 _GATHER_CROWDED_S: Final = 0.02
 

@@ -31,7 +31,7 @@ BACKLOG: Final = 65535
 _GATHER_ROOM: Final = 4_096
 #: A pause that takes this multiple of its time, because others keep the cores busy, is the last for `_WITHOUT_NS`: who
 #: wakes seldom then gets little of the processor time (measured in decision 7).
-_LATE: Final = 5
+_LATE: Final = 2
 _WITHOUT_NS: Final = NS_PER_S
 #: Place of tcpi_sacked in struct tcp_info (linux/tcp.h): of a listening socket, how many connections its queue takes
 #: (tcp_get_info(), net/ipv4/tcp.c).

@@ -55,7 +55,7 @@ SILENT = replace(PLAN, targets=(Target(PLAIN, sink=True),), traffic=Traffic(), c
 @pytest.mark.parametrize(
     ("plan", "gather_s"),
     [
-        (SILENT, 0.002),
+        (SILENT, 0.01),
         (replace(SILENT, sinks=5), 0.02),
         (replace(SILENT, traffic=Traffic("echo")), 0.0),
         (replace(SILENT, tls=Tls()), 0.0),
@@ -63,7 +63,7 @@ SILENT = replace(PLAN, targets=(Target(PLAIN, sink=True),), traffic=Traffic(), c
         (replace(SILENT, churn=Churn(1.0)), 0.0),
         (replace(SILENT, churn=Churn(1.0), sinks=5), 0.0),
         (replace(SILENT, churn=Churn(1.0), close=CloseMode.TARGET), 0.0),
-        (replace(SILENT, churn=Churn(1.0), close=CloseMode.RST), 0.002),
+        (replace(SILENT, churn=Churn(1.0), close=CloseMode.RST), 0.01),
     ],
 )
 def test_connections_gather_where_no_client_waits_for_the_sink(plan: Plan, gather_s: float) -> None:
