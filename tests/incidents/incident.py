@@ -122,6 +122,8 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """the public thread that describes such a case; empty for a variant of our own"""
     command: str = "run"
     """run, plan, watch or doctor"""
+    scenario: str = ""
+    """one that comes with loadgen, by its name, instead of scenario.yaml"""
     arguments: tuple[str, ...] = ()
     """further arguments of the command"""
     descriptors: int = 0
@@ -143,6 +145,12 @@ class Incident:
         return str(self.path.relative_to(HERE))
 
     @property
+    def scenario(self) -> Path:
+        """The scenario of `run` and `plan`; there is none where the command takes none."""
+        shipped = self.description.scenario
+        return CHECKOUT / "scenarios" / f"{shipped}.yaml" if shipped else self.path / "scenario.yaml"
+
+    @property
     def setup(self) -> Path | None:
         """The script that makes the lab, if there is one."""
         path = self.path / "setup.sh"
@@ -154,8 +162,7 @@ class Incident:
         for program, (package, called) in _PROGRAMS.items():
             if setup and re.search(called, setup) and not shutil.which(program):
                 return f"needs {program}: apt install {package}"
-        scenario = self.path / "scenario.yaml"
-        if scenario.exists() and "engine: io_uring" in scenario.read_text() and (reason := ring.available()):
+        if self.scenario.exists() and "engine: io_uring" in self.scenario.read_text() and (reason := ring.available()):
             return f"needs io_uring: {reason}"
         return ""
 
@@ -209,7 +216,7 @@ def run(incident: Incident, home: Path, python: str = sys.executable, checkout: 
     described = incident.description
     arguments = [described.command, "--json"]
     if described.command in _OF_A_SCENARIO:
-        arguments.append(str(incident.path / "scenario.yaml"))
+        arguments.append(str(incident.scenario))
     if described.command == "run":
         arguments += ["--quiet", "--out", str(home / "results")]
     arguments += described.arguments

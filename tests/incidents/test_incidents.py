@@ -39,7 +39,7 @@ def test_every_incident_says_what_is_right() -> None:
         right = incident.description.right
         assert right.limit or right.facts or right.message, incident.name
         needs_scenario = incident.description.command in ("run", "plan")
-        assert needs_scenario == (incident.path / "scenario.yaml").exists(), incident.name
+        assert needs_scenario == incident.scenario.exists(), incident.name
 
 
 def test_the_judge_finds_what_is_wrong() -> None:

@@ -1,6 +1,6 @@
 """tests/unit mirrors loadgen/, bench/ and website/ file by file: loadgen/a/b.py is tested in tests/unit/a/test_b.py.
 
-Class names of loadgen/ are unique.
+Class names of loadgen/ are unique. No file is a symbolic link.
 """
 
 from __future__ import annotations
@@ -185,3 +185,12 @@ def test_a_class_name_has_one_meaning() -> None:
 def test_repeated_class_names_are_found() -> None:
     sources = {"a.py": "class A: ...\nclass B: ...\n", "b.py": "class A: ...\ndef f():\n    class B: ...\n"}
     assert repeated_classes(sources) == {"A": ["a.py", "b.py"]}
+
+
+def test_no_file_is_a_symbolic_link() -> None:
+    """A copy of the tree by way of an archive or another system may have the text of the link in its place."""
+    tops = [
+        CHECKOUT / name for name in (".ci", "bench", "docs", "examples", "loadgen", "packaging", "scenarios", "tests")
+    ]
+    assert all(top.is_dir() for top in tops)
+    assert [path for top in tops for path in top.rglob("*") if path.is_symlink()] == []
