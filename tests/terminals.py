@@ -29,6 +29,13 @@ FRAME: Final = re.compile(r"(?:\x1b\[1A|\x1b\[2K|\r(?!\n))+")
 _HISTORY: Final = 5000
 
 
+def _lines(screen: pyte.Screen) -> list[str]:
+    shown = [line.rstrip() for line in screen.display]
+    while shown and not shown[-1]:
+        shown.pop()
+    return shown
+
+
 class PseudoTerminal:
     """A command in the foreground of a pseudo terminal; `text` is all it was sent, `screen` what it shows of that."""
 
@@ -91,6 +98,26 @@ class PseudoTerminal:
         self.read_until(lambda text: len(FRAME.findall(text, begin)) >= 2)
         return plain(FRAME.split(self.text[begin:])[1])
 
+    def whole_frame(self, there: Callable[[list[str]], object]) -> list[str]:
+        """The lines of the first whole frame that is so; whole, because the next has begun: a read may end anywhere."""
+        checked, lines = 0, self.lines()
+
+        def found(text: str) -> bool:
+            nonlocal checked, lines
+            # At the end of what was read "\r" may be half of "\r\n".
+            begins = [match.start() for match in FRAME.finditer(text) if match.end() < len(text)]
+            if not begins or begins[-1] == checked:
+                return False
+            checked = begins[-1]
+            screen = pyte.Screen(self.screen.columns, self.screen.lines)
+            pyte.Stream(screen).feed(text[:checked])
+            lines = _lines(screen)
+            return bool(there(lines))
+
+        self.read_until(found)
+        assert there(lines), self.text
+        return lines
+
     def read_until(self, there: Callable[[str], bool], timeout_s: float = 30) -> None:
         """Until `there(text)`; or, if that never comes, until the command has closed the terminal."""
         deadline = time.monotonic() + timeout_s
@@ -126,10 +153,7 @@ class PseudoTerminal:
 
     def lines(self) -> list[str]:
         """The screen as it is now, without empty lines at its end."""
-        shown = [line.rstrip() for line in self.screen.display]
-        while shown and not shown[-1]:
-            shown.pop()
-        return shown
+        return _lines(self.screen)
 
     def scrolled(self) -> list[str]:
         """What went out at the top, and the screen: all that a person can scroll back to."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,19 +30,11 @@ def fifty_sources(loadgen: Loadgen, **changes: Any) -> Path:
     return loadgen.scenario(sources={"addresses": "127.0.1.1-127.0.1.50"}, **changes)
 
 
-def wait_for(terminal: Terminal, there: Callable[[list[str]], bool]) -> list[str]:
-    """The screen, as soon as it is so; between two frames, which are one write each."""
-    terminal.read_until(lambda _: there(terminal.lines()))
-    lines = terminal.lines()
-    assert there(lines), terminal.text
-    return lines
-
-
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_a_run_from_fifty_sources_fits(loadgen: Loadgen, width: int, height: int) -> None:
     """Nothing scrolls while it goes on, each row is a line, and at its end the verdict is on the screen."""
     terminal = Terminal(loadgen, fifty_sources(loadgen, hold="1s"), width=width, height=height)
-    lines = wait_for(terminal, lambda lines: bool(lines) and lines[0].startswith("small  holding"))
+    lines = terminal.whole_frame(lambda lines: bool(lines) and lines[0].startswith("small  holding"))
     assert len(terminal.screen.history.top) == 0
     assert len(lines) < height
     assert "200 of 200" in lines[2]
@@ -88,7 +78,7 @@ def test_a_matrix_and_a_search_leave_their_verdict(loadgen: Loadgen, width: int,
 def test_watch_among_fifty_sources_fits(loadgen: Loadgen, width: int, height: int) -> None:
     command = [*IN_LAB, sys.executable, "-c", _AMONG_FIFTY, *loadgen.command, "watch", "--interval", "100ms"]
     terminal = Terminal(loadgen, None, command=command, width=width, height=height)
-    lines = wait_for(terminal, lambda lines: any("groups less full" in line for line in lines))
+    lines = terminal.whole_frame(lambda lines: any("groups less full" in line for line in lines))
     assert len(terminal.screen.history.top) == 0
     assert len(lines) < height
     rows = [line for line in lines if "%" in line]
@@ -130,16 +120,11 @@ def test_occupy_on_a_narrow_terminal_keeps_to_its_line(loadgen: Loadgen, namespa
     assert len(terminal.scrolled()) > asked
 
 
-def shows(text: str, lines: list[str]) -> bool:
-    """Whether a text is there, on however many lines."""
-    return text in "".join(lines)
-
-
 def test_questions_fit_a_tiny_terminal(loadgen: Loadgen) -> None:
     """Each question is asked once, its default is taken by Enter, and the file is there."""
     terminal = Terminal(loadgen, None, command=[*loadgen.command, "init", "web"], width=40, height=12)
     for question in ("Target, HOST:PORT", "in a lab?", "(empty: hold", "Connections to hold", "(empty: as fast"):
-        wait_for(terminal, functools.partial(shows, question))
+        terminal.read_until(lambda _, question=question: question in "".join(terminal.lines()))  # type: ignore[misc]
         terminal.type(b"\n")
     assert terminal.end() == 0, terminal.text
     assert (loadgen.home / "web.yaml").exists()
@@ -157,7 +142,7 @@ def test_facts_read_well_on_80_columns(loadgen: Loadgen) -> None:
 
 def test_a_terminal_that_is_resized_to_and_fro_is_left_clean(loadgen: Loadgen) -> None:
     terminal = Terminal(loadgen, fifty_sources(loadgen, hold="30s"), width=80, height=24)
-    wait_for(terminal, lambda lines: bool(lines) and lines[0].startswith("small  holding"))
+    terminal.whole_frame(lambda lines: bool(lines) and lines[0].startswith("small  holding"))
     for width, height in ((200, 50), (40, 12), (80, 24)):
         terminal.resize(width, height)
         terminal.next_frame()
