@@ -40,7 +40,9 @@ def failing(pid: int, *injections: str, forked: bool = False) -> Iterator[None]:
     """Make system calls of a process fail, as `strace -e inject=` describes it; forked: also of those that it forks."""
     expressions = [part for injection in injections for part in ("-e", f"inject={injection}")]
     expressions += ["-f"] if forked else []
-    with subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-p", str(pid), *expressions]) as strace:
+    command = ["strace", "-qq", "-o", "/dev/null", "-p", str(pid), *expressions]
+    # Of a process that it meets in the middle of a call it says so on stderr, whatever -qq and -o: that is no test's.
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as strace:
         try:
             status = Path(f"/proc/{pid}/status")
             until(lambda: not status.exists() or f"TracerPid:\t{strace.pid}\n" in status.read_text())
