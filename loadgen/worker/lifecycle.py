@@ -10,7 +10,7 @@ engine's number for it (descriptor, slot) or an object.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
@@ -249,11 +249,9 @@ class Lifecycle(Generic[K]):
 
     # --- What happens to connections ------------------------------------------------------------------
 
-    def close(self, pairs: Iterable[int]) -> None:
+    def close(self, pairs: Sequence[int]) -> None:
         """Count connections of these pairs that have ended as planned."""
-        record_closed = self._recorder.record_closed
-        for pair in pairs:
-            record_closed(pair)
+        self._recorder.record_closed(pairs)
         self._ended()
 
     def lose(self, pair: int, key: int) -> None:

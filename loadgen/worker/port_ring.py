@@ -42,7 +42,11 @@ class PortRing:
         """Return the port that was unused longest, or 0 when every port is in use."""
         if self._unused:
             return self._unused.pop()
-        return next(self._fresh, 0) or (self._released.popleft() if self._released else 0)
+        return next(self._fresh, 0) or (self._released.popleft() if self._released else self._resting_longest())
+
+    def _resting_longest(self) -> int:
+        """Return the port to ask for when none is free; 0: none is worth it."""
+        return 0
 
     def another(self) -> int:
         """Return the port to try after one that was denied, or 0."""
@@ -75,7 +79,8 @@ class RestingRing(PortRing):
         self.release = self._release
 
     def _release(self, port: int) -> None:
-        self._stamp(port)
+        self._turn += 1  # as `_stamp`, without a call for each connection
+        self._order[port] = self._turn
         self._released.append(port)
 
     def _stamp(self, port: int) -> int:
@@ -83,9 +88,9 @@ class RestingRing(PortRing):
         self._order[port] = self._turn
         return self._turn
 
-    def allocate(self) -> int:
-        """Return a port that was not denied since it was used, or of the others the one unused longest."""
-        return super().allocate() or (self._resting.popleft() if self._resting else 0)
+    def _resting_longest(self) -> int:
+        """Of those that were denied since they were used, the one unused longest."""
+        return self._resting.popleft() if self._resting else 0
 
     def another(self) -> int:
         """Return the port to try after a denial: the oldest of those that rest, then the youngest, then `allocate`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter, sub
 from time import thread_time_ns
@@ -62,12 +62,15 @@ class Recorder(WorkerCounters, eq=False):
     _breakdown_updates: Any = None
     latencies: Latencies = field(default_factory=Latencies)
     _marks: int = 0
+    _marks_ns: Any = None
+    _marks_cpu_ns: Any = None
 
     def __post_init__(self) -> None:
         pairs = self._block["breakdowns"]["pairs"].shape[1]
         # Plain memory: through numpy, reading and writing one field takes longer than all the rest of `publish`.
         block = np.asarray(self._block)
         self._updates, self._breakdown_updates = int64(block["updates"]), int64(block["breakdown_updates"])
+        self._marks_ns, self._marks_cpu_ns = int64(block["marks_ns"]), int64(block["marks_cpu_ns"])
         totals = (self._block["totals"][copy] for copy in (0, 1))
         self._totals = tuple((int64(one["counters"]), int64(one["errors"])) for one in totals)
         self._breakdowns = tuple(int64(self._block["breakdowns"][copy : copy + 1].view("i8")) for copy in (0, 1))
@@ -104,8 +107,8 @@ class Recorder(WorkerCounters, eq=False):
         if self.port_use is not None:
             return self._mark_port_use(self.port_use, more, at_ns)
         while self.established + more >= self.next_mark:
-            self._block["marks_ns"][self._marks] = at_ns
-            self._block["marks_cpu_ns"][self._marks] = thread_time_ns()
+            self._marks_ns[self._marks] = at_ns
+            self._marks_cpu_ns[self._marks] = thread_time_ns()
             self._marks += 1
             self.next_mark = self._mark_after(self._marks)
         return self.next_mark - self.established
@@ -163,11 +166,13 @@ class Recorder(WorkerCounters, eq=False):
         self._pair_closed[pair] += 1
         self._count_error(key)
 
-    def record_closed(self, pair: int) -> None:
-        """Count a connection that ended as planned, no matter which side closed it."""
-        self.open -= 1
-        self.closed += 1
-        self._pair_closed[pair] += 1
+    def record_closed(self, pairs: Sequence[int]) -> None:
+        """Count connections of these pairs that ended as planned, no matter which side closed them."""
+        self.open -= len(pairs)
+        self.closed += len(pairs)
+        pair_closed = self._pair_closed
+        for pair in pairs:
+            pair_closed[pair] += 1
 
     @property
     def record_exchange(self) -> Callable[[int], None]:

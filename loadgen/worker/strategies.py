@@ -253,7 +253,8 @@ class OnePortRange(_OwnRings):
 
         With none free the kernel is shown the whole slice, so that it is the kernel that says no.
         """
-        port = self._rings[pair].allocate()
+        ring = self._rings[pair]
+        port = ring.allocate()
         set_option = sock.setsockopt
         try:
             for level, number in self._options:
@@ -261,12 +262,15 @@ class OnePortRange(_OwnRings):
             set_option(_SOL_IP, IP_LOCAL_PORT_RANGE, port_range_option(port, port) if port else self._slice)
         except OSError:
             if port:
-                self._rings[pair].unused(port)
+                ring.unused(port)
             raise
-        failure = _bind(sock, self._addresses[pair])
-        if failure and port:
-            self._rings[pair].unused(port)
-        return -failure or port
+        try:
+            sock.bind(self._addresses[pair])
+        except OSError as error:
+            if port:
+                ring.unused(port)
+            return -_errno_of(error)
+        return port
 
     def another(self, sock: socket.SocketType, pair: int) -> int:
         """The next port for a socket whose connect() found its own taken; it has bound none, so it may go on."""
@@ -346,11 +350,14 @@ def _bind(sock: socket.SocketType, address: _Address) -> int:
     """bind(2); 0 or the errno. An address of another family is what the kernel calls EAFNOSUPPORT."""
     try:
         sock.bind(address)
-    except socket.gaierror:  # Python looks at the text before the kernel does, and its numbers are negative
-        return EAFNOSUPPORT
     except OSError as error:
-        return error.errno or EINVAL
+        return _errno_of(error)
     return 0
+
+
+def _errno_of(error: OSError) -> int:
+    """Return why bind() failed. Python looks at the address before the kernel does, and its numbers are negative."""
+    return EAFNOSUPPORT if isinstance(error, socket.gaierror) else error.errno or EINVAL
 
 
 def _timed_bind(record: Callable[[int], None], sock: socket.SocketType, address: _Address) -> int:

@@ -73,6 +73,8 @@ class Exchanges:
         self._receive = connector.receive
         self._says_farewell = settings.close is CloseMode.FIN
         self._then = schedule.then
+        # In churn without TLS nothing follows the last reply but the close.
+        self._finishes = client is None and schedule.then is not Then.HOLD
         self._datagrams = connector.rules.datagrams
         self._asked = 0
         # By descriptor: the exchange with its target. Of the one under way: when it began (0: there is none), its
@@ -98,7 +100,10 @@ class Exchanges:
     def opened(self, opened: Sequence[Opened]) -> None:
         """Watch connections that are established, and begin what they have to do."""
         self._connector.watch(opened)
-        self._begin([sock for sock, _, _ in opened])
+        if self._client is None and self._exchanges:
+            self._ask_all(opened)
+        else:
+            self._begin([sock for sock, _, _ in opened])
 
     def opened_late(self, fd: int, opened: Opened) -> None:
         """Begin what a connection has to do that had to wait for its answer."""
@@ -213,6 +218,28 @@ class Exchanges:
         if request:
             self._send(fd, sock, self._channels[fd].encrypted(request) if self._channels else request)
 
+    def _ask_all(self, opened: Iterable[Opened]) -> None:
+        """Begin the first exchange of connections without TLS: what `_begin`, `_go_on`, `_ask` and `_send` do.
+
+        Without their questions and calls, for in churn they would come again with each exchange.
+        """
+        now, left = now_ns(), self._exchanges - 1
+        for sock, pair, _ in opened:
+            fd = sock.fileno()
+            if fd < 0:  # it could not be watched, and is lost already
+                continue
+            self._exchange_of[fd] = self._by_pair[pair]
+            request = self._request(fd, left)
+            self._began_ns[fd] = self._pending[fd] = now
+            self._requests[fd], self._left[fd] = request, left
+            try:
+                sent = sock.send(request) if request else 0
+            except OSError as error:
+                self._not_sent(fd, sock, request, error)
+            else:
+                if sent < len(request):
+                    self._keep(fd, sock, request, sent)
+
     def _request(self, fd: int, left: int) -> bytes:
         """Return the next request of a connection, see `_ask`."""
         exchange = self._exchange_of[fd]
@@ -244,8 +271,11 @@ class Exchanges:
                 data, verdict = b"", partial.read(data)
         except Exception as error:  # a bug in the protocol, which would come up again with every reply
             raise SystemExit(f"the protocol cannot read a reply: {error!r}") from error
-        if verdict is True and partial is None and (left := self._left[fd]):
+        left, right = self._left[fd], verdict is True or verdict is LastReply.RIGHT
+        if left and verdict is True and partial is None:
             self._repeat(fd, left - 1)
+        elif right and not left and self._finishes and (ended or self._then is Then.CLOSE):
+            self._finish(fd)
         elif verdict is True or isinstance(verdict, LastReply):
             self._judged(fd, verdict, ended=ended)
         elif self._datagrams:
@@ -280,6 +310,20 @@ class Exchanges:
         else:
             if sent < len(data):
                 self._keep(fd, sock, data, sent)
+
+    def _finish(self, fd: int) -> None:
+        """Count the last right reply of a connection, and close it: what `_judged`, `_go_on` and `over` do.
+
+        Without their questions and calls: in churn nearly all events come here.
+        """
+        self._record_exchange(now_ns() - self._began_ns[fd])
+        self._began_ns[fd], self._requests[fd] = 0, b""
+        del self._pending[fd]
+        if self._partial:
+            self._partial.pop(fd, None)
+        if self._unsent:
+            self._unsent.pop(fd, None)
+        self._connector.finish(fd)
 
     def _judged(self, fd: int, verdict: bool | LastReply, *, ended: bool = False) -> None:
         """Count a reply, and go on with its connection. ended: the other side has ended it with the reply."""

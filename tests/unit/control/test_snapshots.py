@@ -357,7 +357,7 @@ def work(recorder: Recorder, steps: list[tuple[str, int]]) -> None:
                 case "lost" if recorder.open:
                     recorder.record_lost(pair, GONE)
                 case "closed" if recorder.open:
-                    recorder.record_closed(pair)
+                    recorder.record_closed((pair,))
         if step == "publish_all":
             recorder.publish_all()
         else:

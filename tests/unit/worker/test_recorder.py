@@ -66,7 +66,7 @@ def test_counts_of_the_pairs_add_up_to_the_counters(events: list[tuple[str, int]
             case "lost":
                 recorder.record_lost(pair, RESET)
             case _:
-                recorder.record_closed(pair)
+                recorder.record_closed((pair,))
     recorder.publish_all()
     opened = [e - lost - c for e, lost, c in zip(tally["established"], tally["lost"], tally["closed"], strict=True)]
     assert parts(block)["pairs"][:, PairColumn.ESTABLISHED].tolist() == tally["established"]
@@ -210,7 +210,7 @@ def test_in_churn_each_hundredth_of_the_ports_is_noted_as_soon_as_it_is_used() -
     recorder = Recorder(block, scheduled=None, port_use=Notes(500, 1, block["port_use"]))
     for n in range(1, 7):
         recorder.record_established(0, 0, n, 1000 + n)
-        recorder.record_closed(0)
+        recorder.record_closed((0,))
     assert notes == [(1005, 5, 1, 4)]
     until_mark = recorder.next_mark - recorder.established
     for n in range(1, 13):

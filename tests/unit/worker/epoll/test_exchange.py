@@ -246,6 +246,49 @@ def test_every_exchange_has_the_whole_timeout(make: Make) -> None:
     assert stage.recorder.open == 1
 
 
+def test_all_that_end_in_one_turn_are_closed_and_counted_in_it(make: Make) -> None:
+    stage = make(**churning())
+    stage.connector.open_batch((0,) * 3)
+    for peer in (stage.peers[0], stage.peers[2]):
+        peer.sendall(b"ok\n")
+    stage.connector.drain_events()
+    assert (stage.replies, stage.recorder.closed, stage.recorder.open, stage.lifecycle.room) == (2, 2, 1, 4)
+    assert [stage.heard(peer) for peer in range(3)] == [b"ask 0\n", b"ask 1\n", b"ask 2\n"]
+    assert [stage.heard(peer) for peer in range(3)] == [b"", b"nothing", b""]
+
+
+def test_the_target_may_close_with_its_last_reply(make: Make) -> None:
+    stage = make(**churning(1, CloseMode.TARGET))
+    stage.connector.open_batch((0,))
+    stage.heard()
+    stage.peers[0].sendall(b"ok\n")
+    stage.peers[0].shutdown(socket.SHUT_WR)
+    stage.connector.drain_events()
+    assert (stage.replies, stage.recorder.closed, stage.recorder.lost, stage.lifecycle.idle) == (1, 1, 0, True)
+
+
+@dataclass(frozen=True)
+class SecondIsLong(Line):
+    """The second request of all does not fit into a socket's buffer."""
+
+    def request(self, number: int) -> bytes:
+        return super().request(number).rjust(900_000 if number == 1 else 0, b".")
+
+
+def test_a_reply_to_half_a_request_leaves_nothing_to_the_next_connection(make: Make) -> None:
+    """Which gets the same descriptor."""
+    stage = make(exchange=SecondIsLong(), **churning(2))
+    stage.connector.open_batch((0,))
+    stage.say(b"ok\n")
+    stage.say(b"ok\n")
+    assert (stage.replies, stage.recorder.closed) == (2, 1)
+    stage.connector.open_batch((0,))
+    stage.say(b"ok\n", 1)
+    assert stage.heard(1) == b"ask 2\nask 3\n"
+    stage.say(b"ok\n", 1)
+    assert (stage.replies, stage.recorder.closed, stage.recorder.lost) == (4, 2, 0)
+
+
 # --- Heartbeat: again and again -------------------------------------------------------------------
 
 
