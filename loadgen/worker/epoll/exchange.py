@@ -50,6 +50,10 @@ def _by_pair(
     return [by_target[target] for _, target in pairs]
 
 
+def _is_right(verdict: object) -> bool:
+    return verdict is True or verdict is LastReply.RIGHT
+
+
 class Exchanges:
     """The driver of connections that shake hands, make exchanges, or wait for the target to close them.
 
@@ -271,10 +275,10 @@ class Exchanges:
                 data, verdict = b"", partial.read(data)
         except Exception as error:  # a bug in the protocol, which would come up again with every reply
             raise SystemExit(f"the protocol cannot read a reply: {error!r}") from error
-        left, right = self._left[fd], verdict is True or verdict is LastReply.RIGHT
+        left = self._left[fd]
         if left and verdict is True and partial is None:
             self._repeat(fd, left - 1)
-        elif right and not left and self._finishes and (ended or self._then is Then.CLOSE):
+        elif not left and self._finishes and (ended or self._then is Then.CLOSE) and _is_right(verdict):
             self._finish(fd)
         elif verdict is True or isinstance(verdict, LastReply):
             self._judged(fd, verdict, ended=ended)
@@ -331,7 +335,7 @@ class Exchanges:
         self._began_ns[fd], self._requests[fd] = 0, b""
         if self._partial:
             self._partial.pop(fd, None)
-        right = verdict is True or verdict is LastReply.RIGHT
+        right = _is_right(verdict)
         if right:
             self._record_exchange(now - began_ns)
         else:
