@@ -250,9 +250,10 @@ class Lifecycle(Generic[K]):
     # --- What happens to connections ------------------------------------------------------------------
 
     def close(self, pairs: Sequence[int]) -> None:
-        """Count connections of these pairs that have ended as planned."""
-        self._recorder.record_closed(pairs)
-        self._ended()
+        """Count connections of these pairs that have ended as planned; of none, nothing has been freed either."""
+        if pairs:
+            self._recorder.record_closed(pairs)
+            self._ended()
 
     def lose(self, pair: int, key: int) -> None:
         """Count a connection that has ended unplanned; `key` is the `error_key` of the reason."""

@@ -62,6 +62,7 @@ class Recorder(WorkerCounters, eq=False):
     _breakdown_updates: Any = None
     latencies: Latencies = field(default_factory=Latencies)
     _marks: int = 0
+    #: In the block: when each hundredth was complete, and the worker's CPU time then.
     _marks_ns: Any = None
     _marks_cpu_ns: Any = None
 

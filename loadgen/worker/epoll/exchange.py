@@ -223,7 +223,7 @@ class Exchanges:
             self._send(fd, sock, self._channels[fd].encrypted(request) if self._channels else request)
 
     def _ask_all(self, opened: Iterable[Opened]) -> None:
-        """Begin the first exchange of connections without TLS: what `_begin`, `_go_on`, `_ask` and `_send` do.
+        """Begin the first exchange of connections without TLS: what `_begin`, `_go_on` and `_ask` do.
 
         Without their questions and calls, for in churn they would come again with each exchange.
         """
@@ -236,13 +236,8 @@ class Exchanges:
             request = self._request(fd, left)
             self._began_ns[fd] = self._pending[fd] = now
             self._requests[fd], self._left[fd] = request, left
-            try:
-                sent = sock.send(request) if request else 0
-            except OSError as error:
-                self._not_sent(fd, sock, request, error)
-            else:
-                if sent < len(request):
-                    self._keep(fd, sock, request, sent)
+            if request:
+                self._send(fd, sock, request)
 
     def _request(self, fd: int, left: int) -> bytes:
         """Return the next request of a connection, see `_ask`."""

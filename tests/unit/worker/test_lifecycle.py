@@ -348,3 +348,11 @@ def test_an_end_that_frees_a_four_tuple_lifts_the_backoff(close: CloseMode, ends
     else:
         lifecycle.lose(0, RESET)
     assert lifecycle.backoff.active == (close is CloseMode.FIN)
+
+
+def test_where_nothing_ends_no_four_tuple_is_freed() -> None:
+    lifecycle, _ = books(schedule=churn(CloseMode.RST, exchanges=1, open_max=5, searched_ports=1))
+    lifecycle.start()
+    lifecycle.fail(0, NO_PORT, 0)
+    lifecycle.close(())
+    assert lifecycle.backoff.active

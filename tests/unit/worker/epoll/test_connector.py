@@ -95,6 +95,13 @@ def test_a_connection_that_has_nothing_to_do_is_closed_at_once(make: Make) -> No
     assert stage.lifecycle.idle
 
 
+def test_a_batch_that_finds_no_port_at_all_leaves_the_pair_to_cool_down(make: Make) -> None:
+    """Nothing has ended, so nothing is free: asked again at once, the kernel would search the whole range again."""
+    stage = make(errno.EADDRNOTAVAIL, **churning(CloseMode.RST))
+    stage.connector.open_batch((0,))
+    assert (stage.recorder.failed, stage.lifecycle.backoff.active) == (1, True)
+
+
 def test_an_answer_that_comes_late_is_closed_then(make: Make) -> None:
     stage = make(*UNANSWERED, **churning())
     stage.connector.open_batch((0,))
